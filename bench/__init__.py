@@ -1,0 +1,40 @@
+"""A plugin-based benchmark for model fingerprinting. These are the names that plugins use."""
+
+import pluggy
+
+from bench.errors import BenchError
+from bench.types import (
+    Architecture,
+    Attack,
+    Context,
+    Dataset,
+    DefenderData,
+    Download,
+    Fingerprint,
+    Helpers,
+    Source,
+    Split,
+    Suspect,
+    Watermark,
+)
+
+__version__ = "0.1.0.dev0"
+
+hookimpl = pluggy.HookimplMarker("bench")
+
+__all__ = [
+    "Architecture",
+    "Attack",
+    "BenchError",
+    "Context",
+    "Dataset",
+    "DefenderData",
+    "Download",
+    "Fingerprint",
+    "Helpers",
+    "Source",
+    "Split",
+    "Suspect",
+    "Watermark",
+    "hookimpl",
+]

@@ -1,0 +1,17 @@
+"""The errors a user can cause or mend: one line each, shown without a traceback."""
+
+
+class BenchError(Exception):
+    """What is wrong, what was expected, what to type: one line for the user."""
+
+
+class StoreError(BenchError):
+    """The store cannot be written or read: the run has to stop."""
+
+
+class DamagedArtifact(BenchError):
+    """An artifact's bytes are not those that were saved: it has to be made again."""
+
+
+class NonFiniteLoss(BenchError):
+    """A training loss became NaN or infinite: the training was stopped at once."""
