@@ -1,0 +1,224 @@
+"""The host's training loop and its counterpart for answers: data resident on the device, augmented there in one piece.
+
+Images are uint8 or float in [0, 1]; networks take float in [0, 1] and return logits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.errors import BenchError, NonFiniteLoss
+from bench.types import JSON, Recipe
+
+Progress = Callable[[float, float, float], None]
+"""Told after each epoch: epochs done, epochs in all, mean loss of the epoch."""
+
+CHUNK = 1 << 25
+"""Bytes of images that are augmented at once."""
+
+
+class Normalised(nn.Module):
+    """A network in pixel space: takes [0, 1], normalises with its own buffers `mean` and `std`, returns logits."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, inner: nn.Module, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.inner = inner
+        self.register_buffer("mean", mean.detach().clone().float().reshape(1, -1, 1, 1))
+        self.register_buffer("std", std.detach().clone().float().reshape(1, -1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Answer float images [N, C, H, W] in [0, 1] with logits [N, K]."""
+        logits: Tensor = self.inner((x - self.mean) / self.std)
+        return logits
+
+
+def augment(images: Tensor, flip: bool, crop: int, generator: torch.Generator) -> Tensor:
+    """Shift each image by up to `crop` pixels (filled with black) and mirror half of them.
+
+    images: [N, C, H, W], any dtype, on the generator's device. Gives a new tensor of the same shape and dtype.
+    """
+    if not flip and not crop:
+        return images
+    n, c, h, w = images.shape
+    device = images.device
+    rows = torch.arange(h, device=device).expand(n, h)
+    columns = torch.arange(w, device=device).expand(n, w)
+    if flip:
+        mirrored = torch.rand(n, 1, device=device, generator=generator) < 0.5
+        columns = torch.where(mirrored, w - 1 - columns, columns)
+    if crop:
+        images = functional.pad(images, (crop, crop, crop, crop))
+        shift = torch.randint(2 * crop + 1, (2, n, 1), device=device, generator=generator)
+        rows, columns = rows + shift[0], columns + shift[1]
+    index = rows[:, :, None] * images.shape[3] + columns[:, None, :]
+    flat = images.reshape(n, c, -1)
+    return flat.gather(2, index.reshape(n, 1, h * w).expand(n, c, h * w)).reshape(n, c, h, w)
+
+
+def pixels(images: Tensor) -> Tensor:
+    """Give uint8 images as float32 in [0, 1]; float ones stay as they are."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+
+
+def rate(step: int, steps: int, recipe: Recipe) -> float:
+    """Give the learning rate of a step: a linear rise over `warmup`, then the recipe's fall to 0."""
+    rise = recipe.warmup * steps
+    if step < rise:
+        return recipe.lr * (step + 1) / (rise + 1)
+    if recipe.schedule == "constant":
+        return recipe.lr
+    done = (step - rise) / max(1.0, steps - rise)
+    if recipe.schedule == "cosine":
+        return recipe.lr * 0.5 * (1 + math.cos(math.pi * done))
+    return recipe.lr * (1 - done)
+
+
+@contextmanager
+def _only(model: nn.Module, trainable: nn.Module | None) -> Iterator[list[nn.Parameter]]:
+    """Put `trainable` (or all) in train mode with gradients, everything else in eval mode and frozen."""
+    wanted = {id(p): p.requires_grad for p in model.parameters()}
+    part = model if trainable is None else trainable
+    inside = {id(p) for p in part.parameters()}
+    if not inside <= set(wanted):
+        raise BenchError("fit(trainable=...) takes a part of the model that is trained, such as context.head(model)")
+    model.train(trainable is None)
+    part.train()
+    try:
+        for p in model.parameters():
+            p.requires_grad_(id(p) in inside)
+        yield [p for p in model.parameters() if id(p) in inside]
+    finally:
+        for p in model.parameters():
+            p.requires_grad_(wanted[id(p)])
+        model.eval()
+
+
+def _cross_entropy(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(model(x).float(), targets)
+
+
+def fit(
+    model: nn.Module,
+    images: Tensor,
+    targets: Tensor | Callable[[Tensor], Tensor],
+    *,
+    recipe: Recipe,
+    generator: torch.Generator,
+    device: torch.device | str = "cpu",
+    flip: bool = False,
+    crop: int = 0,
+    length: float = 1.0,
+    loss: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    trainable: nn.Module | None = None,
+    progress: Progress | None = None,
+    **recipe_overrides: JSON,
+) -> nn.Module:
+    """Train a network in place by SGD and give it back in eval mode.
+
+    images: uint8 [N, C, H, W], or float in [0, 1]. targets: int64 [N], probabilities [N, K], or a callable from a
+    batch of augmented float images to either (it is called without gradients). `loss(model, x, targets)` defaults
+    to cross-entropy of `model(x)`. `length` is a share of the recipe's epochs; `trainable` a part of the model, the
+    rest is frozen and in eval mode; `recipe_overrides` are fields of the recipe, such as `lr=1e-3`. flip and crop
+    are the dataset's augmentation. Raises `NonFiniteLoss` as soon as a loss is NaN or infinite.
+    """
+    try:
+        recipe = dataclasses.replace(recipe, **recipe_overrides)
+    except TypeError:
+        known = ", ".join(f.name for f in dataclasses.fields(Recipe))
+        raise BenchError(f"fit() takes fields of the recipe ({known}), not {', '.join(recipe_overrides)}") from None
+    if len(images) == 0:
+        raise BenchError("fit() was given no images")
+    device = torch.device(device)
+    loss = loss or _cross_entropy
+    model.to(device=device, memory_format=torch.channels_last)
+    images = images.to(device)
+    if isinstance(targets, Tensor):
+        targets = targets.to(device)
+    n = len(images)
+    batches = math.ceil(n / recipe.batch)
+    epochs = recipe.epochs * length
+    steps = max(1, round(epochs * batches))
+    bf16 = recipe.precision == "bf16"
+    watch = 1 if device.type == "cpu" else 50
+    with _only(model, trainable) as parameters:
+        optimiser = torch.optim.SGD(
+            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        step, total = 0, torch.zeros((), device=device)
+        while step < steps:
+            first = step
+            total.zero_()
+            for x, picked in _batches(images, batches, flip, crop, generator, device):
+                if callable(targets):
+                    with torch.no_grad():
+                        wanted = targets(x)
+                else:
+                    wanted = targets[picked]
+                optimiser.param_groups[0]["lr"] = rate(step, steps, recipe)
+                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                    value = loss(model, x, wanted)
+                optimiser.zero_grad(set_to_none=True)
+                value.backward()
+                if recipe.clip:
+                    nn.utils.clip_grad_norm_(parameters, recipe.clip)
+                optimiser.step()
+                total += value.detach()
+                step += 1
+                if step % watch == 0 or step == steps:
+                    _finite(total, step, steps)
+                if step == steps:
+                    break
+            if progress is not None:
+                progress(step / batches, steps / batches, float(total) / (step - first))
+    return model
+
+
+def _finite(total: Tensor, step: int, steps: int) -> None:
+    if not math.isfinite(float(total)):
+        raise NonFiniteLoss(f"the training loss became {float(total)} at step {step} of {steps}")
+
+
+def _batches(
+    images: Tensor, batches: int, flip: bool, crop: int, generator: torch.Generator, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Walk one epoch: float batches of nearly equal size, augmented, with the indices of their images."""
+    order = torch.randperm(len(images), generator=generator, device=generator.device).to(device)
+    parts = order.tensor_split(batches)
+    each = max(1, CHUNK // max(1, images[0].numel() * images.element_size() * len(parts[0])))
+    for at in range(0, batches, each):
+        chunk = parts[at : at + each]
+        seen = augment(images[torch.cat(chunk)], flip, crop, generator)
+        for part, x in zip(chunk, seen.split([len(p) for p in chunk]), strict=True):
+            yield pixels(x).contiguous(memory_format=torch.channels_last), part
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Tensor, device: torch.device | str = "cpu", batch: int = 512) -> Tensor:
+    """Answer images (uint8, or float in [0, 1]) with float32 logits [N, K] on the device; eval mode, in batches."""
+    model.to(device)
+    was = model.training
+    model.eval()
+    try:
+        with torch.autocast(torch.device(device).type, enabled=False):
+            parts = [
+                model(pixels(part.to(device)).contiguous(memory_format=torch.channels_last)).float()
+                for part in images.split(batch)
+            ]
+    finally:
+        model.train(was)
+    return torch.cat(parts)
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Give the share of images whose largest logit is at their label."""
+    return float((logits.argmax(1) == labels.to(logits.device)).double().mean())

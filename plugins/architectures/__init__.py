@@ -1,0 +1,1 @@
+"""Architectures: makers of untrained networks."""

@@ -1,0 +1,1 @@
+"""Attacks: what turns a source model into a stolen suspect."""

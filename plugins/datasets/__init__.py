@@ -1,0 +1,1 @@
+"""Datasets: labelled images with a train and a test part."""

@@ -1,0 +1,1 @@
+"""Methods: fingerprints and watermarks."""
