@@ -73,6 +73,37 @@ class Download:
     unpack: str = ""
 
 
+@dataclass(frozen=True)
+class Reported:
+    """An AUC that a method's paper reports: of what, against what, from how many models (0: not known)."""
+
+    dataset: str
+    source_architecture: str
+    suspect_architectures: tuple[str, ...]
+    attack: str
+    auc: float
+    stolen: int = 0
+    irrelevant: int = 0
+
+
+@dataclass(frozen=True)
+class ReportedAccuracy:
+    """A test accuracy (share, not percent) that a paper reports.
+
+    `model` is `source`, `irrelevant` or an attack's name; `plain` tells that it belongs to the source without the
+    method's watermark; `suspect_dataset` is what the model was last trained on.
+    """
+
+    dataset: str
+    source_architecture: str
+    model: str
+    suspect_dataset: str
+    suspect_architecture: str
+    accuracy: float
+    variant: str = ""
+    plain: bool = False
+
+
 # --- what plugins write -------------------------------------------------------------------------------------------
 
 
@@ -189,6 +220,7 @@ class Method(Component):
         "paper": "",
         "budget": "",
         "reported": (),
+        "reported_accuracy": (),
     }
     any_label_space: ClassVar[Any] = False
     """Whether it can judge a suspect whose labels are not the source's."""
@@ -201,7 +233,9 @@ class Method(Component):
     budget: ClassVar[Any] = ""
     """The field that sets its number of queries, such as `samples`."""
     reported: ClassVar[Any] = ()
-    """The paper's AUCs: tuples (dataset, source architecture, attack, AUC)."""
+    """The AUCs of the paper, as `Reported`."""
+    reported_accuracy: ClassVar[Any] = ()
+    """The test accuracies of the paper, as `ReportedAccuracy`."""
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
         """Judge a suspect by its answers: higher = more probably stolen."""
@@ -447,7 +481,8 @@ class Task:
     def name(self) -> str:
         """Say what it is in a few words, for people: `steal extract_l tiny_vgg 0`."""
         parts = [self.kind, self.role if self.kind == "train" else ""]
-        parts += [str(self.params[k]["name"]) for k in ("dataset", "attack", "method", "architecture") if k in self.params]
+        kinds = ("dataset", "attack", "method", "architecture")
+        parts += [str(self.params[k]["name"]) for k in kinds if k in self.params]
         parts.append(str(self.params.get("replicate", "")))
         return " ".join(p for p in parts if p)
 
