@@ -19,6 +19,7 @@ from bench.types import (
     Suspect,
     Watermark,
 )
+from bench.vision import prepare_torchvision
 
 __version__ = "0.1.0.dev0"
 
@@ -41,4 +42,5 @@ __all__ = [
     "Suspect",
     "Watermark",
     "hookimpl",
+    "prepare_torchvision",
 ]
