@@ -245,9 +245,7 @@ class Method(Component):
 class Fingerprint(Method):
     """Read off a finished source model."""
 
-    def extract(
-        self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context
-    ) -> dict[str, Tensor]:
+    def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
         """Make the named tensors that `score` needs, from a source model (eval mode) and the owner's data."""
         raise TypeError(f"{type(self).__name__} does not define extract(source, data, helpers, context)")
 
@@ -447,9 +445,12 @@ class Spec:
         unknown = sorted(set(data) - set(known))
         if unknown:
             raise ValueError(f"unknown field {unknown[0]!r}")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        recipe = {f.name: (float(v) if f.type == "float" else v) for f in dataclasses.fields(Recipe)
-                  if (v := data.get("recipe", {}).get(f.name, f.default)) is not None}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        recipe: dict[str, Any] = {
+            f.name: (float(v) if f.type == "float" else v)
+            for f in dataclasses.fields(Recipe)
+            if (v := data.get("recipe", {}).get(f.name, f.default)) is not None
+        }
         extra = sorted(set(data.get("recipe", {})) - set(recipe))
         if extra:
             raise ValueError(f"unknown field 'recipe.{extra[0]}'")

@@ -1,0 +1,316 @@
+"""Content-addressed artifacts: a folder per key that is complete or absent, and whose bytes are checked when read.
+
+ROOT/artifacts/ab/abcdef.../artifact.json and *.safetensors
+ROOT/logs/KEY.txt    what plugin code printed, and its tracebacks
+ROOT/damaged/        artifacts whose bytes were not those that had been saved
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError, DamagedArtifact, StoreError
+from bench.types import JSON, canonical, digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RECORD = "artifact.json"
+FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be too large",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+    errno.ESTALE: "the network store is gone",
+    errno.EIO: "the disk reports an error",
+}
+
+
+@contextmanager
+def _telling(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = FULL.get(error.errno or 0, error.strerror or str(error))
+        raise StoreError(
+            f"The store {root} cannot be used: {why}. Choose another with --store or $BENCH_STORE"
+        ) from error
+
+
+def default_root() -> Path:
+    """Give `$BENCH_STORE`, or `store` in the user's cache directory."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get("BENCH_STORE")
+    return Path(named).expanduser() if named else user_cache_path("fingerprint-bench") / "store"
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def savable(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Give tensors as safetensors takes them: on the CPU, contiguous, none sharing memory; BenchError for others."""
+    import torch
+
+    result: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise BenchError(f"{what} holds {name!r}, a {type(tensor).__name__}: it must be a tensor")
+        plain = tensor.detach().cpu().contiguous()
+        if (
+            plain.numel()
+            and plain.untyped_storage().data_ptr() in seen
+            or plain.untyped_storage().nbytes() > plain.nbytes
+        ):
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        result[str(name)] = plain
+    return result
+
+
+class Store:
+    """Artifacts below one folder. Several processes and machines may use it at once."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.set_aside: list[str] = []
+        """Keys of damaged artifacts that this object came upon."""
+
+    def folder(self, key: str) -> Path:
+        """Give the place of an artifact."""
+        return self.root / "artifacts" / key[:2] / key
+
+    def log(self, key: str) -> Path:
+        """Give the place of a task's log."""
+        return self.root / "logs" / f"{key}.txt"
+
+    def check_writable(self) -> None:
+        """Write and remove a small file; StoreError where that fails."""
+        with _telling(self.root):
+            for part in ("artifacts", "logs", "tmp"):
+                (self.root / part).mkdir(parents=True, exist_ok=True)
+            probe = self.root / "tmp" / f"probe.{uuid.uuid4().hex}"
+            probe.write_bytes(b"bench")
+            probe.unlink()
+
+    def record(self, key: str) -> dict[str, JSON] | None:
+        """Read an artifact's record (kind, facts, files, how it was made); None where there is none.
+
+        A damaged one is set aside, and counts as absent.
+        """
+        path = self.folder(key) / RECORD
+        try:
+            text = path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            if path.parent.is_dir():
+                self._aside(key)
+            return None
+        except OSError as error:
+            raise StoreError(f"The store cannot read {path}: {error.strerror}") from error
+        try:
+            record: dict[str, JSON] = json.loads(text)
+            told = record.pop("digest")
+            good = told == digest(record) and record["key"] == key
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            good = False
+        if not good:
+            self._aside(key)
+            return None
+        return record
+
+    def facts(self, key: str) -> dict[str, JSON] | None:
+        """Read the facts of an artifact, the JSON part of it; None where there is none."""
+        record = self.record(key)
+        return None if record is None else dict(record["facts"])
+
+    def has(self, key: str) -> bool:
+        """Say whether an artifact's facts are there."""
+        return self.record(key) is not None
+
+    def whole(self, key: str) -> bool:
+        """Say whether an artifact is there with all its tensors (`--keep scores` removes a suspect's)."""
+        record = self.record(key)
+        return record is not None and self.is_whole(key, record)
+
+    def is_whole(self, key: str, record: Mapping[str, JSON]) -> bool:
+        """Say whether the files that a record names are there, in their sizes."""
+        if record.get("dropped"):
+            return False
+        for name, entry in record["files"].items():
+            try:
+                size = (self.folder(key) / name).stat().st_size
+            except OSError:
+                size = -1
+            if size != entry["bytes"]:
+                self._aside(key)
+                return False
+        return True
+
+    def load(self, key: str, name: str, device: str = "cpu") -> dict[str, Tensor]:
+        """Read one file of an artifact, such as `weights`, checking its digest; DamagedArtifact where it differs."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        record = self.record(key)
+        path = self.folder(key) / f"{name}.safetensors"
+        if record is None or f"{name}.safetensors" not in record["files"]:
+            raise DamagedArtifact(f"Artifact {key[:8]} has no {name}: run the same command again to make it")
+        try:
+            if _file_digest(path) == record["files"][path.name]["sha256"]:
+                tensors: dict[str, Tensor] = load_file(path, device=device)
+                return tensors
+        except (SafetensorError, FileNotFoundError):
+            pass
+        except OSError as error:
+            raise StoreError(f"The store cannot read {path}: {error.strerror}") from error
+        self._aside(key)
+        raise DamagedArtifact(
+            f"Artifact {key[:8]} was damaged and has been set aside: run the same command again to make it anew"
+        )
+
+    def save(
+        self,
+        key: str,
+        kind: str,
+        facts: Mapping[str, JSON],
+        files: Mapping[str, Mapping[str, Tensor]],
+        made: Mapping[str, JSON],
+    ) -> dict[str, JSON]:
+        """Write an artifact: temporary name, fsync, rename. Losing the race to rename is success.
+
+        files: name to named tensors, such as {"weights": {...}}. Gives the record. BenchError names an entry that
+        is no tensor; StoreError says why the store cannot be written.
+        """
+        from safetensors.torch import save_file
+
+        ready = {name: savable(tensors, f"{name} of {kind}") for name, tensors in files.items()}
+        try:
+            facts = json.loads(canonical(facts))
+        except (TypeError, ValueError) as error:
+            raise BenchError(f"the facts of a {kind} task must be plain data: {error}") from error
+        temporary = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
+        try:
+            with _telling(self.root):
+                temporary.mkdir(parents=True)
+                written: dict[str, JSON] = {}
+                for name, tensors in ready.items():
+                    path = temporary / f"{name}.safetensors"
+                    _write_tensors(save_file, tensors, path)
+                    written[path.name] = {"sha256": _file_digest(path), "bytes": path.stat().st_size}
+                record: dict[str, JSON] = {
+                    "key": key,
+                    "kind": kind,
+                    "facts": facts,
+                    "files": written,
+                    "made": dict(made),
+                    "dropped": [],
+                }
+                self._write_record(temporary, record)
+                _sync(temporary)
+                self._place(key, temporary)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return record
+
+    def _write_record(self, folder: Path, record: Mapping[str, JSON]) -> None:
+        path = folder / f"{RECORD}.{uuid.uuid4().hex}"
+        try:
+            with path.open("w") as file:
+                file.write(canonical({**record, "digest": digest(record)}))
+                file.flush()
+                os.fsync(file.fileno())
+            path.replace(folder / RECORD)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _place(self, key: str, temporary: Path) -> None:
+        final = self.folder(key)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.rename(final)
+        except OSError:
+            if not final.is_dir():
+                raise
+            if self.whole(key):
+                return
+            old = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}.old"
+            if final.is_dir():
+                final.rename(old)
+            temporary.rename(final)
+            shutil.rmtree(old, ignore_errors=True)
+        _sync(final.parent)
+
+    def drop(self, key: str, name: str) -> int:
+        """Remove one file of an artifact and keep its facts; give the bytes that became free."""
+        record = self.record(key)
+        file = f"{name}.safetensors"
+        if record is None or file not in record["files"] or file in record["dropped"]:
+            return 0
+        with _telling(self.root):
+            record["dropped"] = [*record["dropped"], file]
+            self._write_record(self.folder(key), record)
+            (self.folder(key) / file).unlink(missing_ok=True)
+        return int(record["files"][file]["bytes"])
+
+    def forget(self, key: str) -> bool:
+        """Remove an artifact; say whether there was one."""
+        with _telling(self.root):
+            trash = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}.old"
+            trash.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder(key).rename(trash)
+            except FileNotFoundError:
+                return False
+            shutil.rmtree(trash, ignore_errors=True)
+        return True
+
+    def keys(self) -> Iterator[str]:
+        """Walk the keys of all artifacts."""
+        top = self.root / "artifacts"
+        for shelf in sorted(top.iterdir()) if top.is_dir() else ():
+            yield from sorted(p.name for p in shelf.iterdir() if len(p.name) == 64)
+
+    def _aside(self, key: str) -> None:
+        """Move a damaged artifact out of the way, for somebody may want to look at it."""
+        with _telling(self.root):
+            place = self.root / "damaged" / f"{key}.{uuid.uuid4().hex[:8]}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder(key).rename(place)
+            except FileNotFoundError:
+                return
+        self.set_aside.append(key)
+
+
+def _write_tensors(save_file: object, tensors: dict[str, Tensor], path: Path) -> None:
+    from safetensors import SafetensorError
+
+    try:
+        save_file(tensors, path)  # type: ignore[operator]
+        _sync(path)
+    except SafetensorError as error:
+        # safetensors wraps the operating system's error in text: ask the file system itself what is wrong
+        number = next((n for n in FULL if f"os error {n}" in str(error)), errno.EIO)
+        raise OSError(number, str(error)) from error
