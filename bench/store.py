@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RECORD = "artifact.json"
-FULL = {
+REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be too large",
@@ -42,10 +42,9 @@ def _telling(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        why = FULL.get(error.errno or 0, error.strerror or str(error))
-        raise StoreError(
-            f"The store {root} cannot be used: {why}. Choose another with --store or $BENCH_STORE"
-        ) from error
+        why = REASONS.get(error.errno or 0, error.strerror or str(error))
+        text = f"The store {root} cannot be used: {why}. Choose another with --store or $BENCH_STORE"
+        raise StoreError(text) from error
 
 
 def default_root() -> Path:
@@ -79,11 +78,8 @@ def savable(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
         if not isinstance(tensor, torch.Tensor):
             raise BenchError(f"{what} holds {name!r}, a {type(tensor).__name__}: it must be a tensor")
         plain = tensor.detach().cpu().contiguous()
-        if (
-            plain.numel()
-            and plain.untyped_storage().data_ptr() in seen
-            or plain.untyped_storage().nbytes() > plain.nbytes
-        ):
+        storage = plain.untyped_storage()
+        if storage.nbytes() > plain.nbytes or (plain.numel() and storage.data_ptr() in seen):
             plain = plain.clone()
         seen.add(plain.untyped_storage().data_ptr())
         result[str(name)] = plain
@@ -121,14 +117,14 @@ class Store:
         A damaged one is set aside, and counts as absent.
         """
         path = self.folder(key) / RECORD
-        try:
-            text = path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            if path.parent.is_dir():
+        text = self._read(path)
+        if text is None:
+            if not path.parent.is_dir():
+                return None
+            text = self._read(path)  # another process may have put the folder there in between
+            if text is None:
                 self._aside(key)
-            return None
-        except OSError as error:
-            raise StoreError(f"The store cannot read {path}: {error.strerror}") from error
+                return None
         try:
             record: dict[str, JSON] = json.loads(text)
             told = record.pop("digest")
@@ -139,6 +135,14 @@ class Store:
             self._aside(key)
             return None
         return record
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise StoreError(f"The store cannot read {path}: {error.strerror}") from error
 
     def facts(self, key: str) -> dict[str, JSON] | None:
         """Read the facts of an artifact, the JSON part of it; None where there is none."""
@@ -312,5 +316,5 @@ def _write_tensors(save_file: object, tensors: dict[str, Tensor], path: Path) ->
         _sync(path)
     except SafetensorError as error:
         # safetensors wraps the operating system's error in text: ask the file system itself what is wrong
-        number = next((n for n in FULL if f"os error {n}" in str(error)), errno.EIO)
+        number = next((n for n in REASONS if f"os error {n}" in str(error)), errno.EIO)
         raise OSError(number, str(error)) from error
