@@ -266,6 +266,27 @@ class Store:
             shutil.rmtree(old, ignore_errors=True)
         _sync(final.parent)
 
+    @contextmanager
+    def claim(self, key: str) -> Iterator[bool]:
+        """Hold a task against other runs in the same store; gives False where one of them is at it.
+
+        The operating system lets go of a dead owner's lock. Locks are shared by the tasks whose keys begin alike.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.root / "locks" / f"{key[:4]}.lock", blocking=False, is_singleton=False)
+        with _telling(self.root):
+            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except Timeout:
+                yield False
+                return
+        try:
+            yield True
+        finally:
+            lock.release()
+
     def drop(self, key: str, name: str) -> int:
         """Remove one file of an artifact and keep its facts; give the bytes that became free."""
         record = self.record(key)

@@ -530,6 +530,8 @@ class Outcome:
     error: str = ""
     root: str = ""
     log: str = ""
+    cause: str = ""
+    """Why it failed, where the scheduler has to act on it: `memory` or `store`."""
 
 
 def _plain(value: object) -> JSON:

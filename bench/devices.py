@@ -1,0 +1,111 @@
+"""Find out, without importing torch, which devices there are and which precision suits them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from bench.errors import BenchError
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Room for one task at a time: a device as torch names it, and the environment of the process that uses it."""
+
+    device: str = "cpu"
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@cache
+def _torch_is(what: str) -> bool:
+    """Say whether the installed torch was built for `cuda` or `hip`, read from its version file."""
+    found = importlib.util.find_spec("torch")
+    path = Path(found.origin).parent / "version.py" if found and found.origin else Path()
+    text = path.read_text() if path.is_file() else ""
+    return bool(re.search(rf"^{what}\b[^=\n]*= *'", text, re.MULTILINE))
+
+
+@cache
+def gpus() -> tuple[int, ...]:
+    """List the NVIDIA or AMD GPUs that torch could use here."""
+    if not (_torch_is("cuda") or _torch_is("hip")):
+        return ()
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    command = ["nvidia-smi", "--list-gpus"] if _torch_is("cuda") else ["rocm-smi", "--showid"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    count = len(re.findall(r"^GPU ?\[?\d+", answer.stdout, re.MULTILINE))
+    if shown is not None:
+        count = min(count, len([s for s in shown.split(",") if s.strip() not in ("", "-1")]))
+    return tuple(range(count))
+
+
+def has_mps() -> bool:
+    """Say whether this is a Mac whose GPU torch can use."""
+    return platform.system() == "Darwin" and platform.machine() == "arm64"
+
+
+def cores() -> int:
+    """Count the CPU cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def slots(workers: int | None, wanted: Sequence[int] | None, per_gpu: int, present: Sequence[int]) -> list[Slot]:
+    """Give the slots of a run: `per_gpu` per GPU, or one per CPU core; `workers` bounds their number.
+
+    `wanted` are the GPUs asked for (None: all that are `present`; empty: none). BenchError where one is not there.
+    """
+    for gpu in wanted or ():
+        if gpu not in present:
+            have = f"there are {', '.join(map(str, present))}" if present else "there is none that torch can use"
+            raise BenchError(f"There is no GPU {gpu}: {have}. Leave --gpus out to use what there is")
+    chosen = list(present if wanted is None else wanted)
+    if chosen:
+        visible = [v for v in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if v.strip()]
+        named = [visible[g] if g < len(visible) else str(g) for g in chosen]
+        found = [Slot("cuda:0", {"CUDA_VISIBLE_DEVICES": name}) for _ in range(per_gpu) for name in named]
+    elif wanted is None and has_mps():
+        found = [Slot("mps")]
+    else:
+        found = [Slot("cpu", {"CUDA_VISIBLE_DEVICES": ""})] * (workers or cores())
+    return found[:workers] if workers else found
+
+
+def inline_device(wanted: Sequence[int] | None, present: Sequence[int]) -> str:
+    """Give the device of a run in this process."""
+    chosen = present if wanted is None else wanted
+    if chosen:
+        return f"cuda:{chosen[0]}"
+    return "mps" if wanted is None and has_mps() else "cpu"
+
+
+def suitable_precision(present: Sequence[int]) -> str:
+    """Choose `bf16` where the devices compute it in hardware, else `fp32`."""
+    if present:
+        return "bf16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "fp32"
+    return "bf16" if re.search(r"\b(avx512_bf16|amx_bf16)\b", flags) else "fp32"
+
+
+def hardware() -> dict[str, object]:
+    """Describe this machine for `run.json`."""
+    model = platform.processor() or platform.machine()
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        model = found.group(1) if found else model
+    except OSError:
+        pass
+    return {"cpu": model, "cores": cores(), "gpus": len(gpus()), "system": f"{platform.system()} {platform.machine()}"}

@@ -1,0 +1,519 @@
+"""Run one task, whatever its kind: the only place a benchmark calls plugin code."""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+import platform
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench import training
+from bench.catalogue import Catalogue
+from bench.errors import BenchError, NonFiniteLoss, StoreError
+from bench.halving import balanced, halve
+from bench.isolation import Log, undisturbed
+from bench.oracle import Oracle, Source, Suspect
+from bench.store import Store
+from bench.types import JSON, Architecture, Component, Context, DefenderData, Helpers, Outcome, Recipe, Split, Task
+from bench.vision import prepare_torchvision
+
+PARTS = ("defender", "attacker", "probe", "test")
+T = TypeVar("T")
+Told = Callable[[str, float, float, float], None]
+"""Told of a task's progress: its key, epochs done, epochs in all, mean loss of the last one."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """A dataset as its tasks see it: four parts on the device, and how its images may be augmented."""
+
+    parts: Mapping[str, Split]
+    mean: Tensor
+    std: Tensor
+    facts: Mapping[str, JSON]
+
+    @property
+    def defender(self) -> DefenderData:
+        """Give what the owner of a source model holds."""
+        return DefenderData(self.parts["defender"], self.parts["probe"])
+
+
+@dataclass
+class Desk:
+    """Where tasks are executed: store, plugins, device, and what was read last."""
+
+    store: Store
+    catalogue: Catalogue
+    device: str = "cpu"
+    data: Path = Path()
+    threads: int = 1
+    told: Told | None = None
+    read: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict)
+
+    def component(self, kind: str, identity: Mapping[str, JSON]) -> Any:
+        """Look up the component that a task names; BenchError where another version is installed here."""
+        component: Component = self.catalogue.get(kind, identity["name"], identity.get("params") or None)
+        if component.version != identity["version"]:
+            raise BenchError(
+                f"{kind} {component.name!r} is version {component.version} here, but the task needs version "
+                f"{identity['version']}: install the same version on every machine"
+            )
+        return component
+
+    def remembered(self, what: str, key: str, make: Callable[[], T], most: int) -> T:
+        """Give what was read under a key, or read it; at most `most` things of a sort are kept."""
+        if (what, key) not in self.read:
+            self.read[what, key] = make()
+            held = [k for k in self.read if k[0] == what]
+            for old in held[: max(0, len(held) - most)]:
+                del self.read[old]
+        self.read.move_to_end((what, key))
+        value: T = self.read[what, key]
+        return value
+
+
+def execute(
+    task: Task,
+    store: Store,
+    catalogue: Catalogue,
+    device: str = "cpu",
+    *,
+    data: Path | None = None,
+    threads: int = 1,
+    told: Told | None = None,
+    desk: Desk | None = None,
+) -> Outcome:
+    """Run a task and save its artifact; give its outcome. Never raises: a failure is an outcome too.
+
+    `data` is the folder of the datasets; `desk` (made of the rest where it is None) remembers what was read last, so
+    that many scores of one suspect load it once.
+    """
+    desk = desk or Desk(store, catalogue, device, data or Path(), threads, told)
+    log = Log(store.log(task.key))
+    started = time.perf_counter()
+    error, cause = "", ""
+    try:
+        record = store.record(task.key)
+        if record is not None and store.is_whole(task.key, record):
+            return done(task.key, record, stored=True)
+        with store.claim(task.key) as ours:
+            if not ours:
+                return Outcome(task.key, "busy")
+            record = store.record(task.key)  # another run may have finished it in between
+            if record is not None and store.is_whole(task.key, record):
+                return done(task.key, record, stored=True)
+            facts, files = _attempt(task, desk, log)
+            seconds = time.perf_counter() - started
+            record = store.save(task.key, task.kind, facts, files, _made(task, desk, seconds))
+        return done(task.key, record, stored=False)
+    except StoreError as failure:
+        error, cause = str(failure), "store"
+    except (torch.OutOfMemoryError, MemoryError) as failure:
+        error, cause = f"out of memory: {_line(failure)}", "memory"
+        log.write(traceback.format_exc())
+    except BenchError as failure:
+        error = str(failure)
+        log.write(traceback.format_exc())
+    except (Exception, SystemExit) as failure:  # a stranger's code may raise anything; the run has to go on
+        error = f"{type(failure).__name__}: {_line(failure)}"
+        cause = "memory" if "can't allocate memory" in error else ""
+        log.write(traceback.format_exc())
+    finally:
+        desk.read = OrderedDict() if error else desk.read
+    return Outcome(
+        task.key, "failed", seconds=time.perf_counter() - started, device=desk.device, error=error.splitlines()[0],
+        root=task.name, log=str(log.path) if log.size else "", cause=cause,
+    )  # fmt: skip
+
+
+def done(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
+    """Give the outcome of a task from its artifact's record."""
+    made = record["made"]
+    return Outcome(key, "done", stored, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
+
+
+def _line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _attempt(task: Task, desk: Desk, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+    """Run a task; a non-finite loss gets one more try with another seed, and the row's note says so."""
+    prepare_torchvision()
+    seed = int(task.key[:15], 16)
+    try:
+        with undisturbed(seed, log, desk.threads):
+            return KINDS[task.kind](_Work(task, desk, seed))
+    except NonFiniteLoss as failure:
+        log.write(f"{failure}: trying once more with another seed\n")
+    with undisturbed(seed + 1, log, desk.threads):
+        facts, files = KINDS[task.kind](_Work(task, desk, seed + 1))
+    facts["notes"] = {**facts.get("notes", {}), "restarted": 1}
+    return facts, files
+
+
+def _made(task: Task, desk: Desk, seconds: float) -> dict[str, JSON]:
+    """Say how an artifact came to be: recorded with it, no part of its key."""
+    used = {
+        f"{kind}:{task.params[kind]['name']}": kind
+        for kind in ("dataset", "architecture", "attack", "method")
+        if kind in task.params and (kind != "dataset" or task.kind == "data")
+    }
+    return {
+        "seconds": round(seconds, 6),
+        "device": desk.device,
+        "threads": desk.threads,
+        "torch": torch.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+        "sources": {name: desk.catalogue.source_digest(kind, name.split(":")[1]) for name, kind in used.items()},
+    }  # fmt: skip
+
+
+class _Work:
+    """One task at work: what the kinds share."""
+
+    def __init__(self, task: Task, desk: Desk, seed: int) -> None:
+        self.task, self.desk, self.seed = task, desk, seed
+        self.store, self.device, self.params = desk.store, torch.device(desk.device), task.params
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+        self.notes: dict[str, JSON] = {}
+
+    def data(self) -> Data:
+        key = self.task.inputs["data"]
+        return self.desk.remembered("data", key, lambda: load_data(self.store, key, self.desk.device), 3)
+
+    def recipe(self) -> Recipe:
+        return Recipe(**self.params["recipe"])
+
+    def architecture(self) -> Architecture:
+        found: Architecture = self.desk.component("architecture", self.params["architecture"])
+        return found
+
+    def build(self) -> nn.Module:
+        """Make a fresh network for this task's dataset, with its normalisation, on the device."""
+        data = self.data()
+        inner = self.architecture().build(data.facts["num_classes"], tuple(data.facts["shape"]))
+        return training.Normalised(inner, data.mean, data.std).to(self.device)
+
+    def model(self, key: str) -> tuple[nn.Module, Architecture]:
+        """Load a network in eval mode, and its architecture."""
+        facts = self.store.facts(key) or {}
+        architecture: Architecture = self.desk.component("architecture", facts["architecture"])
+        weights = self.store.load(key, "weights", str(self.device))
+        model = _rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
+        return model.to(self.device).eval(), architecture
+
+    def context(self, architecture: Architecture, budget: int | None = None, start: nn.Module | None = None) -> Context:
+        data = self.data()
+        recipe = self.recipe()
+        fit = functools.partial(
+            training.fit, recipe=recipe, generator=self.generator, device=self.device, flip=data.facts["flip"],
+            crop=data.facts["crop"], progress=self.progress,
+        )  # fmt: skip
+        return Context(
+            seed=self.seed, replicate=int(self.params.get("replicate", 0)), recipe=recipe, device=self.device,
+            generator=self.generator, fit=fit, head=lambda m: architecture.head(_inner(m)),
+            stages=lambda m: architecture.stages(_inner(m)), start=start, budget=budget, notes=self.notes,
+        )  # fmt: skip
+
+    def progress(self, epoch: float, epochs: float, loss: float) -> None:
+        if self.desk.told is not None:
+            self.desk.told(self.task.key, epoch, epochs, loss)
+
+    def budget(self, method: Any) -> int | None:
+        return int(getattr(method, method.budget)) if method.budget else None
+
+    def network(self, model: nn.Module) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+        """Give the facts and files of a network: how to rebuild it, its accuracy and its answers on `test`."""
+        data = self.data()
+        logits = training.predict(model, data.parts["test"].images, self.device)
+        answers = logits.argmax(1).to(torch.int32)
+        facts: dict[str, JSON] = {
+            "accuracy": training.accuracy(logits, data.parts["test"].labels),
+            "architecture": self.params["architecture"],
+            "num_classes": data.facts["num_classes"],
+            "shape": data.facts["shape"],
+            "data": self.task.inputs["data"],
+            "notes": self.notes,
+        }
+        return facts, {"weights": model.state_dict(), "answers": {"test": answers}}
+
+
+def _inner(model: nn.Module) -> nn.Module:
+    inner = getattr(model, "inner", None)
+    if not isinstance(inner, nn.Module):
+        raise BenchError("context.head and context.stages take a network that build() or source.model() gave")
+    return inner
+
+
+def _rebuild(
+    architecture: Architecture, num_classes: int, shape: tuple[int, int, int], weights: Mapping[str, Tensor]
+) -> nn.Module:
+    """Make a network and put weights in; on the meta device where the architecture allows it (four times faster)."""
+    empty = torch.zeros(1), torch.ones(1)
+    try:
+        with torch.device("meta"):
+            model = training.Normalised(architecture.build(num_classes, shape), *empty)
+        model.load_state_dict(weights, strict=True, assign=True)
+    except Exception:  # what an architecture does on the meta device is its own: then the ordinary way
+        return _rebuilt(architecture, num_classes, shape, weights)
+    left = [t for m in model.modules() for t in (*vars(m).values(), *m._buffers.values()) if isinstance(t, Tensor)]
+    if any(t.is_meta for t in left):
+        return _rebuilt(architecture, num_classes, shape, weights)
+    return model
+
+
+def _rebuilt(
+    architecture: Architecture, num_classes: int, shape: tuple[int, int, int], weights: Mapping[str, Tensor]
+) -> nn.Module:
+    model = training.Normalised(architecture.build(num_classes, shape), weights["mean"], weights["std"])
+    model.load_state_dict(weights, strict=True)
+    return model
+
+
+def _check(model: object, fresh: nn.Module, who: str) -> nn.Module:
+    """See that a network loads strictly into a fresh one; BenchError names the first entry that does not fit."""
+    if not isinstance(model, nn.Module):
+        raise BenchError(f"{who} returned a {type(model).__name__}, not a network")
+    wanted, given = fresh.state_dict(), model.state_dict()
+    for name in (*wanted, *given):
+        if name not in given or name not in wanted:
+            side = "lacks" if name not in given else "has, beyond a fresh build(),"
+            raise BenchError(f"the network that {who} returned {side} {name!r}: it must load strictly into build()")
+        a, b = wanted[name], given[name]
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise BenchError(
+                f"the network that {who} returned holds {name!r} as {b.dtype} {list(b.shape)}, "
+                f"but a fresh build() has {a.dtype} {list(a.shape)}"
+            )
+        if b.is_floating_point() and not bool(torch.isfinite(b).all()):
+            raise NonFiniteLoss(f"the network that {who} returned holds NaN or infinity in {name!r}")
+    return model.eval()
+
+
+def load_data(store: Store, key: str, device: str = "cpu") -> Data:
+    """Read a `data` artifact onto a device."""
+    tensors = store.load(key, "data", device)
+    parts = {p: Split(tensors[f"{p}.images"], tensors[f"{p}.labels"]) for p in PARTS}
+    return Data(parts, tensors["mean"], tensors["std"], store.facts(key) or {})
+
+
+def _split(dataset: Any, root: Path, train: bool) -> Split:
+    split = dataset.load(root, train)
+    part = f"dataset {dataset.name!r}, {'train' if train else 'test'} part"
+    if not isinstance(split, Split):
+        raise BenchError(f"{part}: load must return a Split, not a {type(split).__name__}")
+    images, labels = split.images, split.labels
+    if images.dtype != torch.uint8 or list(images.shape[1:]) != list(dataset.shape):
+        raise BenchError(f"{part}: images are {images.dtype} {list(images.shape)}, not uint8 [N, *{dataset.shape}]")
+    if labels.dtype != torch.int64 or list(labels.shape) != [len(images)] or not len(images):
+        raise BenchError(f"{part}: labels are {labels.dtype} {list(labels.shape)}, not int64 [{len(images)}]")
+    if int(labels.min()) < 0 or int(labels.max()) >= dataset.num_classes:
+        raise BenchError(f"{part}: labels reach from {int(labels.min())} to {int(labels.max())}, "
+                         f"not within 0..{dataset.num_classes - 1}")  # fmt: skip
+    return split
+
+
+def _data(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+    dataset = work.desk.component("dataset", work.params["dataset"])
+    seed, images = work.params["split_seed"], work.params["images"]
+    train = _split(dataset, work.desk.data, True)
+    tensors: dict[str, Tensor] = {}
+    if train.origin is None:
+        test = _split(dataset, work.desk.data, False)
+        places = {"train": np.arange(len(train)), "test": np.arange(len(test))}
+    else:
+        test = train
+        places = _unseen(train, seed)
+    for part, split, which in (("train", train, ("defender", "attacker")), ("test", test, ("probe", "test"))):
+        place = places[part]
+        labels = split.labels.numpy()[place]
+        for name, half in zip(which, halve(labels, seed, part), strict=True):
+            chosen = half[balanced(labels[half], images if part == "train" else 0, seed, name)]
+            index = torch.from_numpy(place[chosen])
+            tensors[f"{name}.images"] = split.images[index]
+            tensors[f"{name}.labels"] = split.labels[index]
+            tensors[f"{name}.indices"] = index
+            if split.origin is not None:
+                tensors[f"{name}.origin"] = split.origin[index]
+    seen = torch.cat([tensors["defender.images"], tensors["attacker.images"]]).movedim(1, 0).flatten(1)
+    levels = torch.arange(256).double() / 255
+    share = torch.stack([torch.bincount(c.long(), minlength=256).double() / c.numel() for c in seen])
+    mean = share @ levels
+    std = (share @ levels**2 - mean**2).clamp_min(0).sqrt().clamp_min(1e-3)
+    tensors["mean"], tensors["std"] = mean.float(), std.float()
+    facts: dict[str, JSON] = {
+        "dataset": dataset.name,
+        "num_classes": dataset.num_classes,
+        "shape": list(dataset.shape),
+        "label_space": dataset.label_space or dataset.name,
+        "flip": dataset.flip,
+        "crop": dataset.crop,
+        **{name: len(tensors[f"{name}.labels"]) for name in PARTS},
+    }
+    return facts, {"data": tensors}
+
+
+def _unseen(split: Split, seed: int) -> dict[str, Any]:
+    """Divide images made from another dataset's test images: none whose original the host holds in `probe`.
+
+    The original test set is cut as the host cuts it, which takes nothing but its labels and the seed; what was made
+    from its `test` part is divided by originals, so that no image is seen in training and tested in another guise.
+    """
+    assert split.origin is not None
+    origin, labels = split.origin.numpy(), split.labels.numpy()
+    originals = np.full(int(origin.max()) + 1, -1, dtype=np.int64)
+    originals[origin] = labels
+    if (originals < 0).any():
+        raise BenchError("a dataset made from another's test images must hold every one of them: some are missing")
+    _, test = halve(originals, seed, "test")
+    first, second = halve(originals[test], seed, "unseen")
+    return {"train": np.flatnonzero(np.isin(origin, test[first])),
+            "test": np.flatnonzero(np.isin(origin, test[second]))}  # fmt: skip
+
+
+def _train(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+    data, role = work.data(), work.task.role
+    split = data.parts["attacker" if role == "irrelevant" else "defender"]
+    targets: Tensor | Callable[[Tensor], Tensor] = split.labels
+    if role == "surrogate":
+        oracle = Oracle(work.model(work.task.inputs["source"])[0], "probabilities", "the host")
+        targets = getattr(oracle, work.params["answers"])
+    model = work.build()
+    context = work.context(work.architecture())
+    context.fit(model, split.images, targets)
+    return work.network(_check(model, model, f"architecture {work.params['architecture']['name']!r}"))
+
+
+def _embed(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+    method = work.desk.component("method", work.params["method"])
+    context = work.context(work.architecture(), work.budget(method))
+    result = method.embed(work.build, work.data().defender, context)
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise BenchError(f"method {method.name!r}: embed must return (network, dict of tensors)")
+    model, fingerprint = result
+    facts, files = work.network(_check(model, work.build(), f"method {method.name!r}"))
+    files["fingerprint"] = _named(fingerprint, method.name)
+    return facts, files
+
+
+def _named(fingerprint: object, method: str) -> Mapping[str, Tensor]:
+    if not isinstance(fingerprint, Mapping) or not fingerprint:
+        raise BenchError(f"method {method!r} must return a dictionary of named tensors, not {fingerprint!r:.80}")
+    return fingerprint
+
+
+def _steal(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+    attack = work.desk.component("attack", work.params["attack"])
+    model, _ = work.model(work.task.inputs["source"])
+    source = Source(model, attack.access, attack.name)
+    start = work.model(work.task.inputs["start"])[0] if "start" in work.task.inputs else None
+    context = work.context(work.architecture(), start=start)
+    stolen = attack.steal(source, work.data().parts["attacker"], work.build, context)
+    facts, files = work.network(_check(stolen, work.build(), f"attack {attack.name!r}"))
+    facts["queries"] = source.queries
+    return facts, files
+
+
+class _Lazy(Sequence[nn.Module]):
+    """Networks that are loaded when they are looked at: 40 stock ones would not fit in memory."""
+
+    def __init__(self, keys: Sequence[str], load: Callable[[str], nn.Module]) -> None:
+        self.keys, self.load = keys, load
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return _Lazy(self.keys[at], self.load)
+        return self.load(self.keys[at])
+
+
+def _fingerprint(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+    method = work.desk.component("method", work.params["method"])
+    source, architecture = work.model(work.task.inputs["source"])
+    helpers = {
+        role: [key for i in range(len(work.task.inputs)) if (key := work.task.inputs.get(f"{role}{i}"))]
+        for role in ("surrogate", "reference")
+    }
+    work.params = {**work.params, "recipe": {**work.params["recipe"], "precision": "fp32"}}
+    keys = helpers["surrogate"] + helpers["reference"]
+    found = method.extract(
+        source,
+        work.data().defender,
+        Helpers(*(_Lazy(helpers[role], lambda key: work.model(key)[0]) for role in ("surrogate", "reference"))),
+        work.context(architecture, work.budget(method)),
+    )
+    spent = sum((work.store.record(key) or {}).get("made", {}).get("seconds", 0.0) for key in keys)
+    facts = {"notes": work.notes, "networks": len(keys), "helper_seconds": spent}
+    return facts, {"fingerprint": _named(found, method.name)}
+
+
+def _score(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+    inputs, desk = work.task.inputs, work.desk
+    method = desk.component("method", work.params["method"])
+    suspect_key, source_key = inputs["suspect"], inputs["source"]
+    model = desk.remembered("model", suspect_key, lambda: work.model(suspect_key)[0], 2)
+    loaded = functools.partial(work.store.load, inputs["fingerprint"], "fingerprint", str(work.device))
+    fingerprint = desk.remembered("fingerprint", inputs["fingerprint"], loaded, 16)
+    suspect = Suspect(model, method.name, work.budget(method))
+    score = method.score({name: tensor.clone() for name, tensor in fingerprint.items()}, suspect)
+    if isinstance(score, Tensor) and score.numel() == 1:
+        score = score.item()
+    if isinstance(score, bool) or not isinstance(score, numbers.Real):
+        raise BenchError(f"method {method.name!r}: score must return a float, not {score!r:.80}")
+    if not math.isfinite(score):
+        raise BenchError(f"method {method.name!r}: the score of this suspect is {float(score)}")
+    made = work.store.record(inputs["fingerprint"]) or {}
+    facts = {
+        "score": float(score),
+        "queries": suspect.queries,
+        "access": suspect.strongest,
+        "agreement": _agreement(work, suspect_key, source_key),
+        "fingerprint_seconds": made["made"]["seconds"] + made["facts"].get("helper_seconds", 0.0),
+        "fingerprint_networks": made["facts"].get("networks", 0),
+        "notes": made["facts"].get("notes", {}),
+    }
+    return facts, {}
+
+
+def _agreement(work: _Work, suspect: str, source: str) -> float | None:
+    """Give the share of the source's `test` images to which the suspect gives the same label; None across spaces."""
+    data = work.task.inputs["data"]
+    told = work.store.facts(suspect) or {}
+    if told["data"] != data:
+        here, there = (work.store.facts(key) or {} for key in (data, told["data"]))
+        if here["label_space"] != there["label_space"]:
+            return None
+
+    def answers(key: str) -> Tensor:
+        if (work.store.facts(key) or {}).get("data") == data:
+            return work.store.load(key, "answers", str(work.device))["test"]
+        images = work.data().parts["test"].images
+        return training.predict(work.model(key)[0], images, work.device).argmax(1).to(torch.int32)
+
+    ours, theirs = (work.desk.remembered("answers", f"{key} {data}", lambda k=key: answers(k), 8)  # type: ignore[misc]
+                    for key in (source, suspect))  # fmt: skip
+    return float((ours == theirs).double().mean())
+
+
+KINDS: dict[str, Callable[[_Work], tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]]] = {
+    "data": _data,
+    "train": _train,
+    "embed": _embed,
+    "steal": _steal,
+    "fingerprint": _fingerprint,
+    "score": _score,
+}
