@@ -199,13 +199,13 @@ def _obtain(download: Download, root: Path, progress: Progress | None, mirror: s
     elif (found := _checksum(part, download.checksum)) != download.checksum:
         part.unlink()
         if resumed:  # its beginning was of another file: once more, in full
-            return _obtain(download, root, progress, mirror)
+            _obtain(download, root, progress, mirror)
+            return
         raise BenchError(
             f"{archive.name} is not the published file ({found} instead of {download.checksum}): not unpacked. "
             f"Type the same again, or take another copy: --from URL or FOLDER"
         )
     part.replace(archive)
-    return None
 
 
 def _recorded(record: Path) -> str:
@@ -283,7 +283,8 @@ def _download(url: str, part: Path, name: str, progress: Progress | None) -> Non
         if error.headers.get("Content-Range", "").rpartition("/")[2] == str(start):
             return  # all of it was there
         part.unlink()
-        return _download(url, part, name, progress)
+        _download(url, part, name, progress)
+        return
     with answer:
         goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
         if answer.status != 200 and not goes_on:
@@ -298,7 +299,6 @@ def _download(url: str, part: Path, name: str, progress: Progress | None) -> Non
             size = _pour(answer, out, name, start, total, progress)
     if total and size != total:
         raise ConnectionError(f"it ended after {size:,} of {total:,} bytes")
-    return None
 
 
 def _pour(source: Any, out: IO[bytes], name: str, size: int, total: int, progress: Progress | None) -> int:

@@ -6,6 +6,7 @@ A preset names components only in its lists of names; an empty list means every 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.errors import BenchError
@@ -115,3 +116,23 @@ def scaled(declaration: Declaration, recipe: Recipe) -> dict[str, JSON]:
         if declaration.attributes.get("budget") and recipe.budget:
             settings[str(declaration.attributes["budget"])] = recipe.budget
     return settings
+
+
+ATTACKS = (
+    "finetune_a",
+    "finetune_l",
+    "prune",
+    "extract_l",
+    "extract_p",
+    "extract_adv",
+    "transfer_a",
+    "transfer_l",
+    "finetune_c",
+)
+METHODS = ("ipguard", "cae", "ewe", "sac_w", "sac_m")
+"""The order of the paper's tables; what else is installed follows by name."""
+
+
+def ordered(names: Iterable[str], first: tuple[str, ...]) -> tuple[str, ...]:
+    """Put names into an order: those of `first` as they stand there, the others after them, sorted."""
+    return tuple(sorted(names, key=lambda n: (first.index(n) if n in first else len(first), n)))

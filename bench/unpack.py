@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, cast
 
 from bench.errors import BenchError
 
@@ -59,7 +59,7 @@ def _members(archive: str, file: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | N
     if name.endswith(".zip"):
         return _zip(archive, file)
     if name.endswith(".gz"):
-        return iter([(archive[:-3], gzip.GzipFile(fileobj=file))])
+        return iter([(archive[:-3], cast("IO[bytes]", gzip.GzipFile(fileobj=file)))])
     raise BenchError(f"{archive}: unknown kind of archive; expected .zip, .gz, {', '.join(TARS)}")
 
 

@@ -1,0 +1,74 @@
+"""The command line: each command parses, calls one function, prints. Commands are imported when they are used."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from bench import __version__
+from bench.errors import BenchError
+
+COMMANDS = {
+    "run": "Run a benchmark and print its tables.",
+    "plan": "Say what a run would do, and what of it is stored.",
+    "list": "List what is installed, or describe one component.",
+    "report": "Rebuild the tables of a results folder.",
+    "data": "List, fetch and verify datasets.",
+}
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported when they are called, so that `--help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"bench.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        import difflib
+
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise click.UsageError(f"There is no command {args[0]!r}.{hint} See: bench --help")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bench")
+def group() -> None:
+    """Benchmark model fingerprinting: methods against stealing attacks, under one protocol."""
+
+
+def main() -> None:
+    """Run the command line: exit code 0 complete, 1 some trials failed, 2 wrong usage, 130 interrupted."""
+    try:
+        code = group.main(standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        code = 2
+    except click.Abort:
+        code = 130
+    except click.ClickException as error:
+        click.echo(f"Error: {error.format_message()}", err=True)
+        code = 2
+    except BenchError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 2
+    except BrokenPipeError:
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)

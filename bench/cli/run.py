@@ -1,0 +1,308 @@
+"""`bench run`: plan, execute what is missing, write the results folder, print its tables."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import shlex
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.catalogue import Catalogue, load_catalogue
+from bench.cli.plan import lines
+from bench.cli.progress import Progress
+from bench.cli.spec import build, options
+from bench.devices import gpus, hardware, inline_device, slots, suitable_precision
+from bench.download import data_root, ready
+from bench.errors import BenchError
+from bench.plan import Known, Plan, plan
+from bench.presets import PRESETS
+from bench.schedule import Place, run
+from bench.stock import Stock, learn
+from bench.store import Store, default_root
+from bench.types import JSON, Declaration, Outcome, Spec, Task
+
+LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "safetensors", "distributed", "fingerprint-bench")
+
+
+@dataclass
+class Interrupt:
+    """How often the user asked to stop: once waits for the running tasks, twice does not."""
+
+    asked: int = 0
+    say: Callable[[str], None] = lambda text: None
+
+    def __call__(self) -> int:
+        return self.asked
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take Ctrl-C and SIGTERM as wishes to stop."""
+
+        def hear(number: int, frame: object) -> None:
+            self.asked = min(2, self.asked + 1)
+            self.say(
+                "Stopping: waiting for the running tasks (again to stop at once)" if self.asked == 1 else "Stopping"
+            )
+
+        was = {s: signal.signal(s, hear) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in was.items():
+                signal.signal(number, handler)
+
+
+@dataclass
+class Keeper:
+    """Removes a suspect's weights once every task of this run that needs them is settled (`--keep scores`)."""
+
+    plan: Plan
+    store: Store
+    missing: Mapping[str, Task]
+    needed: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.suspects = {t.suspect for t in self.plan.trials if t.suspect} - {t.source for t in self.plan.trials}
+        for task in self.missing.values():
+            self.needed.update(set(task.inputs.values()) & self.suspects)
+
+    def settled(self, outcome: Outcome) -> None:
+        """Take note of an outcome. What failed may be tried again by the next run, so its suspect stays."""
+        if outcome.key in self.missing and outcome.status == "done":
+            for key in set(self.missing[outcome.key].inputs.values()) & self.suspects:
+                self.needed[key] -= 1
+                if not self.needed[key]:
+                    self.store.drop(key, "weights")
+
+
+def folder_of(spec: Spec, out: str | None) -> Path:
+    """Give the results folder of a Spec; BenchError where it holds results of another."""
+    name = f"{'+'.join(spec.datasets)}-{spec.preset}-{spec.digest()[:8]}"
+    folder = Path(out) if out else Path("results") / name
+    if folder.exists() and not folder.is_dir():
+        raise BenchError(f"--out {folder} is a file: name a folder")
+    saved = folder / "run.json"
+    if saved.is_file():
+        try:
+            other = Spec.from_json(json.loads(saved.read_text())["spec"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise BenchError(f"{saved} was not written by bench: choose another folder with --out") from None
+        if other != spec:
+            raise BenchError(
+                f"{folder} holds results of a different Spec: choose another folder with --out, or remove it"
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise BenchError(f"{folder} holds files but no results of bench: choose another folder with --out")
+    return folder
+
+
+def describe(spec: Spec, known: Known) -> dict[str, JSON]:
+    """Make `run.json`: what the tables need besides the rows, and what made them."""
+
+    def plain(d: Declaration) -> dict[str, JSON]:
+        return {
+            "version": d.version, "distribution": d.distribution, "summary": d.summary, "params": dict(d.params),
+            "attributes": dict(d.attributes), "watermark": d.watermark,
+        }  # fmt: skip
+
+    methods = {name: versions[0][1] for name, versions in known.methods.items()}
+    groups = {
+        "dataset": known.datasets,
+        "architecture": known.architectures,
+        "attack": known.attacks,
+        "method": methods,
+    }
+    libraries = {}
+    for name in LIBRARIES:
+        try:
+            libraries[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            libraries[name] = ""
+    return {
+        "format": 1,
+        "spec": spec.to_json(),
+        "components": {kind: {n: plain(d) for n, d in sorted(ds.items())} for kind, ds in groups.items()},
+        "libraries": {"python": sys.version.split()[0], **libraries},
+        "hardware": hardware(),
+        "git_commit": _commit(),
+        "command": shlex.join(["bench", *sys.argv[1:]]),
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+    }
+
+
+def _commit() -> str:
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    try:
+        inside = subprocess.run(
+            [*command[:3], "ls-files", "--error-unmatch", __file__], capture_output=True, check=False
+        )
+        if inside.returncode:
+            return ""
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(n) for n in text.split(",") if n.strip()]
+    except ValueError:
+        raise BenchError(f"--gpus takes numbers with commas between them, such as 0,1, not {text!r}") from None
+
+
+def _check_data(missing: Mapping[str, Task], catalogue: Catalogue, data: Path) -> None:
+    for task in missing.values():
+        if task.kind == "data":
+            identity = task.params["dataset"]
+            ready(catalogue.get("dataset", identity["name"], identity["params"]), data)
+
+
+def _rows(stock: Stock, settled: Mapping[str, Outcome]) -> list[dict[str, object]]:
+    from bench.report import row
+
+    def of(key: str) -> Outcome | None:
+        return stock.outcome(key, settled)
+
+    return [row(t, of(t.score), of(t.source), of(t.suspect)) for t in stock.plan.trials]
+
+
+@click.command("run")
+@options
+@click.option("--workers", type=click.IntRange(0), metavar="N", help="Worker processes; 0: in this process.")
+@click.option("--gpus", "wanted", metavar="LIST", help="GPUs to use, such as 0,1; default: all.")
+@click.option("--per-gpu", type=click.IntRange(1), default=1, help="Workers per GPU.")
+@click.option("--threads", type=click.IntRange(1), default=1, help="Threads per CPU task (changes weights slightly).")
+@click.option("--scheduler", metavar="ADDRESS", default="", help="A Dask scheduler somebody else started.")
+@click.option("--task-timeout", type=click.FloatRange(0), default=0, help="Seconds after which a task is stopped.")
+@click.option("--store", type=click.Path(file_okay=False), help="Where artifacts are; default: $BENCH_STORE.")
+@click.option("--data", type=click.Path(file_okay=False), help="Where datasets are; default: $BENCH_DATA.")
+@click.option("--out", type=click.Path(), help="Results folder; default: results/DATASETS-PRESET-DIGEST.")
+@click.option("--keep", type=click.Choice(["scores", "all"]), help="Keep suspects' weights once they are judged?")
+@click.option("--refresh", multiple=True, metavar="NAME", help="Make again what this component took part in.")
+@click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
+@click.option("--debug", is_flag=True, help="Run in this process, and show tracebacks of plugins.")
+@click.option("--quiet", is_flag=True, help="Show failures only while running.")
+def command(file: str | None, **chosen: Any) -> int:
+    """Run a benchmark: train what is missing, score every suspect, write and print the tables."""
+    present = gpus()
+    wanted = _numbers(chosen["wanted"])
+    catalogue = load_catalogue(chosen["plugins"])
+    spec, known = build(chosen, file, catalogue, suitable_precision(present if wanted is None else wanted))
+    places = slots(chosen["workers"], wanted, chosen["per_gpu"], present)
+    folder = folder_of(spec, chosen["out"])
+    store, data = Store(chosen["store"] or default_root()), data_root(chosen["data"])
+    stock = Stock(plan(spec, known), store)
+    if chosen["dry_run"]:
+        click.echo("\n".join([*lines(spec, stock, len(places)), f"Results would go to {folder}"]))
+        return 0
+    for broken in catalogue.broken:
+        click.echo(
+            f"Note: plugin {broken.name} of {broken.distribution} is broken and left out: {broken.reason}", err=True
+        )
+    store.check_writable()
+    _check_folder(folder)
+    if chosen["refresh"]:
+        stock.refresh(chosen["refresh"])
+    missing = stock.missing()
+    _check_data(missing, catalogue, data)
+    for line in stock.outdated(catalogue):
+        click.echo(f"Note: {line}", err=True)
+    for key in store.set_aside:
+        click.echo(f"Note: artifact {key[:8]} was damaged and has been set aside: it is made anew", err=True)
+    if _here(chosen, missing):
+        places = []
+    place = Place(
+        store=store, catalogue=catalogue, data=data.absolute(), slots=places, address=chosen["scheduler"],
+        plugins=tuple(str(Path(p).absolute()) for p in chosen["plugins"]), threads=chosen["threads"],
+        timeout=chosen["task_timeout"], device=inline_device(wanted, present),
+    )  # fmt: skip
+    keep = chosen["keep"] or PRESETS[spec.preset].keep
+    settled, interrupted = _execute(missing, stock, place, keep, chosen["quiet"], chosen["debug"])
+    return _finish(spec, known, stock, missing, settled, folder, interrupted)
+
+
+def _here(chosen: Mapping[str, Any], missing: Mapping[str, Task]) -> bool:
+    """Say whether to run in this process: where asked to, or where starting workers costs more than it brings."""
+    if chosen["scheduler"]:
+        return False
+    if chosen["debug"] or chosen["workers"] == 0:
+        return True
+    return chosen["workers"] is None and all(t.kind in ("fingerprint", "score") for t in missing.values())
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BenchError(
+            f"The results folder {folder} cannot be made: {error.strerror}. Choose another: --out"
+        ) from error
+
+
+def _execute(
+    missing: Mapping[str, Task], stock: Stock, place: Place, keep: str, quiet: bool, debug: bool
+) -> tuple[dict[str, Outcome], bool]:
+    settled: dict[str, Outcome] = {}
+    keeper = Keeper(stock.plan, stock.store, missing) if keep == "scores" else None
+    with Progress(missing, quiet) as progress:
+        stop = Interrupt(say=progress.say)
+
+        def note(outcome: Outcome) -> None:
+            settled[outcome.key] = outcome
+            progress.settled(outcome)
+            if debug and outcome.status == "failed" and outcome.log:
+                progress.say(Path(outcome.log).read_text(errors="replace"))
+            if keeper is not None:
+                keeper.settled(outcome)
+
+        place.on_outcome, place.stop = note, stop
+        place.on_start, place.on_progress = progress.started, progress.progressed
+        with stop.listening():
+            run(missing, place)
+    return settled, bool(stop.asked)
+
+
+def _finish(
+    spec: Spec,
+    known: Known,
+    stock: Stock,
+    missing: Mapping[str, Task],
+    settled: Mapping[str, Outcome],
+    folder: Path,
+    interrupted: bool,
+) -> int:
+    from bench.report import write
+
+    sizes = {k: stock.store.size(k) for k, o in settled.items() if o.status == "done"}
+    learn(stock.store, missing, settled, sizes)
+    for key in settled:
+        stock.records.pop(key, None)
+    rows = _rows(stock, settled)
+    text = write(folder, rows, describe(spec, known))
+    statuses = Counter(str(r["status"]) for r in rows)
+    executed = sum(o.status == "done" and not o.stored for o in settled.values())
+    failed = sum(o.status == "failed" for o in settled.values())
+    blocked = sum(o.status == "blocked" for o in settled.values())
+    click.echo(text)
+    click.echo(f"executed {executed} tasks, {failed} failed, {blocked} blocked, "
+               f"{len(stock.plan.tasks) - len(missing)} found in the store")  # fmt: skip
+    click.echo("trials: " + ", ".join(f"{n} {s}" for s, n in sorted(statuses.items())))
+    click.echo(f"results: {folder}")
+    if interrupted:
+        return 130
+    return 1 if statuses.keys() & {"failed", "blocked", "not_run"} else 0

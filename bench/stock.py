@@ -1,0 +1,142 @@
+"""Take stock of a plan: what of it the store has, what has to run, what that will cost, what is out of date."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bench.errors import BenchError
+from bench.plan import Plan, wanted
+from bench.store import Store
+from bench.types import JSON, Outcome, Task, digest
+
+if TYPE_CHECKING:
+    from bench.catalogue import Catalogue
+
+TIMINGS = "timings.json"
+
+
+@dataclass
+class Stock:
+    """A plan held against a store. Records are read once and remembered."""
+
+    plan: Plan
+    store: Store
+    records: dict[str, dict[str, JSON] | None] = field(default_factory=dict)
+
+    def record(self, key: str) -> dict[str, JSON] | None:
+        """Read an artifact's record, once."""
+        if key not in self.records:
+            self.records[key] = self.store.record(key)
+        return self.records[key]
+
+    def missing(self) -> dict[str, Task]:
+        """Give the tasks that have to run, inputs before what needs them."""
+
+        def whole(key: str) -> bool:
+            record = self.record(key)
+            return record is not None and self.store.is_whole(key, record)
+
+        return wanted(self.plan, lambda key: self.record(key) is not None, whole)
+
+    def outcome(self, key: str, settled: Mapping[str, Outcome]) -> Outcome | None:
+        """Give what became of a task: in this run, or when it was stored; None where it never ran."""
+        if key in settled:
+            return settled[key]
+        record = self.record(key) if key else None
+        if record is None:
+            return None
+        made = record["made"]
+        return Outcome(key, "done", True, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
+
+    def outdated(self, catalogue: Catalogue) -> list[str]:
+        """Name the components whose source text has changed, under the same version, since artifacts were made."""
+        now: dict[str, str] = {}
+        changed: Counter[str] = Counter()
+        for key in self.plan.tasks:
+            for name, was in ((self.records.get(key) or {}).get("made", {}).get("sources", {})).items():
+                if name not in now:
+                    kind, _, component = name.partition(":")
+                    present = component in catalogue.names(kind)
+                    now[name] = catalogue.source_digest(kind, component) if present else was
+                if was != now[name]:
+                    changed[name.partition(":")[2]] += 1
+        return [
+            f"{count} stored results of {name} were made by other source text under the same version: "
+            f"raise its version, or make them again with --refresh {name}"
+            for name, count in sorted(changed.items())
+        ]
+
+    def refresh(self, names: Iterable[str]) -> int:
+        """Forget the artifacts of every task that a component takes part in, and of all that came from them."""
+        gone: set[str] = set()
+        for name in names:
+            hit = {k for k, t in self.plan.tasks.items() if name in _components(t)}
+            if not hit:
+                raise BenchError(f"--refresh {name}: {name!r} takes no part in this run")
+            gone |= hit
+        order = list(self.plan.tasks)
+        grew = True
+        while grew:
+            more = {k for k in order if k not in gone and gone & set(self.plan.tasks[k].inputs.values())}
+            grew = bool(more)
+            gone |= more
+        self.records.clear()
+        return sum(self.store.forget(key) for key in gone)
+
+
+def _components(task: Task) -> set[str]:
+    kinds = ("architecture", "attack", "method", *(("dataset",) if task.kind == "data" else ()))
+    return {str(task.params[k]["name"]) for k in kinds if k in task.params}
+
+
+def _signature(task: Task) -> str:
+    """Name what decides how long a task takes: everything in its parameters but the replicate."""
+    params = {k: v for k, v in task.params.items() if k != "replicate"}
+    return digest({"kind": task.kind, "role": task.role, "params": params})[:16]
+
+
+def learn(store: Store, tasks: Mapping[str, Task], settled: Mapping[str, Outcome], sizes: Mapping[str, int]) -> None:
+    """Keep what tasks took, so that the next plan can say what it expects."""
+    known = _timings(store)
+    for key, outcome in settled.items():
+        if outcome.status == "done" and not outcome.stored and key in tasks:
+            count, seconds, size = known.get(_signature(tasks[key]), (0, 0.0, 0))
+            known[_signature(tasks[key])] = (count + 1, seconds + outcome.seconds, size + sizes.get(key, 0))
+    path = store.root / TIMINGS
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(known))
+    partial.replace(path)
+
+
+def _timings(store: Store) -> dict[str, tuple[int, float, int]]:
+    try:
+        content = json.loads((store.root / TIMINGS).read_text())
+        return {str(k): (int(n), float(s), int(b)) for k, (n, s, b) in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What tasks are expected to cost: seconds on one slot, bytes, and how many of them nothing is known about."""
+
+    seconds: float
+    size: int
+    unknown: int
+
+
+def expect(store: Store, tasks: Mapping[str, Task]) -> Expectation:
+    """Estimate from the measured seconds and bytes of earlier runs what tasks will cost."""
+    known = _timings(store)
+    seconds, size, unknown = 0.0, 0, 0
+    for task in tasks.values():
+        count, spent, bytes_ = known.get(_signature(task), (0, 0.0, 0))
+        if count:
+            seconds, size = seconds + spent / count, size + bytes_ // count
+        else:
+            unknown += 1
+    return Expectation(seconds, size, unknown)

@@ -1,0 +1,35 @@
+"""Fine-tune all layers of the stolen source model.
+
+The thief holds the network itself and goes on training it with a small learning rate on images and true labels of
+his own (Guan, Liang, He: Are You Stealing My Model?, NeurIPS 2022, https://arxiv.org/abs/2210.15427, "Finetune-A").
+Their code: 30 epochs of 200, SGD 5e-4 at a constant rate, batch 512; here the rate follows the recipe's schedule.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench import Attack, Context, Source, Split, hookimpl
+
+
+@dataclass(frozen=True)
+class FinetuneA(Attack):
+    """Fine-tune all layers of the source on true labels."""
+
+    name: str = "finetune_a"
+    version: int = 1
+    length: float = 0.15
+    lr: float = 0.01
+
+    access = "weights"
+    same_architecture = True
+
+    def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
+        """Train a copy of the source a little longer."""
+        return context.fit(source.model(), data.images, data.labels, length=self.length, lr=self.lr)
+
+
+@hookimpl
+def bench_attacks():
+    """List this file's attack."""
+    return [FinetuneA()]

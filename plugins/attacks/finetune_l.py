@@ -1,0 +1,57 @@
+"""Fine-tune the last layer of the stolen source model.
+
+The thief holds the network and trains its last layer only, on images and true labels of his own (Guan, Liang, He:
+Are You Stealing My Model?, NeurIPS 2022, https://arxiv.org/abs/2210.15427, "Finetune-L"). Everything else stays bit
+for bit what it was, batch statistics too. The authors' code instead trains the whole block that holds the last layer
+(VGG's three linear layers) and lets batch normalisation go on counting: `part = "classifier"`.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn import functional
+
+from bench import Attack, BenchError, Context, Source, Split, hookimpl
+
+
+def counting(model, x, targets):
+    """Cross-entropy with batch normalisation in training mode everywhere, frozen layers too."""
+    model.train()
+    return functional.cross_entropy(model(x).float(), targets)
+
+
+def block_of(head, stages):
+    """Find the block that holds the head; the head itself where it stands alone."""
+    return next((block for block in stages if any(m is head for m in block.modules())), head)
+
+
+@dataclass(frozen=True)
+class FinetuneL(Attack):
+    """Fine-tune the last layer of the source on true labels."""
+
+    name: str = "finetune_l"
+    version: int = 1
+    length: float = 0.15
+    lr: float = 0.01
+    part: str = "last"
+
+    access = "weights"
+    same_architecture = True
+
+    def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
+        """Train the last layer (or the classifier block) of a copy of the source."""
+        if self.part not in ("last", "classifier"):
+            raise BenchError(f"finetune_l.part is 'last' or 'classifier', not {self.part!r}")
+        model = source.model()
+        part, loss = context.head(model), None
+        if self.part == "classifier":
+            part, loss = block_of(part, context.stages(model)), counting
+        return context.fit(
+            model, data.images, data.labels, length=self.length, lr=self.lr, trainable=part, loss=loss
+        )
+
+
+@hookimpl
+def bench_attacks():
+    """List this file's attack."""
+    return [FinetuneL()]

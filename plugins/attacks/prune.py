@@ -1,0 +1,158 @@
+"""Prune the channels of the stolen source model that answer least, then fine-tune.
+
+Structured pruning (Liu, Dolan-Gavitt, Garg: Fine-Pruning, RAID 2018, https://arxiv.org/abs/1805.12185; as an attack
+in Guan, Liang, He: Are You Stealing My Model?, NeurIPS 2022, https://arxiv.org/abs/2210.15427). N counts the output
+channels of all convolutions that run, a convolutional head excepted. The round(ratio * N) channels whose mean
+|activation| over a sample of the thief's images is smallest are silenced, over all layers at once; the last channel of
+a layer stays. The activation is what follows a convolution directly: its normalisation and its non-linearity, or its
+bare output where there is neither. Silenced means that the channel's weights and bias and the gain, offset and running
+mean of that normalisation are 0: the channel then gives exactly 0, also while the rest is fine-tuned.
+
+The authors' code ranks the bare outputs of the convolutions and silences their weights only, so that bias and batch
+normalisation go on giving a constant: `rank = "convolution"`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from bench import Attack, BenchError, Context, Source, Split, hookimpl
+
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
+NONLINEAR = frozenset("relu relu_ relu6 hardtanh leaky_relu elu celu selu gelu silu mish hardswish prelu".split())
+
+
+class Listening(TorchFunctionMode):
+    """Tells of non-linearities, be they modules or plain functions."""
+
+    def __init__(self, tell):
+        super().__init__()
+        self.tell = tell
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        name = getattr(function, "__name__", "")
+        if name in NONLINEAR:
+            self.tell(args[0], out)
+        elif args and out is args[0] and name != name.strip("_") and hasattr(out, "call"):
+            del out.call  # changed in place (`out += shortcut`): no longer this convolution's own activation
+        return out
+
+
+@torch.no_grad()
+def activations(model, x, rank):
+    """Follow each convolution's output: {convolution: (its normalisations, mean |activation| per channel)}.
+
+    The output carries a record, which is handed on to what the normalisation and the non-linearity make of it, and
+    keeps the size of the latest.
+    """
+    calls = []
+
+    def size(out):
+        return out.abs().mean((2, 3)).sum(0) / len(x)
+
+    def convolved(module, inputs, out):
+        out.call = {"convolution": module, "norms": [], "size": size(out)}
+        calls.append(out.call)
+
+    def followed(before, out, norms=()):
+        call = getattr(before, "call", None)
+        if call is not None and rank == "activation":
+            call.update(size=size(out), norms=[*call["norms"], *norms])
+            out.call = call
+
+    hooks = [m.register_forward_hook(convolved) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    hooks += [
+        m.register_forward_hook(lambda norm, inputs, out: followed(inputs[0], out, [norm]))
+        for m in model.modules()
+        if isinstance(m, NORMS)
+    ]
+    try:
+        with Listening(followed):
+            for part in x.split(128):
+                model(part)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found = {}
+    for call in calls:
+        norms, total = found.get(call["convolution"], ([], 0))
+        found[call["convolution"]] = (norms or call["norms"], total + call["size"])
+    return found
+
+
+def weakest(sizes, count):
+    """Mark the `count` smallest values over all layers, never the last one of a layer: a bool tensor per layer."""
+    dead = [torch.zeros(len(layer), dtype=torch.bool) for layer in sizes]
+    where = [(layer, channel) for layer, values in enumerate(sizes) for channel in range(len(values))]
+    for index in torch.cat(sizes).argsort(stable=True).tolist():
+        layer, channel = where[index]
+        if count and int(dead[layer].sum()) < len(dead[layer]) - 1:
+            dead[layer][channel] = True
+            count -= 1
+    if count:
+        raise BenchError(f"prune would have to empty a layer for {count} of the channels: lower prune.ratios")
+    return dead
+
+
+@torch.no_grad()
+def silence(layers):
+    """Set all that belongs to the dead channels to 0; layers: (convolution, its normalisations, bool [channels])."""
+    for convolution, norms, dead in layers:
+        for part, names in [(convolution, ("weight", "bias"))] + [(n, ("weight", "bias", "running_mean")) for n in norms]:
+            for value in (getattr(part, name, None) for name in names):
+                if value is not None:
+                    value[dead] = 0
+
+
+@dataclass(frozen=True)
+class Prune(Attack):
+    """Prune the least active channels of the source, then fine-tune."""
+
+    name: str = "prune"
+    version: int = 1
+    ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5)
+    samples: int = 512
+    length: float = 0.15
+    lr: float = 0.01
+    rank: str = "activation"
+
+    access = "weights"
+    same_architecture = True
+
+    def variant(self, replicate: int) -> str:
+        """Name the share of channels that a copy loses."""
+        return f"ratio={self.ratios[replicate % len(self.ratios)]:g}"
+
+    def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
+        """Silence the weakest channels of a copy of the source and train what is left."""
+        if self.rank not in ("activation", "convolution"):
+            raise BenchError(f"prune.rank is 'activation' or 'convolution', not {self.rank!r}")
+        ratio = self.ratios[context.replicate % len(self.ratios)]
+        model = source.model()
+        generator = context.generator
+        sample = torch.randperm(len(data), generator=generator, device=generator.device)[: self.samples]
+        found = activations(model, data.images[sample].float() / 255, self.rank)
+        found.pop(context.head(model), None)
+        if not found:
+            raise BenchError("prune needs a network with convolutions (nn.Conv2d) before its head")
+        sizes = [size.cpu() for _, size in found.values()]
+        dead = weakest(sizes, round(ratio * sum(map(len, sizes))))
+        layers = [(conv, norms, d.to(data.images.device)) for (conv, (norms, _)), d in zip(found.items(), dead)]
+
+        def loss(network, x, targets):
+            silence(layers)
+            return functional.cross_entropy(network(x).float(), targets)
+
+        context.fit(model, data.images, data.labels, length=self.length, lr=self.lr, loss=loss)
+        silence(layers)
+        return model
+
+
+@hookimpl
+def bench_attacks():
+    """List this file's attack."""
+    return [Prune()]

@@ -1,0 +1,48 @@
+"""Transfer the stolen source model to another task, training all layers.
+
+The thief puts a new head on the source's backbone and trains everything on another dataset with other labels (Guan,
+Liang, He: Are You Stealing My Model?, NeurIPS 2022, https://arxiv.org/abs/2210.15427, "Transfer-A": CIFAR10 to the
+first ten labels of CIFAR100). The network takes the normalisation of the new dataset. Epochs, rates and whether the
+authors kept the head are not published.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench import Attack, Context, Source, Split, hookimpl
+
+
+def new_head(source, fresh, head):
+    """Copy the source's backbone into a fresh network, which keeps its own head and normalisation."""
+    prefix = next(name for name, module in fresh.named_modules() if module is head)
+    own = {name for name in fresh.state_dict() if name.startswith(prefix + ".") or name in ("mean", "std")}
+    backbone = {name: value for name, value in source.state_dict().items() if name not in own}
+    fresh.load_state_dict({**fresh.state_dict(), **backbone})
+    return fresh
+
+
+@dataclass(frozen=True)
+class TransferA(Attack):
+    """Transfer the source to another dataset: new head, all layers trained."""
+
+    name: str = "transfer_a"
+    version: int = 1
+    length: float = 0.25
+    lr: float = 0.05
+
+    access = "weights"
+    same_architecture = True
+    lands_on = "transfer"
+
+    def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
+        """Train the source's backbone under a new head."""
+        fresh = build()
+        model = new_head(source.model(), fresh, context.head(fresh))
+        return context.fit(model, data.images, data.labels, length=self.length, lr=self.lr)
+
+
+@hookimpl
+def bench_attacks():
+    """List this file's attack."""
+    return [TransferA()]
