@@ -88,6 +88,29 @@ class Stock:
         return sum(self.store.forget(key) for key in gone)
 
 
+@dataclass
+class Keeper:
+    """Removes a suspect's weights once every task of this run that needs them is settled (`--keep scores`)."""
+
+    plan: Plan
+    store: Store
+    missing: Mapping[str, Task]
+    needed: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.suspects = {t.suspect for t in self.plan.trials if t.suspect} - {t.source for t in self.plan.trials}
+        for task in self.missing.values():
+            self.needed.update(set(task.inputs.values()) & self.suspects)
+
+    def settled(self, outcome: Outcome) -> None:
+        """Take note of an outcome. What failed may be tried again by the next run, so its suspect stays."""
+        if outcome.key in self.missing and outcome.status == "done":
+            for key in set(self.missing[outcome.key].inputs.values()) & self.suspects:
+                self.needed[key] -= 1
+                if not self.needed[key]:
+                    self.store.drop(key, "weights")
+
+
 def _components(task: Task) -> set[str]:
     kinds = ("architecture", "attack", "method", *(("dataset",) if task.kind == "data" else ()))
     return {str(task.params[k]["name"]) for k in kinds if k in task.params}

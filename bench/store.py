@@ -299,6 +299,13 @@ class Store:
             (self.folder(key) / file).unlink(missing_ok=True)
         return int(record["files"][file]["bytes"])
 
+    def size(self, key: str) -> int:
+        """Give the bytes that an artifact takes."""
+        try:
+            return sum(p.stat().st_size for p in self.folder(key).iterdir())
+        except OSError:
+            return 0
+
     def forget(self, key: str) -> bool:
         """Remove an artifact; say whether there was one."""
         with _telling(self.root):

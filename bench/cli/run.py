@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
 import json
-import shlex
 import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +17,16 @@ from bench.catalogue import Catalogue, load_catalogue
 from bench.cli.plan import lines
 from bench.cli.progress import Progress
 from bench.cli.spec import build, options
-from bench.devices import gpus, hardware, inline_device, slots, suitable_precision
+from bench.devices import gpus, inline_device, slots, suitable_precision
 from bench.download import data_root, ready
 from bench.errors import BenchError
-from bench.plan import Known, Plan, plan
+from bench.plan import Known, plan
 from bench.presets import PRESETS
+from bench.provenance import describe
 from bench.schedule import Place, run
-from bench.stock import Stock, learn
+from bench.stock import Keeper, Stock, learn
 from bench.store import Store, default_root
-from bench.types import JSON, Declaration, Outcome, Spec, Task
+from bench.types import Outcome, Spec, Task
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "safetensors", "distributed", "fingerprint-bench")
 
@@ -43,6 +39,7 @@ class Interrupt:
     say: Callable[[str], None] = lambda text: None
 
     def __call__(self) -> int:
+        """Give how often."""
         return self.asked
 
     @contextmanager
@@ -61,29 +58,6 @@ class Interrupt:
         finally:
             for number, handler in was.items():
                 signal.signal(number, handler)
-
-
-@dataclass
-class Keeper:
-    """Removes a suspect's weights once every task of this run that needs them is settled (`--keep scores`)."""
-
-    plan: Plan
-    store: Store
-    missing: Mapping[str, Task]
-    needed: Counter[str] = field(default_factory=Counter)
-
-    def __post_init__(self) -> None:
-        self.suspects = {t.suspect for t in self.plan.trials if t.suspect} - {t.source for t in self.plan.trials}
-        for task in self.missing.values():
-            self.needed.update(set(task.inputs.values()) & self.suspects)
-
-    def settled(self, outcome: Outcome) -> None:
-        """Take note of an outcome. What failed may be tried again by the next run, so its suspect stays."""
-        if outcome.key in self.missing and outcome.status == "done":
-            for key in set(self.missing[outcome.key].inputs.values()) & self.suspects:
-                self.needed[key] -= 1
-                if not self.needed[key]:
-                    self.store.drop(key, "weights")
 
 
 def folder_of(spec: Spec, out: str | None) -> Path:
@@ -105,54 +79,6 @@ def folder_of(spec: Spec, out: str | None) -> Path:
     elif folder.is_dir() and any(folder.iterdir()):
         raise BenchError(f"{folder} holds files but no results of bench: choose another folder with --out")
     return folder
-
-
-def describe(spec: Spec, known: Known) -> dict[str, JSON]:
-    """Make `run.json`: what the tables need besides the rows, and what made them."""
-
-    def plain(d: Declaration) -> dict[str, JSON]:
-        return {
-            "version": d.version, "distribution": d.distribution, "summary": d.summary, "params": dict(d.params),
-            "attributes": dict(d.attributes), "watermark": d.watermark,
-        }  # fmt: skip
-
-    methods = {name: versions[0][1] for name, versions in known.methods.items()}
-    groups = {
-        "dataset": known.datasets,
-        "architecture": known.architectures,
-        "attack": known.attacks,
-        "method": methods,
-    }
-    libraries = {}
-    for name in LIBRARIES:
-        try:
-            libraries[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            libraries[name] = ""
-    return {
-        "format": 1,
-        "spec": spec.to_json(),
-        "components": {kind: {n: plain(d) for n, d in sorted(ds.items())} for kind, ds in groups.items()},
-        "libraries": {"python": sys.version.split()[0], **libraries},
-        "hardware": hardware(),
-        "git_commit": _commit(),
-        "command": shlex.join(["bench", *sys.argv[1:]]),
-        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-    }
-
-
-def _commit() -> str:
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
-    try:
-        inside = subprocess.run(
-            [*command[:3], "ls-files", "--error-unmatch", __file__], capture_output=True, check=False
-        )
-        if inside.returncode:
-            return ""
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def _numbers(text: str | None) -> list[int] | None:
@@ -293,7 +219,7 @@ def _finish(
     for key in settled:
         stock.records.pop(key, None)
     rows = _rows(stock, settled)
-    text = write(folder, rows, describe(spec, known))
+    text = write(folder, rows, describe(spec, known, sys.argv[1:]))
     statuses = Counter(str(r["status"]) for r in rows)
     executed = sum(o.status == "done" and not o.stored for o in settled.values())
     failed = sum(o.status == "failed" for o in settled.values())
