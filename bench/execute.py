@@ -14,39 +14,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench import training
 from bench.catalogue import Catalogue
 from bench.errors import BenchError, NonFiniteLoss, StoreError
-from bench.halving import balanced, halve
 from bench.isolation import Log, undisturbed
+from bench.networks import Normalised, check, rebuild
 from bench.oracle import Oracle, Source, Suspect
+from bench.parts import PARTS, Data, cut, load, read
 from bench.store import Store
-from bench.types import JSON, Architecture, Component, Context, DefenderData, Helpers, Outcome, Recipe, Split, Task
+from bench.types import JSON, Architecture, Component, Context, Helpers, Outcome, Recipe, Task
 from bench.vision import prepare_torchvision
 
-PARTS = ("defender", "attacker", "probe", "test")
 T = TypeVar("T")
 Told = Callable[[str, float, float, float], None]
 """Told of a task's progress: its key, epochs done, epochs in all, mean loss of the last one."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """A dataset as its tasks see it: four parts on the device, and how its images may be augmented."""
-
-    parts: Mapping[str, Split]
-    mean: Tensor
-    std: Tensor
-    facts: Mapping[str, JSON]
-
-    @property
-    def defender(self) -> DefenderData:
-        """Give what the owner of a source model holds."""
-        return DefenderData(self.parts["defender"], self.parts["probe"])
 
 
 @dataclass
@@ -191,7 +175,7 @@ class _Work:
 
     def data(self) -> Data:
         key = self.task.inputs["data"]
-        return self.desk.remembered("data", key, lambda: load_data(self.store, key, self.desk.device), 3)
+        return self.desk.remembered("data", key, lambda: load(self.store, key, self.desk.device), 3)
 
     def recipe(self) -> Recipe:
         return Recipe(**self.params["recipe"])
@@ -204,14 +188,14 @@ class _Work:
         """Make a fresh network for this task's dataset, with its normalisation, on the device."""
         data = self.data()
         inner = self.architecture().build(data.facts["num_classes"], tuple(data.facts["shape"]))
-        return training.Normalised(inner, data.mean, data.std).to(self.device)
+        return Normalised(inner, data.mean, data.std).to(self.device)
 
     def model(self, key: str) -> tuple[nn.Module, Architecture]:
         """Load a network in eval mode, and its architecture."""
         facts = self.store.facts(key) or {}
         architecture: Architecture = self.desk.component("architecture", facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
-        model = _rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
+        model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
         return model.to(self.device).eval(), architecture
 
     def context(self, architecture: Architecture, budget: int | None = None, start: nn.Module | None = None) -> Context:
@@ -257,102 +241,11 @@ def _inner(model: nn.Module) -> nn.Module:
     return inner
 
 
-def _rebuild(
-    architecture: Architecture, num_classes: int, shape: tuple[int, int, int], weights: Mapping[str, Tensor]
-) -> nn.Module:
-    """Make a network and put weights in; on the meta device where the architecture allows it (four times faster)."""
-    empty = torch.zeros(1), torch.ones(1)
-    try:
-        with torch.device("meta"):
-            model = training.Normalised(architecture.build(num_classes, shape), *empty)
-        model.load_state_dict(weights, strict=True, assign=True)
-    except Exception:  # what an architecture does on the meta device is its own: then the ordinary way
-        return _rebuilt(architecture, num_classes, shape, weights)
-    left = [t for m in model.modules() for t in (*vars(m).values(), *m._buffers.values()) if isinstance(t, Tensor)]
-    if any(t.is_meta for t in left):
-        return _rebuilt(architecture, num_classes, shape, weights)
-    return model
-
-
-def _rebuilt(
-    architecture: Architecture, num_classes: int, shape: tuple[int, int, int], weights: Mapping[str, Tensor]
-) -> nn.Module:
-    model = training.Normalised(architecture.build(num_classes, shape), weights["mean"], weights["std"])
-    model.load_state_dict(weights, strict=True)
-    return model
-
-
-def _check(model: object, fresh: nn.Module, who: str) -> nn.Module:
-    """See that a network loads strictly into a fresh one; BenchError names the first entry that does not fit."""
-    if not isinstance(model, nn.Module):
-        raise BenchError(f"{who} returned a {type(model).__name__}, not a network")
-    wanted, given = fresh.state_dict(), model.state_dict()
-    for name in (*wanted, *given):
-        if name not in given or name not in wanted:
-            side = "lacks" if name not in given else "has, beyond a fresh build(),"
-            raise BenchError(f"the network that {who} returned {side} {name!r}: it must load strictly into build()")
-        a, b = wanted[name], given[name]
-        if a.shape != b.shape or a.dtype != b.dtype:
-            raise BenchError(
-                f"the network that {who} returned holds {name!r} as {b.dtype} {list(b.shape)}, "
-                f"but a fresh build() has {a.dtype} {list(a.shape)}"
-            )
-        if b.is_floating_point() and not bool(torch.isfinite(b).all()):
-            raise NonFiniteLoss(f"the network that {who} returned holds NaN or infinity in {name!r}")
-    return model.eval()
-
-
-def load_data(store: Store, key: str, device: str = "cpu") -> Data:
-    """Read a `data` artifact onto a device."""
-    tensors = store.load(key, "data", device)
-    parts = {p: Split(tensors[f"{p}.images"], tensors[f"{p}.labels"]) for p in PARTS}
-    return Data(parts, tensors["mean"], tensors["std"], store.facts(key) or {})
-
-
-def _split(dataset: Any, root: Path, train: bool) -> Split:
-    split = dataset.load(root, train)
-    part = f"dataset {dataset.name!r}, {'train' if train else 'test'} part"
-    if not isinstance(split, Split):
-        raise BenchError(f"{part}: load must return a Split, not a {type(split).__name__}")
-    images, labels = split.images, split.labels
-    if images.dtype != torch.uint8 or list(images.shape[1:]) != list(dataset.shape):
-        raise BenchError(f"{part}: images are {images.dtype} {list(images.shape)}, not uint8 [N, *{dataset.shape}]")
-    if labels.dtype != torch.int64 or list(labels.shape) != [len(images)] or not len(images):
-        raise BenchError(f"{part}: labels are {labels.dtype} {list(labels.shape)}, not int64 [{len(images)}]")
-    if int(labels.min()) < 0 or int(labels.max()) >= dataset.num_classes:
-        raise BenchError(f"{part}: labels reach from {int(labels.min())} to {int(labels.max())}, "
-                         f"not within 0..{dataset.num_classes - 1}")  # fmt: skip
-    return split
-
-
 def _data(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
     dataset = work.desk.component("dataset", work.params["dataset"])
-    seed, images = work.params["split_seed"], work.params["images"]
-    train = _split(dataset, work.desk.data, True)
-    tensors: dict[str, Tensor] = {}
-    if train.origin is None:
-        test = _split(dataset, work.desk.data, False)
-        places = {"train": np.arange(len(train)), "test": np.arange(len(test))}
-    else:
-        test = train
-        places = _unseen(train, seed)
-    for part, split, which in (("train", train, ("defender", "attacker")), ("test", test, ("probe", "test"))):
-        place = places[part]
-        labels = split.labels.numpy()[place]
-        for name, half in zip(which, halve(labels, seed, part), strict=True):
-            chosen = half[balanced(labels[half], images if part == "train" else 0, seed, name)]
-            index = torch.from_numpy(place[chosen])
-            tensors[f"{name}.images"] = split.images[index]
-            tensors[f"{name}.labels"] = split.labels[index]
-            tensors[f"{name}.indices"] = index
-            if split.origin is not None:
-                tensors[f"{name}.origin"] = split.origin[index]
-    seen = torch.cat([tensors["defender.images"], tensors["attacker.images"]]).movedim(1, 0).flatten(1)
-    levels = torch.arange(256).double() / 255
-    share = torch.stack([torch.bincount(c.long(), minlength=256).double() / c.numel() for c in seen])
-    mean = share @ levels
-    std = (share @ levels**2 - mean**2).clamp_min(0).sqrt().clamp_min(1e-3)
-    tensors["mean"], tensors["std"] = mean.float(), std.float()
+    train = read(dataset, work.desk.data, True)
+    test = None if train.origin is not None else read(dataset, work.desk.data, False)
+    tensors = cut(train, test, work.params["split_seed"], work.params["images"])
     facts: dict[str, JSON] = {
         "dataset": dataset.name,
         "num_classes": dataset.num_classes,
@@ -365,24 +258,6 @@ def _data(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]
     return facts, {"data": tensors}
 
 
-def _unseen(split: Split, seed: int) -> dict[str, Any]:
-    """Divide images made from another dataset's test images: none whose original the host holds in `probe`.
-
-    The original test set is cut as the host cuts it, which takes nothing but its labels and the seed; what was made
-    from its `test` part is divided by originals, so that no image is seen in training and tested in another guise.
-    """
-    assert split.origin is not None
-    origin, labels = split.origin.numpy(), split.labels.numpy()
-    originals = np.full(int(origin.max()) + 1, -1, dtype=np.int64)
-    originals[origin] = labels
-    if (originals < 0).any():
-        raise BenchError("a dataset made from another's test images must hold every one of them: some are missing")
-    _, test = halve(originals, seed, "test")
-    first, second = halve(originals[test], seed, "unseen")
-    return {"train": np.flatnonzero(np.isin(origin, test[first])),
-            "test": np.flatnonzero(np.isin(origin, test[second]))}  # fmt: skip
-
-
 def _train(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
     data, role = work.data(), work.task.role
     split = data.parts["attacker" if role == "irrelevant" else "defender"]
@@ -393,7 +268,7 @@ def _train(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]
     model = work.build()
     context = work.context(work.architecture())
     context.fit(model, split.images, targets)
-    return work.network(_check(model, model, f"architecture {work.params['architecture']['name']!r}"))
+    return work.network(check(model, model, f"architecture {work.params['architecture']['name']!r}"))
 
 
 def _embed(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
@@ -403,7 +278,7 @@ def _embed(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]
     if not (isinstance(result, tuple) and len(result) == 2):
         raise BenchError(f"method {method.name!r}: embed must return (network, dict of tensors)")
     model, fingerprint = result
-    facts, files = work.network(_check(model, work.build(), f"method {method.name!r}"))
+    facts, files = work.network(check(model, work.build(), f"method {method.name!r}"))
     files["fingerprint"] = _named(fingerprint, method.name)
     return facts, files
 
@@ -421,7 +296,7 @@ def _steal(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]
     start = work.model(work.task.inputs["start"])[0] if "start" in work.task.inputs else None
     context = work.context(work.architecture(), start=start)
     stolen = attack.steal(source, work.data().parts["attacker"], work.build, context)
-    facts, files = work.network(_check(stolen, work.build(), f"attack {attack.name!r}"))
+    facts, files = work.network(check(stolen, work.build(), f"attack {attack.name!r}"))
     facts["queries"] = source.queries
     return facts, files
 

@@ -67,7 +67,7 @@ def undisturbed(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
         torch.set_grad_enabled(True)
         torch.set_num_threads(threads)
         seed_everything(seed)
-        sys.stdout = sys.stderr = log  # type: ignore[assignment]
+        sys.stdout = sys.stderr = log
         with warnings.catch_warnings():
             yield
     finally:

@@ -33,7 +33,7 @@ class Ledger:
             for before in inputs:
                 self.dependants.setdefault(before, []).append(key)
         self.height: dict[str, int] = {}
-        for key in reversed(self.tasks):  # inputs stand before what needs them
+        for key in reversed(list(self.tasks)):  # inputs stand before what needs them
             self.height[key] = 1 + max((self.height[d] for d in self.dependants.get(key, ())), default=0)
         for key, count in self.waiting.items():
             if not count:

@@ -165,8 +165,8 @@ class _Engine:
 
     def __init__(self, ledger: Ledger, place: Place) -> None:
         self.ledger, self.place = ledger, place
-        self.flying: dict[Future, list[Task]] = {}
-        self.ended: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self.flying: dict[Future[Any], list[Task]] = {}
+        self.ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.alone: list[str] = []
         self.tried: set[str] = set()
         self.started: dict[str, tuple[str, float]] = {}
@@ -232,7 +232,7 @@ class _Engine:
         self.flying[future] = unit
         future.add_done_callback(self.ended.put)
 
-    def _land(self, future: Future, unit: list[Task]) -> None:
+    def _land(self, future: Future[Any], unit: list[Task]) -> None:
         for task in unit:
             self.started.pop(task.key, None)
         if future.status == "finished":
@@ -247,7 +247,7 @@ class _Engine:
         for outcome in outcomes:
             _judge(outcome, self.ledger, self.place, self.tried, self.alone.append)
 
-    def _dead(self, future: Future, task: Task) -> Outcome:
+    def _dead(self, future: Future[Any], task: Task) -> Outcome:
         from distributed import KilledWorker
 
         error = future.exception()
