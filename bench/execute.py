@@ -155,6 +155,8 @@ def _made(task: Task, desk: Desk, seconds: float) -> dict[str, JSON]:
         if kind in task.params and (kind != "dataset" or task.kind == "data")
     }
     return {
+        "name": task.name,
+        "inputs": dict(task.inputs),
         "seconds": round(seconds, 6),
         "device": desk.device,
         "threads": desk.threads,

@@ -11,10 +11,12 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RECORD = "artifact.json"
+KEY = re.compile(r"[0-9a-f]{64}")
 REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -63,7 +66,8 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """Give the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -182,7 +186,7 @@ class Store:
         if record is None or f"{name}.safetensors" not in record["files"]:
             raise DamagedArtifact(f"Artifact {key[:8]} has no {name}: run the same command again to make it")
         try:
-            if _file_digest(path) == record["files"][path.name]["sha256"]:
+            if file_digest(path) == record["files"][path.name]["sha256"]:
                 tensors: dict[str, Tensor] = load_file(path, device=device)
                 return tensors
         except (SafetensorError, FileNotFoundError):
@@ -222,7 +226,7 @@ class Store:
                 for name, tensors in ready.items():
                     path = temporary / f"{name}.safetensors"
                     _write_tensors(save_file, tensors, path)
-                    written[path.name] = {"sha256": _file_digest(path), "bytes": path.stat().st_size}
+                    written[path.name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
                 record: dict[str, JSON] = {
                     "key": key,
                     "kind": kind,
@@ -233,7 +237,7 @@ class Store:
                 }
                 self._write_record(temporary, record)
                 _sync(temporary)
-                self._place(key, temporary)
+                self.place(key, temporary)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         return record
@@ -249,7 +253,8 @@ class Store:
         finally:
             path.unlink(missing_ok=True)
 
-    def _place(self, key: str, temporary: Path) -> None:
+    def place(self, key: str, temporary: Path) -> None:
+        """Put a finished folder where it belongs; one that is there already, and whole, stays."""
         final = self.folder(key)
         final.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -318,11 +323,43 @@ class Store:
             shutil.rmtree(trash, ignore_errors=True)
         return True
 
-    def keys(self) -> Iterator[str]:
+    def all_keys(self) -> Iterator[str]:
         """Walk the keys of all artifacts."""
         top = self.root / "artifacts"
         for shelf in sorted(top.iterdir()) if top.is_dir() else ():
             yield from sorted(p.name for p in shelf.iterdir() if len(p.name) == 64)
+
+    def verify(self, key: str) -> bool:
+        """Check every byte of an artifact; a damaged one is set aside."""
+        record = self.record(key)
+        if record is None:
+            return False
+        for name, entry in record["files"].items():
+            if name in record["dropped"]:
+                continue
+            path = self.folder(key) / name
+            if not path.is_file() or file_digest(path) != entry["sha256"]:
+                self._aside(key)
+                return False
+        return True
+
+    def reach(self, keys: Iterable[str]) -> Iterator[str]:
+        """Walk the artifacts that are there of some keys, and of all that they were made from."""
+        stack, seen = list(keys), set()
+        while stack:
+            key = stack.pop()
+            record = self.record(key) if key not in seen and KEY.fullmatch(key) else None
+            seen.add(key)
+            if record is not None:
+                yield key
+                stack += record["made"].get("inputs", {}).values()
+
+    def sweep(self, age: float = 86400.0) -> None:
+        """Remove what killed processes left half-written, once it is a day old."""
+        for path in (self.root / "tmp").glob("*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > age:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _aside(self, key: str) -> None:
         """Move a damaged artifact out of the way, for somebody may want to look at it."""

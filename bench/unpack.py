@@ -43,12 +43,11 @@ def unpack(archive: Path, folder: Path, most_members: int = MOST_MEMBERS) -> Non
                     target.mkdir(parents=True, exist_ok=True)
                 else:
                     allowed -= _copy(archive.name, member, content, target, allowed)
-    except DAMAGE as error:
-        raise BenchError(f"{archive.name} is damaged, or no archive of its kind: {error}") from error
-    except OSError as error:
-        if error.errno is not None:  # a full disk and its like are the caller's; gzip and bz2 give no number
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # a full disk is not the archive's fault
             raise
-        raise BenchError(f"{archive.name} is damaged, or no archive of its kind: {error}") from error
+        why = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise BenchError(f"{archive.name} is damaged, or no archive of its kind: {why}") from error
 
 
 def _members(archive: str, file: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:

@@ -16,6 +16,7 @@ COMMANDS = {
     "list": "List what is installed, or describe one component.",
     "report": "Rebuild the tables of a results folder.",
     "data": "List, fetch and verify datasets.",
+    "store": "Look after the store of artifacts.",
 }
 
 
