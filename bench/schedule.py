@@ -6,8 +6,9 @@ dependants of a failed task become `blocked`, and everything else goes on.
 
 from __future__ import annotations
 
-import os
+import logging
 import queue
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,23 +20,24 @@ from bench.errors import BenchError, StoreError
 from bench.ledger import Ledger
 from bench.store import Store
 from bench.types import Outcome, Task
+from bench.worker import TOPIC, work
 
 if TYPE_CHECKING:
     from distributed import Client, Future, SpecCluster
 
     from bench.catalogue import Catalogue
-    from bench.execute import Desk
 
 PATIENCE = 0.25
 """Seconds until a task that another run is at is asked for again."""
 DEATHS = 2
 """How often a task is tried again after the worker that had it died."""
-TOPIC = "bench"
 SETTINGS = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.scheduler.allowed-failures": DEATHS,
     "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
     "distributed.comm.timeouts.connect": "60s",
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -114,52 +116,6 @@ def _judge(outcome: Outcome, ledger: Ledger, place: Place, tried: set[str], alon
             place.on_outcome(told)
 
 
-# --- what runs in a worker ----------------------------------------------------------------------------------------
-
-_desks: dict[tuple[Any, ...], Desk] = {}
-
-
-def _desk(store: str, data: str, plugins: tuple[str, ...], threads: int) -> Desk:
-    """Give this process's desk, made at the first call: its own catalogue, its own device."""
-    what = (store, data, plugins, threads)
-    if what not in _desks:
-        import torch
-        from distributed import get_worker
-
-        from bench.catalogue import load_catalogue
-        from bench.execute import Desk
-
-        device = os.environ.get("BENCH_DEVICE", "")
-        if not device:
-            device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        worker = get_worker()
-        desk = Desk(Store(store), load_catalogue(plugins), device, Path(data), threads)
-        desk.told = lambda *told: worker.log_event(TOPIC, {"epoch": told})
-        _desks[what] = desk
-    return _desks[what]
-
-
-def _work(unit: Sequence[Task], store: str, data: str, plugins: tuple[str, ...], threads: int) -> list[Outcome]:
-    """Execute a few tasks in a worker, telling the driver when each one starts."""
-    from distributed import get_worker
-
-    from bench.execute import execute
-
-    try:
-        desk = _desk(store, data, plugins, threads)
-    except BenchError as error:
-        return [Outcome(t.key, "failed", error=str(error), root=t.name) for t in unit]
-    worker = get_worker()
-    outcomes = []
-    for task in unit:
-        worker.log_event(TOPIC, {"start": task.key, "worker": worker.address})
-        outcomes.append(execute(task, desk.store, desk.catalogue, desk.device, desk=desk))
-    return outcomes
-
-
-# --- what runs in the driver --------------------------------------------------------------------------------------
-
-
 class _Engine:
     """Hands units of a ledger to Dask workers, and deals with whatever becomes of them."""
 
@@ -177,8 +133,11 @@ class _Engine:
         import dask
         from distributed import Client
 
-        with dask.config.set(SETTINGS):
-            cluster = None if self.place.address else _local(self.place.slots)
+        with (
+            dask.config.set(SETTINGS),
+            tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
+        ):
+            cluster = None if self.place.address else _local(self.place.slots, scratch)
             try:
                 with _connect(Client, cluster, self.place.address) as client:
                     client.subscribe_topic(TOPIC, self._hear)
@@ -226,7 +185,7 @@ class _Engine:
         place = self.place
         self.units += 1
         future = client.submit(
-            _work, unit, str(place.store.root), str(place.data), place.plugins, place.threads,
+            work, unit, str(place.store.root), str(place.data), place.plugins, place.threads,
             key=f"bench-{unit[0].key[:16]}-{self.units}", priority=-self.units, pure=False, retries=0,
         )  # fmt: skip
         self.flying[future] = unit
@@ -300,7 +259,7 @@ def _connect(client: Any, cluster: SpecCluster | None, address: str) -> Any:
         ) from error
 
 
-def _local(slots: Sequence[Slot]) -> SpecCluster:
+def _local(slots: Sequence[Slot], scratch: str) -> SpecCluster:
     """Start a worker process per slot on this machine, bound to the loopback address, each under a nanny."""
     from distributed import Nanny, Scheduler, SpecCluster
     from distributed.security import Security
@@ -313,6 +272,10 @@ def _local(slots: Sequence[Slot]) -> SpecCluster:
                 "nthreads": 1,
                 "host": "127.0.0.1",
                 "memory_limit": 0,
+                "dashboard": False,
+                "local_directory": scratch,
+                "preload": ["bench.worker"],
+                "silence_logs": logging.ERROR,
                 "security": security,
                 "env": {"BENCH_DEVICE": slot.device, "OMP_NUM_THREADS": "1", **slot.environment},
             },
@@ -323,4 +286,4 @@ def _local(slots: Sequence[Slot]) -> SpecCluster:
         "cls": Scheduler,
         "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": None, "security": security},
     }
-    return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=40)
+    return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)

@@ -1,0 +1,201 @@
+"""Whether A is better than B, and whom a frozen threshold would accuse: permutation tests, Holm, split conformal.
+
+Scores as in `bench.metrics`, by source. Every function is deterministic for a seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bench.metrics import SLACK, BySource, Floats, NotReported, Rate, binomial_bound, by_source, placements
+
+DRAWS = 10_000
+"""Permutations that a test draws."""
+
+
+class Scores(NamedTuple):
+    """One method's scores in one cell: vectors of one source, or by source."""
+
+    stolen: BySource
+    irrelevant: BySource
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """AUC of A minus AUC of B, and the p-values of "A is better" and of "A and B differ"."""
+
+    difference: float
+    greater: float
+    two_sided: float
+
+
+# --- is A better than B? ------------------------------------------------------------------------------------------
+
+
+def paired_permutation(a: Scores, b: Scores, draws: int = DRAWS, seed: int = 0) -> Comparison:
+    """Test two methods that judged the same suspects, in the same order.
+
+    Within each source scores become ranks among its suspects. Were the methods alike, a suspect's two ranks could be
+    swapped: each stolen suspect's are, by the toss of a coin, and each irrelevant model's, for all sources at once,
+    being one model. Bandos, Rockette, Gur, A permutation test sensitive to differences in areas for comparing ROC
+    curves from a paired design, Statistics in Medicine 24, 2005.
+
+    Swapping needs no recomputed AUCs: in psi(stolen, irrelevant) = 1, 1/2, 0 the difference of the AUCs is linear in
+    the coins, with the placements among both methods' ranks as weights. ValueError where the suspects differ in number.
+    """
+    (stolen_a, irrelevant_a), (stolen_b, irrelevant_b) = by_source(*a), by_source(*b)
+    if irrelevant_a.shape != irrelevant_b.shape or [*map(len, stolen_a)] != [*map(len, stolen_b)]:
+        raise ValueError("a paired test needs two methods that judged the same suspects")
+    sources, n = irrelevant_a.shape
+    weights, shared = [], np.zeros(n)
+    for s in range(sources):
+        (x, y), (u, v) = _ranks(stolen_a[s], irrelevant_a[s]), _ranks(stolen_b[s], irrelevant_b[s])
+        innocents, suspects = np.concatenate([y, v]), np.concatenate([x, u])
+        weights.append((placements(x, innocents) - placements(u, innocents)) / len(x))
+        shared += (placements(v, suspects) - placements(y, suspects)) / n
+    each = np.concatenate([*weights, shared]) / sources
+    return _judge(float(each.sum()), _coins(len(each), draws, seed) @ each)
+
+
+def unpaired_permutation(a: Scores, b: Scores, draws: int = DRAWS, seed: int = 0) -> Comparison:
+    """Test two methods with stolen suspects of their own (a watermark's) that share the irrelevant models.
+
+    Within each source a score becomes its place among that method's irrelevant scores, which means the same for any
+    number of stolen suspects. Were the methods alike, an irrelevant model's two places could be swapped (for all
+    sources at once), and the stolen suspects of both be dealt out anew to A and B, within their source.
+    ValueError where the irrelevant models or the sources differ in number.
+    """
+    (stolen_a, irrelevant_a), (stolen_b, irrelevant_b) = by_source(*a), by_source(*b)
+    if irrelevant_a.shape != irrelevant_b.shape:
+        raise ValueError("an unpaired test needs two methods that judged the same irrelevant models")
+    sources, n = irrelevant_a.shape
+    generator = np.random.default_rng([seed, 1])
+    coins = _coins(n, draws, seed)
+    observed, drawn = 0.0, np.zeros(draws)
+    for s in range(sources):
+        m = len(stolen_a[s])
+        places = np.concatenate([placements(stolen_a[s], irrelevant_a[s]), placements(stolen_b[s], irrelevant_b[s])])
+        over_a, over_b = (_psi(places, placements(row, row)) for row in (irrelevant_a[s], irrelevant_b[s]))
+        both, apart = (over_a + over_b).mean(axis=1) / 2, (over_a - over_b) / (2 * n)
+        share = np.r_[np.full(m, 1 / m), np.full(len(places) - m, -1 / (len(places) - m))]
+        observed += float(share @ both + np.abs(share) @ apart.sum(axis=1))
+        dealt = generator.permuted(np.broadcast_to(share, (draws, len(share))), axis=1)
+        drawn += dealt @ both + np.einsum("bn,bn->b", np.abs(dealt) @ apart, coins)
+    return _judge(observed / sources, drawn / sources)
+
+
+def _ranks(stolen: Floats, irrelevant: Floats) -> tuple[Floats, Floats]:
+    everybody = np.concatenate([stolen, irrelevant])
+    return placements(stolen, everybody), placements(irrelevant, everybody)
+
+
+def _psi(values: Floats, others: Floats) -> Floats:
+    higher: Floats = (np.sign(values[:, None] - others[None, :]) + 1) / 2
+    return higher
+
+
+@lru_cache(maxsize=4)
+def _coins(count: int, draws: int, seed: int) -> Floats:
+    tosses = np.random.default_rng([seed, 0, count]).integers(0, 2, (draws, count), dtype=np.int8)
+    return tosses.astype(np.float64) * 2 - 1
+
+
+def _judge(observed: float, drawn: Floats) -> Comparison:
+    # The order at hand is one of the permutations: no p-value is 0.
+    greater = (1 + int((drawn >= observed - SLACK).sum())) / (1 + len(drawn))
+    two_sided = (1 + int((np.abs(drawn) >= abs(observed) - SLACK).sum())) / (1 + len(drawn))
+    return Comparison(observed, greater, two_sided)
+
+
+def beats_floors(
+    method: Scores, floors: Sequence[Scores], paired: bool = True, draws: int = DRAWS, seed: int = 0
+) -> float:
+    """Give the p-value of "better than every floor": the largest against one of them, one-sided.
+
+    An intersection–union test, which needs no correction for the number of floors (Berger, Technometrics 24, 1982).
+    paired: whether the method judged the floors' stolen suspects, or has its own (a watermark).
+    """
+    if not floors:
+        raise ValueError("there is no floor to beat")
+    test = paired_permutation if paired else unpaired_permutation
+    return max(test(method, floor, draws, seed).greater for floor in floors)
+
+
+def holm(pvalues: ArrayLike) -> Floats:
+    """Adjust the p-values of one table so that all of them hold at once: [k], same order, at most 1.
+
+    Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
+    """
+    p = np.asarray(pvalues, dtype=np.float64)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("p-values are a vector of numbers in [0, 1]")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted
+
+
+# --- false accusations at a frozen threshold ----------------------------------------------------------------------
+
+
+def calibration_half(models: Sequence[str], architectures: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """Choose the irrelevant models that thresholds are set on: bool [N]; the others are there to be judged.
+
+    models: one name each of all irrelevant models of a dataset (their order is of no account), architectures: [N],
+    seed: the split seed. Half of every architecture, odd ones in turn to this side and that. Draw it once per dataset
+    and use it for every method.
+    """
+    if len(set(models)) != len(models) or len(architectures) != len(models):
+        raise ValueError("every irrelevant model needs its own name and an architecture")
+    generator = np.random.default_rng(seed)
+    families: dict[str, list[int]] = {}
+    for index in sorted(range(len(models)), key=lambda i: models[i]):
+        families.setdefault(architectures[index], []).append(index)
+    names = sorted(families)
+    queue = [i for f in generator.permutation(len(names)) for i in generator.permutation(families[names[f]])]
+    chosen = np.zeros(len(models), dtype=np.bool_)
+    chosen[queue[::2]] = True
+    return chosen
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A threshold for each source, set once, and the share of the other irrelevant models that it accuses."""
+
+    thresholds: tuple[float, ...]
+    false_accusations: Rate
+
+
+def frozen_threshold(
+    irrelevant: BySource, calibration: ArrayLike, alpha: float, level: float = 0.95
+) -> Frozen | NotReported:
+    """Set a threshold that accuses an irrelevant model with probability at most alpha, and see whom it accuses.
+
+    irrelevant: [n] or [sources, n]; calibration: bool [n], from `calibration_half`. The threshold is the
+    ceil((c + 1)(1 - alpha))-th lowest of c calibration scores (split conformal: Vovk, Gammerman, Shafer, Algorithmic
+    Learning in a Random World, 2005; Lei et al., JASA 113, 2018); a model is accused when it scores above. With fewer
+    than 1 / alpha - 1 models to calibrate on, or to judge: `NotReported`. Several sources: a threshold each and the
+    mean rate, the bound being that of one source, for the models are the same.
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"a rate of false accusations lies between 0 and 1, got {alpha}")
+    _, scores = by_source(irrelevant, irrelevant)
+    chosen = np.asarray(calibration, dtype=np.bool_)
+    if chosen.shape != scores.shape[1:]:
+        raise ValueError(f"calibration says which of {scores.shape[1]} models, got shape {chosen.shape}")
+    least = max(1, math.ceil(1 / alpha - 1 - SLACK))
+    known, judged = int(chosen.sum()), int((~chosen).sum())
+    if missing := max(0, least - known) + max(0, least - judged):
+        return NotReported(known + judged + missing, known + judged)
+    rank = math.ceil((known + 1) * (1 - alpha) - SLACK)
+    thresholds = np.sort(scores[:, chosen], axis=1)[:, rank - 1]
+    hits = float((scores[:, ~chosen] > thresholds[:, None]).sum(axis=1).mean())
+    low, high = (binomial_bound(k, judged, level)[i] for i, k in enumerate((math.floor(hits), math.ceil(hits))))
+    return Frozen(tuple(map(float, thresholds)), Rate(hits / judged, low, high, hits, judged))

@@ -1,0 +1,67 @@
+"""What runs in a worker process: a desk of its own, and the tasks it is handed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BenchError
+from bench.store import Store
+from bench.types import Outcome, Task
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+    from bench.execute import Desk
+
+TOPIC = "bench"
+"""Of the events that tell the driver which task begins and how far a training is."""
+
+
+def dask_setup(worker: Worker) -> None:
+    """Leave Ctrl-C to the driver: a terminal sends it to every process of the group, and running tasks shall end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+_desks: dict[tuple[Any, ...], Desk] = {}
+
+
+def desk_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> Desk:
+    """Give this process's desk, made at the first call: its own catalogue, its own device."""
+    what = (store, data, plugins, threads)
+    if what not in _desks:
+        import torch
+        from distributed import get_worker
+
+        from bench.catalogue import load_catalogue
+        from bench.execute import Desk
+
+        device = os.environ.get("BENCH_DEVICE", "")
+        if not device:
+            device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        worker = get_worker()
+        desk = Desk(Store(store), load_catalogue(plugins), device, Path(data), threads)
+        desk.told = lambda *told: worker.log_event(TOPIC, {"epoch": told})
+        _desks[what] = desk
+    return _desks[what]
+
+
+def work(unit: Sequence[Task], store: str, data: str, plugins: tuple[str, ...], threads: int) -> list[Outcome]:
+    """Execute a few tasks in a worker, telling the driver when each one starts."""
+    from distributed import get_worker
+
+    from bench.execute import execute
+
+    try:
+        desk = desk_of(store, data, plugins, threads)
+    except BenchError as error:
+        return [Outcome(t.key, "failed", error=str(error), root=t.name) for t in unit]
+    worker = get_worker()
+    outcomes = []
+    for task in unit:
+        worker.log_event(TOPIC, {"start": task.key, "worker": worker.address})
+        outcomes.append(execute(task, desk.store, desk.catalogue, desk.device, desk=desk))
+    return outcomes
