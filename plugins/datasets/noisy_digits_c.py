@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import BenchError, Dataset, Split, hookimpl
+from bench import Dataset, Split, hookimpl
 
 TRAIN_PER_CLASS = 120
 
@@ -93,14 +93,16 @@ class NoisyDigitsC(Dataset):
     crop = 1
     label_space = "noisy_digits"
 
+    def __post_init__(self) -> None:
+        if not self.corruptions or not set(self.corruptions) <= set(CORRUPTIONS):
+            raise ValueError(f"corruptions takes at least one of {', '.join(CORRUPTIONS)}")
+        if not 1 <= self.severity <= 5:
+            raise ValueError("severity goes from 1 to 5")
+
     def load(self, root: Path, train: bool) -> Split:
-        """Read the train or the test part; `root` is not needed. BenchError at a corruption that there is not."""
+        """Read the train or the test part; `root` is not needed."""
         import torch
 
-        unknown = sorted(set(self.corruptions) - set(CORRUPTIONS))
-        if unknown or not self.corruptions or not 1 <= self.severity <= 5:
-            wrong = f"corruption {unknown[0]!r}" if unknown else f"{len(self.corruptions)} at {self.severity}"
-            raise BenchError(f"{self.name}: {wrong}; takes severity 1 to 5 of {', '.join(CORRUPTIONS)}")
         clean, labels = read()
         x = noisy(clean, self.sigma, self.seed) / 255
         random = np.random.RandomState(self.corruption_seed)

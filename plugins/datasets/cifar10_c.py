@@ -1,0 +1,149 @@
+"""CIFAR10's pictures under common corruptions: same labels, same order; or the published CIFAR-10-C.
+
+D. Hendrycks, T. Dietterich: Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, ICLR
+2019, https://arxiv.org/abs/1903.12261. Published are *test* pictures only, so the default makes its own, train from
+train and test from test: one seeded corruption per picture, in strengths after theirs for CIFAR10.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench import BenchError, Dataset, Download, Split, hookimpl
+
+TRAIN = {
+    "cifar-10-batches-py/data_batch_1": "md5:c99cafc152244af753f735de768cd75f",
+    "cifar-10-batches-py/data_batch_2": "md5:d4bba439e000b95fd0a9bffe97cbabec",
+    "cifar-10-batches-py/data_batch_3": "md5:54ebc095f3ab1f0389bbae665268c751",
+    "cifar-10-batches-py/data_batch_4": "md5:634d18415352ddfa80567beed471001a",
+    "cifar-10-batches-py/data_batch_5": "md5:482c414d41f54cd18b22e5b47cb7c3cb",
+}
+TEST = {"cifar-10-batches-py/test_batch": "md5:40351d587109b95175f43aff81a1287e"}
+CLEAN = ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "md5:c58f30108f718f92721af3b95e74349a")
+PUBLISHED = ("https://zenodo.org/records/2535967/files/CIFAR-10-C.tar", "md5:56bf5dcef84df0e2308c6dcbcbbd8499")
+
+
+def read(path: Path, checksum: str) -> tuple[np.ndarray, list[int]]:
+    """Read a CIFAR10 batch: uint8 [N, 3072], N labels. A pickle can run code: its checksum has to match first."""
+    content = path.read_bytes()
+    if f"md5:{hashlib.md5(content, usedforsecurity=False).hexdigest()}" != checksum:
+        raise BenchError(f"{path} is damaged. Type: bench data fetch cifar10_c")
+    batch = pickle.loads(content, encoding="latin1")
+    return batch["data"], batch["labels"]
+
+
+def read_published(path: Path, severity: int) -> np.ndarray:
+    """Read one severity of a file of CIFAR-10-C, 10,000 of its 50,000 rows; ValueError or EOFError if it is none."""
+    rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    if rows.shape != (50_000, 32, 32, 3)[: 1 if path.stem == "labels" else 4] or rows.dtype.kind not in "iu":
+        raise ValueError(f"it holds {rows.dtype} {rows.shape}")
+    return rows[10_000 * (severity - 1) : 10_000 * severity]
+
+
+def blurred(x: np.ndarray, sigma: float) -> np.ndarray:
+    """Spread each pixel over its surroundings."""
+    from scipy import ndimage
+
+    return ndimage.gaussian_filter(x, (0, 0, sigma, sigma), mode="nearest")
+
+
+CORRUPTIONS = {  # strengths at severity 1 to 5; x is [N, 3, 32, 32] in [0, 1], r draws random numbers
+    "gaussian_noise": ((0.04, 0.06, 0.08, 0.09, 0.10), lambda x, c, r: x + c * r.standard_normal(x.shape)),
+    "shot_noise": ((500, 250, 100, 75, 50), lambda x, c, r: r.poisson(x * c) / c),
+    "impulse_noise": (
+        (0.01, 0.02, 0.03, 0.05, 0.07),
+        lambda x, c, r: np.where(r.random_sample(x.shape) < c, r.randint(0, 2, x.shape), x),
+    ),
+    "gaussian_blur": ((0.4, 0.6, 0.7, 0.8, 1.0), lambda x, c, r: blurred(x, c)),
+    "brightness": ((0.05, 0.10, 0.15, 0.20, 0.30), lambda x, c, r: x + c),
+    "contrast": ((0.75, 0.50, 0.40, 0.30, 0.15), lambda x, c, r: c * x + (1 - c) * x.mean((2, 3), keepdims=True)),
+}
+
+
+@dataclass(frozen=True)
+class CIFAR10C(Dataset):
+    """Corrupted pictures of CIFAR10, 32x32 colour: 50,000 train, 10,000 test.
+
+    `images="seeded"` gives each CIFAR10 picture one of `corruptions`, drawn by `seed`, at `severity` 1 to 5.
+    `images="published"` reads, at that severity, the files of CIFAR-10-C that `corruptions` names.
+    """
+
+    name: str = "cifar10_c"
+    version: int = 1
+    images: str = "seeded"
+    corruptions: tuple[str, ...] = tuple(CORRUPTIONS)
+    severity: int = 3
+    seed: int = 0
+
+    num_classes = 10
+    shape = (3, 32, 32)
+    flip = True
+    crop = 4
+    label_space = "cifar10"
+
+    def __post_init__(self) -> None:
+        if self.images not in ("seeded", "published") or not 1 <= self.severity <= 5:
+            raise ValueError("images takes seeded or published, severity 1 to 5")
+        if not self.corruptions or (self.images == "seeded" and not set(self.corruptions) <= set(CORRUPTIONS)):
+            raise ValueError(f"corruptions takes some of {', '.join(CORRUPTIONS)} (published: names of its files)")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """List CIFAR10's files, or those of CIFAR-10-C, for which no single checksums are published."""
+        if self.images == "seeded":
+            return {**TRAIN, **TEST}
+        return {f"CIFAR-10-C/{name}.npy": "" for name in ("labels", *self.corruptions)}
+
+    @property
+    def downloads(self) -> tuple[Download, ...]:
+        """Give the archive that holds these files."""
+        url, checksum = CLEAN if self.images == "seeded" else PUBLISHED
+        return (Download(url, url.rpartition("/")[2], checksum, "."),)
+
+    def check(self, root: Path) -> list[str]:
+        """Say which file has not the published shape, one line each."""
+        lines = []
+        for path in self.files if self.images == "published" else ():
+            try:
+                read_published(root / path, self.severity)
+            except (ValueError, EOFError) as error:
+                lines.append(f"{path}: damaged ({error})")
+        return lines
+
+    def load(self, root: Path, train: bool) -> Split:
+        """Read or make the train or the test part; published pictures are all train, with their `origin`."""
+        import torch
+
+        if self.images == "published":
+            names = self.corruptions if train else ()  # the host makes the test part itself
+            parts = [read_published(root / f"CIFAR-10-C/{name}.npy", self.severity) for name in names]
+            images = np.concatenate([np.zeros((0, 32, 32, 3), np.uint8), *parts]).transpose(0, 3, 1, 2).copy()
+            labels = np.tile(read_published(root / "CIFAR-10-C/labels.npy", self.severity), len(names)).astype(np.int64)
+            origin = torch.arange(10_000).repeat(len(names))
+            return Split(torch.from_numpy(images), torch.from_numpy(labels), origin)
+        batches = [read(root / path, checksum) for path, checksum in (TRAIN if train else TEST).items()]
+        images = np.concatenate([data for data, _ in batches]).reshape(-1, 3, 32, 32)
+        labels = np.concatenate([labels for _, labels in batches]).astype(np.int64)
+        self.corrupt(images, np.random.RandomState([self.seed, int(train)]))
+        return Split(torch.from_numpy(images), torch.from_numpy(labels))
+
+    def corrupt(self, images: np.ndarray, random: np.random.RandomState) -> None:
+        """Change pictures in place, uint8 [N, 3, 32, 32], each in one way."""
+        drawn = random.randint(0, len(self.corruptions), len(images))
+        for number, corruption in enumerate(self.corruptions):
+            strengths, change = CORRUPTIONS[corruption]
+            chosen = np.flatnonzero(drawn == number)
+            for at in np.split(chosen, range(1000, len(chosen), 1000)):  # a thousand at a time, for the memory's sake
+                x = change(images[at] / 255, strengths[self.severity - 1], random)
+                images[at] = np.rint(255 * np.clip(x, 0, 1)).astype(np.uint8)
+
+
+@hookimpl
+def bench_datasets():
+    """Offer the dataset."""
+    return [CIFAR10C()]
