@@ -157,9 +157,11 @@ class _Engine:
     def _loop(self, client: Client, slots: int) -> None:
         while self.ledger.left:
             stop = self.place.stop()
-            if stop == 2 or (stop and not self.flying):
-                return
-            if not stop:
+            if stop:
+                self._call_back()
+                if stop == 2 or not self.flying:
+                    return
+            else:
                 self._hand_out(client, slots or max(1, len(client.scheduler_info(n_workers=-1)["workers"])))
             try:
                 future = self.ended.get(timeout=PATIENCE)
@@ -190,6 +192,13 @@ class _Engine:
         )  # fmt: skip
         self.flying[future] = unit
         future.add_done_callback(self.ended.put)
+
+    def _call_back(self) -> None:
+        """Take back what no worker has begun."""
+        for future, unit in list(self.flying.items()):
+            if not any(task.key in self.started for task in unit):
+                del self.flying[future]
+                future.cancel()
 
     def _land(self, future: Future[Any], unit: list[Task]) -> None:
         for task in unit:
