@@ -87,10 +87,8 @@ class CIFAR10C(Dataset):
     label_space = "cifar10"
 
     def __post_init__(self) -> None:
-        if self.images not in ("seeded", "published") or not 1 <= self.severity <= 5:
-            raise ValueError("images takes seeded or published, severity 1 to 5")
-        if not self.corruptions or (self.images == "seeded" and not set(self.corruptions) <= set(CORRUPTIONS)):
-            raise ValueError(f"corruptions takes some of {', '.join(CORRUPTIONS)} (published: names of its files)")
+        if self.images not in ("seeded", "published") or not 1 <= self.severity <= 5 or not self.corruptions:
+            raise ValueError("images takes seeded or published, severity 1 to 5, corruptions at least one")
 
     @property
     def files(self) -> dict[str, str]:
@@ -106,26 +104,28 @@ class CIFAR10C(Dataset):
         return (Download(url, url.rpartition("/")[2], checksum, "."),)
 
     def check(self, root: Path) -> list[str]:
-        """Say which file has not the published shape, one line each."""
+        """Say which published file has not its shape, or which corruption cannot be made, one line each."""
         lines = []
         for path in self.files if self.images == "published" else ():
             try:
                 read_published(root / path, self.severity)
             except (ValueError, EOFError) as error:
                 lines.append(f"{path}: damaged ({error})")
-        return lines
+        unknown = sorted(set(self.corruptions) - set(CORRUPTIONS)) if self.images == "seeded" else []
+        return lines + [f"{name}: not made here, which can {', '.join(CORRUPTIONS)}" for name in unknown]
 
     def load(self, root: Path, train: bool) -> Split:
         """Read or make the train or the test part; published pictures are all train, with their `origin`."""
         import torch
 
+        if wrong := self.check(root):
+            raise BenchError(f"{self.name}: {wrong[0]}")
         if self.images == "published":
             names = self.corruptions if train else ()  # the host makes the test part itself
             parts = [read_published(root / f"CIFAR-10-C/{name}.npy", self.severity) for name in names]
             images = np.concatenate([np.zeros((0, 32, 32, 3), np.uint8), *parts]).transpose(0, 3, 1, 2).copy()
             labels = np.tile(read_published(root / "CIFAR-10-C/labels.npy", self.severity), len(names)).astype(np.int64)
-            origin = torch.arange(10_000).repeat(len(names))
-            return Split(torch.from_numpy(images), torch.from_numpy(labels), origin)
+            return Split(torch.from_numpy(images), torch.from_numpy(labels), torch.arange(10_000).repeat(len(names)))
         batches = [read(root / path, checksum) for path, checksum in (TRAIN if train else TEST).items()]
         images = np.concatenate([data for data, _ in batches]).reshape(-1, 3, 32, 32)
         labels = np.concatenate([labels for _, labels in batches]).astype(np.int64)
