@@ -10,6 +10,7 @@ import sys
 import tarfile
 import threading
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -75,7 +76,8 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                owner.answer(self)
+                with suppress(ConnectionError):  # a client that has seen enough
+                    owner.answer(self)
 
             def log_message(self, *_):
                 """Say nothing."""
