@@ -1,0 +1,40 @@
+"""Label agreement on blends of two images.
+
+What is half one thing and half another has no true label: what a network calls it is a habit of its own. A copy takes
+the habit over, a network that was trained alone has another one.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from bench import Fingerprint, hookimpl
+
+
+@dataclass(frozen=True)
+class OutsideMethod(Fingerprint):
+    """Match the source's labels on blends of two probe images."""
+
+    name: str = "outside_method"
+    version: int = 1
+    samples: int = 100
+    share: float = 0.5
+
+    budget = "samples"
+
+    def extract(self, source, data, helpers, context):
+        """Blend pairs of probe images, and keep what the source calls them."""
+        pairs = torch.randint(len(data.probe), (2, self.samples), generator=context.generator, device=context.device)
+        x = torch.lerp(data.probe.x[pairs[0]], data.probe.x[pairs[1]], self.share)
+        with torch.no_grad():
+            return {"x": x, "labels": source(x).argmax(1)}
+
+    def score(self, fingerprint, suspect):
+        """Give the share of blends that the suspect calls what the source calls them."""
+        return float((suspect.labels(fingerprint["x"]) == fingerprint["labels"]).double().mean())
+
+
+@hookimpl
+def bench_methods():
+    """Offer the method."""
+    return [OutsideMethod()]
