@@ -9,7 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from bench import metrics
 from bench.types import JSON, Spec
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    Rows: TypeAlias = NDArray[np.intp]
+    Pair: TypeAlias = tuple[Rows, Rows]
+
 LOST = ("failed", "blocked", "not_run")
 """Statuses of trials that should have given a score and did not."""
+VERDICTS = ("agrees", "differs", "too few models to tell", "no figure")
 GROUPS = ("dataset", "source_architecture", "method", "suspect_kind", "attack", "source_seed")
 
 
@@ -35,21 +39,12 @@ class Paper:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """An AUC with its 95 % interval; how many stolen and (different) irrelevant models, and how many sources it has.
-
-    `least` and `most` are the AUCs within the sources; without an interval `low` and `high` are None.
-    """
+class Strata:
+    """A mean of AUCs within architectures, and how many stolen and (different) irrelevant models it has."""
 
     auc: float
-    low: float | None
-    high: float | None
     stolen: int
     irrelevant: int
-    sources: int = 1
-    least: float = 0.0
-    most: float = 0.0
-    interval: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,8 @@ class Cell:
 
     `same_architecture` has only negatives of the suspects' own architectures (mean over architectures); `suspects_only`
     leaves out the negatives in the source's architecture, where that is not among the suspects'. `lost` counts the
-    trials without a score by status, `errors` says why. `reason` tells why the cell is not applicable.
+    trials without a score by status, `errors` says why. `reason` tells why the cell is not applicable, `home` whether
+    the suspects stay with the source's dataset.
     """
 
     dataset: str
@@ -69,16 +65,30 @@ class Cell:
     attack: str
     attack_version: int
     suspect_dataset: str
+    home: bool
     reason: str
     stolen_planned: int
     irrelevant_planned: int
     lost: Mapping[str, int]
     errors: Mapping[str, int]
-    figure: Figure | None
-    same_architecture: Figure | None
-    suspects_only: Figure | None
+    figure: metrics.Cell | None
+    same_architecture: Strata | None
+    suspects_only: metrics.Cell | None
     paper: Paper | None
-    verdict: str
+
+    @property
+    def like_paper(self) -> metrics.Cell | None:
+        """Give the figure whose negatives are a paper's: at home none in the source's architecture, if ours add it."""
+        return self.suspects_only if self.home and self.suspects_only else self.figure
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the paper's figure is ours: one of VERDICTS."""
+        if self.paper is None or not self.paper.same or self.reason:
+            return "no figure"
+        if self.like_paper is None:
+            return "too few models to tell"
+        return metrics.agrees(self.like_paper, self.paper.auc, self.paper.stolen, self.paper.irrelevant)
 
     @property
     def status(self) -> str:
@@ -127,11 +137,11 @@ class _Judge:
 
     def __init__(self, frame: pd.DataFrame, run: Mapping[str, JSON]) -> None:
         self.run, self.spec = run, Spec.from_json(run["spec"])
-        self.versions = {k: {n: int(c["version"]) for n, c in run["components"][k].items()} for k in ("method", "attack")}
         self.score: NDArray[np.float64] = frame.score.to_numpy()
-        names = ("status", "suspect_dataset", "suspect_architecture", "replicate", "note", "error", "method_version")
+        names = ("status", "suspect_dataset", "suspect_architecture", "replicate", "note", "error")
         self.column: dict[str, NDArray[np.object_]] = {n: frame[n].to_numpy(dtype=object) for n in names}
-        self.rows: dict[tuple[object, ...], NDArray[np.int64]] = frame.groupby(list(GROUPS), sort=False).indices
+        grouped = frame.groupby(list(GROUPS), sort=False).indices
+        self.rows = cast("dict[tuple[object, ...], Rows]", grouped)
         self.papers = {m: _Reported(run, m) for m in (*self.spec.methods, *self.spec.floors)}
 
     def all(self) -> Iterator[Cell]:
@@ -165,37 +175,47 @@ class _Judge:
         if source not in self.spec.suspects and not reason:
             theirs = self._figure([(s, i[self.column["suspect_architecture"][i] != source]) for s, i in pairs])
         paper = self.papers[method].of(dataset, source, attack, self._architectures(stolen), self.spec.suspects)
-        home = not lands_on(self.run, attack)
+        versions = [int(component(self.run, *what)["version"]) for what in (("method", method), ("attack", attack))]
         return Cell(
-            dataset=dataset, source_architecture=source, method=method, method_version=self.versions["method"][method],
-            floor=floor, attack=attack, attack_version=self.versions["attack"][attack],
-            suspect_dataset=str(self.column["suspect_dataset"][stolen[0][0]]) if stolen else "", reason=reason,
+            dataset=dataset, source_architecture=source, method=method, method_version=versions[0], floor=floor,
+            attack=attack, attack_version=versions[1],
+            suspect_dataset=str(self.column["suspect_dataset"][stolen[0][0]]) if stolen else "",
+            home=not lands_on(self.run, attack), reason=reason,
             stolen_planned=sum(map(len, stolen)), irrelevant_planned=self._different(irrelevant),
             lost=dict(lost), errors=dict(errors), figure=figure,
             same_architecture=None if reason else self._within_architectures(pairs), suspects_only=theirs, paper=paper,
-            verdict=verdict(theirs if theirs and home else figure, paper),
         )  # fmt: skip
 
-    def _done(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        return rows[self.column["status"][rows] == "done"]
+    def _done(self, rows: Rows) -> Rows:
+        done: Rows = rows[self.column["status"][rows] == "done"]
+        return done
 
-    def _architectures(self, rows: Sequence[NDArray[np.int64]]) -> set[str]:
+    def _architectures(self, rows: Sequence[Rows]) -> set[str]:
         return {str(a) for r in rows for a in self.column["suspect_architecture"][r]}
 
-    def _different(self, rows: Sequence[NDArray[np.int64]]) -> int:
-        """Count the irrelevant models, which sources share."""
-        architecture, replicate = self.column["suspect_architecture"], self.column["replicate"]
-        return len({(architecture[i], replicate[i]) for r in rows for i in r})
+    def _figure(self, pairs: Sequence[Pair]) -> metrics.Cell | None:
+        """Give the AUC over the sources that have models of both kinds; None where there is none.
 
-    def _figure(self, pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> Figure | None:
-        """Give the AUC over the sources that have models of both kinds; None where there is none."""
+        Sources are held against the same irrelevant models: those that every one of them has a score for.
+        """
         pairs = [(s, i) for s, i in pairs if len(s) and len(i)]
-        if not pairs:
+        models = [{self._model(i): i for i in irrelevant} for _, irrelevant in pairs]
+        shared = [m for m in models[0] if all(m in other for other in models)] if models else []
+        if not shared:
             return None
-        raise NotImplementedError
+        return metrics.cell(
+            [self.score[stolen] for stolen, _ in pairs], [[self.score[by[m]] for m in shared] for by in models]
+        )
 
-    def _within_architectures(self, pairs: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> Figure | None:
-        """Compare suspects with irrelevant models of their own architecture only: mean over these, then over sources."""
+    def _model(self, row: int) -> tuple[object, object]:
+        return self.column["suspect_architecture"][row], self.column["replicate"][row]
+
+    def _different(self, rows: Sequence[Rows]) -> int:
+        """Count irrelevant models, which the sources share."""
+        return len({self._model(i) for r in rows for i in r})
+
+    def _within_architectures(self, pairs: Sequence[Pair]) -> Strata | None:
+        """Compare suspects with irrelevant models of their own architecture: mean over these, then over sources."""
         architecture = self.column["suspect_architecture"]
         means, used, against = [], 0, []
         for stolen, irrelevant in pairs:
@@ -208,17 +228,15 @@ class _Judge:
                     against.append(others)
             if strata:
                 means.append(sum(strata) / len(strata))
-        if not means:
-            return None
-        mean = sum(means) / len(means)
-        return Figure(mean, None, None, used, self._different(against), len(means), min(means), max(means))
+        return Strata(sum(means) / len(means), used, self._different(against)) if means else None
 
 
 class _Reported:
     """The AUCs that a method's paper reports, by dataset, source architecture and attack."""
 
     def __init__(self, run: Mapping[str, JSON], method: str) -> None:
-        self.figures: list[Mapping[str, JSON]] = list(component(run, "method", method)["attributes"].get("reported", ()))
+        attributes = component(run, "method", method)["attributes"]
+        self.figures: list[Mapping[str, JSON]] = list(attributes.get("reported", ()))
 
     def of(self, dataset: str, source: str, attack: str, stolen: set[str], suspects: Sequence[str]) -> Paper | None:
         """Find the paper's figure for a cell: of the same dataset and attack, best of the same source architecture.
@@ -242,6 +260,16 @@ class _Reported:
         return Paper(float(best["auc"]), int(best.get("stolen", 0)), int(best.get("irrelevant", 0)), same)
 
 
-def verdict(figure: Figure | None, paper: Paper | None) -> str:
-    """Say whether a figure is the paper's: `agrees`, `differs`, `too few models to tell`, or `no figure`."""
-    raise NotImplementedError
+def mean(cells: Sequence[Cell]) -> float | None:
+    """Average a method's AUCs over the attacks that stay at home; None where one is missing or not applicable."""
+    figures = [c.figure for c in cells if c.home]
+    return sum(f.auc for f in figures if f) / len(figures) if figures and all(figures) else None
+
+
+def paper_mean(cells: Sequence[Cell]) -> Paper | None:
+    """Average the paper's AUCs over the same attacks; None where it lacks one."""
+    papers = [c.paper for c in cells if c.home]
+    if not papers or not all(papers):
+        return None
+    known = [p for p in papers if p]
+    return Paper(sum(p.auc for p in known) / len(known), 0, 0, all(p.same for p in known))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.metrics import SLACK, BySource, Floats, NotReported, Rate, binomial_bound, by_source, placements
+from bench.metrics import SLACK, BySource, Floats, NotReported, Rate, auc, binomial_bound, by_source, placements
 
 DRAWS = 10_000
 """Permutations that a test draws."""
@@ -80,14 +80,16 @@ def unpaired_permutation(a: Scores, b: Scores, draws: int = DRAWS, seed: int = 0
     coins = _coins(n, draws, seed)
     observed, drawn = 0.0, np.zeros(draws)
     for s in range(sources):
-        m = len(stolen_a[s])
+        m, k = len(stolen_a[s]), len(stolen_b[s])
         places = np.concatenate([placements(stolen_a[s], irrelevant_a[s]), placements(stolen_b[s], irrelevant_b[s])])
         over_a, over_b = (_psi(places, placements(row, row)) for row in (irrelevant_a[s], irrelevant_b[s]))
         both, apart = (over_a + over_b).mean(axis=1) / 2, (over_a - over_b) / (2 * n)
-        share = np.r_[np.full(m, 1 / m), np.full(len(places) - m, -1 / (len(places) - m))]
-        observed += float(share @ both + np.abs(share) @ apart.sum(axis=1))
-        dealt = generator.permuted(np.broadcast_to(share, (draws, len(share))), axis=1)
-        drawn += dealt @ both + np.einsum("bn,bn->b", np.abs(dealt) @ apart, coins)
+        keys = generator.random((draws, m + k))
+        to_a = (keys <= np.partition(keys, m - 1, axis=1)[:, m - 1 : m]).astype(np.float64)
+        observed += auc(stolen_a[s], irrelevant_a[s]) - auc(stolen_b[s], irrelevant_b[s])
+        drawn += to_a @ both * (1 / m + 1 / k) - both.sum() / k + coins @ apart.sum(axis=0) / k
+        if m != k:
+            drawn += np.einsum("bn,bn->b", to_a @ apart, coins) * (1 / m - 1 / k)
     return _judge(observed / sources, drawn / sources)
 
 

@@ -138,7 +138,7 @@ def _declared(component: Component, name: str, value: Any) -> str:
         return "" if isinstance(value, bool) else "must be True or False"
     if name in ("label_space", "starts_from", "lands_on", "paper"):
         return "" if isinstance(value, str) else "must be a string"
-    if name in ("related", "files"):
+    if name in ("related", "checksums"):
         good = isinstance(value, Mapping) and all(isinstance(x, str) for kv in value.items() for x in kv)
         return "" if good else "must map strings to strings"
     return "" if isinstance(value, tuple | list) else "must be a tuple"

@@ -1,6 +1,6 @@
 """Dataset files on disk: get them, check them, and say in one line what is missing or damaged.
 
-Works for any `Dataset` that declares `files` and `downloads`. Nothing is unpacked before its checksum was compared,
+Works for any `Dataset` that declares `checksums` and `downloads`. Nothing is unpacked before its checksum was compared,
 and nothing that is damaged reaches a run.
 """
 
@@ -61,7 +61,7 @@ def _telling(root: Path, what: str) -> Iterator[None]:
 def absent(dataset: Dataset, root: Path) -> list[str]:
     """List the files of a dataset that are not there, one line each; reads none of them."""
     with _telling(root, "read"):
-        return [f"{path}: missing" for path in sorted(dataset.files) if not (root / path).is_file()]
+        return [f"{path}: missing" for path in sorted(dataset.checksums) if not (root / path).is_file()]
 
 
 def verify(dataset: Dataset, root: Path) -> list[str]:
@@ -90,7 +90,7 @@ def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:
     lines = absent(dataset, root)
     held: dict[str, JSON] = {}
     with _telling(root, "read"):
-        for path, checksum in sorted(dataset.files.items()):
+        for path, checksum in sorted(dataset.checksums.items()):
             if not checksum or not (root / path).is_file():
                 continue
             fact = [*_state(root / path), checksum]
@@ -102,7 +102,7 @@ def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:
             # `check` may be slow (110,000 pictures): what it said holds as long as the files listed stay the same.
             settings = {f.name: getattr(dataset, f.name) for f in fields_of(dataset)}
             name = f"{dataset.name} {dataset.version} {digest(settings)[:16]}"
-            states = [[path, *_state(root / path)] for path in sorted(dataset.files)]
+            states = [[path, *_state(root / path)] for path in sorted(dataset.checksums)]
             if not states or known.get(name) != states:
                 lines = list(dataset.check(root))
             if states and not lines:

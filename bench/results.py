@@ -1,4 +1,4 @@
-"""The two files of a results folder that are the truth: `trials.csv`, a row per trial, and `run.json`, what made them.
+"""Read the two files of a results folder that are the truth: `trials.csv`, a row per trial, and `run.json`.
 
 Every table is made from these two alone, so they are checked when they are read: whoever wrote them, a table is either
 right or not there.
@@ -10,30 +10,17 @@ import csv
 import io
 import json
 import math
-import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.types import ACCESS, JSON, Outcome, Reported, ReportedAccuracy, Spec, Trial
+from bench.rows import COLUMNS, COUNTS, REALS, SHARES, UNPRINTABLE, clean
+from bench.types import ACCESS, JSON, Reported, ReportedAccuracy, Spec
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = (
-    "dataset", "source_architecture", "source_seed", "method", "method_version", "budget", "suspect_kind", "attack",
-    "attack_version", "variant", "suspect_dataset", "suspect_architecture", "replicate", "status", "score", "queries",
-    "access", "source_queries", "source_accuracy", "suspect_accuracy", "agreement", "fingerprint_seconds",
-    "fingerprint_networks", "seconds", "key", "note", "error",
-)  # fmt: skip
-"""The columns of `trials.csv`, in their order; `docs/results.md` describes each."""
-
-COUNTS = ("source_seed", "method_version", "budget", "attack_version", "replicate", "queries", "source_queries",
-          "fingerprint_networks")  # fmt: skip
-SHARES = ("source_accuracy", "suspect_accuracy", "agreement")
-REALS = ("score", *SHARES, "fingerprint_seconds", "seconds")
 FILLED = ("dataset", "source_architecture", "source_seed", "method", "method_version", "suspect_kind",
           "suspect_architecture", "replicate", "status")  # fmt: skip
 """Columns that no row may leave empty."""
@@ -46,154 +33,7 @@ KINDS = ("dataset", "architecture", "attack", "method")
 MOST_BYTES = 1 << 29
 MOST_ROWS = 2_000_000
 MOST_CHARACTERS = 2_000
-"""Of one cell. What is written is cut to a quarter of it."""
-UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]+")
-"""Control characters, and those that are invisible or turn the direction of writing."""
-KEY = re.compile(r"\b[0-9a-f]{64}\b")
-FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet takes for the beginning of a formula."""
-
-
-# --- from a trial to a row ----------------------------------------------------------------------------------------
-
-
-def row(
-    trial: Trial,
-    score: Outcome | None,
-    source: Outcome | None,
-    suspect: Outcome | None,
-    fingerprint: Outcome | None = None,
-    helpers: Sequence[Outcome] = (),
-) -> dict[str, object]:
-    """Make the row of a trial from what became of its tasks; None stands for a task that never ran.
-
-    A score's facts name the cost of its fingerprint; `fingerprint` and `helpers` tell it where there is no score.
-    Gives a value for each of COLUMNS, None where there is none.
-    """
-    facts = _facts(score)
-    bought, asked = _facts(source), _facts(suspect)
-    seconds, networks = _cost(facts, fingerprint, helpers)
-    status, error = _status(trial, score)
-    notes = dict(facts.get("notes") or _facts(fingerprint).get("notes") or {})
-    notes |= {f"suspect.{k}": v for k, v in (asked.get("notes") or {}).items()}
-    return {
-        "dataset": trial.dataset,
-        "source_architecture": trial.source_architecture,
-        "source_seed": trial.source_seed,
-        "method": trial.method,
-        "method_version": trial.method_version,
-        "budget": trial.budget,
-        "suspect_kind": trial.suspect_kind,
-        "attack": trial.attack,
-        "attack_version": trial.attack_version,
-        "variant": trial.variant,
-        "suspect_dataset": trial.suspect_dataset,
-        "suspect_architecture": trial.suspect_architecture,
-        "replicate": trial.replicate,
-        "status": status,
-        "score": facts.get("score"),
-        "queries": facts.get("queries"),
-        "access": facts.get("access") or "",
-        "source_queries": asked.get("queries") if trial.suspect_kind == "stolen" else None,
-        "source_accuracy": bought.get("accuracy"),
-        "suspect_accuracy": asked.get("accuracy"),
-        "agreement": facts.get("agreement"),
-        "fingerprint_seconds": seconds,
-        "fingerprint_networks": networks,
-        "seconds": score.seconds if score is not None and status == "done" else None,
-        "key": trial.score,
-        "note": trial.reason or ";".join(f"{k}={_short(v)}" for k, v in sorted(notes.items())),
-        "error": error,
-    }
-
-
-def _facts(outcome: Outcome | None) -> Mapping[str, JSON]:
-    return outcome.facts if outcome is not None and outcome.status == "done" else {}
-
-
-def _short(value: JSON) -> str:
-    """Write a note's value: numbers to six digits, and nothing that would look like the next entry."""
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text.replace(";", ",").replace("=", ":")
-
-
-def _cost(
-    facts: Mapping[str, JSON], fingerprint: Outcome | None, helpers: Sequence[Outcome]
-) -> tuple[float | None, int | None]:
-    """Give the seconds that a fingerprint took, its helpers' training included, and how many helpers there were."""
-    if "fingerprint_seconds" in facts:
-        return round(facts["fingerprint_seconds"], 6), facts.get("fingerprint_networks", 0)
-    if fingerprint is None or fingerprint.status != "done":
-        return None, None
-    return round(fingerprint.seconds + sum(h.seconds for h in helpers), 6), len(helpers)
-
-
-def _status(trial: Trial, score: Outcome | None) -> tuple[str, str]:
-    if trial.reason:
-        return "not_applicable", ""
-    if score is None:
-        return "not_run", ""
-    if score.status == "done":
-        return "done", ""
-    lines = KEY.sub("(key)", score.error).strip().splitlines() or ["no reason was given"]
-    return score.status, f"{score.root}: {lines[0]}" if score.root else lines[0]
-
-
-# --- writing ------------------------------------------------------------------------------------------------------
-
-
-def clean(text: str) -> str:
-    """Replace what cannot be printed by spaces, and cut what is too long."""
-    text = UNPRINTABLE.sub(" ", text).strip()
-    most = MOST_CHARACTERS // 4
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _written(column: str, value: object) -> str:
-    if value is None:
-        return ""
-    if column in COUNTS:
-        return str(int(value))  # type: ignore[call-overload]
-    if column in REALS:
-        return repr(float(value))  # type: ignore[arg-type]
-    text = clean(str(value))
-    return f"'{text}" if text.startswith(FORMULA) else text
-
-
-def comma_separated(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a CSV file's text, lines ending in a line feed."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return buffer.getvalue()
-
-
-def save(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, JSON]) -> None:
-    """Write `run.json` and `trials.csv`. The former comes first: it says whose folder this is, should we be stopped."""
-    text = comma_separated(COLUMNS, ([_written(c, r[c]) for c in COLUMNS] for r in rows))
-    put(folder / "run.json", json.dumps(run, indent=1, sort_keys=True, allow_nan=False) + "\n")
-    put(folder / "trials.csv", text)
-
-
-def put(path: Path, text: str) -> None:
-    """Write a file so that it is either the old one or the whole new one, whatever happens in between."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise BenchError(f"{path} cannot be written: {error.strerror or error}. Choose another folder") from error
-
-
-# --- reading ------------------------------------------------------------------------------------------------------
+"""Of one cell."""
 
 
 def load(folder: Path) -> tuple[pd.DataFrame, dict[str, JSON]]:
@@ -343,11 +183,13 @@ def _number(name: str, text: str, line: int) -> float:
 
 
 def _check_rows(frame: pd.DataFrame) -> None:
-    for column, allowed in (("status", STATUSES), ("suspect_kind", ("stolen", "irrelevant")), ("access", ("", *ACCESS))):
-        strange = ~frame[column].isin(allowed)
+    words = {"status": STATUSES, "suspect_kind": ("stolen", "irrelevant"), "access": ("", *ACCESS)}
+    for column, allowed in words.items():
+        strange = (~frame[column].isin(allowed)).to_numpy()
         if strange.any():
-            at = strange.idxmax()
-            raise _Fault(f"line {at + 2}: {column} is {frame[column][at]!r}, not one of {', '.join(filter(None, allowed))}")
+            at = int(strange.argmax())
+            known = ", ".join(filter(None, allowed))
+            raise _Fault(f"line {at + 2}: {column} is {frame[column].iloc[at]!r}, not one of {known}")
     for text, wrong in (
         ("is done but has no score", (frame.status == "done") & frame.score.isna()),
         ("has a score but is not done", (frame.status != "done") & frame.score.notna()),
@@ -356,10 +198,10 @@ def _check_rows(frame: pd.DataFrame) -> None:
         ("is irrelevant but names an attack", (frame.suspect_kind == "irrelevant") & (frame.attack != "")),
         ("can be judged but names no suspect_dataset", (frame.status == "done") & (frame.suspect_dataset == "")),
         ("is a trial that stands there twice", frame.duplicated(list(IDENTITY))),
-        ("has a key that stands there twice", frame.key.where(frame.key != "").dropna().duplicated()),
+        ("has a key that stands there twice", frame.key.duplicated() & (frame.key != "")),
     ):
         if wrong.any():
-            raise _Fault(f"line {wrong.idxmax() + 2} {text}")
+            raise _Fault(f"line {int(wrong.to_numpy().argmax()) + 2} {text}")
     for kind in ("method", "attack"):
         versions = frame[frame[kind] != ""].groupby(kind, sort=False)[f"{kind}_version"].unique()
         for name, found in versions.items():
@@ -375,9 +217,8 @@ def _same_run(frame: pd.DataFrame, run: Mapping[str, JSON], folder: Path) -> Non
                           ("method", spec.methods + spec.floors)):  # fmt: skip
         strange = [n for n in frame[column].unique() if n not in ("", *names)]
         if strange:
-            raise BenchError(
-                f"{path} has rows of the {column} {strange[0]!r}, which run.json beside it does not name. {_remedy(path)}"
-            )
+            told = f"{path} has rows of the {column} {strange[0]!r}, which run.json beside it does not name"
+            raise BenchError(f"{told}. {_remedy(path)}")
     for kind in ("method", "attack"):
         for name, version in frame[frame[kind] != ""].groupby(kind)[f"{kind}_version"].first().items():
             told = run["components"][kind][name]["version"]

@@ -1,4 +1,4 @@
-"""Write tables as Markdown, as text for a terminal, and as LaTeX. What they are about is none of this file's business."""
+"""Write tables as Markdown, as text for a terminal, and as LaTeX, whatever they are about."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Line(NamedTuple):
 class Table:
     """A table with what stands around it. A cell is a sequence of lines; the first column names the row.
 
-    The rows from `floors` on stand below a line; `last` tells that the last column belongs to the first part of a
-    table that is cut because it is too wide.
+    The rows from number `floors` on stand below a line. `label` is what LaTeX refers to it by,
+    `level` that of its heading in Markdown.
     """
 
     title: str
@@ -38,6 +38,7 @@ class Table:
     notes: Sequence[str] = field(default_factory=tuple)
     floors: int | None = None
     label: str = ""
+    level: int = 2
 
     @property
     def line(self) -> int | None:
@@ -62,8 +63,8 @@ def markdown_escaped(text: str) -> str:
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
 
 
-def markdown(table: Table, level: int = 2) -> str:
-    """Write a table as Markdown, under a heading of a level."""
+def markdown(table: Table) -> str:
+    """Write a table as Markdown, under a heading."""
     from tabulate import tabulate
 
     def join(lines: Sequence[Line]) -> str:
@@ -73,9 +74,9 @@ def markdown(table: Table, level: int = 2) -> str:
     rows = [[join(c) for c in row] for row in table.rows]
     if table.line is not None:
         rows.insert(table.line, [BELOW, *[""] * (len(table.header) - 1)])
-    header = [markdown_escaped(h) for h in table.header]
+    header = [markdown_escaped(h).replace("\n", "<br>") for h in table.header]
     body = tabulate(rows, header, tablefmt="pipe", disable_numparse=True)
-    parts = [f"{'#' * level} {markdown_escaped(table.title)}", body]
+    parts = [f"{'#' * table.level} {markdown_escaped(table.title)}", body]
     parts += [markdown_escaped(table.caption)] if table.caption else []
     parts += ["\n".join(f"- {markdown_escaped(n)}" for n in table.notes)] if table.notes else []
     return "\n\n".join(parts) + "\n"

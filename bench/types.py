@@ -131,7 +131,7 @@ class Dataset(Component):
         "crop": 0,
         "label_space": "",
         "related": {},
-        "files": {},
+        "checksums": {},
         "downloads": (),
     }
     num_classes: ClassVar[Any]
@@ -146,7 +146,7 @@ class Dataset(Component):
     """Whose labels these are; empty: its own. Two datasets with one label space can be judged by one fingerprint."""
     related: ClassVar[Any] = {}
     """Datasets of equal shape that attacks may land on, such as {"transfer": "cifar100_first10"}."""
-    files: ClassVar[Any] = {}
+    checksums: ClassVar[Any] = {}
     """Files below the data root that `load` reads, each with its published checksum (`md5:...`), or empty."""
     downloads: ClassVar[Any] = ()
     """The published archives (`Download`) that `bench data fetch` gets."""
@@ -156,7 +156,7 @@ class Dataset(Component):
         raise TypeError(f"{type(self).__name__} does not define load(root, train)")
 
     def check(self, root: Path) -> list[str]:
-        """Say what is wrong with the files below `root`, one line each; beyond `files`, which the host checks."""
+        """Say what is wrong with the files below `root`, one line each; beyond `checksums`, which the host checks."""
         return []
 
 

@@ -144,7 +144,7 @@ def test_a_corruption_that_cannot_be_made_is_refused(shipped, tmp_path):
     foggy = configured(shipped["cifar10_c"], {"corruptions": ["fog"]})
     with pytest.raises(BenchError, match=r"fog: not made here, which can gaussian_noise"):
         foggy.load(tmp_path, True)
-    assert "CIFAR-10-C/fog.npy" in configured(foggy, {"images": "published"}).files
+    assert "CIFAR-10-C/fog.npy" in configured(foggy, {"files": "published"}).checksums
 
 
 def test_letters_are_told_apart_by_their_clean_shapes(shipped):
@@ -190,10 +190,10 @@ def test_declared_checksums_are_those_that_torchvision_publishes(shipped):
 
     for name, theirs in (("cifar10", CIFAR10), ("cifar100", CIFAR100), ("cifar10_c", CIFAR10)):
         listed = {f"{theirs.base_folder}/{file}": f"md5:{md5}" for file, md5 in theirs.train_list + theirs.test_list}
-        assert shipped[name].files == listed
+        assert shipped[name].checksums == listed
         (archive,) = shipped[name].downloads
         assert (archive.url, archive.path, archive.checksum) == (theirs.url, theirs.filename, f"md5:{theirs.tgz_md5}")
-    assert shipped["cifar100_first10"].files == shipped["cifar100"].files
+    assert shipped["cifar100_first10"].checksums == shipped["cifar100"].checksums
     assert shipped["cifar100_first10"].downloads == shipped["cifar100"].downloads
     archives = {(d.url, d.checksum) for d in shipped["fashion_mnist"].downloads}
     assert archives == {(FashionMNIST.mirrors[0] + f, f"md5:{md5}") for f, md5 in FashionMNIST.resources}
@@ -226,7 +226,7 @@ class Evil:
 @pytest.mark.parametrize("name", ["cifar10", "cifar10_c", "cifar100", "cifar100_first10"])
 def test_a_pickle_whose_checksum_differs_is_never_opened(shipped, tmp_path, name):
     dataset = shipped[name]
-    for path in dataset.files:
+    for path in dataset.checksums:
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(pickle.dumps(Evil(tmp_path / "evil")))
     for train in (True, False):
@@ -234,7 +234,7 @@ def test_a_pickle_whose_checksum_differs_is_never_opened(shipped, tmp_path, name
             dataset.load(tmp_path, train)
     with pytest.raises(BenchError, match=r"and \d more.*bench data fetch"):
         ready(dataset, tmp_path)
-    assert len(verify(dataset, tmp_path)) == len(dataset.files)
+    assert len(verify(dataset, tmp_path)) == len(dataset.checksums)
     assert not (tmp_path / "evil").exists()
     pickle.loads(pickle.dumps(Evil(tmp_path / "evil")))
     assert (tmp_path / "evil").exists(), "it would have"
@@ -242,7 +242,7 @@ def test_a_pickle_whose_checksum_differs_is_never_opened(shipped, tmp_path, name
 
 def test_a_damaged_idx_file_is_not_read(shipped, tmp_path):
     dataset = shipped["fashion_mnist"]
-    for path in dataset.files:
+    for path in dataset.checksums:
         (tmp_path / path).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / path).write_bytes(b"\0\0\x08\x01\0\0\0\x01\x07")
     with pytest.raises(BenchError, match=r"train-images-idx3-ubyte is damaged.*bench data fetch fashion_mnist"):
@@ -315,7 +315,7 @@ def fake_cifar100(root, dataset):
     """Write files of CIFAR100's form; give the dataset's module, told to believe their checksums."""
     random = np.random.RandomState(0)
     checksums = {}
-    for path in dataset.files:
+    for path in dataset.checksums:
         batch = {"data": random.randint(0, 256, (300, 3072)).astype(np.uint8), "fine_labels": [*range(100)] * 3}
         content = pickle.dumps(batch)
         (root / path).parent.mkdir(exist_ok=True)
@@ -358,12 +358,12 @@ def published(shipped, tmp_path):
         rows[20_000:30_000, 1, 2, 1] = number + 1
         rows.flush()
         del rows
-    settings = {"images": "published", "corruptions": ["fog", "snow"], "severity": 3}
+    settings = {"files": "published", "corruptions": ["fog", "snow"], "severity": 3}
     return configured(shipped["cifar10_c"], settings)
 
 
 def test_published_corruptions_say_what_they_were_made_from(published, tmp_path):
-    assert sorted(published.files) == [f"CIFAR-10-C/{n}.npy" for n in ("fog", "labels", "snow")]
+    assert sorted(published.checksums) == [f"CIFAR-10-C/{n}.npy" for n in ("fog", "labels", "snow")]
     assert published.downloads[0].path == "CIFAR-10-C.tar"
     ready(published, tmp_path)
     split = published.load(tmp_path, True)
@@ -389,7 +389,7 @@ def test_a_published_file_that_holds_a_pickle_is_refused(published, tmp_path):
 
 def test_published_is_the_only_other_word(shipped):
     with pytest.raises(BenchError, match="images takes seeded or published"):
-        configured(shipped["cifar10_c"], {"images": "downloaded"})
+        configured(shipped["cifar10_c"], {"files": "downloaded"})
 
 
 # --- Tiny ImageNet --------------------------------------------------------------------------------------------------

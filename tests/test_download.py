@@ -40,7 +40,7 @@ def make(files, downloads=(), check=None):
         def check(self, root):
             return check(root) if check else []
 
-    Toy.files, Toy.downloads = files, tuple(downloads)
+    Toy.checksums, Toy.downloads = files, tuple(downloads)
     return Toy()
 
 
@@ -493,7 +493,7 @@ class Far(Dataset):
     downloads = (Download("{url}/plain.bin", "plain.bin", "{checksum}"),)
 
     @property
-    def files(self):
+    def checksums(self):
         return {{self.file: "{checksum}"}}
 
     def load(self, root, train):

@@ -54,11 +54,11 @@ def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...])
     datasets = _datasets(catalogue, catalogue.names("dataset"), settings)
     width = max((len(d.name) for d in datasets), default=0)
     for dataset in datasets:
-        if not dataset.files and not dataset.downloads:
+        if not dataset.checksums and not dataset.downloads:
             state = "bundled"
         elif missing := absent(dataset, root):
             way = f"; bench data fetch {dataset.name}" if dataset.downloads else ""
-            state = f"missing ({len(missing)} of {len(dataset.files)} files{way})"
+            state = f"missing ({len(missing)} of {len(dataset.checksums)} files{way})"
         else:
             found = problems(dataset, root)
             state = f"damaged ({found[0]}; {len(found)} in all)" if found else "there"
@@ -79,7 +79,7 @@ def fetch_(
     for dataset in _datasets(load_catalogue(plugins), names, settings):
         with _shown() as progress:
             fetch(dataset, root, progress, mirror)
-        click.echo(f"{dataset.name}: " + (f"there, in {root}" if dataset.files else "bundled, nothing to fetch"))
+        click.echo(f"{dataset.name}: " + (f"there, in {root}" if dataset.checksums else "bundled, nothing to fetch"))
     return 0
 
 

@@ -37,7 +37,7 @@ def description(declaration: Declaration) -> list[str]:
     """Describe one component: summary, declared attributes, parameters with types and defaults."""
     d = declaration
     lines = [f"{d.name}: {d.kind}, version {d.version}, from {d.distribution}", f"  {d.summary}"]
-    skip = ("reported", "reported_accuracy", "downloads", "files")
+    skip = ("reported", "reported_accuracy", "downloads", "checksums")
     lines += [f"  {n}: {v}" for n, v in d.attributes.items() if v not in ("", [], {}, None) and n not in skip]
     if d.params:
         lines.append("  parameters (--set):")

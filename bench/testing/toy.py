@@ -44,8 +44,8 @@ class ToyImages(Dataset):
     """Seed of the classes' patterns: datasets that share it share their labels' meaning."""
     contrast: float = 0.2
     noise: float = 0.35
-    related_name: str = ""
-    """The key of `related` beside `transfer` and `corrupted` that leads to the dataset of other patterns."""
+    leads: str = ""
+    """One more key of `related`, which leads where `transfer` does."""
 
     shape = (1, 8, 8)
     crop = 1
@@ -65,7 +65,7 @@ class ToyImages(Dataset):
         """Name the other two toy datasets; they themselves lead nowhere."""
         if self.name != "toy":
             return {}
-        return {key: "toy_other" for key in ("transfer", self.related_name) if key} | {"corrupted": "toy_corrupted"}
+        return {key: "toy_other" for key in ("transfer", self.leads) if key} | {"corrupted": "toy_corrupted"}
 
     def load(self, root: Path, train: bool) -> Split:
         """Draw a part; `root` is not needed."""

@@ -20,9 +20,13 @@ def counting(model, x, targets):
     return functional.cross_entropy(model(x).float(), targets)
 
 
-def block_of(head, stages):
-    """Find the block that holds the head; the head itself where it stands alone."""
-    return next((block for block in stages if any(m is head for m in block.modules())), head)
+def block_of(model, head):
+    """Find the classifier: the largest part of a network that holds its head and no convolution."""
+    return next(
+        part
+        for part in model.modules()
+        if any(m is head for m in part.modules()) and not any(isinstance(m, nn.Conv2d) for m in part.modules())
+    )
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class FinetuneL(Attack):
         model = source.model()
         part, loss = context.head(model), None
         if self.part == "classifier":
-            part, loss = block_of(part, context.stages(model)), counting
+            part, loss = block_of(model, part), counting
         return context.fit(
             model, data.images, data.labels, length=self.length, lr=self.lr, trainable=part, loss=loss
         )

@@ -2,11 +2,13 @@
 
 Structured pruning (Liu, Dolan-Gavitt, Garg: Fine-Pruning, RAID 2018, https://arxiv.org/abs/1805.12185; as an attack
 in Guan, Liang, He: Are You Stealing My Model?, NeurIPS 2022, https://arxiv.org/abs/2210.15427). N counts the output
-channels of all convolutions that run, a convolutional head excepted. The round(ratio * N) channels whose mean
-|activation| over a sample of the thief's images is smallest are silenced, over all layers at once; the last channel of
-a layer stays. The activation is what follows a convolution directly: its normalisation and its non-linearity, or its
-bare output where there is neither. Silenced means that the channel's weights and bias and the gain, offset and running
-mean of that normalisation are 0: the channel then gives exactly 0, also while the rest is fine-tuned.
+channels of all convolutions that run, a convolutional head excepted; the round(ratio * N) channels whose mean
+|activation| over a sample of the thief's images is smallest are silenced, over all layers at once. Activations of
+different layers are compared after division by their layer's Euclidean norm (Molchanov et al.: Pruning Convolutional
+Neural Networks for Resource Efficient Inference, ICLR 2017, https://arxiv.org/abs/1611.06440), and a share `keep` of
+every layer stays. The activation is what follows a convolution directly: its normalisation and its non-linearity, or
+its bare output where there is neither. Silenced means that the channel's weights and bias and the gain, offset and
+running mean of that normalisation are 0: the channel then gives exactly 0, also while the rest is fine-tuned.
 
 The authors' code ranks the bare outputs of the convolutions and silences their weights only, so that bias and batch
 normalisation go on giving a constant: `rank = "convolution"`.
@@ -35,10 +37,10 @@ class Listening(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         out = function(*args, **(kwargs or {}))
         name = getattr(function, "__name__", "")
-        if name in NONLINEAR:
+        if name in NONLINEAR and args:
             self.tell(args[0], out)
         elif args and out is args[0] and name != name.strip("_") and hasattr(out, "call"):
-            del out.call  # changed in place (`out += shortcut`): no longer this convolution's own activation
+            del out.call  # changed in place (`out += shortcut`): no longer the convolution's own activation
         return out
 
 
@@ -65,11 +67,8 @@ def activations(model, x, rank):
             out.call = call
 
     hooks = [m.register_forward_hook(convolved) for m in model.modules() if isinstance(m, nn.Conv2d)]
-    hooks += [
-        m.register_forward_hook(lambda norm, inputs, out: followed(inputs[0], out, [norm]))
-        for m in model.modules()
-        if isinstance(m, NORMS)
-    ]
+    for norm in (m for m in model.modules() if isinstance(m, NORMS)):
+        hooks.append(norm.register_forward_hook(lambda m, inputs, out: followed(inputs[0], out, [m])))
     try:
         with Listening(followed):
             for part in x.split(128):
@@ -79,22 +78,26 @@ def activations(model, x, rank):
             hook.remove()
     found = {}
     for call in calls:
-        norms, total = found.get(call["convolution"], ([], 0))
-        found[call["convolution"]] = (norms or call["norms"], total + call["size"])
+        norms, total = found.get(call["convolution"], (call["norms"], 0))
+        found[call["convolution"]] = norms, total + call["size"]
     return found
 
 
-def weakest(sizes, count):
-    """Mark the `count` smallest values over all layers, never the last one of a layer: a bool tensor per layer."""
+def weakest(sizes, count, keep):
+    """Mark the `count` relatively smallest channels over all layers, a share `keep` of each (and one) excepted.
+
+    sizes: a tensor [channels] per layer. Gives a bool tensor per layer.
+    """
     dead = [torch.zeros(len(layer), dtype=torch.bool) for layer in sizes]
-    where = [(layer, channel) for layer, values in enumerate(sizes) for channel in range(len(values))]
-    for index in torch.cat(sizes).argsort(stable=True).tolist():
-        layer, channel = where[index]
-        if count and int(dead[layer].sum()) < len(dead[layer]) - 1:
+    most = [min(len(layer) - 1, int((1 - keep) * len(layer) + 1e-9)) for layer in sizes]
+    if count > sum(most):
+        raise BenchError(f"prune.ratios ask for {count} channels, prune.keep = {keep:g} leaves {sum(most)}: lower one")
+    relative = torch.cat([layer / layer.norm().clamp_min(1e-30) for layer in sizes])
+    where = [(layer, channel) for layer, channels in enumerate(sizes) for channel in range(len(channels))]
+    for layer, channel in (where[i] for i in relative.argsort(stable=True).tolist()):
+        if count and int(dead[layer].sum()) < most[layer]:
             dead[layer][channel] = True
             count -= 1
-    if count:
-        raise BenchError(f"prune would have to empty a layer for {count} of the channels: lower prune.ratios")
     return dead
 
 
@@ -102,10 +105,12 @@ def weakest(sizes, count):
 def silence(layers):
     """Set all that belongs to the dead channels to 0; layers: (convolution, its normalisations, bool [channels])."""
     for convolution, norms, dead in layers:
-        for part, names in [(convolution, ("weight", "bias"))] + [(n, ("weight", "bias", "running_mean")) for n in norms]:
-            for value in (getattr(part, name, None) for name in names):
-                if value is not None:
-                    value[dead] = 0
+        values = [convolution.weight] if norms is None else [convolution.weight, convolution.bias]
+        for norm in norms or ():
+            values += [norm.weight, norm.bias, getattr(norm, "running_mean", None)]
+        for value in values:
+            if value is not None:
+                value[dead] = 0
 
 
 @dataclass(frozen=True)
@@ -115,9 +120,10 @@ class Prune(Attack):
     name: str = "prune"
     version: int = 1
     ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5)
+    keep: float = 0.4
     samples: int = 512
-    length: float = 0.15
-    lr: float = 0.01
+    length: float = 0.25
+    lr: float = 0.03
     rank: str = "activation"
 
     access = "weights"
@@ -132,16 +138,18 @@ class Prune(Attack):
         if self.rank not in ("activation", "convolution"):
             raise BenchError(f"prune.rank is 'activation' or 'convolution', not {self.rank!r}")
         ratio = self.ratios[context.replicate % len(self.ratios)]
-        model = source.model()
-        generator = context.generator
+        model, generator = source.model(), context.generator
         sample = torch.randperm(len(data), generator=generator, device=generator.device)[: self.samples]
         found = activations(model, data.images[sample].float() / 255, self.rank)
         found.pop(context.head(model), None)
         if not found:
             raise BenchError("prune needs a network with convolutions (nn.Conv2d) before its head")
         sizes = [size.cpu() for _, size in found.values()]
-        dead = weakest(sizes, round(ratio * sum(map(len, sizes))))
-        layers = [(conv, norms, d.to(data.images.device)) for (conv, (norms, _)), d in zip(found.items(), dead)]
+        dead = weakest(sizes, round(ratio * sum(map(len, sizes))), self.keep)
+        layers = [
+            (convolution, norms if self.rank == "activation" else None, marked.to(context.device))
+            for (convolution, (norms, _)), marked in zip(found.items(), dead, strict=True)
+        ]
 
         def loss(network, x, targets):
             silence(layers)

@@ -47,7 +47,7 @@ class CIFAR10(Dataset):
     flip = True
     crop = 4
     related = {"transfer": "cifar100_first10", "corrupted": "cifar10_c"}
-    files = {**TRAIN, **TEST}
+    checksums = {**TRAIN, **TEST}
     downloads = (
         Download(
             "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",

@@ -40,7 +40,7 @@ class CIFAR100First10(Dataset):
     shape = (3, 32, 32)
     flip = True
     crop = 4
-    files = dict([TRAIN, TEST])
+    checksums = dict([TRAIN, TEST])
     downloads = (
         Download(
             "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",

@@ -69,13 +69,13 @@ CORRUPTIONS = {  # strengths at severity 1 to 5; x is [N, 3, 32, 32] in [0, 1], 
 class CIFAR10C(Dataset):
     """Corrupted pictures of CIFAR10, 32x32 colour: 50,000 train, 10,000 test.
 
-    `images="seeded"` gives each CIFAR10 picture one of `corruptions`, drawn by `seed`, at `severity` 1 to 5.
-    `images="published"` reads, at that severity, the files of CIFAR-10-C that `corruptions` names.
+    `files="seeded"` gives each CIFAR10 picture one of `corruptions`, drawn by `seed`, at `severity` 1 to 5.
+    `files="published"` reads, at that severity, the files of CIFAR-10-C that `corruptions` names.
     """
 
     name: str = "cifar10_c"
     version: int = 1
-    images: str = "seeded"
+    files: str = "seeded"
     corruptions: tuple[str, ...] = tuple(CORRUPTIONS)
     severity: int = 3
     seed: int = 0
@@ -87,31 +87,31 @@ class CIFAR10C(Dataset):
     label_space = "cifar10"
 
     def __post_init__(self) -> None:
-        if self.images not in ("seeded", "published") or not 1 <= self.severity <= 5 or not self.corruptions:
-            raise ValueError("images takes seeded or published, severity 1 to 5, corruptions at least one")
+        if self.files not in ("seeded", "published") or not 1 <= self.severity <= 5 or not self.corruptions:
+            raise ValueError("files takes seeded or published, severity 1 to 5, corruptions at least one")
 
     @property
-    def files(self) -> dict[str, str]:
+    def checksums(self) -> dict[str, str]:
         """List CIFAR10's files, or those of CIFAR-10-C, for which no single checksums are published."""
-        if self.images == "seeded":
+        if self.files == "seeded":
             return {**TRAIN, **TEST}
         return {f"CIFAR-10-C/{name}.npy": "" for name in ("labels", *self.corruptions)}
 
     @property
     def downloads(self) -> tuple[Download, ...]:
         """Give the archive that holds these files."""
-        url, checksum = CLEAN if self.images == "seeded" else PUBLISHED
+        url, checksum = CLEAN if self.files == "seeded" else PUBLISHED
         return (Download(url, url.rpartition("/")[2], checksum, "."),)
 
     def check(self, root: Path) -> list[str]:
         """Say which published file has not its shape, or which corruption cannot be made, one line each."""
         lines = []
-        for path in self.files if self.images == "published" else ():
+        for path in self.checksums if self.files == "published" else ():
             try:
                 read_published(root / path, self.severity)
             except (ValueError, EOFError) as error:
                 lines.append(f"{path}: damaged ({error})")
-        unknown = sorted(set(self.corruptions) - set(CORRUPTIONS)) if self.images == "seeded" else []
+        unknown = sorted(set(self.corruptions) - set(CORRUPTIONS)) if self.files == "seeded" else []
         return lines + [f"{name}: not made here, which can {', '.join(CORRUPTIONS)}" for name in unknown]
 
     def load(self, root: Path, train: bool) -> Split:
@@ -120,7 +120,7 @@ class CIFAR10C(Dataset):
 
         if wrong := self.check(root):
             raise BenchError(f"{self.name}: {wrong[0]}")
-        if self.images == "published":
+        if self.files == "published":
             names = self.corruptions if train else ()  # the host makes the test part itself
             parts = [read_published(root / f"CIFAR-10-C/{name}.npy", self.severity) for name in names]
             images = np.concatenate([np.zeros((0, 32, 32, 3), np.uint8), *parts]).transpose(0, 3, 1, 2).copy()

@@ -53,7 +53,7 @@ class FashionMNIST(Dataset):
     shape = (1, 28, 28)
     flip = True
     crop = 2
-    files = {f"{FOLDER}/{file}": checksum for file, checksum in UNPACKED.items()}
+    checksums = {f"{FOLDER}/{file}": checksum for file, checksum in UNPACKED.items()}
     downloads = tuple(
         Download(f"{HOST}/{file}.gz", f"{FOLDER}/{file}.gz", checksum, f"{FOLDER}/{file}")
         for file, checksum in ARCHIVES.items()

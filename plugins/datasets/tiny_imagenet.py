@@ -76,7 +76,7 @@ class TinyImageNet(Dataset):
     shape = (3, SIZE, SIZE)
     flip = True
     crop = 8
-    files = {f"{FOLDER}/wnids.txt": "", f"{FOLDER}/val/val_annotations.txt": ""}
+    checksums = {f"{FOLDER}/wnids.txt": "", f"{FOLDER}/val/val_annotations.txt": ""}
     downloads = (Download("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "tiny-imagenet-200.zip", "", "."),)
 
     @property

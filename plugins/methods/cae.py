@@ -9,8 +9,10 @@ Conf(S, R, x; t) = Transfer(S, x; t) (1 - Transfer(R, x; t)), where Transfer is 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,44 +21,44 @@ from torch.utils.checkpoint import checkpoint
 from bench import BenchError, Context, DefenderData, Fingerprint, Helpers, Reported, Suspect, hookimpl
 
 RESIDENT = 8 << 30
-"""Bytes of surrogates and references that stay in memory; those beyond are loaded each time they are looked at."""
+"""Bytes of surrogates and references that stay in memory; those beyond are loaded each time they are asked."""
 LARGE = 16 << 20
-"""Bytes of weights from which a network's activations are computed twice rather than kept for all networks at once."""
+"""Bytes of weights from which a network is run twice, for its gradient alone, so that no activations are kept."""
+BATCH = 300
+"""Seeds that are moved at once."""
+STEP = 0.05
+"""By how much the threshold falls at a time."""
 TINY = 1e-7
-"""Probabilities are clipped here before their logarithm, so that no loss is unbounded."""
+"""Probabilities are clipped here before their logarithm, so that no term of the loss is unbounded."""
 
 Answer = Callable[[Tensor], Tensor]
 """From images [N, C, H, W] in [0, 1] to probabilities [N, K]."""
 
 
+def probabilities(shelf: Sequence[nn.Module], place: int, x: Tensor) -> Tensor:
+    """Answer images with the probabilities of the network at a place of a shelf, which may have to load it."""
+    return shelf[place](x).softmax(1)
+
+
 def answers(models: Sequence[nn.Module], room: int = RESIDENT) -> list[Answer]:
-    """Give each network's answers, without ever holding more than `room` bytes of them and one network besides."""
-
-    def one(index: int) -> Answer:
-        def ask(x: Tensor) -> Tensor:
-            return (kept[index] if index in kept else models[index])(x).softmax(1)
-
-        return (lambda x: checkpoint(ask, x, use_reentrant=False)) if large[index] else ask
-
-    kept: dict[int, nn.Module] = {}
-    large = []
+    """Make a lazy sequence of networks answer, holding at most `room` bytes of them and one network besides."""
+    group: list[Answer] = []
     for index in range(len(models)):
         model = models[index]
         size = sum(p.numel() * p.element_size() for p in model.parameters())
-        large.append(size >= LARGE)
-        if size <= room:
-            kept[index], room = model, room - size
-    return [one(index) for index in range(len(models))]
+        ask = partial(probabilities, *(([model], 0) if size <= room else (models, index)))
+        room -= size if size <= room else 0
+        group.append(partial(checkpoint, ask, use_reentrant=False) if size >= LARGE else ask)
+    return group
 
 
 def transfer(group: Sequence[Answer], x: Tensor) -> Tensor:
     """Average the probabilities of a group of networks, [N, K]."""
-    total: Tensor = sum(answer(x) for answer in group)  # type: ignore[assignment]
-    return total / len(group)
+    return sum(answer(x) for answer in group) / len(group)
 
 
 def conferrability(surrogates: Tensor, references: Tensor) -> Tensor:
-    """Give Conf for every class, from the two groups' Transfer: [N, K], each in [0, 1]."""
+    """Give Conf for every class from the two groups' Transfer, all [N, K] and in [0, 1]."""
     return surrogates * (1 - references)
 
 
@@ -65,20 +67,134 @@ def log(p: Tensor) -> Tensor:
     return p.clamp_min(TINY).log()
 
 
-def loss(source: Tensor, surrogates: Tensor, references: Tensor, initial: Tensor, weights: Sequence[float]) -> Tensor:
-    """Give the CEM loss [N] of points, from the source's probabilities and the two groups' Transfer, all [N, K].
-
-    weights are alpha, beta, gamma: be conferrable, leave the source's `initial` label [N], let the surrogates agree
-    with the source.
-    """
-    alpha, beta, gamma = weights
-    conferred = -log(conferrability(surrogates, references).amax(1))
-    stayed = -log(source.gather(1, initial[:, None])[:, 0])
-    disagreed = -(source * log(surrogates)).sum(1)
-    return alpha * conferred - beta * stayed + gamma * disagreed
-
-
 def drop(group: Sequence[Answer], rate: float, generator: torch.Generator) -> list[Answer]:
     """Keep each network with probability 1 - rate, and one at random where none would be left."""
     draw = torch.rand(len(group), generator=generator, device=generator.device).tolist()
     return [a for a, u in zip(group, draw, strict=True) if u >= rate] or [group[draw.index(max(draw))]]
+
+
+REPORTED = {
+    ("fashion_mnist", "vgg16_bn"): (1.00, 1.00, 0.99, 0.73, 0.80, 0.36),
+    ("cifar100", "vgg16_bn"): (1.00, 1.00, 1.00, 0.79, 0.94, 0.65),
+    ("cifar10", "resnet34"): (1.00, 1.00, 1.00, 0.81, 0.92, 0.63),
+}
+"""Guan, Liang, He: Are You Stealing My Model? NeurIPS 2022, appendix, Tables 3 to 5: AUCs in the order of ATTACKS."""
+ATTACKS = ("finetune_a", "finetune_l", "prune", "extract_l", "extract_p", "extract_adv")
+THIEVES = ("vgg13", "resnet18", "densenet121", "mobilenet_v2")
+
+
+@dataclass(frozen=True)
+class CAE(Fingerprint):
+    """Match the source's wrong labels on examples that only its copies share."""
+
+    name: str = "cae"
+    version: int = 1
+    samples: int = 100
+    surrogates: int = 20
+    references: int = 20
+    eps: float = 0.15
+    """Largest change of a pixel, in [0, 1] units."""
+    tau: float = 0.95
+    """Least conferrability of a point; falls in steps while fewer than `samples` reach it."""
+    lowest_tau: float = 0.1
+    tries: int = 3
+    """Seeds tried, as a multiple of `samples`."""
+    lr: float = 0.005
+    steps: int = 100
+    dropout: float = 0.3
+    """Share of the surrogates and references that each step leaves out."""
+    alpha: float = 1.0
+    beta: float = 1.0
+    gamma: float = 1.0
+    conferred: str = "best"
+    """Whose conferrability the loss raises: the `best` class's or the source's `current` one's."""
+
+    budget = "samples"
+    paper = "Lukas, Zhang, Kerschbaum: Conferrable adversarial examples. ICLR 2021. https://arxiv.org/abs/1912.00888"
+    reported = tuple(
+        Reported(dataset, source, THIEVES if "extract" in attack else (source,), attack, auc,
+                 20 if "extract" in attack else 10, 20)
+        for (dataset, source), row in REPORTED.items()
+        for attack, auc in zip(ATTACKS, row, strict=True)
+    )
+
+    def loss(self, source: Tensor, surrogates: Tensor, references: Tensor, initial: Tensor) -> Tensor:
+        """Give the paper's loss [N] from the source's probabilities and the groups' Transfer, all [N, K].
+
+        It asks a point to be conferrable, to leave the source's `initial` label [N], and to have the surrogates
+        agree with the source.
+        """
+        ensemble = conferrability(surrogates, references)
+        winner = ensemble.argmax(1) if self.conferred == "best" else source.argmax(1)
+        conferred = -log(ensemble.gather(1, winner[:, None])[:, 0])
+        stayed = -log(source.gather(1, initial[:, None])[:, 0])
+        disagreed = -(source * log(surrogates)).sum(1)
+        return self.alpha * conferred - self.beta * stayed + self.gamma * disagreed
+
+    def move(
+        self, source: Answer, surrogates: list[Answer], references: list[Answer], seeds: Tensor, gen: torch.Generator
+    ) -> Tensor:
+        """Move seeds [N, C, H, W] down the loss by Adam, within eps of where they were and within [0, 1]."""
+        low, high = (seeds - self.eps).clamp_min(0), (seeds + self.eps).clamp_max(1)
+        x = seeds.clone().requires_grad_()
+        adam = torch.optim.Adam([x], lr=self.lr)
+        initial = source(seeds).argmax(1)
+        for _ in range(self.steps):
+            s, r = (transfer(drop(group, self.dropout, gen), x) for group in (surrogates, references))
+            (x.grad,) = torch.autograd.grad(self.loss(source(x), s, r, initial).sum(), x)
+            adam.step()
+            with torch.no_grad():
+                x.copy_(x.clamp(low, high))
+        return x.detach()
+
+    def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
+        """Give float32 `points` [samples, C, H, W] in [0, 1], the source's `labels` on them, int64 [samples].
+
+        Also their conferrability (`conf`) and the places of their seeds in the defender half (`seeds`, int64).
+        """
+        if self.conferred not in ("best", "current"):
+            raise BenchError(f"cae.conferred is {self.conferred!r}, but must be one of: best, current")
+        (model,), surrogates, references = answers([source]), answers(helpers.surrogates), answers(helpers.references)
+        if not surrogates or not references:
+            raise BenchError("cae needs at least one surrogate and one reference: raise cae.surrogates, cae.references")
+        with torch.no_grad():
+            right = torch.cat([model(x).argmax(1) for x in data.train.x.split(BATCH)]) == data.train.labels
+        seeds = right.nonzero()[:, 0]
+        seeds = seeds[torch.randperm(len(seeds), generator=context.generator, device=seeds.device)]
+        moved, labels, conf = [], [], []
+        for part in seeds[: self.tries * self.samples].split(BATCH):
+            moved.append(self.move(model, surrogates, references, data.train.x[part], context.generator))
+            with torch.no_grad():
+                labels.append(model(moved[-1]).argmax(1))
+                best = conferrability(transfer(surrogates, moved[-1]), transfer(references, moved[-1])).amax(1)
+            conf.append(best * (labels[-1] != data.train.labels[part]))
+            if int((torch.cat(conf) >= self.tau).sum()) >= self.samples:
+                break
+        points, labels, conf = torch.cat(moved), torch.cat(labels), torch.cat(conf)
+        tau = self._threshold(conf)
+        chosen = conf.topk(self.samples).indices
+        context.note(tau=tau, passed=round(float((conf >= tau).double().mean()), 4))
+        return {"points": points[chosen], "labels": labels[chosen], "conf": conf[chosen], "seeds": seeds[chosen]}
+
+    def _threshold(self, conf: Tensor) -> float:
+        """Find the highest threshold, from tau down, that `samples` points reach."""
+        tau = self.tau
+        while (passed := int((conf >= tau).sum())) < self.samples:
+            if tau - STEP < self.lowest_tau - 1e-9:
+                raise BenchError(
+                    f"cae needs {self.samples} points, but only {passed} of {len(conf)} seeds became adversarial and "
+                    f"conferrable at {tau:g}: raise cae.tries or cae.eps, or lower cae.samples"
+                )
+            logging.getLogger("bench").info("cae: %d of %d points reach tau = %g", passed, len(conf), tau)
+            tau = round(tau - STEP, 4)
+        return tau
+
+    def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
+        """Give CAEAcc, in [0, 1]: the share of points that the suspect labels as the source does."""
+        return float((suspect.labels(fingerprint["points"]) == fingerprint["labels"]).double().mean())
+
+
+@hookimpl
+def bench_methods() -> list[Fingerprint]:
+    """Return the method."""
+    return [CAE()]

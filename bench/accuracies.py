@@ -1,0 +1,114 @@
+"""Tell what the networks of a run are worth: the test accuracies of sources, irrelevant and stolen models.
+
+A model stands in many rows, one for each method that judged it, and counts once. A watermark has its own source, hence
+its own stolen models; irrelevant models are shared by all sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench import metrics
+from bench.types import JSON, Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL = ("owner", "source_architecture", "source_seed", "model", "variant", "suspect_dataset", "suspect_architecture",
+         "replicate")  # fmt: skip
+"""What tells two networks apart within one dataset."""
+GROUP = ("model", "variant", "suspect_dataset", "suspect_architecture")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The test accuracies of a group of networks, and the figure of a paper for it (None: there is none).
+
+    `owner` is `plain`, or the watermark whose source these networks are or come from; `model` is `source`,
+    `irrelevant` or an attack; an empty `suspect_architecture` stands for all of them together.
+    """
+
+    dataset: str
+    source_architecture: str
+    owner: str
+    model: str
+    variant: str
+    suspect_dataset: str
+    suspect_architecture: str
+    summary: metrics.Summary
+    paper: float | None
+
+
+def accuracies(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Accuracy]:
+    """Summarise the accuracies of all networks by dataset and source architecture, in the order of the Spec."""
+    spec = Spec.from_json(run["spec"])
+    models = _models(frame, run)
+    groups = dict(iter(models.groupby(["dataset", "source_architecture"], sort=False)))
+    return [
+        accuracy
+        for dataset in spec.datasets
+        for source in spec.sources
+        if (dataset, source) in groups
+        for accuracy in _table(groups[dataset, source], dataset, source, run)
+    ]
+
+
+def _models(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame:
+    """Give the networks that rows tell of, each once, with `owner`, `model` and `accuracy`."""
+    import pandas as pd
+
+    watermark = {n for n, m in run["components"]["method"].items() if m.get("watermark")}
+    known = frame.assign(owner=frame.method.where(frame.method.isin(watermark), "plain"))
+    sources = known.assign(
+        model="source", variant="", suspect_dataset=known.dataset, suspect_architecture=known.source_architecture,
+        replicate=0.0, accuracy=known.source_accuracy,
+    )  # fmt: skip
+    irrelevant = known.suspect_kind == "irrelevant"
+    suspects = known.assign(
+        model=known.attack.where(~irrelevant, "irrelevant"), accuracy=known.suspect_accuracy,
+        owner=known.owner.where(~irrelevant, "plain"), source_seed=known.source_seed.where(~irrelevant, 0.0),
+    )  # fmt: skip
+    wanted = ["dataset", *MODEL, "accuracy"]
+    both = pd.concat([sources[wanted], suspects[wanted]]).dropna(subset="accuracy")
+    return both.drop_duplicates(["dataset", *MODEL])
+
+
+def _table(models: pd.DataFrame, dataset: str, source: str, run: Mapping[str, JSON]) -> Iterator[Accuracy]:
+    spec = Spec.from_json(run["spec"])
+    reported = _reported(dataset, source, run)
+
+    def summary(owner: str, model: str, variant: str, on: str, architecture: str, of: pd.DataFrame) -> Accuracy:
+        worth = metrics.accuracy_summary(of.accuracy.to_numpy())
+        paper = reported.get((owner, model, variant, on, architecture))
+        return Accuracy(dataset, source, owner, model, variant, on, architecture, worth, paper)
+
+    order = {name: n for n, name in enumerate(("source", "irrelevant", *spec.attacks))}
+    for owner in ("plain", *spec.methods, *spec.floors):
+        of = models[models.owner == owner]
+        groups = [([str(g) for g in group], values) for group, values in of.groupby(list(GROUP), sort=False)]
+        for (model, variant, on, architecture), values in sorted(groups, key=lambda item: order[item[0][0]]):
+            yield summary(owner, model, variant, on, architecture, values)
+        for owned, model, variant, on, architecture in reported:
+            alike = of[(of.model == model) & (of.variant == variant) & (of.suspect_dataset == on)]
+            if owned == owner and not architecture and len(alike):
+                yield summary(owner, model, variant, on, "", alike)
+
+
+def _reported(dataset: str, source: str, run: Mapping[str, JSON]) -> dict[tuple[str, str, str, str, str], float]:
+    """Give the papers' accuracies by owner, model, variant, suspect dataset and suspect architecture.
+
+    A watermark's paper tells of its own networks, but for the irrelevant ones, which no source has to do with, and for
+    those it calls plain.
+    """
+    spec = Spec.from_json(run["spec"])
+    result = {}
+    for method in (*spec.methods, *spec.floors):
+        entry = run["components"]["method"][method]
+        for r in entry["attributes"].get("reported_accuracy", ()):
+            if r["dataset"] == dataset and r["source_architecture"] == source:
+                plain = r.get("plain") or r["model"] == "irrelevant" or not entry.get("watermark")
+                where = (r["model"], r.get("variant", ""), r["suspect_dataset"], r["suspect_architecture"])
+                result["plain" if plain else method, *where] = float(r["accuracy"])
+    return result

@@ -1,0 +1,161 @@
+"""A component in the toy world: a small benchmark around it, run once, and its own tasks once more."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.catalogue import Catalogue, configured
+from bench.components import fault
+from bench.download import data_root
+from bench.execute import Desk, execute
+from bench.isolation import Log, undisturbed
+from bench.plan import Plan, declare, plan
+from bench.store import Store
+from bench.testing import toy
+from bench.testing.watch import Call, content, watched
+from bench.testing.world import carry_out, temporary, toy_catalogue, toy_spec
+from bench.types import JSON, Component, Outcome, Task, canonical
+
+KINDS = {"architecture": ("train",), "attack": ("steal",), "method": ("embed", "fingerprint", "score")}
+"""The kinds of tasks that call a component, beside `data`."""
+
+
+class Unjudged(Exception):
+    """Why a promise could not be judged."""
+
+
+@functools.cache
+def _shared() -> Path:
+    """Give the store of all grounds: what the component under test takes no part in is made once per process."""
+    return temporary()
+
+
+@dataclass
+class Ground:
+    """Where a component is tried. `needed` are others it relies on; `root` is the folder of the datasets."""
+
+    component: Component
+    needed: Sequence[Component] = ()
+    root: Path = field(default_factory=data_root)
+
+    def __post_init__(self) -> None:
+        self.calls: list[Call] = []
+        self.during: dict[str, list[Call]] = {}
+        """The component's calls during each task."""
+        self.store = Store(_shared())
+        self.log = Log(self.store.root / "logs" / "testing.txt")
+
+    @functools.cached_property
+    def catalogue(self) -> Catalogue:
+        """Give the toy world with the component in it, watched."""
+        reason = fault(self.component)
+        if reason:
+            raise Unjudged(f"it has not the form of a component: {reason}")
+        lands_on = str(getattr(self.component, "lands_on", ""))
+        sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3, "leads": lands_on}
+        around = [*self.needed, *(configured(d, sizes) for d in toy.bench_datasets())]
+        return toy_catalogue(watched(self.component, self.calls), *(c for c in around if c.name != self.component.name))
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """Plan a small benchmark around the component."""
+        name, kind = self.component.name, self.component.kind
+        names: dict[str, Any] = {"attacks": (), "methods": ("toy_match",)}
+        sizes: dict[str, Any] = {"epochs": 8.0, "batch": 32, "lr": 0.1, "budget": 20, "helpers": 0.1}
+        if kind == "architecture":
+            names |= {"sources": (name,), "suspects": (name,), "attacks": ("toy_tune", "toy_copy"), "replicates": 1}
+            sizes |= {"epochs": 1.0, "batch": 64, "images": 128}
+        elif kind == "attack":
+            names |= {"attacks": (name,)}
+        else:
+            names |= {"attacks": ("toy_tune", "toy_copy", "toy_move"), "methods": (name,)}
+        spec = toy_spec(**names, **sizes)
+        return plan(spec, declare(spec, self.catalogue))
+
+    def own(self, *kinds: str) -> list[Task]:
+        """List the tasks that call the component; `kinds` picks among them."""
+        kind, name = self.component.kind, self.component.name
+        tasks = [t for t in self.plan.tasks.values() if t.kind in (kinds or KINDS[kind])]
+        return [t for t in tasks if t.params.get(kind, {}).get("name") == name]
+
+    @functools.cached_property
+    def outcomes(self) -> dict[str, Outcome]:
+        """Run the benchmark, nothing of the component being stored before."""
+        stale = {t.key for t in self.own()}
+        for task in self.plan.tasks.values():
+            if task.key in stale or stale & set(task.inputs.values()):
+                stale.add(task.key)
+                self.store.forget(task.key)
+        desk = Desk(self.store, self.catalogue)
+        return carry_out(self.plan.tasks, lambda task: self.execute(task, desk))
+
+    def execute(self, task: Task, desk: Desk | None = None) -> Outcome:
+        """Execute a task, noting the component's calls."""
+        self.calls.clear()
+        outcome = execute(task, self.store, self.catalogue, desk=desk)
+        self.during[task.key] = list(self.calls)
+        return outcome
+
+    def done(self, *kinds: str) -> list[Task]:
+        """List the component's own tasks; Unjudged where one of them is not done."""
+        for task in self.own(*kinds):
+            outcome = self.outcomes[task.key]
+            if outcome.status != "done":
+                raise Unjudged(f"{outcome.root} failed: {outcome.error}")
+        return self.own(*kinds)
+
+    def tried(self) -> list[tuple[Task, Call]]:
+        """List every call of the component, with its task, whatever became of it; Unjudged where there was none."""
+        calls = [(t, c) for t in self.own() if t.key in self.outcomes for c in self.during.get(t.key, ())]
+        if not calls:
+            failed = next(o for o in self.outcomes.values() if o.status == "failed")
+            raise Unjudged(f"{failed.root} failed: {failed.error}")
+        return calls
+
+    def artifact(self, task: Task) -> tuple[dict[str, JSON], dict[str, dict[str, Tensor]]]:
+        """Read a task's facts, but its seconds, and its tensors."""
+        record = self.store.record(task.key) or {}
+        facts = {k: v for k, v in record["facts"].items() if not k.endswith("seconds")}
+        names = (n.removesuffix(".safetensors") for n in record["files"])
+        return facts, {n: self.store.load(task.key, n) for n in names}
+
+    @functools.cached_property
+    def repeated(self) -> dict[str, str]:
+        """Do a task of each sort, and every score, again in a disturbed process; say how each differs."""
+        sorts: dict[tuple[str, ...], Task] = {}
+        for task in self.done():
+            architecture = str(task.params.get("architecture", {}).get("name", ""))
+            sorts.setdefault((task.kind, task.role, architecture, task.key if task.kind == "score" else ""), task)
+        differences, desk = dict[str, str](), Desk(self.store, self.catalogue)
+        for task in reversed(list(sorts.values())):
+            before = self.artifact(task)
+            self.store.forget(task.key)
+            with undisturbed(1, self.log):
+                torch.rand(7)  # whatever ran before
+                np.random.seed(5)
+                random.seed(5)
+                outcome = self.execute(task, desk)
+            failed = outcome.status != "done"
+            differences[task.key] = f"it failed: {outcome.error}" if failed else _differ(before, self.artifact(task))
+        return differences
+
+
+def _differ(one: tuple[Any, Any], other: tuple[Any, Any]) -> str:
+    """Say where two artifacts differ; empty: nowhere."""
+    if canonical(one[0]) != canonical(other[0]):
+        name = next(k for k in (*one[0], *other[0]) if canonical(one[0].get(k)) != canonical(other[0].get(k)))
+        return f"{name} was {one[0].get(name)!r:.60}, then {other[0].get(name)!r:.60}"
+    for file, tensors in one[1].items():
+        for name, tensor in tensors.items():
+            if name not in other[1][file] or content(tensor) != content(other[1][file][name]):
+                return f"{name!r} of its {file} differs"
+    return ""

@@ -1,0 +1,47 @@
+"""Label agreement on noise: a floor that needs no data.
+
+Images whose every pixel is drawn uniformly; the score is the share on which the suspect gives the source's label.
+Nothing in training says what to answer there, so a network's answers are its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bench import Context, DefenderData, Fingerprint, Helpers, Suspect, hookimpl
+
+
+@dataclass(frozen=True)
+class Noise(Fingerprint):
+    """Agreement with the source's labels on uniform noise."""
+
+    name: str = "noise"
+    version: int = 1
+    samples: int = 100
+
+    floor = True
+    budget = "samples"
+
+    def extract(
+        self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context
+    ) -> dict[str, Tensor]:
+        """Draw `samples` images of noise, uint8 [n, C, H, W], and label them."""
+        random, images = context.generator, data.probe.images
+        shape = (self.samples, *images.shape[1:])
+        probes = torch.randint(256, shape, generator=random, device=random.device, dtype=torch.uint8).to(images.device)
+        with torch.no_grad():
+            labels = torch.cat([source(part.float() / 255).argmax(1) for part in probes.split(512)])
+        return {"probes": probes, "labels": labels}
+
+    def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
+        """Give the share of probes that get the source's label, in [0, 1]."""
+        return float((suspect.labels(fingerprint["probes"].float() / 255) == fingerprint["labels"]).double().mean())
+
+
+@hookimpl
+def bench_methods() -> list[Fingerprint]:
+    """Return the floor."""
+    return [Noise()]

@@ -1,0 +1,169 @@
+"""SAC-m: compare how a suspect's answers to CutMix images correlate with how the source's do.
+
+J. Guan, J. Liang, R. He: Are You Stealing My Model? Sample Correlation for Fingerprinting Deep Neural Networks,
+NeurIPS 2022, https://arxiv.org/abs/2210.15427. The answers O_1 ... O_n to n probes have cosines c_ij; with
+C_ij = (1 - c_ij) / 2 a suspect lies at the distance D = mean |C_ij(suspect) - C_ij(source)|, and its score is -D. It
+needs no common labels, not even equally many.
+
+What else the authors' code can do is a field: `box = "corner"` with `per_sample = False` (one small box near a corner,
+the same in all probes), `transpose` (probes mirrored on their diagonal, which there a file format does),
+`correlation = "rbf"`. O may be `logits` (as there), `probabilities`, `log_probabilities` (less their mean: what is
+nearest to logits for who sees probabilities only) or `labels`. Probes come from images that no training has seen;
+theirs from the first 100 of the test set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from bench import BenchError, Context, DefenderData, Fingerprint, Helpers, Reported, Suspect, hookimpl
+
+ASKED = {"logits": "logits", "probabilities": "probabilities", "log_probabilities": "probabilities", "labels": "labels"}
+"""What a network is asked for, by representation."""
+Box = tuple[int, int, int, int]
+"""Top, bottom, left, right; the lower and the right bound excluded."""
+
+
+def cutmix_box(height: int, width: int, random: torch.Generator) -> Box:
+    """Draw the box of ordinary CutMix: its share of the image is uniform, which is Beta(1, 1); centre anywhere."""
+    share, y, x = torch.rand(3, generator=random, device=random.device, dtype=torch.float64).tolist()
+    bounds = [(at + side * share**0.5 / 2) * length for at, length in ((y, height), (x, width)) for side in (-1, 1)]
+    top, bottom, left, right = (round(b) for b in bounds)
+    return max(0, top), min(height, bottom), max(0, left), min(width, right)
+
+
+def corner_box(height: int, width: int, random: torch.Generator) -> Box:
+    """Draw a box of a fifth of the image's width (at least 2 pixels), its centre in the outer sixth both ways."""
+    half = max(1, int(0.2 * width) // 2)
+    centre = []
+    for length in (height, width):
+        outer = [i for i in range(length) if 6 * i < length or 6 * i > 5 * length]
+        centre.append(outer[int(torch.randint(len(outer), (1,), generator=random, device=random.device))])
+    y, x = centre
+    return max(0, y - half), min(height, y + half), max(0, x - half), min(width, x + half)
+
+
+BOXES: dict[str, Callable[[int, int, torch.Generator], Box]] = {"cutmix": cutmix_box, "corner": corner_box}
+
+
+def mix(images: Tensor, box: str, per_sample: bool, random: torch.Generator) -> Tensor:
+    """Paste a box of another image, at its place there, into each image: [N, C, H, W] in and out, of any type."""
+    count, _, height, width = images.shape
+    partners = images[torch.randperm(count, generator=random, device=random.device).to(images.device)]
+    mixed = images.clone()
+    bounds = BOXES[box](height, width, random)
+    for image, partner in zip(mixed, partners, strict=True):
+        top, bottom, left, right = bounds
+        image[:, top:bottom, left:right] = partner[:, top:bottom, left:right]
+        bounds = BOXES[box](height, width, random) if per_sample else bounds
+    return mixed
+
+
+def cosines(answers: Tensor) -> Tensor:
+    """Give the cosine of each two answers, [N, K] to float64 [N, N]; 1 with itself, be it all zero."""
+    directions = normalize(answers.double(), dim=1)
+    return (directions @ directions.T).clamp(-1, 1).fill_diagonal_(1)
+
+
+def label_cosines(labels: Tensor, classes: int) -> Tensor:
+    """Give the cosines of softmax(1 at the label, 0.01 elsewhere): 1 where labels agree, else one constant of K."""
+    two = torch.full((2, classes), 0.01, dtype=torch.float64)
+    two[0, 0] = two[1, 1] = 1
+    other = cosines(two.softmax(1))[0, 1].to(labels.device)
+    return torch.where(labels[:, None] == labels, torch.ones_like(other), other)
+
+
+def correlation(answers: Tensor, representation: str, kind: str, classes: int) -> Tensor:
+    """Give C of answers (or labels, int64 [N]) to N probes, float64 [N, N]; `classes` is the source's number."""
+    if representation == "labels":
+        cosine = label_cosines(answers, classes)
+    elif representation == "log_probabilities":
+        logarithms = answers.double().clamp_min(1e-30).log()
+        cosine = cosines(logarithms - logarithms.mean(1, keepdim=True))
+    else:
+        cosine = cosines(answers)
+    # u_i and u_j being unit vectors, the Gaussian exp(-|u_i - u_j|^2) is exp(-2 (1 - c_ij)).
+    return (1 - cosine) / 2 if kind == "cosine" else torch.exp(-2 * (1 - cosine))
+
+
+@dataclass(frozen=True)
+class SacM(Fingerprint):
+    """Compare the correlations of answers to CutMix images: SAC-m."""
+
+    name: str = "sac_m"
+    version: int = 1
+    samples: int = 100
+    box: str = "cutmix"
+    per_sample: bool = True
+    transpose: bool = False
+    representation: str = "logits"
+    correlation: str = "cosine"
+
+    any_label_space = True
+    budget = "samples"
+    paper = (
+        "J. Guan, J. Liang, R. He: Are You Stealing My Model? Sample Correlation for Fingerprinting Deep Neural "
+        "Networks, NeurIPS 2022, https://arxiv.org/abs/2210.15427"
+    )
+
+    @property
+    def reported(self) -> tuple[Reported, ...]:
+        """Give the paper's AUCs, which are of logits."""
+        return _reported() if self.representation == "logits" else ()
+
+    def extract(
+        self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context
+    ) -> dict[str, Tensor]:
+        """Make the probes, uint8 [n, C, H, W], and the source's C of them, float64 [n, n]."""
+        for field, known in (("box", BOXES), ("representation", ASKED), ("correlation", ("cosine", "rbf"))):
+            if getattr(self, field) not in known:
+                raise BenchError(f"{self.name}.{field} is one of {', '.join(known)}, not {getattr(self, field)!r}")
+        if self.transpose and data.probe.images.shape[2] != data.probe.images.shape[3]:
+            raise BenchError(f"{self.name}.transpose needs square images, not {list(data.probe.images.shape[2:])}")
+        random, held = context.generator, len(data.probe)
+        rounds = -(-self.samples // held)  # fewer images than probes: each serves again, with another partner
+        order = torch.cat([torch.randperm(held, generator=random, device=random.device) for _ in range(rounds)])
+        chosen = data.probe.images[order[: self.samples].to(data.probe.images.device)]
+        probes = mix(chosen, self.box, self.per_sample, random)
+        probes = (probes.transpose(2, 3) if self.transpose else probes).contiguous()
+        with torch.no_grad():
+            logits = torch.cat([source(part.float() / 255) for part in probes.split(512)])
+        answers = {"logits": logits, "probabilities": logits.softmax(1), "labels": logits.argmax(1)}
+        classes = logits.shape[1]
+        matrix = correlation(answers[ASKED[self.representation]], self.representation, self.correlation, classes)
+        return {"probes": probes, "matrix": matrix, "classes": torch.tensor(classes)}
+
+    def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
+        """Give -D, in [-1, 0]."""
+        answers = getattr(suspect, ASKED[self.representation])(fingerprint["probes"].float() / 255)
+        matrix = correlation(answers, self.representation, self.correlation, int(fingerprint["classes"]))
+        return -float((matrix - fingerprint["matrix"]).abs().mean())
+
+
+def _reported() -> tuple[Reported, ...]:
+    """List the AUCs of the paper's appendix, Tables 3 to 5."""
+    others = ("vgg13", "resnet18", "densenet121", "mobilenet_v2")
+    attacks = ("finetune_a", "finetune_l", "prune", "extract_l", "extract_p", "extract_adv", "transfer_a", "transfer_l")
+    tables = {
+        ("fashion_mnist", "vgg16_bn"): (1.00, 1.00, 1.00, 0.95, 0.99, 0.89),
+        ("cifar100", "vgg16_bn"): (1.00, 1.00, 1.00, 0.95, 1.00, 0.91),
+        ("cifar10", "resnet34"): (1.00, 1.00, 1.00, 1.00, 1.00, 0.94, 1.00, 1.00),
+    }
+    return tuple(
+        Reported(dataset, source, others if extracted else (source,), attack, auc, 20 if extracted else 10, negatives)
+        for (dataset, source), row in tables.items()
+        for attack, auc in zip(attacks, row, strict=False)
+        for extracted in [attack.startswith("extract")]
+        for negatives in [10 if attack.startswith("transfer") else 20]
+    )
+
+
+@hookimpl
+def bench_methods() -> list[Fingerprint]:
+    """Return the method on logits, and once more on probabilities under another name."""
+    return [SacM(), SacM(name="sac_m_probabilities", representation="probabilities")]
