@@ -40,14 +40,15 @@ class Oracle:
     @torch.no_grad()
     def _answers(self, x: Tensor) -> Tensor:
         if x.dim() != 4 or not x.is_floating_point():
-            raise BenchError(f"{self._asker} must ask with float images [N, C, H, W] in [0, 1], not "
-                             f"{x.dtype} {list(x.shape)}")
+            raise BenchError(
+                f"{self._asker} must ask with float images [N, C, H, W] in [0, 1], not {x.dtype} {list(x.shape)}"
+            )
         device = next(iter(self._model.state_dict().values())).device
         self._model.eval()
         with torch.autocast(device.type, enabled=False):
             parts = [
                 self._model(part.to(device).float().contiguous(memory_format=torch.channels_last)).float()
-                for part in x.split(self._batch)
+                for part in torch.split(x, self._batch)
             ]
         return torch.cat(parts).to(x.device)
 

@@ -23,6 +23,9 @@ Progress = Callable[[float, float, float], None]
 CHUNK = 1 << 25
 """Bytes of images that are augmented at once."""
 
+SCHEDULES = ("linear", "cosine", "constant")
+"""How the learning rate falls after its rise."""
+
 
 class Normalised(nn.Module):
     """A network in pixel space: takes [0, 1], normalises with its own buffers `mean` and `std`, returns logits."""
@@ -45,7 +48,8 @@ class Normalised(nn.Module):
 def augment(images: Tensor, flip: bool, crop: int, generator: torch.Generator) -> Tensor:
     """Shift each image by up to `crop` pixels (filled with black) and mirror half of them.
 
-    images: [N, C, H, W], any dtype, on the generator's device. Gives a new tensor of the same shape and dtype.
+    images: [N, C, H, W], any dtype and device. Gives a tensor of the same shape and dtype. Draws on the generator's
+    device, so that a generator on the CPU gives the same views everywhere.
     """
     if not flip and not crop:
         return images
@@ -54,11 +58,11 @@ def augment(images: Tensor, flip: bool, crop: int, generator: torch.Generator) -
     rows = torch.arange(h, device=device).expand(n, h)
     columns = torch.arange(w, device=device).expand(n, w)
     if flip:
-        mirrored = torch.rand(n, 1, device=device, generator=generator) < 0.5
-        columns = torch.where(mirrored, w - 1 - columns, columns)
+        mirrored = torch.rand(n, 1, device=generator.device, generator=generator) < 0.5
+        columns = torch.where(mirrored.to(device), w - 1 - columns, columns)
     if crop:
         images = functional.pad(images, (crop, crop, crop, crop))
-        shift = torch.randint(2 * crop + 1, (2, n, 1), device=device, generator=generator)
+        shift = torch.randint(2 * crop + 1, (2, n, 1), device=generator.device, generator=generator).to(device)
         rows, columns = rows + shift[0], columns + shift[1]
     index = rows[:, :, None] * images.shape[3] + columns[:, None, :]
     flat = images.reshape(n, c, -1)
@@ -89,7 +93,7 @@ def _only(model: nn.Module, trainable: nn.Module | None) -> Iterator[list[nn.Par
     wanted = {id(p): p.requires_grad for p in model.parameters()}
     part = model if trainable is None else trainable
     inside = {id(p) for p in part.parameters()}
-    if not inside <= set(wanted):
+    if not inside or not inside <= set(wanted):
         raise BenchError("fit(trainable=...) takes a part of the model that is trained, such as context.head(model)")
     model.train(trainable is None)
     part.train()
@@ -101,6 +105,15 @@ def _only(model: nn.Module, trainable: nn.Module | None) -> Iterator[list[nn.Par
         for p in model.parameters():
             p.requires_grad_(wanted[id(p)])
         model.eval()
+
+
+@contextmanager
+def _own_randomness(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Let dropout and the callers' functions draw from a stream that the generator alone decides; restore it after."""
+    seed = int(torch.randint(1 << 62, (1,), device=generator.device, generator=generator))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _cross_entropy(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
@@ -129,18 +142,22 @@ def fit(
     batch of augmented float images to either (it is called without gradients). `loss(model, x, targets)` defaults
     to cross-entropy of `model(x)`. `length` is a share of the recipe's epochs; `trainable` a part of the model, the
     rest is frozen and in eval mode; `recipe_overrides` are fields of the recipe, such as `lr=1e-3`. flip and crop
-    are the dataset's augmentation. Raises `NonFiniteLoss` as soon as a loss is NaN or infinite.
+    are the dataset's augmentation. The generator decides everything that is random, dropout included; torch's global
+    generator is left as it was. Raises `NonFiniteLoss` as soon as a loss is NaN or infinite (on a GPU: within 50
+    steps).
     """
     try:
         recipe = dataclasses.replace(recipe, **recipe_overrides)
     except TypeError:
         known = ", ".join(f.name for f in dataclasses.fields(Recipe))
         raise BenchError(f"fit() takes fields of the recipe ({known}), not {', '.join(recipe_overrides)}") from None
+    if recipe.schedule not in SCHEDULES:
+        raise BenchError(f"recipe.schedule is one of {', '.join(SCHEDULES)}, not {recipe.schedule!r}")
     if len(images) == 0:
         raise BenchError("fit() was given no images")
     device = torch.device(device)
     loss = loss or _cross_entropy
-    model.to(device=device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     images = images.to(device)
     if isinstance(targets, Tensor):
         targets = targets.to(device)
@@ -150,9 +167,9 @@ def fit(
     steps = max(1, round(epochs * batches))
     bf16 = recipe.precision == "bf16"
     watch = 1 if device.type == "cpu" else 50
-    with _only(model, trainable) as parameters:
+    with _own_randomness(generator, device), _only(model, trainable) as parameters:
         optimiser = torch.optim.SGD(
-            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
         step, total = 0, torch.zeros((), device=device)
         while step < steps:
@@ -168,7 +185,7 @@ def fit(
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     value = loss(model, x, wanted)
                 optimiser.zero_grad(set_to_none=True)
-                value.backward()
+                torch.autograd.backward(value)
                 if recipe.clip:
                     nn.utils.clip_grad_norm_(parameters, recipe.clip)
                 optimiser.step()
@@ -198,7 +215,7 @@ def _batches(
     for at in range(0, batches, each):
         chunk = parts[at : at + each]
         seen = augment(images[torch.cat(chunk)], flip, crop, generator)
-        for part, x in zip(chunk, seen.split([len(p) for p in chunk]), strict=True):
+        for part, x in zip(chunk, torch.split(seen, [len(p) for p in chunk]), strict=True):
             yield pixels(x).contiguous(memory_format=torch.channels_last), part
 
 
@@ -212,7 +229,7 @@ def predict(model: nn.Module, images: Tensor, device: torch.device | str = "cpu"
         with torch.autocast(torch.device(device).type, enabled=False):
             parts = [
                 model(pixels(part.to(device)).contiguous(memory_format=torch.channels_last)).float()
-                for part in images.split(batch)
+                for part in torch.split(images, batch)
             ]
     finally:
         model.train(was)
