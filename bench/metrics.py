@@ -197,7 +197,7 @@ def bootstrap_interval(beaten: Floats, level: float, seed: int, draws: int) -> t
     beaten: [sources, n], the share of a source's stolen suspects that score above an irrelevant model; its mean is the
     mean AUC. Both margins are resampled on their own (the pigeonhole bootstrap: Owen, Annals of Applied Statistics 1,
     2007), the suspects of a source stay with it. A percentile interval from few clusters is too narrow; its levels are
-    moved outward to those of Student's t (Hesterberg, The American Statistician 69, 2015, section 5.3).
+    moved outward to those of Student's t (Hesterberg, The American Statistician 69, 2015).
     """
     from scipy.special import stdtrit
 
