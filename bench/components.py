@@ -96,12 +96,19 @@ def fault(component: Component) -> str:
 
 
 def _values(component: Component, where: str) -> str:
+    try:
+        typing.get_type_hints(type(component))
+    except Exception as error:  # an annotation is an expression, which may raise anything
+        return f"{where}: its annotations cannot be read: {type(error).__name__}: {error}"
     for f in fields_of(component):
         value = getattr(component, f.name)
         if not _immutable(value):
             return f"{where}: field {f.name!r} must hold JSON-able, immutable data (use tuples), not {value!r:.80}"
     for name, default in component.declarations.items():
-        value = getattr(component, name, default)
+        try:
+            value = getattr(component, name) if hasattr(type(component), name) else None
+        except Exception as error:  # a stranger's property may raise anything
+            return f"{where}: {name} cannot be read: {type(error).__name__}: {error}"
         if value is None and default is None:
             return f"{where} does not declare {name!r}: write `{name} = ...` in the class"
         reason = _declared(component, name, value)

@@ -107,16 +107,18 @@ def execute(
         error, cause = f"out of memory: {_line(failure)}", "memory"
         log.write(traceback.format_exc())
     except BenchError as failure:
-        error = str(failure)
+        error = _line(failure)
         log.write(traceback.format_exc())
-    except (Exception, SystemExit) as failure:  # a stranger's code may raise anything; the run has to go on
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:  # a stranger's code may raise anything; the run has to go on
         error = f"{type(failure).__name__}: {_line(failure)}"
         cause = "memory" if "can't allocate memory" in error else ""
         log.write(traceback.format_exc())
     finally:
         desk.read = OrderedDict() if error else desk.read
     return Outcome(
-        task.key, "failed", seconds=time.perf_counter() - started, device=desk.device, error=error.splitlines()[0],
+        task.key, "failed", seconds=time.perf_counter() - started, device=desk.device, error=error,
         root=task.name, log=str(log.path) if log.size else "", cause=cause,
     )  # fmt: skip
 
@@ -128,7 +130,10 @@ def done(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
 
 
 def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # a stranger's exception may not even have a text
+        lines = []
     return lines[0] if lines else type(error).__name__
 
 
@@ -137,12 +142,11 @@ def _attempt(task: Task, desk: Desk, log: Log) -> tuple[dict[str, JSON], dict[st
     prepare_torchvision()
     seed = int(task.key[:15], 16)
     try:
-        with undisturbed(seed, log, desk.threads):
-            return KINDS[task.kind](_Work(task, desk, seed))
+        return _Work(task, desk, seed).result(log)
     except NonFiniteLoss as failure:
         log.write(f"{failure}: trying once more with another seed\n")
-    with undisturbed(seed + 1, log, desk.threads):
-        facts, files = KINDS[task.kind](_Work(task, desk, seed + 1))
+        desk.read = OrderedDict()
+    facts, files = _Work(task, desk, seed + 1).result(log)
     facts["notes"] = {**facts.get("notes", {}), "restarted": 1}
     return facts, files
 
@@ -174,10 +178,24 @@ class _Work:
         self.store, self.device, self.params = desk.store, torch.device(desk.device), task.params
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         self.notes: dict[str, JSON] = {}
+        self.versions: tuple[int, ...] = ()
+
+    def result(self, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+        """Do the task; BenchError where plugin code changed what later tasks of this process will be given too."""
+        with undisturbed(self.seed, log, self.desk.threads):
+            found = KINDS[self.task.kind](self)
+        if self.versions and self.versions != self.data().versions:
+            who = next(k for k in ("attack", "method", "architecture") if k in self.params)
+            raise BenchError(
+                f"{who} {self.params[who]['name']!r} changed images or labels in place: take a copy, images.clone()"
+            )
+        return found
 
     def data(self) -> Data:
         key = self.task.inputs["data"]
-        return self.desk.remembered("data", key, lambda: load(self.store, key, self.desk.device), 3)
+        data = self.desk.remembered("data", key, lambda: load(self.store, key, self.desk.device), 3)
+        self.versions = self.versions or data.versions
+        return data
 
     def recipe(self) -> Recipe:
         return Recipe(**self.params["recipe"])

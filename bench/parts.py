@@ -33,6 +33,11 @@ class Data:
         """Give what the owner of a source model holds."""
         return DefenderData(self.parts["defender"], self.parts["probe"])
 
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Count how often each tensor of the parts was changed in place."""
+        return tuple(t._version for part in self.parts.values() for t in (part.images, part.labels))
+
 
 def load(store: Store, key: str, device: str = "cpu") -> Data:
     """Read a `data` artifact onto a device."""

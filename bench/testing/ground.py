@@ -69,13 +69,13 @@ class Ground:
     def plan(self) -> Plan:
         """Plan a small benchmark around the component."""
         name, kind = self.component.name, self.component.kind
-        names: dict[str, Any] = {"attacks": (), "methods": ("toy_match",)}
+        names: dict[str, Any] = {"sources": ("toy_conv",), "attacks": (), "methods": ("toy_match",)}
         sizes: dict[str, Any] = {"epochs": 8.0, "batch": 32, "lr": 0.1, "budget": 20, "helpers": 0.1}
         if kind == "architecture":
             names |= {"sources": (name,), "suspects": (name,), "attacks": ("toy_tune", "toy_copy"), "replicates": 1}
             sizes |= {"epochs": 1.0, "batch": 64, "images": 128}
         elif kind == "attack":
-            names |= {"attacks": (name,)}
+            names |= {"attacks": (name,), "methods": ("toy_relation",)}
         else:
             names |= {"attacks": ("toy_tune", "toy_copy", "toy_move"), "methods": (name,)}
         spec = toy_spec(**names, **sizes)
@@ -117,8 +117,8 @@ class Ground:
         """List every call of the component, with its task, whatever became of it; Unjudged where there was none."""
         calls = [(t, c) for t in self.own() if t.key in self.outcomes for c in self.during.get(t.key, ())]
         if not calls:
-            failed = next(o for o in self.outcomes.values() if o.status == "failed")
-            raise Unjudged(f"{failed.root} failed: {failed.error}")
+            failed = (f"{o.root} failed: {o.error}" for o in self.outcomes.values() if o.error)
+            raise Unjudged(next(failed, "no task of the toy world calls it"))
         return calls
 
     def artifact(self, task: Task) -> tuple[dict[str, JSON], dict[str, dict[str, Tensor]]]:

@@ -19,7 +19,7 @@ from bench.isolation import undisturbed
 from bench.networks import Normalised, check, rebuild
 from bench.parts import PARTS, cut, read
 from bench.testing.ground import Ground, Unjudged
-from bench.testing.watch import changes, content, surroundings
+from bench.testing.watch import ENVIRONMENT, changes, content, surroundings
 from bench.types import ACCESS, Component, Split, Task, fields_of
 
 Promise = Callable[[Ground], str]
@@ -48,7 +48,7 @@ def takes_long(component: Component, promise: Promise) -> bool:
     if promise not in COSTLY or fault(component):
         return False
     if component.kind == "dataset":
-        return bool(component.files)  # type: ignore[attr-defined]
+        return bool(component.checksums)  # type: ignore[attr-defined]
     return component.kind == "architecture" and parameters(component) >= BIG
 
 
@@ -109,7 +109,7 @@ def loads_the_same_again(ground: Ground) -> str:
         with undisturbed(seed, ground.log):
             around, generator = surroundings(), torch.get_rng_state()
             seen.append(_parts(ground))
-            changed = changes(around)
+            changed = changes(around)  # those of the second time: the first may import a library that sets some
             drawn = not torch.equal(generator, torch.get_rng_state())
     if changed or drawn:
         return f"load changed {', '.join(changed) or 'the state of the global generator of torch'}"
@@ -250,10 +250,15 @@ def leaves_alone_what_it_is_given(ground: Ground) -> str:
 
 def leaves_the_process_alone(ground: Ground) -> str:
     """Leave alone the global seed, environment, working directory, default dtype and flags."""
-    for key in ground.repeated:  # the second time, since the first may import a library that changes some of them
+    for task, call in ground.tried():
+        # a library may set variables when it is imported: of the environment, only the second time counts
+        changed = [c for c in call.changed if c != ENVIRONMENT]
+        if changed:
+            return f"{call.method} ({task.name}) changed {', '.join(changed)}"
+    for key in ground.repeated:
         for call in ground.during[key]:
-            if call.changed:
-                return f"{call.method} changed {', '.join(call.changed)}"
+            if ENVIRONMENT in call.changed:
+                return f"{call.method} ({ground.plan.tasks[key].name}) changed {ENVIRONMENT}"
     return ""
 
 

@@ -19,6 +19,8 @@ from bench.components import WRITE
 from bench.oracle import Oracle
 from bench.types import ACCESS, BASES, Component, DefenderData, Split
 
+ENVIRONMENT = "the environment"
+
 
 @dataclass(frozen=True)
 class Question:
@@ -104,7 +106,7 @@ def surroundings() -> dict[str, object]:
     """Describe what of a process a component has to leave as it is."""
     cudnn = torch.backends.cudnn
     return {
-        "the environment": dict(os.environ),
+        ENVIRONMENT: dict(os.environ),
         "the working directory": str(Path.cwd()),
         "torch's default dtype": torch.get_default_dtype(),
         "whether gradients are recorded": torch.is_grad_enabled(),

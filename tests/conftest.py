@@ -1,0 +1,29 @@
+"""What all tests share: a store that is not the user's, one thread, and one finished run of the toy world."""
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def session_store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(autouse=True)
+def own_store(session_store, monkeypatch):
+    """No test writes into the user's store: `$BENCH_STORE` is a folder that all tests of a session share."""
+    monkeypatch.setenv("BENCH_STORE", str(session_store))
+
+
+@pytest.fixture(scope="session")
+def toy_run():
+    """A finished run of the toy world. Tests read it; who wants to change it makes a run of their own."""
+    from bench.testing import run_toy
+
+    return run_toy()
