@@ -44,7 +44,7 @@ class TinyVGG(Architecture):
     """Channels of the first stage; the two later stages have two and four times as many."""
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-        """Make a stem and three stages of two layers, with max pooling between them, and a linear head."""
+        """Make a stem, stages of one, two and two layers with max pooling between them, and a linear head."""
         w = self.width
         return nn.Sequential(
             OrderedDict(
