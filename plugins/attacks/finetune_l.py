@@ -50,9 +50,7 @@ class FinetuneL(Attack):
         part, loss = context.head(model), None
         if self.part == "classifier":
             part, loss = block_of(model, part), counting
-        return context.fit(
-            model, data.images, data.labels, length=self.length, lr=self.lr, trainable=part, loss=loss
-        )
+        return context.fit(model, data.images, data.labels, length=self.length, lr=self.lr, trainable=part, loss=loss)
 
 
 @hookimpl

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from bench import Attack, BenchError, Context, Source, Split, hookimpl
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
-NONLINEAR = frozenset("relu relu_ relu6 hardtanh leaky_relu elu celu selu gelu silu mish hardswish prelu".split())
+NONLINEAR = {"relu", "relu_", "relu6", "hardtanh", "leaky_relu", "prelu", "elu", "gelu", "silu", "hardswish"}
 
 
 class Listening(TorchFunctionMode):
@@ -144,6 +144,8 @@ class Prune(Attack):
         found.pop(context.head(model), None)
         if not found:
             raise BenchError("prune needs a network with convolutions (nn.Conv2d) before its head")
+        if any("weight" not in convolution._parameters for convolution in found):
+            raise BenchError("prune cannot silence channels of a re-parametrised convolution (such as weight_norm)")
         sizes = [size.cpu() for _, size in found.values()]
         dead = weakest(sizes, round(ratio * sum(map(len, sizes))), self.keep)
         layers = [

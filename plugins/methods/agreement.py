@@ -25,9 +25,7 @@ class Agreement(Fingerprint):
     floor = True
     budget = "samples"
 
-    def extract(
-        self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context
-    ) -> dict[str, Tensor]:
+    def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
         """Choose `samples` probe images at random (all, with a note, where there are fewer), and label them."""
         random, held = context.generator, len(data.probe)
         if held < self.samples:

@@ -30,9 +30,7 @@ class AKH(Fingerprint):
         "Model Fingerprinting Schemes, AAAI 2025, https://arxiv.org/abs/2412.13021"
     )
 
-    def extract(
-        self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context
-    ) -> dict[str, Tensor]:
+    def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
         """Choose misclassified probe images at random: as many as there are, at most `samples`.
 
         Where the source errs on none, they are the `samples` images between whose two best labels it wavers most.

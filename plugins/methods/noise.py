@@ -25,9 +25,7 @@ class Noise(Fingerprint):
     floor = True
     budget = "samples"
 
-    def extract(
-        self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context
-    ) -> dict[str, Tensor]:
+    def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
         """Draw `samples` images of noise, uint8 [n, C, H, W], and label them."""
         random, images = context.generator, data.probe.images
         shape = (self.samples, *images.shape[1:])

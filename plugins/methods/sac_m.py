@@ -116,9 +116,7 @@ class SacM(Fingerprint):
         """Give the paper's AUCs, which are of logits."""
         return _reported() if self.representation == "logits" else ()
 
-    def extract(
-        self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context
-    ) -> dict[str, Tensor]:
+    def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
         """Make the probes, uint8 [n, C, H, W], and the source's C of them, float64 [n, n]."""
         for field, known in (("box", BOXES), ("representation", ASKED), ("correlation", ("cosine", "rbf"))):
             if getattr(self, field) not in known:

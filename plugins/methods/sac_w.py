@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from bench import Context, DefenderData, Fingerprint, Helpers, Suspect, hookimpl
+from bench import BenchError, Context, DefenderData, Fingerprint, Helpers, Suspect, hookimpl
 
 
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:
@@ -70,13 +70,13 @@ class SacW(Fingerprint):
         "Networks, NeurIPS 2022, https://arxiv.org/abs/2210.15427"
     )
 
-    def extract(
-        self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context
-    ) -> dict[str, Tensor]:
+    def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
         """Choose the probes, uint8 [n, C, H, W], and give the source's C of them, float64 [n, n].
 
         The note counts the probes of each step: `common`, `most`, `source_only`, `right`.
         """
+        if not len(helpers.surrogates):
+            raise BenchError("sac_w needs surrogates: --set sac_w.surrogates=8")
         images = data.probe.images
         logits = logits_of(source, images)
         order, step = hardest(logits, surrogate_labels(helpers.surrogates, images), data.probe.labels)
