@@ -1,0 +1,304 @@
+"""The documents say what the code does: everything is described, every link leads somewhere, every example runs."""
+
+import ast
+import importlib
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+from bench import hookspecs, types
+from bench.catalogue import HOOKS, load_catalogue
+from bench.cli import COMMANDS
+from bench.presets import PRESETS
+from bench.rows import COLUMNS
+from bench.types import BASES, Context, Recipe
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "results/README.md"])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def blocks(name: str, language: str) -> list[str]:
+    return [text for kind, text in FENCE.findall(read(name)) if kind == language]
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command by its full name, `data fetch` included."""
+    found: dict[str, click.Command] = {}
+    for name in COMMANDS:
+        command = importlib.import_module(f"bench.cli.{name}").command
+        found[name] = command
+        for inner, sub in getattr(command, "commands", {}).items():
+            found[f"{name} {inner}"] = sub
+    return found
+
+
+def options(command: click.Command) -> set[str]:
+    return {o for p in command.params if isinstance(p, click.Option) for o in p.opts} | {"--help", "-h"}
+
+
+# --- everything is described --------------------------------------------------------------------------------------
+
+
+def test_every_hook_is_documented():
+    assert set(HOOKS) == {n for n in vars(hookspecs) if n.startswith("bench_")}
+    for hook in HOOKS:
+        assert f"`{hook}`" in read("docs/writing-a-plugin.md"), hook
+
+
+def test_every_declaration_is_documented_with_its_default():
+    page = read("docs/writing-a-plugin.md")
+    for base in BASES:
+        for name, default in base.declarations.items():
+            shown = "required" if default is None else '`""`' if default == "" else f"`{default!r}`"
+            assert f"| `{name}` | {shown} |" in page, f"{base.__name__}.{name}: | `{name}` | {shown} |"
+
+
+def test_everything_in_the_context_is_documented():
+    for name in [f.name for f in fields(Context)]:
+        assert f"context.{name}" in read("docs/writing-a-plugin.md"), name
+
+
+def test_every_command_and_option_is_documented():
+    page = read("docs/command-line.md")
+    for name, command in commands().items():
+        assert f"bench {name}" in page, f"bench {name}"
+        for option in options(command):
+            assert re.search(rf"`{option}\b", page), f"bench {name} {option}"
+
+
+def test_every_option_that_is_documented_exists():
+    known = set.union(*map(options, commands().values())) | {"--version"}
+    for option in re.findall(r"`(--[a-z-]+)", read("docs/command-line.md")):
+        assert option in known, option
+
+
+def test_every_column_of_the_results_is_documented_in_order():
+    page = read("docs/results.md")
+    assert [c for c in re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) if c in COLUMNS][: len(COLUMNS)] == [*COLUMNS]
+
+
+def test_every_shipped_component_stands_in_the_readme():
+    catalogue = load_catalogue()
+    shipped = {
+        name
+        for kind in catalogue.entries.values()
+        for name, entry in kind.items()
+        if entry.distribution.startswith("fingerprint-bench ")
+    }
+    section = read("README.md").split("## What is there")[1].split("\n\nChoose")[0]
+    listed = set(re.findall(r"`(\w+)`", section.split("| | |")[1]))
+    assert not catalogue.broken
+    assert listed == shipped
+
+
+def test_every_field_of_the_recipe_is_documented():
+    for name in [f.name for f in fields(Recipe)]:
+        assert f"`recipe.{name}`" in read("docs/presets.md"), name
+
+
+def preset_table() -> str:
+    """The table of presets as `docs/presets.md` shows it."""
+
+    def names(them: tuple[str, ...]) -> str:
+        return ", ".join(f"`{n}`" for n in them) or "all that are installed"
+
+    lines: dict[str, list[str]] = {}
+    for p in PRESETS.values():
+        r = p.recipe
+        for title, value in {
+            "scale": p.summary,
+            "datasets": names(p.datasets),
+            "source models": names(p.sources),
+            "suspects": names(p.suspects),
+            "attacks": names(p.attacks),
+            "methods": names(p.methods),
+            "models per suspect architecture (`--replicates`)": p.replicates,
+            "models per attack that keeps the source's architecture (`--copies`)": p.copies,
+            "irrelevant models per architecture, of a dataset that is landed on": p.landed,
+            **{f"`recipe.{f.name}`": getattr(r, f.name) for f in fields(Recipe)},
+            "`--keep`": p.keep,
+        }.items():
+            lines.setdefault(title, []).append(f"{value:g}" if isinstance(value, float) else str(value))
+    head = ["| | " + " | ".join(f"`{n}`" for n in PRESETS) + " |", "|---" * (len(PRESETS) + 1) + "|"]
+    return "\n".join([*head, *(f"| {title} | {' | '.join(values)} |" for title, values in lines.items())])
+
+
+def test_the_table_of_presets_is_that_of_the_code():
+    assert preset_table() in read("docs/presets.md"), f"docs/presets.md should show:\n{preset_table()}"
+
+
+def test_every_exit_code_is_documented():
+    for page in ("README.md", "docs/command-line.md"):
+        for code in (0, 1, 2, 130):
+            assert re.search(rf"^\| {code} \|", read(page), re.MULTILINE), (page, code)
+
+
+def test_every_module_stands_in_the_ground_plan():
+    plan = read("DESIGN.md").split("## Who may import whom")[0]
+    for path in (ROOT / "bench").iterdir():
+        if path.suffix == ".py" or (path / "__init__.py").is_file():
+            name = path.name if path.is_file() else f"{path.name}/"
+            assert re.search(rf"\b{re.escape(name)}", plan), name
+    for name in re.findall(r"\b\w+\.py\b", plan):
+        assert (ROOT / "bench" / name).is_file(), name
+
+
+def test_every_dependency_is_accounted_for():
+    setup = re.search(r"install_requires =\n((?: {4}.+\n)+)", read("setup.cfg"))
+    assert setup is not None
+    names = re.findall(r"^ +([\w-]+)", setup.group(1), re.MULTILINE)
+    table = read("DESIGN.md").split("## Dependencies")[1].split("\n## ")[0]
+    pins = read("constraints.txt")
+    for name in names:
+        assert re.search(rf"^\|.*\b{name}\b", table, re.MULTILINE), name
+        assert re.search(rf"^{name}==", pins, re.MULTILINE), f"{name} is not pinned"
+
+
+def test_every_decision_has_its_date():
+    decisions = read("DESIGN.md").split("## Decisions")[1]
+    paragraphs = [p for p in decisions.split("\n\n")[2:] if p.strip()]
+    assert paragraphs
+    for paragraph in paragraphs:
+        assert re.match(r"\*\*\d{4}-\d\d-\d\d – .+?\.\*\* ", paragraph.strip(), re.DOTALL), paragraph[:60]
+
+
+# --- nothing is described that is not there -----------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    titles = re.findall(r"^#+ (.+)$", re.sub(FENCE, "", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(FENCE, "", path.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        place = (path.parent / name).resolve() if name else path
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place.read_text()), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_code_in_documents_is_whole(path):
+    for language, text in FENCE.findall(path.read_text()):
+        if language == "python":
+            ast.parse(text)
+        elif language == "toml":
+            tomllib.loads(text)
+        elif language == "json":
+            json.loads(text)
+
+
+def lines_of_commands(text: str) -> Iterator[list[str]]:
+    """The `bench ...` lines of a document, in fences, in indented blocks or between backquotes."""
+    for line in re.findall(r"(?:^ {4}|^|&& |`)bench ([a-z][^\n`]*)", text, re.MULTILINE):
+        yield shlex.split(line.split(" && ")[0], comments=True)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_in_documents_exist(path):
+    known = commands()
+    catalogue = load_catalogue()
+    installed = {k: set(catalogue.names(k)) for k in ("dataset", "architecture", "attack", "method")}
+    kinds = {"--datasets": "dataset", "--attacks": "attack", "--methods": "method", "--architectures": "architecture",
+             "--sources": "architecture", "--suspects": "architecture"}  # fmt: skip
+    for words in lines_of_commands(path.read_text()):
+        name = " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
+        assert name in known, words
+        for word in words:
+            if word.startswith("-"):
+                assert word.partition("=")[0] in options(known[name]), words
+        if "--plugin" in words:
+            continue
+        for option, kind in kinds.items():
+            if option in words:
+                for component in words[words.index(option) + 1].split(","):
+                    example = component in ("my_idea", "my_method", "outside_method") or component.isupper()
+                    assert example or component in installed[kind], words
+
+
+# --- examples run -------------------------------------------------------------------------------------------------
+
+
+def plugins(name: str) -> list[str]:
+    return [text for text in blocks(name, "python") if "@hookimpl" in text]
+
+
+def run(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
+    command = importlib.import_module("bench.cli.run").command
+    code = command.main(arguments, standalone_mode=False)
+    printed = capfd.readouterr()
+    assert code == 0, printed.err + printed.out
+    return printed.out
+
+
+def test_the_plugin_in_the_readme_gives_a_row_in_the_table(tmp_path, capfd):
+    (text,) = plugins("README.md")
+    assert len([line for line in text.splitlines() if line.strip()]) <= 22
+    name = re.search(r'name: str = "(\w+)"', text)
+    assert name is not None
+    file = tmp_path / f"{name[1]}.py"
+    file.write_text(text)
+    out = run(
+        ["--plugin", str(file), "--methods", name[1], "--preset", "smoke", "--attacks", "finetune_a", "--no-floors",
+         "--workers", "0", "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")],
+        capfd,
+    )  # fmt: skip
+    assert re.search(rf"^{name[1]} +[01]\.\d\d", out, re.MULTILINE), out
+
+
+def test_the_plugins_in_the_guide_run_together(tmp_path, capfd):
+    """A dataset, an architecture, an attack, a fingerprint and a watermark, none of which knows the others."""
+    texts = plugins("docs/writing-a-plugin.md")
+    names: dict[str, list[str]] = {}
+    arguments: list[str] = []
+    for text in texts:
+        name, hook = re.search(r'name: str = "(\w+)"', text), re.search(r"def (bench_\w+)", text)
+        assert name and hook
+        names.setdefault(hook[1], []).append(name[1])
+        file = tmp_path / f"{name[1]}.py"
+        file.write_text(text)
+        arguments += ["--plugin", str(file)]
+    assert set(names) == set(HOOKS)
+    random = np.random.default_rng(0)
+    (tmp_path / "flowers").mkdir()
+    for part, count in (("train", 160), ("test", 80)):
+        labels = np.arange(count) % 4
+        images = random.integers(0, 128, (count, 3, 16, 16)) + 40 * labels[:, None, None, None]
+        np.save(tmp_path / "flowers" / f"{part}-images.npy", images.clip(0, 255).astype(np.uint8))
+        np.save(tmp_path / "flowers" / f"{part}-labels.npy", labels.astype(np.int64))
+    out = run(
+        [*arguments, "--datasets", *names["bench_datasets"], "--architectures", *names["bench_architectures"],
+         "--attacks", *names["bench_attacks"], "--methods", ",".join(names["bench_methods"]), "--preset", "smoke",
+         "--no-floors", "--set", "corner.samples=10", "--workers", "0", "--data", str(tmp_path),
+         "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")],
+        capfd,
+    )  # fmt: skip
+    for method in names["bench_methods"]:
+        assert re.search(rf"^{method} +[01]\.\d\d", out, re.MULTILINE), out
+
+
+def test_what_plugins_import_is_public():
+    for text in (*plugins("README.md"), *plugins("docs/writing-a-plugin.md")):
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("bench"):
+                assert node.module in ("bench", "bench.metrics"), node.module
+    for name in types.__dict__:
+        if name in ("Reported", "ReportedAccuracy", "Download"):
+            assert f"bench.{name}" in read("docs/writing-a-plugin.md")
