@@ -27,24 +27,6 @@ SCHEDULES = ("linear", "cosine", "constant")
 """How the learning rate falls after its rise."""
 
 
-class Normalised(nn.Module):
-    """A network in pixel space: takes [0, 1], normalises with its own buffers `mean` and `std`, returns logits."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, inner: nn.Module, mean: Tensor, std: Tensor) -> None:
-        super().__init__()
-        self.inner = inner
-        self.register_buffer("mean", mean.detach().clone().float().reshape(1, -1, 1, 1))
-        self.register_buffer("std", std.detach().clone().float().reshape(1, -1, 1, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Answer float images [N, C, H, W] in [0, 1] with logits [N, K]."""
-        logits: Tensor = self.inner((x - self.mean) / self.std)
-        return logits
-
-
 def augment(images: Tensor, flip: bool, crop: int, generator: torch.Generator) -> Tensor:
     """Shift each image by up to `crop` pixels (filled with black) and mirror half of them.
 

@@ -240,7 +240,8 @@ def test_spatial_filters_of_the_small_mobilenet_see_one_channel_each():
 @pytest.mark.parametrize("name", TINY)
 def test_small_networks_err_on_one_noisy_digit_in_seven(name):
     from bench.halving import halve
-    from bench.training import Normalised, accuracy, fit, predict
+    from bench.networks import Normalised
+    from bench.training import accuracy, fit, predict
     from bench.types import Recipe
 
     (dataset,) = importlib.import_module("bench_plugins.datasets.noisy_digits").bench_datasets()

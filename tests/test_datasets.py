@@ -18,7 +18,8 @@ from bench.catalogue import configured, load_catalogue
 from bench.components import fault
 from bench.download import absent, fetch, ready, verify
 from bench.halving import halve
-from bench.training import Normalised, accuracy, fit, predict
+from bench.networks import Normalised
+from bench.training import accuracy, fit, predict
 from bench.types import Recipe
 from bench.vision import prepare_torchvision
 
@@ -388,7 +389,7 @@ def test_a_published_file_that_holds_a_pickle_is_refused(published, tmp_path):
 
 
 def test_published_is_the_only_other_word(shipped):
-    with pytest.raises(BenchError, match="images takes seeded or published"):
+    with pytest.raises(BenchError, match="files takes seeded or published"):
         configured(shipped["cifar10_c"], {"files": "downloaded"})
 
 

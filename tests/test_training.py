@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from bench import BenchError
 from bench.errors import NonFiniteLoss
-from bench.training import Normalised, accuracy, augment, fit, predict, rate
+from bench.networks import Normalised
+from bench.training import accuracy, augment, fit, predict, rate
 from bench.types import Recipe
 
 RECIPE = Recipe(epochs=2, batch=8, precision="fp32")

@@ -99,7 +99,7 @@ def _check_data(missing: Mapping[str, Task], catalogue: Catalogue, data: Path) -
 
 
 def _rows(stock: Stock, settled: Mapping[str, Outcome]) -> list[dict[str, object]]:
-    from bench.report import row
+    from bench.rows import row
 
     def of(key: str) -> Outcome | None:
         return stock.outcome(key, settled)
