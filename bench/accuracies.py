@@ -6,9 +6,10 @@ its own stolen models; irrelevant models are shared by all sources.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from bench import metrics
 from bench.types import JSON, Spec
@@ -20,6 +21,11 @@ MODEL = ("owner", "source_architecture", "source_seed", "model", "variant", "sus
          "replicate")  # fmt: skip
 """What tells two networks apart within one dataset."""
 GROUP = ("model", "variant", "suspect_dataset", "suspect_architecture")
+
+
+Group: TypeAlias = tuple[str, str, str, str, str]
+"""Owner, model, variant, suspect dataset, suspect architecture."""
+Groups: TypeAlias = dict[Group, list[float]]
 
 
 @dataclass(frozen=True)
@@ -44,14 +50,15 @@ class Accuracy:
 def accuracies(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Accuracy]:
     """Summarise the accuracies of all networks by dataset and source architecture, in the order of the Spec."""
     spec = Spec.from_json(run["spec"])
+    groups: dict[tuple[str, str], Groups] = {}
     models = _models(frame, run)
-    groups = dict(iter(models.groupby(["dataset", "source_architecture"], sort=False)))
+    for place, values in models.groupby(["dataset", "source_architecture", "owner", *GROUP], sort=False).accuracy:
+        dataset, source, *group = map(str, place)
+        groups.setdefault((dataset, source), {})[group[0], group[1], group[2], group[3], group[4]] = values.tolist()
     return [
         accuracy
-        for dataset in spec.datasets
-        for source in spec.sources
-        if (dataset, source) in groups
-        for accuracy in _table(groups[dataset, source], dataset, source, run)
+        for place in itertools.product(spec.datasets, spec.sources)
+        for accuracy in _table(groups.get(place, {}), *place, spec, run)
     ]
 
 
@@ -75,34 +82,26 @@ def _models(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame:
     return both.drop_duplicates(["dataset", *MODEL])
 
 
-def _table(models: pd.DataFrame, dataset: str, source: str, run: Mapping[str, JSON]) -> Iterator[Accuracy]:
-    spec = Spec.from_json(run["spec"])
-    reported = _reported(dataset, source, run)
-
-    def summary(owner: str, model: str, variant: str, on: str, architecture: str, of: pd.DataFrame) -> Accuracy:
-        worth = metrics.accuracy_summary(of.accuracy.to_numpy())
-        paper = reported.get((owner, model, variant, on, architecture))
-        return Accuracy(dataset, source, owner, model, variant, on, architecture, worth, paper)
-
-    order = {name: n for n, name in enumerate(("source", "irrelevant", *spec.attacks))}
-    for owner in ("plain", *spec.methods, *spec.floors):
-        of = models[models.owner == owner]
-        groups = [([str(g) for g in group], values) for group, values in of.groupby(list(GROUP), sort=False)]
-        for (model, variant, on, architecture), values in sorted(groups, key=lambda item: order[item[0][0]]):
-            yield summary(owner, model, variant, on, architecture, values)
-        for owned, model, variant, on, architecture in reported:
-            alike = of[(of.model == model) & (of.variant == variant) & (of.suspect_dataset == on)]
-            if owned == owner and not architecture and len(alike):
-                yield summary(owner, model, variant, on, "", alike)
+def _table(groups: Groups, dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]) -> Iterator[Accuracy]:
+    """Summarise the groups of one table; where a paper has one figure for all architectures, all of them too."""
+    reported = _reported(dataset, source, spec, run)
+    for owner, model, variant, on, architecture in reported:
+        alike = [v for group, values in groups.items() if group[:4] == (owner, model, variant, on) for v in values]
+        if alike and not architecture:
+            groups[owner, model, variant, on, ""] = alike
+    owners = {name: n for n, name in enumerate(("plain", *spec.methods, *spec.floors))}
+    models = {name: n for n, name in enumerate(("source", "irrelevant", *spec.attacks))}
+    for group in sorted(groups, key=lambda g: (owners[g[0]], models[g[1]])):
+        worth = metrics.accuracy_summary(groups[group])
+        yield Accuracy(dataset, source, *group, worth, reported.get(group))
 
 
-def _reported(dataset: str, source: str, run: Mapping[str, JSON]) -> dict[tuple[str, str, str, str, str], float]:
+def _reported(dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]) -> dict[Group, float]:
     """Give the papers' accuracies by owner, model, variant, suspect dataset and suspect architecture.
 
     A watermark's paper tells of its own networks, but for the irrelevant ones, which no source has to do with, and for
     those it calls plain.
     """
-    spec = Spec.from_json(run["spec"])
     result = {}
     for method in (*spec.methods, *spec.floors):
         entry = run["components"]["method"][method]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -88,11 +89,9 @@ def _mean_lines(cells: Sequence[Cell]) -> list[Line]:
 def caption(run: Mapping[str, JSON], what: str) -> str:
     """Say what a table shows, and under which conditions: everything that its numbers depend on."""
     spec = Spec.from_json(run["spec"])
-    recipe = run["spec"]["recipe"]
-    sizes = {
-        k: (v or ("all" if k == "images" else "own" if k in ("width", "budget") else v)) for k, v in recipe.items()
-    }
-    told = ", ".join(f"{k} {_number(v)}" for k, v in sizes.items())
+    zero = {"images": "all", "width": "default", "budget": "default", "clip": "none"}
+    recipe = {k: v or zero.get(k, v) for k, v in dataclasses.asdict(spec.recipe).items()}
+    told = ", ".join(f"{k} {_number(v)}" for k, v in recipe.items())
     counts = f"replicates {spec.replicates}, copies {spec.copies}, landed {spec.landed}"
     seeds = f"source seeds {', '.join(map(str, spec.seeds))}; split seed {spec.split_seed}"
     changed = [f"{n}.{f}={v}" for n, fields in sorted(spec.settings.items()) for f, v in sorted(fields.items())]
@@ -212,24 +211,34 @@ def cost_table(costs: Sequence[Cost]) -> Table:
     first = costs[0]
     return Table(
         title=f"{_place(costs)}: cost",
-        header=["method", "source accuracy", "points lost", "access", "queries", "s to verify", "s to make",
-                "networks", "notes"],
-        rows=[
-            [
-                cell(c.method), cell(_percent(c.accuracy)), cell("" if c.lost is None else f"{100 * c.lost:+.1f}"),
-                cell(c.access), cell(" to ".join(map(str, dict.fromkeys(c.queries or ())))),
-                cell(_three(c.seconds_to_verify)), cell(_three(c.seconds_to_make)), cell(_networks(c)),
-                cell(", ".join(f"{name} {value}" for name, value in c.notes.items())),
-            ]
+        header=["method", "accuracy", "lost", "access", "queries", "verify s", "make s", "networks", "notes"],
+        rows=[list(map(cell, _cost_texts(c))) for c in costs],
+        caption="Test accuracy of the source in percent, and the points lost by a watermark; the strongest access "
+        "asked of a suspect, queries per suspect, median seconds to verify one; seconds to make a fingerprint (a "
+        "watermark: its source too) with the networks trained for it.",
+        notes=[
+            f"networks of {c.method}: {', '.join(c.helper_architectures) or 'the suspects’ architectures'} in turn."
             for c in costs
+            if c.networks
         ],
-        caption="Test accuracy of the source in percent, and how many points of it a watermark costs; the strongest "
-        "access asked of a suspect, queries per suspect, median seconds to judge one; seconds to make a fingerprint "
-        "(a watermark: its source too) with the networks trained for it.",
         floors=next((n for n, c in enumerate(costs) if c.floor), None),
         level=3,
         label=f"{first.dataset}-{first.source_architecture}-cost",
     )  # fmt: skip
+
+
+def _cost_texts(c: Cost) -> list[str]:
+    return [
+        c.method,
+        _percent(c.accuracy),
+        "" if c.lost is None else f"{100 * c.lost:.1f}",
+        c.access,
+        " to ".join(map(str, dict.fromkeys(c.queries or ()))),
+        _three(c.seconds_to_verify),
+        _three(c.seconds_to_make),
+        "" if c.networks is None else str(c.networks),
+        ", ".join(f"{name} {value}" for name, value in c.notes.items()),
+    ]
 
 
 def _percent(accuracy: metrics.Summary | None) -> str:
@@ -242,12 +251,6 @@ def _percent(accuracy: metrics.Summary | None) -> str:
 def _three(seconds: float | None) -> str:
     """Write seconds with three digits; nothing where they are not known."""
     return "" if seconds is None else f"{seconds:.3g}" if seconds < 1000 else f"{seconds:.0f}"
-
-
-def _networks(c: Cost) -> str:
-    if not c.networks:
-        return "" if c.networks is None else "0"
-    return f"{c.networks} ({', '.join(c.helper_architectures) or 'the suspects’ architectures'})"
 
 
 # --- accuracies ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,9 @@ from bench.rows import COLUMNS, COUNTS, REALS, SHARES, UNPRINTABLE, clean
 from bench.types import ACCESS, JSON, Reported, ReportedAccuracy, Spec
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 FILLED = ("dataset", "source_architecture", "source_seed", "method", "method_version", "suspect_kind",
           "suspect_architecture", "replicate", "status")  # fmt: skip
@@ -152,33 +154,44 @@ def _check_header(header: Sequence[str]) -> None:
 
 def _column(name: str, values: Sequence[str]) -> object:
     """Read a column: numbers as float64, NaN where empty; text as it stands."""
-    import numpy as np
-
     if name in FILLED and "" in values:
         raise _Fault(f"line {values.index('') + 2}: {name} is empty")
     if name in COUNTS or name in REALS:
-        return np.fromiter((_number(name, v, n) for n, v in enumerate(values, 2)), np.float64, len(values))
-    for n, value in enumerate(values, 2):
-        if len(value) > MOST_CHARACTERS:
-            raise _Fault(f"line {n}: {name} has {len(value)} characters")
-        if not value.isprintable() and UNPRINTABLE.search(value):
-            raise _Fault(f"line {n}: {name} holds control characters")
+        return _numbers(name, values)
+    for text in set(values):
+        if len(text) > MOST_CHARACTERS:
+            raise _Fault(f"line {values.index(text) + 2}: {name} has {len(text)} characters")
+        if UNPRINTABLE.search(text):
+            raise _Fault(f"line {values.index(text) + 2}: {name} holds control characters")
     return list(values)
 
 
-def _number(name: str, text: str, line: int) -> float:
+def _numbers(name: str, values: Sequence[str]) -> NDArray[np.float64]:
+    """Read numbers, each different text once: a column has few of them, or it is read but once."""
+    import numpy as np
+
+    known = {text: _number(name, text) for text in set(values)}
+    wrong = {text: why for text, why in known.items() if isinstance(why, str)}
+    if wrong:
+        text = next(v for v in values if v in wrong)
+        raise _Fault(f"line {values.index(text) + 2}: {name} is {text[:40]!r}, which is {wrong[text]}")
+    return np.fromiter(map(known.__getitem__, values), np.float64, len(values))
+
+
+def _number(name: str, text: str) -> float | str:
+    """Read a number, or say what it is not."""
     if not text:
         return math.nan
     try:
         value = float(text)
     except ValueError:
-        value = math.nan
+        return "no number"
     if not math.isfinite(value) or "_" in text:
-        raise _Fault(f"line {line}: {name} is {text[:40]!r}, which is no finite number")
-    if name in COUNTS and (value != int(value) or value < 0):
-        raise _Fault(f"line {line}: {name} is {text[:40]!r}, which is no count")
+        return "no finite number"
+    if name in COUNTS and (value < 0 or value != int(value)):
+        return "no count"
     if name in SHARES and not 0 <= value <= 1:
-        raise _Fault(f"line {line}: {name} is {text[:40]!r}, which is not within 0 and 1")
+        return "not within 0 and 1"
     return value
 
 

@@ -53,12 +53,12 @@ def cell(*texts: str) -> list[Line]:
 
 # --- Markdown -----------------------------------------------------------------------------------------------------
 
-MARKDOWN = re.compile(r"([\\`*<>\[\]|~$&])")
+MARKDOWN = re.compile(r"([\\`*<>|~$&]|(?<=\])[(\[])")
 BELOW = "*floors*"
 
 
 def markdown_escaped(text: str) -> str:
-    """Escape what Markdown (GitHub's) would take for markup. An underscore within a word means nothing there."""
+    """Escape what Markdown (GitHub's) would take for markup; neither `extract_l` nor `[0.9, 1.0]` is."""
     text = MARKDOWN.sub(r"\\\1", text)
     return re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
 
@@ -98,13 +98,22 @@ def text(table: Table) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _flat(rows: Sequence[Sequence[Sequence[str]]], columns: Sequence[int]) -> list[list[str]]:
-    """Give the physical rows of a row: one for each line of its highest cell."""
-    result = []
-    for row in rows:
-        height = max(len(row[c]) for c in columns)
-        result += [[row[c][n] if n < len(row[c]) else "" for c in columns] for n in range(max(1, height))]
-    return result
+def _flat(
+    rows: Sequence[Sequence[Sequence[str]]], columns: Sequence[int], line: int | None
+) -> tuple[list[list[str]], dict[int, bool]]:
+    """Give the physical rows, one for each line of a row's highest cell, and before which of them there is a gap.
+
+    Rows of several lines are set apart, and floors by a rule: then the gap is True.
+    """
+    physical: list[list[str]] = []
+    gaps = {}
+    high = any(len(row[c]) > 1 for row in rows for c in columns)
+    for n, row in enumerate(rows):
+        if n and (high or n == line):
+            gaps[len(physical)] = n == line
+        height = max(1, *(len(row[c]) for c in columns))
+        physical += [[row[c][k] if k < len(row[c]) else "" for c in columns] for k in range(height)]
+    return physical, gaps
 
 
 def _shown(x: Line) -> str:
@@ -115,8 +124,8 @@ def _cuts(table: Table) -> list[list[int]]:
     """Divide the columns so that each part, led by the first column, fits into WIDTH."""
 
     def width(column: int) -> int:
-        texts = [*table.header[column].split("\n"), *(_shown(x) for row in table.rows for x in row[column])]
-        return 2 + max(map(len, texts), default=0)
+        header = max(map(len, table.header[column].split("\n"))) + 2  # tabulate gives headers more room
+        return 2 + max(header, *(len(_shown(x)) for row in table.rows for x in row[column]), 0)
 
     parts: list[list[int]] = [[0]]
     room = WIDTH - width(0)
@@ -132,20 +141,11 @@ def _cuts(table: Table) -> list[list[int]]:
 def _text_grid(table: Table, columns: Sequence[int]) -> str:
     from tabulate import tabulate
 
-    rows = [[[_shown(x) for x in c] for c in row] for row in table.rows]
-    high = any(len(c) > 1 for row in rows for c in row)
-    above, below = rows[: table.line], rows[table.line :] if table.line is not None else []
-    physical: list[list[str]] = []
-    for n, row in enumerate((*above, *below)):
-        if high and n and n != table.line:
-            physical.append([""] * len(columns))
-        physical += _flat([row], columns)
-        if n + 1 == table.line:
-            at = len(physical)
+    physical, gaps = _flat([[[_shown(x) for x in c] for c in row] for row in table.rows], columns, table.line)
     lines = tabulate(physical, [table.header[c] for c in columns], tablefmt="simple", disable_numparse=True).split("\n")
-    if table.line is not None:
-        rule = next(n for n, line in enumerate(lines) if set(line) <= {"-", " "} and "-" in line)
-        lines.insert(rule + 1 + at, lines[rule])
+    first = 1 + next(n for n, line in enumerate(lines) if set(line) <= {"-", " "} and "-" in line)
+    for at, ruled in reversed(gaps.items()):
+        lines.insert(first + at, lines[first - 1] if ruled else "")
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -155,9 +155,8 @@ LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': "''", "–": "--", "—": "---", "…": r"\dots{}", "×": r"$\times$", "±": r"$\pm$",
-    "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "[": "{[}", "]": "{]}",
+    "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "‘": "`", "’": "'",
 }  # fmt: skip
-"""Brackets are grouped: one after a `\\\\` would be read as its argument."""
 
 
 def latex_escaped(text: str) -> str:
@@ -174,7 +173,7 @@ def _booktabs(columns: int) -> TableFormat:
 
     row = DataRow("", " & ", r" \\")
     return TableFormat(
-        lineabove=rule(rf"\begin{{tabular}}{{l{'r' * (columns - 1)}}}" + "\n" + r"\toprule"),
+        lineabove=rule(rf"\begin{{tabular}}{{l{'c' * (columns - 1)}}}" + "\n" + r"\toprule"),
         linebelowheader=rule(r"\midrule"), linebetweenrows=None, linebelow=rule("\\bottomrule\n\\end{tabular}"),
         headerrow=row, datarow=row, padding=0, with_header_hide=None,
     )  # fmt: skip
@@ -187,23 +186,21 @@ def latex(table: Table) -> str:
     def shown(x: Line) -> str:
         return rf"\textit{{({latex_escaped(x.short or x.text)})}}" if x.faint and x.text else latex_escaped(x.text)
 
-    physical: list[list[str]] = []
-    gaps = {}
-    high = any(len(c) > 1 for row in table.rows for c in row)
-    for n, row in enumerate(table.rows):
-        if n and (high or n == table.line):
-            gaps[len(physical)] = r"\midrule" if n == table.line else r"\addlinespace"
-        physical += _flat([[[shown(x) for x in c] for c in row]], range(len(table.header)))
+    rows = [[[shown(x) for x in c] for c in row] for row in table.rows]
+    physical, gaps = _flat(rows, range(len(table.header)), table.line)
+    for row in physical:
+        row[0] = "{}" + row[0] if row[0].startswith(("[", "*")) else row[0]  # no argument of the row's end above
     header = [latex_escaped(h.replace("\n", " ")) for h in table.header]
     lines = tabulate(physical, header, tablefmt=_booktabs(len(header)), disable_numparse=True).split("\n")
     first = lines.index(r"\midrule") + 1
-    for at in sorted(gaps, reverse=True):
-        lines.insert(first + at, gaps[at])
-    body = [latex_escaped(" ".join((table.caption, *table.notes)).strip())]
+    for at, ruled in reversed(gaps.items()):
+        lines.insert(first + at, r"\midrule" if ruled else r"\addlinespace")
+    below = latex_escaped(" ".join((table.caption, *table.notes)).strip())
+    label = re.sub(r"[^a-z0-9]+", "-", table.label.lower())
     return "\n".join([
         r"\begin{table}", r"\centering\small\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{latex_escaped(table.title)}}}\label{{tab:{label}}}",
         *[line.rstrip() for line in lines],
-        rf"\caption{{{latex_escaped(table.title)}. {body[0]}}}",
-        *([rf"\label{{tab:{re.sub(r'[^a-z0-9]+', '-', table.label.lower())}}}"] if table.label else []),
+        r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize", below, r"\end{minipage}",
         r"\end{table}", "",
     ])  # fmt: skip
