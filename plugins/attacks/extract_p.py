@@ -23,7 +23,8 @@ def distillation(logits, p, alpha, temperature, reduction):
     """Give the loss above for student logits and source probabilities, both [N, K]."""
     taught = (p.clamp_min(1e-30).log() / temperature).log_softmax(1)
     learnt = (logits / temperature).log_softmax(1)
-    kl = functional.kl_div(learnt, taught, reduction=reduction, log_target=True)
+    each = taught.exp() * (taught - learnt)
+    kl = each.sum(1).mean() if reduction == "batchmean" else each.mean()
     return alpha * temperature**2 * kl + (1 - alpha) * functional.cross_entropy(logits, p.argmax(1))
 
 
