@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bench import metrics
 from bench.accuracies import Accuracy
@@ -139,11 +139,16 @@ def _meanings(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
 
 
 def _inapplicable(cells: Sequence[Cell]) -> list[str]:
-    reasons: dict[str, dict[str, None]] = {}
+    """Give each reason once, with the methods and attacks it holds for. One that names its method is shared too."""
+    reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for c in cells:
         if c.reason:
-            reasons.setdefault(c.reason, {})[c.attack] = None
-    return [f"–: not applicable ({', '.join(attacks)}): {reason}." for reason, attacks in reasons.items()]
+            methods, attacks = reasons.setdefault(c.reason.removeprefix(f"{c.method} "), ({}, {}))
+            methods[c.method] = attacks[c.attack] = None
+    return [
+        f"–: not applicable: {', '.join(methods)} ({', '.join(attacks)}): {reason}."
+        for reason, (methods, attacks) in reasons.items()
+    ]
 
 
 def _incomplete(cells: Sequence[Cell]) -> list[str]:
@@ -211,16 +216,12 @@ def cost_table(costs: Sequence[Cost]) -> Table:
     first = costs[0]
     return Table(
         title=f"{_place(costs)}: cost",
-        header=["method", "accuracy", "lost", "access", "queries", "verify s", "make s", "networks", "notes"],
+        header=["method", "accuracy", "lost", "access", "queries", "verify s", "make s", "nets"],
         rows=[list(map(cell, _cost_texts(c))) for c in costs],
         caption="Test accuracy of the source in percent, and the points lost by a watermark; the strongest access "
         "asked of a suspect, queries per suspect, median seconds to verify one; seconds to make a fingerprint (a "
-        "watermark: its source too) with the networks trained for it.",
-        notes=[
-            f"networks of {c.method}: {', '.join(c.helper_architectures) or 'the suspects’ architectures'} in turn."
-            for c in costs
-            if c.networks
-        ],
+        "watermark: its source too) with the networks (nets) trained for it.",
+        notes=[note for c in costs for note in _cost_notes(c)],
         floors=next((n for n, c in enumerate(costs) if c.floor), None),
         level=3,
         label=f"{first.dataset}-{first.source_architecture}-cost",
@@ -237,8 +238,14 @@ def _cost_texts(c: Cost) -> list[str]:
         _three(c.seconds_to_verify),
         _three(c.seconds_to_make),
         "" if c.networks is None else str(c.networks),
-        ", ".join(f"{name} {value}" for name, value in c.notes.items()),
     ]
+
+
+def _cost_notes(c: Cost) -> Iterator[str]:
+    if c.networks:
+        yield f"networks of {c.method}: {', '.join(c.helper_architectures) or 'the suspects’ architectures'} in turn."
+    if c.notes:
+        yield f"notes of {c.method}: {', '.join(f'{name} {value}' for name, value in c.notes.items())}."
 
 
 def _percent(accuracy: metrics.Summary | None) -> str:
@@ -286,9 +293,9 @@ def check_table(cells: Sequence[Cell]) -> Table:
         if c.reason:
             return cell("–", c.verdict)
         ours = c.like_paper if c.paper and c.paper.same else c.figure
-        figures = cell(f"{ours.auc:.2f}", f"[{ours.low:.2f}, {ours.high:.2f}]") if ours else cell("*", "")
-        paper = _paper_line(c.paper) if c.paper else Line("")
-        return [*figures, paper, *cell(*c.verdict.replace("models to", "models\nto").split("\n"))]
+        figures = cell(f"{ours.auc:.2f}", f"[{ours.low:.2f}, {ours.high:.2f}]") if ours else cell("*")
+        paper = [_paper_line(c.paper)] if c.paper else []
+        return [*figures, *paper, *cell(*c.verdict.replace("models to", "models\nto").split("\n"))]
 
     counts = Counter(c.verdict for c in cells)
     reduced = any(c.paper and c.paper.same and c.home and c.suspects_only for c in cells)

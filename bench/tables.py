@@ -103,7 +103,8 @@ def _flat(
 ) -> tuple[list[list[str]], dict[int, bool]]:
     """Give the physical rows, one for each line of a row's highest cell, and before which of them there is a gap.
 
-    Rows of several lines are set apart, and floors by a rule: then the gap is True.
+    Rows of several lines are set apart, and floors by a rule: then the gap is True. No physical row is blank, for
+    tabulate would leave it out.
     """
     physical: list[list[str]] = []
     gaps = {}
@@ -112,7 +113,8 @@ def _flat(
         if n and (high or n == line):
             gaps[len(physical)] = n == line
         height = max(1, *(len(row[c]) for c in columns))
-        physical += [[row[c][k] if k < len(row[c]) else "" for c in columns] for k in range(height)]
+        lines = [[row[c][k] if k < len(row[c]) else "" for c in columns] for k in range(height)]
+        physical += [cells for cells in lines if any(cells)]
     return physical, gaps
 
 
@@ -121,20 +123,24 @@ def _shown(x: Line) -> str:
 
 
 def _cuts(table: Table) -> list[list[int]]:
-    """Divide the columns so that each part, led by the first column, fits into WIDTH."""
+    """Divide the columns into as few parts as fit into WIDTH, each led by the first column and none much wider."""
+    widths = []
+    for column, header in enumerate(table.header):
+        title = max(map(len, header.split("\n"))) + 2  # tabulate gives headers more room
+        widths.append(2 + max(title, *(len(_shown(x)) for row in table.rows for x in row[column]), 0))
+    parts = _packed(widths, WIDTH)
+    return next(packed for limit in range(1, WIDTH + 1) if len(packed := _packed(widths, limit)) == len(parts))
 
-    def width(column: int) -> int:
-        header = max(map(len, table.header[column].split("\n"))) + 2  # tabulate gives headers more room
-        return 2 + max(header, *(len(_shown(x)) for row in table.rows for x in row[column]), 0)
 
+def _packed(widths: Sequence[int], limit: int) -> list[list[int]]:
     parts: list[list[int]] = [[0]]
-    room = WIDTH - width(0)
-    for column in range(1, len(table.header)):
-        if width(column) > room and len(parts[-1]) > 1:
+    room = limit - widths[0]
+    for column in range(1, len(widths)):
+        if widths[column] > room and len(parts[-1]) > 1:
             parts.append([0])
-            room = WIDTH - width(0)
+            room = limit - widths[0]
         parts[-1].append(column)
-        room -= width(column)
+        room -= widths[column]
     return parts
 
 

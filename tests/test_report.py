@@ -416,7 +416,7 @@ def test_sources_are_held_against_the_innocents_that_all_of_them_have(tmp_path):
 
 def test_an_inapplicable_cell_is_a_dash_with_its_reason_below(tmp_path):
     text = write(tmp_path, trials(), benchmark())
-    assert "–: not applicable (transfer): mark compares labels." in text
+    assert "–: not applicable: mark, noise (transfer): compares labels." in text
     found = cell(tmp_path, "mark", "transfer")
     assert (found["status"], found["reason"], found["auc"]) == ("not_applicable", "mark compares labels", "")
     line = next(n for n in (tmp_path / "table.md").read_text().splitlines() if n.startswith("| mark"))
@@ -461,9 +461,12 @@ def test_floors_stand_below_a_line_in_every_format(tmp_path):
     shown = (tmp_path / "table.md").read_text().splitlines()
     first = [n.split("|")[1].strip() for n in shown if n.startswith("|")][2:6]
     assert first == ["sac", "mark", "*floors*", "noise"]
-    plain = (tmp_path / "table.txt").read_text().splitlines()
-    at = next(n for n, line in enumerate(plain) if line.startswith("noise"))
-    assert set(plain[at - 1]) == {"-", " "}
+    for text in ((tmp_path / "table.txt").read_text(), check(tmp_path)):
+        plain = text.splitlines()
+        at = next(n for n, line in enumerate(plain) if line.startswith("noise"))
+        assert set(plain[at - 1]) == {"-", " "}
+        at = next(n for n, line in enumerate(plain) if line.startswith("mark"))
+        assert not plain[at - 1]
     latex = (tmp_path / "table.tex").read_text().splitlines()
     at = next(n for n, line in enumerate(latex) if line.startswith("noise"))
     assert latex[at - 1] == r"\midrule"
@@ -518,7 +521,8 @@ def test_a_watermarks_price_and_the_cost_of_fingerprints_are_told(tmp_path):
     shown = {n.split()[0]: n for n in text.split(": cost")[1].splitlines() if n and n.split()[0] in VERSIONS}
     assert shown["mark"].split() == ["mark", "80.0", "10.0", "logits", "100", "0.01", "1.5", "0"]
     assert shown["sac"].split()[:6] == ["sac", "90.0", "logits", "100", "0.01", "1234"]
-    assert shown["sac"].endswith("16          converged 0.5")
+    assert shown["sac"].endswith(" 16")
+    assert "- notes of sac: converged 0.5." in text
     assert "- networks of sac: the suspects’ architectures in turn." in text
     assert "suspect.x" not in text
 
