@@ -209,7 +209,7 @@ def bootstrap_interval(beaten: Floats, level: float, seed: int, draws: int) -> t
     return max(0.0, float(low)), min(1.0, float(high))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=16)
 def _resamples(sources: int, n: int, seed: int, draws: int) -> tuple[Floats, Floats]:
     generator = np.random.default_rng([seed, sources, n])
     both = [generator.multinomial(k, np.full(k, 1 / k), size=draws) / k for k in (sources, n)]

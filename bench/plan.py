@@ -83,7 +83,8 @@ def declare(spec: Spec, catalogue: Catalogue) -> Known:
         for queries in spec.budgets if budget else ():
             if queries != default.params[budget]:
                 versions.append((queries, one("method", name, **{budget: queries})))
-        first = spec.recipe.budget if budget and spec.recipe.budget else None
+        usual = catalogue.declaration("method", name).params.get(budget)
+        first = default.params[budget] if budget and default.params[budget] != usual else None
         methods[name] = ((first, default), *versions)
         helpers |= set(default.attributes["helper_architectures"])
     architectures = {n: one("architecture", n) for n in sorted({*spec.sources, *spec.suspects, *helpers})}

@@ -14,6 +14,8 @@ from bench.devices import hardware
 from bench.plan import Known
 from bench.types import JSON, Declaration, Spec
 
+ORIGIN = ("libraries", "hardware", "git_commit", "command", "date")
+"""The entries of `run.json` that say where and when its numbers were made."""
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "safetensors", "distributed", "fingerprint-bench")
 
 

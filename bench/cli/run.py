@@ -23,11 +23,11 @@ from bench.download import data_root, ready
 from bench.errors import BenchError
 from bench.plan import Known, plan
 from bench.presets import PRESETS
-from bench.provenance import describe
+from bench.provenance import ORIGIN, describe
 from bench.schedule import Place, run
 from bench.stock import Keeper, Stock, learn
 from bench.store import Store, default_root
-from bench.types import Outcome, Spec, Task
+from bench.types import JSON, Outcome, Spec, Task
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "safetensors", "distributed", "fingerprint-bench")
 
@@ -204,6 +204,15 @@ def _execute(
     return settled, bool(stop.asked)
 
 
+def _as_made(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
+    """Keep what an earlier run.json says of machine and date: a run that executes nothing did not make the numbers."""
+    try:
+        before = json.loads((folder / "run.json").read_text())
+        return {**made, **{name: before[name] for name in ORIGIN}}
+    except (OSError, ValueError, KeyError, TypeError):
+        return made
+
+
 def _finish(
     spec: Spec,
     known: Known,
@@ -220,9 +229,10 @@ def _finish(
     for key in settled:
         stock.records.pop(key, None)
     rows = _rows(stock, settled)
-    text = write(folder, rows, describe(spec, known, sys.argv[1:]))
-    statuses = Counter(str(r["status"]) for r in rows)
     executed = sum(o.status == "done" and not o.stored for o in settled.values())
+    made = describe(spec, known, sys.argv[1:])
+    text = write(folder, rows, made if executed else _as_made(folder, made))
+    statuses = Counter(str(r["status"]) for r in rows)
     failed = sum(o.status == "failed" for o in settled.values())
     blocked = sum(o.status == "blocked" for o in settled.values())
     click.echo(text)
