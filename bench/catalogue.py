@@ -184,7 +184,8 @@ def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object
             return f"{caller.name}() failed: {_first_line(error)}"
         for component in components:
             if not isinstance(component, base):
-                return f"{caller.name}() must return instances of bench.{base.__name__}, not {component!r:.80}"
+                wanted = "Fingerprint or bench.Watermark" if base is Method else base.__name__
+                return f"{caller.name}() must return instances of bench.{wanted}, not {component!r:.80}"
             reason = fault(component)
             if reason:
                 return reason

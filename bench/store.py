@@ -183,7 +183,7 @@ class Store:
 
         record = self.record(key)
         path = self.folder(key) / f"{name}.safetensors"
-        if record is None or f"{name}.safetensors" not in record["files"]:
+        if record is None or path.name not in record["files"] or path.name in record["dropped"]:
             raise DamagedArtifact(f"Artifact {key[:8]} has no {name}: run the same command again to make it")
         try:
             if file_digest(path) == record["files"][path.name]["sha256"]:
@@ -257,17 +257,18 @@ class Store:
         """Put a finished folder where it belongs; one that is there already, and whole, stays."""
         final = self.folder(key)
         final.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.rename(final)
-        except OSError:
-            if not final.is_dir():
-                raise
+        while True:
+            try:
+                temporary.rename(final)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
             if self.whole(key):
                 return
             old = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}.old"
-            if final.is_dir():
+            with suppress(FileNotFoundError):  # others may be replacing it too
                 final.rename(old)
-            temporary.rename(final)
             shutil.rmtree(old, ignore_errors=True)
         _sync(final.parent)
 

@@ -1,0 +1,115 @@
+"""Device slots and precision, with declared fake devices: no GPU is needed."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from bench import BenchError, devices
+from bench.devices import Slot, cores, hardware, inline_device, slots, suitable_precision
+
+
+@pytest.fixture(autouse=True)
+def no_mac(monkeypatch):
+    monkeypatch.setattr(devices, "has_mps", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def named(found):
+    return [s.environment.get("CUDA_VISIBLE_DEVICES") for s in found]
+
+
+def test_without_a_gpu_there_is_a_slot_per_core_and_none_sees_a_gpu():
+    found = slots(None, None, 1, ())
+    assert len(found) == cores()
+    assert {s.device for s in found} == {"cpu"}
+    assert set(named(found)) == {""}
+    assert len(slots(3, None, 1, ())) == 3
+
+
+def test_each_gpu_gets_its_slots_in_turn_and_its_own_number():
+    assert named(slots(None, None, 1, (0, 1, 2))) == ["0", "1", "2"]
+    assert named(slots(None, None, 2, (0, 1))) == ["0", "1", "0", "1"]
+    assert named(slots(None, [2, 0], 1, (0, 1, 2))) == ["2", "0"]
+    assert named(slots(3, None, 2, (0, 1))) == ["0", "1", "0"]
+    assert {s.device for s in slots(None, None, 2, (0, 1))} == {"cuda:0"}
+
+
+def test_numbers_are_those_of_the_gpus_that_are_visible(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7f,6")
+    assert named(slots(None, [0, 1], 1, (0, 1, 2))) == ["4", "GPU-7f"]
+
+
+def test_gpus_may_be_declined():
+    assert {s.device for s in slots(2, [], 1, (0, 1))} == {"cpu"}
+    assert inline_device([], (0, 1)) == "cpu"
+
+
+def test_a_gpu_that_is_not_there_is_one_line():
+    with pytest.raises(BenchError, match=r"There is no GPU 3: there are 0, 1\. Leave --gpus out"):
+        slots(None, [0, 3], 1, (0, 1))
+    with pytest.raises(BenchError, match="There is no GPU 0: there is none that torch can use"):
+        slots(None, [0], 1, ())
+
+
+def test_a_mac_counts_as_one_slot(monkeypatch):
+    monkeypatch.setattr(devices, "has_mps", lambda: True)
+    assert slots(None, None, 1, ()) == [Slot("mps")]
+    assert inline_device(None, ()) == "mps"
+    assert {s.device for s in slots(2, [], 1, ())} == {"cpu"}
+
+
+def test_the_inline_device_is_the_first_that_was_asked_for():
+    assert inline_device(None, (0, 1)) == "cuda:0"
+    assert inline_device([1], (0, 1)) == "cuda:1"
+    assert inline_device(None, ()) == "cpu"
+
+
+def test_gpus_compute_in_bf16_and_this_machine_says_one_of_two():
+    assert suitable_precision((0,)) == "bf16"
+    assert suitable_precision(()) in ("bf16", "fp32")
+
+
+@pytest.fixture
+def smi(tmp_path, monkeypatch):
+    """Put an nvidia-smi of our own first in the path, and say that torch was built for CUDA."""
+
+    def write(text, code=0):
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\nprintf '{text}'\nexit {code}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        devices.gpus.cache_clear()
+
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(devices, "_torch_is", lambda what: what == "cuda")
+    yield write
+    devices.gpus.cache_clear()
+
+
+TWO = "GPU 0: NVIDIA H100 (UUID: GPU-1)\\nGPU 1: NVIDIA H100 (UUID: GPU-2)\\n"
+
+
+def test_gpus_are_counted_without_torch(smi):
+    smi(TWO)
+    assert devices.gpus() == (0, 1)
+    smi("")
+    assert devices.gpus() == ()
+    smi("no driver", code=9)
+    assert devices.gpus() == ()
+
+
+@pytest.mark.parametrize(("shown", "count"), [("", 0), ("-1", 0), ("1", 1), ("0,1", 2), ("0,1,2,3", 2)])
+def test_hidden_gpus_do_not_count(smi, monkeypatch, shown, count):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    smi(TWO)
+    assert devices.gpus() == tuple(range(count))
+
+
+def test_hardware_is_described_without_importing_torch():
+    found = hardware()
+    assert found["cores"] == cores() >= 1
+    assert found["cpu"]
+    code = "import sys, bench.devices as d; d.gpus(), d.hardware(), d.suitable_precision(()); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
