@@ -35,7 +35,7 @@ REASONS = {
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "permission is denied",
     errno.EPERM: "permission is denied",
-    errno.ESTALE: "the network store is gone",
+    errno.ESTALE: "its folder is gone (a network disk?)",
     errno.EIO: "the disk reports an error",
 }
 
@@ -48,6 +48,14 @@ def _telling(root: Path) -> Iterator[None]:
         why = REASONS.get(error.errno or 0, error.strerror or str(error))
         text = f"The store {root} cannot be used: {why}. Choose another with --store or $BENCH_STORE"
         raise StoreError(text) from error
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"The store cannot read {path}: {error.strerror or error}") from error
 
 
 def default_root() -> Path:
@@ -72,6 +80,17 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def held(tensor: Tensor) -> bool:
+    """Say whether a tensor's memory is there: to read one whose storage was taken away would kill the process."""
+    import torch
+
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta or not tensor.numel():
+        return True
+    last = tensor.storage_offset() + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    storage = tensor.untyped_storage()
+    return storage.nbytes() >= (last + 1) * tensor.element_size() and storage.data_ptr() != 0
+
+
 def savable(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
     """Give tensors as safetensors takes them: on the CPU, contiguous, none sharing memory; BenchError for others."""
     import torch
@@ -79,15 +98,31 @@ def savable(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
     result: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():
+        if not isinstance(name, str) or name == "__metadata__" or not name.isprintable():
+            raise BenchError(f"{what} holds an entry under the name {name!r:.80}: it must be text that can be printed")
         if not isinstance(tensor, torch.Tensor):
             raise BenchError(f"{what} holds {name!r}, a {type(tensor).__name__}: it must be a tensor")
-        plain = tensor.detach().cpu().contiguous()
+        odd = _odd(tensor)
+        if odd:
+            raise BenchError(f"{what} holds {name!r:.80}, a tensor {odd}: it must be an ordinary one")
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         storage = plain.untyped_storage()
         if storage.nbytes() > plain.nbytes or (plain.numel() and storage.data_ptr() in seen):
             plain = plain.clone()
         seen.add(plain.untyped_storage().data_ptr())
-        result[str(name)] = plain
+        result[name] = plain
     return result
+
+
+def _odd(tensor: Tensor) -> str:
+    """Say why a tensor cannot be saved; empty: it can."""
+    import torch
+
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return "that is sparse or nested"
+    if tensor.is_quantized or tensor.dtype in (torch.complex32, torch.complex128):
+        return f"of {tensor.dtype}"
+    return "without memory" if tensor.is_meta or not held(tensor) else ""
 
 
 class Store:
@@ -97,6 +132,7 @@ class Store:
         self.root = Path(root).expanduser().absolute()
         self.set_aside: list[str] = []
         """Keys of damaged artifacts that this object came upon."""
+        self._seen = False
 
     def folder(self, key: str) -> Path:
         """Give the place of an artifact."""
@@ -109,11 +145,23 @@ class Store:
     def check_writable(self) -> None:
         """Write and remove a small file; StoreError where that fails."""
         with _telling(self.root):
-            for part in ("artifacts", "logs", "tmp"):
-                (self.root / part).mkdir(parents=True, exist_ok=True)
-            probe = self.root / "tmp" / f"probe.{uuid.uuid4().hex}"
+            self._part("logs")
+            probe = self._part("tmp") / f"probe.{uuid.uuid4().hex}"
             probe.write_bytes(b"bench")
             probe.unlink()
+
+    def _part(self, name: str) -> Path:
+        """Give one of the store's own folders, making it, and the store where it has never been.
+
+        OSError where the store was there and is gone: a lost disk must not be mistaken for an empty store.
+        """
+        artifacts = self.root / "artifacts"
+        if self._seen and not artifacts.is_dir():
+            raise OSError(errno.ESTALE, REASONS[errno.ESTALE])
+        artifacts.mkdir(parents=True, exist_ok=True)
+        self._seen = True
+        (self.root / name).mkdir(exist_ok=True)
+        return self.root / name
 
     def record(self, key: str) -> dict[str, JSON] | None:
         """Read an artifact's record (kind, facts, files, how it was made); None where there is none.
@@ -123,7 +171,7 @@ class Store:
         path = self.folder(key) / RECORD
         text = self._read(path)
         if text is None:
-            if not path.parent.is_dir():
+            if not os.path.lexists(path.parent):
                 return None
             text = self._read(path)  # another process may have put the folder there in between
             if text is None:
@@ -141,12 +189,11 @@ class Store:
         return record
 
     def _read(self, path: Path) -> bytes | None:
-        try:
-            return path.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise StoreError(f"The store cannot read {path}: {error.strerror}") from error
+        with _reading(path):
+            try:
+                return path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
 
     def facts(self, key: str) -> dict[str, JSON] | None:
         """Read the facts of an artifact, the JSON part of it; None where there is none."""
@@ -167,12 +214,11 @@ class Store:
         if record.get("dropped"):
             return False
         for name, entry in record["files"].items():
-            try:
-                size = (self.folder(key) / name).stat().st_size
-            except OSError:
-                size = -1
+            path, size = self.folder(key) / name, -1
+            with _reading(path), suppress(FileNotFoundError, NotADirectoryError):
+                size = path.stat().st_size
             if size != entry["bytes"]:
-                self._aside(key)
+                self._damaged(key, record)
                 return False
         return True
 
@@ -185,15 +231,11 @@ class Store:
         path = self.folder(key) / f"{name}.safetensors"
         if record is None or path.name not in record["files"] or path.name in record["dropped"]:
             raise DamagedArtifact(f"Artifact {key[:8]} has no {name}: run the same command again to make it")
-        try:
+        with _reading(path), suppress(SafetensorError, FileNotFoundError, NotADirectoryError, IsADirectoryError):
             if file_digest(path) == record["files"][path.name]["sha256"]:
                 tensors: dict[str, Tensor] = load_file(path, device=device)
                 return tensors
-        except (SafetensorError, FileNotFoundError):
-            pass
-        except OSError as error:
-            raise StoreError(f"The store cannot read {path}: {error.strerror}") from error
-        self._aside(key)
+        self._damaged(key, record)
         raise DamagedArtifact(
             f"Artifact {key[:8]} was damaged and has been set aside: run the same command again to make it anew"
         )
@@ -216,16 +258,17 @@ class Store:
         ready = {name: savable(tensors, f"{name} of {kind}") for name, tensors in files.items()}
         try:
             facts = json.loads(canonical(facts))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise BenchError(f"the facts of a {kind} task must be plain data: {error}") from error
         temporary = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
         try:
             with _telling(self.root):
-                temporary.mkdir(parents=True)
+                self._part("tmp")
+                temporary.mkdir()
                 written: dict[str, JSON] = {}
                 for name, tensors in ready.items():
                     path = temporary / f"{name}.safetensors"
-                    _write_tensors(save_file, tensors, path)
+                    _write_tensors(save_file, tensors, path, f"{name} of {kind}")
                     written[path.name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
                 record: dict[str, JSON] = {
                     "key": key,
@@ -282,7 +325,7 @@ class Store:
 
         lock = FileLock(self.root / "locks" / f"{key[:4]}.lock", blocking=False, is_singleton=False)
         with _telling(self.root):
-            (self.root / "locks").mkdir(parents=True, exist_ok=True)
+            self._part("locks")
             try:
                 lock.acquire()
             except Timeout:
@@ -327,8 +370,12 @@ class Store:
     def all_keys(self) -> Iterator[str]:
         """Walk the keys of all artifacts."""
         top = self.root / "artifacts"
-        for shelf in sorted(top.iterdir()) if top.is_dir() else ():
-            yield from sorted(p.name for p in shelf.iterdir() if len(p.name) == 64)
+        with _reading(top):
+            shelves = sorted(p for p in top.iterdir() if p.is_dir()) if top.is_dir() else []
+        for shelf in shelves:
+            with _reading(shelf):
+                keys = sorted(p.name for p in shelf.iterdir() if KEY.fullmatch(p.name))
+            yield from keys
 
     def verify(self, key: str) -> bool:
         """Check every byte of an artifact; a damaged one is set aside."""
@@ -339,8 +386,10 @@ class Store:
             if name in record["dropped"]:
                 continue
             path = self.folder(key) / name
-            if not path.is_file() or file_digest(path) != entry["sha256"]:
-                self._aside(key)
+            with _reading(path):
+                sound = path.is_file() and file_digest(path) == entry["sha256"]
+            if not sound:
+                self._damaged(key, record)
                 return False
         return True
 
@@ -362,6 +411,11 @@ class Store:
                 if time.time() - path.stat().st_mtime > age:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
 
+    def _damaged(self, key: str, record: Mapping[str, JSON]) -> None:
+        """Set an artifact aside, unless somebody has replaced it, or dropped a file, since its record was read."""
+        if self.record(key) == record:
+            self._aside(key)
+
     def _aside(self, key: str) -> None:
         """Move a damaged artifact out of the way, for somebody may want to look at it."""
         with _telling(self.root):
@@ -374,13 +428,15 @@ class Store:
         self.set_aside.append(key)
 
 
-def _write_tensors(save_file: object, tensors: dict[str, Tensor], path: Path) -> None:
+def _write_tensors(save_file: object, tensors: dict[str, Tensor], path: Path, what: str) -> None:
     from safetensors import SafetensorError
 
     try:
         save_file(tensors, path)  # type: ignore[operator]
-        _sync(path)
-    except SafetensorError as error:
-        # safetensors wraps the operating system's error in text: ask the file system itself what is wrong
-        number = next((n for n in REASONS if f"os error {n}" in str(error)), errno.EIO)
-        raise OSError(number, str(error)) from error
+    except (SafetensorError, KeyError) as error:
+        # safetensors wraps the operating system's error in text; what is none lies in the tensors
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise BenchError(f"{what} cannot be saved: {str(error).splitlines()[0]}") from error
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+    _sync(path)
