@@ -6,8 +6,11 @@ import functools
 import math
 import numbers
 import platform
+import signal
+import threading
 import time
 import traceback
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,16 +22,18 @@ from torch import Tensor, nn
 
 from bench import training
 from bench.catalogue import Catalogue
-from bench.errors import BenchError, NonFiniteLoss, StoreError
+from bench.errors import BenchError, DamagedArtifact, NonFiniteLoss, StoreError
 from bench.isolation import Log, undisturbed
 from bench.networks import Normalised, check, rebuild
 from bench.oracle import Oracle, Source, Suspect
 from bench.parts import PARTS, Data, cut, load, read
-from bench.store import Store
+from bench.store import Store, held
 from bench.types import JSON, Architecture, Component, Context, Helpers, Outcome, Recipe, Task
 from bench.vision import prepare_torchvision
 
 T = TypeVar("T")
+LONGEST_ERROR = 500
+"""Characters of an error that are told; the log has it whole."""
 Told = Callable[[str, float, float, float], None]
 """Told of a task's progress: its key, epochs done, epochs in all, mean loss of the last one."""
 
@@ -97,7 +102,8 @@ def execute(
             record = store.record(task.key)  # another run may have finished it in between
             if record is not None and store.is_whole(task.key, record):
                 return done(task.key, record, stored=True)
-            facts, files = _attempt(task, desk, log)
+            with log.ready():
+                facts, files = _attempt(task, desk, log)
             seconds = time.perf_counter() - started
             record = store.save(task.key, task.kind, facts, files, _made(task, desk, seconds))
         return done(task.key, record, stored=False)
@@ -105,18 +111,20 @@ def execute(
         error, cause = str(failure), "store"
     except (torch.OutOfMemoryError, MemoryError) as failure:
         error, cause = f"out of memory: {_line(failure)}", "memory"
-        log.write(traceback.format_exc())
+        log.end(traceback.format_exc())
     except BenchError as failure:
-        error = _line(failure)
-        log.write(traceback.format_exc())
-    except KeyboardInterrupt:
-        raise
+        error, cause = _line(failure), "damaged" if isinstance(failure, DamagedArtifact) else ""
+        log.end(traceback.format_exc())
     except BaseException as failure:  # a stranger's code may raise anything; the run has to go on
+        if isinstance(failure, KeyboardInterrupt) and _from_the_keyboard(failure):
+            raise
         error = f"{type(failure).__name__}: {_line(failure)}"
         cause = "memory" if "can't allocate memory" in error else ""
-        log.write(traceback.format_exc())
+        log.end(traceback.format_exc())
     finally:
         desk.read = OrderedDict() if error else desk.read
+    if cause == "memory" and desk.device.startswith("cuda"):
+        torch.cuda.empty_cache()
     return Outcome(
         task.key, "failed", seconds=time.perf_counter() - started, device=desk.device, error=error,
         root=task.name, log=str(log.path) if log.size else "", cause=cause,
@@ -134,7 +142,16 @@ def _line(error: BaseException) -> str:
         lines = str(error).strip().splitlines()
     except Exception:  # a stranger's exception may not even have a text
         lines = []
-    return lines[0] if lines else type(error).__name__
+    text = (lines[0] if lines else type(error).__name__)[:LONGEST_ERROR]
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _from_the_keyboard(error: KeyboardInterrupt) -> bool:
+    """Say whether the user pressed Ctrl-C: whoever hears the signal raised it, and not the plugin."""
+    heard = signal.getsignal(signal.SIGINT)
+    if heard is signal.default_int_handler:
+        return threading.current_thread() is threading.main_thread()
+    return getattr(heard, "__code__", None) in [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def _attempt(task: Task, desk: Desk, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
@@ -184,7 +201,7 @@ class _Work:
         """Do the task; BenchError where plugin code changed what later tasks of this process will be given too."""
         with undisturbed(self.seed, log, self.desk.threads):
             found = KINDS[self.task.kind](self)
-        if self.versions and self.versions != self.data().versions:
+        if self.versions and (self.versions != self.data().versions or self.seal() != _seal(self.data())):
             who = next(k for k in ("attack", "method", "architecture") if k in self.params)
             raise BenchError(
                 f"{who} {self.params[who]['name']!r} changed images or labels in place: take a copy, images.clone()"
@@ -194,8 +211,14 @@ class _Work:
     def data(self) -> Data:
         key = self.task.inputs["data"]
         data = self.desk.remembered("data", key, lambda: load(self.store, key, self.desk.device), 3)
-        self.versions = self.versions or data.versions
+        if not self.versions:
+            self.versions = data.versions
+            self.seal()
         return data
+
+    def seal(self) -> tuple[int, ...]:
+        """Give the checksum of the data as it was read."""
+        return self.desk.remembered("seal", self.task.inputs["data"], lambda: _seal(self.data()), 3)
 
     def recipe(self) -> Recipe:
         return Recipe(**self.params["recipe"])
@@ -254,6 +277,26 @@ class _Work:
         return facts, {"weights": model.state_dict(), "answers": {"test": answers}}
 
 
+def _seal(data: Data) -> tuple[int, ...]:
+    """Give a checksum of images and labels: what is changed through numpy or `.data` no counter tells."""
+
+    def of(tensor: Tensor) -> int:
+        if tensor.device.type == "cpu":
+            return zlib.crc32(tensor.numpy().data) if held(tensor) else -1
+        sums = tensor.reshape(len(tensor), -1).sum(1, dtype=torch.int64)
+        return int((sums * torch.arange(1, len(sums) + 1, device=sums.device)).sum())
+
+    return tuple(of(t) for part in data.parts.values() for t in (part.images, part.labels))
+
+
+def _present(model: object, who: str) -> object:
+    """Give a network back; BenchError names the entry whose memory was taken away, which nobody could read."""
+    for name, tensor in model.state_dict().items() if isinstance(model, nn.Module) else ():
+        if isinstance(tensor, Tensor) and not held(tensor):
+            raise BenchError(f"the network that {who} returned has no memory for {name!r}")
+    return model
+
+
 def _inner(model: nn.Module) -> nn.Module:
     inner = getattr(model, "inner", None)
     if not isinstance(inner, nn.Module):
@@ -288,7 +331,8 @@ def _train(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]
     model = work.build()
     context = work.context(work.architecture())
     context.fit(model, split.images, targets)
-    return work.network(check(model, model, f"architecture {work.params['architecture']['name']!r}"))
+    who = f"architecture {work.params['architecture']['name']!r}"
+    return work.network(check(_present(model, who), model, who))
 
 
 def _embed(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
@@ -298,7 +342,8 @@ def _embed(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]
     if not (isinstance(result, tuple) and len(result) == 2):
         raise BenchError(f"method {method.name!r}: embed must return (network, dict of tensors)")
     model, fingerprint = result
-    facts, files = work.network(check(model, work.build(), f"method {method.name!r}"))
+    who = f"method {method.name!r}"
+    facts, files = work.network(check(_present(model, who), work.build(), who))
     files["fingerprint"] = _named(fingerprint, method.name)
     return facts, files
 
@@ -316,7 +361,8 @@ def _steal(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]
     start = work.model(work.task.inputs["start"])[0] if "start" in work.task.inputs else None
     context = work.context(work.architecture(), start=start)
     stolen = attack.steal(source, work.data().parts["attacker"], work.build, context)
-    facts, files = work.network(check(stolen, work.build(), f"attack {attack.name!r}"))
+    who = f"attack {attack.name!r}"
+    facts, files = work.network(check(_present(stolen, who), work.build(), who))
     facts["queries"] = source.queries
     return facts, files
 

@@ -5,10 +5,13 @@ No result may depend on which tasks ran before in a process, so the state a task
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import os
 import random
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,23 +21,57 @@ import numpy as np
 import torch
 
 LARGEST_LOG = 10_000_000
+left_behind: list[threading.Thread] = []
+"""Threads that plugin code started and did not end: this process would wait for them, perhaps for ever."""
 
 
 class Log(io.TextIOBase):
     """A text file that exists once something was written to it; what passes `LARGEST_LOG` characters is dropped."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.size = path, 0
+        self.path, self.size, self.begun = path, 0, False
 
     def write(self, text: str) -> int:
         """Append text."""
-        if text and self.size < LARGEST_LOG:
-            with suppress(OSError):  # a log that cannot be written must not fail a task that can
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with self.path.open("a" if self.size else "w", errors="replace") as file:
-                    file.write(text)
+        if self.size < LARGEST_LOG:
+            self._append(text[: LARGEST_LOG - self.size])
         self.size += len(text)
         return len(text)
+
+    def end(self, text: str) -> None:
+        """Append how a task failed, whatever it has printed before."""
+        self._append(text)
+        self.size += len(text)
+
+    def _append(self, text: str) -> None:
+        if not text:
+            return
+        with suppress(OSError):  # a log that cannot be written must not fail a task that can
+            self.path.parent.mkdir(exist_ok=True)
+            with self.path.open("a" if self.begun else "w", errors="replace") as file:
+                self.begun = True
+                file.write(text)
+
+    @contextmanager
+    def ready(self) -> Iterator[None]:
+        """Be there, though empty, while plugin code runs: should that kill the process, the stack is written here."""
+        handle = -1
+        with suppress(OSError):
+            self.path.parent.mkdir(exist_ok=True)
+            handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+            self.begun = True
+        ours = handle >= 0 and not faulthandler.is_enabled()
+        if ours:
+            faulthandler.enable(handle)
+        try:
+            yield
+        finally:
+            if ours:
+                faulthandler.disable()
+            with suppress(OSError):
+                os.close(handle)
+            if not self.size:
+                self.path.unlink(missing_ok=True)
 
     def writable(self) -> bool:
         """Say that it can be written to."""
@@ -52,39 +89,78 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
+def _process() -> Iterator[None]:
+    """Put back what belongs to the whole process: folder, environment, streams, signals, depth of recursion."""
+    folder: str | None = None
+    with suppress(OSError):
+        folder = os.getcwd()  # noqa: PTH109 (Path.cwd() is the same call)
+    environment, streams, depth = dict(os.environ), (sys.stdout, sys.stderr), sys.getrecursionlimit()
+    threads = set(threading.enumerate())
+    main = threading.current_thread() is threading.main_thread()
+    heard = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    # a file that is opened after standard output was closed takes its number: what we print would go into it
+    copies = {n: os.dup(n) for n in (0, 1, 2) if _is_open(n)}
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        for number, copy in copies.items():
+            os.dup2(copy, number)
+            os.close(copy)
+        for number, handler in heard.items():
+            if handler is not None and signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        sys.setrecursionlimit(depth)
+        if dict(os.environ) != environment:
+            for name in set(os.environ) - set(environment):
+                del os.environ[name]
+            os.environ.update(environment)
+        if folder is not None:
+            with suppress(OSError):
+                os.chdir(folder)
+        left_behind[:] = [t for t in left_behind if t.is_alive()]
+        left_behind.extend(t for t in threading.enumerate() if t not in threads and not t.daemon)
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
 def undisturbed(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
     """Run plugin code seeded and from a fixed global state, its output going to `log`; put everything back after."""
-    folder, environment = os.getcwd(), dict(os.environ)  # noqa: PTH109 (Path.cwd() is the same call)
-    streams = sys.stdout, sys.stderr
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     dtype, grad, count = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     flags = cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
     strict, precision = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
-    try:
-        torch.set_default_dtype(torch.float32)
-        torch.set_grad_enabled(True)
-        torch.set_num_threads(threads)
-        seed_everything(seed)
-        sys.stdout = sys.stderr = log
-        with warnings.catch_warnings():
-            yield
-    finally:
-        sys.stdout, sys.stderr = streams
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(grad)
-        torch.set_num_threads(count)
-        cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = flags
-        torch.use_deterministic_algorithms(strict)
-        torch.set_float32_matmul_precision(precision)
-        torch.set_rng_state(states[0])
-        np.random.set_state(states[1])
-        random.setstate(states[2])
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-        for name in set(os.environ) - set(environment):
-            del os.environ[name]
-        os.environ.update(environment)
-        with suppress(OSError):
-            os.chdir(folder)
+    device = torch.get_default_device()
+    with _process(), np.errstate():
+        try:
+            torch.set_default_dtype(torch.float32)
+            torch.set_grad_enabled(True)
+            torch.set_num_threads(threads)
+            seed_everything(seed)
+            sys.stdout = sys.stderr = log
+            with warnings.catch_warnings():
+                yield
+        finally:
+            if torch.get_default_device() != device:
+                torch.set_default_device(device)
+            torch.set_default_dtype(dtype)
+            torch.set_grad_enabled(grad)
+            torch.set_num_threads(count)
+            torch.set_flush_denormal(False)
+            cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = flags
+            torch.use_deterministic_algorithms(strict)
+            torch.set_float32_matmul_precision(precision)
+            torch.set_rng_state(states[0])
+            np.random.set_state(states[1])
+            random.setstate(states[2])
+            if cuda is not None:
+                torch.cuda.set_rng_state_all(cuda)
