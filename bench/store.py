@@ -260,30 +260,38 @@ class Store:
             facts = json.loads(canonical(facts))
         except (TypeError, ValueError, RecursionError) as error:
             raise BenchError(f"the facts of a {kind} task must be plain data: {error}") from error
+        with self.room(key) as temporary:
+            written: dict[str, JSON] = {}
+            for name, tensors in ready.items():
+                path = temporary / f"{name}.safetensors"
+                _write_tensors(save_file, tensors, path, f"{name} of {kind}")
+                written[path.name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
+            record: dict[str, JSON] = {
+                "key": key,
+                "kind": kind,
+                "facts": facts,
+                "files": written,
+                "made": dict(made),
+                "dropped": [],
+            }
+            self._write_record(temporary, record)
+            self.place(key, temporary)
+        return record
+
+    @contextmanager
+    def room(self, key: str) -> Iterator[Path]:
+        """Give a folder in which to write an artifact, until `place` puts it where it belongs; it goes away after.
+
+        StoreError says why the store cannot be written.
+        """
         temporary = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
         try:
             with _telling(self.root):
                 self._part("tmp")
                 temporary.mkdir()
-                written: dict[str, JSON] = {}
-                for name, tensors in ready.items():
-                    path = temporary / f"{name}.safetensors"
-                    _write_tensors(save_file, tensors, path, f"{name} of {kind}")
-                    written[path.name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
-                record: dict[str, JSON] = {
-                    "key": key,
-                    "kind": kind,
-                    "facts": facts,
-                    "files": written,
-                    "made": dict(made),
-                    "dropped": [],
-                }
-                self._write_record(temporary, record)
-                _sync(temporary)
-                self.place(key, temporary)
+                yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        return record
 
     def _write_record(self, folder: Path, record: Mapping[str, JSON]) -> None:
         path = folder / f"{RECORD}.{uuid.uuid4().hex}"
@@ -299,7 +307,8 @@ class Store:
     def place(self, key: str, temporary: Path) -> None:
         """Put a finished folder where it belongs; one that is there already, and whole, stays."""
         final = self.folder(key)
-        final.parent.mkdir(parents=True, exist_ok=True)
+        _sync(temporary)
+        final.parent.mkdir(exist_ok=True)
         while True:
             try:
                 temporary.rename(final)
@@ -334,7 +343,21 @@ class Store:
         try:
             yield True
         finally:
-            lock.release()
+            with _telling(self.root):
+                lock.release()
+
+    def at_work(self) -> bool:
+        """Say whether anybody holds a task of this store."""
+        from filelock import FileLock, Timeout
+
+        with _telling(self.root):
+            for path in (self.root / "locks").glob("*.lock"):
+                try:
+                    with FileLock(path, blocking=False, is_singleton=False):
+                        pass
+                except Timeout:
+                    return True
+        return False
 
     def drop(self, key: str, name: str) -> int:
         """Remove one file of an artifact and keep its facts; give the bytes that became free."""
@@ -376,6 +399,10 @@ class Store:
             with _reading(shelf):
                 keys = sorted(p.name for p in shelf.iterdir() if KEY.fullmatch(p.name))
             yield from keys
+
+    def damaged(self) -> list[Path]:
+        """List the folders of the artifacts that were set aside."""
+        return sorted((self.root / "damaged").glob("*"))
 
     def verify(self, key: str) -> bool:
         """Check every byte of an artifact; a damaged one is set aside."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from bench.archive import bring_in, export
 from bench.errors import BenchError
-from bench.store import Store, default_root
+from bench.store import KEY, Store, default_root
 
 WHERE = click.option("--store", "root", type=click.Path(file_okay=False), help="Where artifacts are.")
 
@@ -31,6 +32,11 @@ def _bytes(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def _tell_damage(store: Store) -> None:
+    for key in store.set_aside:
+        click.echo(f"damaged, set aside: {key}")
+
+
 @click.group("store")
 def command() -> None:
     """Look after the store of artifacts."""
@@ -45,9 +51,12 @@ def size(root: str | None) -> int:
     taken: Counter[str] = Counter()
     for key in store.all_keys():
         record = store.record(key)
-        kind = record["kind"] if record else "damaged"
-        count[kind] += 1
-        taken[kind] += store.size(key)
+        if record is not None:
+            count[record["kind"]] += 1
+            taken[record["kind"]] += store.size(key)
+    for path in store.damaged():
+        count["set aside"] += 1
+        taken["set aside"] += sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
     click.echo(f"{store.root}")
     for kind in sorted(count):
         click.echo(f"  {kind:<12} {count[kind]:>8,}   {_bytes(taken[kind])}")
@@ -67,6 +76,7 @@ def list_(root: str | None) -> int:
             mark = " (weights removed)" if record["dropped"] else ""
             seconds = f"{made.get('seconds', 0):8.2f} s"
             click.echo(f"{key[:16]}  {record['kind']:<11} {taken:>10}  {seconds}  {made.get('name', '')}{mark}")
+    _tell_damage(store)
     return 0
 
 
@@ -76,8 +86,7 @@ def verify(root: str | None) -> int:
     """Check the bytes of every artifact; damaged ones are set aside, and the next run makes them anew."""
     store = _store(root)
     sound = sum(store.verify(key) for key in store.all_keys())
-    for key in store.set_aside:
-        click.echo(f"damaged, set aside: {key}")
+    _tell_damage(store)
     click.echo(f"{sound} artifacts are sound, {len(store.set_aside)} were damaged")
     return 1 if store.set_aside else 0
 
@@ -91,27 +100,59 @@ def gc(root: str | None, results: tuple[str, ...], yes: bool) -> int:
     """Remove the artifacts that no results folder refers to."""
     store = _store(root)
     folders = [Path(r) for r in results] or [p.parent for p in sorted(Path("results").glob("*/trials.csv"))]
-    keep = set(store.reach(_referred(folders)))
+    if not folders:
+        raise BenchError("There are no results below ./results: name the folders whose artifacts stay with --results")
+    if store.at_work():
+        raise BenchError(f"A run is at work in {store.root}: wait until it has ended")
+    keep = set(store.reach(key for folder in folders for key in (*_scores(folder), *_needed(folder))))
     gone = [key for key in store.all_keys() if key not in keep]
+    damaged = store.damaged()
     taken = sum(store.size(key) for key in gone)
-    named = ", ".join(map(str, folders)) or "no results folder"
-    click.echo(f"{len(keep)} artifacts stay, for {named} needs them; {len(gone)} would go ({_bytes(taken)})")
-    if gone and (yes or click.confirm("Remove them?")):
+    named = ", ".join(map(str, folders))
+    aside = f", and {len(damaged)} damaged ones that were set aside" if damaged else ""
+    click.echo(f"{len(keep)} artifacts stay, for {named} needs them; {len(gone)} would go ({_bytes(taken)}){aside}")
+    if (gone or damaged) and (yes or click.confirm("Remove them?")):
         removed = sum(store.forget(key) for key in gone)
+        for path in damaged:
+            shutil.rmtree(path, ignore_errors=True)
         click.echo(f"removed {removed} artifacts, {_bytes(taken)}")
-    store.sweep()
+        store.sweep()
     return 0
 
 
-def _referred(folders: Iterable[Path]) -> list[str]:
-    keys = []
-    for folder in folders:
-        try:
-            with (folder / "trials.csv").open(newline="") as file:
-                keys += [key for row in csv.DictReader(file) if (key := row.get("key") or "")]
-        except (OSError, ValueError, csv.Error) as error:
-            raise BenchError(f"{folder} holds no results of bench ({error}): nothing was removed") from error
-    return keys
+def _rows(folder: Path) -> list[dict[str, str]]:
+    """Read the key and status of every row of a results folder; BenchError where they are not there."""
+    try:
+        with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+            rows = [{"key": row["key"], "status": row["status"]} for row in csv.DictReader(file)]
+    except KeyError as error:
+        raise BenchError(f"{folder} holds no results of bench (no column {error}): nothing was done") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise BenchError(f"{folder} holds no results of bench ({error}): nothing was done") from error
+    if not rows or any(row["key"] and not KEY.fullmatch(row["key"]) for row in rows):
+        raise BenchError(f"{folder} holds no results of bench (its keys are none): nothing was done")
+    return rows
+
+
+def _scores(folder: Path) -> list[str]:
+    return [row["key"] for row in _rows(folder) if row["key"]]
+
+
+def _needed(folder: Path) -> list[str]:
+    """List what results that are not complete would go on from: no score leads to it yet, but their plan does."""
+    from bench.catalogue import load_catalogue
+    from bench.plan import declare, plan
+    from bench.types import Spec
+
+    if all(row["status"] in ("done", "not_applicable") for row in _rows(folder)):
+        return []
+    try:
+        spec = Spec.from_json(json.loads((folder / "run.json").read_text())["spec"])
+        return list(plan(spec, declare(spec, load_catalogue())).tasks)
+    except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        click.echo(f"Note: {folder} is not complete, and what it could go on from cannot be told: {reason}", err=True)
+        return []
 
 
 @command.command("export")
@@ -122,9 +163,11 @@ def _referred(folders: Iterable[Path]) -> list[str]:
 def export_(file: str, root: str | None, results: tuple[str, ...]) -> int:
     """Write finished artifacts into a tar, to be brought in elsewhere."""
     store = _store(root)
-    keys = store.reach(_referred(Path(r) for r in results)) if results else store.all_keys()
-    click.echo(f"{export(store, keys, Path(file))} artifacts written to {file}")
-    return 0
+    keys = store.reach(key for r in results for key in _scores(Path(r))) if results else store.all_keys()
+    count = export(store, keys, Path(file))
+    _tell_damage(store)
+    click.echo(f"{count} artifacts written to {file}")
+    return 1 if store.set_aside else 0
 
 
 @command.command("import")
