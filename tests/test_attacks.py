@@ -328,6 +328,21 @@ def test_a_silenced_channel_is_silent_behind_its_normalisation_too(training):
         assert float(out[mark].max()) == 0 and float(out[~mark].min()) > 0
 
 
+def test_silenced_channels_stay_silent_at_every_step():
+    source, around, counts = trained(), context(replicate=4, recipe=SHORT), []
+    fit = around.fit
+
+    def watched(model, *args, **kwargs):
+        hook = model.register_forward_pre_hook(lambda m, inputs: counts.append(sum(int(d.sum()) for d in dead(m))))
+        fit(model, *args, **kwargs)
+        hook.remove()
+        return model
+
+    around.fit = watched
+    Prune().steal(Source(source, "weights", "prune"), ATTACKER, builder(), around)
+    assert len(counts) > 10 and set(counts) == {round(0.5 * sum(len(d) for d in dead(source)))}
+
+
 def test_normalisation_without_gain_is_silenced_by_its_mean():
     body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4, affine=False), nn.ReLU())
     body.train()(TEST.x)

@@ -122,7 +122,7 @@ class Prune(Attack):
     ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5)
     keep: float = 0.4
     samples: int = 512
-    length: float = 0.25
+    length: float = 0.4
     lr: float = 0.03
     rank: str = "activation"
 
