@@ -95,8 +95,10 @@ def verify(root: str | None) -> int:
 @WHERE
 @click.option("--results", multiple=True, type=click.Path(exists=True, file_okay=False), metavar="FOLDER",
               help="Results whose artifacts stay; default: every folder below ./results.")  # fmt: skip
+@click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False),
+              help="A single-file plugin that results were made with.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def gc(root: str | None, results: tuple[str, ...], yes: bool) -> int:
+def gc(root: str | None, results: tuple[str, ...], plugins: tuple[str, ...], yes: bool) -> int:
     """Remove the artifacts that no results folder refers to."""
     store = _store(root)
     folders = [Path(r) for r in results] or [p.parent for p in sorted(Path("results").glob("*/trials.csv"))]
@@ -104,7 +106,7 @@ def gc(root: str | None, results: tuple[str, ...], yes: bool) -> int:
         raise BenchError("There are no results below ./results: name the folders whose artifacts stay with --results")
     if store.at_work():
         raise BenchError(f"A run is at work in {store.root}: wait until it has ended")
-    keep = set(store.reach(key for folder in folders for key in (*_scores(folder), *_needed(folder))))
+    keep = set(store.reach(key for folder in folders for key in (*_scores(folder), *_needed(folder, plugins))))
     gone = [key for key in store.all_keys() if key not in keep]
     damaged = store.damaged()
     taken = sum(store.size(key) for key in gone)
@@ -116,7 +118,7 @@ def gc(root: str | None, results: tuple[str, ...], yes: bool) -> int:
         for path in damaged:
             shutil.rmtree(path, ignore_errors=True)
         click.echo(f"removed {removed} artifacts, {_bytes(taken)}")
-        store.sweep()
+    store.sweep()
     return 0
 
 
@@ -138,7 +140,7 @@ def _scores(folder: Path) -> list[str]:
     return [row["key"] for row in _rows(folder) if row["key"]]
 
 
-def _needed(folder: Path) -> list[str]:
+def _needed(folder: Path, plugins: tuple[str, ...]) -> list[str]:
     """List what results that are not complete would go on from: no score leads to it yet, but their plan does."""
     from bench.catalogue import load_catalogue
     from bench.plan import declare, plan
@@ -148,11 +150,13 @@ def _needed(folder: Path) -> list[str]:
         return []
     try:
         spec = Spec.from_json(json.loads((folder / "run.json").read_text())["spec"])
-        return list(plan(spec, declare(spec, load_catalogue())).tasks)
+        return list(plan(spec, declare(spec, load_catalogue(plugins))).tasks)
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        click.echo(f"Note: {folder} is not complete, and what it could go on from cannot be told: {reason}", err=True)
-        return []
+        raise BenchError(
+            f"{folder} is not complete, and what it would go on from cannot be told ({reason}): nothing was done. "
+            "Complete it, or remove it"
+        ) from error
 
 
 @command.command("export")
