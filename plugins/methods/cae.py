@@ -1,7 +1,7 @@
 """CAE: adversarial examples that transfer to the source's surrogates and to no reference.
 
-Lukas, Zhang, Kerschbaum: Deep neural network fingerprinting by conferrable adversarial examples. ICLR 2021.
-https://arxiv.org/abs/1912.00888
+N. Lukas, Y. Zhang, F. Kerschbaum: Deep Neural Network Fingerprinting by Conferrable Adversarial Examples, ICLR 2021,
+https://arxiv.org/abs/1912.00888.
 
 Surrogates S were derived from the source M, references R were trained without it. A class t is conferred by x with
 Conf(S, R, x; t) = Transfer(S, x; t) (1 - Transfer(R, x; t)), where Transfer is the mean probability of t.
@@ -20,10 +20,10 @@ from torch.utils.checkpoint import checkpoint
 
 from bench import BenchError, Context, DefenderData, Fingerprint, Helpers, Reported, Suspect, hookimpl
 
-RESIDENT = 8 << 30
-"""Bytes of surrogates and references that stay in memory; those beyond are loaded each time they are asked."""
-LARGE = 16 << 20
-"""Bytes of weights from which a network is run twice, for its gradient alone, so that no activations are kept."""
+RESIDENT = 4 << 30
+"""Bytes of surrogates, and of references, that stay in memory; those beyond are loaded whenever they are asked."""
+LARGE = 4 << 20
+"""Bytes of weights from which a network is run a second time for its gradient, so that its activations are not kept."""
 BATCH = 300
 """Seeds that are moved at once."""
 STEP = 0.05
@@ -78,7 +78,7 @@ REPORTED = {
     ("cifar100", "vgg16_bn"): (1.00, 1.00, 1.00, 0.79, 0.94, 0.65),
     ("cifar10", "resnet34"): (1.00, 1.00, 1.00, 0.81, 0.92, 0.63),
 }
-"""Guan, Liang, He: Are You Stealing My Model? NeurIPS 2022, appendix, Tables 3 to 5: AUCs in the order of ATTACKS."""
+"""AUCs in the order of ATTACKS: J. Guan, J. Liang, R. He: Are You Stealing My Model?, NeurIPS 2022, Tables 3 to 5."""
 ATTACKS = ("finetune_a", "finetune_l", "prune", "extract_l", "extract_p", "extract_adv")
 THIEVES = ("vgg13", "resnet18", "densenet121", "mobilenet_v2")
 
@@ -98,7 +98,7 @@ class CAE(Fingerprint):
     """Least conferrability of a point; falls in steps while fewer than `samples` reach it."""
     lowest_tau: float = 0.1
     tries: int = 3
-    """Seeds tried, as a multiple of `samples`."""
+    """Seeds tried, as a multiple of `samples`; more only while too few reach `lowest_tau`."""
     lr: float = 0.005
     steps: int = 100
     dropout: float = 0.3
@@ -110,10 +110,20 @@ class CAE(Fingerprint):
     """Whose conferrability the loss raises: the `best` class's or the source's `current` one's."""
 
     budget = "samples"
-    paper = "Lukas, Zhang, Kerschbaum: Conferrable adversarial examples. ICLR 2021. https://arxiv.org/abs/1912.00888"
+    paper = (
+        "N. Lukas, Y. Zhang, F. Kerschbaum: Deep Neural Network Fingerprinting by Conferrable Adversarial Examples, "
+        "ICLR 2021, https://arxiv.org/abs/1912.00888"
+    )
     reported = tuple(
-        Reported(dataset, source, THIEVES if "extract" in attack else (source,), attack, auc,
-                 20 if "extract" in attack else 10, 20)
+        Reported(
+            dataset,
+            source,
+            THIEVES if "extract" in attack else (source,),
+            attack,
+            auc,
+            20 if "extract" in attack else 10,
+            20,
+        )
         for (dataset, source), row in REPORTED.items()
         for attack, auc in zip(ATTACKS, row, strict=True)
     )
@@ -138,7 +148,8 @@ class CAE(Fingerprint):
         low, high = (seeds - self.eps).clamp_min(0), (seeds + self.eps).clamp_max(1)
         x = seeds.clone().requires_grad_()
         adam = torch.optim.Adam([x], lr=self.lr)
-        initial = source(seeds).argmax(1)
+        with torch.no_grad():
+            initial = source(seeds).argmax(1)
         for _ in range(self.steps):
             s, r = (transfer(drop(group, self.dropout, gen), x) for group in (surrogates, references))
             (x.grad,) = torch.autograd.grad(self.loss(source(x), s, r, initial).sum(), x)
@@ -157,18 +168,21 @@ class CAE(Fingerprint):
         (model,), surrogates, references = answers([source]), answers(helpers.surrogates), answers(helpers.references)
         if not surrogates or not references:
             raise BenchError("cae needs at least one surrogate and one reference: raise cae.surrogates, cae.references")
+        images, truth = data.train.images, data.train.labels
         with torch.no_grad():
-            right = torch.cat([model(x).argmax(1) for x in data.train.x.split(BATCH)]) == data.train.labels
+            right = torch.cat([model(part.float() / 255).argmax(1) for part in images.split(BATCH)]) == truth
         seeds = right.nonzero()[:, 0]
         seeds = seeds[torch.randperm(len(seeds), generator=context.generator, device=seeds.device)]
-        moved, labels, conf = [], [], []
-        for part in seeds[: self.tries * self.samples].split(BATCH):
-            moved.append(self.move(model, surrogates, references, data.train.x[part], context.generator))
+        tried, moved, labels, conf = self.tries * self.samples, [], [], []
+        for part in seeds.split(min(BATCH, tried)):
+            x = self.move(model, surrogates, references, images[part].float() / 255, context.generator)
             with torch.no_grad():
-                labels.append(model(moved[-1]).argmax(1))
-                best = conferrability(transfer(surrogates, moved[-1]), transfer(references, moved[-1])).amax(1)
-            conf.append(best * (labels[-1] != data.train.labels[part]))
-            if int((torch.cat(conf) >= self.tau).sum()) >= self.samples:
+                y = model(x).argmax(1)
+                best = conferrability(transfer(surrogates, x), transfer(references, x)).amax(1)
+            moved, labels, conf = [*moved, x], [*labels, y], [*conf, best * (y != truth[part])]
+            reached = torch.cat(conf)
+            wanted = self.tau if len(reached) < tried else self.lowest_tau
+            if int((reached >= wanted).sum()) >= self.samples:
                 break
         points, labels, conf = torch.cat(moved), torch.cat(labels), torch.cat(conf)
         tau = self._threshold(conf)
@@ -183,7 +197,7 @@ class CAE(Fingerprint):
             if tau - STEP < self.lowest_tau - 1e-9:
                 raise BenchError(
                     f"cae needs {self.samples} points, but only {passed} of {len(conf)} seeds became adversarial and "
-                    f"conferrable at {tau:g}: raise cae.tries or cae.eps, or lower cae.samples"
+                    f"conferrable at {tau:g}: raise cae.eps, lower cae.samples or train longer"
                 )
             logging.getLogger("bench").info("cae: %d of %d points reach tau = %g", passed, len(conf), tau)
             tau = round(tau - STEP, 4)
