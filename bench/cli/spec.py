@@ -53,7 +53,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def build(chosen: Mapping[str, Any], file: str | None, catalogue: Catalogue, precision: str) -> tuple[Spec, Known]:
     """Make a Spec and read its components. `precision` is what `auto` means on the devices of this run."""
-    given = {k: v for k, v in chosen.items() if k in CHOICES and v not in (None, (), False)}
+    given = {k: v for k, v in chosen.items() if k in CHOICES and v is not None and v is not False and v != ()}
     if file is not None:
         if given:
             raise BenchError(f"--spec {file} names the whole run: leave out --{next(iter(given)).replace('_', '-')}")
@@ -77,9 +77,32 @@ def _read(path: Path) -> dict[str, JSON]:
 
 def _saved(data: JSON, file: str) -> Spec:
     try:
-        return Spec.from_json(data)
+        spec = Spec.from_json(data)
+        _typed(spec)
+        _typed(spec.recipe)
+        return spec
     except (TypeError, ValueError, AttributeError) as error:
         raise BenchError(f"--spec {file} holds no Spec that bench wrote: {str(error).splitlines()[0]}") from error
+
+
+def _typed(saved: Spec | Recipe) -> None:
+    """See that what came from a file has the types that it was written with; ValueError names the first that has not."""
+    hints = typing.get_type_hints(type(saved))
+    for f in dataclasses.fields(saved):
+        value = getattr(saved, f.name)
+        if f.name == "settings":
+            good = isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
+        else:
+            good = f.name == "recipe" or _fits(value, hints[f.name])
+        if not good:
+            raise ValueError(f"{f.name!r} is {value!r:.80}")
+
+
+def _fits(value: JSON, hint: Any) -> bool:
+    try:
+        return bool(convert(value, hint) == value)
+    except ValueError:
+        return False
 
 
 def _written(content: Mapping[str, JSON], file: str) -> dict[str, Any]:
