@@ -206,6 +206,11 @@ def test_code_in_documents_is_whole(path):
             json.loads(text)
 
 
+def test_every_page_is_linked_from_the_readme():
+    for path in (ROOT / "docs").glob("*.md"):
+        assert f"(docs/{path.name})" in read("README.md"), path.name
+
+
 def lines_of_commands(text: str) -> Iterator[list[str]]:
     """The `bench ...` lines of a document, in fences, in indented blocks or between backquotes."""
     for line in re.findall(r"(?:^ {4}|^|&& |`)bench ([a-z][^\n`]*)", text, re.MULTILINE):
