@@ -178,7 +178,7 @@ def test_keep_scores_removes_the_suspects_weights_and_keeps_the_facts(bench, tmp
 
 def test_weights_that_were_removed_are_made_again_for_a_method_that_comes_later(bench, tmp_path):
     bench(*RUN, "--keep", "scores", "--methods", "toy_match", "--out", "results/one")
-    code, out, _ = bench(*RUN, "--methods", "toy_match,toy_relation", "--out", "results/two")
+    code, _, _ = bench(*RUN, "--methods", "toy_match,toy_relation", "--out", "results/two")
     assert code == 0
     one, two = ((tmp_path / "results" / n / "trials.csv").read_text().splitlines() for n in ("one", "two"))
     assert set(one) < set(two)

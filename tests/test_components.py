@@ -106,7 +106,7 @@ FAULTS = [
     (made(Attack, access="labels", steal=steal, ratio=float("nan"),
           annotations={"name": "str", "version": "int", "ratio": "float"}), "'ratio' must hold JSON-able"),
     (made(Attack, access="labels", steal=steal, sizes=field(default_factory=list),
-          annotations={"name": "str", "version": "int", "sizes": "list"}), "'sizes' must hold JSON-able, immutable data"),
+          annotations={"name": "str", "version": "int", "sizes": "list"}), "'sizes' must hold JSON-able, immutable"),
     (made(Attack, access="labels", steal=steal, ratio=1, annotations={"name": "str", "version": "int",
           "ratio": "Nowhere"}), "its annotations cannot be read: NameError"),
     (made(Fingerprint, extract=extract, score=score, budget="samples"), "budget must name a field"),
@@ -178,10 +178,10 @@ def test_a_value_is_fitted_to_its_annotation(name, value, result):
 
 
 UNFITTING = [
-    ("samples", "7.0"), ("samples", 7.0), ("samples", "many"), ("samples", True), ("samples", None), ("samples", "1_0x"),
-    ("ratio", "half"), ("ratio", "nan"), ("ratio", "inf"), ("ratio", "1e999"), ("ratio", False), ("mode", "medium"),
-    ("sizes", "3,x"), ("sizes", "[3"), ("sizes", 3), ("pair", "3"), ("pair", "3,4,5"), ("flag", "1"), ("flag", "yes"),
-    ("flag", 1), ("limit", "some"), ("label", 7), ("sizes", [3.5]), ("samples", [7]), ("ratio", {"a": 1}),
+    ("samples", "7.0"), ("samples", 7.0), ("samples", "many"), ("samples", True), ("samples", None), ("samples", [7]),
+    ("samples", "1_0x"), ("ratio", "half"), ("ratio", "nan"), ("ratio", "inf"), ("ratio", "1e999"), ("ratio", False),
+    ("ratio", {"a": 1}), ("mode", "medium"), ("sizes", "3,x"), ("sizes", "[3"), ("sizes", 3), ("sizes", [3.5]),
+    ("pair", "3"), ("pair", "3,4,5"), ("flag", "1"), ("flag", "yes"), ("flag", 1), ("limit", "some"), ("label", 7),
 ]  # fmt: skip
 
 

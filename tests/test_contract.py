@@ -5,14 +5,13 @@ import random
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 
 import pytest
 import torch
 from torch import nn
 
-from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, Split
+from bench import Architecture, BenchError, Dataset, Split
 from bench.catalogue import KINDS, load_catalogue
 from bench.testing import check_component, contract, find, ground, judge, promises, toy
 
@@ -196,7 +195,12 @@ BREACHES = [
     (Thief, "same", promises.varies_with_the_replicate, "are the same network"),
     (Thief, "shape", promises.works_in_the_toy_world, "it must load strictly into build()"),
     (Thief, "nothing", promises.works_in_the_toy_world, "returned a NoneType, not a network"),
-    (Judge, "source", promises.leaves_alone_what_it_is_given, "extract (fingerprint toy judge) changed the source model"),
+    (
+        Judge,
+        "source",
+        promises.leaves_alone_what_it_is_given,
+        "extract (fingerprint toy judge) changed the source model",
+    ),
     (Judge, "mode", promises.leaves_alone_what_it_is_given, "changed the source model"),
     (Judge, "gradients", promises.leaves_alone_what_it_is_given, "changed the source model"),
     (Judge, "probes", promises.leaves_alone_what_it_is_given, "changed the images or labels"),
@@ -374,7 +378,7 @@ def test_three_lines_give_an_outside_project_its_tests(tmp_path):
         f'from bench.testing import contract\n\ntest_contract = contract("{tmp_path}/mean.py")\n'
     )
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest", "-v", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path],
+        [sys.executable, "-W", "error", "-m", "pytest", "-vp", "no:cacheprovider", "--rootdir", tmp_path, tmp_path],
         capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout

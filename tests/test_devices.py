@@ -111,5 +111,6 @@ def test_hardware_is_described_without_importing_torch():
     found = hardware()
     assert found["cores"] == cores() >= 1
     assert found["cpu"]
-    code = "import sys, bench.devices as d; d.gpus(), d.hardware(), d.suitable_precision(()); assert 'torch' not in sys.modules"
+    code = "import sys, bench.devices as d; d.gpus(), d.hardware(), d.suitable_precision(()); assert 'torch' not in "
+    code += "sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

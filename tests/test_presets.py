@@ -39,7 +39,7 @@ def test_a_preset_names_no_attack_or_method(found: Preset):
 
 
 def test_an_unknown_preset_gets_a_suggestion():
-    with pytest.raises(BenchError, match="Unknown preset 'qick'. Did you mean 'quick'"):
+    with pytest.raises(BenchError, match=r"Unknown preset 'qick'\. Did you mean 'quick'"):
         preset("qick")
     with pytest.raises(BenchError, match="There are smoke, quick, small, medium, paper"):
         preset("enormous")

@@ -245,7 +245,9 @@ def patient():
 
 def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_again(toy_run, plugins, patient, tmp_path):
     catalogue = load_catalogue(plugins)
-    found = together(planned(catalogue, methods=("toy_match", "toy_mark")), planned(catalogue, **SMALL, attacks=("killer",)))
+    found = together(
+        planned(catalogue, methods=("toy_match", "toy_mark")), planned(catalogue, **SMALL, attacks=("killer",))
+    )
     place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=[Slot("cpu")], plugins=plugins, stop=patient)
     outcomes = carried_out(found, place)
     assert set(outcomes) == set(found.tasks)
@@ -262,11 +264,13 @@ def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(
     found = together(
         planned(catalogue),
         planned(catalogue, **{**SMALL, "copies": 6}, attacks=("placed",)),
-        planned(catalogue, **SMALL, attacks=("once", "sleeper", "raiser"), settings={"once": {"flag": f"{tmp_path}/killed"}}),
+        planned(
+            catalogue, **SMALL, attacks=("once", "sleeper", "raiser"), settings={"once": {"flag": f"{tmp_path}/killed"}}
+        ),
     )
     slots = [Slot("cpu", {"CUDA_VISIBLE_DEVICES": name}) for name in ("4", "GPU-7f")]
-    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=slots, plugins=plugins, timeout=8.0, stop=patient,
-                  on_start=started.append, on_progress=lambda *told: epochs.append(told))  # fmt: skip
+    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=slots, plugins=plugins, timeout=8.0,
+                  stop=patient, on_start=started.append, on_progress=lambda *told: epochs.append(told))  # fmt: skip
     outcomes = carried_out(found, place)
     assert set(outcomes) == set(found.tasks)
 
@@ -291,12 +295,3 @@ def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(
     assert len({n["process"] for n in placed}) == len({(n["process"], n["gpu"]) for n in placed}) >= 2
     assert epochs
     assert set(started) <= set(found.tasks)
-
-
-def test_a_worker_without_the_plugin_fails_with_one_clear_line(plugins, tmp_path):
-    catalogue = load_catalogue(plugins)
-    found = planned(catalogue, **SMALL, attacks=())
-    outcomes = carried_out(found, Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=[Slot("cpu")]))
-    data = of(found, outcomes, "data")
-    assert {o.error.split(".")[0] for o in data} == {"Unknown dataset 'toy'"}
-    assert {o.status for o in outcomes.values()} == {"failed", "blocked"}

@@ -33,7 +33,7 @@ def save(store, key=KEY, facts=None, files=None, made=None):
 
 
 def leftovers(store):
-    return [p for p in (store.root / "tmp").iterdir()]
+    return list((store.root / "tmp").iterdir())
 
 
 def test_what_was_saved_is_read_back(store):
@@ -90,7 +90,10 @@ def test_the_default_folder_is_the_environments(monkeypatch, tmp_path):
 
 def test_tied_weights_and_views_are_saved_each_for_itself(store):
     shared = torch.rand(4, 4)
-    save(store, files={"weights": {"a": shared, "b": shared, "row": shared[1], "turned": shared.T, "part": shared[:, 1:]}})
+    save(
+        store,
+        files={"weights": {"a": shared, "b": shared, "row": shared[1], "turned": shared.T, "part": shared[:, 1:]}},
+    )
     loaded = store.load(KEY, "weights")
     assert torch.equal(loaded["a"], shared)
     assert torch.equal(loaded["b"], shared)
@@ -188,7 +191,9 @@ def test_a_damaged_artifact_is_never_used_and_can_be_made_again(store, case):
     assert torch.equal(store.load(KEY, "weights")["w"], WEIGHTS["w"])
 
 
-@pytest.mark.parametrize("case", [c for c in DAMAGE if c not in ("flipped bit in the weights", "flipped bit in their header")])
+@pytest.mark.parametrize(
+    "case", [c for c in DAMAGE if c not in ("flipped bit in the weights", "flipped bit in their header")]
+)
 def test_damage_that_shows_without_reading_the_weights_is_seen_when_planning(store, case):
     save(store)
     DAMAGE[case](store.folder(KEY))
@@ -364,10 +369,19 @@ def test_a_claim_is_let_go_when_its_owner_fails(store):
         assert again
 
 
+DYING = """
+import os, sys
+from bench.store import Store
+with Store(sys.argv[1]).claim(sys.argv[2]) as claimed:
+    print(claimed, flush=True)
+    os._exit(1)
+"""
+
+
 def test_a_dead_owners_claim_is_let_go(store):
     store.check_writable()
-    code = f"import os; from bench.store import Store\nwith Store({str(store.root)!r}).claim({KEY!r}): print('mine', flush=True); os._exit(1)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "mine\n"
+    command = [sys.executable, "-c", DYING, store.root, KEY]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == "True\n"
     with store.claim(KEY) as ours:
         assert ours
 
