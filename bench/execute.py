@@ -110,6 +110,7 @@ def execute(
     except StoreError as failure:
         error, cause = str(failure), "store"
     except (torch.OutOfMemoryError, MemoryError) as failure:
+        traceback.clear_frames(failure.__traceback__)  # what filled the memory: to say so needs some
         error, cause = f"out of memory: {_line(failure)}", "memory"
         log.end(traceback.format_exc())
     except BenchError as failure:
@@ -118,8 +119,9 @@ def execute(
     except BaseException as failure:  # a stranger's code may raise anything; the run has to go on
         if isinstance(failure, KeyboardInterrupt) and _from_the_keyboard(failure):
             raise
-        error = f"{type(failure).__name__}: {_line(failure)}"
-        cause = "memory" if "can't allocate memory" in error else ""
+        full = "can't allocate memory" in _line(failure)  # how torch says it on a CPU
+        error, cause = f"{type(failure).__name__}: {_line(failure)}", "memory" if full else ""
+        error = f"out of memory: {error}" if full else error
         log.end(traceback.format_exc())
     finally:
         desk.read = OrderedDict() if error else desk.read
@@ -230,7 +232,11 @@ class _Work:
     def build(self) -> nn.Module:
         """Make a fresh network for this task's dataset, with its normalisation, on the device."""
         data = self.data()
-        inner = self.architecture().build(data.facts["num_classes"], tuple(data.facts["shape"]))
+        architecture = self.architecture()
+        inner: object = architecture.build(data.facts["num_classes"], tuple(data.facts["shape"]))
+        if not isinstance(inner, nn.Module) or next(inner.parameters(), None) is None:
+            what = "one without parameters" if isinstance(inner, nn.Module) else f"a {type(inner).__name__}"
+            raise BenchError(f"architecture {architecture.name!r}: build must return a network, not {what}")
         return Normalised(inner, data.mean, data.std).to(self.device)
 
     def model(self, key: str) -> tuple[nn.Module, Architecture]:
@@ -292,7 +298,7 @@ def _seal(data: Data) -> tuple[int, ...]:
 def _present(model: object, who: str) -> object:
     """Give a network back; BenchError names the entry whose memory was taken away, which nobody could read."""
     for name, tensor in model.state_dict().items() if isinstance(model, nn.Module) else ():
-        if isinstance(tensor, Tensor) and not held(tensor):
+        if isinstance(tensor, Tensor) and (tensor.is_meta or not held(tensor)):
             raise BenchError(f"the network that {who} returned has no memory for {name!r}")
     return model
 
