@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import logging
 import queue
+import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +24,7 @@ from bench.errors import BenchError, StoreError
 from bench.ledger import Ledger
 from bench.store import Store
 from bench.types import Outcome, Task
-from bench.worker import TOPIC, work
+from bench.worker import work
 
 if TYPE_CHECKING:
     from distributed import Client, Future, SpecCluster
@@ -31,6 +35,8 @@ PATIENCE = 0.25
 """Seconds until a task that another run is at is asked for again."""
 DEATHS = 2
 """How often a task is tried again after the worker that had it died."""
+CONNECTING = 10
+"""Seconds until a scheduler that does not answer is given up."""
 SETTINGS = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
@@ -43,6 +49,8 @@ SETTINGS = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
+    # a worker that dies is looked for so much later, and given up for good where it has died again just then
+    "distributed.deploy.lost-worker-timeout": "10000h",
     # overwritten by name: setting the dictionary would merge with the nanny's 64 KiB, which cost 8x page faults
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
@@ -65,6 +73,8 @@ class Place:
     on_outcome: Callable[[Outcome], None] = lambda outcome: None
     on_start: Callable[[str], None] = lambda key: None
     on_progress: Callable[[str, float, float, float], None] = lambda key, epoch, epochs, loss: None
+    say: Callable[[str], None] = lambda text: None
+    """Told what the user should know besides."""
     stop: Callable[[], int] = lambda: 0
     """0: go on; 1: hand nothing more out and wait for what is running; 2: stop at once."""
 
@@ -72,7 +82,8 @@ class Place:
 def run(tasks: Mapping[str, Task], place: Place) -> None:
     """Run all tasks (inputs standing before what needs them), telling each outcome to `place.on_outcome`.
 
-    Inline where there are neither slots nor an address. Raises StoreError where the store cannot be used.
+    Inline where there are neither slots nor an address. Raises StoreError where the store cannot be used, BenchError
+    where the worker processes or the scheduler cannot.
     """
     if not tasks:
         return
@@ -80,7 +91,11 @@ def run(tasks: Mapping[str, Task], place: Place) -> None:
     if place.slots or place.address:
         _Engine(ledger, place).run()
     else:
-        _inline(ledger, place)
+        try:
+            _inline(ledger, place)
+        except KeyboardInterrupt:
+            if place.stop() < 2:  # nobody asked us to stop at once: it is the caller's own
+                raise
 
 
 def _inline(ledger: Ledger, place: Place) -> None:
@@ -116,23 +131,35 @@ def _judge(outcome: Outcome, ledger: Ledger, place: Place, tried: set[str], alon
             place.on_outcome(told)
 
 
+@dataclass
+class _Flight:
+    """A unit that was handed out."""
+
+    unit: list[Task]
+    at: tuple[str, str, float] | None = None
+    """Where a worker has begun it: the key of the task it is at, its address, and when that task began."""
+
+
 class _Engine:
     """Hands units of a ledger to Dask workers, and deals with whatever becomes of them."""
 
     def __init__(self, ledger: Ledger, place: Place) -> None:
         self.ledger, self.place = ledger, place
-        self.flying: dict[Future[Any], list[Task]] = {}
+        self.name = f"bench-{uuid.uuid4().hex[:12]}"
+        """Of this run, for others may use the same scheduler."""
+        self.flying: dict[Future[Any], _Flight] = {}
+        self.flights: dict[str, _Flight] = {}
         self.ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.alone: list[str] = []
         self.tried: set[str] = set()
-        self.started: dict[str, tuple[str, float]] = {}
-        """Of each task a worker is at: the worker's address, and when it began."""
         self.units = 0
+        self.lonely = False
 
     def run(self) -> None:
         import dask
         from distributed import Client
 
+        _hush()
         with (
             dask.config.set(SETTINGS),
             tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
@@ -140,8 +167,8 @@ class _Engine:
             cluster = None if self.place.address else _local(self.place.slots, scratch)
             try:
                 with _connect(Client, cluster, self.place.address) as client:
-                    client.subscribe_topic(TOPIC, self._hear)
-                    self._loop(client, len(self.place.slots))
+                    client.subscribe_topic(self.name, self._hear)
+                    self._loop(client)
             finally:
                 if cluster is not None:
                     cluster.close()
@@ -150,27 +177,40 @@ class _Engine:
         told = event[1]
         if "epoch" in told:
             self.place.on_progress(*told["epoch"])
-        else:
-            self.started[told["start"]] = (told["worker"], time.monotonic())
+            return
+        flight = self.flights.get(told["unit"])
+        if flight is not None:
+            flight.at = (told["start"], told["worker"], time.monotonic())
             self.place.on_start(told["start"])
 
-    def _loop(self, client: Client, slots: int) -> None:
+    def _loop(self, client: Client) -> None:
         while self.ledger.left:
             stop = self.place.stop()
             if stop:
-                self._call_back()
+                if stop == 1:
+                    self._call_back(client)
                 if stop == 2 or not self.flying:
                     return
             else:
-                self._hand_out(client, slots or max(1, len(client.scheduler_info(n_workers=-1)["workers"])))
-            try:
+                self._hand_out(client, self._slots(client))
+            self._late(client)
+            with suppress(queue.Empty):
                 future = self.ended.get(timeout=PATIENCE)
-            except queue.Empty:
-                self._late(client)
-                continue
-            unit = self.flying.pop(future, None)
-            if unit is not None:
-                self._land(future, unit)
+                flight = self._down(future)
+                if flight is not None:
+                    self._land(future, flight.unit)
+
+    def _slots(self, client: Client) -> int:
+        """Count the places where tasks can run now; on a cluster, workers may join and leave."""
+        if not self.place.address:
+            return len(self.place.slots)
+        count = len(client.scheduler_info(n_workers=-1)["workers"])
+        if count == 0 and not self.lonely:
+            self.place.say(
+                f"No worker is at {self.place.address}: waiting. Start one: dask worker {self.place.address}"
+            )
+        self.lonely = count == 0
+        return count
 
     def _hand_out(self, client: Client, slots: int) -> None:
         if self.alone:
@@ -186,25 +226,37 @@ class _Engine:
     def _submit(self, client: Client, unit: list[Task]) -> None:
         place = self.place
         self.units += 1
+        name = f"{self.name}-{self.units}"
+        flight = self.flights[name] = _Flight(unit)
         future = client.submit(
-            work, unit, str(place.store.root), str(place.data), place.plugins, place.threads,
-            key=f"bench-{unit[0].key[:16]}-{self.units}", priority=-self.units, pure=False, retries=0,
+            work, unit, str(place.store.root), str(place.data), place.plugins, place.threads, self.name, name,
+            key=name, priority=-self.units, pure=False, retries=0,
         )  # fmt: skip
-        self.flying[future] = unit
+        self.flying[future] = flight
         future.add_done_callback(self.ended.put)
 
-    def _call_back(self) -> None:
-        """Take back what no worker has begun."""
-        for future, unit in list(self.flying.items()):
-            if not any(task.key in self.started for task in unit):
-                del self.flying[future]
+    def _down(self, future: Future[Any]) -> _Flight | None:
+        """Take a unit out of the air; None where that was done before."""
+        self.flights.pop(str(future.key), None)
+        return self.flying.pop(future, None)
+
+    def _call_back(self, client: Client) -> None:
+        """Take back what no worker has begun. What an idle worker was sent counts as begun: it may be, just now."""
+        busy = {flight.at[1] for flight in self.flying.values() if flight.at}
+        sent = {key for worker, keys in client.processing().items() if worker not in busy for key in keys}
+        for future, flight in list(self.flying.items()):
+            if flight.at is None and future.key not in sent:
+                self._down(future)
                 future.cancel()
 
     def _land(self, future: Future[Any], unit: list[Task]) -> None:
-        for task in unit:
-            self.started.pop(task.key, None)
         if future.status == "finished":
             outcomes: list[Outcome] = future.result()
+        elif future.status in ("cancelled", "lost"):
+            raise BenchError(
+                f"The Dask scheduler {self.place.address} is gone: what is finished is kept, and the same command "
+                "goes on from there once it is back"
+            )
         elif len(unit) > 1:
             # somebody in this handful killed the worker: each on its own, so that only that one fails
             for task in unit:
@@ -220,26 +272,25 @@ class _Engine:
 
         error = future.exception()
         if isinstance(error, KilledWorker):
-            text = f"the worker died {DEATHS + 1} times while it was at this task"
+            text = f"the worker died {error.allowed_failures + 1} times while it was at this task"
         else:
-            text = f"the worker could not run it: {type(error).__name__}: {str(error).splitlines()[:1]}"
+            text = f"the worker could not run it: {type(error).__name__}: {_line(error)}"
         return Outcome(task.key, "failed", error=text, root=task.name, log=str(self.place.store.log(task.key)))
 
     def _late(self, client: Client) -> None:
         """Stop a worker whose task has passed the time limit: a thread cannot be stopped, a process can."""
-        if not self.place.timeout:
-            return
-        for key, (worker, began) in list(self.started.items()):
-            if time.monotonic() - began < self.place.timeout:
+        for future, flight in list(self.flying.items()) if self.place.timeout else ():
+            if flight.at is None or time.monotonic() - flight.at[2] < self.place.timeout:
                 continue
-            future = next((f for f, unit in self.flying.items() if any(t.key == key for t in unit)), None)
-            self.started.pop(key, None)
-            if future is None:
+            key, address, _ = flight.at
+            worker = client.scheduler_info(n_workers=-1)["workers"].get(address)
+            if worker is None:  # it died, and the unit waits for another one
+                flight.at = None
                 continue
-            unit = self.flying.pop(future)
+            self._down(future)
             future.cancel(force=True)
-            done = [t for t in unit if self.place.store.has(t.key)]
-            for task in unit:
+            done = [t for t in flight.unit if self.place.store.has(t.key)]
+            for task in flight.unit:
                 if task.key != key and task not in done:
                     self.ledger.again(task.key)
             for task in done:
@@ -248,24 +299,54 @@ class _Engine:
             task = self.ledger.tasks[key]
             text = f"it ran longer than --task-timeout {self.place.timeout:g} s and was stopped"
             late = Outcome(key, "failed", error=text, root=task.name, log=str(self.place.store.log(key)))
-            _judge(late, self.ledger, self.place, self.tried, self.alone.append)
-            self._restart(client, worker)
+            if task not in done:
+                _judge(late, self.ledger, self.place, self.tried, self.alone.append)
+            self._restart(client, address, bool(worker["nanny"]))
 
-    def _restart(self, client: Client, worker: str) -> None:
-        nanny = client.scheduler_info(n_workers=-1)["workers"].get(worker, {}).get("nanny")
-        if nanny:
-            client.restart_workers([worker], timeout=60, raise_for_error=False)
-        else:
-            client.retire_workers([worker], close_workers=True)
+    def _restart(self, client: Client, address: str, nanny: bool) -> None:
+        # a worker may go away, or be slow to come back, in just this moment: that is dealt with when it is missed
+        with suppress(TimeoutError, OSError, KeyError, ValueError):
+            if nanny:
+                client.restart_workers([address], timeout=60, raise_for_error=False)
+            else:
+                client.retire_workers([address], close_workers=True)
+
+
+def _hush() -> None:
+    """Keep Dask from logging what is dealt with here: that it lost a worker or its scheduler, with a traceback."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.split(".")[0] == "distributed" and isinstance(logger, logging.Logger):
+            logger.setLevel(logging.CRITICAL)
 
 
 def _connect(client: Any, cluster: SpecCluster | None, address: str) -> Any:
     try:
-        return client(cluster or address, timeout="60s")
+        return client(cluster or address, timeout=CONNECTING if address else 60)
     except (OSError, TimeoutError, ValueError) as error:
         raise BenchError(
-            f"No Dask scheduler answers at {address!r}: {error}. Start one with: dask scheduler"
+            f"No Dask scheduler answers at {address!r}: {_line(error)}. Start one: dask scheduler"
         ) from error
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes that do not hear Ctrl-C: a terminal sends it to all, but only the driver shall act on it.
+
+    What the engine's threads inherit in here, every worker that they start inherits from them, now and later.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # whose start would lift the mask
+    was = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, was)
 
 
 def _local(slots: Sequence[Slot], scratch: str) -> SpecCluster:
@@ -293,6 +374,13 @@ def _local(slots: Sequence[Slot], scratch: str) -> SpecCluster:
     }
     scheduler = {
         "cls": Scheduler,
-        "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": None, "security": security},
+        # a port must be named: otherwise the scheduler takes one that is known, and warns where another has it
+        "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0", "security": security},
     }
-    return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)
+    with _deaf():
+        try:
+            return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)
+        except (OSError, RuntimeError, TimeoutError) as error:
+            raise BenchError(
+                f"The worker processes cannot be started: {_line(error)}. --workers 0 runs everything in this process"
+            ) from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -130,9 +132,13 @@ def learn(store: Store, tasks: Mapping[str, Task], settled: Mapping[str, Outcome
             count, seconds, size = known.get(_signature(tasks[key]), (0, 0.0, 0))
             known[_signature(tasks[key])] = (count + 1, seconds + outcome.seconds, size + sizes.get(key, 0))
     path = store.root / TIMINGS
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(known))
-    partial.replace(path)
+    partial = path.with_name(f"{TIMINGS}.{uuid.uuid4().hex}")  # another run may end in this moment
+    with suppress(OSError):  # a full disk must not cost the tables of a run that is done
+        try:
+            partial.write_text(json.dumps(known))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _timings(store: Store) -> dict[str, tuple[int, float, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
     from bench.execute import Desk
 
-TOPIC = "bench"
-"""Of the events that tell the driver which task begins and how far a training is."""
-
 
 def dask_setup(worker: Worker) -> None:
     """Leave Ctrl-C to the driver: a terminal sends it to every process of the group, and running tasks shall end."""
@@ -27,6 +25,8 @@ def dask_setup(worker: Worker) -> None:
 
 
 _desks: dict[tuple[Any, ...], Desk] = {}
+_one_at_a_time = threading.Lock()
+"""Tasks share the state of their process (generators, streams, folder), however many threads a worker has."""
 
 
 def desk_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> Desk:
@@ -34,7 +34,6 @@ def desk_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> De
     what = (store, data, plugins, threads)
     if what not in _desks:
         import torch
-        from distributed import get_worker
 
         from bench.catalogue import load_catalogue
         from bench.execute import Desk
@@ -42,26 +41,30 @@ def desk_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> De
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        worker = get_worker()
-        desk = Desk(Store(store), load_catalogue(plugins), device, Path(data), threads)
-        desk.told = lambda *told: worker.log_event(TOPIC, {"epoch": told})
-        _desks[what] = desk
+        _desks[what] = Desk(Store(store), load_catalogue(plugins), device, Path(data), threads)
     return _desks[what]
 
 
-def work(unit: Sequence[Task], store: str, data: str, plugins: tuple[str, ...], threads: int) -> list[Outcome]:
-    """Execute a few tasks in a worker, telling the driver when each one starts."""
+def work(
+    unit: Sequence[Task], store: str, data: str, plugins: tuple[str, ...], threads: int, topic: str, name: str
+) -> list[Outcome]:
+    """Execute a few tasks in a worker, telling the driver, under its topic, when each one starts and how far it is.
+
+    `name` is what the driver calls this unit.
+    """
     from distributed import get_worker
 
     from bench.execute import execute
 
-    try:
-        desk = desk_of(store, data, plugins, threads)
-    except BenchError as error:
-        return [Outcome(t.key, "failed", error=str(error), root=t.name) for t in unit]
     worker = get_worker()
     outcomes = []
-    for task in unit:
-        worker.log_event(TOPIC, {"start": task.key, "worker": worker.address})
-        outcomes.append(execute(task, desk.store, desk.catalogue, desk.device, desk=desk))
+    with _one_at_a_time:
+        try:
+            desk = desk_of(store, data, plugins, threads)
+        except BenchError as error:
+            return [Outcome(t.key, "failed", error=str(error), root=t.name) for t in unit]
+        desk.told = lambda *told: worker.log_event(topic, {"epoch": told})
+        for task in unit:
+            worker.log_event(topic, {"start": task.key, "worker": worker.address, "unit": name})
+            outcomes.append(execute(task, desk.store, desk.catalogue, desk.device, desk=desk))
     return outcomes

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,8 @@ class Progress:
         self.began = self.said = time.monotonic()
         self.lock = threading.Lock()
         self.live: Any = None
+        self.last = ""
+        """What the display says below everything else."""
 
     def __enter__(self) -> Progress:
         if not self.quiet and self.tasks and sys.stderr.isatty():
@@ -76,6 +80,13 @@ class Progress:
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def stopping(self, text: str) -> None:
+        """Say that the run is about to stop. Called by a signal handler: takes no lock, writes to no buffer."""
+        self.last = text
+        if self.live is None:
+            with suppress(OSError):
+                os.write(2, f"{text}\n".encode())
+
     def left(self) -> str:
         """Say how long the rest will take, if it goes on like this."""
         settled = self.done + self.failed + self.blocked
@@ -102,4 +113,6 @@ class Progress:
                 if k in self.tasks
             ]
         settled = self.done + self.failed + self.blocked
+        if self.last:
+            rows.append(Text(self.last))
         return Group(Text(self.line()), ProgressBar(total=len(self.tasks), completed=settled, width=60), *rows)

@@ -34,10 +34,14 @@ LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "safetensors", 
 
 @dataclass
 class Interrupt:
-    """How often the user asked to stop: once waits for the running tasks, twice does not."""
+    """How often the user asked to stop: once waits for the running tasks, twice does not.
+
+    `inline` says that the running task is this process's own, so that only an exception stops it.
+    """
 
     asked: int = 0
     say: Callable[[str], None] = lambda text: None
+    inline: bool = False
 
     def __call__(self) -> int:
         """Give how often."""
@@ -52,6 +56,8 @@ class Interrupt:
             self.say(
                 "Stopping: waiting for the running tasks (again to stop at once)" if self.asked == 1 else "Stopping"
             )
+            if self.asked == 2 and self.inline:
+                raise KeyboardInterrupt
 
         was = {s: signal.signal(s, hear) for s in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -167,9 +173,12 @@ def _here(chosen: Mapping[str, Any], missing: Mapping[str, Task]) -> bool:
     """Say whether to run in this process: where asked to, or where starting workers costs more than it brings."""
     if chosen["scheduler"]:
         return False
-    if chosen["debug"] or chosen["workers"] == 0:
-        return True
-    return chosen["workers"] is None and all(t.kind in ("fingerprint", "score") for t in missing.values())
+    asked = chosen["debug"] or chosen["workers"] == 0
+    if chosen["task_timeout"]:
+        if asked:
+            raise BenchError("--task-timeout stops a worker process: leave --workers 0 and --debug out")
+        return False
+    return asked or (chosen["workers"] is None and all(t.kind in ("fingerprint", "score") for t in missing.values()))
 
 
 def _check_folder(folder: Path) -> None:
@@ -187,7 +196,7 @@ def _execute(
     settled: dict[str, Outcome] = {}
     keeper = Keeper(stock.plan, stock.store, missing) if keep == "scores" else None
     with Progress(missing, quiet) as progress:
-        stop = Interrupt(say=progress.say)
+        stop = Interrupt(say=progress.stopping, inline=not place.slots and not place.address)
 
         def note(outcome: Outcome) -> None:
             settled[outcome.key] = outcome
@@ -197,7 +206,7 @@ def _execute(
             if keeper is not None:
                 keeper.settled(outcome)
 
-        place.on_outcome, place.stop = note, stop
+        place.on_outcome, place.stop, place.say = note, stop, progress.say
         place.on_start, place.on_progress = progress.started, progress.progressed
         with stop.listening():
             run(missing, place)

@@ -1,0 +1,105 @@
+"""Ctrl-C once waits for what is running and writes the table of what there is; twice does not wait; SIGTERM is once."""
+
+import signal
+
+import pytest
+from processes import TASKS, seed_of, wait
+
+pytestmark = pytest.mark.faults
+
+WAITING = "Stopping: waiting for the running tasks"
+
+
+def complete(world, undisturbed):
+    """Run the same command again: it does the rest and nothing else."""
+    finished, before = world.whole(), len(world.started())
+    text = world.run("--workers", "0").end()
+    assert f"{len(finished)} found in the store" in text
+    assert not {seed_of(key) for key in finished} & set(world.started()[before:])
+    assert world.rows() == undisturbed.rows
+
+
+def check_table(world, undisturbed):
+    """See that the table holds what there is, and the rest as `not_run`."""
+    assert set(world.statuses()) <= {"done", "not_run"}
+    for row, whole in zip(world.rows(), undisturbed.rows, strict=True):
+        assert row["key"] == whole["key"]
+        if row["status"] == "done":
+            assert row == whole
+    assert world.whole() < undisturbed.keys
+
+
+@pytest.mark.parametrize(
+    ("workers", "number", "everybody"),
+    [
+        ("0", signal.SIGINT, True),
+        ("2", signal.SIGINT, True),
+        pytest.param("0", signal.SIGTERM, False, marks=pytest.mark.slow),
+        pytest.param("2", signal.SIGTERM, False, marks=pytest.mark.slow),
+    ],
+)
+def test_once_waits_for_what_runs_and_writes_what_there_is(world, undisturbed, workers, number, everybody):
+    running = world.run("--workers", workers, pause=0.5)
+    world.begun(4, running)
+    running.signal(number, everybody)
+    text = running.end(130)
+    assert text.count(WAITING) == 1
+    assert "not_run" in text
+    # what was begun was finished, and is not lost
+    assert set(world.started()) == {seed_of(key) for key in world.whole()}
+    check_table(world, undisturbed)
+    complete(world, undisturbed)
+
+
+@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
+def test_twice_does_not_wait_for_a_task_that_never_ends(world, undisturbed, workers):
+    hanging = undisturbed.seeds["steal slow_images slow_copy slow_net 1"]
+    running = world.run("--workers", workers, hang=hanging)
+    wait(lambda: hanging in world.started(), "the hanging task begins")
+    running.signal(signal.SIGINT, True)
+    wait(lambda: WAITING in running.text, "it says that it waits")
+    assert running.alive
+    running.signal(signal.SIGINT, True)
+    running.end(130)
+    check_table(world, undisturbed)
+    assert hanging not in {seed_of(key) for key in world.whole()}
+    assert world.statuses()["not_run"] > 0
+    complete(world, undisturbed)
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_the_workers_start_leaves_none_behind(world, undisturbed):
+    running = world.run("--workers", "2")
+    wait(lambda: len(running.workers()) == 2, "two workers are starting")
+    running.signal(signal.SIGINT, True)
+    running.end(130)
+    assert world.statuses() == {"not_run": len(undisturbed.rows)}
+    complete(world, undisturbed)
+
+
+@pytest.mark.slow
+def test_sigterm_to_every_process_loses_nothing(world, undisturbed):
+    running = world.run("--workers", "2", pause=0.5)
+    world.begun(4, running)
+    running.signal(signal.SIGTERM, True)
+    running.end(130)
+    check_table(world, undisturbed)
+    complete(world, undisturbed)
+
+
+@pytest.mark.slow
+def test_the_second_of_two_runs_can_be_stopped_while_it_waits_for_the_first(world, undisturbed):
+    hanging = undisturbed.seeds["steal slow_images slow_copy slow_net 1"]
+    runs = [world.run("--workers", "0", hang=hanging, out=out) for out in ("first", "second")]
+    wait(lambda: hanging in world.started(), "one holds the task that never ends")
+    wait(lambda: len(world.processes_that_worked()) == 2, "both have begun")
+    (holder,) = (pid for seed, pid in world.starts() if seed == hanging)
+    first, second = sorted(runs, key=lambda run: run.pid != holder)  # the holder comes first
+    wait(lambda: len(world.whole()) == TASKS - 2, "everything is done but that task and its score")
+    second.signal(signal.SIGINT, True)
+    second.end(130)
+    out = "first" if second is runs[0] else "second"
+    assert world.statuses(out) == {"done": len(undisturbed.rows) - 1, "not_run": 1}
+    first.kill()
+    assert "executed 2 tasks" in world.run("--workers", "0", out=out).end()
+    assert world.rows(out) == undisturbed.rows

@@ -1,0 +1,144 @@
+"""`kill -9` of the driver, a worker, or everything, at random moments; then the same command until it completes.
+
+No finished task is redone, every artifact is whole or absent, and the table is that of a run that nothing disturbed.
+"""
+
+import random
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+
+import psutil
+import pytest
+from processes import PATIENCE, TASKS, World, seed_of
+
+pytestmark = pytest.mark.faults
+
+PAUSES = (0.0, 0.02, 0.2)
+"""Of the tasks, in seconds: without any, most of the time goes into reading and writing."""
+IN_ONE_STORE = 8
+"""After so many kills the run is left in peace until it is complete."""
+
+
+def reach_a_moment(world, running, chance):
+    """Wait for a random moment of a run; False where it ended before."""
+    when = chance.choices(("starting", "working", "ending"), (2, 10, 1))[0]
+    begun = len(world.started())
+    target = {"starting": begun, "working": begun + chance.randint(1, 25), "ending": TASKS}[when]
+
+    def there():
+        return len(world.whole() if when == "ending" else world.started()) >= target
+
+    while running.alive and not there():
+        time.sleep(0.005)
+    end = time.monotonic() + chance.uniform(0, {"starting": 3.0, "working": 0.1, "ending": 1.5}[when])
+    while running.alive and time.monotonic() < end:
+        time.sleep(0.002)
+    return running.alive
+
+
+def strike(running, victim, chance):
+    """Kill somebody; give who it was, empty where nobody was there any more."""
+    if victim == "worker":
+        workers = running.workers()
+        with suppress(psutil.NoSuchProcess):
+            if workers:
+                chance.choice(workers).send_signal(signal.SIGKILL)
+                return victim
+        return ""
+    if not running.alive:
+        return ""
+    running.signal(signal.SIGKILL, everybody=victim == "everything")
+    running.process.wait()
+    running.vanish()
+    return victim
+
+
+class Ordeal:
+    """One store, one command, and many kills."""
+
+    def __init__(self, world, undisturbed, workers, chance):
+        self.world, self.undisturbed, self.workers, self.chance = world, undisturbed, workers, chance
+        self.kills = Counter()
+        self.finished = []
+        """At each kill: the seeds of the tasks whose artifacts were whole, and how long the journal was."""
+
+    def look(self):
+        self.finished.append(({seed_of(key) for key in self.world.whole()}, len(self.world.started())))
+
+    def attempt(self, most):
+        """Run the command and kill; say whether it completed all the same."""
+        victims = ("driver",) if self.workers == "0" else ("driver", "worker", "everything", "worker")
+        running = self.world.run("--workers", self.workers, pause=self.chance.choice(PAUSES))
+        for _ in range(min(2, most)):  # a task may lose its worker twice
+            if not reach_a_moment(self.world, running, self.chance):
+                break
+            who = strike(running, self.chance.choice(victims), self.chance)
+            self.look()
+            if who:
+                self.kills[who] += 1
+            if who != "worker":
+                break
+        code = running.process.wait(PATIENCE)
+        if code < 0:
+            return False
+        if code == 2:
+            assert "The worker processes cannot be started" in running.text  # one was killed before there was a run
+            return False
+        running.end()
+        return True
+
+    def go(self, most):
+        """Kill up to so many times, then let it complete; see that nothing was lost, redone or damaged."""
+        complete = False
+        while not complete and self.kills.total() < most:
+            complete = self.attempt(most - self.kills.total())
+        if not complete:
+            self.world.run("--workers", self.workers).end()
+        assert self.world.rows() == self.undisturbed.rows
+        assert self.world.whole() == self.undisturbed.keys
+
+    @property
+    def redone(self):
+        journal = self.world.started()
+        return sum(len(seeds & set(journal[place:])) for seeds, place in self.finished)
+
+    @property
+    def damaged(self):
+        told = sum(running.text.count("was damaged") for running in self.world.processes)
+        return len(self.world.damaged) + told
+
+
+def ordeals(tmp_path, undisturbed, workers, count, seed):
+    """Kill `count` times, in as many stores as it takes; give the kills by victim, and what else was counted."""
+    chance, kills, redone, damaged = random.Random(seed), Counter(), 0, 0
+    while kills.total() < count:
+        world = World(tmp_path / f"{workers}-{kills.total()}")
+        ordeal = Ordeal(world, undisturbed, workers, chance)
+        try:
+            ordeal.go(min(IN_ONE_STORE, count - kills.total()))
+        finally:
+            for running in world.processes:
+                running.kill()
+        kills += ordeal.kills
+        redone += ordeal.redone
+        damaged += ordeal.damaged
+    return kills, redone, damaged
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_few_kills(tmp_path, undisturbed, workers):
+    kills, redone, damaged = ordeals(tmp_path, undisturbed, workers, 3, seed=4)
+    assert (kills.total(), redone, damaged) == (3, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_hundred_kills(tmp_path, undisturbed, tell):
+    halves = [ordeals(tmp_path, undisturbed, workers, 50, seed=2026) for workers in ("0", "2")]
+    kills, redone, damaged = (sum(counts, type(counts[0])()) for counts in zip(*halves, strict=True))
+    tell(f"kills survived: {kills.total()} ({', '.join(f'{who} {n}' for who, n in sorted(kills.items()))})")
+    tell(f"finished tasks redone: {redone}")
+    tell(f"damaged artifacts used: {damaged}")
+    assert (kills.total(), redone, damaged) == (100, 0, 0)
