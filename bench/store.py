@@ -147,8 +147,10 @@ class Store:
         with _telling(self.root):
             self._part("logs")
             probe = self._part("tmp") / f"probe.{uuid.uuid4().hex}"
-            probe.write_bytes(b"bench")
-            probe.unlink()
+            try:
+                probe.write_bytes(b"bench")
+            finally:
+                probe.unlink(missing_ok=True)
 
     def _part(self, name: str) -> Path:
         """Give one of the store's own folders, making it, and the store where it has never been.
