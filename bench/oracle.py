@@ -28,8 +28,6 @@ class Oracle:
         if ACCESS.index(what) > ACCESS.index(self._access):
             raise BenchError(
                 f"{self._asker} asked for {what}, but its access is {self._access!r}: declare access = {what!r}"
-                if what in ACCESS[:3] or self._access != "logits"
-                else f"{self._asker} asked for weights, which nobody is shown here"
             )
         self.queries += count
         if self._limit is not None and self.queries > self._limit:
@@ -37,12 +35,15 @@ class Oracle:
         if not self.strongest or ACCESS.index(what) > ACCESS.index(self.strongest):
             self.strongest = what
 
-    @torch.no_grad()
-    def _answers(self, x: Tensor) -> Tensor:
+    def _check(self, x: Tensor) -> None:
         if x.dim() != 4 or not x.is_floating_point():
             raise BenchError(
                 f"{self._asker} must ask with float images [N, C, H, W] in [0, 1], not {x.dtype} {list(x.shape)}"
             )
+
+    @torch.no_grad()
+    def _answers(self, x: Tensor) -> Tensor:
+        self._check(x)
         device = next(iter(self._model.state_dict().values())).device
         self._model.eval()
         with torch.autocast(device.type, enabled=False):
@@ -81,12 +82,22 @@ class Source(Oracle):
 
 
 class Suspect(Oracle):
-    """A suspect in a method's hands: its answers, never its weights; images outside [0, 1] are refused."""
+    """A suspect in a method's hands: its answers, never its weights.
+
+    Images outside [0, 1] are refused, and so is a suspect that answers with NaN or infinity: the largest of such
+    logits is no label.
+    """
 
     def __init__(self, model: nn.Module, method: str, budget: int | None = None) -> None:
         super().__init__(model, "logits", f"method {method!r}", budget)
 
-    def _answers(self, x: Tensor) -> Tensor:
-        if len(x) and (float(x.min()) < -1e-6 or float(x.max()) > 1 + 1e-6):
+    def _check(self, x: Tensor) -> None:
+        super()._check(x)
+        if len(x) and not (float(x.min()) >= -1e-6 and float(x.max()) <= 1 + 1e-6):
             raise BenchError(f"{self._asker} asked with pixels outside [0, 1]")
-        return super()._answers(x)
+
+    def _answers(self, x: Tensor) -> Tensor:
+        logits = super()._answers(x)
+        if not bool(torch.isfinite(logits).all()):
+            raise BenchError("the suspect answers with NaN or infinity, which nothing can be compared with")
+        return logits

@@ -388,6 +388,11 @@ class Recipe:
 
     SIZES: ClassVar[tuple[str, ...]] = ("images", "width", "helpers", "budget")
 
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            if f.type == "float":  # an int given for a float is a float, or two spellings would be two keys
+                object.__setattr__(self, f.name, float(getattr(self, f.name)))
+
     def training(self) -> dict[str, JSON]:
         """Give the fields that change how one network is trained: they enter its key."""
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in self.SIZES}

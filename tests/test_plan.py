@@ -85,7 +85,6 @@ def test_a_key_says_everything_that_a_task_is():
     assert len(keys) == 7
 
 
-@pytest.mark.xfail(strict=True, reason="bench.types.Recipe keeps an int given for a float")
 def test_an_int_for_a_float_is_the_same_key():
     ints = planned(epochs=3, lr=1, settings={"toy_copy": {"length": 1}})
     floats = planned(epochs=3.0, lr=1.0, settings={"toy_copy": {"length": 1.0}})
@@ -93,7 +92,6 @@ def test_an_int_for_a_float_is_the_same_key():
     assert toy_spec(epochs=3).digest() == toy_spec(epochs=3.0).digest()
 
 
-@pytest.mark.xfail(strict=True, reason="bench.types.Recipe keeps an int given for a float")
 def test_a_spec_comes_back_from_json_as_it_was():
     spec = toy_spec(epochs=3, settings={"toy_copy": {"length": 0.5}}, budgets=(5, 9), seeds=(0, 4))
     again = Spec.from_json(json.loads(json.dumps(spec.to_json())))

@@ -86,7 +86,7 @@ def _saved(data: JSON, file: str) -> Spec:
 
 
 def _typed(saved: Spec | Recipe) -> None:
-    """See that what came from a file has the types that it was written with; ValueError names the first that has not."""
+    """See that what came from a file has the types it was written with; ValueError names the first that has not."""
     hints = typing.get_type_hints(type(saved))
     for f in dataclasses.fields(saved):
         value = getattr(saved, f.name)
