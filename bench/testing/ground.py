@@ -72,7 +72,7 @@ class Ground:
         names: dict[str, Any] = {"sources": ("toy_conv",), "attacks": (), "methods": ("toy_match",)}
         sizes: dict[str, Any] = {"epochs": 8.0, "batch": 32, "lr": 0.1, "budget": 20, "helpers": 0.1}
         if kind == "architecture":
-            names |= {"sources": (name,), "suspects": (name,), "attacks": ("toy_tune", "toy_copy"), "replicates": 1}
+            names |= {"sources": (name,), "suspects": (name,), "attacks": ("toy_tune",), "replicates": 1, "copies": 1}
             sizes |= {"epochs": 1.0, "batch": 64, "images": 128}
         elif kind == "attack":
             names |= {"attacks": (name,), "methods": ("toy_relation",)}

@@ -5,6 +5,7 @@ The first line of a function's docstring is the promise. A function raises `Unju
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -37,6 +38,7 @@ def costly(promise: Promise) -> Promise:
     return promise
 
 
+@functools.cache
 def parameters(architecture: Any, shape: tuple[int, int, int] = SHAPES[-1]) -> int:
     """Count the parameters of an architecture's network, without making it."""
     with torch.device("meta"):
