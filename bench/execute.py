@@ -239,9 +239,21 @@ class _Work:
             raise BenchError(f"architecture {architecture.name!r}: build must return a network, not {what}")
         return Normalised(inner, data.mean, data.std).to(self.device)
 
+    def record(self, key: str) -> dict[str, JSON]:
+        """Read the record of an input; DamagedArtifact where it is gone."""
+        record = self.store.record(key)
+        if record is None:
+            raise DamagedArtifact(f"Artifact {key[:8]} is gone: run the same command again to make it")
+        return record
+
+    def facts(self, key: str) -> dict[str, JSON]:
+        """Read the facts of an input."""
+        facts: dict[str, JSON] = self.record(key)["facts"]
+        return facts
+
     def model(self, key: str) -> tuple[nn.Module, Architecture]:
         """Load a network in eval mode, and its architecture."""
-        facts = self.store.facts(key) or {}
+        facts = self.facts(key)
         architecture: Architecture = self.desk.component("architecture", facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
@@ -403,7 +415,7 @@ def _fingerprint(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, T
         Helpers(*(_Lazy(helpers[role], lambda key: work.model(key)[0]) for role in ("surrogate", "reference"))),
         work.context(architecture, work.budget(method)),
     )
-    spent = sum((work.store.record(key) or {}).get("made", {}).get("seconds", 0.0) for key in keys)
+    spent = sum(work.record(key)["made"]["seconds"] for key in keys)
     facts = {"notes": work.notes, "networks": len(keys), "helper_seconds": spent}
     return facts, {"fingerprint": _named(found, method.name)}
 
@@ -423,7 +435,7 @@ def _score(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]
         raise BenchError(f"method {method.name!r}: score must return a float, not {score!r:.80}")
     if not math.isfinite(score):
         raise BenchError(f"method {method.name!r}: the score of this suspect is {float(score)}")
-    made = work.store.record(inputs["fingerprint"]) or {}
+    made = work.record(inputs["fingerprint"])
     facts = {
         "score": float(score),
         "queries": suspect.queries,
@@ -439,14 +451,14 @@ def _score(work: _Work) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]
 def _agreement(work: _Work, suspect: str, source: str) -> float | None:
     """Give the share of the source's `test` images to which the suspect gives the same label; None across spaces."""
     data = work.task.inputs["data"]
-    told = work.store.facts(suspect) or {}
+    told = work.facts(suspect)
     if told["data"] != data:
-        here, there = (work.store.facts(key) or {} for key in (data, told["data"]))
+        here, there = (work.facts(key) for key in (data, told["data"]))
         if here["label_space"] != there["label_space"]:
             return None
 
     def answers(key: str) -> Tensor:
-        if (work.store.facts(key) or {}).get("data") == data:
+        if work.facts(key)["data"] == data:
             return work.store.load(key, "answers", str(work.device))["test"]
         images = work.data().parts["test"].images
         return training.predict(work.model(key)[0], images, work.device).argmax(1).to(torch.int32)

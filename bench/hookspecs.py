@@ -1,10 +1,10 @@
 """The four hooks. A plugin is a module in the entry-point group `bench` that implements one or more.
 
-    from bench import hookimpl
+from bench import hookimpl
 
-    @hookimpl
-    def bench_methods():
-        return [MyMethod()]
+@hookimpl
+def bench_methods():
+    return [MyMethod()]
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench.types import Outcome, Task
@@ -18,25 +19,33 @@ class Ledger:
     """Which tasks wait, are ready, or are settled."""
 
     tasks: Mapping[str, Task]
-    waiting: dict[str, int] = field(default_factory=dict)
-    dependants: dict[str, list[str]] = field(default_factory=dict)
+    waiting: dict[str, set[str]] = field(default_factory=dict)
+    """Of each task: the inputs that are not there yet."""
+    dependants: dict[str, dict[str, None]] = field(default_factory=dict)
     ready: list[tuple[int, int, str]] = field(default_factory=list)
     scores: dict[str, list[str]] = field(default_factory=dict)
     later: list[tuple[float, str]] = field(default_factory=list)
-    settled: set[str] = field(default_factory=set)
+    settled: dict[str, str] = field(default_factory=dict)
+    """The status of each task that is settled."""
+    mended: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
+        self.tasks = dict(self.tasks)
         self.order = {key: n for n, key in enumerate(self.tasks)}
-        for key, task in self.tasks.items():
-            inputs = {k for k in task.inputs.values() if k in self.tasks}
-            self.waiting[key] = len(inputs)
-            for before in inputs:
-                self.dependants.setdefault(before, []).append(key)
         self.height: dict[str, int] = {}
-        for key in reversed(list(self.tasks)):  # inputs stand before what needs them
+        self._enter(list(self.tasks))
+
+    def _enter(self, keys: Sequence[str]) -> None:
+        """Let tasks wait for their inputs; those that need none are ready. Inputs stand before what needs them."""
+        for key in keys:
+            inputs = {k for k in self.tasks[key].inputs.values() if k in self.tasks and k not in self.settled}
+            self.waiting[key] = inputs
+            for before in inputs:
+                self.dependants.setdefault(before, {})[key] = None
+        for key in reversed(keys):
             self.height[key] = 1 + max((self.height[d] for d in self.dependants.get(key, ())), default=0)
-        for key, count in self.waiting.items():
-            if not count:
+        for key in keys:
+            if not self.waiting[key]:
                 self._offer(key)
 
     def _offer(self, key: str) -> None:
@@ -65,21 +74,43 @@ class Ledger:
         """Put a task back that was handed out."""
         heapq.heappush(self.later, (time.monotonic() + after, key))
 
+    def mend(self, key: str, lost: Mapping[str, Task]) -> bool:
+        """Put a task back whose inputs were damaged or gone, behind the tasks that make them anew.
+
+        Inputs stand before what needs them. False where one of these has failed, or where it was mended before as
+        often as it has inputs: then its own failure stands.
+        """
+        self.mended[key] += 1
+        failed = any(self.settled.get(k, "done") != "done" for k in lost)
+        if failed or self.mended[key] > len(self.tasks[key].inputs) + 1:
+            return False
+        anew = [k for k in lost if k not in self.tasks or k in self.settled]
+        self.tasks = {**self.tasks, **lost}
+        for k in anew:
+            self.settled.pop(k, None)
+            self.order.setdefault(k, len(self.order))
+            for dependant in self.dependants.get(k, ()):
+                if self.waiting[dependant]:  # what waits for something else would come upon the same
+                    self.waiting[dependant].add(k)
+        self._enter([*anew, key])
+        return True
+
     def settle(self, outcome: Outcome) -> list[Outcome]:
         """Take note of an outcome; give it and those of all dependants that it blocks."""
         result = [outcome]
-        self.settled.add(outcome.key)
+        self.settled[outcome.key] = outcome.status
         if outcome.status == "done":
             for key in self.dependants.get(outcome.key, ()):
-                self.waiting[key] -= 1
-                if not self.waiting[key] and key not in self.settled:
-                    self._offer(key)
+                if outcome.key in self.waiting[key]:
+                    self.waiting[key].discard(outcome.key)
+                    if not self.waiting[key] and key not in self.settled:
+                        self._offer(key)
             return result
         stack = list(self.dependants.get(outcome.key, ()))
         while stack:
             key = stack.pop()
             if key not in self.settled:
-                self.settled.add(key)
+                self.settled[key] = "blocked"
                 result.append(replace(outcome, key=key, status="blocked", seconds=0.0))
                 stack += self.dependants.get(key, ())
         return result

@@ -73,6 +73,8 @@ class Place:
     on_outcome: Callable[[Outcome], None] = lambda outcome: None
     on_start: Callable[[str], None] = lambda key: None
     on_progress: Callable[[str, float, float, float], None] = lambda key, epoch, epochs, loss: None
+    anew: Callable[[str], Mapping[str, Task]] = lambda key: {}
+    """Asked for the tasks that have to run before one that found an input damaged or gone."""
     say: Callable[[str], None] = lambda text: None
     """Told what the user should know besides."""
     stop: Callable[[], int] = lambda: 0
@@ -116,7 +118,10 @@ def _inline(ledger: Ledger, place: Place) -> None:
 
 
 def _judge(outcome: Outcome, ledger: Ledger, place: Place, tried: set[str], alone: Callable[[str], None]) -> None:
-    """Settle an outcome, or put its task back: one that another run is at, or one that ran out of memory once."""
+    """Settle an outcome, or put its task back.
+
+    Put back are those that another run is at, that ran out of memory once, or whose inputs have to be made anew.
+    """
     if outcome.status == "busy":
         ledger.again(outcome.key, PATIENCE)
     elif outcome.cause == "store":
@@ -124,7 +129,7 @@ def _judge(outcome: Outcome, ledger: Ledger, place: Place, tried: set[str], alon
     elif outcome.cause == "memory" and outcome.key not in tried:
         tried.add(outcome.key)
         alone(outcome.key)
-    else:
+    elif outcome.cause != "damaged" or not ledger.mend(outcome.key, place.anew(outcome.key)):
         if outcome.cause == "memory":
             outcome = replace(outcome, error=f"{outcome.error} (also when it ran alone on the device)")
         for told in ledger.settle(outcome):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -35,14 +35,29 @@ class Stock:
             self.records[key] = self.store.record(key)
         return self.records[key]
 
-    def missing(self) -> dict[str, Task]:
-        """Give the tasks that have to run, inputs before what needs them."""
+    def missing(self, gone: Set[str] = frozenset()) -> dict[str, Task]:
+        """Give the tasks that have to run, inputs before what needs them, if the artifacts of `gone` were not there."""
+
+        def has(key: str) -> bool:
+            return key not in gone and self.record(key) is not None
 
         def whole(key: str) -> bool:
-            record = self.record(key)
-            return record is not None and self.store.is_whole(key, record)
+            return has(key) and self.store.is_whole(key, self.record(key) or {})
 
-        return wanted(self.plan, lambda key: self.record(key) is not None, whole)
+        return wanted(self.plan, has, whole)
+
+    def anew(self, key: str) -> dict[str, Task]:
+        """Give the tasks that have to run before one that found an input damaged or gone, inputs first."""
+        result: dict[str, Task] = {}
+
+        def walk(needed: str) -> None:
+            for before in self.plan.tasks[needed].inputs.values():
+                if before not in result and not self.store.whole(before):
+                    walk(before)
+                    result[before] = self.plan.tasks[before]
+
+        walk(key)
+        return result
 
     def outcome(self, key: str, settled: Mapping[str, Outcome]) -> Outcome | None:
         """Give what became of a task: in this run, or when it was stored; None where it never ran."""
@@ -74,6 +89,12 @@ class Stock:
 
     def refresh(self, names: Iterable[str]) -> int:
         """Forget the artifacts of every task that a component takes part in, and of all that came from them."""
+        gone = self.touched(names)
+        self.records.clear()
+        return sum(self.store.forget(key) for key in gone)
+
+    def touched(self, names: Iterable[str]) -> set[str]:
+        """Give the tasks that some components take part in, and all that need them; BenchError names one that none."""
         gone: set[str] = set()
         for name in names:
             hit = {k for k, t in self.plan.tasks.items() if name in _components(t)}
@@ -86,8 +107,7 @@ class Stock:
             more = {k for k in order if k not in gone and gone & set(self.plan.tasks[k].inputs.values())}
             grew = bool(more)
             gone |= more
-        self.records.clear()
-        return sum(self.store.forget(key) for key in gone)
+        return gone
 
 
 @dataclass
@@ -103,6 +123,13 @@ class Keeper:
         self.suspects = {t.suspect for t in self.plan.trials if t.suspect} - {t.source for t in self.plan.trials}
         for task in self.missing.values():
             self.needed.update(set(task.inputs.values()) & self.suspects)
+
+    def expect(self, more: Mapping[str, Task]) -> None:
+        """Take note of tasks that have to run, too."""
+        for key, task in more.items():
+            if key not in self.missing:
+                self.needed.update(set(task.inputs.values()) & self.suspects)
+        self.missing = {**self.missing, **more}
 
     def settled(self, outcome: Outcome) -> None:
         """Take note of an outcome. What failed may be tried again by the next run, so its suspect stays."""

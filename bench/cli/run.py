@@ -147,12 +147,12 @@ def command(file: str | None, **chosen: Any) -> int:
         click.echo(
             f"Note: plugin {broken.name} of {broken.distribution} is broken and left out: {broken.reason}", err=True
         )
+    missing = stock.missing(stock.touched(chosen["refresh"]))
+    _check_data(missing, catalogue, data)
     store.check_writable()
     _check_folder(folder)
     if chosen["refresh"]:
         stock.refresh(chosen["refresh"])
-    missing = stock.missing()
-    _check_data(missing, catalogue, data)
     for line in stock.outdated(catalogue):
         click.echo(f"Note: {line}", err=True)
     for key in store.set_aside:
@@ -191,9 +191,10 @@ def _check_folder(folder: Path) -> None:
 
 
 def _execute(
-    missing: Mapping[str, Task], stock: Stock, place: Place, keep: str, quiet: bool, debug: bool
+    missing: dict[str, Task], stock: Stock, place: Place, keep: str, quiet: bool, debug: bool
 ) -> tuple[dict[str, Outcome], bool]:
     settled: dict[str, Outcome] = {}
+    told = {k for k in missing if k in stock.store.set_aside}
     keeper = Keeper(stock.plan, stock.store, missing) if keep == "scores" else None
     with Progress(missing, quiet) as progress:
         stop = Interrupt(say=progress.stopping, inline=not place.slots and not place.address)
@@ -206,7 +207,20 @@ def _execute(
             if keeper is not None:
                 keeper.settled(outcome)
 
-        place.on_outcome, place.stop, place.say = note, stop, progress.say
+        def anew(key: str) -> dict[str, Task]:
+            lost = stock.anew(key)
+            for k in lost:
+                if k not in told:
+                    aside = any(p.name.startswith(k) for p in stock.store.damaged())
+                    what = "was damaged and has been set aside" if aside else "is not whole any more"
+                    progress.say(f"Note: artifact {k[:8]} {what}: it is made anew")
+                told.add(k)
+            if keeper is not None:
+                keeper.expect(lost)
+            missing.update(lost)
+            return lost
+
+        place.on_outcome, place.stop, place.say, place.anew = note, stop, progress.say, anew
         place.on_start, place.on_progress = progress.started, progress.progressed
         with stop.listening():
             run(missing, place)
