@@ -9,6 +9,7 @@ import ctypes
 import os
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -276,8 +277,13 @@ def hang(model, **given):
         time.sleep(1)
 
 
+def break_the_store(model, **given):
+    if first_time("break_the_store"):
+        subprocess.run(os.environ["FAULTY_BREAK"], shell=True, check=True)
+
+
 ATTACKS = {n: f for n, f in globals().items() if n.startswith(("steal_", "spoil_", "die_"))}
-ATTACKS |= {f.__name__: f for f in (out_of_memory_once, nan_once, hang)}
+ATTACKS |= {f.__name__: f for f in (out_of_memory_once, nan_once, hang, break_the_store)}
 
 
 @dataclass(frozen=True)

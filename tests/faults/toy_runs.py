@@ -1,0 +1,90 @@
+"""`bench run` of the toy world by the command line, and what it leaves behind."""
+
+import csv
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import faulty_plugin
+from processes import TIMINGS
+
+from bench.cli import main
+from bench.store import Store
+from bench.testing import toy
+
+OPTIONS = (
+    "--plugin", toy.__file__, "--plugin", faulty_plugin.__file__, "--datasets", "toy", "--architectures", "toy_net",
+    "--attacks", "toy_tune,toy_copy", "--methods", "toy_match,toy_relation,toy_mark", "--no-floors", "--preset",
+    "smoke", "--set", "recipe.epochs=2",
+)  # fmt: skip
+"""A small run of healthy components; the faulty ones are there, too."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self):
+        """Give the one line that it failed with."""
+        (line,) = [line for line in self.err.splitlines() if line.startswith("Error: ")]
+        return line.removeprefix("Error: ")
+
+
+@dataclass
+class Place:
+    """A folder with a store and a results folder."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self):
+        return Store(self.folder / "store")
+
+    def command(self, *more):
+        return [*map(str, ("run", *OPTIONS, "--store", self.folder / "store", "--out", self.folder / "out", *more))]
+
+    def run(self, *more, **how):
+        """Run in a process of its own."""
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "FAULTY_COUNT": str(self.folder), **self.environment}
+        command = [sys.executable, "-m", "bench", *self.command(*more)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, **how)
+        assert "Traceback" not in done.stderr, done.stderr
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def rows(self, *without):
+        with (self.folder / "out" / "trials.csv").open(newline="") as file:
+            return [{k: v for k, v in r.items() if k not in (*TIMINGS, *without)} for r in csv.DictReader(file)]
+
+    def named(self, name):
+        """Find an artifact by the beginning of its name."""
+        store = self.store
+        return next(k for k in store.all_keys() if store.record(k)["made"]["name"].startswith(name))
+
+    def whole(self):
+        """Count the artifacts, every byte of each checked: none is half-written."""
+        store = self.store
+        sound = sum(store.verify(key) for key in store.all_keys())
+        assert store.set_aside == []
+        assert list((store.root / "tmp").glob("*")) == []
+        return sound
+
+
+def here(arguments, monkeypatch, capfd):
+    """Run the command line in this process, where torch is there already."""
+    monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+    capfd.readouterr()
+    code = None
+    try:
+        main()
+    except SystemExit as end:
+        code = end.code
+    out, err = capfd.readouterr()
+    return Ended(code, out, err)
