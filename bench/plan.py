@@ -105,8 +105,8 @@ def chain(attacks: Mapping[str, Declaration], name: str) -> list[Declaration]:
 class _Planner:
     """Builds a plan; every helper method gives the key of a task and puts it into the plan, once."""
 
-    def __init__(self, spec: Spec, known: Known) -> None:
-        self.spec, self.known, self.plan = spec, known, Plan()
+    def __init__(self, spec: Spec, known: Known, unavailable: Mapping[str, str]) -> None:
+        self.spec, self.known, self.plan, self.unavailable = spec, known, Plan(), unavailable
         self.space = {n: str(d.attributes["label_space"] or n) for n, d in known.datasets.items()}
         self.data = functools.cache(self._data)
         self.trained = functools.cache(self._trained)
@@ -164,6 +164,8 @@ class _Planner:
         target = str(related[key])
         if target not in self.known.datasets:
             return target, f"{target}, the {key!r} dataset of {dataset}, is not installed"
+        if target in self.unavailable:
+            return target, self.unavailable[target]
         shapes = [self.known.datasets[n].attributes["shape"] for n in (dataset, target)]
         if shapes[0] != shapes[1]:
             return target, f"the images of {target} have not the shape of those of {dataset}"
@@ -259,9 +261,12 @@ class _Planner:
         return f"{method.name} compares labels, and those of {target} are not those of {dataset}"
 
 
-def plan(spec: Spec, known: Known) -> Plan:
-    """Plan a benchmark: every trial of the full product, and the tasks that they share."""
-    return _Planner(spec, known).run()
+def plan(spec: Spec, known: Known, unavailable: Mapping[str, str] | None = None) -> Plan:
+    """Plan a benchmark: every trial of the full product, and the tasks that they share.
+
+    `unavailable` says of datasets that attacks would land on why they cannot: such trials are not applicable.
+    """
+    return _Planner(spec, known, unavailable or {}).run()
 
 
 def wanted(plan: Plan, has: Callable[[str], bool], whole: Callable[[str], bool]) -> dict[str, Task]:

@@ -412,6 +412,26 @@ def test_two_plugins_with_one_name_name_both_distributions(bench, install, tmp_p
 
 # --- data, stores, results ----------------------------------------------------------------------------------------
 
+AWAY = """
+from dataclasses import dataclass
+from bench import hookimpl
+from bench.testing.toy import ToyImages
+
+@dataclass(frozen=True)
+class Home(ToyImages):
+    name: str = "home"
+    related = {"transfer": "abroad"}
+
+@dataclass(frozen=True)
+class Abroad(ToyImages):
+    name: str = "abroad"
+    pattern: int = 1
+    checksums = {"abroad.bin": ""}
+
+@hookimpl
+def bench_datasets():
+    return [Home(), Abroad()]
+"""
 REAL = ["--datasets", "fashion_mnist", "--preset", "smoke", "--methods", "akh", "--attacks", "finetune_a"]
 
 
@@ -421,6 +441,19 @@ def test_a_missing_dataset_stops_before_training_and_names_the_command_that_gets
     assert "missing" in told
     assert "bench data fetch fashion_mnist" in told
     assert not (tmp_path / "results").exists() or list((tmp_path / "results").rglob("*.csv")) == []
+
+
+def test_a_landing_place_that_nobody_named_and_nobody_has_leaves_its_attacks_not_applicable(bench, tmp_path):
+    away = tmp_path / "away.py"
+    away.write_text(AWAY)
+    asked = ["run", *TOY, "--plugin", away, "--datasets", "home", "--architectures", "toy_conv", "--no-floors",
+             "--methods", "toy_relation", "--preset", "smoke", "--workers", "0"]  # fmt: skip
+    code, out, err = bench(*asked, "--out", "results/home")
+    assert code == 0, err + out
+    assert "Note: abroad is not in the data folder (bench data fetch abroad)" in err
+    assert "abroad is not in the data folder" in " ".join(out.split())
+    told = refused(bench, tmp_path, *asked, "--attacks", "toy_move", "--out", "results/other")
+    assert "Dataset abroad cannot be read" in told
 
 
 def test_a_damaged_dataset_is_told_from_a_missing_one(bench, tmp_path):

@@ -19,7 +19,7 @@ from bench.cli.plan import lines
 from bench.cli.progress import Progress
 from bench.cli.spec import build, options
 from bench.devices import gpus, inline_device, slots, suitable_precision
-from bench.download import data_root, ready
+from bench.download import absent, data_root, ready
 from bench.errors import BenchError
 from bench.plan import Known, plan
 from bench.presets import PRESETS
@@ -104,6 +104,17 @@ def _check_data(missing: Mapping[str, Task], catalogue: Catalogue, data: Path) -
             ready(catalogue.get("dataset", identity["name"], identity["params"]), data)
 
 
+def _unavailable(missing: Mapping[str, Task], spec: Spec, catalogue: Catalogue, data: Path) -> dict[str, str]:
+    """Name the datasets that nobody asked for by name, attacks land on, and whose files are not there."""
+    wanted = (t.params["dataset"] for t in missing.values() if t.kind == "data")
+    names = {str(d["name"]): d["params"] for d in wanted}
+    return {
+        name: f"{name} is not in the data folder (bench data fetch {name})"
+        for name, params in sorted(names.items())
+        if name not in spec.datasets and absent(catalogue.get("dataset", name, params), data)
+    }
+
+
 def _rows(stock: Stock, settled: Mapping[str, Outcome]) -> list[dict[str, object]]:
     from bench.rows import row
 
@@ -148,6 +159,12 @@ def command(file: str | None, **chosen: Any) -> int:
             f"Note: plugin {broken.name} of {broken.distribution} is broken and left out: {broken.reason}", err=True
         )
     missing = stock.missing(stock.touched(chosen["refresh"]))
+    without = {} if chosen["attacks"] else _unavailable(missing, spec, catalogue, data)
+    if without:
+        stock = Stock(plan(spec, known, without), store)
+        missing = stock.missing(stock.touched(chosen["refresh"]))
+        for reason in without.values():
+            click.echo(f"Note: {reason}: attacks that land there are not applicable", err=True)
     _check_data(missing, catalogue, data)
     store.check_writable()
     _check_folder(folder)
