@@ -179,6 +179,28 @@ def coerce(component: Component, name: str, value: JSON) -> JSON:
         raise BenchError(f"{component.name}.{name} must be {wanted}, not {value!r}") from None
 
 
+def check_types(saved: object, *skip: str) -> None:
+    """See that a dataclass which was read from a file has the types it was written with, but for the fields to skip.
+
+    ValueError names the first field that has not. A list stands for a tuple.
+    """
+    hints = typing.get_type_hints(type(saved))
+    for f in dataclasses.fields(saved):  # type: ignore[arg-type]
+        value = getattr(saved, f.name)
+        if f.name not in skip and not _fits(tuple(value) if isinstance(value, list) else value, hints[f.name]):
+            raise ValueError(f"{f.name!r} is {value!r:.80}")
+
+
+def _fits(value: JSON, hint: Any) -> bool:
+    if typing.get_origin(hint) is Mapping:
+        inner = typing.get_args(hint)[1]
+        return isinstance(value, dict) and all(_fits(v, inner) for v in value.values())
+    try:
+        return bool(convert(value, hint) == value)
+    except (ValueError, OverflowError):
+        return False
+
+
 def convert(value: JSON, hint: Any) -> JSON:
     """Fit a JSON value, or text as typed, to an annotation; ValueError where it does not fit."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

@@ -10,10 +10,11 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.components import check_types
 from bench.errors import BenchError
 from bench.rows import COLUMNS, COUNTS, REALS, SHARES, UNPRINTABLE, clean
 from bench.types import ACCESS, JSON, Reported, ReportedAccuracy, Spec
@@ -36,6 +37,37 @@ MOST_BYTES = 1 << 29
 MOST_ROWS = 2_000_000
 MOST_CHARACTERS = 2_000
 """Of one cell."""
+LONGEST_NAME = 100
+LONGEST_TEXT = 20_000
+"""Of `run.json`, which holds the command line."""
+
+
+def _text(value: JSON) -> bool:
+    return isinstance(value, str)
+
+
+def _flag(value: JSON) -> bool:
+    return isinstance(value, bool)
+
+
+def _count(value: JSON) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _names(value: JSON) -> bool:
+    return isinstance(value, list) and all(map(_text, value))
+
+
+ATTRIBUTES: dict[str, Callable[[JSON], bool]] = {
+    **dict.fromkeys(("access", "budget", "label_space", "lands_on", "paper", "precision", "starts_from"), _text),
+    **dict.fromkeys(("any_label_space", "flip", "floor", "same_architecture"), _flag),
+    **dict.fromkeys(("crop", "num_classes"), _count),
+    **dict.fromkeys(("reported", "reported_accuracy", "downloads"), lambda v: isinstance(v, list)),
+    **dict.fromkeys(("checksums", "related"), lambda v: isinstance(v, dict) and all(map(_text, v.values()))),
+    "helper_architectures": _names,
+    "shape": lambda v: isinstance(v, list) and all(map(_count, v)),
+}
+"""What a component's declarations are in `run.json`, where they stand there."""
 
 
 def load(folder: Path) -> tuple[pd.DataFrame, dict[str, JSON]]:
@@ -80,7 +112,12 @@ def _load_run(path: Path) -> dict[str, JSON]:
         run = json.loads(_content(path), parse_constant=_refuse)
         if not isinstance(run, dict) or run.get("format") != 1:
             raise _Fault("it is not of format 1")
+        _plain(run)
+        if not all(isinstance(run.get(part, {}), dict) for part in ("hardware", "libraries")):
+            raise _Fault("it does not say on what it was made")
         spec = Spec.from_json(run["spec"])
+        check_types(spec, "recipe")
+        check_types(spec.recipe)
         for kind in KINDS:
             for name, entry in run["components"][kind].items():
                 _check_component(kind, name, entry)
@@ -96,6 +133,22 @@ def _load_run(path: Path) -> dict[str, JSON]:
     return run
 
 
+def _plain(value: JSON) -> None:
+    """See that text can be shown and that numbers are finite, and no larger than a float can tell apart."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _plain(name)
+            _plain(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            _plain(inner)
+    elif isinstance(value, str):
+        if len(value) > LONGEST_TEXT or UNPRINTABLE.search(value):
+            raise _Fault(f"it holds text that cannot be shown, {value!r:.60}")
+    elif isinstance(value, int | float) and not abs(value) <= 1 << 53:
+        raise _Fault(f"it holds the number {value!r:.60}")
+
+
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
 
@@ -106,14 +159,28 @@ def _line(error: Exception) -> str:
 
 def _check_component(kind: str, name: str, entry: Mapping[str, JSON]) -> None:
     attributes = entry["attributes"]
-    good = type(entry["version"]) is int and isinstance(entry["params"], dict) and isinstance(attributes, dict)
-    if not good or UNPRINTABLE.search(name):
+    good = _count(entry["version"]) and isinstance(entry["params"], dict) and isinstance(attributes, dict)
+    good = good and _flag(entry.get("watermark", False))
+    if not good or not 0 < len(name) <= LONGEST_NAME:
         raise _Fault(f"its {kind} {clean(name)!r} is not described as bench does")
+    for attribute, value in attributes.items():
+        if attribute in ATTRIBUTES and not ATTRIBUTES[attribute](value):
+            raise _Fault(f"its {kind} {name!r} declares {attribute} = {value!r:.60}")
     if kind == "method":
-        figures = [Reported(**r).auc for r in attributes.get("reported", ())]
-        figures += [ReportedAccuracy(**r).accuracy for r in attributes.get("reported_accuracy", ())]
-        if not all(isinstance(f, int | float) and 0 <= f <= 1 for f in figures):
-            raise _Fault(f"a figure that {name!r} reports is not within 0 and 1")
+        _check_figures(name, entry["params"], attributes)
+
+
+def _check_figures(name: str, params: Mapping[str, JSON], attributes: Mapping[str, JSON]) -> None:
+    """See that a method's budget is a number, and that what its paper reports are shares."""
+    budget = params.get(attributes.get("budget", ""))
+    if budget is not None and not _count(budget):
+        raise _Fault(f"the budget of {name!r} is {budget!r:.60}")
+    reported = [Reported(**r) for r in attributes.get("reported", ())]
+    accuracies = [ReportedAccuracy(**r) for r in attributes.get("reported_accuracy", ())]
+    for figure in (*reported, *accuracies):
+        check_types(figure)
+    if not all(0 <= f <= 1 for f in (*(r.auc for r in reported), *(r.accuracy for r in accuracies))):
+        raise _Fault(f"a figure that {name!r} reports is not within 0 and 1")
 
 
 def _load_trials(path: Path) -> pd.DataFrame:

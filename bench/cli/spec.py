@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from bench.catalogue import KINDS, Catalogue
-from bench.components import convert
+from bench.components import check_types, convert
 from bench.errors import BenchError
 from bench.plan import Known, declare
 from bench.presets import ATTACKS, METHODS, PRESETS, Preset, ordered, preset
@@ -78,31 +78,11 @@ def _read(path: Path) -> dict[str, JSON]:
 def _saved(data: JSON, file: str) -> Spec:
     try:
         spec = Spec.from_json(data)
-        _typed(spec)
-        _typed(spec.recipe)
+        check_types(spec, "recipe")
+        check_types(spec.recipe)
         return spec
     except (TypeError, ValueError, AttributeError) as error:
         raise BenchError(f"--spec {file} holds no Spec that bench wrote: {str(error).splitlines()[0]}") from error
-
-
-def _typed(saved: Spec | Recipe) -> None:
-    """See that what came from a file has the types it was written with; ValueError names the first that has not."""
-    hints = typing.get_type_hints(type(saved))
-    for f in dataclasses.fields(saved):
-        value = getattr(saved, f.name)
-        if f.name == "settings":
-            good = isinstance(value, dict) and all(isinstance(v, dict) for v in value.values())
-        else:
-            good = f.name == "recipe" or _fits(value, hints[f.name])
-        if not good:
-            raise ValueError(f"{f.name!r} is {value!r:.80}")
-
-
-def _fits(value: JSON, hint: Any) -> bool:
-    try:
-        return bool(convert(value, hint) == value)
-    except ValueError:
-        return False
 
 
 def _written(content: Mapping[str, JSON], file: str) -> dict[str, Any]:
