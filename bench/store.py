@@ -126,13 +126,16 @@ def _odd(tensor: Tensor) -> str:
 
 
 class Store:
-    """Artifacts below one folder. Several processes and machines may use it at once."""
+    """Artifacts below one folder. Several processes and machines may use it at once.
 
-    def __init__(self, root: str | Path) -> None:
+    `there` says that the store is known to be there: it is not made, and where it is missing it is lost.
+    """
+
+    def __init__(self, root: str | Path, there: bool = False) -> None:
         self.root = Path(root).expanduser().absolute()
         self.set_aside: list[str] = []
         """Keys of damaged artifacts that this object came upon."""
-        self._seen = False
+        self._seen = there
 
     def folder(self, key: str) -> Path:
         """Give the place of an artifact."""

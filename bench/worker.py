@@ -41,7 +41,7 @@ def desk_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> De
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        _desks[what] = Desk(Store(store), load_catalogue(plugins), device, Path(data), threads)
+        _desks[what] = Desk(Store(store, there=True), load_catalogue(plugins), device, Path(data), threads)
     return _desks[what]
 
 

@@ -84,7 +84,7 @@ def into_folders(path):
 
 DAMAGE = {
     "a flipped bit in the weights": lambda folder, other: flip(tensors(folder)[-1]),
-    "a flipped bit in their header": lambda folder, other: flip(tensors(folder)[0], 12),
+    "a flipped bit in their header": lambda folder, other: flip(tensors(folder)[-1], 12),
     "a flipped bit in the record": lambda folder, other: flip(folder / RECORD, 60),
     "truncated weights": lambda folder, other: os.truncate(tensors(folder)[-1], 40),
     "no weights": lambda folder, other: tensors(folder)[-1].unlink(),
