@@ -13,6 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
@@ -193,11 +194,13 @@ class _Engine:
             stop = self.place.stop()
             if stop:
                 if stop == 1:
-                    self._call_back(client)
+                    with self._reaching():
+                        self._call_back(client)
                 if stop == 2 or not self.flying:
                     return
             else:
-                self._hand_out(client, self._slots(client))
+                with self._reaching():
+                    self._hand_out(client, self._slots(client))
             self._late(client)
             with suppress(queue.Empty):
                 future = self.ended.get(timeout=PATIENCE)
@@ -205,17 +208,39 @@ class _Engine:
                 if flight is not None:
                     self._land(future, flight.unit)
 
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Say in one line that the scheduler is gone, where it does not answer any more."""
+        from distributed.client import ClosedClientError
+
+        try:
+            yield
+        except (OSError, TimeoutError, CancelledError, ClosedClientError) as error:
+            raise self._gone() from error
+
+    def _gone(self) -> BenchError:
+        return BenchError(
+            f"The Dask scheduler {self.place.address} is gone: what is finished is kept, and the same command goes on "
+            "from there once it is back"
+        )
+
     def _slots(self, client: Client) -> int:
         """Count the places where tasks can run now; on a cluster, workers may join and leave."""
         if not self.place.address:
             return len(self.place.slots)
-        count = len(client.scheduler_info(n_workers=-1)["workers"])
+        count, where = len(self._workers(client)), self.place.address
         if count == 0 and not self.lonely:
-            self.place.say(
-                f"No worker is at {self.place.address}: waiting. Start one: dask worker {self.place.address}"
-            )
+            self.place.say(f"No worker is at {where}: waiting for one. Start it: dask worker {where} --nthreads 1")
         self.lonely = count == 0
         return count
+
+    def _workers(self, client: Client) -> Mapping[str, Any]:
+        """Give what the scheduler knows of its workers, by address."""
+        known: Mapping[str, Any] = client.scheduler_info(n_workers=-1)
+        if "workers" not in known or client.status in ("closing", "closed"):
+            raise self._gone()
+        found: Mapping[str, Any] = known["workers"]
+        return found
 
     def _hand_out(self, client: Client, slots: int) -> None:
         if self.alone:
@@ -258,10 +283,7 @@ class _Engine:
         if future.status == "finished":
             outcomes: list[Outcome] = future.result()
         elif future.status in ("cancelled", "lost"):
-            raise BenchError(
-                f"The Dask scheduler {self.place.address} is gone: what is finished is kept, and the same command "
-                "goes on from there once it is back"
-            )
+            raise self._gone()
         elif len(unit) > 1:
             # somebody in this handful killed the worker: each on its own, so that only that one fails
             for task in unit:
@@ -288,7 +310,7 @@ class _Engine:
             if flight.at is None or time.monotonic() - flight.at[2] < self.place.timeout:
                 continue
             key, address, _ = flight.at
-            worker = client.scheduler_info(n_workers=-1)["workers"].get(address)
+            worker = self._workers(client).get(address)
             if worker is None:  # it died, and the unit waits for another one
                 flight.at = None
                 continue
@@ -370,7 +392,7 @@ def _local(slots: Sequence[Slot], scratch: str) -> SpecCluster:
                 "dashboard": False,
                 "local_directory": scratch,
                 "preload": ["bench.worker"],
-                "silence_logs": logging.ERROR,
+                "silence_logs": logging.CRITICAL,  # a heartbeat that comes too late would show its traceback
                 "security": security,
                 "env": {"BENCH_DEVICE": slot.device, "OMP_NUM_THREADS": "1", **slot.environment},
             },

@@ -115,15 +115,25 @@ def test_a_run_without_workers_waits_for_the_first_and_says_so(world, cluster, u
 
 
 @pytest.mark.slow
-def test_a_scheduler_that_dies_is_one_line_and_nothing_is_lost(world, cluster, undisturbed):
-    there(cluster.worker("first", pause=0.5))
-    run = cluster.run()
-    world.begun(6, run)
+@pytest.mark.parametrize("moment", ["working", "stopping", "waiting"])
+def test_a_scheduler_that_dies_is_one_line_and_nothing_is_lost(world, cluster, undisturbed, moment):
+    if moment == "waiting":
+        run = cluster.run()
+        wait(lambda: "No worker is at tcp://" in run.text, "it waits for a worker")
+    else:
+        there(cluster.worker("first", pause=0.5 if moment == "working" else 5))
+        run = cluster.run()
+        world.begun(6 if moment == "working" else 1, run)
+    if moment == "stopping":
+        run.signal(signal.SIGINT)
+        wait(lambda: "Stopping" in run.text, "it waits for what runs")
     cluster.scheduler.kill()
     text = run.end(2)
     assert text.strip().splitlines()[-1].startswith(f"Error: The Dask scheduler {cluster.address} is gone")
+    for running in world.processes:
+        running.kill()  # a worker may still be at its task
     finished = len(world.whole())
-    assert finished > 0
+    assert finished > 0 or moment != "working"
     assert f"{finished} found in the store" in world.run("--workers", "0").end()
     assert world.rows() == undisturbed.rows
 
