@@ -21,7 +21,7 @@ from typing import Any
 import pluggy
 
 from bench import hookspecs
-from bench.components import coerce, fault, hyperparameters, plain_attributes
+from bench.components import LONGEST_TEXT, coerce, fault, hyperparameters, plain_attributes
 from bench.errors import BenchError
 from bench.types import JSON, Architecture, Attack, Component, Dataset, Declaration, Method, Watermark
 
@@ -31,6 +31,7 @@ HOOKS: dict[str, tuple[str, type[Component]]] = {
     "bench_attacks": ("attack", Attack),
     "bench_methods": ("method", Method),
 }
+LONGEST_VARIANT = 100
 KINDS = tuple(kind for kind, _ in HOOKS.values())
 
 
@@ -89,7 +90,8 @@ class Catalogue:
         """Read a component as plain data, after `settings` were applied; `copies` is how many variants to name."""
         component = self.get(kind, name, settings)
         entry = self.entries[kind][name]
-        variants = tuple(component.variant(i) for i in range(copies)) if isinstance(component, Attack) else ()
+        variants = tuple(_variant(component, i) for i in range(copies)) if isinstance(component, Attack) else ()
+        summary = (inspect.getdoc(type(component)) or "").split("\n")[0]
         return Declaration(
             kind=kind,
             name=name,
@@ -97,7 +99,7 @@ class Catalogue:
             params=hyperparameters(component),
             attributes=plain_attributes(component),
             distribution=entry.distribution,
-            summary=(inspect.getdoc(type(component)) or "").split("\n")[0],
+            summary="".join(c if c.isprintable() else " " for c in summary[:LONGEST_TEXT]),
             watermark=isinstance(component, Watermark),
             types={f: str(t) for f, t in _annotations(component).items()},
             variants=variants,
@@ -128,6 +130,18 @@ class Catalogue:
             self.broken[at] = replace(was, distribution=f"{was.distribution} and {distribution}")
         else:
             self.entries[kind][component.name] = Entry(component, distribution)
+
+
+def _variant(attack: Attack, replicate: int) -> str:
+    """Name one copy of an attack; BenchError where its author's `variant` gives no short text."""
+    try:
+        text = attack.variant(replicate)
+    except Exception as error:  # a stranger's code may raise anything
+        raise BenchError(f"{attack.name}.variant({replicate}) failed: {_first_line(error)}") from error
+    if not isinstance(text, str) or not text.isprintable() or len(text) > LONGEST_VARIANT:
+        most = f"at most {LONGEST_VARIANT} printable characters"
+        raise BenchError(f"{attack.name}.variant({replicate}) must give {most}, not {text!r:.80}")
+    return text
 
 
 def _annotations(component: Component) -> dict[str, str]:

@@ -20,14 +20,20 @@ from bench.types import (
     Attack,
     Component,
     Dataset,
+    Download,
     Fingerprint,
     Method,
+    Reported,
+    ReportedAccuracy,
     Watermark,
     canonical,
     fields_of,
 )
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+LONGEST_TEXT = 1000
+MOST_HELPERS = 1000
+"""Surrogates or references of one method: each is a network that is trained."""
 WRITE: dict[type[Component], dict[str, int]] = {
     Dataset: {"load": 2},
     Architecture: {"build": 2},
@@ -104,6 +110,8 @@ def _values(component: Component, where: str) -> str:
         value = getattr(component, f.name)
         if not _immutable(value):
             return f"{where}: field {f.name!r} must hold JSON-able, immutable data (use tuples), not {value!r:.80}"
+        if f.name in ("surrogates", "references") and not (type(value) is int and 0 <= value <= MOST_HELPERS):
+            return f"{where}: field {f.name!r} must be a whole number from 0 to {MOST_HELPERS}, not {value!r:.80}"
     for name, default in component.declarations.items():
         try:
             value = getattr(component, name) if hasattr(type(component), name) else None
@@ -144,11 +152,27 @@ def _declared(component: Component, name: str, value: Any) -> str:
     if name in ("flip", "same_architecture", "any_label_space", "floor"):
         return "" if isinstance(value, bool) else "must be True or False"
     if name in ("label_space", "starts_from", "lands_on", "paper"):
-        return "" if isinstance(value, str) else "must be a string"
+        good = isinstance(value, str) and value.isprintable() and len(value) <= LONGEST_TEXT
+        return "" if good else f"must be a string of at most {LONGEST_TEXT} printable characters"
     if name in ("related", "checksums"):
         good = isinstance(value, Mapping) and all(isinstance(x, str) for kv in value.items() for x in kv)
         return "" if good else "must map strings to strings"
-    return "" if isinstance(value, tuple | list) else "must be a tuple"
+    wanted = {"reported": Reported, "reported_accuracy": ReportedAccuracy, "downloads": Download}.get(name, str)
+    good = isinstance(value, tuple | list) and all(isinstance(v, wanted) and _sound(v) for v in value)
+    typed = "" if wanted is str else ", with the types that its fields are annotated with"
+    return "" if good else f"must be a tuple of {wanted.__name__}{typed}"
+
+
+def _sound(value: object) -> bool:
+    """Say whether a record among the declarations has the types that its fields are annotated with."""
+    if isinstance(value, str):
+        return True
+    try:
+        check_types(value)
+    except ValueError:
+        return False
+    figure = getattr(value, "auc", getattr(value, "accuracy", 0.0))
+    return bool(0 <= figure <= 1)
 
 
 def _methods(component: Component, base: type[Component], where: str) -> str:

@@ -21,6 +21,10 @@ from bench.presets import ATTACKS, METHODS, PRESETS, Preset, ordered, preset
 from bench.types import JSON, Recipe, Spec
 
 COUNTS = ("replicates", "copies")
+MOST = 100_000
+"""Of anything that is counted."""
+MOST_TRIALS = 2_000_000
+LARGEST_FILE = 1 << 24
 CHOICES = ("datasets", "architectures", "sources", "suspects", "attacks", "methods", "seeds", "budgets", "split_seed",
            "preset", "no_floors", "set", *COUNTS)  # fmt: skip
 
@@ -66,6 +70,8 @@ def build(chosen: Mapping[str, Any], file: str | None, catalogue: Catalogue, pre
 
 def _read(path: Path) -> dict[str, JSON]:
     try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise BenchError(f"--spec {path} is larger than {LARGEST_FILE >> 20} MiB. Is it the right file?")
         text = path.read_text()
         content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
@@ -134,7 +140,9 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 def _count(value: Any, option: str) -> int:
     if type(value) is not int or value < 1:
-        raise BenchError(f"--{option} must be a whole number from 1, not {value}")
+        raise BenchError(f"--{option} must be a whole number from 1, not {value!r:.80}")
+    if value > MOST:
+        raise BenchError(f"--{option} must be at most {MOST}, not {value}")
     return value
 
 
@@ -241,6 +249,13 @@ def _checked(spec: Spec, catalogue: Catalogue, precision: str) -> tuple[Spec, Kn
         raise BenchError("There is nothing to run: no dataset, architecture or method. See: bench list")
     for option, value in (("replicates", spec.replicates), ("copies", spec.copies), ("landed", spec.landed)):
         _count(value, option)
+    methods, models = len(spec.methods + spec.floors), max(spec.replicates, spec.copies, spec.landed)
+    sources = len(spec.datasets) * len(spec.sources) * len(spec.seeds)
+    trials = sources * methods * (1 + len(spec.budgets)) * (1 + len(spec.attacks)) * (1 + len(spec.suspects)) * models
+    if trials > MOST_TRIALS:
+        raise BenchError(
+            f"This would be up to {trials:,} trials, more than {MOST_TRIALS:,}: divide it into several runs"
+        )
     _checked_recipe(spec.recipe)
     for kind, names in (("dataset", spec.datasets), ("architecture", spec.sources + spec.suspects),
                         ("attack", spec.attacks), ("method", spec.methods + spec.floors)):  # fmt: skip
