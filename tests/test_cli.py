@@ -275,7 +275,7 @@ BAD = [
     (["--set", "toy_match.samples=many"], r"toy_match\.samples must be int, not 'many'"),
     (["--set", "toy_match.samples=1.5"], r"toy_match\.samples must be int, not '1.5'"),
     (["--set", "toy_match.samples=0"], r"toy_match\.samples must be a whole number from 1, not 0"),
-    (["--set", "toy_relation.surrogates=-1"], r"toy_relation\.surrogates must not be negative"),
+    (["--set", "toy_relation.surrogates=-1"], r"'surrogates' must be a whole number from 0 to 1000, not -1"),
     (["--set", "toy_match"], r"--set takes NAME\.FIELD=VALUE, such as"),
     (["--set", "=3"], r"--set takes NAME\.FIELD=VALUE"),
     (["--set", "toy_mark.samples=3"], r"'toy_mark' is not part of this run"),

@@ -273,9 +273,6 @@ def _checked(spec: Spec, catalogue: Catalogue, precision: str) -> tuple[Spec, Kn
             budget = method.attributes["budget"]
             if budget and (type(method.params[budget]) is not int or method.params[budget] < 1):
                 raise BenchError(f"{method.name}.{budget} must be a whole number from 1, not {method.params[budget]}")
-            for field in ("surrogates", "references"):
-                if method.params.get(field, 0) < 0:
-                    raise BenchError(f"{method.name}.{field} must not be negative")
     return spec, known
 
 
