@@ -244,7 +244,7 @@ def _count(value: JSON) -> bool:
 
 
 def _real(value: JSON) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return _count(abs(value)) if type(value) is int else type(value) is float and math.isfinite(value)
 
 
 def _duration(value: JSON) -> bool:

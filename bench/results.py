@@ -110,7 +110,7 @@ def _remedy(path: Path) -> str:
 def _load_run(path: Path) -> dict[str, JSON]:
     try:
         run = json.loads(_content(path), parse_constant=_refuse)
-        if not isinstance(run, dict) or run.get("format") != 1:
+        if not isinstance(run, dict) or run.get("format") != 1 or run["format"] is True:
             raise _Fault("it is not of format 1")
         _plain(run)
         if not all(isinstance(run.get(part, {}), dict) for part in ("hardware", "libraries")):

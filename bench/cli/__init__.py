@@ -66,14 +66,19 @@ def main() -> None:
     except click.Abort:
         code = 130
     except click.ClickException as error:
-        click.echo(f"Error: {error.format_message()}", err=True)
+        click.echo(f"Error: {_shown(error.format_message())}", err=True)
         code = 2
     except BenchError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {_shown(str(error))}", err=True)
         code = 2
     except BrokenPipeError:
         code = 1
     _leave(code if isinstance(code, int) else 0)
+
+
+def _shown(text: str) -> str:
+    """Give a message as one line that a terminal can show: it may name what a stranger's file holds."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _leave(code: int) -> None:

@@ -23,6 +23,7 @@ from bench.types import JSON, Recipe, Spec
 COUNTS = ("replicates", "copies")
 MOST = 100_000
 """Of anything that is counted."""
+MOST_SEED = 1 << 53
 MOST_TRIALS = 2_000_000
 LARGEST_FILE = 1 << 24
 CHOICES = ("datasets", "architectures", "sources", "suspects", "attacks", "methods", "seeds", "budgets", "split_seed",
@@ -101,7 +102,9 @@ def _written(content: Mapping[str, JSON], file: str) -> dict[str, Any]:
             hint = f"Did you mean {close[0]!r}? " if close else ""
             raise BenchError(f"--spec {file} has an unknown entry {name!r}. {hint}It may have {', '.join(CHOICES)}")
         if name == "set":
-            pairs = value.items() if isinstance(value, dict) else ()
+            if not isinstance(value, dict):
+                raise BenchError(f'--spec {file}: "set" must be a table, such as {{"sac_m.samples": 50}}')
+            pairs = value.items()
             nested = [(k, v) for k, v in pairs if isinstance(v, dict)]
             given["set"] = [(k, v) for k, v in pairs if not isinstance(v, dict)]
             given["set"] += [(f"{k}.{f}", v) for k, fields in nested for f, v in fields.items()]
@@ -249,6 +252,8 @@ def _checked(spec: Spec, catalogue: Catalogue, precision: str) -> tuple[Spec, Kn
         raise BenchError("There is nothing to run: no dataset, architecture or method. See: bench list")
     for option, value in (("replicates", spec.replicates), ("copies", spec.copies), ("landed", spec.landed)):
         _count(value, option)
+    if max(*spec.seeds, spec.split_seed) > MOST_SEED:
+        raise BenchError(f"Seeds go up to {MOST_SEED}")
     methods, models = len(spec.methods + spec.floors), max(spec.replicates, spec.copies, spec.landed)
     sources = len(spec.datasets) * len(spec.sources) * len(spec.seeds)
     trials = sources * methods * (1 + len(spec.budgets)) * (1 + len(spec.attacks)) * (1 + len(spec.suspects)) * models
