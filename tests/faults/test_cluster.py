@@ -66,6 +66,7 @@ def test_one_worker_dies_one_joins_late_and_the_table_is_the_same(world, cluster
     assert cluster.scheduler.alive
 
 
+@pytest.mark.slow
 def test_no_scheduler_at_the_address_is_one_line(world):
     text = world.run("--scheduler", "tcp://127.0.0.1:9").end(2)
     (line,) = text.strip().splitlines()
