@@ -321,7 +321,7 @@ class Store:
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-            if self.whole(key):
+            if self.verify(key) and self.whole(key):
                 return
             old = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}.old"
             with suppress(FileNotFoundError):  # others may be replacing it too
