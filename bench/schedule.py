@@ -90,6 +90,7 @@ def run(tasks: Mapping[str, Task], place: Place) -> None:
     """
     if not tasks:
         return
+    place.store.check_writable()
     ledger = Ledger(tasks)
     if place.slots or place.address:
         _Engine(ledger, place).run()
