@@ -1,13 +1,16 @@
 """`bench run` of the toy world by the command line, and what it leaves behind."""
 
 import csv
+import io
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import faulty_plugin
+import pytest
 from processes import TIMINGS
 
 from bench.cli import main
@@ -59,6 +62,10 @@ class Place:
         assert "Traceback" not in done.stderr, done.stderr
         return Ended(done.returncode, done.stdout, done.stderr)
 
+    def here(self, *more):
+        """Run in this process."""
+        return here(self.command("--workers", "0", *more), **{"FAULTY_COUNT": str(self.folder), **self.environment})
+
     def rows(self, *without):
         with (self.folder / "out" / "trials.csv").open(newline="") as file:
             return [{k: v for k, v in r.items() if k not in (*TIMINGS, *without)} for r in csv.DictReader(file)]
@@ -77,14 +84,15 @@ class Place:
         return sound
 
 
-def here(arguments, monkeypatch, capfd):
+def here(arguments, **environment):
     """Run the command line in this process, where torch is there already."""
-    monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-    capfd.readouterr()
-    code = None
-    try:
-        main()
-    except SystemExit as end:
-        code = end.code
-    out, err = capfd.readouterr()
-    return Ended(code, out, err)
+    out, err, code = io.StringIO(), io.StringIO(), None
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        for name, value in environment.items():
+            patch.setenv(name, str(value))
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    return Ended(code, out.getvalue(), err.getvalue())
