@@ -210,7 +210,8 @@ def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object
 
 
 def _import_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"bench_plugin_file_{path.stem}", path)
+    place = hashlib.sha256(str(path).encode()).hexdigest()[:12]  # two folders may hold files of one name
+    spec = importlib.util.spec_from_file_location(f"bench_plugin_file_{path.stem}_{place}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)

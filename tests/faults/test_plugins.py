@@ -15,6 +15,7 @@ import faulty_plugin as faulty
 import pytest
 from processes import TIMINGS
 
+from bench.catalogue import load_catalogue
 from bench.testing import toy
 
 TRAINED = "steal toy {} toy_net 0"
@@ -273,6 +274,19 @@ def test_every_fault_was_tried(attacked, judged, founded, tell):
     assert names == {*FAULTS, *HARMLESS}
     assert len(FAULTS) >= 20
     tell(f"plugin faults contained in one process: {len(names)} of {len(names)} injected")
+
+
+def test_two_plugin_files_of_one_name_are_two_plugins(tmp_path):
+    for folder, name in (("one", "first"), ("two", "second")):
+        (tmp_path / folder).mkdir()
+        text = f'class {name.title()}(ToyCopy):\n    """Copy."""\n\n    name: str = \'{name}\'\n\n\n'
+        (tmp_path / folder / "idea.py").write_text(
+            "from dataclasses import dataclass\n\nfrom bench import hookimpl\nfrom bench.testing.toy import ToyCopy\n\n\n"
+            f"@dataclass(frozen=True)\n{text}@hookimpl\ndef bench_attacks():\n    return [{name.title()}()]\n"
+        )
+    catalogue = load_catalogue([tmp_path / "one" / "idea.py", tmp_path / "two" / "idea.py"], [])
+    assert set(catalogue.names("attack")) == {"first", "second"}
+    assert catalogue.source_digest("attack", "first") != catalogue.source_digest("attack", "second")
 
 
 # --- in worker processes ------------------------------------------------------------------------------------------

@@ -10,11 +10,17 @@ import resource
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 from toy_runs import Place
 
-from bench.store import RECORD
+from bench.plan import declare, plan
+from bench.schedule import Place as Placing
+from bench.schedule import run
+from bench.stock import Stock
+from bench.store import RECORD, Store
+from bench.testing import toy_catalogue, toy_spec
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +142,25 @@ def test_everything_damaged_at_once_is_made_anew(place, completes):
         else:
             store.forget(key)
     completes(place)
+
+
+def test_weights_that_another_run_removes_are_made_anew(tmp_path, toy_run):
+    """`--keep scores` of one run removes a suspect's weights that another one has planned with."""
+    spec = toy_spec()
+    catalogue, store = toy_catalogue(), Store(tmp_path)
+    stock = Stock(plan(spec, declare(spec, catalogue)), store)
+    done, removed = {}, []
+
+    def settled(outcome):
+        done[outcome.key] = outcome
+        if stock.plan.tasks[outcome.key].kind in ("steal", "embed") and outcome.key not in removed:
+            removed.append(outcome.key)
+            assert store.drop(outcome.key, "weights")
+
+    run(stock.missing(), Placing(store, catalogue, Path(), on_outcome=settled, anew=stock.anew))
+    assert {o.status for o in done.values()} == {"done"}
+    assert len(removed) > 10
+    assert {k: done[k].facts["score"] for k in toy_run.scores()} == toy_run.scores()
 
 
 # --- permissions --------------------------------------------------------------------------------------------------
