@@ -276,14 +276,28 @@ def test_every_fault_was_tried(attacked, judged, founded, tell):
     tell(f"plugin faults contained in one process: {len(names)} of {len(names)} injected")
 
 
+ONE_OF_TWO = """
+from dataclasses import dataclass
+
+from bench import hookimpl
+from bench.testing.toy import ToyCopy
+
+
+@dataclass(frozen=True)
+class {cls}(ToyCopy):
+    name: str = "{name}"
+
+
+@hookimpl
+def bench_attacks():
+    return [{cls}()]
+"""
+
+
 def test_two_plugin_files_of_one_name_are_two_plugins(tmp_path):
     for folder, name in (("one", "first"), ("two", "second")):
         (tmp_path / folder).mkdir()
-        text = f'class {name.title()}(ToyCopy):\n    """Copy."""\n\n    name: str = \'{name}\'\n\n\n'
-        (tmp_path / folder / "idea.py").write_text(
-            "from dataclasses import dataclass\n\nfrom bench import hookimpl\nfrom bench.testing.toy import ToyCopy\n\n\n"
-            f"@dataclass(frozen=True)\n{text}@hookimpl\ndef bench_attacks():\n    return [{name.title()}()]\n"
-        )
+        (tmp_path / folder / "idea.py").write_text(ONE_OF_TWO.format(cls=name.title(), name=name))
     catalogue = load_catalogue([tmp_path / "one" / "idea.py", tmp_path / "two" / "idea.py"], [])
     assert set(catalogue.names("attack")) == {"first", "second"}
     assert catalogue.source_digest("attack", "first") != catalogue.source_digest("attack", "second")
