@@ -417,9 +417,9 @@ class Store:
         for name, entry in record["files"].items():
             if name in record["dropped"]:
                 continue
-            path = self.folder(key) / name
-            with _reading(path):
-                sound = path.is_file() and file_digest(path) == entry["sha256"]
+            path, sound = self.folder(key) / name, False
+            with _reading(path), suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                sound = file_digest(path) == entry["sha256"]
             if not sound:
                 self._damaged(key, record)
                 return False
