@@ -7,12 +7,13 @@ that cannot be used becomes `Broken`: fatal only when somebody asks for it by na
 from __future__ import annotations
 
 import difflib
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,8 @@ import pluggy
 
 from bench import hookspecs
 from bench.components import LONGEST_TEXT, coerce, fault, hyperparameters, plain_attributes
-from bench.errors import BenchError
+from bench.errors import BenchError, BrokenPlugin
+from bench.process import kept
 from bench.types import JSON, Architecture, Attack, Component, Dataset, Declaration, Method, Watermark
 
 HOOKS: dict[str, tuple[str, type[Component]]] = {
@@ -78,7 +80,7 @@ class Catalogue:
             return
         for broken in self.broken:
             if broken.name == name:
-                raise BenchError(f"Plugin {name!r} of {broken.distribution} is broken: {broken.reason}")
+                raise BrokenPlugin(f"Plugin {name!r} of {broken.distribution} is broken: {broken.reason}")
         close = difflib.get_close_matches(name, self.names(kind), n=1)
         hint = f"Did you mean {close[0]!r}? " if close else ""
         new = "" if close else " (a newly added plugin shows after: pip install -e .)"
@@ -175,6 +177,16 @@ def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
+def _use(catalogue: Catalogue, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
+    """Import a plugin and put its components into the catalogue; say what is wrong with it, or nothing."""
+    with kept():
+        try:
+            plugin = load()
+        except (Exception, SystemExit) as error:  # a stranger's module: whatever it raises makes the plugin broken
+            return f"import failed: {_first_line(error)}"
+        return _collect(catalogue, manager, plugin, name, where)
+
+
 def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object, name: str, where: str) -> str:
     """Put a plugin's components into the catalogue; say what is wrong with it, or nothing."""
     try:
@@ -230,23 +242,14 @@ def load_catalogue(
     if entry_points is None:
         entry_points = importlib.metadata.entry_points(group="bench")
     for entry in sorted(entry_points, key=lambda e: (e.name, _where(e))):
-        try:
-            plugin = entry.load()
-        except (Exception, SystemExit) as error:  # a stranger's module: whatever it raises makes the plugin broken
-            catalogue.broken.append(Broken(entry.name, _where(entry), f"import failed: {_first_line(error)}"))
-            continue
-        reason = _collect(catalogue, manager, plugin, entry.name, _where(entry))
+        reason = _use(catalogue, manager, entry.load, entry.name, _where(entry))
         if reason:
             catalogue.broken.append(Broken(entry.name, _where(entry), reason))
     for file in files:
         path = Path(file).resolve()
         if not path.is_file():
             raise BenchError(f"There is no plugin file {file}")
-        try:
-            module = _import_file(path)
-        except (Exception, SystemExit) as error:  # as above, but it was asked for by name
-            raise BenchError(f"Plugin file {file} is broken: import failed: {_first_line(error)}") from error
-        reason = _collect(catalogue, manager, module, path.stem, str(file))
+        reason = _use(catalogue, manager, functools.partial(_import_file, path), path.stem, str(file))
         if reason:
-            raise BenchError(f"Plugin file {file} is broken: {reason}")
+            raise BrokenPlugin(f"Plugin file {file} is broken: {reason}")
     return catalogue

@@ -5,6 +5,10 @@ class BenchError(Exception):
     """What is wrong, what was expected, what to type: one line for the user."""
 
 
+class BrokenPlugin(BenchError):
+    """A plugin that somebody asked for by name cannot be used."""
+
+
 class StoreError(BenchError):
     """The store cannot be written or read: the run has to stop."""
 

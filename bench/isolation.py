@@ -9,9 +9,7 @@ import faulthandler
 import io
 import os
 import random
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bench.process import kept
+
 LARGEST_LOG = 10_000_000
-left_behind: list[threading.Thread] = []
-"""Threads that plugin code started and did not end: this process would wait for them, perhaps for ever."""
 
 
 class Log(io.TextIOBase):
@@ -88,46 +86,21 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-@contextmanager
-def _process() -> Iterator[None]:
-    """Put back what belongs to the whole process: folder, environment, streams, signals, depth of recursion."""
-    folder: str | None = None
-    with suppress(OSError):
-        folder = os.getcwd()  # noqa: PTH109 (Path.cwd() is the same call)
-    environment, streams, depth = dict(os.environ), (sys.stdout, sys.stderr), sys.getrecursionlimit()
-    threads = set(threading.enumerate())
-    main = threading.current_thread() is threading.main_thread()
-    heard = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)} if main else {}
-    # a file that is opened after standard output was closed takes its number: what we print would go into it
-    copies = {n: os.dup(n) for n in (0, 1, 2) if _is_open(n)}
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = streams
-        for number, copy in copies.items():
-            os.dup2(copy, number)
-            os.close(copy)
-        for number, handler in heard.items():
-            if handler is not None and signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-        sys.setrecursionlimit(depth)
-        if dict(os.environ) != environment:
-            for name in set(os.environ) - set(environment):
-                del os.environ[name]
-            os.environ.update(environment)
-        if folder is not None:
-            with suppress(OSError):
-                os.chdir(folder)
-        left_behind[:] = [t for t in left_behind if t.is_alive()]
-        left_behind.extend(t for t in threading.enumerate() if t not in threads and not t.daemon)
-
-
-def _is_open(number: int) -> bool:
-    try:
-        os.fstat(number)
-    except OSError:
-        return False
-    return True
+def _as_torch_starts() -> None:
+    """Give torch the state that it starts with: a plugin's module may have changed it when it was imported."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    if torch.get_default_device() != torch.device("cpu"):
+        torch.set_default_device(None)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.set_flush_denormal(False)
+    torch.autograd.set_detect_anomaly(False)
+    if torch.are_deterministic_algorithms_enabled():  # asked first, for to set it imports half of torch's compiler
+        torch.use_deterministic_algorithms(False)
+    torch.set_float32_matmul_precision("highest")
+    cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = True, False, False, True
+    matmul.allow_tf32 = False
+    np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
 
 
 @contextmanager
@@ -139,11 +112,10 @@ def undisturbed(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     flags = cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
     strict, precision = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
-    device = torch.get_default_device()
-    with _process(), np.errstate():
+    device, anomalies = torch.get_default_device(), torch.is_anomaly_enabled()
+    with kept(), np.errstate():
         try:
-            torch.set_default_dtype(torch.float32)
-            torch.set_grad_enabled(True)
+            _as_torch_starts()
             torch.set_num_threads(threads)
             seed_everything(seed)
             sys.stdout = sys.stderr = log
@@ -156,8 +128,10 @@ def undisturbed(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
             torch.set_grad_enabled(grad)
             torch.set_num_threads(count)
             torch.set_flush_denormal(False)
+            torch.autograd.set_detect_anomaly(anomalies)
             cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = flags
-            torch.use_deterministic_algorithms(strict)
+            if torch.are_deterministic_algorithms_enabled() != strict:
+                torch.use_deterministic_algorithms(strict)
             torch.set_float32_matmul_precision(precision)
             torch.set_rng_state(states[0])
             np.random.set_state(states[1])

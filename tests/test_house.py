@@ -35,7 +35,7 @@ LEVELS = {
         "ledger",
         "isolation",
     ),
-    1: ("hookspecs", "types", "metrics", "comparisons", "halving", "devices", "unpack", "vision"),
+    1: ("hookspecs", "types", "metrics", "comparisons", "halving", "devices", "unpack", "vision", "process", "apart"),
     0: ("errors",),
 }
 SIDEWAYS = {

@@ -10,6 +10,7 @@ import click
 
 from bench import __version__
 from bench.errors import BenchError
+from bench.process import left_behind
 
 COMMANDS = {
     "run": "Run a benchmark and print its tables.",
@@ -83,8 +84,7 @@ def _shown(text: str) -> str:
 
 def _leave(code: int) -> None:
     """End this process, also where a plugin left threads running, which Python would wait for."""
-    isolation = sys.modules.get("bench.isolation")
-    if isolation is not None and any(thread.is_alive() for thread in isolation.left_behind):
+    if any(thread.is_alive() for thread in left_behind):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
