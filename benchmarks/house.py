@@ -1,0 +1,85 @@
+"""Rows about everything but training: whole commands in fresh processes, on a store of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.measure import Row, seconds
+
+NAPS = Path(__file__).with_name("sleeping_plugin.py")
+SLOTS, COPIES, DEPTH = 4, 50, 4
+"""Workers of the scheduler's row, sleeping tasks per depth, depths."""
+
+
+def bench(store: Path, *words: str) -> str:
+    """Run `bench` in a process of its own, in the store's folder; give what it printed."""
+    environment = {**os.environ, "BENCH_STORE": str(store), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *words], env=environment, cwd=store.parent, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"bench {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def executed(told: str) -> int:
+    """Read from a run's last lines how many tasks it executed."""
+    found = re.search(r"^executed (\d+) tasks", told, re.MULTILINE)
+    if found is None:
+        raise RuntimeError(f"no count of executed tasks in: {told[-500:]}")
+    return int(found[1])
+
+
+def timed(store: Path, *words: str) -> tuple[float, str]:
+    """Time a command; give the seconds and what it printed."""
+    told = []
+    spent = seconds(lambda: told.append(bench(store, *words)))
+    return spent, told[0]
+
+
+def rows(rounds: int) -> Iterator[Row]:
+    """Measure the default run cold, warm and with one more method, and the commands that only look."""
+    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
+        store = Path(folder) / "store"
+        spent, told = timed(store, "run", "--quiet", "--out", "default")
+        yield Row("default `bench run`, cold", [spent], (), 240, f"executed {executed(told)} tasks")
+        warm = [timed(store, "run", "--quiet", "--out", "default") for _ in range(rounds)]
+        note = f"executed {sum(executed(t) for _, t in warm)} tasks"
+        yield Row("the same, warm", [s for s, _ in warm], (), 2.5, note)
+        for words in (("list",), ("plan",)):
+            yield Row(f"`bench {words[0]}`", [timed(store, *words)[0] for _ in range(rounds)], (), 2.5)
+        words = ("plan", "--preset", "paper", "--seeds", _seeds(store))
+        yield Row("`bench plan` for 200,000 trials", [timed(store, *words)[0] for _ in range(rounds)], (), 5)
+
+
+def _seeds(store: Path) -> str:
+    """Count the source seeds that make 200,000 trials of the paper's preset."""
+    told = bench(store, "plan", "--preset", "paper", "--seeds", "1")
+    found = re.search(r"([\d,]+) trials", told)
+    if found is None:
+        raise RuntimeError(f"no count of trials in: {told[-500:]}")
+    return str(-(-200_000 // int(found[1].replace(",", ""))))
+
+
+def scheduler(rounds: int) -> Row:
+    """Measure 200 tasks of a second each, of depths one to four, on four workers, start-up and scores included."""
+    ideal = COPIES * DEPTH / SLOTS
+    spent = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
+            words = (
+                "run", "--quiet", "--plugin", str(NAPS), "--datasets", "two_tones", "--sources", "one_layer",
+                "--suspects", "one_layer", "--attacks", "nap,second_nap,third_nap,fourth_nap", "--methods", "akh",
+                "--no-floors", "--copies", str(COPIES), "--replicates", "1", "--workers", str(SLOTS),
+                "--set", "recipe.epochs=1",
+            )  # fmt: skip
+            spent.append(timed(Path(folder) / "store", *words)[0])
+    over = [s / ideal for s in spent]
+    note = f"over the ideal {ideal:g} s: {min(over):.3f} to {max(over):.3f}"
+    return Row("scheduler: 200 naps of 1 s on 4 workers", spent, (), 1.1 * ideal, note)

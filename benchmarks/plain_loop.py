@@ -1,0 +1,91 @@
+"""The opponent: a training loop as the code of such papers has it.
+
+torchvision's dataset, a PIL transform per image, a DataLoader, float32, the default memory layout. Network, batch,
+optimiser, learning rates, clipping and epochs are those of `bench.training.fit`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from bench.training import rate
+from bench.types import Recipe
+from bench.vision import prepare_torchvision
+
+FOLDERS = {"fashion_mnist": ("FashionMNIST", 28), "cifar10": ("CIFAR10", 32)}
+"""By our dataset: torchvision's class, and the side of its images in pixels."""
+
+
+def dataset(name: str, root: Path, train: bool, flip: bool, crop: int) -> Dataset[tuple[Tensor, int]]:
+    """Give torchvision's dataset with the transforms that such code uses: augmentation for training only."""
+    prepare_torchvision()
+    from torchvision import datasets, transforms
+
+    kind, side = FOLDERS[name]
+    steps: list[object] = [transforms.RandomCrop(side, padding=crop)] if train and crop else []
+    steps += [transforms.RandomHorizontalFlip()] if train and flip else []
+    steps += [transforms.ToTensor()]
+    found: Dataset[tuple[Tensor, int]] = getattr(datasets, kind)(
+        str(root), train=train, transform=transforms.Compose(steps)
+    )
+    return found
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads inside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def train(
+    model: nn.Module, images: Dataset[tuple[Tensor, int]], recipe: Recipe, seed: int, workers: int, device: str = "cpu"
+) -> nn.Module:
+    """Train a network in place by SGD, with `workers` loader processes, and give it back in eval mode."""
+    torch.manual_seed(seed)
+    loader = DataLoader(
+        images, recipe.batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0,
+        pin_memory=device != "cpu",
+    )  # fmt: skip
+    model.to(device).train()
+    optimiser = torch.optim.SGD(
+        model.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    loss = nn.CrossEntropyLoss()
+    step, steps = 0, round(recipe.epochs) * len(loader)
+    for _ in range(round(recipe.epochs)):
+        for x, y in loader:
+            optimiser.param_groups[0]["lr"] = rate(step, steps, recipe)
+            optimiser.zero_grad()
+            value = loss(model(x.to(device)), y.to(device))
+            value.backward()
+            if recipe.clip:
+                nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+            optimiser.step()
+            step += 1
+    return model.eval()
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Dataset[tuple[Tensor, int]], device: str = "cpu") -> float:
+    """Give the share of images that a network is right about."""
+    right, count = 0, 0
+    for x, y in DataLoader(images, 512):
+        right += int((model(x.to(device)).argmax(1).cpu() == y).sum())
+        count += len(y)
+    return right / count
+
+
+def first(images: Dataset[tuple[Tensor, int]], count: int) -> Dataset[tuple[Tensor, int]]:
+    """Keep the first so many images."""
+    return Subset(images, range(count))

@@ -1,0 +1,152 @@
+"""Rows about training: our loop in one process per core against the plain loop with all cores, two networks each.
+
+A benchmark trains many networks, so that is what is timed: both sides train as many as there are cores, from the
+files on the disk to the trained weights. The plain loop takes one network after the other, with every core for torch
+and as many loader processes as help it most (tried before the rounds).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.catalogue import load_catalogue
+from bench.devices import cores
+from bench.networks import Normalised
+from bench.parts import read
+from bench.training import accuracy as share
+from bench.training import fit, predict
+from bench.types import Recipe
+from benchmarks import plain_loop
+from benchmarks.measure import Row, interleaved, seconds
+
+RECIPE = Recipe(epochs=1, precision="fp32")
+TINY = {"tiny_vgg": 3.0, "tiny_resnet": 3.0, "tiny_densenet": 3.0, "tiny_mobilenet": 1.8}
+STOCK = {"resnet18": 2.0, "mobilenet_v2": 1.5}
+"""Target ratios."""
+LOADERS = (0, 1, 2)
+"""Numbers of loader processes that the plain loop tries."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to train on the first images of a dataset."""
+
+    dataset: str
+    architecture: str
+    images: int
+    recipe: Recipe
+    root: str
+    device: str = "cpu"
+
+
+def build(job: Job, seed: int) -> nn.Module:
+    """Make a fresh network with its normalisation; the same for both sides."""
+    catalogue = load_catalogue(())
+    dataset = catalogue.get("dataset", job.dataset, None)
+    half = torch.full((dataset.shape[0],), 0.5)
+    torch.manual_seed(seed)
+    return Normalised(catalogue.get("architecture", job.architecture, None).build(10, dataset.shape), half, half)
+
+
+def ours(job: Job, seed: int) -> nn.Module:
+    """Read the files and train one network by our loop."""
+    dataset = load_catalogue(()).get("dataset", job.dataset, None)
+    split = read(dataset, Path(job.root), True)
+    generator = torch.Generator(job.device).manual_seed(seed)
+    images, labels = split.images[: job.images], split.labels[: job.images]
+    return fit(build(job, seed), images, labels, recipe=job.recipe, generator=generator, device=job.device,
+               flip=dataset.flip, crop=dataset.crop)  # fmt: skip
+
+
+def plain(job: Job, seed: int, workers: int) -> nn.Module:
+    """Read the files and train one network by the plain loop."""
+    dataset = load_catalogue(()).get("dataset", job.dataset, None)
+    images = plain_loop.dataset(job.dataset, Path(job.root), True, dataset.flip, dataset.crop)
+    return plain_loop.train(build(job, seed), plain_loop.first(images, job.images), job.recipe, seed, workers,
+                            job.device)  # fmt: skip
+
+
+def _begin() -> None:
+    torch.set_num_threads(1)
+    load_catalogue(())
+
+
+def _quietly(job: Job, seed: int) -> None:
+    ours(job, seed)
+
+
+def _tested(job: Job, seed: int) -> float:
+    dataset = load_catalogue(()).get("dataset", job.dataset, None)
+    test = read(dataset, Path(job.root), False)
+    logits: Tensor = predict(ours(job, seed), test.images, job.device)
+    return share(logits, test.labels)
+
+
+def _plainly_tested(job: Job, seed: int, workers: int) -> float:
+    dataset = load_catalogue(()).get("dataset", job.dataset, None)
+    test = plain_loop.dataset(job.dataset, Path(job.root), False, dataset.flip, dataset.crop)
+    return plain_loop.accuracy(plain(job, seed, workers), test, job.device)
+
+
+def best_loaders(job: Job) -> int:
+    """Find the number of loader processes with which the plain loop is fastest."""
+    plain(job, 0, 0)
+    return min(LOADERS, key=lambda n: min(seconds(lambda: plain(job, 0, n)) for _ in range(2)))
+
+
+def rows(root: Path, rounds: int, only: Sequence[str], full: bool) -> Iterator[Row]:
+    """Measure the rows on the CPU whose architecture is asked for (all, where nothing is)."""
+    jobs = [
+        (Job(d, a, 10000, RECIPE, str(root)), target)
+        for d in ("fashion_mnist", "cifar10")
+        for a, target in TINY.items()
+    ]
+    jobs += [(Job("cifar10", a, 4096, RECIPE, str(root)), target) for a, target in STOCK.items()]
+    count = cores()
+    with ProcessPoolExecutor(count, get_context("spawn"), _begin) as pool, plain_loop.threads(count):
+        for job, target in jobs:
+            if only and job.architecture not in only:
+                continue
+            loaders = best_loaders(job)
+
+            def mine(job: Job = job) -> None:
+                list(pool.map(_quietly, [job] * count, range(count)))
+
+            def theirs(job: Job = job, loaders: int = loaders) -> None:
+                for seed in range(count):
+                    plain(job, seed, loaders)
+
+            times = interleaved(mine, theirs, rounds)
+            note = f"{job.images:,} images, {count} networks; plain loop with {loaders} loader processes"
+            yield Row(f"training {job.architecture}, {job.dataset}", *times, target, note)
+        names = [a for a in TINY if full or a == "tiny_vgg"]
+        for dataset in ("fashion_mnist", "cifar10"):
+            for name in names:
+                if not only or name in only:
+                    yield accuracies(Job(dataset, name, 10000, dataclasses.replace(RECIPE, epochs=5), str(root)), pool)
+
+
+def accuracies(job: Job, pool: ProcessPoolExecutor) -> Row:
+    """Train five networks by either loop: the accuracies on the test part have to be alike."""
+    seeds = range(5)
+    mine = list(pool.map(_tested, [job] * len(seeds), seeds))
+    theirs = [_plainly_tested(job, seed, 1) for seed in seeds]
+
+    def told(values: Sequence[float]) -> str:
+        return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
+
+    spread = statistics.stdev(theirs)
+    alike = statistics.mean(mine) >= statistics.mean(theirs) - spread
+    note = f"test accuracy, 5 seeds, {job.recipe.epochs:g} epochs: ours {told(mine)}, plain {told(theirs)}: " + (
+        "within the spread of the seeds" if alike else "BELOW the spread of the seeds"
+    )
+    return Row(f"accuracy of {job.architecture}, {job.dataset}", [], [], None, note)
