@@ -6,12 +6,14 @@ import faulthandler
 import multiprocessing
 import re
 import signal
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from bench.errors import BenchError
@@ -41,7 +43,8 @@ class Apart:
         self.connection, theirs = context.Pipe()
         given = theirs, self.folder.name, str(self.stack), limit
         self.process = context.Process(target=_serve, args=given, daemon=daemon)
-        self.process.start()
+        with _nothing_as_main():
+            self.process.start()
         theirs.close()
 
     def ask(self, work: Callable[..., None], *given: Any) -> Iterator[Any]:
@@ -93,6 +96,17 @@ class Apart:
             self.process.kill()
             self.process.join()
         self.folder.cleanup()
+
+
+@contextmanager
+def _nothing_as_main() -> Iterator[None]:
+    """Hide the script that this process runs: a new one would run it again, whoever wrote it without a guard."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _serve(connection: Connection, folder: str, stack: str, limit: float) -> None:

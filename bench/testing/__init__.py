@@ -12,6 +12,7 @@ what it leaves behind.
 
 from __future__ import annotations
 
+import difflib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,9 +20,10 @@ from typing import Any, NamedTuple
 
 from bench.catalogue import KINDS, Catalogue, load_catalogue
 from bench.download import data_root
-from bench.errors import BenchError
+from bench.errors import BenchError, BrokenPlugin
 from bench.testing.ground import Ground, Unjudged
-from bench.testing.promises import PROMISES, Promise, needed, takes_long
+from bench.testing.promises import PROMISES, needed, takes_long
+from bench.testing.promises.made import Promise
 from bench.testing.world import ToyRun, run_toy, toy_catalogue, toy_spec
 from bench.types import Component
 
@@ -38,46 +40,69 @@ class Finding(NamedTuple):
 
 def judge(ground: Ground, promise: Promise) -> Finding:
     """Judge one promise of the component that a ground is about."""
-    text = (promise.__doc__ or "").split("\n")[0]
     try:
         told = promise(ground)
     except Unjudged as reason:
-        return Finding(text, None, str(reason))
+        return Finding(sentence(promise), None, str(reason))
     except BenchError as error:
         told = str(error)
-    except Exception as error:  # whatever a stranger's component raises breaks the promise at hand
-        told = f"{type(error).__name__}: {error}"
-    return Finding(text, not told, told)
+    except (Exception, SystemExit) as error:  # whatever a stranger's component raises breaks the promise at hand
+        told = f"{type(error).__name__}: {error}{ground.place(error)}"
+    return Finding(sentence(promise), not told, told)
+
+
+def sentence(promise: Promise) -> str:
+    """Give what a promise is, for people."""
+    return (promise.__doc__ or "").split("\n")[0]
 
 
 def check_component(
-    component: Component, *others: Component, data: Path | None = None, thorough: bool = True
+    component: Component,
+    *others: Component,
+    data: Path | None = None,
+    thorough: bool = True,
+    at: Callable[[str, str], None] = lambda promise, call: None,
 ) -> Iterator[Finding]:
     """Judge every promise of a component, one by one.
 
     `others` are components that it relies on, such as the attack it starts from; `data` is the folder of the datasets
     (default: as the command line has it). Without `thorough`, what takes long for big networks and files is left out.
+    `at` is told which promise is judged, and each call of the component before it is made (empty: none yet).
     """
     ground = Ground(component, others, data or data_root())
-    for promise in PROMISES[component.kind]:
-        if thorough or not takes_long(component, promise):
-            yield judge(ground, promise)
+    for promise in promised(component, thorough):
+        ground.at = functools.partial(at, sentence(promise))
+        ground.at("")
+        yield judge(ground, promise)
+
+
+def promised(component: Component, thorough: bool = True) -> list[Promise]:
+    """List what a component promises; without `thorough`, not what takes long for big networks and files."""
+    return [p for p in PROMISES[component.kind] if thorough or not takes_long(component, p)]
 
 
 def find(what: str, catalogue: Catalogue | None = None) -> list[tuple[Component, list[Component]]]:
-    """Find a component by name, or all those of a plugin file by its path, each with the components it relies on."""
+    """Find a component by name, or all those of a plugin file by its path, each with the components it relies on.
+
+    BrokenPlugin where the plugin cannot be used, BenchError where there is none.
+    """
+    is_file = what.endswith(".py")
     if catalogue is None:
-        catalogue = load_catalogue([what] if what.endswith(".py") else [])
-    entries = [e for kind in KINDS for e in catalogue.entries[kind].values()]
-    if what.endswith(".py"):
-        found = [e.component for e in entries if e.distribution == what]
-    else:
-        kind = catalogue.kind_of(what)
-        if kind is None:
-            for broken in (b for b in catalogue.broken if b.name == what):
-                raise BenchError(f"Plugin {what!r} of {broken.distribution} is broken: {broken.reason}")
-            raise BenchError(f"There is no component {what!r}. See: bench list")
+        catalogue = load_catalogue([what] if is_file else [])
+    entries = [(kind, e) for kind in KINDS for e in catalogue.entries[kind].values()]
+    kind = catalogue.kind_of(what)
+    found = [e.component for _, e in entries if e.distribution == what] if is_file else []
+    if kind is not None:
         found = [catalogue.get(kind, what)]
+    for broken in catalogue.broken:
+        if broken.name == what or (is_file and what in broken.distribution.split(" and ")):
+            raise BrokenPlugin(f"Plugin {broken.name!r} of {broken.distribution} is broken: {broken.reason}")
+    if is_file and not found:
+        raise BrokenPlugin(f"Plugin file {what} is broken: its hooks return no component")
+    if not found:
+        close = difflib.get_close_matches(what, [e.component.name for _, e in entries], n=1)
+        hint = f"Did you mean {close[0]!r}? " if close else ""
+        raise BenchError(f"There is no component {what!r}. {hint}See: bench list")
     return [(component, needed(component, catalogue)) for component in found]
 
 
@@ -95,7 +120,7 @@ def contract(*names: str, catalogue: Catalogue | None = None) -> Callable[..., N
     cases: list[Any] = []
     for what in names:
         for component, others in find(what, catalogue):
-            for promise in PROMISES[component.kind]:
+            for promise in promised(component):
                 marks = [pytest.mark.slow] if takes_long(component, promise) else []
                 label = f"{component.name}-{promise.__name__}"
                 cases.append(pytest.param(component, tuple(others), promise, id=label, marks=marks))

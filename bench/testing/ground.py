@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Sequence
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +24,17 @@ from bench.execute import Desk, execute
 from bench.isolation import Log, undisturbed
 from bench.plan import Plan, declare, plan
 from bench.store import Store
-from bench.testing import toy
-from bench.testing.watch import Call, content, watched
+from bench.testing import pair, toy
+from bench.testing.watch import GENERATORS, Call, content, watched
 from bench.testing.world import carry_out, temporary, toy_catalogue, toy_spec
 from bench.types import JSON, Component, Outcome, Task, canonical
 
 KINDS = {"architecture": ("train",), "attack": ("steal",), "method": ("embed", "fingerprint", "score")}
 """The kinds of tasks that call a component, beside `data`."""
+CALLED = {"data": "load", "train": "build", "steal": "steal", "embed": "embed", "fingerprint": "extract",
+          "score": "score"}  # fmt: skip
+"""What each kind of task calls."""
+FRAME = re.compile(r'File "(.+)", line (\d+)')
 
 
 class Unjudged(Exception):
@@ -41,18 +49,42 @@ def _shared() -> Path:
 
 @dataclass
 class Ground:
-    """Where a component is tried. `needed` are others it relies on; `root` is the folder of the datasets."""
+    """Where a component is tried.
+
+    `needed` are others it relies on; `root` is the folder of the datasets; `at` is told of each call before it is made.
+    """
 
     component: Component
     needed: Sequence[Component] = ()
     root: Path = field(default_factory=data_root)
+    store: Store = field(default_factory=lambda: Store(_shared()))
+    at: Callable[[str], None] = lambda call: None
 
     def __post_init__(self) -> None:
+        self.root, self.task = self.root.absolute(), ""
         self.calls: list[Call] = []
         self.during: dict[str, list[Call]] = {}
         """The component's calls during each task."""
-        self.store = Store(_shared())
         self.log = Log(self.store.root / "logs" / "testing.txt")
+
+    def note(self, call: Call) -> None:
+        """Note a call of the component, before it is made."""
+        self.calls.append(call)
+        self.at(f"{call.method} ({self.task})")
+
+    @property
+    def file(self) -> Path:
+        """Give the file that the component stands in."""
+        return Path(str(getattr(sys.modules.get(type(self.component).__module__), "__file__", "") or ""))
+
+    def lacks(self) -> str:
+        """Name what it relies on and is not there; empty: nothing."""
+        names = {c.name for c in self.needed}
+        before = getattr(self.component, "starts_from", "")
+        if before and before not in names:
+            return f"it starts from the attack {before!r}, which is not installed"
+        lost = [n for n in getattr(self.component, "helper_architectures", ()) if n not in names]
+        return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
 
     @functools.cached_property
     def catalogue(self) -> Catalogue:
@@ -60,10 +92,12 @@ class Ground:
         reason = fault(self.component)
         if reason:
             raise Unjudged(f"it has not the form of a component: {reason}")
+        if self.lacks():
+            raise Unjudged(self.lacks())
         lands_on = str(getattr(self.component, "lands_on", ""))
         sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3, "leads": lands_on}
         around = [*self.needed, *(configured(d, sizes) for d in toy.bench_datasets())]
-        return toy_catalogue(watched(self.component, self.calls), *(c for c in around if c.name != self.component.name))
+        return toy_catalogue(watched(self.component, self.note), *(c for c in around if c.name != self.component.name))
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -99,11 +133,34 @@ class Ground:
         return carry_out(self.plan.tasks, lambda task: self.execute(task, desk))
 
     def execute(self, task: Task, desk: Desk | None = None) -> Outcome:
-        """Execute a task, noting the component's calls."""
+        """Execute a task in an empty working directory, noting the component's calls."""
         self.calls.clear()
-        outcome = execute(task, self.store, self.catalogue, desk=desk)
+        self.task = task.name
+        with self.elsewhere():
+            outcome = execute(task, self.store, self.catalogue, desk=desk)
         self.during[task.key] = list(self.calls)
         return outcome
+
+    def elsewhere(self) -> AbstractContextManager[None]:
+        """Work in a folder in which nothing is, and nobody else writes."""
+        folder = self.store.root / "working"
+        folder.mkdir(exist_ok=True)
+        return chdir(folder)
+
+    def told(self, task: Task, outcome: Outcome) -> str:
+        """Say how a task failed: what was called, what came of it, and where in the component's file."""
+        failed = next((t for t in self.plan.tasks.values() if t.name == outcome.root), task)
+        log = Path(outcome.log or self.outcomes[failed.key].log)
+        frames = FRAME.findall(log.read_text(errors="replace")) if log.is_file() else []
+        return f"{CALLED[failed.kind]} ({outcome.root or task.name}): {outcome.error}{self._place(frames)}"
+
+    def place(self, error: BaseException) -> str:
+        """Say where in the component's file an error came from; empty: not from there."""
+        return self._place([(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)])
+
+    def _place(self, frames: Iterable[tuple[str, Any]]) -> str:
+        here = [line for file, line in frames if Path(file) == self.file]
+        return f" ({self.file.name}, line {here[-1]})" if here else ""
 
     def done(self, *kinds: str) -> list[Task]:
         """List the component's own tasks; Unjudged where one of them is not done."""
@@ -131,12 +188,8 @@ class Ground:
     @functools.cached_property
     def repeated(self) -> dict[str, str]:
         """Do a task of each sort, and every score, again in a disturbed process; say how each differs."""
-        sorts: dict[tuple[str, ...], Task] = {}
-        for task in self.done():
-            architecture = str(task.params.get("architecture", {}).get("name", ""))
-            sorts.setdefault((task.kind, task.role, architecture, task.key if task.kind == "score" else ""), task)
         differences, desk = dict[str, str](), Desk(self.store, self.catalogue)
-        for task in reversed(list(sorts.values())):
+        for task in reversed(self.sorts()):
             before = self.artifact(task)
             self.store.forget(task.key)
             with undisturbed(1, self.log):
@@ -147,6 +200,51 @@ class Ground:
             failed = outcome.status != "done"
             differences[task.key] = f"it failed: {outcome.error}" if failed else _differ(before, self.artifact(task))
         return differences
+
+    def sorts(self) -> list[Task]:
+        """List a task of each sort, and every score; Unjudged where one of the component's own is not done."""
+        sorts: dict[tuple[str, ...], Task] = {}
+        for task in self.done():
+            architecture = str(task.params.get("architecture", {}).get("name", ""))
+            sorts.setdefault((task.kind, task.role, architecture, task.key if task.kind == "score" else ""), task)
+        return list(sorts.values())
+
+    @functools.cached_property
+    def divided(self) -> dict[str, str]:
+        """Do the same tasks once more, divided between two other processes; say how each differs."""
+        differences: dict[str, str] = {}
+        packed = pair.packed_up(self.component, self.needed)
+        scores = [t for t in self.sorts() if t.kind == "score"]
+        for tasks in ([t for t in self.sorts() if t.kind != "score"], scores):  # scores read what the others write
+            before = {t.key: self.artifact(t) for t in tasks}
+            for task in tasks:
+                self.store.forget(task.key)
+            try:
+                failures = pair.divide(self, packed, tasks)
+            finally:
+                lost = [t for t in tasks if self.store.record(t.key) is None]
+                self.outcomes.update({t.key: self.execute(t) for t in lost})
+            for task in tasks:
+                failed = failures.get(task.key)
+                differences[task.key] = failed or _differ(before[task.key], self.artifact(task))
+        return differences
+
+    @functools.cached_property
+    def reseeded(self) -> list[tuple[str, str]]:
+        """Name each of the component's methods that seeded a generator, and which one."""
+        calls = self.tried()
+        for task in self.own("embed", "fingerprint"):  # of which there may be one only: once more with another seed
+            other = Task.of(task.kind, task.role, {**task.params, "again": 1}, task.inputs)
+            self.execute(other)
+            self.store.forget(other.key)
+            calls += [(other, c) for c in self.during[other.key]]
+        seen: dict[tuple[str, int, int], int] = {}
+        found = []
+        for _, call in calls:
+            for i, (before, after) in enumerate(call.drawn):
+                if before != after and seen.setdefault((call.method, i, after), before) != before:
+                    found.append((call.method, GENERATORS[i]))
+        return list(dict.fromkeys(found))
 
 
 def _differ(one: tuple[Any, Any], other: tuple[Any, Any]) -> str:

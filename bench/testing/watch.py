@@ -5,21 +5,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import random
 import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench.components import WRITE
-from bench.oracle import Oracle
+from bench.oracle import Oracle, Source
 from bench.types import ACCESS, BASES, Component, DefenderData, Split
 
-ENVIRONMENT = "the environment"
+ENVIRONMENT, WARNINGS = "the environment", "the warning filters"
+LATER = (ENVIRONMENT, WARNINGS)
+"""What a library may change when it is imported: here only the second time counts."""
+GENERATORS = ("torch's global generator", "numpy's global generator", "the generator of `random`")
 
 
 @dataclass(frozen=True)
@@ -43,15 +50,19 @@ class Call:
     spoilt: list[str] = field(default_factory=list)
     """Which of the things that it was given were changed."""
     returned: Any = None
+    drawn: list[tuple[int, int]] = field(default_factory=list)
+    """What the state of each of `GENERATORS` hashes to, before and after."""
 
     @contextmanager
     def watching(self, given: Sequence[Any]) -> Iterator[None]:
         """Compare the process, and what the method is given, before and after."""
         around, things = surroundings(), dict(_things(given))
         states = {name: state(thing) for name, thing in things.items()}
+        before = drawn()
         try:
             yield
         finally:
+            self.drawn = list(zip(before, drawn(), strict=True))
             self.changed = changes(around)
             self.spoilt = [name for name, thing in things.items() if state(thing) != states[name]]
 
@@ -69,37 +80,43 @@ class Call:
 class Heard:
     """A source or suspect whose questions are noted before they are passed on."""
 
-    def __init__(self, oracle: Any, call: Call) -> None:
-        self._oracle, self._call = oracle, call
+    def __init__(self, oracle: Oracle, call: Call) -> None:
+        self._heard, self._call = oracle, call
 
     def _note(self, access: str, x: Any) -> None:
         images = len(x) if isinstance(x, Tensor) and x.dim() else 0
         low, high = (float(x.min()), float(x.max())) if images and x.numel() else (0.0, 0.0)
         self._call.asked.append(Question(access, images, low, high))
 
-    def model(self) -> nn.Module:
-        """Note that the weights were asked for."""
-        self._note("weights", None)
-        network: nn.Module = self._oracle.model()
-        return network
-
     def logits(self, x: Tensor) -> Tensor:
         """Note that logits were asked for."""
         self._note("logits", x)
-        answer: Tensor = self._oracle.logits(x)
-        return answer
+        return self._heard.logits(x)
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Note that probabilities were asked for."""
         self._note("probabilities", x)
-        answer: Tensor = self._oracle.probabilities(x)
-        return answer
+        return self._heard.probabilities(x)
 
     def labels(self, x: Tensor) -> Tensor:
         """Note that labels were asked for."""
         self._note("labels", x)
-        answer: Tensor = self._oracle.labels(x)
-        return answer
+        return self._heard.labels(x)
+
+    def _network(self) -> nn.Module:
+        self._note("weights", None)
+        assert isinstance(self._heard, Source)
+        return self._heard.model()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_heard":
+            raise AttributeError(name)  # what copy and pickle look for
+        if name == "model" and isinstance(self._heard, Source):
+            return self._network
+        if name in ("queries", "strongest"):
+            return getattr(self._heard, name)
+        what = "source model" if isinstance(self._heard, Source) else "suspect"
+        raise AttributeError(f"a {what} can be asked for logits, probabilities or labels, not for {name!r}")
 
 
 def surroundings() -> dict[str, object]:
@@ -107,7 +124,12 @@ def surroundings() -> dict[str, object]:
     cudnn = torch.backends.cudnn
     return {
         ENVIRONMENT: dict(os.environ),
+        WARNINGS: list(warnings.filters),
         "the working directory": str(Path.cwd()),
+        "the files in the working directory": sorted(p.name for p in Path().iterdir()),
+        "the threads that are running": {t for t in threading.enumerate() if not t.daemon},
+        "numpy's handling of errors": np.geterr(),
+        "torch's default device": torch.get_default_device(),
         "torch's default dtype": torch.get_default_dtype(),
         "whether gradients are recorded": torch.is_grad_enabled(),
         "the number of torch's threads": torch.get_num_threads(),
@@ -123,6 +145,16 @@ def changes(before: dict[str, object]) -> list[str]:
     """Name what of a process is not as it was before."""
     now = surroundings()
     return [name for name, value in before.items() if now[name] != value]
+
+
+def drawn() -> tuple[int, ...]:
+    """Hash the state of each of `GENERATORS`."""
+    name, keys, *more = np.random.get_state()
+    return (
+        hash(torch.get_rng_state().numpy().tobytes()),
+        hash((name, np.asarray(keys).tobytes(), *more)),
+        hash(random.getstate()),
+    )
 
 
 def _things(given: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -152,8 +184,8 @@ def content(tensor: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
     return tensor.dtype, tuple(tensor.shape), plain.view(torch.uint8).numpy().tobytes()
 
 
-def watched(component: Component, calls: list[Call]) -> Component:
-    """Give the component as one of a derived class, whose methods note each call in `calls`."""
+def watched(component: Component, note: Callable[[Call], None]) -> Component:
+    """Give the component as one of a derived class, whose methods note each call before it is made."""
     cls = type(component)
     base = next(b for b in BASES if isinstance(component, b))
 
@@ -163,7 +195,7 @@ def watched(component: Component, calls: list[Call]) -> Component:
         @functools.wraps(method)
         def noted(self: Any, *given: Any) -> Any:
             call = Call(name)
-            calls.append(call)
+            note(call)
             with call.watching(given):
                 call.returned = method(self, *(Heard(g, call) if isinstance(g, Oracle) else g for g in given))
             return call.returned
