@@ -1,41 +1,33 @@
 """Judge the rows: for each method and attack an AUC, how sure it is, what is missing from it, what the paper reports.
 
-An attack is compared with the irrelevant models of the dataset it lands on, within one source and never across two.
+Which scores belong to a cell is the business of `samples`, whether it beats the floors that of `floors`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from bench import metrics
+from bench.floors import AgainstFloors, against_floors
+from bench.papers import Figures, Paper
+from bench.rates import Accused, Division, Hits, hits
+from bench.samples import Matched, Rows, Samples
 from bench.types import JSON, Spec
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
-    Rows: TypeAlias = NDArray[np.intp]
-    Pair: TypeAlias = tuple[Rows, Rows]
-
+NOBODY: Rows = np.empty(0, np.intp)
 LOST = ("failed", "blocked", "not_run")
 """Statuses of trials that should have given a score and did not."""
 VERDICTS = ("agrees", "differs", "too few models to tell", "no figure")
-GROUPS = ("dataset", "source_architecture", "method", "suspect_kind", "attack", "source_seed")
-
-
-@dataclass(frozen=True)
-class Paper:
-    """An AUC that a method's paper reports; `same` tells whether dataset and all networks are those of our cell."""
-
-    auc: float
-    stolen: int
-    irrelevant: int
-    same: bool
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,8 @@ class Cell:
     `same_architecture` has only negatives of the suspects' own architectures (mean over architectures); `suspects_only`
     leaves out the negatives in the source's architecture, where that is not among the suspects'. `lost` counts the
     trials without a score by status, `errors` says why. `reason` tells why the cell is not applicable, `home` whether
-    the suspects stay with the source's dataset.
+    the suspects stay with the source's dataset. `hits` gives the TPR by FPR, `accused` whom frozen thresholds accuse
+    by the rate promised; `floors` is None for a floor, and where no floor can judge or one has no score.
     """
 
     dataset: str
@@ -75,6 +68,9 @@ class Cell:
     same_architecture: Strata | None
     suspects_only: metrics.Cell | None
     paper: Paper | None
+    hits: Hits = field(default_factory=dict)
+    accused: Accused = field(default_factory=dict)
+    floors: AgainstFloors | None = None
 
     @property
     def like_paper(self) -> metrics.Cell | None:
@@ -116,148 +112,107 @@ def lands_on(run: Mapping[str, JSON], attack: str) -> str:
     return ""
 
 
+def own_budget(run: Mapping[str, JSON], method: str) -> int | None:
+    """Give the queries that a method asks by default in this run; None where it declares no budget."""
+    entry = component(run, "method", method)
+    budget: int | None = entry["params"].get(entry["attributes"].get("budget"))
+    return budget
+
+
 def default_budget(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame:
     """Keep the rows that tables are made from: those with the queries that a method asks by default in this run."""
     spec = Spec.from_json(run["spec"])
-    own = {}
-    for method in frame.method.unique():
-        entry = component(run, "method", method)
-        own[method] = entry["params"].get(entry["attributes"].get("budget"))
+    own = {method: own_budget(run, method) for method in frame.method.unique()}
     usual = frame.budget.isna() | ~frame.budget.isin(spec.budgets)
     return frame[usual | (frame.budget == frame.method.map(own).astype("float64"))]
 
 
 def cells(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Cell]:
     """Judge all rows, in the order of the Spec: dataset, source architecture, methods and then floors, attacks."""
-    return list(_Judge(default_budget(frame, run), run).all())
+    return list(Judge(default_budget(frame, run), run).all())
 
 
-class _Judge:
-    """Holds the rows as arrays, and knows which rows belong to which cell."""
+class Judge:
+    """Makes the cells of rows of one budget."""
 
     def __init__(self, frame: pd.DataFrame, run: Mapping[str, JSON]) -> None:
         self.run, self.spec = run, Spec.from_json(run["spec"])
-        self.score: NDArray[np.float64] = frame.score.to_numpy()
-        names = ("status", "suspect_dataset", "suspect_architecture", "replicate", "note", "error")
-        self.column: dict[str, NDArray[np.object_]] = {n: frame[n].to_numpy(dtype=object) for n in names}
-        grouped = frame.groupby(list(GROUPS), sort=False).indices
-        self.rows = cast("dict[tuple[object, ...], Rows]", grouped)
-        self.papers = {m: _Reported(run, m) for m in (*self.spec.methods, *self.spec.floors)}
+        self.samples = Samples(frame, self.spec.seeds)
+        self.division = Division(self.samples, self.spec.split_seed)
+        self.methods = (*self.spec.methods, *self.spec.floors)
+        self.watermarks = {m for m in self.methods if component(run, "method", m).get("watermark")}
+        self.papers = {m: Figures(component(run, "method", m)["attributes"]) for m in self.methods}
+        self.home = {a: not lands_on(run, a) for a in self.spec.attacks}
 
     def all(self) -> Iterator[Cell]:
-        spec = self.spec
-        floors = set(spec.floors)
-        for dataset, source in itertools.product(spec.datasets, spec.sources):
-            for method in (*spec.methods, *spec.floors):
-                for attack in spec.attacks:
-                    yield self.cell(dataset, source, method, attack, method in floors)
+        """Give all cells, those of each table held against its floors."""
+        for dataset, source in itertools.product(self.spec.datasets, self.spec.sources):
+            table = self.table(dataset, source, self.methods)
+            matched = {(c.method, c.attack): rows for c, rows in table}
+            impossible = {(c.method, c.attack) for c, _ in table if c.reason}
+            found = against_floors(self.samples, matched, impossible, self.spec.floors, self.watermarks)
+            for c, _ in table:
+                held = found.get((c.method, c.attack))
+                yield dataclasses.replace(c, floors=held) if held else c
 
-    def cell(self, dataset: str, source: str, method: str, attack: str, floor: bool) -> Cell:
-        stolen, irrelevant, every = [], [], []
-        for seed in self.spec.seeds:
-            mine = self.rows.get((dataset, source, method, "stolen", attack, float(seed)))
-            if mine is None:
-                continue
-            others = self.rows.get((dataset, source, method, "irrelevant", "", float(seed)), mine[:0])
-            others = others[self.column["suspect_dataset"][others] == self.column["suspect_dataset"][mine[0]]]
-            every += [*mine, *others]
-            stolen.append(mine)
-            irrelevant.append(others)
-        status = self.column["status"][every]
+    def table(self, dataset: str, source: str, methods: Iterable[str]) -> list[tuple[Cell, Matched | None]]:
+        """Give the cells of one table with the rows of their figures, not yet held against its floors."""
+        return [self._cell(dataset, source, m, a) for m, a in itertools.product(methods, self.spec.attacks)]
+
+    def _cell(self, dataset: str, source: str, method: str, attack: str) -> tuple[Cell, Matched | None]:
+        sample, column = self.samples.of(dataset, source, method, attack), self.samples.column
+        stolen = np.concatenate([*sample.stolen, NOBODY])
+        on = str(column["suspect_dataset"][stolen[0]]) if stolen.size else ""
         reason = ""
-        if stolen and all((self.column["status"][s] == "not_applicable").all() for s in stolen):
-            reason = str(self.column["note"][stolen[0][0]]) or "not applicable"
-        lost = Counter(str(s) for s in status if s in LOST)
-        errors = Counter(str(self.column["error"][i]) for i in every if self.column["error"][i])
-        pairs = [(self._done(s), self._done(i)) for s, i in zip(stolen, irrelevant, strict=True)]
-        figure = None if reason else self._figure(pairs)
-        theirs = None
-        if source not in self.spec.suspects and not reason:
-            theirs = self._figure([(s, i[self.column["suspect_architecture"][i] != source]) for s, i in pairs])
-        paper = self.papers[method].of(dataset, source, attack, self._architectures(stolen), self.spec.suspects)
-        versions = [int(component(self.run, *what)["version"]) for what in (("method", method), ("attack", attack))]
-        return Cell(
-            dataset=dataset, source_architecture=source, method=method, method_version=versions[0], floor=floor,
-            attack=attack, attack_version=versions[1],
-            suspect_dataset=str(self.column["suspect_dataset"][stolen[0][0]]) if stolen else "",
-            home=not lands_on(self.run, attack), reason=reason,
-            stolen_planned=sum(map(len, stolen)), irrelevant_planned=self._different(irrelevant),
-            lost=dict(lost), errors=dict(errors), figure=figure,
-            same_architecture=None if reason else self._within_architectures(pairs), suspects_only=theirs, paper=paper,
+        if stolen.size and (column["status"][stolen] == "not_applicable").all():
+            reason = str(column["note"][stolen[0]]) or "not applicable"
+        everybody = np.concatenate([stolen, *sample.irrelevant])
+        missing = everybody[~self.samples.done[everybody]]
+        matched = None if reason else self.samples.matched(sample)
+        scores = self.samples.scores(matched) if matched else None
+        architectures = {str(self.samples.architectures[n]) for n in np.unique(self.samples.architecture[stolen])}
+        made = Cell(
+            dataset=dataset, source_architecture=source, method=method, attack=attack, suspect_dataset=on,
+            method_version=int(component(self.run, "method", method)["version"]),
+            attack_version=int(component(self.run, "attack", attack)["version"]),
+            floor=method in self.spec.floors, home=self.home[attack], reason=reason, stolen_planned=len(stolen),
+            irrelevant_planned=self._different(sample.irrelevant),
+            lost=dict(Counter(str(s) for s in column["status"][missing] if s in LOST)),
+            errors=dict(Counter(str(e) for e in column["error"][missing] if e)),
+            figure=metrics.cell(*scores) if scores else None,
+            same_architecture=self._within_architectures(matched) if matched else None,
+            suspects_only=self._without(source, matched) if matched else None,
+            paper=self.papers[method].of(dataset, source, attack, architectures, self.spec.suspects),
+            hits=hits(scores) if scores else {},
+            accused={} if reason else self.division.accused((dataset, source, method), on, sample),
         )  # fmt: skip
+        return made, matched
 
-    def _done(self, rows: Rows) -> Rows:
-        done: Rows = rows[self.column["status"][rows] == "done"]
-        return done
+    def _different(self, by_source: Sequence[Rows]) -> int:
+        """Count models, which the sources share."""
+        return len(np.unique(np.concatenate([NOBODY, *(self.samples.model[rows] for rows in by_source)])))
 
-    def _architectures(self, rows: Sequence[Rows]) -> set[str]:
-        return {str(a) for r in rows for a in self.column["suspect_architecture"][r]}
-
-    def _figure(self, pairs: Sequence[Pair]) -> metrics.Cell | None:
-        """Give the AUC over the sources that have models of both kinds; None where there is none.
-
-        Sources are held against the same irrelevant models: those that every one of them has a score for.
-        """
-        pairs = [(s, i) for s, i in pairs if len(s) and len(i)]
-        models = [{self._model(i): i for i in irrelevant} for _, irrelevant in pairs]
-        shared = [m for m in models[0] if all(m in other for other in models)] if models else []
-        if not shared:
+    def _without(self, source: str, matched: Matched) -> metrics.Cell | None:
+        """Leave out the negatives in the source's architecture, where that is not among the suspects'."""
+        if source in self.spec.suspects:
             return None
-        return metrics.cell(
-            [self.score[stolen] for stolen, _ in pairs], [[self.score[by[m]] for m in shared] for by in models]
-        )
+        kept = self.samples.architectures[self.samples.architecture[matched.irrelevant[0]]] != source
+        if not kept.any():
+            return None
+        return metrics.cell(*self.samples.scores(dataclasses.replace(matched, irrelevant=matched.irrelevant[:, kept])))
 
-    def _model(self, row: int) -> tuple[object, object]:
-        return self.column["suspect_architecture"][row], self.column["replicate"][row]
-
-    def _different(self, rows: Sequence[Rows]) -> int:
-        """Count irrelevant models, which the sources share."""
-        return len({self._model(i) for r in rows for i in r})
-
-    def _within_architectures(self, pairs: Sequence[Pair]) -> Strata | None:
+    def _within_architectures(self, matched: Matched) -> Strata | None:
         """Compare suspects with irrelevant models of their own architecture: mean over these, then over sources."""
-        architecture = self.column["suspect_architecture"]
-        means, used, against = [], 0, []
-        for stolen, irrelevant in pairs:
-            strata = []
-            for name in dict.fromkeys(architecture[stolen]):
-                mine, others = stolen[architecture[stolen] == name], irrelevant[architecture[irrelevant] == name]
-                if len(others):
-                    strata.append(metrics.auc(self.score[mine], self.score[others]))
-                    used += len(mine)
-                    against.append(others)
+        samples, means, used = self.samples, [], 0
+        against: list[Rows] = []
+        for stolen, irrelevant in zip(matched.stolen, matched.irrelevant, strict=True):
+            mine, others = samples.architecture[stolen], samples.architecture[irrelevant]
+            strata = [(stolen[mine == a], irrelevant[others == a]) for a in np.unique(mine) if a in others]
             if strata:
-                means.append(sum(strata) / len(strata))
+                means.append(sum(metrics.auc(samples.score[s], samples.score[i]) for s, i in strata) / len(strata))
+                used += sum(len(s) for s, _ in strata)
+                against += [i for _, i in strata]
         return Strata(sum(means) / len(means), used, self._different(against)) if means else None
-
-
-class _Reported:
-    """The AUCs that a method's paper reports, by dataset, source architecture and attack."""
-
-    def __init__(self, run: Mapping[str, JSON], method: str) -> None:
-        attributes = component(run, "method", method)["attributes"]
-        self.figures: list[Mapping[str, JSON]] = list(attributes.get("reported", ()))
-
-    def of(self, dataset: str, source: str, attack: str, stolen: set[str], suspects: Sequence[str]) -> Paper | None:
-        """Find the paper's figure for a cell: of the same dataset and attack, best of the same source architecture.
-
-        It is of the same networks where source, stolen and irrelevant models all have the paper's architectures; the
-        irrelevant ones' are those of all the suspects that the paper has for this source, but the source's own.
-        """
-        found = [r for r in self.figures if r["dataset"] == dataset and r["attack"] == attack]
-        if not found:
-            return None
-        ours = [r for r in found if r["source_architecture"] == source]
-        best = next((r for r in ours if set(r["suspect_architectures"]) == stolen), (*ours, *found)[0])
-        same = bool(ours) and set(best["suspect_architectures"]) == stolen
-        theirs = {
-            a
-            for r in self.figures
-            if r["dataset"] == dataset and r["source_architecture"] == source
-            for a in r["suspect_architectures"]
-        } - {source}
-        same = same and (not theirs or theirs == set(suspects) - {source})
-        return Paper(float(best["auc"]), int(best.get("stolen", 0)), int(best.get("irrelevant", 0)), same)
 
 
 def mean(cells: Sequence[Cell]) -> float | None:

@@ -77,7 +77,7 @@ def paired_permutations(pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0
     found: list[Comparison] = [Comparison(0.0, 1.0, 1.0)] * len(pairs)
     for alike in _alike(map(len, weights)):
         each = np.stack([weights[i] for i in alike], axis=1)
-        tally = _Tally(each.sum(axis=0))
+        tally = _Tally(np.array([weights[i].sum() for i in alike]))
         for coins in _coins(len(each), draws, seed):
             tally.add(coins @ each)
         for i, comparison in zip(alike, tally.comparisons(), strict=True):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
-from bench import metrics
-from bench.accuracies import Accuracy
-from bench.cells import VERDICTS, Cell, Paper, mean, paper_mean
-from bench.costs import Cost
+from bench.cells import VERDICTS, Cell, mean, paper_mean
+from bench.floors import LEVEL
+from bench.papers import Paper
 from bench.tables import Line, Table, cell
 from bench.types import JSON, Spec
 
@@ -24,34 +24,57 @@ INTERVAL = "each AUC with its 95 % interval, then the numbers of stolen / irrele
 def auc_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
     """Lay out the cells of one dataset and source architecture: methods × attacks, and the mean as last column."""
     home = [c.attack for c in cells if c.home and c.method == cells[0].method]
-    rows = _by_method(cells)
+    rows = by_method(cells)
     return Table(
-        title=f"{_place(cells)}: AUC",
-        header=["method", *_attacks(cells), f"mean of {len(home)}"],
+        title=f"{place(cells)}: AUC",
+        header=["method", *attacks(cells), f"mean of {len(home)}"],
         rows=[[cell(name), *map(_auc_lines, row), _mean_lines(row)] for name, row in rows.items()],
         caption=caption(run, INTERVAL),
-        notes=[*_meanings(cells, home), *_inapplicable(cells), *_incomplete(cells), *_against_papers(cells)],
-        floors=_first_floor(rows),
+        notes=[
+            *_meanings(cells, home),
+            *_marks(cells),
+            *_inapplicable(cells),
+            *_incomplete(cells),
+            *_against_papers(cells),
+        ],
+        floors=first_floor(rows),
         label=f"{cells[0].dataset}-{cells[0].source_architecture}-auc",
-    )
+    )  # fmt: skip
 
 
-def _by_method(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+class Placed(Protocol):
+    """What belongs to a dataset and a source architecture."""
+
+    @property
+    def dataset(self) -> str:
+        """Name the dataset."""
+        ...
+
+    @property
+    def source_architecture(self) -> str:
+        """Name the architecture."""
+        ...
+
+
+def by_method(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+    """Give the cells of each row."""
     rows: dict[str, list[Cell]] = {}
     for c in cells:
         rows.setdefault(c.method, []).append(c)
     return rows
 
 
-def _first_floor(rows: Mapping[str, Sequence[Cell]]) -> int | None:
+def first_floor(rows: Mapping[str, Sequence[Cell]]) -> int | None:
+    """Give the number of the first row that is a floor."""
     return next((n for n, row in enumerate(rows.values()) if row[0].floor), None)
 
 
-def _place(things: Sequence[Cell] | Sequence[Cost] | Sequence[Accuracy]) -> str:
+def place(things: Sequence[Placed]) -> str:
+    """Name what a table is about: dataset and source architecture, which all of its things share."""
     return f"{things[0].dataset}, source {things[0].source_architecture}"
 
 
-def _attacks(cells: Sequence[Cell]) -> list[str]:
+def attacks(cells: Sequence[Cell]) -> list[str]:
     """Name the columns: the attacks, those that land elsewhere with the dataset they land on."""
     landed = {c.attack: c.suspect_dataset for c in cells if not c.home and c.suspect_dataset}
     names = dict.fromkeys(c.attack for c in cells)
@@ -66,7 +89,8 @@ def _auc_lines(c: Cell) -> list[Line]:
     if c.figure is None:
         return [Line(mark), *paper]
     f = c.figure
-    lines = cell(f"{f.auc:.2f}{mark}", f"[{f.low:.2f}, {f.high:.2f}]", f"{f.stolen} / {f.irrelevant}")
+    beaten = "†" if c.floors and c.floors.beaten else ""
+    lines = cell(f"{f.auc:.2f}{beaten}{mark}", f"[{f.low:.2f}, {f.high:.2f}]", f"{f.stolen} / {f.irrelevant}")
     if len(f.by_source) > 1:
         lines += cell(f"{len(f.by_source)} sources", "{:.2f} to {:.2f}".format(*f.range))
     return lines + paper
@@ -138,6 +162,35 @@ def _meanings(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
     return notes
 
 
+def _marks(cells: Sequence[Cell]) -> list[str]:
+    """Say which cells beat the floors, out of how many that were tested, and which could not be."""
+    tested = [c for c in cells if c.floors]
+    if not any(c.floor for c in cells):
+        return []
+    notes = []
+    if tested:
+        beaten = sum(c.floors.beaten for c in tested if c.floors)
+        rivals = dict.fromkeys(f for c in tested if c.floors for f in c.floors.floors)
+        notes.append(
+            f"†: better than every floor that can judge there ({', '.join(rivals)}), p ≤ {LEVEL:g} in permutation "
+            f"tests after Holm's correction for the {_counted(len(tested), 'test')} of this table; {beaten or 'none'} "
+            f"of the {_counted(len(tested), 'cell')} {'is' if beaten < 2 else 'are'}."
+        )
+    left: dict[str, dict[str, None]] = {}
+    for c in cells:
+        if c.figure and not c.floor and not c.floors:
+            left.setdefault(c.attack, {})[c.method] = None
+    together: dict[str, list[str]] = {}
+    for attack, methods in left.items():
+        together.setdefault(", ".join(methods), []).append(attack)
+    told = "; ".join(f"{methods} ({', '.join(names)})" for methods, names in together.items())
+    return [*notes, *([f"Not tested, since no floor can judge there or one has no score: {told}."] if told else [])]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def _inapplicable(cells: Sequence[Cell]) -> list[str]:
     """Give each reason once, with the methods and attacks it holds for. One that names its method is shared too."""
     reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
@@ -153,7 +206,7 @@ def _inapplicable(cells: Sequence[Cell]) -> list[str]:
 
 def _incomplete(cells: Sequence[Cell]) -> list[str]:
     notes = []
-    for name, row in _by_method(cells).items():
+    for name, row in by_method(cells).items():
         short = []
         for c in row:
             if c.status == "incomplete":
@@ -179,12 +232,45 @@ def _against_papers(cells: Sequence[Cell]) -> list[str]:
     return ["Against the papers' figures: " + ", ".join(f"{counts[v]} {v}" for v in VERDICTS) + "."]
 
 
+# --- against the floors -------------------------------------------------------------------------------------------
+
+
+def floors_table(cells: Sequence[Cell]) -> Table | None:
+    """Lay out by how much each cell beats the floor that is hardest to beat; None where nothing was tested."""
+    if not any(c.floors for c in cells):
+        return None
+
+    def lines(c: Cell) -> list[Line]:
+        if c.floors is None:
+            return cell("–" if c.reason else "not tested" if c.figure else "*")
+        f = c.floors
+        difference = f"{f.difference:+.2f}".replace("-", "−")
+        mark = "†" if f.beaten else ""
+        return cell(f"{difference}{mark} {f.floor}", f"p {_p(f.p)} / {_p(f.adjusted)}")
+
+    rows = {name: row for name, row in by_method(cells).items() if not row[0].floor}
+    return Table(
+        title=f"{place(cells)}: against the floors",
+        header=["method", *attacks(cells)],
+        rows=[[cell(name), *map(lines, row)] for name, row in rows.items()],
+        caption="AUC minus that of the floor that is hardest to beat, which is named; the p-value of “better than "
+        "every floor” / the same after Holm's correction for all cells of this table. Methods that judge the floors' "
+        "suspects are tested in pairs; a watermark, whose stolen suspects are its own, is not.",
+        level=3,
+        label=f"{cells[0].dataset}-{cells[0].source_architecture}-floors",
+    )
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.4f}"
+
+
 # --- AUCs against other negatives ---------------------------------------------------------------------------------
 
 
 def negatives_table(cells: Sequence[Cell]) -> Table:
     """Lay out how much of each AUC is architecture: against which irrelevant models it was computed."""
-    rows = _by_method(cells)
+    rows = by_method(cells)
     alone = any(c.suspects_only for c in cells)
     third = " / without those in the source's architecture, which is not among the suspects'" if alone else ""
 
@@ -197,88 +283,14 @@ def negatives_table(cells: Sequence[Cell]) -> Table:
         return cell(" / ".join(figures))
 
     return Table(
-        title=f"{_place(cells)}: AUC against other negatives",
-        header=["method", *_attacks(cells)],
+        title=f"{place(cells)}: AUC against other negatives",
+        header=["method", *attacks(cells)],
         rows=[[cell(name), *map(lines, row)] for name, row in rows.items()],
         caption="AUC against all irrelevant models of the dataset / against those in the suspect's own architecture "
         f"(mean over architectures){third}.",
-        floors=_first_floor(rows),
+        floors=first_floor(rows),
         level=3,
         label=f"{cells[0].dataset}-{cells[0].source_architecture}-negatives",
-    )
-
-
-# --- cost ---------------------------------------------------------------------------------------------------------
-
-
-def cost_table(costs: Sequence[Cost]) -> Table:
-    """Lay out what each method costs, on one dataset and source architecture."""
-    first = costs[0]
-    return Table(
-        title=f"{_place(costs)}: cost",
-        header=["method", "accuracy", "lost", "access", "queries", "verify s", "make s", "nets"],
-        rows=[list(map(cell, _cost_texts(c))) for c in costs],
-        caption="Test accuracy of the source in percent, and the points lost by a watermark; the strongest access "
-        "asked of a suspect, queries per suspect, median seconds to verify one; seconds to make a fingerprint (a "
-        "watermark: its source too) with the networks (nets) trained for it.",
-        notes=[note for c in costs for note in _cost_notes(c)],
-        floors=next((n for n, c in enumerate(costs) if c.floor), None),
-        level=3,
-        label=f"{first.dataset}-{first.source_architecture}-cost",
-    )  # fmt: skip
-
-
-def _cost_texts(c: Cost) -> list[str]:
-    return [
-        c.method,
-        _percent(c.accuracy),
-        "" if c.lost is None else f"{100 * c.lost:.1f}",
-        c.access,
-        " to ".join(map(str, dict.fromkeys(c.queries or ()))),
-        _three(c.seconds_to_verify),
-        _three(c.seconds_to_make),
-        "" if c.networks is None else str(c.networks),
-    ]
-
-
-def _cost_notes(c: Cost) -> Iterator[str]:
-    if c.networks:
-        yield f"networks of {c.method}: {', '.join(c.helper_architectures) or 'the suspects’ architectures'} in turn."
-    if c.notes:
-        yield f"notes of {c.method}: {', '.join(f'{name} {value}' for name, value in c.notes.items())}."
-
-
-def _percent(accuracy: metrics.Summary | None) -> str:
-    if accuracy is None:
-        return ""
-    spread = f" ± {100 * accuracy.sd:.1f}" if accuracy.n > 1 else ""
-    return f"{100 * accuracy.mean:.1f}{spread}"
-
-
-def _three(seconds: float | None) -> str:
-    """Write seconds with three digits; nothing where they are not known."""
-    return "" if seconds is None else f"{seconds:.3g}" if seconds < 1000 else f"{seconds:.0f}"
-
-
-# --- accuracies ---------------------------------------------------------------------------------------------------
-
-
-def accuracy_table(networks: Sequence[Accuracy], run: Mapping[str, JSON]) -> Table:
-    """Lay out the test accuracies of one dataset and source architecture, in percent."""
-    rows = []
-    for a in networks:
-        value, n = _percent(a.summary), str(a.summary.n)
-        texts = (a.owner, a.model, a.variant, a.suspect_dataset, a.suspect_architecture or "all", value, n)
-        rows.append([*map(cell, texts), cell(f"{100 * a.paper:.1f}" if a.paper is not None else "")])
-    return Table(
-        title=f"{_place(networks)}: test accuracy",
-        header=["source", "model", "variant", "tested on", "architecture", "accuracy", "n", "paper"],
-        rows=rows,
-        caption=caption(
-            run,
-            "test accuracy in percent, mean ± standard deviation over n networks, each counted once; irrelevant models "
-            "belong to no source and stand with the plain one",
-        ),
     )
 
 
@@ -287,7 +299,7 @@ def accuracy_table(networks: Sequence[Accuracy], run: Mapping[str, JSON]) -> Tab
 
 def check_table(cells: Sequence[Cell]) -> Table:
     """Lay out what the papers report beside what we measured, with a verdict per cell."""
-    rows = _by_method(cells)
+    rows = by_method(cells)
 
     def lines(c: Cell) -> list[Line]:
         if c.reason:
@@ -300,11 +312,11 @@ def check_table(cells: Sequence[Cell]) -> Table:
     counts = Counter(c.verdict for c in cells)
     reduced = any(c.paper and c.paper.same and c.home and c.suspects_only for c in cells)
     return Table(
-        title=f"{_place(cells)}: against the papers",
-        header=["method", *_attacks(cells)],
+        title=f"{place(cells)}: against the papers",
+        header=["method", *attacks(cells)],
         rows=[[cell(name), *map(lines, row)] for name, row in rows.items()],
         caption=", ".join(f"{counts[v]} {v}" for v in VERDICTS) + ".",
         notes=["Compared without the irrelevant models in the source's architecture, which the papers do not have."]
         * reduced,
-        floors=_first_floor(rows),
+        floors=first_floor(rows),
     )

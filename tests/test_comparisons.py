@@ -12,7 +12,9 @@ from bench.comparisons import (
     frozen_threshold,
     holm,
     paired_permutation,
+    paired_permutations,
     unpaired_permutation,
+    unpaired_permutations,
 )
 from bench.metrics import NotReported, auc
 
@@ -97,6 +99,20 @@ def test_unpaired_p_values_are_those_of_all_deals_and_swaps_written_out(m, k):
     found = unpaired_permutation(a, b, draws=40_000)
     assert found.difference == pytest.approx(observed)
     assert near(found.greater, greater, 40_000) and near(found.two_sided, two_sided, 40_000)
+
+
+@pytest.mark.parametrize(
+    "test, tests", [(paired_permutation, paired_permutations), (unpaired_permutation, unpaired_permutations)]
+)
+def test_many_tests_at_once_give_what_each_gives_alone(test, tests):
+    rng = np.random.default_rng(12)
+    pairs = []
+    for sources, m, n in ((1, 5, 12), (2, 5, 12), (1, 5, 12), (1, 12, 12), (2, 5, 12), (3, 4, 6)):
+        shape = (sources, m), (sources, n)
+        pairs.append(tuple(Scores(rng.normal(c, 1, shape[0]), rng.normal(0, 1, shape[1])) for c in (1, 0.5)))
+    for draws in (50, 1234):  # fewer than a block, and more than a block
+        assert tests(pairs, draws=draws, seed=3) == [test(a, b, draws=draws, seed=3) for a, b in pairs]
+    assert tests([]) == []
 
 
 @pytest.mark.parametrize("test", [paired_permutation, unpaired_permutation])

@@ -16,7 +16,10 @@ from bench.catalogue import HOOKS, load_catalogue
 ROOT = Path(__file__).parent.parent
 HOST, PLUGINS = ROOT / "bench", ROOT / "plugins"
 
-REPORT = ("rows", "results", "cells", "accuracies", "costs", "layout", "tables")
+REPORT = (
+    "rows", "results", "samples", "papers", "rates", "floors", "cells", "budgets", "accuracies", "costs", "layout",
+    "secondary", "tables", "lines", "stamp",
+)  # fmt: skip
 """What `report` is made of."""
 LEVELS = {
     6: ("__main__",),
@@ -41,7 +44,11 @@ LEVELS = {
 SIDEWAYS = {
     ("catalogue", "components"), ("execute", "parts"), ("schedule", "worker"), ("comparisons", "metrics"),
     ("stock", "plan"), ("provenance", "plan"), ("results", "rows"), *(("report", part) for part in REPORT),
-    *(("layout", part) for part in ("accuracies", "cells", "costs", "tables")),
+    *(("cells", part) for part in ("samples", "papers", "rates", "floors")), ("rates", "samples"),
+    ("floors", "samples"), ("budgets", "cells"), ("stamp", "rows"),
+    *(("layout", part) for part in ("cells", "floors", "papers", "tables")),
+    *(("secondary", part) for part in ("accuracies", "budgets", "cells", "costs", "layout", "rates", "tables")),
+    *(("lines", part) for part in ("accuracies", "budgets", "cells", "floors", "rates", "rows")),
 }  # fmt: skip
 """Between a room and what was taken out of it, and from what looks at a plan to `plan`."""
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}

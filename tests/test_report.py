@@ -191,7 +191,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
     first, second = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("cold", "warm"))
     assert first == second
     assert set(first) == {"trials.csv", "run.json", "table.md", "table.csv", "table.tex", "table.txt", "accuracy.md",
-                          "accuracy.csv"}  # fmt: skip
+                          "accuracy.csv", ".report"}  # fmt: skip
     before = (tmp_path / "cold" / "table.txt").read_text()
     assert render(tmp_path / "cold") == before
     assert {p.name: p.read_bytes() for p in (tmp_path / "cold").iterdir()} == first
@@ -361,7 +361,7 @@ def test_the_auc_of_a_cell_is_that_of_its_pairs(tmp_path):
     assert found["suspects_only_irrelevant"] == "6"
     shown = (tmp_path / "table.txt").read_text()
     assert "6 / 9" in shown
-    assert "0.89 / 1.00 / 1.00" in shown
+    assert "0.89 / 1.00 / 1.00" in (tmp_path / "table.md").read_text()
 
 
 def test_negatives_are_the_innocents_of_the_dataset_an_attack_lands_on(tmp_path):
@@ -483,8 +483,8 @@ def test_a_wide_table_is_cut_on_a_terminal_and_nowhere_else(tmp_path):
     rows += [r for r in trials() if not r["attack"]]
     text = write(tmp_path, rows, run)
     assert max(map(len, text.splitlines())) <= 100
-    assert text.count("\nmethod  ") == 4 + 3 + 1  # AUCs, negatives, costs
-    assert (tmp_path / "table.md").read_text().count("| method ") == 3
+    assert text.count("\nmethod  ") == 4 + 1  # AUCs, costs
+    assert (tmp_path / "table.md").read_text().count("| method ") == 4  # against the floors and other negatives, too
 
 
 def test_only_the_default_budget_stands_in_the_tables(tmp_path):
@@ -525,6 +525,200 @@ def test_a_watermarks_price_and_the_cost_of_fingerprints_are_told(tmp_path):
     assert "- notes of sac: converged 0.5." in text
     assert "- networks of sac: the suspects’ architectures in turn." in text
     assert "suspect.x" not in text
+
+
+# --- against the floors, and rates --------------------------------------------------------------------------------
+
+
+def better(irrelevant=20, stolen=20, **more):
+    """Make a method that is perfect, one that is chance (as the floor is), and a watermark that is perfect."""
+    rows = []
+    for method, gap in (("sac", 100), ("mark", 100), ("noise", 0)):
+        for n in range(irrelevant):
+            rows.append(line(method, architecture=("net", "res")[n % 2], replicate=n // 2, score=float(n * 7 % 20)))
+        for n in range(stolen):
+            score = gap + float(n * 3 % 20)
+            rows.append(line(method, "extract_l", ("net", "res")[n % 2], n // 2, score=score, **more))
+    return rows
+
+
+def floors_of(folder, method="sac", attack="extract_l"):
+    return {n: v for n, v in cell(folder, method, attack).items() if "floor" in n and n != "floor"}
+
+
+def one_attack(**changes):
+    return benchmark(attacks=("extract_l",), **changes)
+
+
+def test_cells_that_beat_every_floor_are_marked_and_the_tests_counted(tmp_path):
+    text = write(tmp_path, better(), one_attack())
+    found = floors_of(tmp_path)
+    assert (found["beats_floors"], found["hardest_floor"], found["floor_tests"]) == ("1", "noise", "2")
+    assert (found["floor_paired"], floors_of(tmp_path, "mark")["floor_paired"]) == ("1", "0")
+    assert float(found["floor_difference"]) == pytest.approx(1 - float(cell(tmp_path, "noise", "extract_l")["auc"]))
+    assert float(found["floor_p"]) < float(found["floor_p_adjusted"]) <= 2 * float(found["floor_p"])
+    assert set(floors_of(tmp_path, "noise").values()) == {""}
+    assert "1.00†" in text
+    joined = " ".join(text.split())
+    assert "better than every floor that can judge there (noise), p ≤ 0.05" in joined
+    assert "for the 2 tests of this table; 2 of the 2 cells are." in joined
+    assert r"1.00$\dagger$" in (tmp_path / "table.tex").read_text()
+
+
+def test_a_method_that_is_no_better_than_a_floor_is_not_marked(tmp_path):
+    rows = trials()
+    for made in rows:
+        if made["method"] == "noise" and made["attack"] and made["status"] == "done":
+            made["score"] = 1.0
+    text = write(tmp_path, rows, benchmark())
+    assert floors_of(tmp_path)["beats_floors"] == "0"
+    assert "†" not in text.split("Each AUC")[0]
+    assert "none of the 4 cells is." in " ".join(text.split())
+
+
+def test_a_cell_is_not_tested_where_no_floor_can_judge(tmp_path):
+    text = write(tmp_path, trials(), benchmark())
+    assert set(floors_of(tmp_path, "sac", "transfer").values()) == {""}
+    joined = " ".join(text.split())
+    assert "Not tested, since no floor can judge there or one has no score: sac (transfer)." in joined
+    assert "not tested" in (tmp_path / "table.md").read_text()
+
+
+def test_a_cell_is_not_tested_against_a_floor_that_has_no_score(tmp_path):
+    rows = better()
+    for made in rows:
+        if made["method"] == "noise" and made["attack"]:
+            made |= {"status": "failed", "score": None, "error": "score noise: no"}
+    write(tmp_path, rows, one_attack())
+    assert set(floors_of(tmp_path).values()) == {""}
+
+
+def test_methods_are_compared_on_the_suspects_that_both_judged(tmp_path):
+    rows = better()
+    gone = {"status": "failed", "score": None, "error": "score: no"}
+    lost = [r for r in rows if r["method"] == "noise" and r["attack"] and r["score"] > 10]
+    for made in lost:
+        made |= gone
+    lost = next(r for r in rows if r["method"] == "noise" and not r["attack"])
+    lost |= gone
+    write(tmp_path, rows, one_attack())
+    assert float(floors_of(tmp_path)["floor_difference"]) == pytest.approx(
+        1 - float(cell(tmp_path, "noise", "extract_l")["auc"])
+    )
+
+
+def test_without_floors_nothing_is_said_of_them(tmp_path):
+    text = write(tmp_path, [r for r in trials() if r["method"] != "noise"], benchmark(floors=()))
+    assert "floor" not in text
+    assert "floor" not in (tmp_path / "table.md").read_text()
+
+
+def test_rates_are_reported_with_exact_intervals_where_there_are_enough_models(tmp_path):
+    write(tmp_path, better(irrelevant=40), one_attack())
+    found = cell(tmp_path, "sac", "extract_l")
+    assert (found["tpr_at_5"], found["tpr_at_5_needs"]) == ("1.0", "")
+    assert (float(found["tpr_at_5_low"]), float(found["tpr_at_5_high"])) == pytest.approx((0.832, 1.0), abs=0.001)
+    assert (found["tpr_at_1"], found["tpr_at_1_low"], found["tpr_at_1_needs"]) == ("", "", "100")
+    assert (found["accused_at_5_of"], found["accused_at_5_needs"], found["accused_at_1_needs"]) == ("20", "", "198")
+    assert 0 <= float(found["accused_at_5_low"]) <= float(found["accused_at_5"]) <= float(found["accused_at_5_high"])
+    shown = (tmp_path / "table.md").read_text()
+    assert "TPR at a fixed FPR" in shown and "5 %: 1.00 [0.83, 1.00]" in shown
+    assert "false accusations" in shown and " of 20 |" in shown
+    assert "n/r<br>needs ≥ 100" in shown and "needs ≥ 38" not in shown
+
+
+def test_rates_that_need_more_models_are_not_reported(tmp_path):
+    write(tmp_path, trials(), benchmark())
+    found = cell(tmp_path, "sac", "extract_l")
+    assert (found["tpr_at_5"], found["tpr_at_5_needs"], found["accused_at_5_needs"]) == ("", "20", "38")
+    shown = (tmp_path / "table.md").read_text()
+    assert "TPR at a fixed FPR" not in shown and "false accusations" not in shown
+    assert "n/r<br>needs ≥ 20" in shown
+
+
+def test_all_methods_are_calibrated_on_the_same_half(tmp_path):
+    rows = better(irrelevant=40)
+    for made in rows:
+        if made["method"] == "sac":  # another scale, the same order as the watermark's
+            made["score"] = 3 * made["score"] - 50
+    write(tmp_path, rows, one_attack())
+    rates = {n: [v for c, v in cell(tmp_path, n, "extract_l").items() if c.startswith("accused")] for n in VERSIONS
+             if n in ("sac", "mark", "noise")}  # fmt: skip
+    assert rates["sac"] == rates["mark"] == rates["noise"]
+
+
+# --- query budgets ------------------------------------------------------------------------------------------------
+
+
+def test_aucs_by_query_budget_stand_apart(tmp_path):
+    rows = trials()
+    for made in [r for r in rows if r["method"] == "sac"]:
+        score = None if made["score"] is None else -made["score"]
+        rows.append(made | {"budget": 25, "score": score, "key": digest(made["key"])})
+    write(tmp_path, rows, benchmark(budgets=(25, 100)))
+    found = [r for r in table(tmp_path, "budgets.csv") if r["attack"] == "extract_l"]
+    assert [(r["method"], r["budget"], r["default"]) for r in found] == [("sac", "25", "0"), ("sac", "100", "1")]
+    assert [float(r["auc"]) for r in found] == pytest.approx([6 / 54, 48 / 54])
+    assert found[1]["low"] == cell(tmp_path, "sac", "extract_l")["low"]
+    shown = (tmp_path / "table.md").read_text().split("AUC by query budget")[1]
+    assert [n.split("|")[2].strip() for n in shown.splitlines() if n.startswith("| sac")] == ["25", "100 (default)"]
+
+
+def test_without_budgets_there_is_no_such_file(tmp_path):
+    (tmp_path / "budgets.csv").write_text("of an older run")
+    write(tmp_path, trials(), benchmark())
+    assert not (tmp_path / "budgets.csv").exists()
+    assert "query budget" not in (tmp_path / "table.md").read_text()
+
+
+# --- what is kept -------------------------------------------------------------------------------------------------
+
+
+def test_a_report_of_unchanged_files_is_kept(tmp_path):
+    write(tmp_path, trials(), benchmark())
+    before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    text = write(tmp_path, trials(), benchmark())
+    after = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert text == (tmp_path / "table.txt").read_text()
+    assert {n for n in after if after[n] != before[n]} == {"trials.csv", "run.json"}
+
+
+@pytest.mark.parametrize("name", ["table.md", "table.csv", ".report"])
+def test_a_report_that_was_changed_or_lost_is_made_again(tmp_path, name):
+    write(tmp_path, trials(), benchmark())
+    good = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    (tmp_path / name).write_text("{}")
+    write(tmp_path, trials(), benchmark())
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == good
+    (tmp_path / name).unlink()
+    write(tmp_path, trials(), benchmark())
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == good
+
+
+def test_other_rows_or_another_run_make_another_report(tmp_path):
+    write(tmp_path, trials(), benchmark())
+    rows = [r | ({"score": 9.0} if r["attack"] and r["status"] == "done" else {}) for r in trials()]
+    assert "6 / 9" in write(tmp_path, rows, benchmark())
+    assert cell(tmp_path, "sac", "extract_l")["auc"] == "1.0"
+    assert "abacus II" in write(tmp_path, rows, benchmark() | {"hardware": {"cpu": "abacus II"}})
+
+
+WARM = """
+import json, sys
+from pathlib import Path
+from bench.report import write
+rows, run = json.loads(Path(sys.argv[1]).read_text())
+write(Path(sys.argv[2]), rows, run)
+print(sorted({"torch", "pandas", "scipy", "sklearn", "matplotlib", "tabulate", "jinja2"} & set(sys.modules)))
+"""
+
+
+def test_a_report_that_is_kept_imports_nothing_that_makes_one(tmp_path):
+    (tmp_path / "what.json").write_text(json.dumps([trials(), benchmark()]))
+    words = [sys.executable, "-c", WARM, str(tmp_path / "what.json"), str(tmp_path / "out")]
+    shown = [subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() for _ in range(2)]
+    assert "pandas" in shown[0]
+    assert shown[1] == "[]"
 
 
 # --- accuracies ---------------------------------------------------------------------------------------------------
@@ -699,4 +893,4 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     with pytest.raises(BenchError, match="cannot be written"):
         write(tmp_path / "file", trials(), benchmark())
     write(tmp_path / "good", trials(), benchmark())
-    assert not list((tmp_path / "good").glob(".*"))
+    assert [p.name for p in (tmp_path / "good").glob(".*")] == [".report"]
