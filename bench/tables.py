@@ -124,12 +124,14 @@ def _shown(x: Line) -> str:
 
 def _cuts(table: Table) -> list[list[int]]:
     """Divide the columns into as few parts as fit into WIDTH, each led by the first column and none much wider."""
-    widths = []
-    for column, header in enumerate(table.header):
-        title = max(map(len, header.split("\n"))) + 2  # tabulate gives headers more room
-        widths.append(2 + max(title, *(len(_shown(x)) for row in table.rows for x in row[column]), 0))
+    widths = [_width(table, column) for column in range(len(table.header))]
     parts = _packed(widths, WIDTH)
     return next(packed for limit in range(1, WIDTH + 1) if len(packed := _packed(widths, limit)) == len(parts))
+
+
+def _width(table: Table, column: int) -> int:
+    title = max(map(len, table.header[column].split("\n"))) + 2  # tabulate gives headers more room
+    return 2 + max(title, *(len(_shown(x)) for row in table.rows for x in row[column]), 0)
 
 
 def _packed(widths: Sequence[int], limit: int) -> list[list[int]]:
@@ -186,6 +188,17 @@ def _booktabs(columns: int) -> TableFormat:
     )  # fmt: skip
 
 
+def _header(text: str) -> str:
+    lines = r"\\".join(latex_escaped(line) for line in text.split("\n"))
+    return rf"\shortstack{{{lines}}}" if "\n" in text else lines
+
+
+def _size(table: Table) -> str:
+    """Choose the size of the letters by the width of the table."""
+    widest = sum(_width(table, column) for column in range(len(table.header)))
+    return next((size for limit, size in ((75, "small"), (95, "footnotesize")) if widest <= limit), "scriptsize")
+
+
 def latex(table: Table) -> str:
     """Write a table as LaTeX to be read by `\\input`: it needs the package booktabs and no other."""
     from tabulate import tabulate
@@ -197,7 +210,7 @@ def latex(table: Table) -> str:
     physical, gaps = _flat(rows, range(len(table.header)), table.line)
     for row in physical:
         row[0] = "{}" + row[0] if row[0].startswith(("[", "*")) else row[0]  # no argument of the row's end above
-    header = [latex_escaped(h.replace("\n", " ")) for h in table.header]
+    header = [_header(h) for h in table.header]
     lines = tabulate(physical, header, tablefmt=_booktabs(len(header)), disable_numparse=True).split("\n")
     first = lines.index(r"\midrule") + 1
     for at, ruled in reversed(gaps.items()):
@@ -205,7 +218,7 @@ def latex(table: Table) -> str:
     below = latex_escaped(" ".join((table.caption, *table.notes)).strip())
     label = re.sub(r"[^a-z0-9]+", "-", table.label.lower())
     return "\n".join([
-        r"\begin{table}", r"\centering\small\setlength{\tabcolsep}{3pt}",
+        r"\begin{table}", rf"\centering\{_size(table)}\setlength{{\tabcolsep}}{{3pt}}",
         rf"\caption{{{latex_escaped(table.title)}}}\label{{tab:{label}}}",
         *[line.rstrip() for line in lines],
         r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize", below, r"\end{minipage}",
