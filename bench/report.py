@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from bench import layout, lines, secondary, stamp
+from bench import layout, lines, page, secondary, stamp
 from bench.accuracies import Accuracy, accuracies
 from bench.budgets import by_budget
 from bench.cells import VERDICTS, Cell, cells, default_budget
@@ -63,13 +63,18 @@ def _files(frame: pd.DataFrame, run: Mapping[str, JSON]) -> dict[str, str]:
     points = {place: [p for p in budgets if _place(p.cell) == place] for place in dict.fromkeys(map(_place, judged))}
     short: list[Table] = []
     results: list[Table] = []
+    sections: list[page.Section] = []
+    known = dict(_parts(networks))
+    worth = {place: secondary.accuracy_table(part, run) for place, part in known.items()}
     for place, part in _parts(judged):
         aucs, floors = layout.auc_table(part, run), layout.floors_table(part)
         cost = [secondary.cost_table(prices[place])] if place in prices else []
         short += [aucs, *cost]
-        results += [aucs, *([floors] if floors else []), *secondary.rates_tables(part), layout.negatives_table(part)]
-        results += [*cost, *([secondary.budgets_table(points[place])] if points[place] else [])]
-    worth = [secondary.accuracy_table(part, run) for _, part in _parts(networks)]
+        tables = [aucs, *([floors] if floors else []), *secondary.rates_tables(part), layout.negatives_table(part)]
+        tables += [*cost, *([secondary.budgets_table(points[place])] if points[place] else [])]
+        results += tables
+        tables += [worth[place]] if place in worth else []
+        sections.append(page.Section(part, tables, prices.get(place, []), points[place], known.get(place, [])))
 
     def csv(columns: Sequence[str], values: Iterable[Sequence[object]]) -> str:
         return comma_separated(columns, map(lines.plain, values))
@@ -80,7 +85,8 @@ def _files(frame: pd.DataFrame, run: Mapping[str, JSON]) -> dict[str, str]:
         "table.tex": "\n".join(["% needs \\usepackage{booktabs}\n", *map(latex, results)]),
         "table.txt": "\n\n".join(map(text, short)),
         "accuracy.csv": csv(lines.ACCURACY_COLUMNS, lines.accuracy_lines(networks)),
-        "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, worth)]),
+        "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, worth.values())]),
+        "index.html": page.html(frame, run, sections),
     }
     if budgets:
         files["budgets.csv"] = csv(lines.BUDGET_COLUMNS, lines.budget_lines(budgets))

@@ -18,7 +18,7 @@ HOST, PLUGINS = ROOT / "bench", ROOT / "plugins"
 
 REPORT = (
     "rows", "results", "samples", "papers", "rates", "floors", "cells", "budgets", "accuracies", "costs", "layout",
-    "secondary", "tables", "lines", "stamp",
+    "secondary", "tables", "lines", "stamp", "page", "charts", "figures", "details", "distributions",
 )  # fmt: skip
 """What `report` is made of."""
 LEVELS = {
@@ -49,6 +49,11 @@ SIDEWAYS = {
     *(("layout", part) for part in ("cells", "floors", "papers", "tables")),
     *(("secondary", part) for part in ("accuracies", "budgets", "cells", "costs", "layout", "rates", "tables")),
     *(("lines", part) for part in ("accuracies", "budgets", "cells", "floors", "rates", "rows")),
+    *(("page", part) for part in ("accuracies", "budgets", "cells", "charts", "costs", "details", "distributions",
+                                  "layout", "samples", "tables")),
+    *(("charts", part) for part in ("accuracies", "budgets", "cells", "costs", "figures", "layout")),
+    *(("details", part) for part in ("cells", "costs", "distributions", "rates", "samples")),
+    ("distributions", "samples"),
 }  # fmt: skip
 """Between a room and what was taken out of it, and from what looks at a plan to `plan`."""
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
@@ -144,7 +149,20 @@ def test_the_face_imports_no_torch_and_no_library_but_pluggy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-SLOW = ("torch", "torchvision", "distributed", "dask", "pandas", "scipy", "sklearn", "rich", "tabulate", "safetensors")
+SLOW = (
+    "torch",
+    "torchvision",
+    "distributed",
+    "dask",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "rich",
+    "tabulate",
+    "safetensors",
+    "jinja2",
+    "matplotlib",
+)
 WORKING = ("execute", "isolation", "networks", "oracle", "parts", "training", "testing")
 """The rooms that are entered only when something is computed."""
 

@@ -191,7 +191,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
     first, second = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("cold", "warm"))
     assert first == second
     assert set(first) == {"trials.csv", "run.json", "table.md", "table.csv", "table.tex", "table.txt", "accuracy.md",
-                          "accuracy.csv", ".report"}  # fmt: skip
+                          "accuracy.csv", "index.html", ".report"}  # fmt: skip
     before = (tmp_path / "cold" / "table.txt").read_text()
     assert render(tmp_path / "cold") == before
     assert {p.name: p.read_bytes() for p in (tmp_path / "cold").iterdir()} == first

@@ -1,0 +1,300 @@
+"""Draw the charts of a page: AUC against cost, AUC against query budget, accuracies of the networks.
+
+matplotlib draws, and the drawing becomes SVG that stands in a page as it is: colours are the page's own, so that one
+drawing does in the dark and in the light, nothing in it names an address, and the same numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, FAINT, RULE, PAPER = "#fe0000", "#fe0001", "#fe0002", "#fe0003"
+SERIES = 8
+"""Colours and markers that the page's stylesheet tells apart."""
+NAMES = {INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)", PAPER: "var(--paper)"}
+NAMES |= {f"#fe01{n:02x}": f"var(--series-{n})" for n in range(SERIES)}
+MARKERS = "osD^vPX<"
+WIDTH = 380
+"""Pixels of a chart: what a telephone shows without shrinking it."""
+TEXT = 11
+GAP = 14
+"""Pixels from one label to the next."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing: its title, what it says in words, and the SVG."""
+
+    title: str
+    words: str
+    svg: str
+
+
+class Point(NamedTuple):
+    """A method in a chart, with its colour; None: it is a floor."""
+
+    name: str
+    x: float
+    y: float
+    series: int | None
+
+
+class Line(NamedTuple):
+    """A method's AUCs by query budget."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+    series: int | None
+
+
+class Group(NamedTuple):
+    """Networks of one kind: the row they stand in, mean and deviation of their accuracy, and their colour."""
+
+    row: str
+    name: str
+    mean: float
+    sd: float
+    series: int
+    paper: float | None
+
+
+def colour(series: int | None) -> str:
+    """Give the stand-in for a series' colour."""
+    return FAINT if series is None else f"#fe01{series % SERIES:02x}"
+
+
+def marker(series: int | None) -> str:
+    """Give a series' marker; after as many series as there are colours, another one goes with each."""
+    return "o" if series is None else MARKERS[(series + series // SERIES) % len(MARKERS)]
+
+
+# --- charts -------------------------------------------------------------------------------------------------------
+
+
+def against_cost(title: str, points: Sequence[Point], label: str, log: bool) -> Chart:
+    """Draw mean AUCs against what they cost, each point with its name beside the chart."""
+    height = max(270, GAP * len(points) + 80)
+    with _style():
+        figure, axes = _axes(height, left=40, right=136)
+        _auc_axis(axes, [p.y for p in points])
+        if log:
+            axes.set_xscale("log")
+        _cost_axis(axes, [p.x for p in points], log)
+        axes.set_xlabel(label)
+        for p in points:
+            _mark(axes, p.x, p.y, p.series)
+        _names(axes, points, height)
+        words = "; ".join(f"{p.name}: AUC {p.y:.2f}, {label} {p.x:.3g}" for p in points)
+        return Chart(title, words, _svg(figure, f"{title} {label}"))
+
+
+def against_budget(title: str, lines: Sequence[Line]) -> Chart:
+    """Draw AUCs against the number of queries, a line for each method."""
+    with _style():
+        figure, axes = _axes(220, left=40, right=14)
+        _auc_axis(axes, [y for line in lines for _, y in line.points])
+        axes.set_xscale("log")
+        budgets = sorted({x for line in lines for x, _ in line.points})
+        _cost_axis(axes, budgets, True)
+        axes.set_xticks(budgets, [f"{b:g}" for b in budgets])
+        axes.set_xlabel("queries allowed")
+        for line in lines:
+            xs, ys = zip(*line.points, strict=True)
+            axes.plot(xs, ys, color=colour(line.series), linewidth=1.4, zorder=2)
+            for x, y in line.points:
+                _mark(axes, x, y, line.series, size=5)
+        told = ("{}: {}".format(n, ", ".join(f"{y:.2f} at {x:g}" for x, y in points)) for n, points, _ in lines)
+        return Chart(title, "; ".join(told), _svg(figure, title))
+
+
+def accuracies(title: str, groups: Sequence[Group]) -> Chart:
+    """Draw accuracies in percent, a row for each kind of network, with the papers' figures as hollow diamonds."""
+    rows = list(dict.fromkeys(g.row for g in groups))
+    with _style():
+        figure, axes = _axes(18 * len(rows) + 60, left=170, right=16)
+        for n, row in enumerate(rows):
+            mine = [g for g in groups if g.row == row]
+            axes.axhline(n, color=RULE, linewidth=0.6, zorder=0)
+            for k, g in enumerate(mine):
+                y = n + (0.5 * (k + 0.5) / len(mine) - 0.25 if len(mine) > 1 else 0)
+                if g.sd > 0:
+                    ends = [100 * (g.mean - g.sd), 100 * (g.mean + g.sd)]
+                    axes.plot(ends, [y, y], color=colour(g.series), linewidth=1, zorder=2)
+                _mark(axes, 100 * g.mean, y, g.series, size=5)
+                if g.paper is not None:
+                    axes.plot([100 * g.paper], [y], "D", markersize=7, markerfacecolor="none", markeredgecolor=INK)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_yticks(range(len(rows)), [_short(r, 27) for r in rows])
+        axes.grid(True, axis="x", color=RULE, linewidth=0.6)
+        axes.set_xlabel("test accuracy in percent")
+        axes.margins(x=0.06)
+        words = "; ".join(f"{g.row}, {g.name}: {100 * g.mean:.1f}" for g in groups)
+        return Chart(title, words, _svg(figure, title))
+
+
+def swatch(title: str, series: int | None) -> str:
+    """Draw the marker of a series for a legend."""
+    with _style():
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(14 / 72, 14 / 72), dpi=72)
+        figure.patch.set_visible(False)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        _mark(axes, 0, 0, series)
+        return _svg(figure, title)
+
+
+# --- parts of them ------------------------------------------------------------------------------------------------
+
+
+def _axes(height: float, left: float, right: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
+    figure.patch.set_visible(False)
+    below, above = 42, 10
+    width, tall = WIDTH - left - right, height - below - above
+    axes = figure.add_axes((left / WIDTH, below / height, width / WIDTH, tall / height))
+    axes.patch.set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(RULE)
+    axes.tick_params(length=3)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _auc_axis(axes: Axes, values: Sequence[float]) -> None:
+    low = min(0.5, *values, 0.5)
+    axes.set_ylim(max(-0.03, low - 0.06), 1.03)
+    axes.set_yticks([t / 10 for t in range(11) if t / 10 >= low - 0.06], minor=False)
+    axes.axhline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+    axes.grid(True, axis="y", color=RULE, linewidth=0.6)
+    axes.set_ylabel("AUC")
+
+
+def _cost_axis(axes: Axes, values: Sequence[float], log: bool) -> None:
+    from matplotlib import ticker
+
+    low, high = min(values), max(values)
+    if log:
+        axes.set_xlim(low / 1.5, high * 1.5)
+        axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0,) if high > 30 * low else (1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+        axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    else:
+        room = max(1.0, high - low) * 0.08
+        axes.set_xlim(low - room, high + room)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+
+
+def _mark(axes: Axes, x: float, y: float, series: int | None, size: float = 7) -> None:
+    inside = PAPER if series is None else colour(series)
+    edge = FAINT if series is None else PAPER
+    axes.plot(
+        [x], [y], marker(series), markersize=size, markerfacecolor=inside, markeredgecolor=edge,
+        markeredgewidth=1.4 if series is None else 0.8, clip_on=False, zorder=3,
+    )  # fmt: skip
+
+
+def _names(axes: Axes, points: Sequence[Point], height: float) -> None:
+    """Write the names right of the chart, in the order of their points and never on one another, with a thin leader."""
+    box = axes.get_position()
+    width, bottom, tall = box.width * WIDTH, box.y0 * height, box.height * height
+    ordered = sorted(points, key=lambda p: (-p.y, p.name))
+    low, high = axes.get_ylim()
+    wanted = [bottom + (p.y - low) / (high - low) * tall for p in ordered]
+    for p, y in zip(ordered, _apart(wanted, bottom, height - 6), strict=True):
+        at = ((y - bottom) / tall, (width + 12) / width)
+        axes.annotate(
+            _short(p.name, 19), (p.x, p.y), xytext=(at[1], at[0]), textcoords="axes fraction", va="center", color=INK,
+            parse_math=False, annotation_clip=False, zorder=1,
+            arrowprops={"arrowstyle": "-", "color": colour(p.series), "linewidth": 0.7, "alpha": 0.55, "shrinkA": 1,
+                        "shrinkB": 4, "relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def _apart(wanted: Sequence[float], low: float, high: float) -> list[float]:
+    """Move heights, which stand from high to low, GAP apart: downwards, and up again where that is below `low`."""
+    places: list[float] = []
+    for y in wanted:
+        places.append(min(y, places[-1] - GAP if places else high))
+    for n in range(len(places) - 1, -1, -1):
+        places[n] = max(places[n], places[n + 1] + GAP if n + 1 < len(places) else low)
+    return places
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+# --- SVG ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Draw as the page looks, whatever the user's own settings are."""
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the reader's browser has it
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({
+            "svg.fonttype": "none", "font.size": TEXT, "axes.labelsize": TEXT, "text.parse_math": False,
+            "xtick.labelsize": TEXT, "ytick.labelsize": TEXT, "text.color": INK, "axes.labelcolor": FAINT,
+            "xtick.color": RULE, "ytick.color": RULE, "xtick.labelcolor": FAINT, "ytick.labelcolor": FAINT,
+        })  # fmt: skip
+        yield
+
+
+def _svg(figure: Figure, salt: str) -> str:
+    """Write a figure as SVG for a page: no addresses, dates or fonts, and ids only where they are used."""
+    import matplotlib
+
+    matplotlib.rcParams["svg.hashsalt"] = salt
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    root = ElementTree.fromstring(buffer.getvalue())
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.rpartition("}")[2] in ("metadata", "style"):
+                parent.remove(child)
+    named = {v[v.index("#") + 1 :].rstrip(")") for e in root.iter() for v in _references(e)}
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        element.text, element.tail = (element.text or "").strip(), ""
+        kept = {k.rpartition("}")[2]: v for k, v in element.attrib.items() if k != "id" or v in named}
+        element.attrib.clear()
+        element.attrib.update({k: _plain(k, v) for k, v in kept.items()})
+    _, _, width, height = root.attrib["viewBox"].split()
+    root.attrib.clear()
+    root.attrib.update({"viewBox": f"0 0 {width} {height}", "width": width, "height": height, "aria-hidden": "true"})
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _references(element: ElementTree.Element) -> Iterator[str]:
+    for name, value in element.attrib.items():
+        if name.endswith("href") or (name == "clip-path" and "#" in value):
+            yield value
+
+
+def _plain(name: str, value: str) -> str:
+    """Write an attribute short: coordinates to a hundredth of a pixel, colours as the page names them, no font."""
+    if name in ("d", "x", "y", "transform"):
+        return re.sub(r"\s+", " ", re.sub(r"(\.\d\d)\d+", r"\1", value)).strip()
+    if name == "style":
+        parts = [p.strip() for p in value.split(";")]
+        value = ";".join(p for p in parts if p and not p.startswith(("font-family", "font:")))
+        return re.sub("#fe0[01][0-9a-f]{2}", lambda found: NAMES[found[0]], value)
+    return value
