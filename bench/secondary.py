@@ -146,6 +146,7 @@ def budgets_table(points: Sequence[AtBudget]) -> Table:
         ],
         caption="The AUC, with its 95 % interval, of methods whose number of queries was set. All other tables are of "
         "the default.",
+        floors=next((n for n, row in enumerate(rows.values()) if row[0].floor), None),
         level=3,
         label=f"{several[0].dataset}-{several[0].source_architecture}-budgets",
     )

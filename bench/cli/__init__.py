@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "Say what a run would do, and what of it is stored.",
     "list": "List what is installed, or describe one component.",
     "report": "Rebuild the tables of a results folder.",
+    "compare": "Hold results folders side by side.",
     "data": "List, fetch and verify datasets.",
     "store": "Look after the store of artifacts.",
 }
