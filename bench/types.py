@@ -169,7 +169,7 @@ class Architecture(Component):
     """`fp32` for networks that bf16 slows down (depthwise convolutions on CPUs); empty: the run's."""
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-        """Make an untrained network: float images [N, *shape] in, logits [N, num_classes] out."""
+        """Make an untrained network: float images `[N, *shape]` in, logits [N, num_classes] out."""
         raise TypeError(f"{type(self).__name__} does not define build(num_classes, shape)")
 
     def head(self, model: nn.Module) -> nn.Module:

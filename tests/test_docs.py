@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -17,12 +18,16 @@ import pytest
 from bench import hookspecs, types
 from bench.catalogue import HOOKS, load_catalogue
 from bench.cli import COMMANDS
+from bench.cli.spec import build
+from bench.plan import Plan, plan
 from bench.presets import PRESETS
 from bench.rows import COLUMNS
 from bench.types import BASES, Context, Recipe
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "results/README.md"])
+GUIDES = sorted(p.relative_to(ROOT).as_posix() for p in ROOT.glob("docs/writing-*.md"))
+"""How to write each kind of plugin."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -56,10 +61,13 @@ def test_every_hook_is_documented():
     assert set(HOOKS) == {n for n in vars(hookspecs) if n.startswith("bench_")}
     for hook in HOOKS:
         assert f"`{hook}`" in read("docs/writing-a-plugin.md"), hook
+        page = {"bench_architectures": "architecture", "bench_attacks": "attack"}.get(hook, hook[6:-1])
+        (guide,) = (g for g in GUIDES if g.endswith(f"-{page}.md"))
+        assert f"`{hook}`" in read(guide), hook
 
 
 def test_every_declaration_is_documented_with_its_default():
-    page = read("docs/writing-a-plugin.md")
+    page = "".join(map(read, GUIDES))
     for base in BASES:
         for name, default in base.declarations.items():
             shown = "required" if default is None else '`""`' if default == "" else f"`{default!r}`"
@@ -105,6 +113,41 @@ def test_every_shipped_component_stands_in_the_readme():
     assert listed == shipped
 
 
+PAGES = {"ipguard": "ipguard", "cae": "cae", "ewe": "ewe", "sac_m": "sac", "sac_m_probabilities": "sac",
+         "sac_w": "sac", "akh": "sac", "agreement": "sac", "noise": "sac"}  # fmt: skip
+"""Where the shipped methods are told of; attacks have one page."""
+
+
+def told_default(text: str) -> object:
+    """Read a default as the documents write it: a number, a fraction, a tuple, true or false, or a name."""
+    if re.fullmatch(r"\d+/\d+", text):
+        above, below = map(int, text.split("/"))
+        return above / below
+    try:
+        value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+    except (ValueError, SyntaxError):
+        return text.strip("`")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_every_parameter_of_every_method_and_attack_is_documented_with_its_default():
+    catalogue = load_catalogue()
+    shipped = [d for kind in ("method", "attack") for d in catalogue.declarations(kind)
+               if d.distribution.startswith("fingerprint-bench ")]  # fmt: skip
+    assert {d.name for d in shipped if d.kind == "method"} == set(PAGES)
+    for d in shipped:
+        page = read(f"docs/{PAGES.get(d.name, 'attacks')}.md")
+        table = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.+?) \| .+ \|$", page, re.MULTILINE))
+        if d.name == "sac_m_probabilities":  # as `sac_m`, but for what its name says
+            table = {k.replace("sac_m.", f"{d.name}."): v for k, v in table.items()}
+            table[f"{d.name}.representation"] = "`probabilities`"
+        told = {k.partition(".")[2]: told_default(v) for k, v in table.items() if k.startswith(f"{d.name}.")}
+        assert told == dict(d.params), d.name
+        if d.attributes.get("paper"):
+            link = str(d.attributes["paper"]).rpartition(" ")[2]
+            assert link in page, f"{d.name}: {link}"
+
+
 def test_every_field_of_the_recipe_is_documented():
     for name in [f.name for f in fields(Recipe)]:
         assert f"`recipe.{name}`" in read("docs/presets.md"), name
@@ -139,6 +182,44 @@ def preset_table() -> str:
 
 def test_the_table_of_presets_is_that_of_the_code():
     assert preset_table() in read("docs/presets.md"), f"docs/presets.md should show:\n{preset_table()}"
+
+
+def planned(**chosen: object) -> Plan:
+    spec, known = build(chosen, None, load_catalogue(), "fp32")
+    return plan(spec, known)
+
+
+TRAINED = ("train", "embed", "steal")
+
+
+def test_the_counted_cost_of_the_presets_is_that_of_their_plans():
+    for name in PRESETS:
+        found = planned(preset=name)
+        kinds = Counter(t.kind for t in found.tasks.values())
+        counts = len(found.trials), sum(kinds[k] for k in TRAINED), kinds["fingerprint"], kinds["score"]
+        line = f"| `{name}` | " + " | ".join(f"{n:,}" for n in counts) + " |"
+        assert line in read("docs/cost.md"), line
+
+
+@pytest.mark.parametrize(
+    "chosen", [("fashion_mnist", "vgg16_bn"), ("cifar10", "vgg16_bn,resnet34")], ids=lambda c: c[0]
+)
+def test_the_counted_cost_of_the_gpu_runs_is_that_of_their_plans(chosen):
+    half = {"fashion_mnist": 30_000, "cifar10": 25_000, "cifar10_c": 25_000, "cifar100_first10": 2_500}
+    tasks = planned(preset="medium", datasets=chosen[0], sources=chosen[1]).tasks
+    networks: Counter[str] = Counter()
+    shown: Counter[str] = Counter()
+    for task in tasks.values():
+        if task.kind in TRAINED:
+            fields = task.params.get("attack", task.params.get("method", {})).get("params", {})
+            length = fields.get("length", 1) + fields.get("w_length", 0)
+            images = half[tasks[task.inputs["data"]].params["dataset"]["name"]]
+            networks[task.params["architecture"]["name"]] += 1
+            shown[task.params["architecture"]["name"]] += length * task.params["recipe"]["epochs"] * images
+    section = read("docs/cost.md").split(f"| **`{chosen[0]}`")[1].split("| **")[0].split("\n\n")[0]
+    assert f"** | {networks.total()} | {shown.total() / 1e6:.1f} |" in section
+    for name, count in networks.items():
+        assert f"| `{name}` | {count} | {shown[name] / 1e6:.1f} |" in section, name
 
 
 def test_every_exit_code_is_documented():
@@ -206,9 +287,10 @@ def test_code_in_documents_is_whole(path):
             json.loads(text)
 
 
-def test_every_page_is_linked_from_the_readme():
+def test_every_page_is_linked_from_the_readme_and_stands_in_the_index():
     for path in (ROOT / "docs").glob("*.md"):
         assert f"(docs/{path.name})" in read("README.md"), path.name
+        assert path.name == "index.md" or f"]({path.name})" in read("docs/index.md"), path.name
 
 
 def lines_of_commands(text: str) -> Iterator[list[str]]:
@@ -269,9 +351,9 @@ def test_the_plugin_in_the_readme_gives_a_row_in_the_table(tmp_path, capfd):
     assert re.search(rf"^{name[1]} +[01]\.\d\d", out, re.MULTILINE), out
 
 
-def test_the_plugins_in_the_guide_run_together(tmp_path, capfd):
-    """A dataset, an architecture, an attack, a fingerprint and a watermark, none of which knows the others."""
-    texts = plugins("docs/writing-a-plugin.md")
+def test_the_plugins_in_the_guides_run_together(tmp_path, capfd):
+    """A dataset, an architecture, an attack, two fingerprints and a watermark, none of which knows the others."""
+    texts = [text for guide in GUIDES for text in plugins(guide)]
     names: dict[str, list[str]] = {}
     arguments: list[str] = []
     for text in texts:
@@ -301,10 +383,10 @@ def test_the_plugins_in_the_guide_run_together(tmp_path, capfd):
 
 
 def test_what_plugins_import_is_public():
-    for text in (*plugins("README.md"), *plugins("docs/writing-a-plugin.md")):
+    for text in (*plugins("README.md"), *(text for guide in GUIDES for text in plugins(guide))):
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("bench"):
                 assert node.module in ("bench", "bench.metrics"), node.module
     for name in types.__dict__:
         if name in ("Reported", "ReportedAccuracy", "Download"):
-            assert f"bench.{name}" in read("docs/writing-a-plugin.md")
+            assert f"bench.{name}" in "".join(map(read, GUIDES))

@@ -1,0 +1,57 @@
+"""Sphinx builds the documents from here: `tox -e docs`, with warnings as errors.
+
+The source folder is the checkout itself, so README.md, DESIGN.md and the pages in docs/ are one web of links, and each
+link leads to the same place in the built pages as on a forge that shows Markdown.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+project = "bench"
+author = "bench contributors"
+copyright = author  # the name is Sphinx's
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+root_doc = "docs/index"
+include_patterns = ["*.md", "docs/*.md", "docs/*.rst", "results/**.md", "tests/outsider/*.md", "examples/**.md"]
+exclude_patterns = [".*", "**/.*", "bench", "plugins", "benchmarks", "build", "dist", "**/*.egg-info"]
+html_theme = "alabaster"
+html_theme_options = {"description": "A plugin-based benchmark for model fingerprinting", "page_width": "1100px"}
+html_show_sourcelink = False
+
+# Headings are anchors as on GitHub, whatever their depth.
+myst_heading_anchors = 4
+
+# Docstrings are read, nothing is run: what takes seconds to import is not even there.
+autodoc_mock_imports = ["torch", "torchvision", "scipy", "sklearn", "pandas", "safetensors", "filelock", "platformdirs",
+                        "dask", "distributed", "rich", "tabulate", "cryptography", "pytest"]  # fmt: skip
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+default_role = "code"  # docstrings mark code by single backquotes, as everywhere in this project
+
+
+def navigation(app, name, source):
+    """Make the index's links the navigation, section by section; what lies elsewhere is reached by its links."""
+    if name == app.config.root_doc:
+        for title, text in re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", source[0], re.MULTILINE | re.DOTALL):
+            pages = dict.fromkeys(re.findall(r"\]\(([\w./-]+\.(?:md|rst))\)", text))
+            source[0] += "\n".join(["\n```{toctree}", ":hidden:", f":caption: {title}", "", *pages, "```\n"])
+    elif "/" in name and not name.startswith("docs/"):
+        source[0] = f"---\norphan: true\n---\n\n{source[0]}"
+
+
+def plain_text(app, what, name, thing, options, lines):
+    """Read docstrings as people do: indented text after a colon is code, and bars stand for absolute values."""
+    for i, line in enumerate(lines):
+        if line.endswith(":") and lines[i + 1 : i + 2] == [""] and "".join(lines[i + 2 : i + 3]).startswith("    "):
+            lines[i] += ":"
+        elif "`" not in line and not line.startswith("    "):
+            lines[i] = line.replace("|", r"\|")
+
+
+def setup(app):
+    """Tell Sphinx of the functions above."""
+    app.connect("source-read", navigation)
+    app.connect("autodoc-process-docstring", plain_text)
