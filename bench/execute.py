@@ -28,7 +28,7 @@ from bench.networks import Normalised, check, rebuild
 from bench.oracle import Oracle, Source, Suspect
 from bench.parts import PARTS, Data, cut, load, read
 from bench.store import Store, held
-from bench.types import JSON, Architecture, Component, Context, Helpers, Outcome, Recipe, Task
+from bench.types import JSON, Architecture, Component, Context, Helpers, Outcome, Recipe, Task, seed_of
 from bench.vision import prepare_torchvision
 
 T = TypeVar("T")
@@ -159,7 +159,7 @@ def _from_the_keyboard(error: KeyboardInterrupt) -> bool:
 def _attempt(task: Task, desk: Desk, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
     """Run a task; a non-finite loss gets one more try with another seed, and the row's note says so."""
     prepare_torchvision()
-    seed = int(task.key[:15], 16)
+    seed = seed_of(task.key)
     try:
         return _Work(task, desk, seed).result(log)
     except NonFiniteLoss as failure:

@@ -25,7 +25,7 @@ LEVELS = {
     6: ("__main__",),
     5: ("cli",),
     4: ("schedule", "worker", "testing"),
-    3: ("execute", "parts", "plan", "stock", "provenance", "archive", "changes", "beside", "report", *REPORT),
+    3: ("execute", "parts", "plan", "stock", "provenance", "archive", "changes", "beside", "trace", "report", *REPORT),
     2: (
         "catalogue",
         "components",
@@ -54,6 +54,7 @@ SIDEWAYS = {
     *(("charts", part) for part in ("accuracies", "budgets", "cells", "costs", "figures", "layout")),
     *(("details", part) for part in ("cells", "costs", "distributions", "rates", "samples")),
     ("distributions", "samples"), ("changes", "cells"), ("changes", "results"),
+    *(("trace", part) for part in ("results", "rows", "tables")),
     *(("beside", part) for part in ("cells", "changes", "lines", "rows", "tables")),
 }  # fmt: skip
 """Between a room and what was taken out of it, and from what looks at a plan to `plan`."""

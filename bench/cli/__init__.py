@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "Rebuild the tables of a results folder.",
     "compare": "Hold results folders side by side.",
     "data": "List, fetch and verify datasets.",
+    "show": "Show one trial, from the command line to its score.",
     "store": "Look after the store of artifacts.",
 }
 
