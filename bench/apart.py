@@ -20,7 +20,7 @@ from bench.errors import BenchError
 
 GRACE = 10
 """Seconds after its limit in which a process that hangs should have ended itself."""
-FRAME = re.compile(r'File "(.+)", line (\d+) in (\w+)')
+FRAME = re.compile(r'File "(.+)", line (\d+) in (.+)')
 
 
 class Died(Exception):

@@ -159,7 +159,7 @@ def _from_the_keyboard(error: KeyboardInterrupt) -> bool:
 def _attempt(task: Task, desk: Desk, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
     """Run a task; a non-finite loss gets one more try with another seed, and the row's note says so."""
     prepare_torchvision()
-    seed = int(task.key[:15], 16)
+    seed = seed_of(task.key)
     try:
         return _Work(task, desk, seed).result(log)
     except NonFiniteLoss as failure:

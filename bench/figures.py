@@ -122,12 +122,12 @@ def accuracies(title: str, groups: Sequence[Group]) -> Chart:
     """Draw accuracies in percent, a row for each kind of network, with the papers' figures as hollow diamonds."""
     rows = list(dict.fromkeys(g.row for g in groups))
     with _style():
-        figure, axes = _axes(18 * len(rows) + 60, left=170, right=16)
+        figure, axes = _axes(22 * len(rows) + 60, left=166, right=16)
         for n, row in enumerate(rows):
             mine = [g for g in groups if g.row == row]
             axes.axhline(n, color=RULE, linewidth=0.6, zorder=0)
             for k, g in enumerate(mine):
-                y = n + (0.5 * (k + 0.5) / len(mine) - 0.25 if len(mine) > 1 else 0)
+                y = n + (0.64 * (k + 0.5) / len(mine) - 0.32 if len(mine) > 1 else 0)
                 if g.sd > 0:
                     ends = [100 * (g.mean - g.sd), 100 * (g.mean + g.sd)]
                     axes.plot(ends, [y, y], color=colour(g.series), linewidth=1, zorder=2)

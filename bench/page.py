@@ -193,7 +193,7 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
             "methods": f"{len(spec.methods)} and {len(spec.floors)} floors",
             "attacks": str(len(spec.attacks)),
             "trials": f"{sum(statuses.values())}: {counted}",
-            "sources": f"{', '.join(spec.sources)}; seeds {', '.join(map(str, spec.seeds))}",
+            "sources": f"{', '.join(spec.sources)}; {_seeds(spec.seeds)}",
             "suspects": ", ".join(spec.suspects),
             "precision": spec.recipe.precision,
             "made": str(run.get("date") or "undated"),
@@ -210,6 +210,10 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     }  # fmt: skip
 
 
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
     import jinja2
@@ -218,7 +222,7 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.FunctionLoader(_part), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    templates.filters["linked"] = linked
+    templates.filters |= {"linked": linked, "breakable": breakable}
     return templates
 
 
@@ -233,3 +237,10 @@ def linked(text: str) -> str:
     parts = re.split(r"(https://[^\s<>\"'()]+[^\s<>\"'().,;])", text)
     shown = markupsafe.Markup('<a href="{0}" rel="noreferrer">{0}</a>')
     return markupsafe.Markup("").join(shown.format(p) if n % 2 else p for n, p in enumerate(parts))
+
+
+def breakable(name: str) -> str:
+    """Let a browser break a name after its underscores."""
+    import markupsafe
+
+    return markupsafe.Markup("_<wbr>").join(name.split("_"))

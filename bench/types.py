@@ -559,6 +559,11 @@ def digest(value: object) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
+def seed_of(key: str) -> int:
+    """Give the seed that a task starts from: the first 60 bits of its key."""
+    return int(key[:15], 16)
+
+
 def fields_of(component: type | object) -> Iterator[dataclasses.Field[Any]]:
     """Walk a component's hyper-parameters: all its fields but `name` and `version`."""
     return (f for f in dataclasses.fields(component) if f.name not in ("name", "version"))  # type: ignore[arg-type]
