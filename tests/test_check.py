@@ -96,8 +96,8 @@ def test_a_file_is_checked_whole_and_a_broken_promise_is_an_exit_code(check):
     assert "FAILED" not in first
     failed = re.findall(r"^  FAILED  (.*)$", second, re.MULTILINE)
     assert failed[0] == (
-        "Do all of its tasks in the toy world: steal (steal toy second toy_net 0): attack 'second' asked for logits, but "
-        "its access is 'labels': declare access = 'logits' (first.py, line 19)"
+        "Do all of its tasks in the toy world: steal (steal toy second toy_net 0): attack 'second' asked for logits, "
+        "but its access is 'labels': declare access = 'logits' (first.py, line 19)"
     )
     assert "not judged: steal toy second toy_net 0 failed: attack 'second' asked for logits" in second
     assert "not judged: as above" in second
@@ -124,7 +124,7 @@ def test_what_a_component_relies_on_may_stand_in_another_file(check):
 def test_a_dataset_that_is_not_there_is_not_judged_and_big_ones_are_left_out(check, tmp_path):
     code, out, _ = check("fashion_mnist", "--data", tmp_path / "nowhere", "--thorough")
     assert code == 0
-    assert re.search(rf"not judged: not there: FashionMNIST/raw/\S+ in {tmp_path / 'nowhere'}", out)
+    assert re.search(rf"not judged: not there: FashionMNIST/raw/.* in {tmp_path / 'nowhere'}", out)
     assert "not judged: as above" in out
     assert "left out" not in out
     assert "4 left out (they take long: --thorough)" in check("fashion_mnist", "--data", tmp_path / "nowhere")[1]
