@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import multiprocessing
+import os
 import re
 import signal
 import sys
@@ -20,7 +21,7 @@ from bench.errors import BenchError
 
 GRACE = 10
 """Seconds after its limit in which a process that hangs should have ended itself."""
-FRAME = re.compile(r'File "(.+)", line (\d+) in (\w+)')
+FRAME = re.compile(r'File "(.+)", line (\d+) in (.+)')
 
 
 class Died(Exception):
@@ -43,7 +44,7 @@ class Apart:
         self.connection, theirs = context.Pipe()
         given = theirs, self.folder.name, str(self.stack), limit
         self.process = context.Process(target=_serve, args=given, daemon=daemon)
-        with _nothing_as_main():
+        with _starting():
             self.process.start()
         theirs.close()
 
@@ -99,14 +100,20 @@ class Apart:
 
 
 @contextmanager
-def _nothing_as_main() -> Iterator[None]:
-    """Hide the script that this process runs: a new one would run it again, whoever wrote it without a guard."""
-    main = sys.modules["__main__"]
+def _starting() -> Iterator[None]:
+    """Hide the script that this process runs, which a new one would run again, and the seed of its hashes.
+
+    Whoever wrote the script without a guard would start processes without end; and what depends on how texts are
+    hashed is to differ between two processes, as it does between two runs.
+    """
+    main, seed = sys.modules["__main__"], os.environ.pop("PYTHONHASHSEED", None)
     sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
         sys.modules["__main__"] = main
+        if seed is not None:
+            os.environ["PYTHONHASHSEED"] = seed
 
 
 def _serve(connection: Connection, folder: str, stack: str, limit: float) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -195,7 +196,7 @@ def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object
     except (pluggy.PluginValidationError, ValueError) as error:
         if manager.is_registered(plugin):
             manager.unregister(plugin)
-        text = " ".join(str(error).split())
+        text = re.sub(r" in plugin <module .*>$", "", " ".join(str(error).split()))
         return f"{text}; the hooks are {', '.join(HOOKS)}, none takes arguments"
     callers = manager.get_hookcallers(plugin) or []
     if not callers:
@@ -205,7 +206,10 @@ def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object
         kind, base = HOOKS[caller.name]
         implementation = next(i for i in caller.get_hookimpls() if i.plugin is plugin)
         try:
-            components: list[Any] = list(implementation.function() or ())  # type: ignore[call-overload]
+            returned: object = implementation.function()
+            if not isinstance(returned, Iterable | None):
+                return f"{caller.name}() must return a list of components, not {returned!r:.80}"
+            components: list[Any] = list(returned or ())
         except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises makes the plugin broken
             return f"{caller.name}() failed: {_first_line(error)}"
         for component in components:

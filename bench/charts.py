@@ -88,7 +88,11 @@ class Charts:
                       self.architectures.get(a.suspect_architecture, 0), a.paper)
                 for a in networks if a.owner == owner and a.suspect_architecture
             ]  # fmt: skip
-            whose = "The plain source and what was stolen from it" if owner == "plain" else f"{owner} and its thefts"
+            whose = (
+                "The plain source and what was stolen from it"
+                if owner == "plain"
+                else f"The source marked by {owner} and what was stolen from it"
+            )
             if groups and len({g.row for g in groups}) <= 60:
                 self._draw(drawn, figures.accuracies, whose, groups)
         shown = dict.fromkeys(a.suspect_architecture for a in networks if a.suspect_architecture)

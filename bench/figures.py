@@ -122,12 +122,12 @@ def accuracies(title: str, groups: Sequence[Group]) -> Chart:
     """Draw accuracies in percent, a row for each kind of network, with the papers' figures as hollow diamonds."""
     rows = list(dict.fromkeys(g.row for g in groups))
     with _style():
-        figure, axes = _axes(18 * len(rows) + 60, left=170, right=16)
+        figure, axes = _axes(22 * len(rows) + 60, left=166, right=16)
         for n, row in enumerate(rows):
             mine = [g for g in groups if g.row == row]
             axes.axhline(n, color=RULE, linewidth=0.6, zorder=0)
             for k, g in enumerate(mine):
-                y = n + (0.5 * (k + 0.5) / len(mine) - 0.25 if len(mine) > 1 else 0)
+                y = n + (0.64 * (k + 0.5) / len(mine) - 0.32 if len(mine) > 1 else 0)
                 if g.sd > 0:
                     ends = [100 * (g.mean - g.sd), 100 * (g.mean + g.sd)]
                     axes.plot(ends, [y, y], color=colour(g.series), linewidth=1, zorder=2)
@@ -194,9 +194,10 @@ def _cost_axis(axes: Axes, values: Sequence[float], log: bool) -> None:
         axes.xaxis.set_minor_locator(ticker.NullLocator())
         axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     else:
-        room = max(1.0, high - low) * 0.08
+        room = max(0.7, (high - low) * 0.08)
         axes.set_xlim(low - room, high + room)
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
 
 
 def _mark(axes: Axes, x: float, y: float, series: int | None, size: float = 7) -> None:

@@ -134,7 +134,8 @@ def _box(c: Cell, number: int) -> Box:
         lost = "failed" if c.lost.keys() & {"failed", "blocked"} else "not run" if c.lost else "no rows"
         return Box(number, "lost", lost, paper)
     marks = "†" * bool(c.floors and c.floors.beaten) + "*" * (c.status == "incomplete")
-    lines = [f"[{f.low:.2f}, {f.high:.2f}]", f"{f.stolen} / {f.irrelevant}", *paper]
+    several = ["{:.2f} to {:.2f}".format(*f.range)] if len(f.by_source) > 1 else []
+    lines = [f"[{f.low:.2f}, {f.high:.2f}]", f"{f.stolen} / {f.irrelevant}", *several, *paper]
     style = f"{shade(f.auc)};--l:{100 * f.low:.0f};--h:{100 * f.high:.0f};--v:{100 * f.auc:.0f}"
     return Box(number, "low" if f.auc < 0.5 else "", f"{f.auc:.2f}{marks}", lines, style)
 
@@ -190,10 +191,10 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     return {
         "title": f"{' + '.join(spec.datasets)}, preset {spec.preset}",
         "facts": {
-            "methods": f"{len(spec.methods)} and {len(spec.floors)} floors",
+            "methods": f"{len(spec.methods)} and {_counted(len(spec.floors), 'floor')}",
             "attacks": str(len(spec.attacks)),
             "trials": f"{sum(statuses.values())}: {counted}",
-            "sources": f"{', '.join(spec.sources)}; seeds {', '.join(map(str, spec.seeds))}",
+            "sources": f"{', '.join(spec.sources)}; source seeds {', '.join(map(str, spec.seeds))}",
             "suspects": ", ".join(spec.suspects),
             "precision": spec.recipe.precision,
             "made": str(run.get("date") or "undated"),
@@ -210,6 +211,10 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     }  # fmt: skip
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
     import jinja2
@@ -218,7 +223,7 @@ def _templates() -> jinja2.Environment:
         loader=jinja2.FunctionLoader(_part), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    templates.filters["linked"] = linked
+    templates.filters |= {"linked": linked, "breakable": breakable}
     return templates
 
 
@@ -233,3 +238,10 @@ def linked(text: str) -> str:
     parts = re.split(r"(https://[^\s<>\"'()]+[^\s<>\"'().,;])", text)
     shown = markupsafe.Markup('<a href="{0}" rel="noreferrer">{0}</a>')
     return markupsafe.Markup("").join(shown.format(p) if n % 2 else p for n, p in enumerate(parts))
+
+
+def breakable(name: str) -> str:
+    """Let a browser break a name after its underscores."""
+    import markupsafe
+
+    return markupsafe.Markup("_<wbr>").join(name.split("_"))

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +22,10 @@ def count(tell, most):
 def place(tell):
     path = Path(tempfile.mkdtemp())
     tell((os.getpid(), str(path)))
+
+
+def text(tell):
+    tell((hash("a text"), "PYTHONHASHSEED" in os.environ, sys.modules["__main__"].__name__))
 
 
 def slow(tell):
@@ -77,6 +82,14 @@ def test_what_is_told_arrives_one_by_one_and_the_process_goes_on(apart):
     ((pid, path),) = process.ask(place)
     assert pid == process.process.pid != os.getpid()
     assert Path(path).is_relative_to(process.folder.name)  # its files go away with it
+
+
+def test_a_process_hashes_texts_in_its_own_way_and_runs_no_script_again(apart, monkeypatch):
+    monkeypatch.setenv("PYTHONHASHSEED", "1")
+    told = [next(apart().ask(text)) for _ in range(2)]
+    assert told[0] != told[1]
+    assert {t[1:] for t in told} == {(False, "__main__")}
+    assert os.environ["PYTHONHASHSEED"] == "1"
 
 
 def test_the_limit_is_for_silence_not_for_the_whole(apart):

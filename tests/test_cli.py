@@ -154,6 +154,8 @@ def test_the_default_folder_is_named_after_the_spec_and_is_found_again(there, be
     (folder,) = [p for p in (there / "results").iterdir() if p.name != "toy"]
     assert re.fullmatch(r"toy-quick-[0-9a-f]{8}", folder.name)
     assert f"results: results/{folder.name}" in out
+    assert out.endswith(f"page: results/{folder.name}/index.html\n")
+    assert (folder / "index.html").is_file()
 
 
 def test_refresh_makes_again_what_a_component_took_part_in(there, bench):

@@ -16,10 +16,11 @@ COMMANDS = {
     "run": "Run a benchmark and print its tables.",
     "plan": "Say what a run would do, and what of it is stored.",
     "list": "List what is installed, or describe one component.",
+    "check": "Check that a component keeps the contract.",
     "report": "Rebuild the tables of a results folder.",
     "compare": "Hold results folders side by side.",
-    "data": "List, fetch and verify datasets.",
     "show": "Show one trial, from the command line to its score.",
+    "data": "List, fetch and verify datasets.",
     "store": "Look after the store of artifacts.",
 }
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from bench.catalogue import Catalogue, load_catalogue
+from bench.cli.complete import Names
 from bench.download import Progress, absent, data_root, fetch, problems, verify
 from bench.errors import BenchError
 from bench.types import Dataset
@@ -68,7 +69,7 @@ def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...])
 
 
 @command.command("fetch")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, type=Names("dataset"), metavar="NAME...")
 @click.option("--from", "mirror", metavar="URL|FOLDER", help="Where files of these names lie, instead of their host.")
 @_options
 def fetch_(
@@ -84,7 +85,7 @@ def fetch_(
 
 
 @command.command("verify")
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, type=Names("dataset"), metavar="NAME...")
 @_options
 def verify_(names: tuple[str, ...], data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]) -> int:
     """Check every byte of datasets; exit code 1 if something is missing or damaged."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import click
 
 from bench.catalogue import KINDS, Catalogue, load_catalogue
+from bench.cli.complete import Names
 from bench.errors import BenchError
 from bench.types import Declaration
 
@@ -46,7 +47,7 @@ def description(declaration: Declaration) -> list[str]:
 
 
 @click.command("list")
-@click.argument("what", required=False)
+@click.argument("what", required=False, type=Names(more=[f"{kind}s" for kind in KINDS]))
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
 def command(what: str | None, plugins: tuple[str, ...]) -> int:
     """List what is installed: all of it, a kind (such as `methods`), or one component by name."""

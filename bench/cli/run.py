@@ -280,6 +280,7 @@ def _finish(
                f"{len(stock.plan.tasks) - len(missing)} found in the store")  # fmt: skip
     click.echo("trials: " + ", ".join(f"{n} {s}" for s, n in sorted(statuses.items())))
     click.echo(f"results: {folder}")
+    click.echo(f"page: {folder / 'index.html'}")
     if interrupted:
         return 130
     return 1 if statuses.keys() & {"failed", "blocked", "not_run"} else 0

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from bench.catalogue import KINDS, Catalogue
+from bench.cli.complete import Names
 from bench.components import check_types, convert
 from bench.errors import BenchError
 from bench.plan import Known, declare
@@ -29,23 +30,29 @@ LARGEST_FILE = 1 << 24
 CHOICES = ("datasets", "architectures", "sources", "suspects", "attacks", "methods", "seeds", "budgets", "split_seed",
            "preset", "no_floors", "set", *COUNTS)  # fmt: skip
 
+_DATASET, _NETWORK, _ATTACK, _METHOD = (Names(kind, many=True) for kind in KINDS)
+_SCALES = Names("preset", more=tuple(PRESETS))
+
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that a Spec is made from."""
     names = "comma-separated; default: what the preset names"
     for option in reversed([
-        click.option("--datasets", metavar="NAMES", help=f"Datasets, {names}."),
-        click.option("--architectures", metavar="NAMES", help=f"Architectures of sources and suspects, {names}."),
-        click.option("--sources", metavar="NAMES", help="Architectures of the source models only."),
-        click.option("--suspects", metavar="NAMES", help="Architectures of the suspects only."),
-        click.option("--attacks", metavar="NAMES", help="Stealing attacks; default: all that are installed."),
-        click.option("--methods", metavar="NAMES", help="Fingerprinting methods; default: all that are installed."),
+        click.option("--datasets", type=_DATASET, metavar="NAMES", help=f"Datasets, {names}."),
+        click.option("--architectures", type=_NETWORK, metavar="NAMES",
+                     help=f"Architectures of sources and suspects, {names}."),
+        click.option("--sources", type=_NETWORK, metavar="NAMES", help="Architectures of the source models only."),
+        click.option("--suspects", type=_NETWORK, metavar="NAMES", help="Architectures of the suspects only."),
+        click.option("--attacks", type=_ATTACK, metavar="NAMES",
+                     help="Stealing attacks; default: all that are installed."),
+        click.option("--methods", type=_METHOD, metavar="NAMES",
+                     help="Fingerprinting methods; default: all that are installed."),
         click.option("--seeds", metavar="N|LIST", help="Source seeds: how many (3 = 0,1,2), or a list (0,7)."),
         click.option("--replicates", type=int, help="Models per suspect architecture and attack."),
         click.option("--copies", type=int, help="Models per attack that keeps the source's architecture."),
         click.option("--split-seed", type=int, help="Seed of the division into defender, attacker, probe, test."),
         click.option("--budgets", metavar="LIST", help="Query budgets to plan every method for that declares one."),
-        click.option("--preset", metavar="NAME", help=f"Scale: {', '.join(PRESETS)}; default: quick."),
+        click.option("--preset", type=_SCALES, metavar="NAME", help=f"Scale: {', '.join(PRESETS)}; default: quick."),
         click.option("--set", "set", multiple=True, metavar="NAME.FIELD=VALUE",
                      help="Set a field of a component, or of the recipe (recipe.epochs=30)."),
         click.option("--no-floors", is_flag=True, help="Leave out the trivial methods below the line."),

@@ -203,7 +203,7 @@
   const axis = (svg, low, high, x, y, left, right) => {
     svg.append(shape("path", { class: "axis", d: `M${left} ${y}H${right}` }));
     for (const tick of ticks(low, high, 5)) {
-      svg.append(shape("path", { class: "axis", d: `M${x(tick)} ${y}v4` }), label(x(tick), y + 17, String(tick)));
+      svg.append(shape("path", { class: "axis", d: `M${x(tick)} ${y}v4` }), label(x(tick), y + 17, String(tick).replace("-", "−")));
     }
     svg.append(label((left + right) / 2, y + 33, "score (higher: more probably stolen)"));
   };
@@ -215,12 +215,17 @@
   };
 
   // Each model a dot; equal scores stand on one another.
-  const swarm = (svg, scores, kind, x, base, room) => {
+  const stacks = (scores, x) => {
     const columns = new Map();
     for (const [score, model] of scores) {
       const at = Math.round(x(score) / 7);
       columns.set(at, [...(columns.get(at) || []), [score, model]]);
     }
+    return columns;
+  };
+  const heap = (scores, x) => Math.max(...[...stacks(scores, x).values()].map((column) => column.length));
+  const swarm = (svg, scores, kind, x, base, room) => {
+    const columns = stacks(scores, x);
     const highest = Math.max(...[...columns.values()].map((c) => c.length));
     const step = Math.min(7.5, (room - 6) / highest);
     for (const column of columns.values()) {
@@ -251,10 +256,12 @@
       [low, high] = [Math.min(...scores), Math.max(...scores)];
     }
     if (high - low < 1e-12) [low, high] = [low - 0.5, high + 0.5];
-    const [left, right, room] = [74, 448, lines.length > 2 ? 34 : 56];
-    const lane = 2 * room + (lines.length > 1 ? 22 : 8);
-    const [top, bottom] = [6, 6 + lane * lines.length];
+    const [left, right] = [74, 448];
     const x = (value) => left + 8 + ((value - low) / (high - low)) * (right - left - 16);
+    const highest = spread.dots ? Math.max(...lines.flat().map((scores) => heap(scores, x))) : 6;
+    const room = Math.min(lines.length > 2 ? 34 : 58, 16 + 7.5 * highest);
+    const lane = 2 * room + (lines.length > 1 ? 24 : 6);
+    const [top, bottom] = [4, 4 + lane * lines.length];
     const svg = shape("svg", { viewBox: `0 0 460 ${bottom + 40}`, width: 460, height: bottom + 40, role: "img",
       "aria-label": "Scores of stolen and irrelevant models" });
     lines.forEach(([stolen, irrelevant], n) => {
@@ -291,6 +298,7 @@
     return [svg, single.length ? el("p", { class: "note" }, "Bold: the mean of all sources; thin: single sources.") : null];
   };
 
+  const three = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
   const middle = (values) => {
     const sorted = [...values].sort((a, b) => a - b);
     const half = sorted.length / 2;
@@ -299,7 +307,7 @@
   const inWords = (spread) => {
     if (!spread.dots || spread.dots.length > 1) return null;
     const [stolen, irrelevant] = [spread.dots[0][0], data.irrelevant[spread.dots[0][1]]].map((n) => pairs(n).map(([s]) => s));
-    const say = (values) => `${Math.min(...values)} to ${Math.max(...values)}, median ${Number(middle(values).toPrecision(3))}`;
+    const say = (values) => [`${three(Math.min(...values))} to ${three(Math.max(...values))}`, `median ${three(middle(values))}`].join(", ");
     return el("p", { class: "note" }, `Stolen: ${say(stolen)}. Irrelevant: ${say(irrelevant)}. Point at a dot to see which model it is.`);
   };
 
@@ -349,7 +357,7 @@
     if (!cell.m.auc) return el("p", { class: "big" }, el("b", {}, "no AUC"), "nothing could be compared");
     const parts = [`95 % interval ${between(cell.m.auc)}`, `${cell.n[0]} stolen / ${cell.n[1]} irrelevant models`];
     if (cell.sources) parts.push(`${cell.sources[0]} sources, ${two(cell.sources[1])} to ${two(cell.sources[2])}`);
-    if (cell.conditional) parts.push(cell.sources ? "holds for these sources" : "holds for this source");
+    if (cell.conditional) parts.push(`the interval holds for ${cell.sources ? "these sources" : "this source"} only`);
     return el("p", { class: "big" }, el("b", {}, `AUC ${two(cell.m.auc[0])}`), parts.join(" · "));
   };
 
@@ -358,13 +366,14 @@
     const [dataset, source, method, attack, on] = cell.at.map(text);
     const where = `${dataset}, source ${source}${cell.elsewhere ? `; suspects and negatives of ${on}` : ""}`;
     byId("cell-title").replaceChildren(`${method} against ${attack}`, el("small", {}, where));
-    const views = cell.spread ? el("div", { class: "views" },
-      el("figure", {}, el("figcaption", {}, "Scores"), ...spreadOf(cell.spread).filter(Boolean), ...[inWords(cell.spread)].filter(Boolean)),
-      el("figure", { class: "narrow" }, el("figcaption", {}, "ROC"), ...rocOf(cell.spread).filter(Boolean))) : null;
     const place = Number(button.closest("section").dataset.place);
-    byId("cell-body").replaceChildren(...[headline(cell), views,
-      el("div", { class: "facts-of" }, el("div", {}, ...judged(cell), ...measured(cell), ...missing(cell)),
-        el("div", {}, about("method", method, data.costs[place][method]), about("attack", attack)))].filter(Boolean));
+    const pictures = cell.spread ? [
+      el("figure", {}, el("figcaption", {}, "Scores"), ...spreadOf(cell.spread), inWords(cell.spread)),
+      el("figure", { class: "narrow" }, el("figcaption", {}, "ROC"), ...rocOf(cell.spread)),
+    ] : [];
+    byId("cell-body").replaceChildren(headline(cell), el("div", { class: "views" },
+      el("div", {}, pictures[0], ...judged(cell), ...measured(cell), ...missing(cell)),
+      el("div", {}, pictures[1], about("method", method, data.costs[place][method]), about("attack", attack))));
     const order = inOrder();
     byId("before").disabled = order.indexOf(button) <= 0;
     byId("after").disabled = order.indexOf(button) === order.length - 1;

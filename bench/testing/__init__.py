@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from bench.catalogue import KINDS, Catalogue, load_catalogue
 from bench.download import data_root
 from bench.errors import BenchError, BrokenPlugin
+from bench.isolation import undisturbed
 from bench.testing.ground import Ground, Unjudged
 from bench.testing.promises import PROMISES, needed, takes_long
 from bench.testing.promises.made import Promise
@@ -41,7 +42,8 @@ class Finding(NamedTuple):
 def judge(ground: Ground, promise: Promise) -> Finding:
     """Judge one promise of the component that a ground is about."""
     try:
-        told = promise(ground)
+        with undisturbed(1, ground.log):  # what was judged or imported before makes no difference
+            told = promise(ground)
     except Unjudged as reason:
         return Finding(sentence(promise), None, str(reason))
     except BenchError as error:

@@ -6,9 +6,10 @@ import functools
 import random
 import re
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, chdir
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,11 +142,11 @@ class Ground:
         self.during[task.key] = list(self.calls)
         return outcome
 
-    def elsewhere(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def elsewhere(self) -> Iterator[None]:
         """Work in a folder in which nothing is, and nobody else writes."""
-        folder = self.store.root / "working"
-        folder.mkdir(exist_ok=True)
-        return chdir(folder)
+        with tempfile.TemporaryDirectory(dir=self.store.root) as folder, chdir(folder):
+            yield
 
     def told(self, task: Task, outcome: Outcome) -> str:
         """Say how a task failed: what was called, what came of it, and where in the component's file."""

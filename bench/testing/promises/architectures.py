@@ -33,8 +33,11 @@ def builds_for_every_shape(ground: Ground) -> str:
     architecture: Any = ground.component
     device = _device(ground)
     for shape in SHAPES:
-        with undisturbed(1, ground.log), torch.device(device), torch.no_grad():
-            answer = architecture.build(7, shape).eval()(torch.zeros(2, *shape))
+        try:
+            with undisturbed(1, ground.log), torch.device(device), torch.no_grad():
+                answer = architecture.build(7, shape).eval()(torch.zeros(2, *shape))
+        except (Exception, SystemExit) as error:  # whatever a stranger's network raises
+            return f"build(7, {shape}), asked about two images: {type(error).__name__}: {error}{ground.place(error)}"
         if tuple(answer.shape) != (2, 7) or answer.dtype != torch.float32:
             return f"build(7, {shape}) answers two images with {answer.dtype} {list(answer.shape)}, not float32 [2, 7]"
         if device == "cpu" and not bool(torch.isfinite(answer).all()):

@@ -23,7 +23,7 @@ def keeps_to_its_access(ground: Ground) -> str:
 
 
 def asks_its_source(ground: Ground) -> str:
-    """Ask the source something: whoever does not has trained an irrelevant model."""
+    """Ask the source something (who does not has trained an irrelevant model)."""
     if ground.component.starts_from:  # type: ignore[attr-defined]
         raise Unjudged("the attack that it starts from does")
     ground.done()

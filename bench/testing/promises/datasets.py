@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from bench.download import absent
+from bench.errors import BenchError
 from bench.isolation import undisturbed
 from bench.parts import PARTS, cut, read
 from bench.testing.ground import Ground, Unjudged
@@ -15,7 +16,7 @@ from bench.testing.watch import changes, content, surroundings
 from bench.types import Split
 
 
-def _parts(ground: Ground) -> dict[bool, Split]:
+def _load(ground: Ground) -> dict[bool, Split]:
     dataset: Any = ground.component
     missing = absent(dataset, ground.root)
     if missing:
@@ -24,11 +25,19 @@ def _parts(ground: Ground) -> dict[bool, Split]:
     return {True: first} if first.origin is not None else {True: first, False: read(dataset, ground.root, False)}
 
 
+def _parts(ground: Ground) -> dict[bool, Split]:
+    """Load both parts; Unjudged where they cannot be, which the first promise tells."""
+    try:
+        return _load(ground)
+    except Exception as error:  # whatever a stranger's dataset raises
+        raise Unjudged(str(error) if isinstance(error, Unjudged | BenchError) else f"load failed: {error}") from error
+
+
 @costly
 def loads_both_parts(ground: Ground) -> str:
     """Load uint8 images of its shape and int64 labels, both parts, with every class in each."""
     dataset: Any = ground.component
-    for train, split in _parts(ground).items():
+    for train, split in _load(ground).items():
         present = torch.unique(split.labels).numel()
         if present != dataset.num_classes:
             return f"load(root, train={train}) gave images of {present} classes instead of {dataset.num_classes}"

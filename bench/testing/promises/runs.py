@@ -59,7 +59,7 @@ def leaves_alone_what_it_is_given(ground: Ground) -> str:
 
 
 def leaves_the_process_alone(ground: Ground) -> str:
-    """Leave alone the process: seeds, environment, working directory and its files, default dtype, flags, threads."""
+    """Leave alone seeds, environment, working directory and its files, default dtype, flags and threads."""
     for task, call in ground.tried():
         # a library may set variables and filters when it is imported: of these, only the second time counts
         changed = [c for c in call.changed if c not in LATER]

@@ -1,0 +1,166 @@
+"""`bench check` finds the fault of every broken plugin, and none of them spoils a run of the others."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from broken_plugins import ARCHITECTURE, ATTACK, BROKEN, DATASET, METHOD, USABLE
+from processes import TIMINGS
+
+from bench.catalogue import load_catalogue
+from bench.errors import BenchError
+from bench.testing import toy
+
+SOUND = {"sound_method": METHOD, "sound_attack": ATTACK, "sound_architecture": ARCHITECTURE, "sound_dataset": DATASET}
+DEADLY = ("sleeps_at_import", "sleeps", "ends_the_process")
+LINE = re.compile(r"^(\S+): FAILED  (.*)$")
+
+
+def bench(place, *arguments, **environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *map(str, arguments)],
+        cwd=place, capture_output=True, text=True, check=False, timeout=500,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "BENCH_STORE": str(place / "store"), **environment},
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def written(place, names):
+    texts = {n: SOUND[n].replace('"NAME"', f'"{n}"') if n in SOUND else BROKEN[n].text(n) for n in names}
+    for name, text in texts.items():
+        (place / f"{name}.py").write_text(text)
+    return [f"{name}.py" for name in texts]
+
+
+def findings(done):
+    """Give what was found broken: for each component or file, the lines."""
+    found = {}
+    for line in done.stdout.splitlines()[:-1]:
+        name, told = LINE.fullmatch(line).groups()
+        found.setdefault(name.removesuffix(".py"), []).append(told)
+    return found
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """All that their process survives, one after the other in one process, and sound ones between them."""
+    place = tmp_path_factory.mktemp("checked")
+    harmless = [n for n in BROKEN if n not in DEADLY]
+    done = bench(place, "check", "--quiet", *written(place, [*harmless, *SOUND]))
+    assert done.returncode == 1
+    assert done.stderr == ""
+    return findings(done)
+
+
+@pytest.mark.parametrize("name", [n for n in BROKEN if n not in DEADLY])
+def test_the_fault_is_named(checked, name):
+    named(checked.get(name, []), name)
+
+
+def named(lines, name):
+    broken = BROKEN[name]
+    pattern = re.compile(f"{broken.promise}: (Plugin .* is broken: )?(.*)")
+    told = [m[2] for m in map(pattern.fullmatch, lines) if m]
+    assert len(told) == 1, lines
+    assert re.search(broken.told, told[0]), told[0]
+    assert len(told[0]) < 400
+    assert broken.promise != USABLE or len(lines) == 1
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_the_same_plugin_without_the_fault_is_sound(checked, name):
+    assert name not in checked
+
+
+def test_there_are_enough_of_them():
+    assert len(BROKEN) >= 60
+    for sound in SOUND.values():
+        assert sum(b.sound is sound for b in BROKEN.values()) >= 4
+
+
+@pytest.mark.slow
+def test_what_kills_or_stops_its_process_is_named_and_the_others_are_checked(tmp_path):
+    files = written(tmp_path, [*DEADLY, "sound_method"])
+    done = bench(tmp_path, "check", *files, "--timeout", "15")
+    assert done.returncode == 1
+    for name in DEADLY:
+        section = re.search(rf"^{name}(?:\.py)? \(.*?(?=^\S)", done.stdout, re.MULTILINE | re.DOTALL)[0]
+        lines = re.findall(r"^  FAILED  (.*)$", section, re.MULTILINE)
+        named(lines, name)
+        assert "  -       " in section or name == "sleeps_at_import"
+        assert "its process ended before" in section or name == "sleeps_at_import"
+    assert "FAILED" not in done.stdout.split("sound_method (")[1]
+
+
+# --- in a run -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def loadable(tmp_path_factory):
+    """Which of the broken plugins a run takes, and what it says of the others."""
+    place = tmp_path_factory.mktemp("loadable")
+    good, refused = [], {}
+    for name in (n for n in BROKEN if n not in DEADLY):
+        (file,) = written(place, [name])
+        try:
+            load_catalogue([place / file])
+            good.append(name)
+        except BenchError as error:
+            refused[name] = str(error)
+    return [n for n in good if n not in ("name_of_another", "hook_gives_nothing")], refused
+
+
+def rows(place, out):
+    with (place / out / "trials.csv").open(newline="") as file:
+        return [{k: v for k, v in r.items() if k not in TIMINGS} for r in csv.DictReader(file)]
+
+
+RUN = ("--plugin", toy.__file__, "--no-floors", "--preset", "smoke", "--replicates", "1", "--copies", "1",
+       "--set", "recipe.epochs=1", "--sources", "toy_net", "--workers", "0")  # fmt: skip
+HEALTHY = {"--datasets": ("toy",), "--suspects": ("toy_net",), "--attacks": ("toy_tune", "toy_copy"),
+           "--methods": ("toy_match",)}  # fmt: skip
+
+
+def run(place, out, *more, **added):
+    options = {o: ",".join((*added.get(o[2:], ()), *names)) for o, names in HEALTHY.items()}
+    return bench(place, "run", *RUN, *(x for pair in options.items() for x in pair), "--out", out, *more)
+
+
+def test_none_of_them_spoils_a_run_of_the_others(loadable, tmp_path):
+    """Healthy rows are, to the bit, what they are without any broken plugin around."""
+    assert run(tmp_path, "alone").returncode == 0
+    names, refused = loadable
+    written(tmp_path, names)
+    assert all("is broken: " in text and "\n" not in text for text in refused.values())
+    kinds = {METHOD: "methods", ATTACK: "attacks", DATASET: "datasets", ARCHITECTURE: "suspects"}
+    added = {kind: [n for n in names if BROKEN[n].sound is text and n not in ("starts_from_nothing",)]
+             for text, kind in kinds.items()}  # fmt: skip
+    assert all(len(them) >= 4 for them in added.values())
+    plugins = [x for n in names for x in ("--plugin", f"{n}.py")]
+    done = run(tmp_path, "among", *plugins, "--store", tmp_path / "other", **added)
+    assert done.returncode == 1, done.stderr
+    among = [r for r in rows(tmp_path, "among") if r["dataset"] == "toy" and r["method"] == "toy_match"
+             and r["suspect_architecture"] == "toy_net" and r["attack"] in ("", "toy_tune", "toy_copy")]  # fmt: skip
+    assert among == rows(tmp_path, "alone")
+
+
+def test_installed_ones_that_cannot_be_used_are_left_out_with_a_note(loadable, tmp_path):
+    """As distributions beside bench, which are found whether or not anybody asks for them."""
+    _, refused = loadable
+    written(tmp_path, refused)
+    for name in refused:
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[bench]\n{name} = {name}\n")
+    assert run(tmp_path, "alone").returncode == 0
+    done = bench(tmp_path, "run", *RUN, *(x for o, n in HEALTHY.items() for x in (o, ",".join(n))),
+                 "--out", "among", "--store", tmp_path / "other", PYTHONPATH=str(tmp_path))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert rows(tmp_path, "among") == rows(tmp_path, "alone")
+    for name in refused:
+        assert f"Note: plugin {name} of {name.replace('_', '-')} 1.0 is broken and left out: " in done.stderr
