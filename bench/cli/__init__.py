@@ -16,6 +16,7 @@ COMMANDS = {
     "run": "Run a benchmark and print its tables.",
     "plan": "Say what a run would do, and what of it is stored.",
     "list": "List what is installed, or describe one component.",
+    "new": "Make a distribution of your own with a plugin that runs.",
     "check": "Check that a component keeps the contract.",
     "report": "Rebuild the tables of a results folder.",
     "compare": "Hold results folders side by side.",
