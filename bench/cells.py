@@ -169,7 +169,7 @@ class Judge:
         everybody = np.concatenate([stolen, *sample.irrelevant])
         missing = everybody[~self.samples.done[everybody]]
         matched = None if reason else self.samples.matched(sample)
-        scores = self.samples.scores(matched) if matched else None
+        scores = matched.scores if matched else None
         architectures = {str(self.samples.architectures[n]) for n in np.unique(self.samples.architecture[stolen])}
         made = Cell(
             dataset=dataset, source_architecture=source, method=method, attack=attack, suspect_dataset=on,
@@ -199,7 +199,7 @@ class Judge:
         kept = self.samples.architectures[self.samples.architecture[matched.irrelevant[0]]] != source
         if not kept.any():
             return None
-        return metrics.cell(*self.samples.scores(dataclasses.replace(matched, irrelevant=matched.irrelevant[:, kept])))
+        return metrics.cell(*self.samples.scores(matched.stolen, matched.irrelevant[:, kept]))
 
     def _within_architectures(self, matched: Matched) -> Strata | None:
         """Compare suspects with irrelevant models of their own architecture: mean over these, then over sources."""

@@ -73,7 +73,9 @@ def paired_permutations(pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0
     Swapping needs no recomputed AUCs: in psi(stolen, irrelevant) = 1, 1/2, 0 the difference of the AUCs is linear in
     the coins, with the placements among both methods' ranks as weights.
     """
-    weights = [_swap_weights(a, b) for a, b in pairs]
+    ranks = {id(scores): scores for pair in pairs for scores in pair}
+    ranked = {key: _ranked(scores) for key, scores in ranks.items()}
+    weights = [_swap_weights(ranked[id(a)], ranked[id(b)]) for a, b in pairs]
     found: list[Comparison] = [Comparison(0.0, 1.0, 1.0)] * len(pairs)
     for alike in _alike(map(len, weights)):
         each = np.stack([weights[i] for i in alike], axis=1)
@@ -85,19 +87,26 @@ def paired_permutations(pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0
     return found
 
 
-def _swap_weights(a: Scores, b: Scores) -> Floats:
+def _ranked(scores: Scores) -> list[tuple[Floats, Floats]]:
+    """Turn scores into ranks among all suspects of a source: of the stolen ones, of the irrelevant ones."""
+    found = []
+    for stolen, irrelevant in zip(*by_source(*scores), strict=True):
+        everybody = np.concatenate([stolen, irrelevant])
+        found.append((placements(stolen, everybody), placements(irrelevant, everybody)))
+    return found
+
+
+def _swap_weights(a: Sequence[tuple[Floats, Floats]], b: Sequence[tuple[Floats, Floats]]) -> Floats:
     """Give what each coin weighs in the difference of the AUCs: of every stolen suspect, of every irrelevant model."""
-    (stolen_a, irrelevant_a), (stolen_b, irrelevant_b) = by_source(*a), by_source(*b)
-    if irrelevant_a.shape != irrelevant_b.shape or [*map(len, stolen_a)] != [*map(len, stolen_b)]:
+    if [(len(x), len(y)) for x, y in a] != [(len(u), len(v)) for u, v in b]:
         raise ValueError("a paired test needs two methods that judged the same suspects")
-    sources, n = irrelevant_a.shape
+    n = len(a[0][1])
     weights, shared = [], np.zeros(n)
-    for s in range(sources):
-        (x, y), (u, v) = _ranks(stolen_a[s], irrelevant_a[s]), _ranks(stolen_b[s], irrelevant_b[s])
+    for (x, y), (u, v) in zip(a, b, strict=True):
         innocents, suspects = np.concatenate([y, v]), np.concatenate([x, u])
         weights.append((placements(x, innocents) - placements(u, innocents)) / len(x))
         shared += (placements(v, suspects) - placements(y, suspects)) / n
-    each: Floats = np.concatenate([*weights, shared]) / sources
+    each: Floats = np.concatenate([*weights, shared]) / len(a)
     return each
 
 
@@ -165,11 +174,6 @@ def _alike(sizes: Iterable[object]) -> list[list[int]]:
     for index, size in enumerate(sizes):
         groups.setdefault(size, []).append(index)
     return list(groups.values())
-
-
-def _ranks(stolen: Floats, irrelevant: Floats) -> tuple[Floats, Floats]:
-    everybody = np.concatenate([stolen, irrelevant])
-    return placements(stolen, everybody), placements(irrelevant, everybody)
 
 
 def _psi(values: Floats, others: Floats) -> Floats:

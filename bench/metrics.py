@@ -267,6 +267,7 @@ class NotReported:
         return f"n/r (needs ≥ {self.needs} irrelevant models)"
 
 
+@lru_cache(maxsize=1024)
 def binomial_bound(hits: int, of: int, level: float = 0.95) -> tuple[float, float]:
     """Give the exact two-sided interval of a share (Clopper, Pearson, Biometrika 26, 1934): (low, high) in [0, 1]."""
     from scipy.special import betaincinv

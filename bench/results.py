@@ -225,11 +225,13 @@ def _column(name: str, values: Sequence[str]) -> object:
         raise _Fault(f"line {values.index('') + 2}: {name} is empty")
     if name in COUNTS or name in REALS:
         return _numbers(name, values)
-    for text in set(values):
-        if len(text) > MOST_CHARACTERS:
-            raise _Fault(f"line {values.index(text) + 2}: {name} has {len(text)} characters")
-        if UNPRINTABLE.search(text):
-            raise _Fault(f"line {values.index(text) + 2}: {name} holds control characters")
+    different = set(values)
+    if max(map(len, different)) > MOST_CHARACTERS:
+        text = next(v for v in values if len(v) > MOST_CHARACTERS)
+        raise _Fault(f"line {values.index(text) + 2}: {name} has {len(text)} characters")
+    if UNPRINTABLE.search("".join(different)):
+        text = next(v for v in values if UNPRINTABLE.search(v))
+        raise _Fault(f"line {values.index(text) + 2}: {name} holds control characters")
     return list(values)
 
 

@@ -36,12 +36,13 @@ class Matched:
     """The rows of a sample that have a score, of the sources that have models of both kinds.
 
     irrelevant: [sources, n], in whose columns the same model stands for every source: sources are held against the
-    irrelevant models that all of them have a score for.
+    irrelevant models that all of them have a score for. `scores` are those of these rows.
     """
 
     seeds: tuple[int, ...]
     stolen: tuple[Rows, ...]
     irrelevant: Rows
+    scores: Scores
 
 
 class Samples:
@@ -90,7 +91,8 @@ class Samples:
         shared = self.shared([irrelevant[n] for n in kept])
         if not shared.size:
             return None
-        return Matched(tuple(sample.seeds[n] for n in kept), tuple(stolen[n] for n in kept), shared)
+        rows = tuple(stolen[n] for n in kept)
+        return Matched(tuple(sample.seeds[n] for n in kept), rows, shared, self.scores(rows, shared))
 
     def shared(self, by_source: Sequence[Rows]) -> Rows:
         """Give the rows of the models that stand in each of several lists, in one order: [lists, models]."""
@@ -102,9 +104,9 @@ class Samples:
             common = common[np.isin(common, other)]
         return np.stack([rows[_places(own, common)] for rows, own in zip(by_source, models, strict=True)])
 
-    def scores(self, matched: Matched) -> Scores:
-        """Give the scores of matched rows, by source."""
-        return Scores([self.score[rows] for rows in matched.stolen], self.score[matched.irrelevant])
+    def scores(self, stolen: Sequence[Rows], irrelevant: Rows) -> Scores:
+        """Give the scores of rows, by source."""
+        return Scores([self.score[rows] for rows in stolen], self.score[irrelevant])
 
     def innocents(self, sample: Sample) -> Rows | None:
         """Give the irrelevant models that all sources have a score for, whatever became of the stolen ones."""
@@ -116,6 +118,8 @@ class Samples:
 
         Of the sources that both have; None where nothing is left.
         """
+        if self._alike(a, b, paired):
+            return a.scores, b.scores
         stolen: list[tuple[Rows, Rows]] = []
         of_a, of_b = [], []
         for at, seed in enumerate(a.seeds):
@@ -134,8 +138,15 @@ class Samples:
         if not irrelevant.size:
             return None
         sides = zip(zip(*stolen, strict=True), np.split(irrelevant, 2), strict=True)
-        first, second = (Scores([self.score[r] for r in rows], self.score[others]) for rows, others in sides)
+        first, second = (self.scores(rows, others) for rows, others in sides)
         return first, second
+
+    def _alike(self, a: Matched, b: Matched, paired: bool) -> bool:
+        """Say whether two methods judged the very same models, in the same order."""
+        if a.seeds != b.seeds or not np.array_equal(self.model[a.irrelevant[0]], self.model[b.irrelevant[0]]):
+            return False
+        both = zip(a.stolen, b.stolen, strict=True)
+        return not paired or all(np.array_equal(self.model[x], self.model[y]) for x, y in both)
 
 
 def _places(models: Rows, wanted: Rows) -> Rows:
