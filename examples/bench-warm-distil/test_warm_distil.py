@@ -1,0 +1,3 @@
+from bench.testing import contract
+
+test_contract = contract("warm_distil")
