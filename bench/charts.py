@@ -89,9 +89,9 @@ class Charts:
                 for a in networks if a.owner == owner and a.suspect_architecture
             ]  # fmt: skip
             whose = (
-                "The plain source and what was stolen from it"
+                "Plain source and suspects"
                 if owner == "plain"
-                else f"The source marked by {owner} and what was stolen from it"
+                else f"Source marked by {owner} and suspects"
             )
             if groups and len({g.row for g in groups}) <= 60:
                 self._draw(drawn, figures.accuracies, whose, groups)

@@ -126,8 +126,9 @@ def accuracies(title: str, groups: Sequence[Group]) -> Chart:
         for n, row in enumerate(rows):
             mine = [g for g in groups if g.row == row]
             axes.axhline(n, color=RULE, linewidth=0.6, zorder=0)
-            for k, g in enumerate(mine):
-                y = n + (0.64 * (k + 0.5) / len(mine) - 0.32 if len(mine) > 1 else 0)
+            lanes = list(dict.fromkeys(g.name for g in mine))
+            for g in mine:
+                y = n + 0.64 * ((lanes.index(g.name) + 0.5) / len(lanes) - 0.5)
                 if g.sd > 0:
                     ends = [100 * (g.mean - g.sd), 100 * (g.mean + g.sd)]
                     axes.plot(ends, [y, y], color=colour(g.series), linewidth=1, zorder=2)

@@ -187,14 +187,14 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     spec = Spec.from_json(run["spec"])
     statuses = Counter(frame.status)
     counted = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(statuses.items()))
-    commit = str(run.get("git_commit") or "")
+    commit, seeds = str(run.get("git_commit") or ""), ", ".join(map(str, spec.seeds))
     return {
         "title": f"{' + '.join(spec.datasets)}, preset {spec.preset}",
         "facts": {
             "methods": f"{len(spec.methods)} and {_counted(len(spec.floors), 'floor')}",
             "attacks": str(len(spec.attacks)),
             "trials": f"{sum(statuses.values())}: {counted}",
-            "sources": f"{', '.join(spec.sources)}; source seeds {', '.join(map(str, spec.seeds))}",
+            "sources": f"{', '.join(spec.sources)}; seed{'s' * (len(spec.seeds) > 1)} {seeds}",
             "suspects": ", ".join(spec.suspects),
             "precision": spec.recipe.precision,
             "made": str(run.get("date") or "undated"),

@@ -95,7 +95,7 @@ BROKEN = {
     "late": ("from bench import hookimpl\n@hookimpl\ndef bench_methods():\n    yield 1 / 0",
              "bench_methods() failed: ZeroDivisionError"),
     "number": ("from bench import hookimpl\n@hookimpl\ndef bench_methods(): return 7",
-               "bench_methods() failed: TypeError"),
+               "bench_methods() must return a list of components, not 7"),
     "class": (METHOD.format(name="mine") + "\n@hookimpl\ndef bench_methods():\n    return [Mine]\n",
               "bench_methods() must return instances of bench.Fingerprint or bench.Watermark"),
     "text": ("from bench import hookimpl\n@hookimpl\ndef bench_methods(): return ['sac_m']",

@@ -264,8 +264,8 @@ def test_other_networks_than_the_papers_are_told_apart(tmp_path):
 def test_accuracies_of_all_models_are_drawn_and_listed(tmp_path):
     found = Elements(made(tmp_path))
     titles = [c[2] for c in found.all("figcaption")]
-    assert "The plain source and what was stolen from it" in titles
-    assert "The source marked by mark and what was stolen from it" in titles
+    assert "Plain source and suspects" in titles
+    assert "Source marked by mark and suspects" in titles
     assert any("Accuracy of each group" in s[2] for s in found.all("summary"))
 
 

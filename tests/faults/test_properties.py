@@ -400,6 +400,8 @@ class AnyUse(RuleBasedStateMachine):
         assert bool(freed) == present
         if present:
             self.held[key][1][name] = None
+            if all(f is None for f in self.held[key][1].values()):  # what was spoilt is gone; the record never was
+                self.spoilt.discard(key)
 
     @rule(key=KEYS)
     def forget(self, key):
