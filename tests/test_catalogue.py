@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import itertools
+import os
 import subprocess
 import sys
 import textwrap
@@ -73,6 +74,29 @@ def test_a_plugin_is_found_through_its_entry_point(plugin):
     assert not declared.watermark
 
 
+def test_what_a_plugin_does_to_its_process_when_it_is_imported_is_undone(plugin, monkeypatch, tmp_path):
+    monkeypatch.setenv("BENCH_KEPT", "as it was")
+    monkeypatch.chdir(tmp_path)
+    entry = plugin(
+        """
+        import os, sys
+        from bench import hookimpl
+        os.environ["BENCH_KEPT"] = "changed"
+        os.environ["CUDA_VISIBLE_DEVICES_OF_MINE"] = "7"
+        os.chdir("/")
+        sys.setrecursionlimit(700)
+
+        @hookimpl
+        def bench_methods():
+            sys.stdout = sys.stderr = None
+            return []
+        """
+    )
+    was = dict(os.environ), os.getcwd(), sys.stdout, sys.stderr, sys.getrecursionlimit()  # noqa: PTH109
+    assert load_catalogue(entry_points=[entry]).broken == []
+    assert (dict(os.environ), os.getcwd(), sys.stdout, sys.stderr, sys.getrecursionlimit()) == was  # noqa: PTH109
+
+
 def test_each_call_gives_a_fresh_catalogue(plugin):
     entry = plugin("")
     first, second = load_catalogue(entry_points=[entry]), load_catalogue(entry_points=[entry])
@@ -95,7 +119,7 @@ BROKEN = {
     "late": ("from bench import hookimpl\n@hookimpl\ndef bench_methods():\n    yield 1 / 0",
              "bench_methods() failed: ZeroDivisionError"),
     "number": ("from bench import hookimpl\n@hookimpl\ndef bench_methods(): return 7",
-               "bench_methods() failed: TypeError"),
+               "bench_methods() must return a list of components, not 7"),
     "class": (METHOD.format(name="mine") + "\n@hookimpl\ndef bench_methods():\n    return [Mine]\n",
               "bench_methods() must return instances of bench.Fingerprint or bench.Watermark"),
     "text": ("from bench import hookimpl\n@hookimpl\ndef bench_methods(): return ['sac_m']",
