@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import itertools
+import os
 import subprocess
 import sys
 import textwrap
@@ -71,6 +72,29 @@ def test_a_plugin_is_found_through_its_entry_point(plugin):
     assert declared.params == {"samples": 3}
     assert declared.types == {"samples": "int"}
     assert not declared.watermark
+
+
+def test_what_a_plugin_does_to_its_process_when_it_is_imported_is_undone(plugin, monkeypatch, tmp_path):
+    monkeypatch.setenv("BENCH_KEPT", "as it was")
+    monkeypatch.chdir(tmp_path)
+    entry = plugin(
+        """
+        import os, sys
+        from bench import hookimpl
+        os.environ["BENCH_KEPT"] = "changed"
+        os.environ["CUDA_VISIBLE_DEVICES_OF_MINE"] = "7"
+        os.chdir("/")
+        sys.setrecursionlimit(700)
+
+        @hookimpl
+        def bench_methods():
+            sys.stdout = sys.stderr = None
+            return []
+        """
+    )
+    was = dict(os.environ), os.getcwd(), sys.stdout, sys.stderr, sys.getrecursionlimit()  # noqa: PTH109
+    assert load_catalogue(entry_points=[entry]).broken == []
+    assert (dict(os.environ), os.getcwd(), sys.stdout, sys.stderr, sys.getrecursionlimit()) == was  # noqa: PTH109
 
 
 def test_each_call_gives_a_fresh_catalogue(plugin):

@@ -89,18 +89,37 @@ def test_the_seed_alone_decides_what_is_drawn_whatever_ran_before(log):
 
 
 def test_the_state_that_a_task_starts_from_is_always_the_same(log):
+    """Whatever a plugin's module did to torch and numpy when it was imported."""
+    as_it_starts = observed()
     torch.set_default_dtype(torch.float64)
     torch.set_grad_enabled(False)
+    torch.set_default_device("meta")
+    torch.use_deterministic_algorithms(True)
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.benchmark = True
+    errors = np.seterr(all="raise")
     try:
         with undisturbed(1, log, threads=2):
-            assert torch.get_default_dtype() is torch.float32
-            assert torch.is_grad_enabled()
+            inside = observed()
+            assert {k: inside[k] for k in ("dtype", "grad", "deterministic", "precision", "cudnn")} == {
+                k: as_it_starts[k] for k in ("dtype", "grad", "deterministic", "precision", "cudnn")
+            }
+            assert torch.get_default_device() == torch.device("cpu")
             assert torch.get_num_threads() == 2
+            assert np.geterr()["divide"] == "warn"
         assert torch.get_default_dtype() is torch.float64
+        assert torch.get_default_device() == torch.device("meta")
+        assert torch.are_deterministic_algorithms_enabled()
         assert not torch.is_grad_enabled()
+        assert np.geterr()["divide"] == "raise"
     finally:
+        torch.set_default_device(None)
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
+        torch.use_deterministic_algorithms(False)
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.benchmark = False
+        np.seterr(**errors)
 
 
 def test_what_is_printed_goes_to_the_log(log, capsys):
