@@ -88,11 +88,7 @@ class Charts:
                       self.architectures.get(a.suspect_architecture, 0), a.paper)
                 for a in networks if a.owner == owner and a.suspect_architecture
             ]  # fmt: skip
-            whose = (
-                "Plain source and suspects"
-                if owner == "plain"
-                else f"Source marked by {owner} and suspects"
-            )
+            whose = "Plain source and suspects" if owner == "plain" else f"Source marked by {owner} and suspects"
             if groups and len({g.row for g in groups}) <= 60:
                 self._draw(drawn, figures.accuracies, whose, groups)
         shown = dict.fromkeys(a.suspect_architecture for a in networks if a.suspect_architecture)
