@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from bench.cli.pace import Pace
 from bench.types import Outcome, Task
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from bench.cli.standings import Standing, Standings
+
 PAUSE = 5.0
 """Seconds between plain lines."""
+BEAT = 1.0
+"""Seconds for which the table of AUCs stays as it is."""
 
 
 class Progress:
-    """Counts of a run's tasks, told by the scheduler from any thread and shown on standard error."""
+    """Counts of a run's tasks, told by the scheduler from any thread and shown on standard error.
 
-    def __init__(self, tasks: Mapping[str, Task], quiet: bool = False) -> None:
-        self.tasks, self.quiet = tasks, quiet
-        self.done = self.failed = self.blocked = 0
+    `standings` makes what follows the AUCs; it is asked for on a terminal only.
+    """
+
+    def __init__(
+        self, tasks: Mapping[str, Task], quiet: bool = False, standings: Callable[[], Standings] | None = None
+    ) -> None:
+        self.tasks, self.quiet, self.standings = tasks, quiet, standings
+        self.became: dict[str, str] = {}
+        self.counts: Counter[str] = Counter()
         self.running: dict[str, tuple[float, float, float]] = {}
-        self.began = self.said = time.monotonic()
+        self.pace = Pace(tasks)
+        self.said = time.monotonic()
         self.lock = threading.Lock()
         self.live: Any = None
+        self.aucs: Standings | None = None
+        self.table: tuple[float, RenderableType | None] = (-math.inf, None)
+        """The table of AUCs, and when it was drawn."""
         self.last = ""
         """What the display says below everything else."""
 
@@ -38,6 +55,7 @@ class Progress:
             from rich.console import Console
             from rich.live import Live
 
+            self.aucs = self.standings() if self.standings else None
             self.live = Live(get_renderable=self.picture, console=Console(stderr=True), refresh_per_second=4,
                              transient=True)  # fmt: skip
             self.live.start()
@@ -53,19 +71,24 @@ class Progress:
         """Note that a task began."""
         with self.lock:
             self.running[key] = (0.0, 0.0, 0.0)
+            self.pace.started(key)
 
     def progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
         """Note how far a task's training is."""
         with self.lock:
             self.running[key] = (epoch, epochs, loss)
+            self.pace.progressed(key, epoch / epochs if epochs else 0.0)
 
     def settled(self, outcome: Outcome) -> None:
         """Note what became of a task; a failure is said at once, with the path of its log."""
         with self.lock:
             self.running.pop(outcome.key, None)
-            self.done += outcome.status == "done"
-            self.failed += outcome.status == "failed"
-            self.blocked += outcome.status == "blocked"
+            self.pace.settled(outcome)
+            self.counts[self.became.get(outcome.key, "")] -= 1  # it may have been made anew
+            self.counts[outcome.status] += 1
+            self.became[outcome.key] = outcome.status
+            if self.aucs is not None:
+                self.aucs.landed(outcome.key, outcome.facts.get("score") if outcome.status == "done" else None)
         if outcome.status == "failed":
             log = f" (log: {outcome.log})" if outcome.log else ""
             self.say(f"Failed: {outcome.root}: {outcome.error}{log}")
@@ -89,19 +112,20 @@ class Progress:
 
     def left(self) -> str:
         """Say how long the rest will take, if it goes on like this."""
-        settled = self.done + self.failed + self.blocked
-        if settled < 3:
+        with self.lock:
+            seconds = self.pace.left()
+        if seconds is None:
             return "?"
-        seconds = (time.monotonic() - self.began) / settled * (len(self.tasks) - settled)
         return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.1f} min"
 
     def line(self) -> str:
         """Give the counts in one line."""
-        bad = f", {self.failed} failed, {self.blocked} blocked" if self.failed or self.blocked else ""
-        return f"{self.done} of {len(self.tasks)} tasks done{bad}, {len(self.running)} running, {self.left()} left"
+        done, failed, blocked = (self.counts[status] for status in ("done", "failed", "blocked"))
+        bad = f", {failed} failed, {blocked} blocked" if failed or blocked else ""
+        return f"{done} of {len(self.tasks)} tasks done{bad}, {len(self.running)} running, {self.left()} left"
 
     def picture(self) -> RenderableType:
-        """Draw the counts and the tasks at work."""
+        """Draw the counts, the tasks at work, and the AUCs so far."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.text import Text
@@ -112,7 +136,43 @@ class Progress:
                 for k, (e, n, loss) in list(self.running.items())[:16]
                 if k in self.tasks
             ]
-        settled = self.done + self.failed + self.blocked
+            if self.aucs is not None and time.monotonic() - self.table[0] >= BEAT:
+                self.table = time.monotonic(), drawn(self.aucs)
+        if self.table[1] is not None:
+            rows.append(self.table[1])
         if self.last:
             rows.append(Text(self.last))
-        return Group(Text(self.line()), ProgressBar(total=len(self.tasks), completed=settled, width=60), *rows)
+        return Group(Text(self.line()), ProgressBar(total=len(self.tasks), completed=len(self.became), width=60), *rows)
+
+
+def drawn(aucs: Standings) -> RenderableType | None:
+    """Draw a table of AUCs, the floors below a line; None before there is one."""
+    found = aucs.table()
+    if found is None:
+        return None
+    from rich.box import HORIZONTALS
+    from rich.table import Table
+    from rich.text import Text
+
+    place, rows = found
+    title = "AUCs so far" if len(aucs.cells) == 1 else f"AUCs so far: {place[0]}, source {place[1]}"
+    attacks = list(dict.fromkeys(attack for row in rows.values() for attack in row))
+    table = Table(title=Text(title), title_justify="left", box=HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("method", no_wrap=True, overflow="ellipsis")
+    for attack in attacks:
+        table.add_column(Text(attack), overflow="fold", min_width=5)
+    above = False
+    for method, row in rows.items():
+        if method in aucs.floors and above:
+            table.add_section()
+        above = method not in aucs.floors
+        table.add_row(Text(method), *(_cell(row.get(attack)) for attack in attacks))
+    return table
+
+
+def _cell(standing: Standing | None) -> RenderableType:
+    from rich.text import Text
+
+    if standing is None:
+        return Text("–", style="dim")
+    return Text(standing.text, style="" if standing.finished else "dim")

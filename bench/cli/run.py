@@ -6,11 +6,11 @@ import json
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,6 +28,9 @@ from bench.schedule import Place, run
 from bench.stock import Keeper, Stock, learn
 from bench.store import Store, default_root
 from bench.types import JSON, Outcome, Spec, Task
+
+if TYPE_CHECKING:
+    from bench.cli.standings import Standings
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "safetensors", "distributed", "fingerprint-bench")
 
@@ -182,7 +185,7 @@ def command(file: str | None, **chosen: Any) -> int:
         timeout=chosen["task_timeout"], device=inline_device(wanted, present),
     )  # fmt: skip
     keep = chosen["keep"] or PRESETS[spec.preset].keep
-    settled, interrupted = _execute(missing, stock, place, keep, chosen["quiet"], chosen["debug"])
+    settled, interrupted = _execute(missing, stock, place, keep, chosen["quiet"], chosen["debug"], spec.floors)
     return _finish(spec, known, stock, missing, settled, folder, interrupted)
 
 
@@ -208,12 +211,12 @@ def _check_folder(folder: Path) -> None:
 
 
 def _execute(
-    missing: dict[str, Task], stock: Stock, place: Place, keep: str, quiet: bool, debug: bool
+    missing: dict[str, Task], stock: Stock, place: Place, keep: str, quiet: bool, debug: bool, floors: Sequence[str]
 ) -> tuple[dict[str, Outcome], bool]:
     settled: dict[str, Outcome] = {}
     told = {k for k in missing if k in stock.store.set_aside}
     keeper = Keeper(stock.plan, stock.store, missing) if keep == "scores" else None
-    with Progress(missing, quiet) as progress:
+    with Progress(missing, quiet, lambda: _standings(missing, stock, floors)) as progress:
         stop = Interrupt(say=progress.stopping, inline=not place.slots and not place.address)
 
         def note(outcome: Outcome) -> None:
@@ -242,6 +245,16 @@ def _execute(
         with stop.listening():
             run(missing, place)
     return settled, bool(stop.asked)
+
+
+def _standings(missing: Mapping[str, Task], stock: Stock, floors: Sequence[str]) -> Standings:
+    from bench.cli.standings import Standings
+
+    def stored(key: str) -> float | None:
+        outcome = None if key in missing else stock.outcome(key, {})
+        return float(outcome.facts["score"]) if outcome else None
+
+    return Standings(stock.plan.trials, floors, stored)
 
 
 def _as_made(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
