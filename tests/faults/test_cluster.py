@@ -1,6 +1,7 @@
 """A cluster that somebody else started: scheduler and workers as processes of their own homes, and one shared store."""
 
 import json
+import re
 import signal
 
 import psutil
@@ -57,8 +58,10 @@ def test_one_worker_dies_one_joins_late_and_the_table_is_the_same(world, cluster
     there(third)
     before = world.processes_that_worked()
     second.kill()  # so that it is certain that the third one does something
-    text = run.end()
-    assert f"executed {TASKS} tasks, 0 failed" in text
+    executed = re.search(r"^executed (\d+) tasks, 0 failed, 0 blocked", run.end(), re.MULTILINE)
+    assert executed, run.text
+    # a worker may die when its task's artifact is there and before it has told: then the next one finds it
+    assert TASKS - 2 <= int(executed[1]) <= TASKS
     assert world.rows() == undisturbed.rows
     assert world.whole() == undisturbed.keys
     assert len(world.processes_that_worked()) >= len(before)
