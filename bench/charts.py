@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from bench import figures
@@ -36,6 +37,10 @@ class Charts:
         self.left = MOST_CHARTS
         self.methods = {m: n for n, m in enumerate(spec.methods)}
         self.architectures = {a: n for n, a in enumerate(dict.fromkeys((*spec.sources, *spec.suspects)))}
+
+    def drawing(self) -> AbstractContextManager[None]:
+        """Prepare for charts; they are drawn within, once for all, for this takes as long as a chart."""
+        return figures.drawing()
 
     def cost(self, cells: Sequence[Cell], costs: Sequence[Cost]) -> Drawn:
         """Draw mean AUCs against seconds and networks for a fingerprint, and queries and seconds per suspect."""

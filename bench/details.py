@@ -11,11 +11,10 @@ from bench.rates import RATES
 from bench.types import JSON
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.cells import Cell
     from bench.comparisons import Frozen
     from bench.costs import Cost
+    from bench.metrics import Floats
     from bench.samples import Samples
 
 MEASURES = {
@@ -31,14 +30,22 @@ MEASURES = {
 class Details:
     """Collects what a page tells of cells. Texts that many cells share are numbered, and stand there once."""
 
-    def __init__(self, samples: Samples, frame: pd.DataFrame, detail: Detail | None) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        variants: Sequence[str],
+        detail: Detail | None,
+        curves: dict[tuple[str, ...], list[Floats]],
+    ) -> None:
         self.texts: dict[str, int] = {}
         self.cells: list[JSON] = []
-        self.spread = Distributions(samples, frame.variant.to_list(), detail) if detail else None
+        self.spread = Distributions(samples, variants, detail, curves=curves) if detail else None
 
-    def add(self, cells: Sequence[Cell]) -> None:
-        """Take the cells of one table."""
-        self.cells += map(self._cell, cells)
+    def add(self, cells: Sequence[Cell]) -> list[JSON]:
+        """Take the cells of one table; give what is told of them."""
+        told: list[JSON] = [*map(self._cell, cells)]
+        self.cells += told
+        return told
 
     def whole(self) -> dict[str, JSON]:
         """Give everything that was taken."""

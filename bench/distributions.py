@@ -45,6 +45,10 @@ class Distributions:
     detail: Detail
     models: dict[str, int] = field(default_factory=dict)
     irrelevant: dict[tuple[float, ...], int] = field(default_factory=dict)
+    known: dict[bytes, int] = field(default_factory=dict)
+    """Which of `irrelevant` some rows are."""
+    curves: dict[tuple[str, ...], list[Floats]] = field(default_factory=dict)
+    """The ROCs of cells, the mean first, in all detail."""
 
     def of(self, dataset: str, source: str, method: str, attack: str) -> JSON:
         """Sum up the scores of one cell; None where it has no AUC."""
@@ -53,15 +57,21 @@ class Distributions:
             return None
         most = max(matched.irrelevant.shape[1], *(len(rows) for rows in matched.stolen), 0)
         spread = self._dots(matched) if most <= self.detail.dots else self._bins(matched)
-        return {**spread, "seeds": list(matched.seeds), "roc": self._rocs(matched)}
+        return {**spread, "seeds": list(matched.seeds), "roc": self._rocs((dataset, source, method, attack), matched)}
 
     def _dots(self, matched: Matched) -> dict[str, JSON]:
         """Give each score, followed by the number of its model; of irrelevant ones where they stand in `irrelevant`."""
         by_source = []
         for stolen, irrelevant in self._lines(matched):
-            others = self.irrelevant.setdefault(tuple(self._named(irrelevant)), len(self.irrelevant))
-            by_source.append([self._named(stolen), others])
+            by_source.append([self._named(stolen), self._shared(irrelevant)])
         return {"dots": by_source}
+
+    def _shared(self, rows: Rows) -> int:
+        """Give the number under which irrelevant models stand in `irrelevant`, where the attacks of a method meet."""
+        which = rows.tobytes()
+        if which not in self.known:
+            self.known[which] = self.irrelevant.setdefault(tuple(self._named(rows)), len(self.irrelevant))
+        return self.known[which]
 
     def _bins(self, matched: Matched) -> dict[str, JSON]:
         """Count the scores of a source in bins of equal width from the lowest to the highest score shown."""
@@ -87,12 +97,13 @@ class Distributions:
             result += [_short(float(self.samples.score[row])), self.models.setdefault(name, len(self.models))]
         return result
 
-    def _rocs(self, matched: Matched) -> list[list[float]]:
+    def _rocs(self, cell: tuple[str, ...], matched: Matched) -> list[list[float]]:
         """Give ROCs as FPR, TPR, FPR, TPR, …: the mean over sources, and each, where there are several."""
-        score = self.samples.score
-        curves = [roc(score[s], score[i]) for s, i in zip(matched.stolen, matched.irrelevant, strict=True)]
-        shown = [mean_roc(curves), *(curves[: self.detail.sources] if len(curves) > 1 else [])]
-        return [self._flat(curve) for curve in shown]
+        if cell not in self.curves:
+            score = self.samples.score
+            each = [roc(score[s], score[i]) for s, i in zip(matched.stolen, matched.irrelevant, strict=True)]
+            self.curves[cell] = [mean_roc(each), *(each if len(each) > 1 else [])]
+        return [self._flat(curve) for curve in self.curves[cell][: 1 + self.detail.sources]]
 
     def _flat(self, curve: Floats) -> list[float]:
         if len(curve) > self.detail.corners:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from xml.etree import ElementTree
 
@@ -85,76 +86,71 @@ def marker(series: int | None) -> str:
 def against_cost(title: str, points: Sequence[Point], label: str, log: bool) -> Chart:
     """Draw mean AUCs against what they cost, each point with its name beside the chart."""
     height = max(270, GAP * len(points) + 80)
-    with _style():
-        figure, axes = _axes(height, left=40, right=136)
-        _auc_axis(axes, [p.y for p in points])
-        if log:
-            axes.set_xscale("log")
-        _cost_axis(axes, [p.x for p in points], log)
-        axes.set_xlabel(label)
-        for p in points:
-            _mark(axes, p.x, p.y, p.series)
-        _names(axes, points, height)
-        words = "; ".join(f"{p.name}: AUC {p.y:.2f}, {label} {p.x:.3g}" for p in points)
-        return Chart(title, words, _svg(figure, f"{title} {label}"))
+    figure, axes = _axes(height, left=40, right=136)
+    _auc_axis(axes, [p.y for p in points])
+    if log:
+        axes.set_xscale("log")
+    _cost_axis(axes, [p.x for p in points], log)
+    axes.set_xlabel(label)
+    for p in points:
+        _mark(axes, [p.x], [p.y], p.series)
+    _names(axes, points, height)
+    words = "; ".join(f"{p.name}: AUC {p.y:.2f}, {label} {p.x:.3g}" for p in points)
+    return Chart(title, words, _svg(figure, f"{title} {label}"))
 
 
 def against_budget(title: str, lines: Sequence[Line]) -> Chart:
     """Draw AUCs against the number of queries, a line for each method."""
-    with _style():
-        figure, axes = _axes(220, left=40, right=14)
-        _auc_axis(axes, [y for line in lines for _, y in line.points])
-        axes.set_xscale("log")
-        budgets = sorted({x for line in lines for x, _ in line.points})
-        _cost_axis(axes, budgets, True)
-        axes.set_xticks(budgets, [f"{b:g}" for b in budgets])
-        axes.set_xlabel("queries allowed")
-        for line in lines:
-            xs, ys = zip(*line.points, strict=True)
-            axes.plot(xs, ys, color=colour(line.series), linewidth=1.4, zorder=2)
-            for x, y in line.points:
-                _mark(axes, x, y, line.series, size=5)
-        told = ("{}: {}".format(n, ", ".join(f"{y:.2f} at {x:g}" for x, y in points)) for n, points, _ in lines)
-        return Chart(title, "; ".join(told), _svg(figure, title))
+    figure, axes = _axes(220, left=40, right=14)
+    _auc_axis(axes, [y for line in lines for _, y in line.points])
+    axes.set_xscale("log")
+    budgets = sorted({x for line in lines for x, _ in line.points})
+    _cost_axis(axes, budgets, True)
+    axes.set_xticks(budgets, [f"{b:g}" for b in budgets])
+    axes.set_xlabel("queries allowed")
+    for line in lines:
+        xs, ys = zip(*line.points, strict=True)
+        axes.plot(xs, ys, color=colour(line.series), linewidth=1.4, zorder=2)
+        _mark(axes, xs, ys, line.series, size=5)
+    told = ("{}: {}".format(n, ", ".join(f"{y:.2f} at {x:g}" for x, y in points)) for n, points, _ in lines)
+    return Chart(title, "; ".join(told), _svg(figure, title))
 
 
 def accuracies(title: str, groups: Sequence[Group]) -> Chart:
     """Draw accuracies in percent, a row for each kind of network, with the papers' figures as hollow diamonds."""
     rows = list(dict.fromkeys(g.row for g in groups))
-    with _style():
-        figure, axes = _axes(22 * len(rows) + 60, left=166, right=16)
-        for n, row in enumerate(rows):
-            mine = [g for g in groups if g.row == row]
-            axes.axhline(n, color=RULE, linewidth=0.6, zorder=0)
-            lanes = list(dict.fromkeys(g.name for g in mine))
-            for g in mine:
-                y = n + 0.64 * ((lanes.index(g.name) + 0.5) / len(lanes) - 0.5)
-                if g.sd > 0:
-                    ends = [100 * (g.mean - g.sd), 100 * (g.mean + g.sd)]
-                    axes.plot(ends, [y, y], color=colour(g.series), linewidth=1, zorder=2)
-                _mark(axes, 100 * g.mean, y, g.series, size=5)
-                if g.paper is not None:
-                    axes.plot([100 * g.paper], [y], "D", markersize=7, markerfacecolor="none", markeredgecolor=INK)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_yticks(range(len(rows)), [_short(r, 27) for r in rows])
-        axes.grid(True, axis="x", color=RULE, linewidth=0.6)
-        axes.set_xlabel("test accuracy in percent")
-        axes.margins(x=0.06)
-        words = "; ".join(f"{g.row}, {g.name}: {100 * g.mean:.1f}" for g in groups)
-        return Chart(title, words, _svg(figure, title))
+    figure, axes = _axes(22 * len(rows) + 60, left=166, right=16)
+    heights = _lanes(groups, rows)
+    for series in sorted({g.series for g in groups}):
+        mine = [(g, y) for g, y in zip(groups, heights, strict=True) if g.series == series]
+        ends = [(y, 100 * (g.mean - g.sd), 100 * (g.mean + g.sd)) for g, y in mine if g.sd > 0]
+        if ends:
+            ys, lows, highs = zip(*ends, strict=True)
+            axes.hlines(ys, lows, highs, colors=colour(series), linewidths=1, zorder=2)
+        _mark(axes, [100 * g.mean for g, _ in mine], [y for _, y in mine], series, size=5)
+    papers = [(100 * g.paper, y) for g, y in zip(groups, heights, strict=True) if g.paper is not None]
+    for x, y in papers:
+        axes.plot([x], [y], "D", markersize=7, markerfacecolor="none", markeredgecolor=INK)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks(range(len(rows)), [_short(r, 27) for r in rows])
+    axes.grid(True, color=RULE, linewidth=0.6)
+    axes.set_xlabel("test accuracy in percent")
+    axes.margins(x=0.06)
+    words = "; ".join(f"{g.row}, {g.name}: {100 * g.mean:.1f}" for g in groups)
+    return Chart(title, words, _svg(figure, title))
 
 
+@lru_cache(maxsize=64)
 def swatch(title: str, series: int | None) -> str:
     """Draw the marker of a series for a legend."""
-    with _style():
-        from matplotlib.figure import Figure
+    from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(14 / 72, 14 / 72), dpi=72)
-        figure.patch.set_visible(False)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        _mark(axes, 0, 0, series)
-        return _svg(figure, title)
+    figure = Figure(figsize=(14 / 72, 14 / 72), dpi=72)
+    figure.patch.set_visible(False)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    _mark(axes, [0], [0], series)
+    return _svg(figure, title)
 
 
 # --- parts of them ------------------------------------------------------------------------------------------------
@@ -201,30 +197,44 @@ def _cost_axis(axes: Axes, values: Sequence[float], log: bool) -> None:
         axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
 
 
-def _mark(axes: Axes, x: float, y: float, series: int | None, size: float = 7) -> None:
+def _lanes(groups: Sequence[Group], rows: Sequence[str]) -> list[float]:
+    """Give each group its height: that of its row, and within it a lane for each name."""
+    lanes = {row: list(dict.fromkeys(g.name for g in groups if g.row == row)) for row in rows}
+    place = {row: n for n, row in enumerate(rows)}
+    return [place[g.row] + 0.64 * ((lanes[g.row].index(g.name) + 0.5) / len(lanes[g.row]) - 0.5) for g in groups]
+
+
+def _mark(axes: Axes, x: Sequence[float], y: Sequence[float], series: int | None, size: float = 7) -> None:
+    """Put a series' marker at some points."""
     inside = PAPER if series is None else colour(series)
     edge = FAINT if series is None else PAPER
     axes.plot(
-        [x], [y], marker(series), markersize=size, markerfacecolor=inside, markeredgecolor=edge,
+        x, y, marker(series), markersize=size, markerfacecolor=inside, markeredgecolor=edge,
         markeredgewidth=1.4 if series is None else 0.8, clip_on=False, zorder=3,
     )  # fmt: skip
 
 
 def _names(axes: Axes, points: Sequence[Point], height: float) -> None:
     """Write the names right of the chart, in the order of their points and never on one another, with a thin leader."""
+    from matplotlib.collections import LineCollection
+
     box = axes.get_position()
     width, bottom, tall = box.width * WIDTH, box.y0 * height, box.height * height
     ordered = sorted(points, key=lambda p: (-p.y, p.name))
     low, high = axes.get_ylim()
     wanted = [bottom + (p.y - low) / (high - low) * tall for p in ordered]
+    inside = axes.transData + axes.transAxes.inverted()
+    x = 1 + 12 / width
+    leaders: list[list[list[float]]] = []
     for p, y in zip(ordered, _apart(wanted, bottom, height - 6), strict=True):
-        at = ((y - bottom) / tall, (width + 12) / width)
-        axes.annotate(
-            _short(p.name, 19), (p.x, p.y), xytext=(at[1], at[0]), textcoords="axes fraction", va="center", color=INK,
-            parse_math=False, annotation_clip=False, zorder=1,
-            arrowprops={"arrowstyle": "-", "color": colour(p.series), "linewidth": 0.7, "alpha": 0.55, "shrinkA": 1,
-                        "shrinkB": 4, "relpos": (0, 0.5)},
-        )  # fmt: skip
+        at = (y - bottom) / tall
+        axes.text(x, at, _short(p.name, 19), va="center", color=INK, transform=axes.transAxes)
+        leaders.append([inside.transform((p.x, p.y)).tolist(), [x - 2 / width, at]])
+    axes.add_collection(
+        LineCollection(leaders, colors=[colour(p.series) for p in ordered], linewidths=0.7, alpha=0.55,
+                       transform=axes.transAxes, clip_on=False, zorder=1),
+        autolim=False,
+    )  # fmt: skip
 
 
 def _apart(wanted: Sequence[float], low: float, high: float) -> list[float]:
@@ -245,8 +255,8 @@ def _short(text: str, length: int) -> str:
 
 
 @contextmanager
-def _style() -> Iterator[None]:
-    """Draw as the page looks, whatever the user's own settings are."""
+def drawing() -> Iterator[None]:
+    """Let everything in here be drawn as the page looks, whatever the user's own settings are."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():

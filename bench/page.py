@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from bench.accuracies import Accuracy
     from bench.budgets import AtBudget
     from bench.costs import Cost
+    from bench.metrics import Floats
 
 MOST_BYTES = 1_900_000
 MOST_TABLES = 900_000
@@ -69,12 +69,13 @@ def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Sectio
     charts = Charts(run)
     written: list[str] = []
     first = 0
-    for section in sections:
-        text = templates.get_template("section.html").render(_section(section, charts, first, len(written)))
-        if written and sum(map(len, written)) + len(text) > MOST_TABLES:
-            break
-        written.append(text)
-        first += len(section.cells)
+    with charts.drawing():
+        for section in sections:
+            text = templates.get_template("section.html").render(_section(section, charts, first, len(written)))
+            if written and sum(map(len, written)) + len(text) > MOST_TABLES:
+                break
+            written.append(text)
+            first += len(section.cells)
     frame = default_budget(frame, run)
     room = MOST_BYTES - sum(len(text.encode()) for text in written) - 100_000
     data = _data(frame, run, sections[: len(written)], room)
@@ -91,20 +92,24 @@ def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Sectio
 
 def _data(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section], room: int) -> str:
     """Write what stands behind the cells, in as much detail as there is room for."""
-    samples = Samples(frame, Spec.from_json(run["spec"]).seeds)
+    samples, variants = Samples(frame, Spec.from_json(run["spec"]).seeds), frame.variant.to_list()
     about = {
         kind: {name: component_words(entry, name) for name, entry in run["components"][kind].items()}
         for kind in ("method", "attack")
     }
     costs = [{c.method: cost_words(c) for c in section.costs} for section in sections]
-    text = ""
+    curves: dict[tuple[str, ...], list[Floats]] = {}
     for detail in (*LEVELS, None):
-        details = Details(samples, frame, detail)
+        details = Details(samples, variants, detail, curves)
+        size = 0
         for section in sections:
-            details.add(section.cells)
-        text = _script_json({**details.whole(), "about": about, "costs": costs})
-        if len(text) <= room:
-            break
+            size += len(_script_json(details.add(section.cells)))
+            if size > room and detail:
+                break
+        else:
+            text = _script_json({**details.whole(), "about": about, "costs": costs})
+            if len(text) <= room:
+                break
     return text
 
 
@@ -185,7 +190,7 @@ def _about(table: Table) -> str:
 
 def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section]) -> dict[str, Any]:
     spec = Spec.from_json(run["spec"])
-    statuses = Counter(frame.status)
+    statuses = {str(status): int(n) for status, n in frame.status.value_counts().items()}
     counted = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(statuses.items()))
     commit, seeds = str(run.get("git_commit") or ""), ", ".join(map(str, spec.seeds))
     return {
