@@ -52,8 +52,6 @@ SETTINGS = {
     "distributed.worker.memory.terminate": False,
     # a worker that dies is looked for so much later, and given up for good where it has died again just then
     "distributed.deploy.lost-worker-timeout": "10000h",
-    # overwritten by name: setting the dictionary would merge with the nanny's 64 KiB, which cost 8x page faults
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
 
 

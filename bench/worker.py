@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.devices import keep_freed_memory
 from bench.errors import BenchError
 from bench.store import Store
 from bench.types import Outcome, Task
@@ -38,6 +39,7 @@ def desk_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> De
         from bench.catalogue import load_catalogue
         from bench.execute import Desk
 
+        keep_freed_memory()
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

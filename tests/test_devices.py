@@ -1,6 +1,7 @@
 """Device slots and precision, with declared fake devices: no GPU is needed."""
 
 import os
+import platform
 import stat
 import subprocess
 import sys
@@ -114,3 +115,29 @@ def test_hardware_is_described_without_importing_torch():
     code = "import sys, bench.devices as d; d.gpus(), d.hardware(), d.suitable_precision(()); assert 'torch' not in "
     code += "sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+TAKING_AND_FREEING = """
+import mmap, os, resource, sys
+import torch
+from bench.devices import keep_freed_memory
+if "keep" in sys.argv:
+    keep_freed_memory()
+torch.zeros(1 << 20)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    torch.zeros(1 << 20)
+pages = 100 * (4 << 20) / mmap.PAGESIZE
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / pages)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
+def test_freed_memory_is_used_again_where_a_nanny_has_set_the_thresholds():
+    def faults_per_page(*words):
+        environment = {**os.environ, "MALLOC_TRIM_THRESHOLD_": "65536"}
+        command = [sys.executable, "-c", TAKING_AND_FREEING, *words]
+        return float(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+
+    assert faults_per_page() > 0.9
+    assert faults_per_page("keep") < 0.1
