@@ -210,11 +210,15 @@ class Raiser(ToyTune):
 
 @dataclass(frozen=True)
 class Placed(ToyTune):
-    """Say where it runs."""
+    """Wait for one on the other device, and say where it runs."""
     name: str = "placed"
+    folder: str = ""
 
     def steal(self, source, data, build, context):
-        time.sleep(0.3)
+        (Path(self.folder) / os.environ["CUDA_VISIBLE_DEVICES"]).touch()
+        patience = time.monotonic() + 12
+        while len(list(Path(self.folder).iterdir())) < 2 and time.monotonic() < patience:
+            time.sleep(0.1)
         context.note(gpu=os.environ["CUDA_VISIBLE_DEVICES"], process=os.getpid(), threads=os.environ["OMP_NUM_THREADS"])
         return super().steal(source, data, build, context)
 
@@ -261,15 +265,19 @@ def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_agai
 
 def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(toy_run, plugins, patient, tmp_path):
     catalogue, epochs, started = load_catalogue(plugins), [], []
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
     found = together(
         planned(catalogue),
-        planned(catalogue, **{**SMALL, "copies": 6}, attacks=("placed",)),
+        planned(
+            catalogue, **{**SMALL, "copies": 6}, attacks=("placed",), settings={"placed": {"folder": f"{meeting}"}}
+        ),
         planned(
             catalogue, **SMALL, attacks=("once", "sleeper", "raiser"), settings={"once": {"flag": f"{tmp_path}/killed"}}
         ),
     )
     slots = [Slot("cpu", {"CUDA_VISIBLE_DEVICES": name}) for name in ("4", "GPU-7f")]
-    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=slots, plugins=plugins, timeout=8.0,
+    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=slots, plugins=plugins, timeout=15.0,
                   stop=patient, on_start=started.append, on_progress=lambda *told: epochs.append(told))  # fmt: skip
     outcomes = carried_out(found, place)
     assert set(outcomes) == set(found.tasks)
@@ -278,7 +286,7 @@ def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(
     assert (once.status, once.facts.get("notes")) == ("done", {"survived": 1})
     assert (tmp_path / "killed").exists()
     (slept,) = of(found, outcomes, "steal", attack="sleeper")
-    assert (slept.status, slept.error) == ("failed", "it ran longer than --task-timeout 8 s and was stopped")
+    assert (slept.status, slept.error) == ("failed", "it ran longer than --task-timeout 15 s and was stopped")
     (raised,) = of(found, outcomes, "steal", attack="raiser")
     assert (raised.status, raised.error) == ("failed", "ValueError: no")
     assert "ValueError: no" in place.store.log(raised.key).read_text()
