@@ -7,8 +7,10 @@ dependants of a failed task become `blocked`, and everything else goes on.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import signal
+import sys
 import tempfile
 import time
 import uuid
@@ -16,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,7 +168,7 @@ class _Engine:
 
         _hush()
         with (
-            dask.config.set(SETTINGS),
+            dask.config.set({**SETTINGS, "distributed.worker.multiprocessing-method": _method(self.place.slots)}),
             tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
         ):
             cluster = None if self.place.address else _local(self.place.slots, scratch)
@@ -375,6 +377,26 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, was)
 
 
+def _method(slots: Sequence[Slot]) -> str:
+    """Say how worker processes begin: forked from one that has imported torch, but with a GPU each anew."""
+    forks = sys.platform == "linux" and all(slot.device == "cpu" for slot in slots)
+    return "forkserver" if forks else "spawn"
+
+
+def _import_once() -> None:
+    """Start the process that workers are forked from, if there is none yet: it imports while this one does so."""
+    was = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy's and torch's libraries are loaded
+    try:
+        forkserver.set_forkserver_preload(["torch", "distributed", "bench.execute", "bench.worker"])
+        forkserver.ensure_running()
+    finally:
+        if was is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = was
+
+
 def _local(slots: Sequence[Slot], scratch: str) -> SpecCluster:
     """Start a worker process per slot on this machine, bound to the loopback address, each under a nanny."""
     from distributed import Nanny, Scheduler, SpecCluster
@@ -393,7 +415,7 @@ def _local(slots: Sequence[Slot], scratch: str) -> SpecCluster:
                 "preload": ["bench.worker"],
                 "silence_logs": logging.CRITICAL,  # a heartbeat that comes too late would show its traceback
                 "security": security,
-                "env": {"BENCH_DEVICE": slot.device, "OMP_NUM_THREADS": "1", **slot.environment},
+                "env": {**os.environ, "BENCH_DEVICE": slot.device, "OMP_NUM_THREADS": "1", **slot.environment},
             },
         }
         for n, slot in enumerate(slots)
@@ -405,6 +427,8 @@ def _local(slots: Sequence[Slot], scratch: str) -> SpecCluster:
     }
     with _deaf():
         try:
+            if _method(slots) == "forkserver":
+                _import_once()
             return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise BenchError(
