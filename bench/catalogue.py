@@ -14,7 +14,9 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +27,7 @@ import pluggy
 from bench import hookspecs
 from bench.components import LONGEST_TEXT, coerce, fault, hyperparameters, plain_attributes
 from bench.errors import BenchError, BrokenPlugin
-from bench.process import kept
+from bench.process import kept, watched
 from bench.types import JSON, Architecture, Attack, Component, Dataset, Declaration, Method, Watermark
 
 HOOKS: dict[str, tuple[str, type[Component]]] = {
@@ -35,6 +37,8 @@ HOOKS: dict[str, tuple[str, type[Component]]] = {
     "bench_methods": ("method", Method),
 }
 LONGEST_VARIANT = 100
+SLOW = 10.0
+"""Seconds after which the user is told which plugin is still being imported."""
 KINDS = tuple(kind for kind, _ in HOOKS.values())
 
 
@@ -137,10 +141,11 @@ class Catalogue:
 
 def _variant(attack: Attack, replicate: int) -> str:
     """Name one copy of an attack; BenchError where its author's `variant` gives no short text."""
-    try:
-        text = attack.variant(replicate)
-    except Exception as error:  # a stranger's code may raise anything
-        raise BenchError(f"{attack.name}.variant({replicate}) failed: {_first_line(error)}") from error
+    with watched():
+        try:
+            text = attack.variant(replicate)
+        except BaseException as error:  # a stranger's code may raise anything
+            raise BenchError(f"{attack.name}.variant({replicate}) failed: {_first_line(error)}") from error
     if not isinstance(text, str) or not text.isprintable() or len(text) > LONGEST_VARIANT:
         most = f"at most {LONGEST_VARIANT} printable characters"
         raise BenchError(f"{attack.name}.variant({replicate}) must give {most}, not {text!r:.80}")
@@ -174,18 +179,48 @@ def _where(entry: importlib.metadata.EntryPoint) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # a stranger's exception may not even have a text
+        lines = []
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+@contextmanager
+def _patient(plugin: str) -> Iterator[None]:
+    """Say which plugin is being imported where that takes long, and where Ctrl-C stopped it."""
+    if threading.current_thread() is not threading.main_thread():  # a worker's task, which has a limit of its own
+        yield
+        return
+    line = f"Still importing {plugin} after {SLOW:g} s: Ctrl-C stops. If it hangs, uninstall it or leave --plugin out"
+    screen = sys.stderr
+
+    def tell() -> None:
+        with suppress(OSError, ValueError):  # it may be closed by now
+            print(line, file=screen, flush=True)
+
+    timer = threading.Timer(SLOW, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"while {plugin} was imported") from None
+    finally:
+        timer.cancel()
 
 
 def _use(catalogue: Catalogue, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
     """Import a plugin and put its components into the catalogue; say what is wrong with it, or nothing."""
-    with kept():
+    with _patient(f"plugin {name!r} of {where}"), kept(), watched():
         try:
             plugin = load()
-        except (Exception, SystemExit) as error:  # a stranger's module: whatever it raises makes the plugin broken
+        except BaseException as error:  # a stranger's module: whatever it raises makes the plugin broken
             return f"import failed: {_first_line(error)}"
-        return _collect(catalogue, manager, plugin, name, where)
+        try:
+            return _collect(catalogue, manager, plugin, name, where)
+        except BaseException as error:  # its components may raise whenever they are looked at
+            return f"its components cannot be read: {_first_line(error)}"
 
 
 def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object, name: str, where: str) -> str:
@@ -210,7 +245,7 @@ def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object
             if not isinstance(returned, Iterable | None):
                 return f"{caller.name}() must return a list of components, not {returned!r:.80}"
             components: list[Any] = list(returned or ())
-        except (Exception, SystemExit) as error:  # a stranger's code: whatever it raises makes the plugin broken
+        except BaseException as error:  # a stranger's code: whatever it raises makes the plugin broken
             return f"{caller.name}() failed: {_first_line(error)}"
         for component in components:
             if not isinstance(component, base):

@@ -6,7 +6,6 @@ import functools
 import math
 import numbers
 import platform
-import signal
 import threading
 import time
 import traceback
@@ -27,6 +26,7 @@ from bench.isolation import Log, undisturbed
 from bench.networks import Normalised, check, rebuild
 from bench.oracle import Oracle, Source, Suspect
 from bench.parts import PARTS, Data, cut, load, read
+from bench.process import watched
 from bench.store import Store, held
 from bench.types import JSON, Architecture, Component, Context, Helpers, Outcome, Recipe, Task, seed_of
 from bench.vision import prepare_torchvision
@@ -36,6 +36,10 @@ LONGEST_ERROR = 500
 """Characters of an error that are told; the log has it whole."""
 Told = Callable[[str, float, float, float], None]
 """Told of a task's progress: its key, epochs done, epochs in all, mean loss of the last one."""
+FULL = ("can't allocate memory", "CUDA error: out of memory", "HIP error: out of memory", "_STATUS_ALLOC_FAILED")
+"""How torch says that memory is full, where it does not raise OutOfMemoryError."""
+LOST = ("CUDA error", "HIP error", "device-side assert")
+"""How torch says that a device is of no use any more, memory apart."""
 
 
 @dataclass
@@ -89,7 +93,12 @@ def execute(
     that many scores of one suspect load it once.
     """
     desk = desk or Desk(store, catalogue, device, data or Path(), threads, told)
-    log = Log(store.log(task.key))
+    with watched() as pressed:
+        return _executed(task, desk, pressed)
+
+
+def _executed(task: Task, desk: Desk, pressed: threading.Event) -> Outcome:
+    store, log = desk.store, Log(desk.store.log(task.key))
     started = time.perf_counter()
     error, cause = "", ""
     try:
@@ -107,22 +116,12 @@ def execute(
             seconds = time.perf_counter() - started
             record = store.save(task.key, task.kind, facts, files, _made(task, desk, seconds))
         return done(task.key, record, stored=False)
-    except StoreError as failure:
-        error, cause = str(failure), "store"
-    except (torch.OutOfMemoryError, MemoryError) as failure:
-        traceback.clear_frames(failure.__traceback__)  # what filled the memory: to say so needs some
-        error, cause = f"out of memory: {_line(failure)}", "memory"
-        log.end(traceback.format_exc())
-    except BenchError as failure:
-        error, cause = _line(failure), "damaged" if isinstance(failure, DamagedArtifact) else ""
-        log.end(traceback.format_exc())
     except BaseException as failure:  # a stranger's code may raise anything; the run has to go on
-        if isinstance(failure, KeyboardInterrupt) and _from_the_keyboard(failure):
+        if pressed.is_set():
             raise
-        full = "can't allocate memory" in _line(failure)  # how torch says it on a CPU
-        error, cause = f"{type(failure).__name__}: {_line(failure)}", "memory" if full else ""
-        error = f"out of memory: {error}" if full else error
-        log.end(traceback.format_exc())
+        error, cause = _blame(failure, desk.device)
+        if cause != "store":
+            log.end(traceback.format_exc())
     finally:
         desk.read = OrderedDict() if error else desk.read
     if cause == "memory" and desk.device.startswith("cuda"):
@@ -131,6 +130,35 @@ def execute(
         task.key, "failed", seconds=time.perf_counter() - started, device=desk.device, error=error,
         root=task.name, log=str(log.path) if log.size else "", cause=cause,
     )  # fmt: skip
+
+
+def _blame(failure: BaseException, device: str) -> tuple[str, str]:
+    """Say in one line why a task failed, and the cause that the scheduler has to act on."""
+    if isinstance(failure, StoreError):
+        return str(failure), "store"
+    if isinstance(failure, torch.OutOfMemoryError | MemoryError):
+        traceback.clear_frames(failure.__traceback__)  # what filled the memory: to say so needs some
+        return f"out of memory: {_line(failure)}", "memory"
+    line, kind = _line(failure), type(failure).__name__
+    if any(text in line for text in FULL):
+        return f"out of memory: {kind}: {line}", "memory"
+    if _is_lost(failure, device):
+        return f"{kind}: {line}; its process could not use the device any more", "device"
+    if isinstance(failure, BenchError):
+        return line, "damaged" if isinstance(failure, DamagedArtifact) else ""
+    return f"{kind}: {line}", ""
+
+
+def _is_lost(failure: BaseException, device: str) -> bool:
+    """Say whether a failed assertion on a GPU, or the like, makes every later call of this process fail there."""
+    if isinstance(failure, RuntimeError) and any(text in _line(failure) for text in LOST):
+        return True
+    try:
+        if device.startswith("cuda"):  # the plugin may have raised something else instead
+            torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
 
 
 def done(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
@@ -146,14 +174,6 @@ def _line(error: BaseException) -> str:
         lines = []
     text = (lines[0] if lines else type(error).__name__)[:LONGEST_ERROR]
     return "".join(c if c.isprintable() else " " for c in text)
-
-
-def _from_the_keyboard(error: KeyboardInterrupt) -> bool:
-    """Say whether the user pressed Ctrl-C: whoever hears the signal raised it, and not the plugin."""
-    heard = signal.getsignal(signal.SIGINT)
-    if heard is signal.default_int_handler:
-        return threading.current_thread() is threading.main_thread()
-    return getattr(heard, "__code__", None) in [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
 
 
 def _attempt(task: Task, desk: Desk, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:

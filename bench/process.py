@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 
 left_behind: list[threading.Thread] = []
 """Threads that plugin code started and did not end: this process would wait for them, perhaps for ever."""
@@ -48,6 +49,35 @@ def kept() -> Iterator[None]:
                 os.chdir(folder)
         left_behind[:] = [t for t in left_behind if t.is_alive()]
         left_behind.extend(t for t in threading.enumerate() if t not in threads and not t.daemon)
+
+
+@contextmanager
+def watched() -> Iterator[threading.Event]:
+    """Tell Ctrl-C from foreign code that raises KeyboardInterrupt: give an event that is set where it was pressed.
+
+    Once it was, this ends in KeyboardInterrupt, whatever that code made of it.
+    """
+    pressed = threading.Event()
+    main = threading.current_thread() is threading.main_thread()
+    heard = signal.getsignal(signal.SIGINT) if main else None
+    if not callable(heard):  # only the main thread hears it, and a job in the background does not
+        yield pressed
+        return
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        try:
+            heard(number, frame)
+        except KeyboardInterrupt:
+            pressed.set()
+            raise
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, heard)
+        if pressed.is_set():
+            raise KeyboardInterrupt
 
 
 def _is_open(number: int) -> bool:

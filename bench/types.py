@@ -536,7 +536,7 @@ class Outcome:
     root: str = ""
     log: str = ""
     cause: str = ""
-    """Why it failed, where the scheduler has to act on it: `memory`, `store` or `damaged` (an input)."""
+    """Why it failed, where the scheduler has to act on it: `memory`, `device` (lost), `store`, `damaged` (an input)."""
 
 
 def _plain(value: object) -> JSON:

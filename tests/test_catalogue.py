@@ -3,6 +3,7 @@
 import importlib.metadata
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -52,6 +53,14 @@ def plugin(tmp_path, monkeypatch):
         return entry
 
     return write
+
+
+@pytest.fixture
+def hears_ctrl_c():
+    """Hear Ctrl-C, which a job in the background ignores."""
+    was = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, was)
 
 
 class _Distribution:
@@ -109,6 +118,13 @@ BROKEN = {
     "exit": ("import sys; sys.exit(3)", "import failed: SystemExit: 3"),
     "syntax": ("def f(:", "import failed: SyntaxError"),
     "silent": ("raise ValueError", "import failed: ValueError"),
+    "mute": ("class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute", "import failed: Mute"),
+    "interrupt": ("raise KeyboardInterrupt", "import failed: KeyboardInterrupt"),
+    "generator": ("raise GeneratorExit('odd')", "import failed: GeneratorExit: odd"),
+    "own hook": ("from bench import hookimpl\n@hookimpl\ndef bench_methods(): raise KeyboardInterrupt('by me')",
+                 "bench_methods() failed: KeyboardInterrupt: by me"),
+    "no repr": ("from bench import hookimpl\nclass Odd:\n    def __repr__(self): raise KeyboardInterrupt\n"
+                "@hookimpl\ndef bench_methods(): return [Odd()]", "components cannot be read: KeyboardInterrupt"),
     "nothing": ("x = 1", "it implements no hook; write @hookimpl above one of bench_datasets"),
     "unmarked": ("def bench_methods(): return []", "it implements no hook"),
     "wrong name": ("from bench import hookimpl\n@hookimpl\ndef bench_method(): return []",
@@ -142,6 +158,39 @@ def test_a_broken_plugin_is_reported_and_does_not_stop_the_others(plugin, case):
     assert broken.distribution == "strangers-plugin 1.2"
     assert reason in broken.reason
     assert "\n" not in broken.reason
+
+
+PRESSED = """
+import contextlib
+import signal
+
+with contextlib.{}:
+    signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize("plugins_own", ["nullcontext()", "suppress(BaseException)"])
+def test_ctrl_c_stops_an_import_and_names_the_plugin_whatever_that_makes_of_it(plugin, hears_ctrl_c, plugins_own):
+    entry = plugin(PRESSED.format(plugins_own), "slow")
+    with pytest.raises(KeyboardInterrupt, match=r"^while plugin 'slow' of strangers-plugin 1\.2 was imported$"):
+        load_catalogue(entry_points=[entry, plugin("", "good")])
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+WAITING = """
+import threading
+
+for thread in threading.enumerate():
+    if isinstance(thread, threading.Timer):
+        thread.join(60)
+"""
+
+
+def test_a_plugin_whose_import_takes_long_is_named(plugin, monkeypatch, capsys):
+    monkeypatch.setattr("bench.catalogue.SLOW", 0.01)
+    load_catalogue(entry_points=[plugin(WAITING + (METHOD + HOOK).format(name="slow"), "slow")])
+    told = "Still importing plugin 'slow' of strangers-plugin 1.2 after 0.01 s: Ctrl-C stops."
+    assert capsys.readouterr().err.startswith(told)
 
 
 def test_a_broken_plugin_is_fatal_where_it_is_asked_for(plugin):

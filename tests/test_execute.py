@@ -132,6 +132,7 @@ RAISED = [
     (torch.OutOfMemoryError("CUDA out of memory"), "out of memory: CUDA out of memory"),
     (AssertionError(), "AssertionError: AssertionError"),
     (StopIteration(7), "StopIteration: 7"),
+    (KeyboardInterrupt("as if by hand"), "KeyboardInterrupt: as if by hand"),
     (GeneratorExit(), "GeneratorExit: GeneratorExit"),
     (Strange("odd"), "Strange: odd"),
     (Speechless(), "Speechless: Speechless"),

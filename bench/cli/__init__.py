@@ -68,7 +68,9 @@ def main() -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         code = 2
-    except click.Abort:
+    except click.Abort as error:
+        if str(error.__cause__ or ""):  # what was interrupted, where somebody said so
+            click.echo(f"Interrupted {_shown(str(error.__cause__))}", err=True)
         code = 130
     except click.ClickException as error:
         click.echo(f"Error: {_shown(error.format_message())}", err=True)

@@ -78,6 +78,20 @@ def test_ctrl_c_while_the_workers_start_leaves_none_behind(world, undisturbed):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", [("list",), ("run", "--dry-run")])
+def test_a_plugin_that_hangs_when_it_is_imported_is_named_and_ctrl_c_stops_it(world, command):
+    plugin = world.folder / "sleepy.py"
+    plugin.write_text("import time\n\nwhile True:\n    time.sleep(1)\n")
+    running = world.command("bench", *command, "--plugin", plugin)
+    wait(lambda: "Still importing" in running.text, "it says which plugin it waits for")
+    running.signal(signal.SIGINT, True)
+    told = running.end(130).split("\n")
+    assert told[0].startswith(f"Still importing plugin 'sleepy' of {plugin} after 10 s: Ctrl-C stops.")
+    assert told[-2] == f"Interrupted while plugin 'sleepy' of {plugin} was imported"
+    assert len(told) == 4  # and the line of the Ctrl-C
+
+
+@pytest.mark.slow
 def test_sigterm_to_every_process_loses_nothing(world, undisturbed):
     running = world.run("--workers", "2", pause=0.5)
     world.begun(4, running)
