@@ -82,7 +82,7 @@ def _files(frame: pd.DataFrame, run: Mapping[str, JSON]) -> dict[str, str]:
     files = {
         "table.csv": csv(lines.CELL_COLUMNS, lines.cell_lines(judged)),
         "table.md": "\n".join(["# Results\n", *map(markdown, results)]),
-        "table.tex": "\n".join(["% needs \\usepackage{booktabs}\n", *map(latex, results)]),
+        "table.tex": "\n".join(["% needs \\usepackage{booktabs,graphicx}\n", *map(latex, results)]),
         "table.txt": "\n\n".join(map(text, short)),
         "accuracy.csv": csv(lines.ACCURACY_COLUMNS, lines.accuracy_lines(networks)),
         "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, worth.values())]),

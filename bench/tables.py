@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 """Characters of a line on a terminal: wider tables are cut into several, wider paragraphs are wrapped."""
+PAGE = 110
+"""Characters of the smallest letters that a printed line holds: a wider table is cut into several in LaTeX."""
 
 
 class Line(NamedTuple):
@@ -88,7 +90,7 @@ def markdown(table: Table) -> str:
 def text(table: Table) -> str:
     """Write a table for a terminal of WIDTH characters: cut into several where it is wider."""
     parts = [table.title, "=" * len(table.title)]
-    parts += ["\n\n".join(_text_grid(table, columns) for columns in _cuts(table))]
+    parts += ["\n\n".join(_text_grid(table, columns) for columns in _cuts(table, WIDTH))]
     wrap = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
     if table.caption:
         parts += ["", wrap.fill(table.caption)]
@@ -122,11 +124,11 @@ def _shown(x: Line) -> str:
     return f"({x.short or x.text})" if x.faint and x.text else x.text
 
 
-def _cuts(table: Table) -> list[list[int]]:
-    """Divide the columns into as few parts as fit into WIDTH, each led by the first column and none much wider."""
+def _cuts(table: Table, width: int) -> list[list[int]]:
+    """Divide the columns into as few parts as fit into `width`, each led by the first column and none much wider."""
     widths = [_width(table, column) for column in range(len(table.header))]
-    parts = _packed(widths, WIDTH)
-    return next(packed for limit in range(1, WIDTH + 1) if len(packed := _packed(widths, limit)) == len(parts))
+    parts = _packed(widths, width)
+    return next(packed for limit in range(1, width + 1) if len(packed := _packed(widths, limit)) == len(parts))
 
 
 def _width(table: Table, column: int) -> int:
@@ -200,27 +202,44 @@ def _size(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Write a table as LaTeX to be read by `\\input`: it needs the package booktabs and no other."""
+    """Write a table as LaTeX to be read by `\\input`: it needs the packages booktabs and graphicx.
+
+    One that is too wide for a page is cut into several; one that is too wide for the document's lines is scaled down.
+    """
+    cuts = _cuts(table, PAGE)
+    below = latex_escaped(" ".join((table.caption, *table.notes)).strip())
+    notes = [r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize", below, r"\end{minipage}"]
+    label = re.sub(r"[^a-z0-9]+", "-", table.label.lower())
+    floats = []
+    for number, columns in enumerate(cuts, start=1):
+        part = f" ({number} of {len(cuts)})" if len(cuts) > 1 else ""
+        again = f"-{number}" if number > 1 else ""
+        floats += [
+            r"\begin{table}", rf"\centering\{_size(table)}\setlength{{\tabcolsep}}{{3pt}}",
+            rf"\caption{{{latex_escaped(table.title)}{part}}}\label{{tab:{label}{again}}}",
+            r"\sbox0{%", *_latex_grid(table, columns), r"}%",
+            r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
+            *(notes if number == len(cuts) else []),
+            r"\end{table}", "",
+        ]  # fmt: skip
+    return "\n".join(floats)
+
+
+def _latex_grid(table: Table, columns: Sequence[int]) -> list[str]:
     from tabulate import tabulate
 
     def shown(x: Line) -> str:
-        return rf"\textit{{({latex_escaped(x.short or x.text)})}}" if x.faint and x.text else latex_escaped(x.text)
+        if x.faint and x.text:
+            return rf"\textit{{({latex_escaped(x.short or x.text)})}}"
+        return latex_escaped(re.sub(r"^-(?=\d)", "−", x.text))
 
     rows = [[[shown(x) for x in c] for c in row] for row in table.rows]
-    physical, gaps = _flat(rows, range(len(table.header)), table.line)
+    physical, gaps = _flat(rows, columns, table.line)
     for row in physical:
         row[0] = "{}" + row[0] if row[0].startswith(("[", "*")) else row[0]  # no argument of the row's end above
-    header = [_header(h) for h in table.header]
+    header = [_header(table.header[c]) for c in columns]
     lines = tabulate(physical, header, tablefmt=_booktabs(len(header)), disable_numparse=True).split("\n")
     first = lines.index(r"\midrule") + 1
     for at, ruled in reversed(gaps.items()):
         lines.insert(first + at, r"\midrule" if ruled else r"\addlinespace")
-    below = latex_escaped(" ".join((table.caption, *table.notes)).strip())
-    label = re.sub(r"[^a-z0-9]+", "-", table.label.lower())
-    return "\n".join([
-        r"\begin{table}", rf"\centering\{_size(table)}\setlength{{\tabcolsep}}{{3pt}}",
-        rf"\caption{{{latex_escaped(table.title)}}}\label{{tab:{label}}}",
-        *[line.rstrip() for line in lines],
-        r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize", below, r"\end{minipage}",
-        r"\end{table}", "",
-    ])  # fmt: skip
+    return [line.rstrip() for line in lines]
