@@ -2,59 +2,108 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import os
-from collections.abc import Iterator
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from tabulate import tabulate
+import torch
 
-from bench.devices import hardware
-from benchmarks import house, training
-from benchmarks.measure import HEADERS, Row
+from benchmarks import gpu, growth, house, precision, results_file, scores, training
+from benchmarks.measure import Row
 
-PARTS = ("training", "house", "scheduler")
+PARTS = ("training", "house", "scores", "growth", "large", "scheduler")
+"""What is measured by default, together in some twenty minutes on two cores."""
+MORE = ("precision",)
+"""What `--full` adds."""
 
 
-def _rows(parts: tuple[str, ...], root: Path, rounds: int, only: tuple[str, ...], full: bool) -> Iterator[Row]:
-    if "training" in parts:
-        yield from training.rows(root, rounds, only, full)
-    if "house" in parts:
+@dataclass(frozen=True)
+class Choice:
+    """What the command line asks for."""
+
+    rounds: int
+    only: tuple[str, ...]
+    full: bool
+    data: Path | None
+
+
+def rows(part: str, choice: Choice) -> Iterator[Row]:
+    """Measure one part."""
+    rounds, full = choice.rounds, choice.full
+    if part == "training":
+        yield from training.rows(choice.data or Path(), rounds, choice.only, full)
+    elif part == "house":
         yield from house.rows(rounds)
-    if "scheduler" in parts:
+    elif part == "scores":
+        yield from scores.rows(rounds)
+    elif part == "growth":
+        yield from growth.rows(rounds)
+    elif part == "large":
+        yield from growth.large(rounds if full else min(rounds, 3))
+    elif part == "scheduler":
         yield house.scheduler(rounds if full else 1)
+    elif part == "precision":
+        yield from precision.rows()
+    else:
+        yield from gpu.rows(rounds, choice.only)
 
 
 @click.command()
-@click.option("--part", "parts", multiple=True, type=click.Choice(PARTS), help="What to measure; default: all.")
-@click.option("--only", multiple=True, metavar="ARCHITECTURE", help="Of the training rows, those of one network.")
-@click.option("--rounds", type=click.IntRange(1), default=5, help="Rounds of each comparison.")
-@click.option("--full", is_flag=True, help="Accuracies of all small networks, and the scheduler in every round.")
+@click.option("--part", "parts", multiple=True, type=click.Choice((*PARTS, *MORE)),
+              help=f"What to measure, may be repeated; default: all but {', '.join(MORE)}.")  # fmt: skip
+@click.option("--gpu", "on_gpu", is_flag=True, help="Measure the rows of a GPU, and nothing else.")
+@click.option(
+    "--only", multiple=True, metavar="ARCHITECTURE", help="Of the training and GPU rows, those of one network."
+)
+@click.option("--rounds", type=click.IntRange(1), default=5, help="Rounds of each comparison; default: 5.")
+@click.option(
+    "--full", is_flag=True,
+    help="More images, accuracies of all small networks, the scheduler and large stores in every round, precision.",
+)  # fmt: skip
 @click.option(
     "--data", type=click.Path(exists=True, path_type=Path), envvar="BENCH_DATA", help="FashionMNIST, CIFAR10."
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write the table there too, as Markdown.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A Markdown file that keeps the tables.")
 def main(
-    parts: tuple[str, ...], only: tuple[str, ...], rounds: int, full: bool, data: Path | None, out: Path | None
-) -> None:
-    """Measure, one row after the other, and print one table."""
-    parts = parts or PARTS
-    if "training" in parts and data is None:
+    parts: tuple[str, ...], on_gpu: bool, only: tuple[str, ...], rounds: int, full: bool, data: Path | None,
+    out: Path | None,
+) -> None:  # fmt: skip
+    """Measure part after part: a line per row as it is known, and a table per part when it is done.
+
+    `--out` puts each table into a file at once, in place of the same part's last one.
+    """
+    if on_gpu and parts:
+        raise click.UsageError("--gpu measures the GPU's own rows: leave --part out")
+    if on_gpu and not torch.cuda.is_available():
+        raise SystemExit("--gpu: torch sees no GPU here (torch.cuda.is_available() is false), so nothing was measured")
+    chosen = ("gpu",) if on_gpu else parts or (*PARTS, *(MORE if full else ()))
+    if "training" in chosen and data is None:
         raise click.UsageError("the training rows need FashionMNIST and CIFAR10: set --data or $BENCH_DATA")
-    measured = []
-    for row in _rows(parts, data or Path(), rounds, only, full):
-        measured.append(row)
-        click.echo("  ".join(filter(None, row.cells())), err=True)
-    table = tabulate([row.cells() for row in measured], HEADERS, tablefmt="github", disable_numparse=True)
-    machine = ", ".join(f"{k} {v}" for k, v in hardware().items())
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "torchvision"))
-    load = f"load before: {os.getloadavg()[2]:.1f}"
-    text = f"{datetime.date.today()}; {machine}; {versions}; {load}\n\n{table}\n"
-    click.echo(text)
-    if out is not None:
-        out.write_text(text)
+    if only and out is not None:
+        raise click.UsageError("--only measures some rows of a part, and --out keeps whole ones: leave one of them out")
+    choice = Choice(rounds, only, full, data)
+    command = shlex.join(["python", "-m", "benchmarks", *_without_paths(sys.argv[1:])])
+    for part in chosen:
+        before, begun, measured = results_file.load_average(), time.perf_counter(), []
+        for row in rows(part, choice):
+            measured.append(row)
+            click.echo("  ".join(filter(None, row.cells())), err=True)
+        if measured:
+            text = results_file.section(part, measured, command, before, time.perf_counter() - begun)
+            click.echo(text)
+            if out is not None:
+                results_file.keep(out, part, text)
+
+
+def _without_paths(words: Sequence[str]) -> list[str]:
+    """Leave out where this machine keeps its data and tables: nobody else has these folders."""
+    before = ("", *words)
+    paths = ("--data", "--out")
+    return [w for b, w in zip(before, words, strict=False) if b not in paths and w.split("=")[0] not in paths]
 
 
 if __name__ == "__main__":

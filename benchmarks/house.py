@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measure import Row, seconds
+from benchmarks.measure import LIMIT, Row, seconds
 
 NAPS = Path(__file__).with_name("sleeping_plugin.py")
 SLOTS, COPIES, DEPTH = 4, 50, 4
@@ -44,27 +44,33 @@ def timed(store: Path, *words: str) -> tuple[float, str]:
 
 
 def rows(rounds: int) -> Iterator[Row]:
-    """Measure the default run cold, warm and with one more method, and the commands that only look."""
+    """Measure the default run, cold and warm, and the commands that only look."""
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
         store = Path(folder) / "store"
         spent, told = timed(store, "run", "--quiet", "--out", "default")
-        yield Row("default `bench run`, cold", [spent], (), 240, f"executed {executed(told)} tasks")
+        yield Row("default `bench run`, cold", [spent], (), 240, f"executed {executed(told)} tasks", LIMIT)
         warm = [timed(store, "run", "--quiet", "--out", "default") for _ in range(rounds)]
-        note = f"executed {sum(executed(t) for _, t in warm)} tasks"
-        yield Row("the same, warm", [s for s, _ in warm], (), 2.5, note)
+        did = sum(executed(t) for _, t in warm)
+        yield Row("the same, warm", [s for s, _ in warm], (), 2.5, f"executed {did} tasks", LIMIT, "nothing executed",
+                  did == 0)  # fmt: skip
         for words in (("list",), ("plan",)):
-            yield Row(f"`bench {words[0]}`", [timed(store, *words)[0] for _ in range(rounds)], (), 2.5)
+            yield Row(f"`bench {words[0]}`", [timed(store, *words)[0] for _ in range(rounds)], (), 2.5, aim=LIMIT)
         words = ("plan", "--preset", "paper", "--seeds", _seeds(store))
-        yield Row("`bench plan` for 200,000 trials", [timed(store, *words)[0] for _ in range(rounds)], (), 5)
+        yield Row("`bench plan` for 200,000 trials", [timed(store, *words)[0] for _ in range(rounds)], (), 5,
+                  f"{_trials(bench(store, *words)):,} trials", LIMIT)  # fmt: skip
+
+
+def _trials(told: str) -> int:
+    """Read from what `bench plan` printed how many trials there are."""
+    found = re.search(r"([\d,]+) trials", told)
+    if found is None:
+        raise RuntimeError(f"no count of trials in: {told[-500:]}")
+    return int(found[1].replace(",", ""))
 
 
 def _seeds(store: Path) -> str:
     """Count the source seeds that make 200,000 trials of the paper's preset."""
-    told = bench(store, "plan", "--preset", "paper", "--seeds", "1")
-    found = re.search(r"([\d,]+) trials", told)
-    if found is None:
-        raise RuntimeError(f"no count of trials in: {told[-500:]}")
-    return str(-(-200_000 // int(found[1].replace(",", ""))))
+    return str(-(-200_000 // _trials(bench(store, "plan", "--preset", "paper", "--seeds", "1"))))
 
 
 def scheduler(rounds: int) -> Row:
@@ -82,4 +88,4 @@ def scheduler(rounds: int) -> Row:
             spent.append(timed(Path(folder) / "store", *words)[0])
     over = [s / ideal for s in spent]
     note = f"over the ideal {ideal:g} s: {min(over):.3f} to {max(over):.3f}"
-    return Row("scheduler: 200 naps of 1 s on 4 workers", spent, (), 1.1 * ideal, note)
+    return Row("scheduler: 200 naps of 1 s on 4 workers", spent, (), 1.1 * ideal, note, LIMIT)

@@ -9,44 +9,70 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the table: seconds of both sides over the rounds, and what was hoped for.
+class Aim:
+    """How a row is read: its unit, whether its ratio is ours over the other's, whether the target is an upper bound.
 
-    `plain` is empty where a target is in seconds; then the ratio is left out and `target` bounds the seconds.
+    `sign` follows ratios and their targets.
+    """
+
+    unit: str = " s"
+    upside_down: bool = False
+    most: bool = False
+    sign: str = "×"
+
+
+FASTER = Aim()
+"""Seconds, and how many times as long the other side took; at least the target."""
+LIMIT = Aim(most=True, sign=" s")
+"""Seconds, at most the target; there is no other side."""
+GROWTH = Aim(upside_down=True, most=True)
+"""Seconds for the larger problem over seconds for the smaller one, at most the target."""
+SHARE = Aim(" TFLOP/s", upside_down=True, sign="")
+"""A rate of arithmetic, as a share of another one; at least the target."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what was measured on both sides over the rounds, and what was hoped for.
+
+    `goal` and `reached` tell of targets that are no figure of the row, such as counts; both have to be met where
+    there is a `target` too.
     """
 
     what: str
-    ours: Sequence[float]
+    ours: Sequence[float] = ()
     plain: Sequence[float] = ()
     target: float | None = None
     note: str = ""
+    aim: Aim = FASTER
+    goal: str = ""
+    reached: bool | None = None
 
     @property
     def ratios(self) -> list[float]:
-        """Give plain over ours, round by round."""
-        return [p / o for o, p in zip(self.ours, self.plain, strict=True)] if self.plain else []
+        """Give plain over ours, or ours over plain, round by round; empty where there is one side only."""
+        pairs = zip(self.ours, self.plain, strict=True) if self.plain else ()
+        return [o / p if self.aim.upside_down else p / o for o, p in pairs]
 
     @property
     def met(self) -> str:
         """Say whether the median is as good as the target: `yes`, `no`, or nothing where there is none."""
-        if self.target is None:
-            return ""
-        good = statistics.median(self.ratios) >= self.target if self.plain else self.middle(self.ours) <= self.target
-        return "yes" if good else "no"
-
-    @staticmethod
-    def middle(seconds: Sequence[float]) -> float:
-        """Give the median."""
-        return statistics.median(seconds)
+        verdicts = [] if self.reached is None else [self.reached]
+        if self.target is not None:
+            middle = statistics.median(self.ratios or self.ours)
+            verdicts.append(middle <= self.target if self.aim.most else middle >= self.target)
+        return ("yes" if all(verdicts) else "no") if verdicts else ""
 
     def cells(self) -> list[str]:
-        """Give the row as text: what, ours, plain, ratio, target, met, rounds, note."""
-        goal = "" if self.target is None else f"≥ {self.target:g}×" if self.plain else f"≤ {self.target:g} s"
-        return [self.what, _span(self.ours, " s"), _span(self.plain, " s"), _span(self.ratios, "×"), goal, self.met,
-                str(len(self.ours)), self.note]  # fmt: skip
+        """Give the row as text, in the order of HEADERS."""
+        sign, unit = "≤" if self.aim.most else "≥", self.aim.unit
+        target = "" if self.target is None else f"{sign} {self.target:g}{self.aim.sign}"
+        goal = "; ".join(filter(None, (target, self.goal)))
+        return [self.what, _span(self.ours, unit), _span(self.plain, unit), _span(self.ratios, self.aim.sign), goal,
+                self.met, str(len(self.ours) or ""), self.note]  # fmt: skip
 
 
-HEADERS = ("what", "ours", "plain", "plain / ours", "target", "met", "rounds", "note")
+HEADERS = ("what", "ours", "other", "ratio", "target", "met", "rounds", "note")
 
 
 def _span(values: Sequence[float], unit: str) -> str:

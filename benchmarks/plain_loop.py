@@ -6,7 +6,7 @@ optimiser, learning rates, clipping and epochs are those of `bench.training.fit`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,19 +22,44 @@ FOLDERS = {"fashion_mnist": ("FashionMNIST", 28), "cifar10": ("CIFAR10", 32)}
 """By our dataset: torchvision's class, and the side of its images in pixels."""
 
 
-def dataset(name: str, root: Path, train: bool, flip: bool, crop: int) -> Dataset[tuple[Tensor, int]]:
-    """Give torchvision's dataset with the transforms that such code uses: augmentation for training only."""
+def transform(side: int, train: bool, flip: bool, crop: int) -> Callable[[object], Tensor]:
+    """Give the transforms that such code uses on PIL images: augmentation for training only."""
     prepare_torchvision()
-    from torchvision import datasets, transforms
+    from torchvision import transforms
 
-    kind, side = FOLDERS[name]
     steps: list[object] = [transforms.RandomCrop(side, padding=crop)] if train and crop else []
     steps += [transforms.RandomHorizontalFlip()] if train and flip else []
     steps += [transforms.ToTensor()]
+    found: Callable[[object], Tensor] = transforms.Compose(steps)
+    return found
+
+
+def dataset(name: str, root: Path, train: bool, flip: bool, crop: int) -> Dataset[tuple[Tensor, int]]:
+    """Give torchvision's dataset with its transforms."""
+    prepare_torchvision()
+    from torchvision import datasets
+
+    kind, side = FOLDERS[name]
     found: Dataset[tuple[Tensor, int]] = getattr(datasets, kind)(
-        str(root), train=train, transform=transforms.Compose(steps)
+        str(root), train=train, transform=transform(side, train, flip, crop)
     )
     return found
+
+
+class Held(Dataset[tuple[Tensor, int]]):
+    """Images in memory, handed out for training as torchvision's CIFAR10 does: as arrays made PIL images one by one."""
+
+    def __init__(self, images: Tensor, labels: Tensor, flip: bool, crop: int) -> None:
+        self.images, self.labels = images.permute(0, 2, 3, 1).contiguous().numpy(), labels.tolist()
+        self.transform = transform(images.shape[-1], True, flip, crop)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, at: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[at])), self.labels[at]
 
 
 @contextmanager

@@ -1,0 +1,111 @@
+"""Rows about size: ten times the trials, a store of 100,000 artifacts, a report of 100,000 rows.
+
+What is timed of growth is the work itself, in this process, so that no start-up common to both sizes flatters the
+ratio. Planning is `bench.plan.plan` and `wanted` against an empty store; scheduling is the ledger of a run that takes
+every task of such a plan and settles it without executing anything; reporting is `bench.report.render`, from the two
+files of a results folder to all others. Rows and artifacts are made up, the plans are real.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.plan import plan, wanted
+from bench.report import render
+from bench.store import Store
+from bench.testing.world import carry_out
+from bench.types import Outcome, Task
+from benchmarks import made_up
+from benchmarks.house import bench, executed, timed
+from benchmarks.measure import GROWTH, LIMIT, Row, interleaved
+
+TRIALS = 3_000
+"""Of the smaller benchmark; the larger one has ten times as many."""
+ARTIFACTS, ROWS = 100_000, 100_000
+LARGEST_PAGE = 2_000_000
+"""Bytes of `index.html`."""
+SMOKE = ("run", "--quiet", "--preset", "smoke", "--methods", "sac_m", "--attacks", "finetune_a,extract_l",
+         "--workers", "0")  # fmt: skip
+
+
+def _never(key: str) -> bool:
+    return False
+
+
+def _planned(made: made_up.MadeUp) -> None:
+    gc.collect()  # or each side would clear away what the other left
+    wanted(plan(made.spec, made.known), _never, _never)
+
+
+def _scheduled(made: made_up.MadeUp) -> None:
+    def settle(task: Task) -> Outcome:
+        return Outcome(task.key, "done")
+
+    gc.collect()
+    carry_out(made.plan.tasks, settle)
+
+
+def _reported(folder: Path) -> None:
+    gc.collect()
+    render(folder)
+
+
+def rows(rounds: int, trials: int = TRIALS) -> Iterator[Row]:
+    """Measure ten times the trials against once, in plan, schedule and report."""
+    small = made_up.benchmark(trials)
+    large = made_up.benchmark(0, 10 * small.spec.replicates)
+    factor = len(large.plan.trials) / len(small.plan.trials)
+    counts = f"{len(large.plan.trials):,} trials against {len(small.plan.trials):,} ({factor:.1f} times as many)"
+    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
+        few, many = Path(folder) / "few", Path(folder) / "many"
+        made_up.results(small, few)
+        made_up.results(large, many)
+        sides: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+            "plan": (lambda: _planned(large), lambda: _planned(small)),
+            "schedule": (lambda: _scheduled(large), lambda: _scheduled(small)),
+            "report": (lambda: _reported(many), lambda: _reported(few)),
+        }
+        for what, (more, less) in sides.items():
+            ours, plain = interleaved(more, less, rounds)
+            yield Row(f"growth: {what}, ten times the trials", ours, plain, 11, f"{counts}, in this process", GROWTH)
+
+
+def large(rounds: int, artifacts: int = ARTIFACTS, count: int = ROWS) -> Iterator[Row]:
+    """Measure whole commands on a store of 100,000 artifacts and on a report of 100,000 rows."""
+    made = made_up.benchmark(artifacts)
+    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
+        store = Path(folder) / "store"
+        bench(store, *SMOKE, "--out", "smoke")
+        there = made_up.fill(Store(store), made)
+        yield from _found(store, rounds, made, there)
+    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
+        results = Path(folder) / "results"
+        written = made_up.results(made_up.benchmark(count), results)
+        spent = [timed(Path(folder) / "store", "report", str(results))[0] for _ in range(rounds)]
+        page = (results / "index.html").stat().st_size
+        yield Row(f"`bench report` of {written:,} rows", spent, (), 10, f"page {page / 1e6:.2f} MB", LIMIT,
+                  f"page < {LARGEST_PAGE / 1e6:g} MB", page < LARGEST_PAGE)  # fmt: skip
+
+
+def _found(store: Path, rounds: int, made: made_up.MadeUp, there: int) -> Iterator[Row]:
+    """Time a small run whose store holds much else, and the run that asks for all of it."""
+    runs = [timed(store, *SMOKE, "--out", "smoke") for _ in range(rounds)]
+    did = sum(executed(told) for _, told in runs)
+    yield Row(f"`bench run` that finds everything in a store of {there:,} artifacts", [s for s, _ in runs], (), 10,
+              f"executed {did} tasks", LIMIT, "nothing executed", did == 0)  # fmt: skip
+    words = ("run", "--quiet", *made.words, "--out", "all")
+    first, told = timed(store, *words)
+    spent = []
+    for _ in range(rounds):
+        again, told = timed(store, *words)
+        spent.append(again)
+    shutil.rmtree(store.parent / "all")
+    note = (
+        f"its own {there:,} artifacts, {len(made.plan.trials):,} trials, executed {executed(told)} tasks; its tables "
+        f"kept from the first time, which took {first:.3g} s"
+    )
+    yield Row("the same, where all of them are the run's own", spent, (), None, note, LIMIT)

@@ -1,0 +1,108 @@
+"""Benchmarks that nobody ran: the plan is a real one, what became of its tasks is made up.
+
+What plans, finds, schedules and reports is the host's own code; it cannot tell the difference.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.catalogue import load_catalogue
+from bench.plan import Known, Plan, declare, plan
+from bench.presets import METHODS, PRESETS, ordered
+from bench.provenance import describe
+from bench.rows import row, save
+from bench.store import Store
+from bench.types import JSON, Outcome, Spec, Task
+
+SEEDS = 5
+"""Source seeds of the benchmarks whose rows are made up."""
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """A planned benchmark, and the options of `bench` that plan the same."""
+
+    spec: Spec
+    known: Known
+    plan: Plan
+    words: tuple[str, ...]
+
+
+def benchmark(trials: int, copies: int = 0) -> MadeUp:
+    """Plan the default benchmark with five source seeds and so many copies and replicates that it has `trials` rows.
+
+    `copies` sets the number of copies instead.
+    """
+    catalogue, scale = load_catalogue(()), PRESETS["quick"]
+    methods = [n for n in ordered(catalogue.names("method"), METHODS) if not catalogue.get("method", n).floor]
+    floors = sorted(set(catalogue.names("method")) - set(methods))
+    attacks = tuple(ordered(catalogue.names("attack"), ()))
+
+    def planned(count: int) -> MadeUp:
+        landed = max(1, round(scale.landed * count / scale.replicates))
+        spec = Spec(
+            datasets=scale.datasets, sources=scale.sources, suspects=scale.suspects, attacks=attacks,
+            methods=tuple(methods), floors=tuple(floors), seeds=tuple(range(SEEDS)), replicates=count, copies=count,
+            landed=landed, preset="quick", recipe=scale.recipe,
+        )  # fmt: skip
+        known = declare(spec, catalogue)
+        words = ("--attacks", ",".join(attacks), "--seeds", str(SEEDS), "--replicates", str(count), "--copies",
+                 str(count))  # fmt: skip
+        return MadeUp(spec, known, plan(spec, known), words)
+
+    if copies:
+        return planned(copies)
+    # in steps of three, for then the innocents of other datasets grow in proportion
+    few, some = (len(planned(count).plan.trials) for count in (3, 6))
+    return planned(max(1, 3 + -(-3 * (trials - few) // (some - few))))
+
+
+def facts(task: Task, chance: random.Random) -> dict[str, JSON]:
+    """Make up what a task found."""
+    if task.kind == "score":
+        return {
+            "score": chance.gauss(0, 1), "queries": 100, "access": "labels", "agreement": chance.random(),
+            "fingerprint_seconds": 1.0, "fingerprint_networks": 0, "notes": {},
+        }  # fmt: skip
+    queries = {"queries": 1000} if task.kind == "steal" else {}
+    return {"accuracy": 0.8 + 0.2 * chance.random(), "notes": {}, **queries}
+
+
+def outcomes(made: MadeUp) -> dict[str, Outcome]:
+    """Make up what became of every task."""
+    chance = random.Random(0)
+    return {key: Outcome(key, "done", facts=facts(task, chance), seconds=0.01) for key, task in made.plan.tasks.items()}
+
+
+def results(made: MadeUp, folder: Path) -> int:
+    """Write `trials.csv` and `run.json` as the run would have; give the number of rows."""
+    get: Mapping[str, Outcome] = outcomes(made)
+    rows = [row(t, get.get(t.score), get.get(t.source), get.get(t.suspect)) for t in made.plan.trials]
+    save(folder, rows, describe(made.spec, made.known, ["run", *made.words]))
+    return len(rows)
+
+
+@contextmanager
+def _without_waiting_for_the_disk() -> Iterator[None]:
+    """Let nothing be flushed inside: a hundred thousand artifacts are to be read, not to survive a power cut."""
+    was, os.fsync = os.fsync, lambda handle: None
+    try:
+        yield
+    finally:
+        os.fsync = was
+
+
+def fill(store: Store, made: MadeUp) -> int:
+    """Save an artifact without tensors for every task, through the store's own door; give their number."""
+    with _without_waiting_for_the_disk():
+        for key, outcome in outcomes(made).items():
+            task = made.plan.tasks[key]
+            how = {"name": task.name, "inputs": dict(task.inputs), "seconds": outcome.seconds, "device": "cpu"}
+            store.save(key, task.kind, outcome.facts, {}, how)
+    return len(made.plan.tasks)

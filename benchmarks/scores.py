@@ -1,0 +1,98 @@
+"""Rows about methods on networks that are there: one more method, and four methods that judge a hundred suspects each.
+
+Both are whole commands: start-up, plan, store, scores and tables are in the seconds, nothing is subtracted.
+
+One more method: a benchmark of few, briefly trained networks is finished; then the same command with another number
+of samples for `sac_m`, which makes it a method that the store knows nothing of, a new number in each round. What ran is
+counted in the store, by kind.
+
+Scoring: each method has 40 irrelevant models, 20 fine-tuned copies of its source and 40 extracted ones, of the four
+small networks at their default width, and asks as many queries as it does by default. They are trained for a moment,
+for what a score costs does not depend on how good a network is. When all is finished, the score artifacts are removed,
+and only they, and the same command is timed: it finds every network and fingerprint and has the 400 scores left to do.
+"""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.store import Store
+from benchmarks.house import bench, executed, timed
+from benchmarks.measure import LIMIT, Row
+
+METHODS = ("ipguard", "cae", "ewe", "sac_m")
+SUSPECTS = "tiny_vgg,tiny_resnet,tiny_densenet,tiny_mobilenet"
+BRIEF = ("--set", "recipe.images=200", "--set", "recipe.epochs=1")
+"""Networks that are there and nothing more."""
+FINISHED = ("run", "--quiet", "--preset", "smoke", "--suspects", SUSPECTS, "--attacks", "finetune_a,extract_l", *BRIEF)
+"""The benchmark to which a method is added."""
+REPLICATES, COPIES = 10, 20
+"""Of each of four architectures, irrelevant and extracted; fine-tuned copies of the source: 100 suspects."""
+SAMPLES = 40
+"""Of the method that is added, in the first round."""
+
+
+def kinds(store: Path) -> Counter[str]:
+    """Count the artifacts of a store by kind."""
+    there = Store(store)
+    records = (there.record(key) for key in there.all_keys())
+    return Counter(str(r["kind"]) for r in records if r is not None)
+
+
+def rows(rounds: int, replicates: int = REPLICATES, copies: int = COPIES) -> Iterator[Row]:
+    """Measure both, on stores of their own."""
+    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
+        yield one_more(Path(folder) / "store", rounds)
+    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
+        yield scoring(Path(folder) / "store", rounds, replicates, copies)
+
+
+def one_more(store: Path, rounds: int) -> Row:
+    """Measure a run with one more method, and count what it executed."""
+    bench(store, *FINISHED, "--out", "finished")
+    spent, done = [], Counter[str]()
+    for n in range(rounds):
+        before, out = kinds(store), f"more-{n}"
+        took, told = timed(store, *FINISHED, "--set", f"sac_m.samples={SAMPLES + n}", "--out", out)
+        new = kinds(store) - before
+        if new.total() != executed(told):
+            raise RuntimeError(f"{executed(told)} tasks were executed, but the store got {dict(new)}")
+        spent.append(took)
+        done += new
+    due = sum(r["method"] == "sac_m" and r["status"] == "done" for r in trials(store.parent / "more-0"))
+    right = done == Counter(fingerprint=rounds, score=rounds * due)
+    told = ", ".join(f"{count / rounds:g} of kind {kind}" for kind, count in sorted(done.items()))
+    return Row("one more method on a finished benchmark", spent, (), None, f"executed in each round: {told}", LIMIT,
+               f"1 fingerprint and its {due} scores, nothing else", right)  # fmt: skip
+
+
+def trials(results: Path) -> list[dict[str, str]]:
+    """Read the rows of a results folder."""
+    with (results / "trials.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def scoring(store: Path, rounds: int, replicates: int, copies: int) -> Row:
+    """Measure a run that has nothing left to do but scores."""
+    words = (
+        "run", "--quiet", "--preset", "smoke", "--suspects", SUSPECTS, "--attacks", "finetune_a,extract_l",
+        "--methods", ",".join(METHODS), "--no-floors", "--replicates", str(replicates), "--copies", str(copies),
+        *BRIEF, "--set", "recipe.budget=0", "--out", "judged",
+    )  # fmt: skip
+    bench(store, *words)
+    keys = [r["key"] for r in trials(store.parent / "judged") if r["status"] == "done"]
+    judged = Counter(r["method"] for r in trials(store.parent / "judged") if r["status"] == "done")
+    spent, right = [], True
+    for _ in range(rounds):
+        there = Store(store)
+        removed = sum(map(there.forget, keys))
+        took, told = timed(store, *words)
+        spent.append(took)
+        right &= removed == len(keys) == executed(told)
+    each = ", ".join(f"{name} {count}" for name, count in judged.items())
+    return Row(f"scoring: {len(judged)} methods, {min(judged.values())} suspects each, CPU", spent, (), 30,
+               f"suspects: {each}", LIMIT, "only scores executed", right)  # fmt: skip
