@@ -1,0 +1,287 @@
+"""The programs in `benchmarks/`: how rows are judged and kept, that each part runs, and how much work is done.
+
+Nothing here asserts a time. What the GPU's rows do is done on a CPU, with sizes that mean nothing.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.catalogue import load_catalogue
+from bench.cli.spec import build
+from bench.plan import plan
+from bench.store import Store
+from bench.testing import toy
+from bench.types import Recipe
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # benchmarks/ is no part of the distribution
+
+from benchmarks import gpu, growth, made_up, plain_loop, precision, results_file, scores  # noqa: E402
+from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E402
+
+# --- rows and tables ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row", "ratio", "target", "met"),
+    [
+        (Row("a", [2.0, 2.0, 1.0], [6.0, 4.0, 4.0], 3), "3× [2, 4]", "≥ 3×", "yes"),
+        (Row("a", [2.0], [5.0], 3), "2.5×", "≥ 3×", "no"),
+        (Row("a", [30.0], [3.0], 11, aim=GROWTH), "10×", "≤ 11×", "yes"),
+        (Row("a", [36.0], [3.0], 11, aim=GROWTH), "12×", "≤ 11×", "no"),
+        (Row("a", [100.0], [500.0], 0.25, aim=SHARE), "0.2", "≥ 0.25", "no"),
+        (Row("a", [2.0, 9.0, 2.0], (), 2.5, aim=LIMIT), "", "≤ 2.5 s", "yes"),
+        (Row("a", [2.0], (), 2.5, "", LIMIT, "nothing executed", False), "", "≤ 2.5 s; nothing executed", "no"),
+        (Row("a", goal="alike", reached=True), "", "alike", "yes"),
+        (Row("a", [2.0]), "", "", ""),
+    ],
+)
+def test_a_row_is_held_against_its_target(row, ratio, target, met):
+    cells = row.cells()
+    assert cells[3:6] == [ratio, target, met]
+
+
+def test_sides_are_measured_in_turn_and_either_goes_first():
+    order = []
+    times = interleaved(lambda: order.append("a"), lambda: order.append("b"), 3)
+    assert "".join(order) == "ab" + "ba" + "ab" + "ba"
+    assert list(map(len, times)) == [3, 3]
+
+
+def test_the_file_keeps_one_table_per_part(tmp_path):
+    path = tmp_path / "RESULTS.md"
+
+    def measured(part, value):
+        text = results_file.section(part, [Row("a row", [value])], "python -m benchmarks", 0.0, 60.0)
+        results_file.keep(path, part, text)
+
+    measured("house", 1.0)
+    measured("scores", 2.0)
+    measured("house", 3.0)
+    text = path.read_text()
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["house", "scores"]
+    assert "| 3 s" in text
+    assert "| 1 s" not in text
+    assert text.startswith("# Speed")
+    for told in ("torch ", "Python ", " cores", "load average before 0.0", "1.0 minutes", "commit "):
+        assert told in text
+
+
+# --- the command line ---------------------------------------------------------------------------------------------
+
+
+def program(*words, folder):
+    environment = {k: v for k, v in os.environ.items() if k != "BENCH_DATA"} | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run([sys.executable, "-m", "benchmarks", *words], cwd=folder, env=environment,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_its_rows_are_refused_in_one_line(tmp_path):
+    done = program("--gpu", folder=tmp_path)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "no GPU" in done.stderr
+
+
+def test_training_rows_without_data_are_refused(tmp_path):
+    done = program("--part", "training", folder=tmp_path)
+    assert done.returncode == 2
+    assert "BENCH_DATA" in done.stderr
+
+
+# --- the parts ----------------------------------------------------------------------------------------------------
+
+
+def test_images_in_memory_are_handed_out_as_torchvision_does():
+    images, labels = gpu.images(6)
+    held = plain_loop.Held(images, labels, flip=False, crop=0)
+    x, y = held[3]
+    assert torch.equal(x, images[3].float() / 255)
+    assert (len(held), y) == (6, int(labels[3]))
+
+
+def test_operations_of_a_step_are_twice_its_products_and_thrice_its_forward_pass():
+    torch.manual_seed(0)
+    alone, twice = (gpu.operations("tiny_vgg", batch, "cpu") for batch in (4, 8))
+    assert twice == 2 * alone > 0
+
+
+@pytest.mark.slow
+def test_the_rows_of_a_gpu_run_on_a_cpu():
+    recipe = Recipe(epochs=1, batch=16, precision="bf16")
+    scale = gpu.Scale("cpu", 32, 2, 16, 64, recipe, (0, 1), (1, 2))
+    rows = list(gpu.rows(1, ["resnet18"], scale))
+    assert [r.what.split(",")[0] for r in rows] == [
+        "training resnet18", rows[1].what.split(",")[0], "share of the peak", "share of the peak", "share of the peak",
+    ]  # fmt: skip
+    for row in rows:
+        assert len(row.ours) == len(row.plain) == 1
+        assert row.met in ("yes", "no")
+
+
+def test_a_made_up_benchmark_has_the_rows_and_the_growth_that_were_asked_for():
+    small = made_up.benchmark(1000)
+    large = made_up.benchmark(0, 10 * small.spec.replicates)
+    assert 1000 <= len(small.plan.trials) < 2000
+    assert 9.9 < len(large.plan.trials) / len(small.plan.trials) < 10.1
+
+
+@pytest.mark.slow
+def test_growth_is_measured_in_plan_schedule_and_report():
+    rows = list(growth.rows(1, 1))
+    assert [r.what.split(",")[0] for r in rows] == ["growth: plan", "growth: schedule", "growth: report"]
+
+
+@pytest.mark.slow
+def test_a_store_of_made_up_artifacts_is_found_by_the_command_line():
+    found, own, report = growth.large(1, 300, 300)
+    assert found.reached
+    assert "executed 0 tasks" in own.note
+    assert report.reached
+
+
+def test_aucs_have_moved_where_means_lie_further_apart_than_sources():
+    still = precision.compared("m", {"a": (0.9, 1.0), "b": (1.0, 1.0)}, {"a": (1.0, 1.0), "b": (1.0, 1.0)})
+    moved = precision.compared("m", {"a": (0.9, 0.9), "b": (1.0, 1.0)}, {"a": (1.0, 1.0), "b": (1.0, 1.0)})
+    assert (still.met, moved.met) == ("yes", "no")
+    assert "single attacks that moved: 0" in still.note
+    assert "single attacks that moved: 1; furthest a: 0.100 apart, sources 0.000" in moved.note
+
+
+@pytest.mark.slow
+def test_precision_is_compared_by_method():
+    brief = ("--no-floors", "--preset", "smoke", "--attacks", "extract_l", "--set", "recipe.images=200")
+    rows = list(precision.rows(brief))
+    assert [r.what for r in rows[2:]] == ["AUC of ipguard, bf16 against fp32", "AUC of sac_m, bf16 against fp32"]
+
+
+# --- work counts --------------------------------------------------------------------------------------------------
+
+
+WATCHED = """
+import collections, json, os, sys
+opened = collections.Counter()
+store = os.environ["BENCH_STORE"]
+def hear(event, arguments):
+    if event == "open" and str(arguments[0]).startswith(store) and "r" in str(arguments[1] or "r"):
+        opened[os.path.relpath(str(arguments[0]), store)] += 1
+sys.addaudithook(hear)
+sys.argv = ["bench", *json.loads(sys.argv[1])]
+from bench.cli import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+with open("watched.json", "w") as file:
+    json.dump({"opened": opened, "modules": sorted({m.split(".")[0] for m in sys.modules})}, file)
+"""
+"""Runs a command of `bench`; notes what it opened in the store and what was imported."""
+HEAVY = {"torch", "torchvision", "sklearn", "scipy", "pandas", "matplotlib", "distributed", "dask", "safetensors"}
+METHODS = ("toy_match", "toy_relation")
+WORDS = ("run", "--quiet", "--workers", "0", "--plugin", toy.__file__, "--datasets", "toy", "--architectures",
+         "toy_net,toy_conv", "--sources", "toy_net", "--attacks", "toy_tune,toy_copy,toy_polish", "--no-floors",
+         "--replicates", "2", "--copies", "2", "--set", "recipe.epochs=2", "--methods")  # fmt: skip
+
+
+def watched(folder, *words):
+    environment = {**os.environ, "BENCH_STORE": str(folder / "store")}
+    done = subprocess.run([sys.executable, "-c", WATCHED, json.dumps(words)], cwd=folder, env=environment,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads((folder / "watched.json").read_text())
+
+
+def planned(*methods):
+    chosen = dict(zip(("datasets", "architectures", "sources", "attacks", "methods"),
+                      ("toy", "toy_net,toy_conv", "toy_net", "toy_tune,toy_copy,toy_polish", ",".join(methods)),
+                      strict=True))  # fmt: skip
+    chosen |= {"no_floors": True, "replicates": 2, "copies": 2, "set": ("recipe.epochs=2",)}
+    return plan(*build(chosen, None, load_catalogue((toy.__file__,)), "fp32"))
+
+
+def executed(told):
+    return int(re.search(r"^executed (\d+) tasks", told, re.MULTILINE)[1])
+
+
+def named(seen, name):
+    """Give how often the files of a name were opened in the store, by key."""
+    return {Path(path).parent.name: count for path, count in seen["opened"].items() if Path(path).name == name}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Run the toy world by one method, then by two; give the folder and what both runs told and opened."""
+    folder = tmp_path_factory.mktemp("counted")
+    first = watched(folder, *WORDS, METHODS[0], "--out", "first")
+    keys = set(Store(folder / "store").all_keys())
+    return folder, first, keys, watched(folder, *WORDS, ",".join(METHODS), "--out", "second")
+
+
+@pytest.mark.slow
+def test_each_network_is_trained_once_for_all_trials_that_need_it(finished):
+    _, (told, _), keys, _ = finished
+    found = planned(METHODS[0])
+    assert keys == set(found.tasks)
+    assert executed(told) == len(keys)
+    kinds = Counter(task.kind for task in found.tasks.values())
+    assert kinds["score"] == len(found.trials)
+    assert kinds["train"] == len({t.source for t in found.trials} | {k for t in found.trials for k in t.helpers}
+                                 | {t.suspect for t in found.trials if t.suspect_kind == "irrelevant"})  # fmt: skip
+    assert kinds["steal"] == len({t.suspect for t in found.trials if t.suspect_kind == "stolen"})
+
+
+@pytest.mark.slow
+def test_one_more_method_executes_its_fingerprint_and_scores_and_loads_each_suspect_once(finished):
+    folder, _, before, (told, seen) = finished
+    store, both = Store(folder / "store"), planned(*METHODS)
+    new = {key: both.tasks[key] for key in set(store.all_keys()) - before}
+    scored = [t for t in both.trials if t.method == METHODS[1]]
+    assert Counter(t.kind for t in new.values()) == Counter(fingerprint=1, score=len(scored))
+    assert executed(told) == len(new)
+    weights = named(seen, "weights.safetensors")
+    suspects = {t.suspect for t in scored}
+    assert {key: count for key, count in weights.items() if key in suspects} == dict.fromkeys(suspects, 1)
+    assert weights.keys() - suspects <= {t.source for t in scored}
+    assert set(named(seen, "data.safetensors").values()) == {1}
+    assert not {"distributed", "sklearn", "dask"} & set(seen["modules"])
+
+
+@pytest.mark.slow
+def test_methods_share_the_loading_of_a_suspect(finished):
+    folder, *_ = finished
+    store, both = Store(folder / "store"), planned(*METHODS)
+    scores_of_both = {t.score for t in both.trials}
+    assert all(map(store.forget, scores_of_both))
+    told, seen = watched(folder, *WORDS, ",".join(METHODS), "--out", "second")
+    assert executed(told) == len(scores_of_both) == 2 * len({t.suspect for t in both.trials})
+    assert named(seen, "weights.safetensors") == dict.fromkeys({t.suspect for t in both.trials}, 1)
+
+
+@pytest.mark.slow
+def test_a_warm_run_reads_records_only_once_each_and_imports_nothing_slow(finished):
+    folder, *_ = finished
+    told, seen = watched(folder, *WORDS, ",".join(METHODS), "--out", "second")
+    assert executed(told) == 0
+    records = named(seen, "artifact.json")
+    assert set(records.values()) == {1}
+    assert records.keys() <= planned(*METHODS).tasks.keys()
+    assert not [path for path in seen["opened"] if path.endswith(".safetensors")]
+    assert not HEAVY & set(seen["modules"])
+
+
+@pytest.mark.slow
+def test_the_rows_of_scores_count_what_ran():
+    more, scoring = scores.rows(1, 1, 1)
+    assert more.reached, more.note
+    assert scoring.reached, scoring.note
+    assert scoring.what.startswith("scoring: 4 methods, 9 suspects each")
