@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.catalogue import load_catalogue
-from bench.plan import Known, Plan, declare, plan
-from bench.presets import METHODS, PRESETS, ordered
+from bench.cli.spec import build
+from bench.devices import gpus, suitable_precision
+from bench.plan import Known, Plan, plan
 from bench.provenance import describe
 from bench.rows import row, save
 from bench.store import Store
@@ -39,28 +40,18 @@ def benchmark(trials: int, copies: int = 0) -> MadeUp:
 
     `copies` sets the number of copies instead.
     """
-    catalogue, scale = load_catalogue(()), PRESETS["quick"]
-    methods = [n for n in ordered(catalogue.names("method"), METHODS) if not catalogue.get("method", n).floor]
-    floors = sorted(set(catalogue.names("method")) - set(methods))
-    attacks = tuple(ordered(catalogue.names("attack"), ()))
+    catalogue = load_catalogue(())
 
     def planned(count: int) -> MadeUp:
-        landed = max(1, round(scale.landed * count / scale.replicates))
-        spec = Spec(
-            datasets=scale.datasets, sources=scale.sources, suspects=scale.suspects, attacks=attacks,
-            methods=tuple(methods), floors=tuple(floors), seeds=tuple(range(SEEDS)), replicates=count, copies=count,
-            landed=landed, preset="quick", recipe=scale.recipe,
-        )  # fmt: skip
-        known = declare(spec, catalogue)
-        words = ("--attacks", ",".join(attacks), "--seeds", str(SEEDS), "--replicates", str(count), "--copies",
-                 str(count))  # fmt: skip
+        counts = {"seeds": str(SEEDS), "replicates": count, "copies": count}
+        spec, known = build(counts, None, catalogue, suitable_precision(gpus()))
+        words = tuple(word for name, value in counts.items() for word in (f"--{name}", str(value)))
         return MadeUp(spec, known, plan(spec, known), words)
 
     if copies:
         return planned(copies)
     # in steps of three, for then the innocents of other datasets grow in proportion
-    few, some = (len(planned(count).plan.trials) for count in (3, 6))
-    return planned(max(1, 3 + -(-3 * (trials - few) // (some - few))))
+    return planned(3 * max(1, -(-trials // len(planned(3).plan.trials))))
 
 
 def facts(task: Task, chance: random.Random) -> dict[str, JSON]:

@@ -7,9 +7,10 @@ of samples for `sac_m`, which makes it a method that the store knows nothing of,
 counted in the store, by kind.
 
 Scoring: each method has 40 irrelevant models, 20 fine-tuned copies of its source and 40 extracted ones, of the four
-small networks at their default width, and asks as many queries as it does by default. They are trained for a moment,
-for what a score costs does not depend on how good a network is. When all is finished, the score artifacts are removed,
-and only they, and the same command is timed: it finds every network and fingerprint and has the 400 scores left to do.
+small networks at their default width, and asks as many queries as it does by default. They are trained as briefly as
+the preset `smoke` does, for what a score costs does not depend on how good a network is. When all is finished, the
+score artifacts are removed, and only they, and the same command is timed: it finds every network and fingerprint and
+has the 400 scores left to do.
 """
 
 from __future__ import annotations
@@ -26,9 +27,7 @@ from benchmarks.measure import LIMIT, Row
 
 METHODS = ("ipguard", "cae", "ewe", "sac_m")
 SUSPECTS = "tiny_vgg,tiny_resnet,tiny_densenet,tiny_mobilenet"
-BRIEF = ("--set", "recipe.images=200", "--set", "recipe.epochs=1")
-"""Networks that are there and nothing more."""
-FINISHED = ("run", "--quiet", "--preset", "smoke", "--suspects", SUSPECTS, "--attacks", "finetune_a,extract_l", *BRIEF)
+FINISHED = ("run", "--quiet", "--preset", "smoke", "--suspects", SUSPECTS, "--attacks", "finetune_a,extract_l")
 """The benchmark to which a method is added."""
 REPLICATES, COPIES = 10, 20
 """Of each of four architectures, irrelevant and extracted; fine-tuned copies of the source: 100 suspects."""
@@ -81,7 +80,7 @@ def scoring(store: Path, rounds: int, replicates: int, copies: int) -> Row:
     words = (
         "run", "--quiet", "--preset", "smoke", "--suspects", SUSPECTS, "--attacks", "finetune_a,extract_l",
         "--methods", ",".join(METHODS), "--no-floors", "--replicates", str(replicates), "--copies", str(copies),
-        *BRIEF, "--set", "recipe.budget=0", "--out", "judged",
+        "--set", "recipe.budget=0", "--out", "judged",
     )  # fmt: skip
     bench(store, *words)
     keys = [r["key"] for r in trials(store.parent / "judged") if r["status"] == "done"]
