@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from bench.errors import BenchError, StoreError
 from bench.ledger import Ledger
 from bench.store import Store
 from bench.types import Outcome, Task
-from bench.worker import work
+from bench.worker import make_room, work
 
 if TYPE_CHECKING:
     from distributed import Client, Future, SpecCluster
@@ -38,6 +39,8 @@ PATIENCE = 0.25
 """Seconds until a task that another run is at is asked for again."""
 DEATHS = 2
 """How often a task is tried again after the worker that had it died."""
+ROOM = 30
+"""Seconds that the workers have to give back memory, before a task that needs it runs alone all the same."""
 CONNECTING = 10
 """Seconds until a scheduler that does not answer is given up."""
 SETTINGS = {
@@ -117,6 +120,12 @@ def _inline(ledger: Ledger, place: Place) -> None:
             place.on_start(task.key)
             outcome = execute(task, place.store, place.catalogue, place.device, desk=desk)
             _judge(outcome, ledger, place, tried, ledger.again)
+            if outcome.cause == "device":
+                place.say(
+                    f"Stopping: this process cannot use {place.device} any more. With --workers 1 the same command "
+                    "takes a new process after such a task"
+                )
+                return
 
 
 def _judge(outcome: Outcome, ledger: Ledger, place: Place, tried: set[str], alone: Callable[[str], None]) -> None:
@@ -159,6 +168,8 @@ class _Engine:
         self.ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self.alone: list[str] = []
         self.tried: set[str] = set()
+        self.spent: set[str] = set()
+        """Workers that cannot use their device any more: they do no task."""
         self.units = 0
         self.lonely = False
 
@@ -201,13 +212,19 @@ class _Engine:
                     return
             else:
                 with self._reaching():
-                    self._hand_out(client, self._slots(client))
+                    self._replace(client)
+                    if not self.spent:
+                        self._hand_out(client, self._slots(client))
             self._late(client)
             with suppress(queue.Empty):
                 future = self.ended.get(timeout=PATIENCE)
+                if future.status == "lost":  # with its worker, before the result was here: Dask runs it again
+                    threading.Timer(PATIENCE, self.ended.put, [future]).start()
+                    continue
                 flight = self._down(future)
                 if flight is not None:
                     self._land(future, flight.unit)
+                    future.release()  # what is wanted is run again where its worker goes
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -246,13 +263,28 @@ class _Engine:
     def _hand_out(self, client: Client, slots: int) -> None:
         if self.alone:
             if not self.flying:
-                self._submit(client, [self.ledger.tasks[self.alone.pop()]])
+                key = self.alone.pop()
+                if key in self.tried:
+                    self._make_room(client)
+                self._submit(client, [self.ledger.tasks[key]])
             return
         while len(self.flying) < 2 * slots:
             unit = self.ledger.take()
             if not unit:
                 return
             self._submit(client, unit)
+
+    def _make_room(self, client: Client) -> None:
+        """Let every worker give back the memory that it keeps: those that share a device have some of it each."""
+        from distributed import wait
+
+        asked = [
+            client.submit(make_room, key=f"{self.name}-room-{uuid.uuid4().hex}", workers=[address], retries=0)
+            for address in self._workers(client)
+        ]
+        with suppress(TimeoutError):
+            wait(asked, timeout=ROOM)
+        client.cancel(asked)
 
     def _submit(self, client: Client, unit: list[Task]) -> None:
         place = self.place
@@ -281,9 +313,11 @@ class _Engine:
                 future.cancel()
 
     def _land(self, future: Future[Any], unit: list[Task]) -> None:
+        outcomes: list[Outcome]
+        spent = ""
         if future.status == "finished":
-            outcomes: list[Outcome] = future.result()
-        elif future.status in ("cancelled", "lost"):
+            outcomes, spent = future.result()
+        elif future.status == "cancelled":
             raise self._gone()
         elif len(unit) > 1:
             # somebody in this handful killed the worker: each on its own, so that only that one fails
@@ -294,6 +328,8 @@ class _Engine:
             outcomes = [self._dead(future, unit[0])]
         for outcome in outcomes:
             _judge(outcome, self.ledger, self.place, self.tried, self.alone.append)
+        if spent:
+            self.spent.add(spent)
 
     def _dead(self, future: Future[Any], task: Task) -> Outcome:
         from distributed import KilledWorker
@@ -317,19 +353,27 @@ class _Engine:
                 continue
             self._down(future)
             future.cancel(force=True)
-            done = [t for t in flight.unit if self.place.store.has(t.key)]
-            for task in flight.unit:
-                if task.key != key and task not in done:
-                    self.ledger.again(task.key)
-            for task in done:
-                facts = self.place.store.facts(task.key) or {}
-                _judge(Outcome(task.key, "done", facts=facts), self.ledger, self.place, self.tried, self.alone.append)
-            task = self.ledger.tasks[key]
             text = f"it ran longer than --task-timeout {self.place.timeout:g} s and was stopped"
-            late = Outcome(key, "failed", error=text, root=task.name, log=str(self.place.store.log(key)))
-            if task not in done:
-                _judge(late, self.ledger, self.place, self.tried, self.alone.append)
+            for task in flight.unit:
+                if self.place.store.has(task.key):
+                    outcome = Outcome(task.key, "done", facts=self.place.store.facts(task.key) or {})
+                elif task.key == key:
+                    outcome = Outcome(key, "failed", error=text, root=task.name, log=str(self.place.store.log(key)))
+                else:
+                    self.ledger.again(task.key)
+                    continue
+                _judge(outcome, self.ledger, self.place, self.tried, self.alone.append)
             self._restart(client, address, bool(worker["nanny"]))
+
+    def _replace(self, client: Client) -> None:
+        """Stop the workers that lost their device, when all that they have answered is here: it would go with them."""
+        for address in list(self.spent):
+            there = {*client.processing().get(address, ()), *client.has_what().get(address, ())}
+            if not any(str(key).startswith(self.name) for key in there):
+                self.spent.discard(address)
+                worker = self._workers(client).get(address)
+                if worker is not None:
+                    self._restart(client, address, bool(worker["nanny"]))
 
     def _restart(self, client: Client, address: str, nanny: bool) -> None:
         # a worker may go away, or be slow to come back, in just this moment: that is dealt with when it is missed

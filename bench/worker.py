@@ -28,6 +28,8 @@ def dask_setup(worker: Worker) -> None:
 _desks: dict[tuple[Any, ...], Desk] = {}
 _one_at_a_time = threading.Lock()
 """Tasks share the state of their process (generators, streams, folder), however many threads a worker has."""
+_lost = threading.Event()
+"""Set where no later task of this process could use its device: it waits to be replaced."""
 
 
 def desk_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> Desk:
@@ -49,10 +51,11 @@ def desk_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> De
 
 def work(
     unit: Sequence[Task], store: str, data: str, plugins: tuple[str, ...], threads: int, topic: str, name: str
-) -> list[Outcome]:
+) -> tuple[list[Outcome], str]:
     """Execute a few tasks in a worker, telling the driver, under its topic, when each one starts and how far it is.
 
-    `name` is what the driver calls this unit.
+    `name` is what the driver calls this unit. With the outcomes comes the worker's address where a task has lost it its
+    device, so that it has to be replaced; every task after that one is `busy`, for another worker.
     """
     from distributed import get_worker
 
@@ -64,9 +67,25 @@ def work(
         try:
             desk = desk_of(store, data, plugins, threads)
         except BenchError as error:
-            return [Outcome(t.key, "failed", error=str(error), root=t.name) for t in unit]
+            return [Outcome(t.key, "failed", error=str(error), root=t.name) for t in unit], ""
         desk.told = lambda *told: worker.log_event(topic, {"epoch": told})
         for task in unit:
+            if _lost.is_set():
+                outcomes.append(Outcome(task.key, "busy"))
+                continue
             worker.log_event(topic, {"start": task.key, "worker": worker.address, "unit": name})
             outcomes.append(execute(task, desk.store, desk.catalogue, desk.device, desk=desk))
-    return outcomes
+            if outcomes[-1].cause == "device":
+                _lost.set()
+        return outcomes, worker.address if _lost.is_set() else ""
+
+
+def make_room() -> None:
+    """Give back the memory that this process keeps for later tasks, the device's too."""
+    with _one_at_a_time:
+        for desk in _desks.values():
+            desk.read.clear()
+        if _desks:
+            import torch
+
+            torch.cuda.empty_cache()  # which does nothing where there is no GPU

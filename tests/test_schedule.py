@@ -106,6 +106,34 @@ def test_out_of_memory_is_tried_once_more(tmp_path, times):
     assert tried[0] == tried[1]
 
 
+@dataclass(frozen=True)
+class Asserting(toy.ToyTune):
+    """Fail as a task does that asked a GPU for the impossible."""
+
+    name: str = "asserting"
+
+    def steal(self, source, data, build, context):
+        raise RuntimeError(ASSERT)
+
+
+ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be reported at some other call"
+
+
+def test_a_device_that_is_lost_stops_the_process_that_has_no_other(tmp_path):
+    catalogue, said, outcomes = toy_catalogue(Asserting()), [], []
+    found = planned(catalogue, **{**SMALL, "copies": 2}, attacks=("asserting", "toy_tune"))
+    place = Place(Store(tmp_path), catalogue, tmp_path, on_outcome=outcomes.append, say=said.append)
+    run(found.tasks, place)
+    (failed,) = (o for o in outcomes if o.status == "failed")
+    assert failed.error == LOST
+    assert said == ["Stopping: this process cannot use cpu any more. With --workers 1 the same command takes a new "
+                    "process after such a task"]  # fmt: skip
+    assert outcomes[-1].status == "blocked" and len(outcomes) < len(found.tasks)
+
+
+LOST = "RuntimeError: CUDA error: device-side assert triggered; its process could not use the device any more"
+
+
 def test_a_task_that_another_run_is_at_is_waited_for(tmp_path):
     catalogue, store = toy_catalogue(), Store(tmp_path)
     found = planned(catalogue, **SMALL, attacks=())
@@ -162,6 +190,8 @@ import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from bench import hookimpl
 from bench.testing.toy import ToyTune
@@ -223,9 +253,56 @@ class Placed(ToyTune):
         return super().steal(source, data, build, context)
 
 
+@dataclass(frozen=True)
+class Asserting(ToyTune):
+    """Lose the process its GPU."""
+    name: str = "asserting"
+
+    def steal(self, source, data, build, context):
+        LOST.append(True)
+        raise RuntimeError("CUDA error: device-side assert triggered\\nCUDA kernel errors might be reported later")
+
+
+LOST = []
+"""Everything fails in a process where something is in it."""
+
+
+@dataclass(frozen=True)
+class Sensitive(ToyTune):
+    """Use the GPU."""
+    name: str = "sensitive"
+
+    def steal(self, source, data, build, context):
+        if LOST:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return super().steal(source, data, build, context)
+
+
+@dataclass(frozen=True)
+class Greedy(ToyTune):
+    """Find no memory the first time, when both workers have begun."""
+    name: str = "greedy"
+    folder: str = ""
+
+    def steal(self, source, data, build, context):
+        folder = Path(self.folder)
+        (folder / f"tried {time.monotonic()}").touch()
+        while len(list(folder.glob("began *"))) < 2:
+            time.sleep(0.05)
+        if len(list(folder.glob("tried *"))) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        context.note(emptied=len(list(folder.glob("emptied *"))))
+        return super().steal(source, data, build, context)
+
+
+if "FOLDER" in os.environ:  # in a worker: torch empties no cache here, but says that it was asked to
+    Path(os.environ["FOLDER"], f"began {os.getpid()}").touch()
+    torch.cuda.empty_cache = lambda: Path(os.environ["FOLDER"], f"emptied {os.getpid()}").touch()
+
+
 @hookimpl
 def bench_attacks():
-    return [Killer(), Once(), Sleeper(), Raiser(), Placed()]
+    return [Killer(), Once(), Sleeper(), Raiser(), Placed(), Asserting(), Sensitive(), Greedy()]
 '''
 
 
@@ -303,3 +380,24 @@ def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(
     assert len({n["process"] for n in placed}) == len({(n["process"], n["gpu"]) for n in placed}) >= 2
     assert epochs
     assert set(started) <= set(found.tasks)
+
+
+def test_a_worker_that_lost_its_device_is_replaced_and_no_later_task_suffers(plugins, patient, tmp_path):
+    catalogue = load_catalogue(plugins)
+    found = planned(catalogue, **{**SMALL, "copies": 2}, attacks=("asserting", "sensitive"))
+    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=[Slot("cpu")], plugins=plugins, stop=patient)
+    outcomes = carried_out(found, place)
+    assert set(outcomes) == set(found.tasks)
+    assert [o.error for o in of(found, outcomes, "steal", attack="asserting")] == [LOST] * 2
+    assert [o.status for o in of(found, outcomes, "steal", attack="sensitive")] == ["done"] * 2
+    assert {o.error for o in outcomes.values()} == {"", LOST}
+
+
+def test_all_workers_give_back_their_memory_before_a_task_runs_alone(plugins, patient, tmp_path):
+    catalogue = load_catalogue(plugins)
+    found = planned(catalogue, **SMALL, attacks=("greedy",), settings={"greedy": {"folder": str(tmp_path)}})
+    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=[Slot("cpu", {"FOLDER": str(tmp_path)})] * 2,
+                  plugins=plugins, stop=patient)  # fmt: skip
+    (outcome,) = of(found, carried_out(found, place), "steal")
+    assert outcome.facts["notes"] == {"emptied": 2}
+    assert len(list(tmp_path.glob("began *"))) == 2
