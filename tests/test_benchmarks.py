@@ -186,8 +186,10 @@ with open("watched.json", "w") as file:
     json.dump({"opened": opened, "modules": sorted({m.split(".")[0] for m in sys.modules})}, file)
 """
 """Runs a command of `bench`; notes what it opened in the store and what was imported."""
-HEAVY = {"torch", "torchvision", "sklearn", "scipy", "pandas", "matplotlib", "distributed", "dask", "safetensors"}
-METHODS = ("toy_match", "toy_relation")
+HEAVY = {"torchvision", "sklearn", "scipy", "pandas", "matplotlib", "distributed", "dask", "safetensors"}
+"""What a run that finds everything does not import; torch it does, with the first plugin."""
+METHODS = ("toy_relation", "toy_match")
+"""One that needs helpers, and one more that needs none."""
 WORDS = ("run", "--quiet", "--workers", "0", "--plugin", toy.__file__, "--datasets", "toy", "--architectures",
          "toy_net,toy_conv", "--sources", "toy_net", "--attacks", "toy_tune,toy_copy,toy_polish", "--no-floors",
          "--replicates", "2", "--copies", "2", "--set", "recipe.epochs=2", "--methods")  # fmt: skip
