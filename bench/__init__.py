@@ -21,7 +21,7 @@ from bench.types import (
 )
 from bench.vision import prepare_torchvision
 
-__version__ = "0.1.0.dev0"
+__version__ = "1.0.0rc1"
 
 hookimpl = pluggy.HookimplMarker("bench")
 

@@ -15,7 +15,7 @@ import click
 import numpy as np
 import pytest
 
-from bench import hookspecs, types
+from bench import __version__, hookspecs, types
 from bench.catalogue import HOOKS, load_catalogue
 from bench.cli import COMMANDS
 from bench.cli.spec import build
@@ -390,3 +390,10 @@ def test_what_plugins_import_is_public():
     for name in types.__dict__:
         if name in ("Reported", "ReportedAccuracy", "Download"):
             assert f"bench.{name}" in "".join(map(read, GUIDES))
+
+
+def test_the_version_is_the_one_that_the_changelog_and_the_citation_name():
+    released = re.findall(r"^## (\S+) - (\d{4}-\d\d-\d\d)$", read("CHANGELOG.md"), re.MULTILINE)
+    assert released[0][0] == __version__
+    assert f"\nversion: {__version__}\ndate-released: {released[0][1]}\n" in read("CITATION.cff")
+    assert read("CHANGELOG.md").index("## Unreleased") < read("CHANGELOG.md").index(f"## {__version__} ")

@@ -115,7 +115,8 @@ class Report:
         file = Path(what).resolve() if what.endswith(".py") else None
         own = [(f, line) for f, line, _ in death.frames if Path(f) == file or _is_foreign(f)]
         place = f" ({Path(own[0][0]).name}, line {own[0][1]})" if own else ""
-        self.find(self.promise, False, f"{self.call or 'it'} {death}{place}")
+        longer = "; --timeout SECONDS gives it longer" if "ran longer" in str(death) and not own else ""
+        self.find(self.promise, False, f"{self.call or 'it'} {death}{place}{longer}")
         for promise in list(self.left):
             self.find(promise, None, f"its process ended before, see {self.promise!r}")
 
@@ -160,7 +161,7 @@ class _Processes:
 @click.argument("what", nargs=-1, type=Names(files=True), metavar="NAME|FILE...")
 @click.option("--all", "everything", is_flag=True, help="Check whatever is installed.")
 @click.option("--thorough", is_flag=True, help="Judge what takes long, too: big networks, downloaded datasets.")
-@click.option("--timeout", type=click.FloatRange(1), default=60, help="Seconds after which one call is stopped.")
+@click.option("--timeout", type=click.FloatRange(1), default=60, help="Seconds after which one call is stopped; default: 60.")
 @click.option("--data", type=click.Path(file_okay=False), help="Where datasets are; default: $BENCH_DATA.")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
 @click.option("--quiet", is_flag=True, help="Show broken promises only.")
