@@ -161,7 +161,7 @@ class _Processes:
 @click.argument("what", nargs=-1, type=Names(files=True), metavar="NAME|FILE...")
 @click.option("--all", "everything", is_flag=True, help="Check whatever is installed.")
 @click.option("--thorough", is_flag=True, help="Judge what takes long, too: big networks, downloaded datasets.")
-@click.option("--timeout", type=click.FloatRange(1), default=60, help="Seconds after which one call is stopped; default: 60.")
+@click.option("--timeout", type=click.FloatRange(1), default=60, help="Seconds that one call may take; default: 60.")
 @click.option("--data", type=click.Path(file_okay=False), help="Where datasets are; default: $BENCH_DATA.")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
 @click.option("--quiet", is_flag=True, help="Show broken promises only.")
