@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.store import Store
@@ -42,21 +42,21 @@ def kinds(store: Path) -> Counter[str]:
     return Counter(str(r["kind"]) for r in records if r is not None)
 
 
-def rows(rounds: int, replicates: int = REPLICATES, copies: int = COPIES) -> Iterator[Row]:
+def rows(rounds: int) -> Iterator[Row]:
     """Measure both, on stores of their own."""
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
         yield one_more(Path(folder) / "store", rounds)
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
-        yield scoring(Path(folder) / "store", rounds, replicates, copies)
+        yield scoring(Path(folder) / "store", rounds)
 
 
-def one_more(store: Path, rounds: int) -> Row:
-    """Measure a run with one more method, and count what it executed."""
-    bench(store, *FINISHED, "--out", "finished")
+def one_more(store: Path, rounds: int, words: Sequence[str] = FINISHED) -> Row:
+    """Measure a run with one more method, and count what it executed; `words` are those of the finished run."""
+    bench(store, *words, "--out", "finished")
     spent, done = [], Counter[str]()
     for n in range(rounds):
         before, out = kinds(store), f"more-{n}"
-        took, told = timed(store, *FINISHED, "--set", f"sac_m.samples={SAMPLES + n}", "--out", out)
+        took, told = timed(store, *words, "--set", f"sac_m.samples={SAMPLES + n}", "--out", out)
         new = kinds(store) - before
         if new.total() != executed(told):
             raise RuntimeError(f"{executed(told)} tasks were executed, but the store got {dict(new)}")
@@ -75,10 +75,12 @@ def trials(results: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def scoring(store: Path, rounds: int, replicates: int, copies: int) -> Row:
+def scoring(
+    store: Path, rounds: int, replicates: int = REPLICATES, copies: int = COPIES, suspects: str = SUSPECTS
+) -> Row:
     """Measure a run that has nothing left to do but scores."""
     words = (
-        "run", "--quiet", "--preset", "smoke", "--suspects", SUSPECTS, "--attacks", "finetune_a,extract_l",
+        "run", "--quiet", "--preset", "smoke", "--suspects", suspects, "--attacks", "finetune_a,extract_l",
         "--methods", ",".join(METHODS), "--no-floors", "--replicates", str(replicates), "--copies", str(copies),
         "--set", "recipe.budget=0", "--out", "judged",
     )  # fmt: skip

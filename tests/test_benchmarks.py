@@ -282,8 +282,11 @@ def test_a_warm_run_reads_records_only_once_each_and_imports_nothing_slow(finish
 
 
 @pytest.mark.slow
-def test_the_rows_of_scores_count_what_ran():
-    more, scoring = scores.rows(1, 1, 1)
+def test_the_rows_of_scores_count_what_ran(tmp_path):
+    few = ("run", "--quiet", "--preset", "smoke", "--suspects", "tiny_vgg", "--attacks", "finetune_a", "--no-floors")
+    more = scores.one_more(tmp_path / "store", 2, (*few, "--methods", "sac_w,sac_m"))
     assert more.reached, more.note
+    assert "1 of kind fingerprint" in more.note
+    scoring = scores.scoring(tmp_path / "store", 1, 1, 1, "tiny_vgg")
     assert scoring.reached, scoring.note
-    assert scoring.what.startswith("scoring: 4 methods, 9 suspects each")
+    assert scoring.what.startswith("scoring: 4 methods, 3 suspects each")
