@@ -34,16 +34,17 @@ class Choice:
 def rows(part: str, choice: Choice) -> Iterator[Row]:
     """Measure one part."""
     rounds, full = choice.rounds, choice.full
+    few = rounds if full else min(rounds, 3)  # of long commands that are held against seconds and nothing else
     if part == "training":
         yield from training.rows(choice.data or Path(), rounds, choice.only, full)
     elif part == "house":
         yield from house.rows(rounds)
     elif part == "scores":
-        yield from scores.rows(rounds)
+        yield from scores.rows(few)
     elif part == "growth":
         yield from growth.rows(rounds)
     elif part == "large":
-        yield from growth.large(rounds if full else min(rounds, 3))
+        yield from growth.large(few)
     elif part == "scheduler":
         yield house.scheduler(rounds if full else 1)
     elif part == "precision":
