@@ -44,6 +44,11 @@ def seed_of(key):
     return int(key[:15], 16)
 
 
+def _kind(process):
+    text = " ".join(process.cmdline()) if process is not None else ""
+    return "spawn" if "spawn_main" in text else "fork" if "multiprocessing.forkserver" in text else "other"
+
+
 class Running:
     """A command, the first of a process group of its own, as a shell starts one."""
 
@@ -79,14 +84,20 @@ class Running:
         return found
 
     def workers(self):
-        """List its worker processes."""
+        """List its worker processes: those that were started anew, and those that were forked."""
+        return [process for process, names in self._named() if names[0] == "spawn" or names[:2] == ["fork", "fork"]]
+
+    def nest(self):
+        """List the process that workers are forked from, where there is one."""
+        return [process for process, names in self._named() if names[0] == "fork" != names[1]]
+
+    def _named(self):
+        """Pair each process but the first with its kind and its parent's: `spawn`, `fork`, or something else."""
         found = []
         for process in self.members():
-            try:
-                if process.pid != self.pid and any("spawn_main" in part for part in process.cmdline()):
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue
+            with suppress(psutil.NoSuchProcess):
+                if process.pid != self.pid:
+                    found.append((process, [_kind(process), _kind(process.parent())]))
         return found
 
     def signal(self, number, everybody=False):

@@ -1,10 +1,11 @@
-"""`kill -9` of the driver, a worker, or everything, at random moments; then the same command until it completes.
+"""`kill -9` of the driver, a worker, the process that workers are forked from, or everything, at random moments; then the same command until it completes.
 
 No finished task is redone, every artifact is whole or absent, and the table is that of a run that nothing disturbed.
 """
 
 import random
 import signal
+import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -40,11 +41,11 @@ def reach_a_moment(world, running, chance):
 
 def strike(running, victim, chance):
     """Kill somebody; give who it was, empty where nobody was there any more."""
-    if victim == "worker":
-        workers = running.workers()
+    if victim in ("worker", "nest"):
+        there = running.workers() if victim == "worker" else running.nest()
         with suppress(psutil.NoSuchProcess):
-            if workers:
-                chance.choice(workers).send_signal(signal.SIGKILL)
+            if there:
+                chance.choice(there).send_signal(signal.SIGKILL)
                 return victim
         return ""
     if not running.alive:
@@ -69,7 +70,7 @@ class Ordeal:
 
     def attempt(self, most):
         """Run the command and kill; say whether it completed all the same."""
-        victims = ("driver",) if self.workers == "0" else ("driver", "worker", "everything", "worker")
+        victims = ("driver",) if self.workers == "0" else ("driver", "worker", "everything", "worker", "nest")
         running = self.world.run("--workers", self.workers, pause=self.chance.choice(PAUSES))
         for _ in range(min(2, most)):  # a task may lose its worker twice
             if not reach_a_moment(self.world, running, self.chance):
@@ -78,7 +79,7 @@ class Ordeal:
             self.look()
             if who:
                 self.kills[who] += 1
-            if who != "worker":
+            if who not in ("worker", "nest"):
                 break
         code = running.process.wait(PATIENCE)
         if code < 0:
@@ -131,6 +132,16 @@ def ordeals(tmp_path, undisturbed, workers, count, seed):
 def test_a_few_kills(tmp_path, undisturbed, workers, count):
     kills, redone, damaged = ordeals(tmp_path, undisturbed, workers, count, seed=4)
     assert (kills.total(), redone, damaged) == (count, 0, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_without_the_process_that_workers_are_forked_from_a_run_goes_on(world, undisturbed):
+    running = world.run("--workers", "2", pause=0.2)
+    world.begun(3, running)
+    (nest,) = running.nest()
+    nest.kill()
+    running.end()
+    assert world.rows() == undisturbed.rows
 
 
 @pytest.mark.slow
