@@ -1,6 +1,7 @@
-"""`kill -9` of the driver, a worker, the process that workers are forked from, or everything, at random moments; then the same command until it completes.
+"""`kill -9` of the driver, a worker, the process that workers are forked from, or everything, at random moments.
 
-No finished task is redone, every artifact is whole or absent, and the table is that of a run that nothing disturbed.
+The same command then completes it: no finished task is redone, every artifact is whole or absent, and the table is
+that of a run that nothing disturbed.
 """
 
 import random
