@@ -62,7 +62,7 @@ PRESETS = {
             ("fashion_mnist",),
             TINY[:1],
             TINY,
-            Recipe(images=10000, epochs=20, width=16, helpers=0.4),
+            Recipe(images=2000, epochs=100, width=16, helpers=0.4),
         ),
         Preset(
             "medium",
