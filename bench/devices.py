@@ -70,7 +70,7 @@ def keep_freed_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.system() == "Linux" else None
     if mallopt is not None:
         mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD, at the largest value that glibc takes
-        mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+        mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD: so much may lie idle
 
 
 def slots(workers: int | None, wanted: Sequence[int] | None, per_gpu: int, present: Sequence[int]) -> list[Slot]:
