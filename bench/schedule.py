@@ -6,11 +6,7 @@ dependants of a failed task become `blocked`, and everything else goes on.
 
 from __future__ import annotations
 
-import logging
-import os
 import queue
-import signal
-import sys
 import tempfile
 import threading
 import time
@@ -19,10 +15,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import crew
 from bench.devices import Slot
 from bench.errors import BenchError, StoreError
 from bench.ledger import Ledger
@@ -31,33 +27,14 @@ from bench.types import Outcome, Task
 from bench.worker import make_room, work
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, SpecCluster
+    from distributed import Client, Future
 
     from bench.catalogue import Catalogue
 
 PATIENCE = 0.25
 """Seconds until a task that another run is at is asked for again."""
-DEATHS = 2
-"""How often a task is tried again after the worker that had it died."""
 ROOM = 30
 """Seconds that the workers have to give back memory, before a task that needs it runs alone all the same."""
-CONNECTING = 10
-"""Seconds until a scheduler that does not answer is given up."""
-SETTINGS = {
-    "distributed.worker.profile.enabled": False,
-    "distributed.admin.system-monitor.interval": "5s",
-    "distributed.scheduler.allowed-failures": DEATHS,
-    "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.http.routes": [],
-    "distributed.worker.http.routes": [],
-    "distributed.comm.timeouts.connect": "60s",
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": False,
-    # a worker that dies is looked for so much later, and given up for good where it has died again just then
-    "distributed.deploy.lost-worker-timeout": "10000h",
-}
 
 
 @dataclass
@@ -177,14 +154,14 @@ class _Engine:
         import dask
         from distributed import Client
 
-        _hush()
+        crew.hush()
         with (
-            dask.config.set({**SETTINGS, "distributed.worker.multiprocessing-method": _method(self.place.slots)}),
+            dask.config.set(crew.settings(self.place.slots)),
             tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
         ):
-            cluster = None if self.place.address else _local(self.place.slots, scratch)
+            cluster = None if self.place.address else crew.gather(self.place.slots, scratch)
             try:
-                with _connect(Client, cluster, self.place.address) as client:
+                with crew.reach(Client, cluster, self.place.address) as client:
                     client.subscribe_topic(self.name, self._hear)
                     self._loop(client)
             finally:
@@ -338,7 +315,7 @@ class _Engine:
         if isinstance(error, KilledWorker):
             text = f"the worker died {error.allowed_failures + 1} times while it was at this task"
         else:
-            text = f"the worker could not run it: {type(error).__name__}: {_line(error)}"
+            text = f"the worker could not run it: {type(error).__name__}: {crew.line(error)}"
         return Outcome(task.key, "failed", error=text, root=task.name, log=str(self.place.store.log(task.key)))
 
     def _late(self, client: Client) -> None:
@@ -382,99 +359,3 @@ class _Engine:
                 client.restart_workers([address], timeout=60, raise_for_error=False)
             else:
                 client.retire_workers([address], close_workers=True)
-
-
-def _hush() -> None:
-    """Keep Dask from logging what is dealt with here: that it lost a worker or its scheduler, with a traceback."""
-    for name, logger in logging.root.manager.loggerDict.items():
-        if name.split(".")[0] == "distributed" and isinstance(logger, logging.Logger):
-            logger.setLevel(logging.CRITICAL)
-
-
-def _connect(client: Any, cluster: SpecCluster | None, address: str) -> Any:
-    try:
-        return client(cluster or address, timeout=CONNECTING if address else 60)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise BenchError(
-            f"No Dask scheduler answers at {address!r}: {_line(error)}. Start one: dask scheduler"
-        ) from error
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Start processes that do not hear Ctrl-C: a terminal sends it to all, but only the driver shall act on it.
-
-    What the engine's threads inherit in here, every worker that they start inherits from them, now and later.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # whose start would lift the mask
-    was = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, was)
-
-
-def _method(slots: Sequence[Slot]) -> str:
-    """Say how worker processes begin: forked from one that has imported torch, but with a GPU each anew."""
-    forks = sys.platform == "linux" and all(slot.device == "cpu" for slot in slots)
-    return "forkserver" if forks else "spawn"
-
-
-def _import_once() -> None:
-    """Start the process that workers are forked from, if there is none yet: it imports while this one does so."""
-    was = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy's and torch's libraries are loaded
-    try:
-        forkserver.set_forkserver_preload(["torch", "distributed", "bench.execute", "bench.worker"])
-        forkserver.ensure_running()
-    finally:
-        if was is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = was
-
-
-def _local(slots: Sequence[Slot], scratch: str) -> SpecCluster:
-    """Start a worker process per slot on this machine, bound to the loopback address, each under a nanny."""
-    from distributed import Nanny, Scheduler, SpecCluster
-    from distributed.security import Security
-
-    security = Security.temporary()
-    workers = {
-        str(n): {
-            "cls": Nanny,
-            "options": {
-                "nthreads": 1,
-                "host": "127.0.0.1",
-                "memory_limit": 0,
-                "dashboard": False,
-                "local_directory": scratch,
-                "preload": ["bench.worker"],
-                "silence_logs": logging.CRITICAL,  # a heartbeat that comes too late would show its traceback
-                "security": security,
-                "env": {**os.environ, "BENCH_DEVICE": slot.device, "OMP_NUM_THREADS": "1", **slot.environment},
-            },
-        }
-        for n, slot in enumerate(slots)
-    }
-    scheduler = {
-        "cls": Scheduler,
-        # a port must be named: otherwise the scheduler takes one that is known, and warns where another has it
-        "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0", "security": security},
-    }
-    with _deaf():
-        try:
-            if _method(slots) == "forkserver":
-                _import_once()
-            return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)
-        except (OSError, RuntimeError, TimeoutError) as error:
-            raise BenchError(
-                f"The worker processes cannot be started: {_line(error)}. --workers 0 runs everything in this process"
-            ) from error

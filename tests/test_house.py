@@ -37,6 +37,7 @@ LEVELS = {
         "download",
         "ledger",
         "isolation",
+        "crew",
     ),
     1: ("hookspecs", "types", "metrics", "comparisons", "halving", "devices", "unpack", "vision", "process", "apart"),
     0: ("errors",),
