@@ -21,7 +21,7 @@ from functools import cache
 from multiprocessing import get_context
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -69,7 +69,7 @@ def images(count: int) -> tuple[Tensor, Tensor]:
     return made, torch.randint(CLASSES, (count,), generator=generator)
 
 
-def build(architecture: str, seed: int) -> nn.Module:
+def build(architecture: str, seed: int) -> Normalised:
     """Make a fresh network with its normalisation; the same for both sides."""
     half = torch.full((SHAPE[0],), 0.5)
     torch.manual_seed(seed)
@@ -94,7 +94,7 @@ def ours(architecture: str, count: int, recipe: Recipe, device: str, seed: int =
 def plain(architecture: str, scale: Scale, workers: int) -> None:
     """Train a network by the plain loop: float32, a DataLoader with so many processes."""
     seen = plain_loop.Held(*images(scale.images), flip=True, crop=CROP)
-    plain_loop.train(build(architecture, 0), seen, scale.recipe, 0, workers, scale.device)
+    plain_loop.train(build(architecture, 0).inner, seen, scale.recipe, 0, workers, scale.device)
     finished(scale.device)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -23,19 +24,20 @@ FOLDERS = {"fashion_mnist": ("FashionMNIST", 28), "cifar10": ("CIFAR10", 32)}
 
 
 def transform(side: int, train: bool, flip: bool, crop: int) -> Callable[[object], Tensor]:
-    """Give the transforms that such code uses on PIL images: augmentation for training only."""
+    """Give the transforms that such code uses on PIL images: augmentation for training only, and [-1, 1]."""
     prepare_torchvision()
     from torchvision import transforms
 
     steps: list[object] = [transforms.RandomCrop(side, padding=crop)] if train and crop else []
     steps += [transforms.RandomHorizontalFlip()] if train and flip else []
-    steps += [transforms.ToTensor()]
+    steps += [transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))]
     found: Callable[[object], Tensor] = transforms.Compose(steps)
     return found
 
 
+@cache
 def dataset(name: str, root: Path, train: bool, flip: bool, crop: int) -> Dataset[tuple[Tensor, int]]:
-    """Give torchvision's dataset with its transforms."""
+    """Give torchvision's dataset with its transforms; read once."""
     prepare_torchvision()
     from torchvision import datasets
 

@@ -1,8 +1,8 @@
 """Rows about training: our loop in one process per core against the plain loop with all cores, two networks each.
 
-A benchmark trains many networks, so that is what is timed: both sides train as many as there are cores, from the
-files on the disk to the trained weights. The plain loop takes one network after the other, with every core for torch
-and as many loader processes as help it most (tried before the rounds).
+A benchmark trains many networks on one dataset, so that is what is timed: both sides train as many as there are cores,
+from a dataset that they have read once to the trained weights. The plain loop takes one network after the other, with
+every core for torch and as many loader processes as help it most (tried before the rounds).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,12 +20,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.catalogue import load_catalogue
-from bench.devices import cores
+from bench.devices import cores, keep_freed_memory
 from bench.networks import Normalised
 from bench.parts import read
 from bench.training import accuracy as share
 from bench.training import fit, predict
-from bench.types import Recipe
+from bench.types import Dataset, Recipe, Split
 from benchmarks import plain_loop
 from benchmarks.measure import Row, interleaved, seconds
 
@@ -34,8 +35,8 @@ STOCK = {"resnet18": 2.0, "mobilenet_v2": 1.5}
 """Target ratios."""
 LOADERS = (0, 1, 2)
 """Numbers of loader processes that the plain loop tries."""
-FEW, FEW_STOCK, ALL = 4096, 2048, 10_000
-"""Images of each network, small ones and stock ones; of either with `--full` (stock ones: FEW)."""
+IMAGES, FEW = 10_000, 2048
+"""Images of each small network, and of each stock one."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Job:
     device: str = "cpu"
 
 
-def build(job: Job, seed: int) -> nn.Module:
+def build(job: Job, seed: int) -> Normalised:
     """Make a fresh network with its normalisation; the same for both sides."""
     catalogue = load_catalogue(())
     dataset = catalogue.get("dataset", job.dataset, None)
@@ -59,10 +60,16 @@ def build(job: Job, seed: int) -> nn.Module:
     return Normalised(catalogue.get("architecture", job.architecture, None).build(10, dataset.shape), half, half)
 
 
+@cache
+def part(name: str, root: str, train: bool) -> tuple[Dataset, Split]:
+    """Read a part of a dataset once per process, as the worker of a run does."""
+    dataset = load_catalogue(()).get("dataset", name, None)
+    return dataset, read(dataset, Path(root), train)
+
+
 def ours(job: Job, seed: int) -> nn.Module:
-    """Read the files and train one network by our loop."""
-    dataset = load_catalogue(()).get("dataset", job.dataset, None)
-    split = read(dataset, Path(job.root), True)
+    """Train one network by our loop."""
+    dataset, split = part(job.dataset, job.root, True)
     generator = torch.Generator(job.device).manual_seed(seed)
     images, labels = split.images[: job.images], split.labels[: job.images]
     return fit(build(job, seed), images, labels, recipe=job.recipe, generator=generator, device=job.device,
@@ -70,14 +77,15 @@ def ours(job: Job, seed: int) -> nn.Module:
 
 
 def plain(job: Job, seed: int, workers: int) -> nn.Module:
-    """Read the files and train one network by the plain loop."""
+    """Train one network by the plain loop, whose images are normalised before they reach the network."""
     dataset = load_catalogue(()).get("dataset", job.dataset, None)
     images = plain_loop.dataset(job.dataset, Path(job.root), True, dataset.flip, dataset.crop)
-    return plain_loop.train(build(job, seed), plain_loop.first(images, job.images), job.recipe, seed, workers,
+    return plain_loop.train(build(job, seed).inner, plain_loop.first(images, job.images), job.recipe, seed, workers,
                             job.device)  # fmt: skip
 
 
 def _begin() -> None:
+    keep_freed_memory()
     torch.set_num_threads(1)
     load_catalogue(())
 
@@ -87,8 +95,7 @@ def _quietly(job: Job, seed: int) -> None:
 
 
 def _tested(job: Job, seed: int) -> float:
-    dataset = load_catalogue(()).get("dataset", job.dataset, None)
-    test = read(dataset, Path(job.root), False)
+    _, test = part(job.dataset, job.root, False)
     logits: Tensor = predict(ours(job, seed), test.images, job.device)
     return share(logits, test.labels)
 
@@ -108,10 +115,10 @@ def best_loaders(job: Job) -> int:
 def rows(root: Path, rounds: int, only: Sequence[str], full: bool) -> Iterator[Row]:
     """Measure the rows on the CPU whose architecture is asked for (all, where nothing is).
 
-    In a round each side trains a network per core: small ones on 4,096 images each, 10,000 if `full`; stock ones on
-    2,048, so that two cores see 4,096 a round.
+    In a round each side trains a network per core, for an epoch: small ones on 10,000 images each, stock ones on 2,048,
+    so that two cores see 4,096 a round; twice as many if `full`.
     """
-    images, stock = (ALL, FEW) if full else (FEW, FEW_STOCK)
+    images, stock = (2 * IMAGES, 2 * FEW) if full else (IMAGES, FEW)
     jobs = [
         (Job(d, a, images, RECIPE, str(root)), target)
         for d in ("fashion_mnist", "cifar10")
