@@ -397,3 +397,21 @@ def test_the_version_is_the_one_that_the_changelog_and_the_citation_name():
     assert released[0][0] == __version__
     assert f"\nversion: {__version__}\ndate-released: {released[0][1]}\n" in read("CITATION.cff")
     assert read("CHANGELOG.md").index("## Unreleased") < read("CHANGELOG.md").index(f"## {__version__} ")
+
+
+def rows_of(text):
+    """Read a Markdown table: by row and column, what stands there."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
+
+
+@pytest.mark.parametrize("name", ["noisy_digits-quick", "fashion_mnist-small"])
+def test_the_tables_of_readme_are_those_of_the_published_runs(name):
+    published = read(f"results/{name}/table.md").split("\n## ")[1].split("\n\nEach AUC")[0]
+    _, after = read("README.md").split(f"(results/{name}/table.md)")
+    shown = rows_of("| method |" + after.split("| method |", 1)[1].split("\n\n")[0])
+    wanted = rows_of(published.replace("paper, other networks: ", "paper "))
+    assert list(shown) == list(wanted)
+    for method, cells in shown.items():
+        assert cells == {column: wanted[method][column] for column in cells}
