@@ -280,10 +280,11 @@ def load_catalogue(
     manager.add_hookspecs(hookspecs)
     if entry_points is None:
         entry_points = importlib.metadata.entry_points(group="bench")
-    for entry in sorted(entry_points, key=lambda e: (e.name, _where(e))):
-        reason = _use(catalogue, manager, entry.load, entry.name, _where(entry))
+    found = [(entry, _where(entry)) for entry in entry_points]  # which parses the distribution's metadata each time
+    for entry, where in sorted(found, key=lambda pair: (pair[0].name, pair[1])):
+        reason = _use(catalogue, manager, entry.load, entry.name, where)
         if reason:
-            catalogue.broken.append(Broken(entry.name, _where(entry), reason))
+            catalogue.broken.append(Broken(entry.name, where, reason))
     for file in files:
         path = Path(file).resolve()
         if not path.is_file():

@@ -88,8 +88,15 @@ def _method(slots: Sequence[Slot]) -> str:
     return "forkserver" if forks else "spawn"
 
 
+def prepare(slots: Sequence[Slot]) -> None:
+    """Start the process that workers are forked from, if they are forked and there is none yet."""
+    if not slots or _method(slots) != "forkserver":
+        return
+    with _deaf():
+        _import_once()
+
+
 def _import_once() -> None:
-    """Start the process that workers are forked from, if there is none yet: it imports while this one does so."""
     was = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy's and torch's libraries are loaded
     try:
@@ -132,8 +139,6 @@ def gather(slots: Sequence[Slot], scratch: str) -> SpecCluster:
     }
     with _deaf():
         try:
-            if _method(slots) == "forkserver":
-                _import_once()
             return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise BenchError(

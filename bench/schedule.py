@@ -151,6 +151,7 @@ class _Engine:
         self.lonely = False
 
     def run(self) -> None:
+        crew.prepare(self.place.slots)  # which imports in a process of its own, while this one does
         import dask
         from distributed import Client
 
