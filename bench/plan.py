@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bench.catalogue import Catalogue
@@ -110,6 +112,7 @@ class _Planner:
         self.space = {n: str(d.attributes["label_space"] or n) for n, d in known.datasets.items()}
         self.data = functools.cache(self._data)
         self.trained = functools.cache(self._trained)
+        self.steal = functools.cache(self._steal)
         self.identities = {n: d.identity() for n, d in known.architectures.items()}
         self.recipes = {n: self._recipe(d) for n, d in known.architectures.items()}
 
@@ -175,7 +178,7 @@ class _Planner:
         """Say whether an attack keeps the source's architecture."""
         return bool(chain(self.known.attacks, attack)[0].attributes["same_architecture"])
 
-    def steal(self, source: str, dataset: str, attack: str, architecture: str, replicate: int) -> str:
+    def _steal(self, source: str, dataset: str, attack: str, architecture: str, replicate: int) -> str:
         """Plan a suspect that an attack makes from a source; `dataset` is what it lands on."""
         declaration = self.known.attacks[attack]
         params = self._params(dataset, architecture, replicate)
@@ -261,12 +264,25 @@ class _Planner:
         return f"{method.name} compares labels, and those of {target} are not those of {dataset}"
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector from walking all of a plan again and again: nothing of it is garbage."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 def plan(spec: Spec, known: Known, unavailable: Mapping[str, str] | None = None) -> Plan:
     """Plan a benchmark: every trial of the full product, and the tasks that they share.
 
     `unavailable` says of datasets that attacks would land on why they cannot: such trials are not applicable.
     """
-    return _Planner(spec, known, unavailable or {}).run()
+    with uncollected():
+        return _Planner(spec, known, unavailable or {}).run()
 
 
 def wanted(plan: Plan, has: Callable[[str], bool], whole: Callable[[str], bool]) -> dict[str, Task]:

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.plan import Plan, wanted
+from bench.plan import Plan, uncollected, wanted
 from bench.store import Store
 from bench.types import JSON, Outcome, Task, digest
 
@@ -29,10 +30,15 @@ class Stock:
     store: Store
     records: dict[str, dict[str, JSON] | None] = field(default_factory=dict)
 
+    @cached_property
+    def there(self) -> frozenset[str]:
+        """The keys of the store's artifacts when they were first asked for: one look for all that are missing."""
+        return frozenset(self.store.all_keys())
+
     def record(self, key: str) -> dict[str, JSON] | None:
         """Read an artifact's record, once."""
         if key not in self.records:
-            self.records[key] = self.store.record(key)
+            self.records[key] = self.store.record(key) if key in self.there else None
         return self.records[key]
 
     def missing(self, gone: Set[str] = frozenset()) -> dict[str, Task]:
@@ -44,7 +50,8 @@ class Stock:
         def whole(key: str) -> bool:
             return has(key) and self.store.is_whole(key, self.record(key) or {})
 
-        return wanted(self.plan, has, whole)
+        with uncollected():
+            return wanted(self.plan, has, whole)
 
     def anew(self, key: str) -> dict[str, Task]:
         """Give the tasks that have to run before one that found an input damaged or gone, inputs first."""
@@ -189,8 +196,11 @@ def expect(store: Store, tasks: Mapping[str, Task]) -> Expectation:
     """Estimate from the measured seconds and bytes of earlier runs what tasks will cost."""
     known = _timings(store)
     seconds, size, unknown = 0.0, 0, 0
+    signatures: dict[tuple[str, str, int], str] = {}  # a method's scores share their parameters, object and all
     for task in tasks.values():
-        count, spent, bytes_ = known.get(_signature(task), (0, 0.0, 0))
+        same = (task.kind, task.role, id(task.params))
+        signature = signatures[same] if same in signatures else signatures.setdefault(same, _signature(task))
+        count, spent, bytes_ = known.get(signature, (0, 0.0, 0))
         if count:
             seconds, size = seconds + spent / count, size + bytes_ // count
         else:
