@@ -26,7 +26,7 @@ import pluggy
 
 from bench import hookspecs
 from bench.components import LONGEST_TEXT, coerce, fault, hyperparameters, plain_attributes
-from bench.errors import BenchError, BrokenPlugin
+from bench.errors import BenchError, BrokenPlugin, first_line
 from bench.process import kept, watched
 from bench.types import JSON, Architecture, Attack, Component, Dataset, Declaration, Method, Watermark
 
@@ -145,7 +145,7 @@ def _variant(attack: Attack, replicate: int) -> str:
         try:
             text = attack.variant(replicate)
         except BaseException as error:  # a stranger's code may raise anything
-            raise BenchError(f"{attack.name}.variant({replicate}) failed: {_first_line(error)}") from error
+            raise BenchError(f"{attack.name}.variant({replicate}) failed: {_named(error)}") from error
     if not isinstance(text, str) or not text.isprintable() or len(text) > LONGEST_VARIANT:
         most = f"at most {LONGEST_VARIANT} printable characters"
         raise BenchError(f"{attack.name}.variant({replicate}) must give {most}, not {text!r:.80}")
@@ -178,12 +178,9 @@ def _where(entry: importlib.metadata.EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
 
 
-def _first_line(error: BaseException) -> str:
-    try:
-        lines = str(error).strip().splitlines()
-    except Exception:  # a stranger's exception may not even have a text
-        lines = []
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+def _named(error: BaseException) -> str:
+    line = first_line(error)
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 @contextmanager
@@ -216,11 +213,11 @@ def _use(catalogue: Catalogue, manager: pluggy.PluginManager, load: Callable[[],
         try:
             plugin = load()
         except BaseException as error:  # a stranger's module: whatever it raises makes the plugin broken
-            return f"import failed: {_first_line(error)}"
+            return f"import failed: {_named(error)}"
         try:
             return _collect(catalogue, manager, plugin, name, where)
         except BaseException as error:  # its components may raise whenever they are looked at
-            return f"its components cannot be read: {_first_line(error)}"
+            return f"its components cannot be read: {_named(error)}"
 
 
 def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object, name: str, where: str) -> str:
@@ -246,7 +243,7 @@ def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object
                 return f"{caller.name}() must return a list of components, not {returned!r:.80}"
             components: list[Any] = list(returned or ())
         except BaseException as error:  # a stranger's code: whatever it raises makes the plugin broken
-            return f"{caller.name}() failed: {_first_line(error)}"
+            return f"{caller.name}() failed: {_named(error)}"
         for component in components:
             if not isinstance(component, base):
                 wanted = "Fingerprint or bench.Watermark" if base is Method else base.__name__

@@ -12,7 +12,7 @@ from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from bench.devices import Slot
-from bench.errors import BenchError
+from bench.errors import BenchError, first_line
 
 if TYPE_CHECKING:
     from distributed import SpecCluster
@@ -56,8 +56,8 @@ def reach(client: Any, cluster: SpecCluster | None, address: str) -> Any:
 
 
 def line(error: Exception) -> str:
-    """Give the first line of what an error says."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    """Give the first line of what an error says, to go on after it in the same sentence."""
+    return (first_line(error) or type(error).__name__).rstrip(".")
 
 
 @contextmanager

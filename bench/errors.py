@@ -19,3 +19,12 @@ class DamagedArtifact(BenchError):
 
 class NonFiniteLoss(BenchError):
     """A training loss became NaN or infinite: the training was stopped at once."""
+
+
+def first_line(error: BaseException) -> str:
+    """Give the first line of what an error says; empty where it says nothing."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # a stranger's exception may not even have a text
+        lines = []
+    return lines[0] if lines else ""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bench import training
 from bench.catalogue import Catalogue
-from bench.errors import BenchError, DamagedArtifact, NonFiniteLoss, StoreError
+from bench.errors import BenchError, DamagedArtifact, NonFiniteLoss, StoreError, first_line
 from bench.isolation import Log, undisturbed
 from bench.networks import Normalised, check, rebuild
 from bench.oracle import Oracle, Source, Suspect
@@ -168,11 +168,7 @@ def done(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
 
 
 def _line(error: BaseException) -> str:
-    try:
-        lines = str(error).strip().splitlines()
-    except Exception:  # a stranger's exception may not even have a text
-        lines = []
-    text = (lines[0] if lines else type(error).__name__)[:LONGEST_ERROR]
+    text = (first_line(error) or type(error).__name__)[:LONGEST_ERROR]
     return "".join(c if c.isprintable() else " " for c in text)
 
 
