@@ -15,8 +15,9 @@ author = "bench contributors"
 copyright = author  # the name is Sphinx's
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "docs/*.rst", "results/**.md", "tests/outsider/*.md", "examples/**.md"]
-exclude_patterns = [".*", "**/.*", "bench", "plugins", "benchmarks", "build", "dist", "**/*.egg-info"]
+include_patterns = ["*.md", "docs/*.md", "docs/*.rst", "results/**.md", "tests/outsider/*.md", "examples/**.md",
+                    "benchmarks/*.md"]  # fmt: skip
+exclude_patterns = [".*", "**/.*", "bench", "plugins", "build", "dist", "**/*.egg-info"]
 html_theme = "alabaster"
 html_theme_options = {"description": "A plugin-based benchmark for model fingerprinting", "page_width": "1100px"}
 html_show_sourcelink = False

@@ -4,6 +4,7 @@ import ast
 import importlib
 import json
 import re
+import runpy
 import shlex
 import tomllib
 from collections import Counter
@@ -265,6 +266,13 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
 
 
+def is_built(path: str) -> bool:
+    """Whether Sphinx builds this document."""
+    conf = runpy.run_path(str(ROOT / "docs/conf.py"))
+    shapes = [re.escape(p).replace(r"\*\*", ".*").replace(r"\*", "[^/]*") for p in conf["include_patterns"]]
+    return path.split("/")[0] not in conf["exclude_patterns"] and any(re.fullmatch(s, path) for s in shapes)
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_between_documents_lead_somewhere(path):
     for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(FENCE, "", path.read_text())):
@@ -274,6 +282,8 @@ def test_links_between_documents_lead_somewhere(path):
         place = (path.parent / name).resolve() if name else path
         assert place.exists(), target
         assert not anchor or anchor in anchors(place.read_text()), target
+        if place.suffix == ".md":
+            assert is_built(place.relative_to(ROOT).as_posix()), f"docs/conf.py leaves out {target}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
