@@ -6,7 +6,6 @@ that cannot be used becomes `Broken`: fatal only when somebody asks for it by na
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import importlib.metadata
@@ -26,7 +25,7 @@ import pluggy
 
 from bench import hookspecs
 from bench.components import LONGEST_TEXT, coerce, fault, hyperparameters, plain_attributes
-from bench.errors import BenchError, BrokenPlugin, first_line
+from bench.errors import BenchError, BrokenPlugin, did_you_mean, first_line
 from bench.process import kept, watched
 from bench.types import JSON, Architecture, Attack, Component, Dataset, Declaration, Method, Watermark
 
@@ -86,9 +85,8 @@ class Catalogue:
         for broken in self.broken:
             if broken.name == name:
                 raise BrokenPlugin(f"Plugin {name!r} of {broken.distribution} is broken: {broken.reason}")
-        close = difflib.get_close_matches(name, self.names(kind), n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
-        new = "" if close else " (a newly added plugin shows after: pip install -e .)"
+        hint = did_you_mean(name, self.names(kind))
+        new = "" if hint else " (a newly added plugin shows after: pip install -e .)"
         raise BenchError(f"Unknown {kind} {name!r}. {hint}See: bench list {kind}s{new}")
 
     def declaration(

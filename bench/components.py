@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.types import (
     ACCESS,
     BASES,
@@ -84,9 +84,10 @@ def fault(component: Component) -> str:
             if name in ("name", "version"):
                 return f"{where}: write `{name}: {type(value).__name__} = {value!r}`, with its annotation"
             known = ", ".join(component.declarations)
+            hint = did_you_mean(name, component.declarations)
             return (
-                f"{where}: {name!r} is neither a field nor a declaration ({known}): "
-                f"write `{name}: {type(value).__name__} = {value!r}` to make it a hyper-parameter"
+                f"{where}: {name!r} is neither a field nor a declaration ({known}). {hint}"
+                f"Write `{name}: {type(value).__name__} = {value!r}` to make it a hyper-parameter"
             )
     for name in component.declarations:
         if name in fields:
@@ -193,8 +194,8 @@ def coerce(component: Component, name: str, value: JSON) -> JSON:
     """Fit a value to a field's annotation; a string may be the field's text as typed. BenchError where it cannot."""
     known = [f.name for f in fields_of(component)]
     if name not in known:
-        has = ", ".join(known) or "none"
-        raise BenchError(f"{component.name} has no field {name!r}; it has {has}. See: bench list {component.name}")
+        has = f"{did_you_mean(name, known)}It has {', '.join(known) or 'none'}. See: bench list {component.name}"
+        raise BenchError(f"{component.name} has no field {name!r}. {has}")
     hints = typing.get_type_hints(type(component))
     try:
         return convert(value, hints[name])

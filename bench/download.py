@@ -79,10 +79,10 @@ def ready(dataset: Dataset, root: Path) -> None:
     found = absent(dataset, root) or problems(dataset, root)
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        get = f"bench data fetch {dataset.name}, or " if dataset.downloads else ""
+        get = f"Type: bench data fetch {dataset.name}, or point" if dataset.downloads else "Point"
         raise BenchError(
             f"Dataset {dataset.name} cannot be read in {root}: {found[0]}{more}. "
-            f"Type: {get}point --data or $BENCH_DATA to the folder that holds it"
+            f"{get} --data or $BENCH_DATA to the folder that holds it"
         )
 
 

@@ -1,5 +1,8 @@
 """The errors a user can cause or mend: one line each, shown without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class BenchError(Exception):
     """What is wrong, what was expected, what to type: one line for the user."""
@@ -28,3 +31,9 @@ def first_line(error: BaseException) -> str:
     except Exception:  # a stranger's exception may not even have a text
         lines = []
     return lines[0] if lines else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Name the closest of the known names as a question with a space behind it; empty where none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {close[0]!r}? " if close else ""

@@ -5,11 +5,10 @@ A preset names components only in its lists of names; an empty list means every 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.types import JSON, Declaration, Recipe
 
 TINY = ("tiny_vgg", "tiny_resnet", "tiny_densenet", "tiny_mobilenet")
@@ -94,9 +93,7 @@ def preset(name: str) -> Preset:
     """Look a preset up; BenchError with a suggestion where there is none."""
     if name in PRESETS:
         return PRESETS[name]
-    close = difflib.get_close_matches(name, PRESETS, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise BenchError(f"Unknown preset {name!r}. {hint}There are {', '.join(PRESETS)}")
+    raise BenchError(f"Unknown preset {name!r}. {did_you_mean(name, PRESETS)}There are {', '.join(PRESETS)}")
 
 
 def scaled(declaration: Declaration, recipe: Recipe) -> dict[str, JSON]:

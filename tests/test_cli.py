@@ -273,7 +273,10 @@ BAD = [
     (["--methods", ","], r"--methods names nothing"),
     (["--preset", "smok"], r"Unknown preset 'smok'\. Did you mean 'smoke'\?"),
     (["--set", "toy_mach.samples=3"], r"unknown component 'toy_mach'\. Did you mean 'toy_match'\? See: bench list"),
-    (["--set", "toy_match.sample=3"], r"toy_match has no field 'sample'; it has samples\. See: bench list toy_match"),
+    (
+        ["--set", "toy_match.sample=3"],
+        r"toy_match has no field 'sample'\. Did you mean 'samples'\? It has samples\. See: bench list toy_match",
+    ),
     (["--set", "toy_match.samples=many"], r"toy_match\.samples must be int, not 'many'"),
     (["--set", "toy_match.samples=1.5"], r"toy_match\.samples must be int, not '1.5'"),
     (["--set", "toy_match.samples=0"], r"toy_match\.samples must be a whole number from 1, not 0"),

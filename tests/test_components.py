@@ -83,8 +83,9 @@ def made(base, frozen=True, decorate=True, **members):
 FAULTS = [
     (made(Attack, decorate=False, access="labels", steal=steal), "write @dataclass(frozen=True) above it"),
     (made(Attack, frozen=False, access="labels", steal=steal), "write @dataclass(frozen=True) above it"),
-    (made(Attack, access="labels", steal=steal, samples=7), "write `samples: int = 7` to make it a hyper-parameter"),
+    (made(Attack, access="labels", steal=steal, samples=7), "Write `samples: int = 7` to make it a hyper-parameter"),
     (made(Attack, acess="labels", access="labels", steal=steal), "'acess' is neither a field nor a declaration"),
+    (made(Attack, acess="labels", access="labels", steal=steal), "Did you mean 'access'?"),
     (made(Attack, steal=steal, access="labels", annotations={"name": "str", "version": "int", "access": "str"}),
      "'access' is a declaration, not a field: write `access = ...` without annotation"),
     (made(Attack, steal=steal), "does not declare 'access': write `access = ...` in the class"),
@@ -193,7 +194,10 @@ def test_a_value_that_does_not_fit_is_one_line_with_the_type(name, value):
 
 
 def test_an_unknown_field_names_those_there_are():
-    with pytest.raises(BenchError, match=r"sound has no field 'sample'; it has samples, ratio.*bench list sound"):
+    with pytest.raises(
+        BenchError,
+        match=r"sound has no field 'sample'. Did you mean 'samples'. It has samples, ratio.*bench list sound",
+    ):
         coerce(Sound(), "sample", 1)
     with pytest.raises(BenchError, match="has no field 'name'"):
         coerce(Sound(), "name", "other")

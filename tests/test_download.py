@@ -432,7 +432,7 @@ def test_ready_names_the_file_and_the_command(tmp_path):
         ready(toy, tmp_path)
     (tmp_path / "a").write_text("1")
     ready(toy, tmp_path)
-    with pytest.raises(BenchError, match=r"a: missing.*Type: point --data"):
+    with pytest.raises(BenchError, match=r"a: missing.*Point --data"):
         ready(make({"a": ""}), tmp_path / "elsewhere")
 
 

@@ -9,7 +9,7 @@ import sys
 import click
 
 from bench import __version__
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.process import left_behind
 
 COMMANDS = {
@@ -46,12 +46,10 @@ class _Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        import difflib
 
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise click.UsageError(f"There is no command {args[0]!r}.{hint} See: bench --help")
+            hint = did_you_mean(args[0], COMMANDS)
+            raise click.UsageError(f"There is no command {args[0]!r}. {hint}See: bench --help")
         return super().resolve_command(ctx, args)
 
 

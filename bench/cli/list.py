@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import click
 
 from bench.catalogue import KINDS, Catalogue, load_catalogue
 from bench.cli.complete import Names
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.types import Declaration
 
 
@@ -64,6 +63,4 @@ def command(what: str | None, plugins: tuple[str, ...]) -> int:
     if broken is not None:
         raise BenchError(f"Plugin {what!r} of {broken.distribution} is broken: {broken.reason}")
     every = [*kinds, *(n for k in KINDS for n in catalogue.names(k))]
-    close = difflib.get_close_matches(what, every, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise BenchError(f"There is no component {what!r}. {hint}See: bench list")
+    raise BenchError(f"There is no component {what!r}. {did_you_mean(what, every)}See: bench list")

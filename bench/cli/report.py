@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 import click
 
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 
 FORMATS = {"txt": "table.txt", "md": "table.md", "tex": "table.tex", "csv": "table.csv"}
 
@@ -18,9 +17,8 @@ def folder_of(name: str) -> Path:
         if folder.is_dir():
             return folder
     there = sorted(p.name for p in Path("results").iterdir() if p.is_dir()) if Path("results").is_dir() else []
-    close = difflib.get_close_matches(name, there, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(there) or 'none'}"
-    raise BenchError(f"There is no results folder {name!r}, here or below results. {hint}")
+    hint = did_you_mean(name, there) or f"There are: {', '.join(there) or 'none'}"
+    raise BenchError(f"There is no results folder {name!r}, here or below results. {hint.strip()}")
 
 
 @click.command("report")

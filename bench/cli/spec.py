@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import tomllib
 import typing
@@ -16,7 +15,7 @@ import click
 from bench.catalogue import KINDS, Catalogue
 from bench.cli.complete import Names
 from bench.components import check_types, convert
-from bench.errors import BenchError
+from bench.errors import BenchError, did_you_mean
 from bench.plan import Known, declare
 from bench.presets import ATTACKS, METHODS, PRESETS, Preset, ordered, preset
 from bench.types import JSON, Recipe, Spec
@@ -105,8 +104,7 @@ def _written(content: Mapping[str, JSON], file: str) -> dict[str, Any]:
     for name, value in content.items():
         name = name.replace("-", "_")
         if name not in CHOICES:
-            close = difflib.get_close_matches(name, CHOICES, n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
+            hint = did_you_mean(name, CHOICES)
             raise BenchError(f"--spec {file} has an unknown entry {name!r}. {hint}It may have {', '.join(CHOICES)}")
         if name == "set":
             if not isinstance(value, dict):
@@ -228,9 +226,7 @@ def _settings(pairs: Iterable[Any], recipe: Recipe, catalogue: Catalogue) -> tup
         kind = catalogue.kind_of(name)
         if kind is None:
             every = ["recipe", *(n for k in KINDS for n in catalogue.names(k))]
-            close = difflib.get_close_matches(name, every, n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
-            raise BenchError(f"--set {left}: unknown component {name!r}. {hint}See: bench list")
+            raise BenchError(f"--set {left}: unknown component {name!r}. {did_you_mean(name, every)}See: bench list")
         fitted = catalogue.get(kind, name, {field: value})
         settings.setdefault(name, {})[field] = getattr(fitted, field)
     try:
@@ -244,8 +240,7 @@ def _recipe_value(field: str, value: Any) -> JSON:
     hints = typing.get_type_hints(Recipe)
     known = [f.name for f in dataclasses.fields(Recipe)]
     if field not in known:
-        close = difflib.get_close_matches(field, known, n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(field, known)
         raise BenchError(f"--set recipe.{field}: the recipe has no such field. {hint}It has {', '.join(known)}")
     try:
         return convert(value, hints[field])

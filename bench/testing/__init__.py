@@ -12,7 +12,6 @@ what it leaves behind.
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 
 from bench.catalogue import KINDS, Catalogue, load_catalogue
 from bench.download import data_root
-from bench.errors import BenchError, BrokenPlugin
+from bench.errors import BenchError, BrokenPlugin, did_you_mean
 from bench.isolation import undisturbed
 from bench.testing.ground import Ground, Unjudged
 from bench.testing.promises import PROMISES, needed, takes_long
@@ -102,8 +101,7 @@ def find(what: str, catalogue: Catalogue | None = None) -> list[tuple[Component,
     if is_file and not found:
         raise BrokenPlugin(f"Plugin file {what} is broken: its hooks return no component")
     if not found:
-        close = difflib.get_close_matches(what, [e.component.name for _, e in entries], n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(what, [e.component.name for _, e in entries])
         raise BenchError(f"There is no component {what!r}. {hint}See: bench list")
     return [(component, needed(component, catalogue)) for component in found]
 

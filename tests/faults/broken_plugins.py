@@ -254,7 +254,7 @@ BROKEN = {
         "samples: int = 16",
         "samples = 16",
         USABLE,
-        "class Mine: 'samples' is neither a field nor a declaration .* write `samples: int = 16` .*",
+        "class Mine: 'samples' is neither a field nor a declaration .* Write `samples: int = 16` .*",
     ),
     "declared_as_a_field": Broken(
         ATTACK,
