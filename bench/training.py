@@ -53,7 +53,7 @@ def augment(images: Tensor, flip: bool, crop: int, generator: torch.Generator) -
 
 def pixels(images: Tensor) -> Tensor:
     """Give uint8 images as float32 in [0, 1]; float ones stay as they are."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+    return images.float().div_(255) if images.dtype == torch.uint8 else images.float()
 
 
 def rate(step: int, steps: int, recipe: Recipe) -> float:
@@ -139,7 +139,7 @@ def fit(
         raise BenchError("fit() was given no images")
     device = torch.device(device)
     loss = loss or _cross_entropy
-    model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    _lay_out(model.to(device), device)
     images = images.to(device)
     if isinstance(targets, Tensor):
         targets = targets.to(device)
@@ -169,7 +169,7 @@ def fit(
                 optimiser.zero_grad(set_to_none=True)
                 torch.autograd.backward(value)
                 if recipe.clip:
-                    nn.utils.clip_grad_norm_(parameters, recipe.clip)
+                    _clip(parameters, recipe.clip)
                 optimiser.step()
                 total += value.detach()
                 step += 1
@@ -180,6 +180,25 @@ def fit(
             if progress is not None:
                 progress(step / batches, steps / batches, float(total) / (step - first))
     return model
+
+
+def _lay_out(model: nn.Module, device: torch.device) -> None:
+    """Give the weights the memory layout that trains fastest: `channels_last`, but for dense convolutions on a CPU.
+
+    Those are brought into a layout of the library's own in each step, and their gradients back into theirs.
+    """
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    for part in model.modules() if device.type == "cpu" else ():
+        if isinstance(part, nn.Conv2d) and part.groups == 1:
+            part.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _clip(parameters: list[nn.Parameter], most: float) -> None:
+    """Scale the gradients so that their norm is at most `most`."""
+    given = [p.grad for p in parameters if p.grad is not None]
+    norm = nn.utils.get_total_norm(given)
+    if norm.device.type != "cpu" or norm > most:  # looking at it would wait for a GPU
+        nn.utils.clip_grads_with_norm_(parameters, most, norm)
 
 
 def _finite(total: Tensor, step: int, steps: int) -> None:
@@ -196,9 +215,10 @@ def _batches(
     each = max(1, CHUNK // max(1, images[0].numel() * images.element_size() * len(parts[0])))
     for at in range(0, batches, each):
         chunk = parts[at : at + each]
-        seen = augment(images[torch.cat(chunk)], flip, crop, generator)
+        seen = augment(images.index_select(0, torch.cat(chunk)), flip, crop, generator)
+        seen = seen.contiguous(memory_format=torch.channels_last)
         for part, x in zip(chunk, torch.split(seen, [len(p) for p in chunk]), strict=True):
-            yield pixels(x).contiguous(memory_format=torch.channels_last), part
+            yield pixels(x), part
 
 
 @torch.no_grad()

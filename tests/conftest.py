@@ -3,6 +3,14 @@
 import pytest
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("it needs a GPU that torch can use")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     import torch

@@ -380,6 +380,22 @@ def test_the_gradient_norm_is_clipped():
     assert float((after - before).norm()) == pytest.approx(0.01, rel=1e-2)
 
 
+def test_gradients_that_are_short_enough_stay_as_they_are():
+    wide, none = (
+        state(fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded(), clip=clip))
+        for clip in (1e6, 0)
+    )
+    assert same(wide, none)
+
+
+def test_on_a_cpu_all_weights_but_those_of_dense_convolutions_are_channels_last():
+    inner = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), nn.Linear(8, 3))
+    model = fit(inner, some_images(channels=3), some_labels(), recipe=RECIPE, generator=seeded())
+    dense, depthwise = model[0].weight, model[2].weight
+    assert dense.is_contiguous() and not dense.is_contiguous(memory_format=torch.channels_last)
+    assert depthwise.stride() == (9, 1, 3, 1)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_the_training_at_once(value):
     steps = []
@@ -430,6 +446,24 @@ def test_the_normalising_wrapper_keeps_its_constants_with_the_weights():
     expected = torch.stack([(x[:, 0] - 0.5) / 0.5, (x[:, 1] - 0.25) / 0.125], 1)
     assert torch.allclose(model(x), expected.flatten(1))
     assert set(model.state_dict()) == {"mean", "std"}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_normalising_wrapper_hands_on_channels_last_whatever_it_is_given(channels, layout):
+    seen = []
+
+    class Inner(nn.Module):
+        def forward(self, x):
+            seen.append(x)
+            return x.sum((1, 2, 3))
+
+    mean, std = torch.linspace(0.2, 0.6, channels), torch.linspace(0.1, 0.3, channels)
+    x = torch.rand(4, channels, 6, 5).contiguous(memory_format=layout).requires_grad_()
+    Normalised(Inner(), mean, std)(x).sum().backward()
+    assert seen[0].stride() == (30 * channels, 1, 5 * channels, channels)
+    assert torch.equal(seen[0], (x - mean[:, None, None]) / std[:, None, None])
+    assert torch.allclose(x.grad, (1 / std)[:, None, None].expand_as(x))
 
 
 def test_it_learns_handwritten_digits():

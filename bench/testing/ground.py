@@ -221,7 +221,7 @@ class Ground:
             for task in tasks:
                 self.store.forget(task.key)
             try:
-                failures = pair.divide(self, packed, tasks)
+                failures = pair.divide(_work_apart, (packed, self.root, self.store.root), tasks)
             finally:
                 lost = [t for t in tasks if self.store.record(t.key) is None]
                 self.outcomes.update({t.key: self.execute(t) for t in lost})
@@ -246,6 +246,19 @@ class Ground:
                 if before != after and seen.setdefault((call.method, i, after), before) != before:
                     found.append((call.method, GENERATORS[i]))
         return list(dict.fromkeys(found))
+
+
+def _work_apart(tell: Any, packed: pair.Packed, root: Path, store: Path, tasks: Sequence[Task]) -> None:
+    """Do tasks in another process, as a worker does, and tell how each ended."""
+    try:
+        component, needed = pair.unpacked(packed)
+    except pair.Unknown as reason:
+        tell((None, str(reason)))
+        return
+    ground = Ground(component, needed, root, Store(store))
+    desk = Desk(ground.store, ground.catalogue)
+    for task in tasks:
+        tell((task.key, ground.execute(task, desk).error))
 
 
 def _differ(one: tuple[Any, Any], other: tuple[Any, Any]) -> str:

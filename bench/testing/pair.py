@@ -5,15 +5,12 @@ from __future__ import annotations
 import atexit
 import pickle
 import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 from bench.apart import Apart, Died
 from bench.catalogue import load_catalogue
 from bench.types import Component, Task
-
-if TYPE_CHECKING:
-    from bench.testing.ground import Ground
 
 
 class Unknown(Exception):
@@ -36,13 +33,14 @@ def workers() -> list[Apart]:
     return list(_workers)
 
 
-def divide(ground: Ground, packed: Packed, tasks: Sequence[Task]) -> dict[str, str]:
+def divide(work: Callable[..., None], given: Sequence[Any], tasks: Sequence[Task]) -> dict[str, str]:
     """Let two processes do tasks, every other one each; give the errors of those that failed, by key.
 
-    Unknown where no other process can import the component.
+    Each does `work(tell, *given, tasks)`, which tells a key and an error, or an empty one, for every task that it has
+    done. Where it cannot begin it tells None and the reason, for which Unknown is raised.
     """
-    given = [(w, tasks[i::2]) for i, w in enumerate(workers())]
-    asked = [(w.ask(_work, packed, ground.root, ground.store.root, own), own) for w, own in given if own]
+    shares = [(w, tasks[i::2]) for i, w in enumerate(workers())]
+    asked = [(w.ask(work, *given, own), own) for w, own in shares if own]
     failures: dict[str, str] = {}
     for told, own in asked:
         failures |= _heard(told, own)
@@ -60,6 +58,16 @@ def packed_up(component: Component, needed: Sequence[Component]) -> Packed:
     return packed, tuple(dict.fromkeys(files))
 
 
+def unpacked(packed: Packed) -> tuple[Component, list[Component]]:
+    """Unpack in another process what was packed for it; Unknown if that cannot be."""
+    try:
+        load_catalogue(packed[1])
+        component, needed = pickle.loads(packed[0])
+    except (ImportError, AttributeError) as error:
+        raise Unknown(str(error)) from error
+    return component, needed
+
+
 def _heard(told: Iterator[Any], own: Sequence[Task]) -> dict[str, str]:
     left = [t.key for t in own]
     failures = {}
@@ -73,21 +81,3 @@ def _heard(told: Iterator[Any], own: Sequence[Task]) -> dict[str, str]:
     except Died as death:
         failures |= dict.fromkeys(left, f"it {death}")
     return failures
-
-
-def _work(tell: Any, packed: Packed, root: Any, store: Any, tasks: Sequence[Task]) -> None:
-    from bench.execute import Desk
-    from bench.store import Store
-    from bench.testing.ground import Ground
-
-    try:
-        load_catalogue(packed[1])
-        component, needed = pickle.loads(packed[0])
-    except (ImportError, AttributeError) as error:
-        tell((None, str(error)))
-        return
-    ground = Ground(component, needed, root, Store(store))
-    desk = Desk(ground.store, ground.catalogue)
-    for task in tasks:
-        outcome = ground.execute(task, desk)
-        tell((task.key, outcome.error))
