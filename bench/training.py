@@ -10,9 +10,12 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim.sgd import sgd
 
 from bench.errors import BenchError, NonFiniteLoss
 from bench.types import JSON, Recipe
@@ -35,17 +38,31 @@ def augment(images: Tensor, flip: bool, crop: int, generator: torch.Generator) -
     """
     if not flip and not crop:
         return images
-    n, c, h, w = images.shape
-    device = images.device
-    rows = torch.arange(h, device=device).expand(n, h)
-    columns = torch.arange(w, device=device).expand(n, w)
-    if flip:
-        mirrored = torch.rand(n, 1, device=generator.device, generator=generator) < 0.5
-        columns = torch.where(mirrored.to(device), w - 1 - columns, columns)
+    n, _, h, w = images.shape
+    mirrored = torch.rand(n, device=generator.device, generator=generator) < 0.5 if flip else torch.zeros(n).bool()
+    shift = torch.zeros(2, n, dtype=torch.int64)
     if crop:
         images = functional.pad(images, (crop, crop, crop, crop))
-        shift = torch.randint(2 * crop + 1, (2, n, 1), device=generator.device, generator=generator).to(device)
-        rows, columns = rows + shift[0], columns + shift[1]
+        shift = torch.randint(2 * crop + 1, (2, n, 1), device=generator.device, generator=generator)[:, :, 0]
+    cut = _copied if images.device.type == "cpu" and images.dtype != torch.bfloat16 else _gathered  # numpy lacks it
+    return cut(images.detach(), shift.to(images.device), mirrored.to(images.device), h, w)
+
+
+def _copied(images: Tensor, shift: Tensor, mirrored: Tensor, h: int, w: int) -> Tensor:
+    """Cut a window of [h, w] out of each image, row by row, and mirror some of them."""
+    windows = sliding_window_view(images.numpy(), (h, w), axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5)
+    seen = torch.from_numpy(windows[np.arange(len(images)), shift[0].numpy(), shift[1].numpy()])
+    which = mirrored.nonzero()[:, 0]
+    seen[which] = seen[which].flip(3)
+    return seen
+
+
+def _gathered(images: Tensor, shift: Tensor, mirrored: Tensor, h: int, w: int) -> Tensor:
+    """Do as `_copied`, pixel by pixel: a GPU does so in one piece."""
+    n, c = images.shape[:2]
+    rows = torch.arange(h, device=images.device) + shift[0, :, None]
+    columns = torch.arange(w, device=images.device).expand(n, w)
+    columns = torch.where(mirrored[:, None], w - 1 - columns, columns) + shift[1, :, None]
     index = rows[:, :, None] * images.shape[3] + columns[:, None, :]
     flat = images.reshape(n, c, -1)
     return flat.gather(2, index.reshape(n, 1, h * w).expand(n, c, h * w)).reshape(n, c, h, w)
@@ -150,9 +167,7 @@ def fit(
     bf16 = recipe.precision == "bf16"
     watch = 1 if device.type == "cpu" else 50
     with _own_randomness(generator, device), _only(model, trainable) as parameters:
-        optimiser = torch.optim.SGD(
-            parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-        )
+        momenta: dict[nn.Parameter, Tensor | None] = {}
         step, total = 0, torch.zeros((), device=device)
         while step < steps:
             first = step
@@ -163,14 +178,14 @@ def fit(
                         wanted = targets(x)
                 else:
                     wanted = targets[picked]
-                optimiser.param_groups[0]["lr"] = rate(step, steps, recipe)
                 with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                     value = loss(model, x, wanted)
-                optimiser.zero_grad(set_to_none=True)
+                for p in parameters:
+                    p.grad = None
                 torch.autograd.backward(value)
                 if recipe.clip:
                     _clip(parameters, recipe.clip)
-                optimiser.step()
+                _descend(parameters, momenta, recipe, rate(step, steps, recipe))
                 total += value.detach()
                 step += 1
                 if step % watch == 0 or step == steps:
@@ -191,6 +206,25 @@ def _lay_out(model: nn.Module, device: torch.device) -> None:
     for part in model.modules() if device.type == "cpu" else ():
         if isinstance(part, nn.Conv2d) and part.groups == 1:
             part.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+@torch.no_grad()
+def _descend(
+    parameters: list[nn.Parameter], momenta: dict[nn.Parameter, Tensor | None], recipe: Recipe, lr: float
+) -> None:
+    """Take a step of SGD with momentum, in place.
+
+    By torch's function rather than its class, whose first step in a process imports torch's compiler for a second.
+    """
+    moved = [p for p in parameters if p.grad is not None]
+    for part in ([p for p in moved if p in momenta], [p for p in moved if p not in momenta]):
+        held = [momenta.get(p) for p in part]
+        sgd(
+            list[Tensor](part), [p.grad for p in part if p.grad is not None], held, fused=True,
+            weight_decay=recipe.weight_decay, momentum=recipe.momentum, lr=lr, dampening=0, nesterov=False,
+            maximize=False,
+        )  # fmt: skip
+        momenta.update(zip(part, held, strict=True))
 
 
 def _clip(parameters: list[nn.Parameter], most: float) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bench import BenchError
+from bench import BenchError, training
 from bench.errors import NonFiniteLoss
 from bench.networks import Normalised
 from bench.training import accuracy, augment, fit, predict, rate
@@ -96,6 +96,16 @@ def test_augmentation_is_decided_by_the_generator_and_leaves_its_input_alone():
     assert torch.equal(images, before)
     assert first.dtype == torch.uint8
     assert torch.equal(augment(images.float(), True, 1, seeded(1)), first.float())
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("crop", [0, 2])
+def test_a_cpu_cuts_the_views_that_a_gpu_gathers(flip, crop, monkeypatch):
+    images = some_images(200, channels=3)
+    copied = augment(images, flip, crop, seeded(4))
+    monkeypatch.setattr(training, "_copied", training._gathered)
+    assert torch.equal(copied, augment(images, flip, crop, seeded(4)))
+    assert torch.equal(copied.bfloat16(), augment(images.bfloat16().requires_grad_(), flip, crop, seeded(4)))
 
 
 def test_without_augmentation_images_pass_as_they_are():
