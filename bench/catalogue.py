@@ -26,7 +26,7 @@ import pluggy
 from bench import hookspecs
 from bench.components import LONGEST_TEXT, coerce, fault, hyperparameters, plain_attributes
 from bench.errors import BenchError, BrokenPlugin, did_you_mean, first_line
-from bench.process import kept, watched
+from bench.process import kept, uncollected, watched
 from bench.types import JSON, Architecture, Attack, Component, Dataset, Declaration, Method, Watermark
 
 HOOKS: dict[str, tuple[str, type[Component]]] = {
@@ -207,7 +207,7 @@ def _patient(plugin: str) -> Iterator[None]:
 
 def _use(catalogue: Catalogue, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
     """Import a plugin and put its components into the catalogue; say what is wrong with it, or nothing."""
-    with _patient(f"plugin {name!r} of {where}"), kept(), watched():
+    with _patient(f"plugin {name!r} of {where}"), kept(), watched(), uncollected():
         try:
             plugin = load()
         except BaseException as error:  # a stranger's module: whatever it raises makes the plugin broken

@@ -22,8 +22,13 @@ class Ledger:
     waiting: dict[str, set[str]] = field(default_factory=dict)
     """Of each task: the inputs that are not there yet."""
     dependants: dict[str, dict[str, None]] = field(default_factory=dict)
-    ready: list[tuple[int, int, str]] = field(default_factory=list)
+    ready: list[tuple[int, int, int, str]] = field(default_factory=list)
     scores: dict[str, list[str]] = field(default_factory=dict)
+    """Of each suspect: the scores that are ready."""
+    unready: dict[str, set[str]] = field(default_factory=dict)
+    """Of each suspect: the scores that wait for something."""
+    suspects: list[tuple[bool, int, int, str]] = field(default_factory=list)
+    """Suspects with scores that are ready: those whose scores all are, then those with most."""
     later: list[tuple[float, str]] = field(default_factory=list)
     settled: dict[str, str] = field(default_factory=dict)
     """The status of each task that is settled."""
@@ -45,29 +50,52 @@ class Ledger:
         for key in reversed(keys):
             self.height[key] = 1 + max((self.height[d] for d in self.dependants.get(key, ())), default=0)
         for key in keys:
+            if self.waiting[key] and self.tasks[key].kind == "score":
+                self.unready.setdefault(self.tasks[key].inputs["suspect"], set()).add(key)
+        for key in keys:
             if not self.waiting[key]:
                 self._offer(key)
 
     def _offer(self, key: str) -> None:
         task = self.tasks[key]
         if task.kind == "score":
-            self.scores.setdefault(task.inputs["suspect"], []).append(key)
+            suspect = task.inputs["suspect"]
+            self.scores.setdefault(suspect, []).append(key)
+            self.unready.get(suspect, set()).discard(key)
+            self._line_up(suspect)
         else:
-            heapq.heappush(self.ready, (-self.height[key], self.order[key], key))
+            needed_by = len(self.dependants.get(key, ()))
+            heapq.heappush(self.ready, (-self.height[key], -needed_by, self.order[key], key))
+
+    def _line_up(self, suspect: str) -> None:
+        """Put a suspect where it belongs now; its earlier places hold no more."""
+        if suspect in self.scores:
+            heapq.heappush(self.suspects, (*self._rank(suspect), suspect))
+
+    def _rank(self, suspect: str) -> tuple[bool, int, int]:
+        keys = self.scores.get(suspect, [])
+        return bool(self.unready.get(suspect)), -len(keys), self.order[keys[0]] if keys else 0
 
     def take(self) -> list[Task]:
-        """Hand out what comes next: the task with the longest chain behind it, else a handful of scores."""
+        """Hand out what comes next.
+
+        Scores of a suspect that are all ready, a handful at once, so that its weights need not be kept; else the task
+        with the longest chain behind it, of these the one that most others wait for; else whatever scores there are.
+        """
         now = time.monotonic()
         while self.later and self.later[0][0] <= now:
             self._offer(heapq.heappop(self.later)[1])
-        if self.ready:
-            return [self.tasks[heapq.heappop(self.ready)[2]]]
-        if not self.scores:
+        while self.suspects and self.suspects[0][:3] != self._rank(self.suspects[0][3]):
+            heapq.heappop(self.suspects)
+        if self.ready and (not self.suspects or self.suspects[0][0]):
+            return [self.tasks[heapq.heappop(self.ready)[3]]]
+        if not self.suspects:
             return []
-        suspect = max(self.scores, key=lambda s: len(self.scores[s]))
+        suspect = heapq.heappop(self.suspects)[3]
         keys = self.scores.pop(suspect)
         if keys[HANDFUL:]:
             self.scores[suspect] = keys[HANDFUL:]
+            self._line_up(suspect)
         return [self.tasks[k] for k in keys[:HANDFUL]]
 
     def again(self, key: str, after: float = 0.0) -> None:
@@ -112,8 +140,16 @@ class Ledger:
             if key not in self.settled:
                 self.settled[key] = "blocked"
                 result.append(replace(outcome, key=key, status="blocked", seconds=0.0))
+                self._forget(key)
                 stack += self.dependants.get(key, ())
         return result
+
+    def _forget(self, key: str) -> None:
+        """Wait no more for a score that is blocked: it may have been the last one that its suspect waited for."""
+        if self.tasks[key].kind == "score":
+            suspect = self.tasks[key].inputs["suspect"]
+            self.unready.get(suspect, set()).discard(key)
+            self._line_up(suspect)
 
     @property
     def left(self) -> int:

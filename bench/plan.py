@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import gc
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bench.catalogue import Catalogue
 from bench.errors import BenchError
 from bench.presets import scaled
+from bench.process import uncollected
 from bench.types import JSON, Declaration, Spec, Task, Trial
 
 
@@ -262,18 +261,6 @@ class _Planner:
         if method.attributes["any_label_space"] or self.space[dataset] == self.space[target]:
             return ""
         return f"{method.name} compares labels, and those of {target} are not those of {dataset}"
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Keep the garbage collector from walking all of a plan again and again: nothing of it is garbage."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def plan(spec: Spec, known: Known, unavailable: Mapping[str, str] | None = None) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,18 @@ from types import FrameType
 
 left_behind: list[threading.Thread] = []
 """Threads that plugin code started and did not end: this process would wait for them, perhaps for ever."""
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep the garbage collector from walking over and over what is being made: imports or a plan leave no garbage."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 @contextmanager

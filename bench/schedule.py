@@ -22,6 +22,7 @@ from bench import crew
 from bench.devices import Slot, keep_freed_memory
 from bench.errors import BenchError, StoreError
 from bench.ledger import Ledger
+from bench.process import uncollected
 from bench.store import Store
 from bench.types import Outcome, Task
 from bench.worker import make_room, work
@@ -153,8 +154,9 @@ class _Engine:
 
     def run(self) -> None:
         crew.prepare(self.place.slots)  # which imports in a process of its own, while this one does
-        import dask
-        from distributed import Client
+        with uncollected():
+            import dask
+            from distributed import Client
 
         crew.hush()
         with (

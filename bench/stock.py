@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bench.errors import BenchError
-from bench.plan import Plan, uncollected, wanted
+from bench.plan import Plan, wanted
+from bench.process import uncollected
 from bench.store import Store
 from bench.types import JSON, Outcome, Task, digest
 

@@ -1,6 +1,7 @@
 """The books of a run: what waits, what is ready, what is blocked."""
 
 import time
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -52,10 +53,58 @@ def test_every_task_comes_once_and_after_its_inputs():
         assert all(order.index(before) < order.index(key) for before in t.inputs.values())
 
 
-def test_the_longest_chain_goes_first_and_scores_last():
+def test_the_longest_chain_goes_first_then_what_most_wait_for_and_a_suspect_is_judged_as_soon_as_it_can_be():
     order = drain(Ledger(CHAIN))
-    assert order[:3] == ["data", "source", "student"]
-    assert [k for k in order if k.startswith("score")] == order[-2:]
+    assert order == ["data", "source", "student", "fingerprint", "irrelevant", "score1", "hardened", "score2"]
+
+
+def test_a_suspect_is_judged_when_all_of_its_scores_are_ready_or_nothing_else_is_left():
+    ledger = Ledger(graph(
+        task("suspect"), task("other"), task("early", "fingerprint"), task("late", "fingerprint", x="other"),
+        task("s1", "score", suspect="suspect", fingerprint="early"),
+        task("s2", "score", suspect="suspect", fingerprint="late"),
+    ))  # fmt: skip
+    assert [ledger.take()[0].key for _ in range(3)] == ["other", "suspect", "early"]
+    ledger.settle(done("suspect"))
+    ledger.settle(done("early"))
+    ledger.again("other")
+    assert [t.key for t in ledger.take()] == ["other"], "a training goes before half of a suspect's scores"
+    assert [t.key for t in ledger.take()] == ["s1"], "but they go before nothing"
+    ledger.settle(done("other"))
+    ledger.settle(done("late"))
+    assert [t.key for t in ledger.take()] == ["s2"]
+
+
+def test_a_score_that_is_blocked_does_not_hold_up_the_others_of_its_suspect():
+    ledger = Ledger(graph(
+        task("suspect"), task("good", "fingerprint"), task("bad", "fingerprint"),
+        task("long"), task("longer", x="long"),
+        task("s1", "score", suspect="suspect", fingerprint="good"),
+        task("s2", "score", suspect="suspect", fingerprint="bad"),
+    ))  # fmt: skip
+    assert {ledger.take()[0].key for _ in range(4)} == {"suspect", "good", "bad", "long"}
+    for key in ("suspect", "good", "long"):
+        ledger.settle(done(key))
+    ledger.settle(Outcome("bad", "failed"))
+    assert [t.key for t in ledger.take()] == ["s1"]
+    assert [t.key for t in ledger.take()] == ["longer"]
+
+
+def test_the_weights_of_few_suspects_have_to_be_kept():
+    """Of fifty suspects and three methods: how many are there at most that have not been judged by all."""
+    tasks = graph(
+        task("source"), *(task(f"f{m}", "fingerprint", source="source") for m in range(3)),
+        *(task(f"m{i}", "steal", source="source") for i in range(50)),
+        *(task(f"s{i} {m}", "score", suspect=f"m{i}", fingerprint=f"f{m}") for m in range(3) for i in range(50)),
+    )  # fmt: skip
+    kept, most = Counter(), 0
+    for key in drain(Ledger(tasks)):
+        if key.startswith("m"):
+            kept[key] = 3
+        elif key.startswith("s") and key != "source":
+            kept[tasks[key].inputs["suspect"]] -= 1
+        most = max(most, len(+kept))
+    assert most == 1
 
 
 def test_nothing_is_ready_before_its_inputs_are_settled():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import importlib
 import os
 import sys
@@ -92,4 +94,5 @@ def _leave(code: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+    atexit.register(gc.freeze)  # or Python walks all that was imported once more, for nothing
     sys.exit(code)

@@ -11,6 +11,7 @@ from bench.catalogue import load_catalogue
 from bench.cli.spec import build, options
 from bench.devices import cores, gpus, suitable_precision
 from bench.plan import plan
+from bench.process import uncollected
 from bench.stock import Stock, expect
 from bench.store import Store, default_root
 from bench.types import Spec
@@ -66,5 +67,7 @@ def command(file: str | None, store: str | None, plugins: tuple[str, ...], **cho
     present = gpus()
     spec, known = build(chosen, file, load_catalogue(plugins), suitable_precision(present))
     stock = Stock(plan(spec, known), Store(store or default_root()))
-    click.echo("\n".join(lines(spec, stock, len(present) or cores())))
+    with uncollected():
+        told = lines(spec, stock, len(present) or cores())
+    click.echo("\n".join(told))
     return 0

@@ -23,6 +23,7 @@ from bench.download import absent, data_root, ready
 from bench.errors import BenchError
 from bench.plan import Known, plan
 from bench.presets import PRESETS
+from bench.process import uncollected
 from bench.provenance import ORIGIN, describe
 from bench.schedule import Place, run
 from bench.stock import Keeper, Stock, learn
@@ -186,7 +187,8 @@ def command(file: str | None, **chosen: Any) -> int:
     )  # fmt: skip
     keep = chosen["keep"] or PRESETS[spec.preset].keep
     settled, interrupted = _execute(missing, stock, place, keep, chosen["quiet"], chosen["debug"], spec.floors)
-    return _finish(spec, known, stock, missing, settled, folder, interrupted)
+    with uncollected():
+        return _finish(spec, known, stock, missing, settled, folder, interrupted)
 
 
 def _here(chosen: Mapping[str, Any], missing: Mapping[str, Task]) -> bool:
