@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from bench.errors import BenchError, NonFiniteLoss
 from bench.types import Architecture
 
+BLOCK = 16
+"""Channels that oneDNN takes at once with the widest vectors there are."""
+
 
 class Normalised(nn.Module):
     """A network in pixel space: takes [0, 1], normalises with its own buffers `mean` and `std`, returns logits."""
@@ -20,6 +23,10 @@ class Normalised(nn.Module):
     def __init__(self, inner: nn.Module, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.inner = inner
+        for part in inner.modules():
+            if isinstance(part, nn.Conv2d) and _is_unsafe(part):
+                part.register_forward_pre_hook(_to_safety)
+                part.register_forward_hook(_and_back)
         self.register_buffer("mean", mean.detach().clone().float().reshape(1, -1, 1, 1))
         self.register_buffer("std", std.detach().clone().float().reshape(1, -1, 1, 1))
 
@@ -32,6 +39,25 @@ class Normalised(nn.Module):
             normal = (x - self.mean) / self.std
         logits: Tensor = self.inner(normal)
         return logits
+
+
+def _is_unsafe(part: nn.Conv2d) -> bool:
+    """Say whether oneDNN may write beyond its buffer when it differentiates this convolution in `channels_last`.
+
+    So it does for strided 1x1 convolutions of fewer channels than fit one of its blocks, mostly in several threads:
+    https://github.com/uxlfoundation/oneDNN/issues/6035
+    """
+    return part.kernel_size == (1, 1) and max(part.stride) > 1 and part.groups == 1 and part.in_channels < BLOCK
+
+
+def _to_safety(part: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Give a convolution its images in torch's own layout, in which the library takes another way."""
+    return tuple(x.contiguous() if x.device.type == "cpu" else x for x in given)
+
+
+def _and_back(part: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
+    """Give the answer the layout that the rest of the network is fastest in."""
+    return answer.contiguous(memory_format=torch.channels_last) if answer.device.type == "cpu" else answer
 
 
 def _channels_last(x: Tensor) -> Tensor:

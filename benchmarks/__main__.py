@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks import gpu, growth, house, precision, results_file, scores, training
+from benchmarks import anatomy, gpu, growth, house, precision, results_file, scores, training
 from benchmarks.measure import Row
 
 PARTS = ("training", "house", "scores", "growth", "large", "scheduler")
 """What is measured by default, together in some twenty minutes on two cores."""
-MORE = ("precision",)
+MORE = ("precision", "anatomy")
 """What `--full` adds."""
 
 
@@ -49,6 +49,8 @@ def rows(part: str, choice: Choice) -> Iterator[Row]:
         yield house.scheduler(rounds if full else 1)
     elif part == "precision":
         yield from precision.rows()
+    elif part == "anatomy":
+        yield from anatomy.rows(choice.data or Path(), rounds, choice.only)
     else:
         yield from gpu.rows(rounds, choice.only)
 
@@ -63,7 +65,7 @@ def rows(part: str, choice: Choice) -> Iterator[Row]:
 @click.option("--rounds", type=click.IntRange(1), default=5, help="Rounds of each comparison; default: 5.")
 @click.option(
     "--full", is_flag=True,
-    help="More images, accuracies of all small networks, the scheduler and large stores in every round, precision.",
+    help="More images, accuracies of all small networks, every round of all rows, the parts left out otherwise.",
 )  # fmt: skip
 @click.option(
     "--data", type=click.Path(exists=True, path_type=Path), envvar="BENCH_DATA", help="FashionMNIST, CIFAR10."
@@ -82,8 +84,8 @@ def main(
     if on_gpu and not torch.cuda.is_available():
         raise SystemExit("--gpu: torch sees no GPU here (torch.cuda.is_available() is false), so nothing was measured")
     chosen = ("gpu",) if on_gpu else parts or (*PARTS, *(MORE if full else ()))
-    if "training" in chosen and data is None:
-        raise click.UsageError("the training rows need FashionMNIST and CIFAR10: set --data or $BENCH_DATA")
+    if {"training", "anatomy"} & {*chosen} and data is None:
+        raise click.UsageError("the rows about training need FashionMNIST and CIFAR10: set --data or $BENCH_DATA")
     if only and out is not None:
         raise click.UsageError("--only measures some rows of a part, and --out keeps whole ones: leave one of them out")
     choice = Choice(rounds, only, full, data)

@@ -84,7 +84,8 @@ def plain(job: Job, seed: int, workers: int) -> nn.Module:
                             job.device)  # fmt: skip
 
 
-def _begin() -> None:
+def begin() -> None:
+    """Set a process up as a worker of a run is."""
     keep_freed_memory()
     torch.set_num_threads(1)
     load_catalogue(())
@@ -126,7 +127,7 @@ def rows(root: Path, rounds: int, only: Sequence[str], full: bool) -> Iterator[R
     ]
     jobs += [(Job("cifar10", a, stock, RECIPE, str(root)), target) for a, target in STOCK.items()]
     count = cores()
-    with ProcessPoolExecutor(count, get_context("spawn"), _begin) as pool, plain_loop.threads(count):
+    with ProcessPoolExecutor(count, get_context("spawn"), begin) as pool, plain_loop.threads(count):
         for job, target in jobs:
             if only and job.architecture not in only:
                 continue

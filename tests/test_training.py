@@ -2,6 +2,8 @@
 
 import copy
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -474,6 +476,41 @@ def test_the_normalising_wrapper_hands_on_channels_last_whatever_it_is_given(cha
     assert seen[0].stride() == (30 * channels, 1, 5 * channels, channels)
     assert torch.equal(seen[0], (x - mean[:, None, None]) / std[:, None, None])
     assert torch.allclose(x.grad, (1 / std)[:, None, None].expand_as(x))
+
+
+CONVOLUTIONS_THAT_ONEDNN_FAILS_AT = """
+import torch
+from bench.networks import Normalised
+from bench.training import fit
+from bench.types import Recipe
+
+torch.set_num_threads(2)
+torch.manual_seed(0)
+strided = torch.nn.Conv2d(8, 16, 1, 2)
+inner = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), strided, torch.nn.Flatten(), torch.nn.Linear(1024, 3))
+model = Normalised(inner, torch.zeros(3), torch.ones(3))
+seen = []
+inner[2].register_forward_pre_hook(lambda part, given: seen.append(given[0].stride()))
+images = torch.randint(256, (630, 3, 16, 16), dtype=torch.uint8)
+recipe = Recipe(epochs=20, batch=63, precision="fp32")
+fit(model, images, torch.arange(630) % 3, recipe=recipe, generator=torch.Generator().manual_seed(0))
+assert set(seen) == {(1024, 1, 128, 16)}, set(seen)
+x = images[:63].float() / 255
+strided.weight.grad = None
+model(x).sum().backward()
+found = strided.weight.grad.clone()
+with torch.backends.mkldnn.flags(enabled=False):
+    strided.weight.grad = None
+    model(x).sum().backward()
+assert torch.allclose(found, strided.weight.grad, rtol=1e-3, atol=1e-4)
+"""
+
+
+def test_two_threads_train_a_strided_1x1_convolution_of_few_channels():
+    """https://github.com/uxlfoundation/oneDNN/issues/6035: without care, this process would die."""
+    command = [sys.executable, "-c", CONVOLUTIONS_THAT_ONEDNN_FAILS_AT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-1000:]}"
 
 
 def test_it_learns_handwritten_digits():

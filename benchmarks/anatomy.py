@@ -1,0 +1,93 @@
+"""Rows about one step of training: which operations take its time on a CPU, and what else was tried.
+
+Shares are of the time that torch's profiler counts over an epoch of one network in one thread, what is done to the
+images included; what lies between the operations, in Python, is not in them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from torch.profiler import ProfilerActivity, profile
+
+from bench.devices import cores
+from benchmarks import plain_loop
+from benchmarks.measure import Row, interleaved
+from benchmarks.training import FEW, IMAGES, RECIPE, STOCK, TINY, Job, begin, ours
+
+PARTS = {
+    "convolutions, backward": ("convolution_backward",),
+    "convolutions, forward": ("convolution",),
+    "batch normalisation": ("batch_norm",),
+    "activations, pooling and joining": ("threshold", "clamp", "relu", "pool", "hardtanh", "aten::cat"),
+    "images: choosing, shifting, normalising": ("index_select", "constant_pad", "aten::sub", "aten::div"),
+    "optimiser and clipping": ("sgd", "vector_norm"),
+}
+"""By part of a step: what the names of its operations hold. The first that fits counts."""
+REST = "rest"
+
+
+def rows(root: Path, rounds: int, only: Sequence[str]) -> Iterator[Row]:
+    """Take the steps of each network on CIFAR10 apart, then try bf16, and two threads instead of two processes."""
+    jobs = [Job("cifar10", name, IMAGES // 2, RECIPE, str(root)) for name in TINY]
+    jobs += [Job("cifar10", name, FEW // 2, RECIPE, str(root)) for name in STOCK]
+    count = cores()
+    with ProcessPoolExecutor(count, get_context("spawn"), begin) as pool:
+        for job in jobs:
+            if only and job.architecture not in only:
+                continue
+            shares = pool.submit(anatomy, job).result()
+            told = ", ".join(f"{part} {100 * share:.0f} %" for part, share in shares.items())
+            yield Row(f"a step of {job.architecture}, {job.dataset}", note=told)
+            coarse = dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, precision="bf16"))
+            yield _tried(pool, f"{job.architecture} in bf16 against fp32", coarse, job, rounds)
+            yield _side_by_side(pool, job, count, rounds)
+
+
+def anatomy(job: Job) -> dict[str, float]:
+    """Train one network, and give each part's share of the time."""
+    ours(job, 0)
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        ours(job, 0)
+    spent: Counter[str] = Counter()
+    for operation in seen.key_averages():
+        spent[part_of(operation.key)] += operation.self_cpu_time_total
+    return {part: spent[part] / spent.total() for part in (*PARTS, REST)}
+
+
+def part_of(operation: str) -> str:
+    """Say which part of a step an operation belongs to."""
+    return next((part for part, names in PARTS.items() if any(n in operation.lower() for n in names)), REST)
+
+
+def _quietly(job: Job, seed: int) -> None:
+    ours(job, seed)
+
+
+def _tried(pool: ProcessPoolExecutor, what: str, other: Job, usual: Job, rounds: int) -> Row:
+    """Hold another way of training one network against ours, both in one thread."""
+    times = interleaved(
+        lambda: pool.submit(_quietly, other, 0).result(), lambda: pool.submit(_quietly, usual, 0).result(), rounds
+    )
+    return Row(f"tried: {what}", *times, note="ours is what was tried, other what is done")
+
+
+def _side_by_side(pool: ProcessPoolExecutor, job: Job, count: int, rounds: int) -> Row:
+    """Hold one network after the other with a thread per core against a process per network."""
+
+    def threads() -> None:
+        with plain_loop.threads(count):
+            for seed in range(count):
+                ours(job, seed)
+
+    def processes() -> None:
+        list(pool.map(_quietly, [job] * count, range(count)))
+
+    note = f"{count} networks; ours is what was tried, other what is done"
+    what = f"tried: {job.architecture}, {count} threads and one process against {count} processes"
+    return Row(what, *interleaved(threads, processes, rounds), note=note)
