@@ -100,7 +100,7 @@ def _import_once() -> None:
     was = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy's and torch's libraries are loaded
     try:
-        forkserver.set_forkserver_preload(["torch", "distributed", "bench.execute", "bench.worker"])
+        forkserver.set_forkserver_preload(["bench.parent"])
         forkserver.ensure_running()
     finally:
         if was is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -46,6 +47,7 @@ def desk_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> De
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         _desks[what] = Desk(Store(store, there=True), load_catalogue(plugins), device, Path(data), threads)
+        gc.freeze()  # or every full collection walks all that was imported
     return _desks[what]
 
 

@@ -23,7 +23,7 @@ REPORT = (
 """What `report` is made of."""
 LEVELS = {
     6: ("__main__",),
-    5: ("cli",),
+    5: ("cli", "parent"),
     4: ("schedule", "worker", "testing"),
     3: ("execute", "parts", "plan", "stock", "provenance", "archive", "changes", "beside", "trace", "report", *REPORT),
     2: (
