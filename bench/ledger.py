@@ -13,6 +13,9 @@ from bench.types import Outcome, Task
 HANDFUL = 32
 """Score tasks of one suspect that are handed out at once: each takes a few milliseconds."""
 
+FIRST = 1000
+"""Steps that count for a fingerprint: it and what it needs go before suspects, none of which could be judged yet."""
+
 
 @dataclass
 class Ledger:
@@ -22,7 +25,7 @@ class Ledger:
     waiting: dict[str, set[str]] = field(default_factory=dict)
     """Of each task: the inputs that are not there yet."""
     dependants: dict[str, dict[str, None]] = field(default_factory=dict)
-    ready: list[tuple[int, int, int, str]] = field(default_factory=list)
+    ready: list[tuple[int, int, str]] = field(default_factory=list)
     scores: dict[str, list[str]] = field(default_factory=dict)
     """Of each suspect: the scores that are ready."""
     unready: dict[str, set[str]] = field(default_factory=dict)
@@ -48,7 +51,8 @@ class Ledger:
             for before in inputs:
                 self.dependants.setdefault(before, {})[key] = None
         for key in reversed(keys):
-            self.height[key] = 1 + max((self.height[d] for d in self.dependants.get(key, ())), default=0)
+            above = max((self.height[d] for d in self.dependants.get(key, ())), default=0)
+            self.height[key] = above + (FIRST if self.tasks[key].kind == "fingerprint" else 1)
         for key in keys:
             if self.waiting[key] and self.tasks[key].kind == "score":
                 self.unready.setdefault(self.tasks[key].inputs["suspect"], set()).add(key)
@@ -64,8 +68,7 @@ class Ledger:
             self.unready.get(suspect, set()).discard(key)
             self._line_up(suspect)
         else:
-            needed_by = len(self.dependants.get(key, ()))
-            heapq.heappush(self.ready, (-self.height[key], -needed_by, self.order[key], key))
+            heapq.heappush(self.ready, (-self.height[key], self.order[key], key))
 
     def _line_up(self, suspect: str) -> None:
         """Put a suspect where it belongs now; its earlier places hold no more."""
@@ -79,8 +82,8 @@ class Ledger:
     def take(self) -> list[Task]:
         """Hand out what comes next.
 
-        Scores of a suspect that are all ready, a handful at once, so that its weights need not be kept; else the task
-        with the longest chain behind it, of these the one that most others wait for; else whatever scores there are.
+        Scores of a suspect that are all ready, a handful at once, so that its weights need not be kept; else a
+        fingerprint and what it needs; else the task with the longest chain behind it; else whatever scores there are.
         """
         now = time.monotonic()
         while self.later and self.later[0][0] <= now:
@@ -88,7 +91,7 @@ class Ledger:
         while self.suspects and self.suspects[0][:3] != self._rank(self.suspects[0][3]):
             heapq.heappop(self.suspects)
         if self.ready and (not self.suspects or self.suspects[0][0]):
-            return [self.tasks[heapq.heappop(self.ready)[3]]]
+            return [self.tasks[heapq.heappop(self.ready)[2]]]
         if not self.suspects:
             return []
         suspect = heapq.heappop(self.suspects)[3]

@@ -53,9 +53,9 @@ def test_every_task_comes_once_and_after_its_inputs():
         assert all(order.index(before) < order.index(key) for before in t.inputs.values())
 
 
-def test_the_longest_chain_goes_first_then_what_most_wait_for_and_a_suspect_is_judged_as_soon_as_it_can_be():
+def test_fingerprints_go_first_then_the_longest_chain_and_a_suspect_is_judged_as_soon_as_it_can_be():
     order = drain(Ledger(CHAIN))
-    assert order == ["data", "source", "student", "fingerprint", "irrelevant", "score1", "hardened", "score2"]
+    assert order == ["data", "source", "fingerprint", "student", "irrelevant", "score1", "hardened", "score2"]
 
 
 def test_a_suspect_is_judged_when_all_of_its_scores_are_ready_or_nothing_else_is_left():
@@ -64,7 +64,7 @@ def test_a_suspect_is_judged_when_all_of_its_scores_are_ready_or_nothing_else_is
         task("s1", "score", suspect="suspect", fingerprint="early"),
         task("s2", "score", suspect="suspect", fingerprint="late"),
     ))  # fmt: skip
-    assert [ledger.take()[0].key for _ in range(3)] == ["other", "suspect", "early"]
+    assert [ledger.take()[0].key for _ in range(3)] == ["other", "early", "suspect"]
     ledger.settle(done("suspect"))
     ledger.settle(done("early"))
     ledger.again("other")

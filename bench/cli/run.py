@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -242,11 +243,25 @@ def _execute(
             missing.update(lost)
             return lost
 
+        ahead = threading.Thread(target=_import_report, daemon=True)
+
+        def started(key: str) -> None:
+            progress.started(key)
+            if not stop.inline and ahead.ident is None:
+                ahead.start()
+
         place.on_outcome, place.stop, place.say, place.anew = note, stop, progress.say, anew
-        place.on_start, place.on_progress = progress.started, progress.progressed
+        place.on_start, place.on_progress = started, progress.progressed
         with stop.listening():
             run(missing, place)
     return settled, bool(stop.asked)
+
+
+def _import_report() -> None:
+    """Import what the tables and charts need, while workers work and this process waits."""
+    import matplotlib.figure  # noqa: F401
+
+    import bench.report  # noqa: F401
 
 
 def _standings(missing: Mapping[str, Task], stock: Stock, floors: Sequence[str]) -> Standings:
