@@ -10,7 +10,7 @@ from bench.catalogue import Catalogue
 from bench.errors import BenchError
 from bench.presets import scaled
 from bench.process import uncollected
-from bench.types import JSON, Declaration, Spec, Task, Trial
+from bench.types import JSON, Declaration, Spec, Task, Trial, canonical
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,11 @@ class Plan:
     trials: list[Trial] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
 
-    def add(self, kind: str, role: str, params: Mapping[str, JSON], inputs: Mapping[str, str]) -> str:
-        """Put a task in, once; give its key."""
-        task = Task.of(kind, role, params, inputs)
+    def add(
+        self, kind: str, role: str, params: Mapping[str, JSON], inputs: Mapping[str, str], written: str = ""
+    ) -> str:
+        """Put a task in, once; give its key. `written` is `canonical(params)`, where that is known."""
+        task = Task.of(kind, role, params, inputs, written)
         self.tasks.setdefault(task.key, task)
         return task.key
 
@@ -216,13 +218,14 @@ class _Planner:
     ) -> Iterator[Trial]:
         source, fingerprint, helpers = self.owned(method, dataset, architecture, seed)
         identity = {"method": method.identity()}
+        written = canonical(identity)
         data = self.data(dataset)
 
         def trial(suspect: str, reason: str, **what: JSON) -> Trial:
             score = ""
             if not reason:
                 inputs = {"data": data, "source": source, "fingerprint": fingerprint, "suspect": suspect}
-                score = self.plan.add("score", "score", identity, inputs)
+                score = self.plan.add("score", "score", identity, inputs, written)
             return Trial(
                 dataset=dataset, source_architecture=architecture, source_seed=seed, method=method.name,
                 method_version=method.version, budget=budget, score=score, source=source, suspect=suspect,

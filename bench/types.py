@@ -478,10 +478,15 @@ class Task:
     key: str = ""
 
     @staticmethod
-    def of(kind: str, role: str, params: Mapping[str, JSON], inputs: Mapping[str, str]) -> Task:
-        """Make a task and its key: SHA-256 over kind, role, parameters and the keys of the inputs."""
-        key = digest({"kind": kind, "role": role, "params": params, "inputs": inputs})
-        return Task(kind, role, params, inputs, key)
+    def of(kind: str, role: str, params: Mapping[str, JSON], inputs: Mapping[str, str], written: str = "") -> Task:
+        """Make a task and its key: SHA-256 over kind, role, parameters and the keys of the inputs.
+
+        `written` is `canonical(params)`, where many tasks share their parameters.
+        """
+        parts = {"inputs": canonical(inputs), "kind": canonical(kind), "params": written or canonical(params),
+                 "role": canonical(role)}  # fmt: skip
+        text = ",".join(f'"{name}":{part}' for name, part in parts.items())
+        return Task(kind, role, params, inputs, hashlib.sha256(f"{{{text}}}".encode()).hexdigest())
 
     @property
     def name(self) -> str:

@@ -79,6 +79,7 @@ def test_what_is_no_plain_data_has_no_key(value):
 def test_a_key_says_everything_that_a_task_is():
     parts = {"kind": "train", "role": "source", "params": {"a": 1}, "inputs": {"data": "k"}}
     keys = {Task.of(**parts).key}
+    assert keys == {digest(parts)} == {Task.of(**parts, written=canonical(parts["params"])).key}
     for change in ({"kind": "steal"}, {"role": "reference"}, {"params": {"a": 2}}, {"params": {"b": 1}},
                    {"inputs": {"data": "l"}}, {"inputs": {"start": "k"}}):  # fmt: skip
         keys.add(Task.of(**{**parts, **change}).key)
