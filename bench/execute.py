@@ -23,7 +23,7 @@ from bench import training
 from bench.catalogue import Catalogue
 from bench.errors import BenchError, DamagedArtifact, NonFiniteLoss, StoreError, first_line
 from bench.isolation import Log, undisturbed
-from bench.networks import Normalised, check, rebuild
+from bench.networks import Normalised, check, laid_out, rebuild
 from bench.oracle import Oracle, Source, Suspect
 from bench.parts import PARTS, Data, cut, load, read
 from bench.process import watched
@@ -249,11 +249,13 @@ class _Work:
         """Make a fresh network for this task's dataset, with its normalisation, on the device."""
         data = self.data()
         architecture = self.architecture()
-        inner: object = architecture.build(data.facts["num_classes"], tuple(data.facts["shape"]))
+        shape = tuple(data.facts["shape"])
+        inner: object = architecture.build(data.facts["num_classes"], shape)
         if not isinstance(inner, nn.Module) or next(inner.parameters(), None) is None:
             what = "one without parameters" if isinstance(inner, nn.Module) else f"a {type(inner).__name__}"
             raise BenchError(f"architecture {architecture.name!r}: build must return a network, not {what}")
-        return Normalised(inner, data.mean, data.std).to(self.device)
+        model = Normalised(inner, data.mean.cpu(), data.std.cpu())
+        return laid_out(model, architecture, shape).to(self.device)
 
     def record(self, key: str) -> dict[str, JSON]:
         """Read the record of an input; DamagedArtifact where it is gone."""

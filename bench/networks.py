@@ -23,6 +23,8 @@ class Normalised(nn.Module):
     def __init__(self, inner: nn.Module, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.inner = inner
+        self.own_layout = False
+        """Whether the inner network gets images in torch's own memory layout; else, on a CPU, in `channels_last`."""
         for part in inner.modules():
             if isinstance(part, nn.Conv2d) and _is_unsafe(part):
                 part.register_forward_pre_hook(_to_safety)
@@ -32,13 +34,43 @@ class Normalised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Answer float images [N, C, H, W] in [0, 1] with logits [N, K]."""
-        if x.device.type == "cpu":
+        if self.own_layout:
+            normal = (x.contiguous() - self.mean) / self.std
+        elif x.device.type == "cpu":
             x = _channels_last(x)
             normal = _channels_last((x - _spread(self.mean, x)) / _spread(self.std, x))
         else:
             normal = (x - self.mean) / self.std
         logits: Tensor = self.inner(normal)
         return logits
+
+
+_relying: dict[tuple[Architecture, tuple[int, ...]], bool] = {}
+"""Of the architectures that this process has seen, for images of a shape: whether they rely on torch's own layout."""
+
+
+def laid_out(model: Normalised, architecture: Architecture, shape: tuple[int, int, int]) -> Normalised:
+    """Let a network of an architecture have torch's own memory layout throughout where it relies on that.
+
+    As a network does that calls `view` behind a convolution. It is tried once per process and architecture.
+    """
+    if (architecture, shape) not in _relying:
+        _relying[architecture, shape] = _relies_on_own_layout(model, shape)
+    model.own_layout = _relying[architecture, shape]
+    return model
+
+
+def _relies_on_own_layout(model: Normalised, shape: tuple[int, int, int]) -> bool:
+    modes = [(part, part.training) for part in model.modules()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            model.eval().inner(_channels_last(torch.zeros(2, *shape, device=model.mean.device)))
+    except Exception as error:  # a stranger's network: whatever else is wrong shows where it is used
+        return "view size is not compatible" in str(error)
+    finally:
+        for part, training in modes:
+            part.training = training
+    return False
 
 
 def _is_unsafe(part: nn.Conv2d) -> bool:
@@ -91,7 +123,7 @@ def rebuild(
     left = [t for m in model.modules() for t in (*vars(m).values(), *m._buffers.values()) if isinstance(t, Tensor)]
     if any(t.is_meta for t in left):
         return _rebuilt(architecture, num_classes, shape, weights)
-    return model
+    return laid_out(model, architecture, shape)
 
 
 def _rebuilt(
@@ -99,7 +131,7 @@ def _rebuilt(
 ) -> nn.Module:
     model = Normalised(architecture.build(num_classes, shape), weights["mean"], weights["std"])
     model.load_state_dict(weights, strict=True)
-    return model
+    return laid_out(model, architecture, shape)
 
 
 def check(model: object, fresh: nn.Module, who: str) -> nn.Module:

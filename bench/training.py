@@ -200,8 +200,12 @@ def fit(
 def _lay_out(model: nn.Module, device: torch.device) -> None:
     """Give the weights the memory layout that trains fastest: `channels_last`, but for dense convolutions on a CPU.
 
-    Those are brought into a layout of the library's own in each step, and their gradients back into theirs.
+    Those are brought into a layout of the library's own in each step, and their gradients back into theirs. A network
+    that relies on torch's own layout has it throughout.
     """
+    if getattr(model, "own_layout", False):
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        return
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     for part in model.modules() if device.type == "cpu" else ():
         if isinstance(part, nn.Conv2d) and part.groups == 1:

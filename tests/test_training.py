@@ -4,15 +4,16 @@ import copy
 import math
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from bench import BenchError, training
+from bench import Architecture, BenchError, training
 from bench.errors import NonFiniteLoss
-from bench.networks import Normalised
+from bench.networks import Normalised, laid_out, rebuild
 from bench.training import accuracy, augment, fit, predict, rate
 from bench.types import Recipe
 
@@ -476,6 +477,52 @@ def test_the_normalising_wrapper_hands_on_channels_last_whatever_it_is_given(cha
     assert seen[0].stride() == (30 * channels, 1, 5 * channels, channels)
     assert torch.equal(seen[0], (x - mean[:, None, None]) / std[:, None, None])
     assert torch.allclose(x.grad, (1 / std)[:, None, None].expand_as(x))
+
+
+@dataclass(frozen=True)
+class ByView(Architecture):
+    """As tutorials write it: what comes out of a convolution is reshaped by `view`."""
+
+    name: str = "by_view"
+    version: int = 1
+    how: str = "view"
+
+    def build(self, num_classes, shape):
+        """Make two convolutions, one of them depthwise, and a linear head."""
+        channels, h, w = shape
+
+        class Network(nn.Module):
+            def __init__(self, how):
+                super().__init__()
+                self.how = how
+                self.dense = nn.Conv2d(channels, 6, 3, padding=1)
+                self.deep = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6))
+                self.head = nn.Linear(6 * h * w, num_classes)
+
+            def forward(self, x):
+                return self.head(getattr(self.deep(self.dense(x).relu()), self.how)(len(x), -1))
+
+        return Network(self.how)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_that_relies_on_torchs_own_layout_gets_it(channels):
+    shape, images = (channels, 5, 5), some_images(channels=channels)
+    answers = []
+    for how in ("view", "reshape"):
+        torch.manual_seed(0)
+        inner = ByView(how=how).build(3, shape)
+        inner.deep[1].eval()
+        before = state(inner), torch.get_rng_state()
+        model = laid_out(Normalised(inner, torch.full((channels,), 0.5), torch.ones(channels)), ByView(how=how), shape)
+        assert same(state(inner), before[0]) and torch.equal(torch.get_rng_state(), before[1])
+        assert inner.training and not inner.deep[1].training
+        assert model.own_layout is (how == "view")
+        fit(model, images, some_labels(), recipe=RECIPE, generator=seeded())
+        again = rebuild(ByView(how=how), 3, shape, {k: v.contiguous() for k, v in model.state_dict().items()}).eval()
+        answers.append(predict(model, images))
+        assert torch.equal(predict(again, images), answers[-1])
+    assert torch.allclose(*answers, atol=1e-4)
 
 
 CONVOLUTIONS_THAT_ONEDNN_FAILS_AT = """

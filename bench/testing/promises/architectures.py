@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bench.isolation import undisturbed
-from bench.networks import Normalised, check, rebuild
+from bench.networks import Normalised, check, laid_out, rebuild
 from bench.testing.ground import Ground
 from bench.testing.promises.made import SHAPES, costly
 from bench.testing.watch import content
@@ -68,6 +68,8 @@ def reloads_strictly(ground: Ground) -> str:
     with undisturbed(1, ground.log), torch.no_grad():
         with torch.device(device):
             one, other = (Normalised(architecture.build(7, SHAPES[0]), *empty).eval() for _ in range(2))
+            for model in (one, other) if device != "meta" else ():
+                laid_out(model, architecture, SHAPES[0])
         if device == "meta":
             keys = ({k: v.shape for k, v in m.state_dict().items()} for m in (one, other))
             return "" if next(keys) == next(keys) else "two networks that it built have different entries"
