@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,15 +64,16 @@ def laid_out(model: Normalised, architecture: Architecture, shape: tuple[int, in
 
 
 def _relies_on_own_layout(model: Normalised, shape: tuple[int, int, int]) -> bool:
-    modes = [(part, part.training) for part in model.modules()]
+    """Try a copy, and leave every generator as it was: no later task may be able to tell."""
+    states = np.random.get_state(), random.getstate()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            model.eval().inner(_channels_last(torch.zeros(2, *shape, device=model.mean.device)))
+            copy.deepcopy(model.inner).eval()(_channels_last(torch.zeros(2, *shape, device=model.mean.device)))
     except Exception as error:  # a stranger's network: whatever else is wrong shows where it is used
         return "view size is not compatible" in str(error)
     finally:
-        for part, training in modes:
-            part.training = training
+        np.random.set_state(states[0])
+        random.setstate(states[1])
     return False
 
 

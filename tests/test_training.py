@@ -2,10 +2,12 @@
 
 import copy
 import math
+import random
 import subprocess
 import sys
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -500,6 +502,7 @@ class ByView(Architecture):
                 self.head = nn.Linear(6 * h * w, num_classes)
 
             def forward(self, x):
+                random.random(), np.random.rand()
                 return self.head(getattr(self.deep(self.dense(x).relu()), self.how)(len(x), -1))
 
         return Network(self.how)
@@ -513,9 +516,10 @@ def test_a_network_that_relies_on_torchs_own_layout_gets_it(channels):
         torch.manual_seed(0)
         inner = ByView(how=how).build(3, shape)
         inner.deep[1].eval()
-        before = state(inner), torch.get_rng_state()
+        before = state(inner), torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
         model = laid_out(Normalised(inner, torch.full((channels,), 0.5), torch.ones(channels)), ByView(how=how), shape)
         assert same(state(inner), before[0]) and torch.equal(torch.get_rng_state(), before[1])
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == before[2:]
         assert inner.training and not inner.deep[1].training
         assert model.own_layout is (how == "view")
         fit(model, images, some_labels(), recipe=RECIPE, generator=seeded())
