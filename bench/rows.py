@@ -7,12 +7,16 @@ import io
 import json
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from bench.errors import BenchError
 from bench.types import JSON, Outcome, Trial
 
+WRITING = 60
+"""Seconds after which nobody can still be at a file that was begun."""
 COLUMNS = (
     "dataset", "source_architecture", "source_seed", "method", "method_version", "budget", "suspect_kind", "attack",
     "attack_version", "variant", "suspect_dataset", "suspect_architecture", "replicate", "status", "score", "queries",
@@ -156,8 +160,17 @@ def comma_separated(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> st
 def save(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, JSON]) -> None:
     """Write `run.json` and `trials.csv`. The former comes first: it says whose folder this is, should we be stopped."""
     text = comma_separated(COLUMNS, ([_written(c, r[c]) for c in COLUMNS] for r in rows))
+    for partial in partials(folder):
+        with suppress(OSError):  # whoever wrote it may be at it in just this moment
+            if time.time() - partial.stat().st_mtime > WRITING:
+                partial.unlink()
     put(folder / "run.json", json.dumps(run, indent=1, sort_keys=True, allow_nan=False) + "\n")
     put(folder / "trials.csv", text)
+
+
+def partials(folder: Path) -> list[Path]:
+    """List what a run left in its results folder that was killed while it wrote a file."""
+    return list(folder.glob(".*.part"))
 
 
 def put(path: Path, text: str) -> None:

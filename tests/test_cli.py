@@ -475,6 +475,17 @@ def test_a_folder_with_results_of_a_different_spec_is_left_alone(there, bench):
     assert "results/toy holds results of a different Spec: choose another folder with --out" in told
 
 
+def test_a_folder_in_which_a_run_was_killed_while_it_wrote_is_taken_again(there, bench):
+    began, long_ago = (there / "killed" / f".run.json.{n}.part" for n in (1, 2))
+    began.parent.mkdir()
+    began.write_text("{")
+    long_ago.write_text("{")
+    os.utime(long_ago, (0, 0))
+    assert bench(*RUN, "--out", "killed")[0] == 0
+    assert (began.parent / "trials.csv").read_bytes() == (there / "results/toy/trials.csv").read_bytes()
+    assert began.exists() and not long_ago.exists()
+
+
 def test_a_folder_with_other_files_or_a_file_is_left_alone(bench, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("precious")

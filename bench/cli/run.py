@@ -26,6 +26,7 @@ from bench.plan import Known, plan
 from bench.presets import PRESETS
 from bench.process import uncollected
 from bench.provenance import ORIGIN, describe
+from bench.rows import partials
 from bench.schedule import Place, run
 from bench.stock import Keeper, Stock, learn
 from bench.store import Store, default_root
@@ -88,7 +89,7 @@ def folder_of(spec: Spec, out: str | None) -> Path:
             raise BenchError(
                 f"{folder} holds results of a different Spec: choose another folder with --out, or remove it"
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and set(folder.iterdir()) - set(partials(folder)):
         raise BenchError(f"{folder} holds files but no results of bench: choose another folder with --out")
     return folder
 
