@@ -28,10 +28,6 @@ class Normalised(nn.Module):
         self.inner = inner
         self.own_layout = False
         """Whether the inner network gets images in torch's own memory layout; else, on a CPU, in `channels_last`."""
-        for part in inner.modules():
-            if isinstance(part, nn.Conv2d) and _is_unsafe(part):
-                part.register_forward_pre_hook(_to_safety)
-                part.register_forward_hook(_and_back)
         self.register_buffer("mean", mean.detach().clone().float().reshape(1, -1, 1, 1))
         self.register_buffer("std", std.detach().clone().float().reshape(1, -1, 1, 1))
 
@@ -55,11 +51,16 @@ _relying: dict[tuple[Architecture, tuple[int, ...]], bool] = {}
 def laid_out(model: Normalised, architecture: Architecture, shape: tuple[int, int, int]) -> Normalised:
     """Let a network of an architecture have torch's own memory layout throughout where it relies on that.
 
-    As a network does that calls `view` behind a convolution. It is tried once per process and architecture.
+    As a network does that calls `view` behind a convolution. It is tried once per process and architecture. In any
+    other network, convolutions that `channels_last` is unsafe for are led around it.
     """
     if (architecture, shape) not in _relying:
         _relying[architecture, shape] = _relies_on_own_layout(model, shape)
     model.own_layout = _relying[architecture, shape]
+    for part in () if model.own_layout else model.modules():
+        if isinstance(part, nn.Conv2d) and _is_unsafe(part):
+            part.register_forward_pre_hook(_to_safety)
+            part.register_forward_hook(_and_back)
     return model
 
 
@@ -107,7 +108,7 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 def _spread(values: Tensor, x: Tensor) -> Tensor:
-    """Repeat a value per channel for each pixel: a CPU goes through `channels_last` images six times as fast so."""
+    """Repeat a value per channel for each pixel: a CPU goes through `channels_last` images faster so."""
     if x.shape[1] == 1:
         return values
     return values.expand(1, *x.shape[1:]).contiguous(memory_format=torch.channels_last)

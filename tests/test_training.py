@@ -498,8 +498,10 @@ class ByView(Architecture):
                 super().__init__()
                 self.how = how
                 self.dense = nn.Conv2d(channels, 6, 3, padding=1)
-                self.deep = nn.Sequential(nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6))
-                self.head = nn.Linear(6 * h * w, num_classes)
+                self.deep = nn.Sequential(
+                    nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 1, 2)
+                )
+                self.head = nn.Linear(6 * ((h + 1) // 2) * ((w + 1) // 2), num_classes)
 
             def forward(self, x):
                 random.random(), np.random.rand()
@@ -531,15 +533,15 @@ def test_a_network_that_relies_on_torchs_own_layout_gets_it(channels):
 
 CONVOLUTIONS_THAT_ONEDNN_FAILS_AT = """
 import torch
-from bench.networks import Normalised
+from bench.networks import Normalised, laid_out
 from bench.training import fit
-from bench.types import Recipe
+from bench.types import Architecture, Recipe
 
 torch.set_num_threads(2)
 torch.manual_seed(0)
 strided = torch.nn.Conv2d(8, 16, 1, 2)
 inner = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), strided, torch.nn.Flatten(), torch.nn.Linear(1024, 3))
-model = Normalised(inner, torch.zeros(3), torch.ones(3))
+model = laid_out(Normalised(inner, torch.zeros(3), torch.ones(3)), Architecture(), (3, 16, 16))
 seen = []
 inner[2].register_forward_pre_hook(lambda part, given: seen.append(given[0].stride()))
 images = torch.randint(256, (630, 3, 16, 16), dtype=torch.uint8)
