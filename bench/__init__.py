@@ -2,24 +2,11 @@
 
 import pluggy
 
-from bench.errors import BenchError
-from bench.types import (
-    Architecture,
-    Attack,
-    Context,
-    Dataset,
-    DefenderData,
-    Download,
-    Fingerprint,
-    Helpers,
-    Reported,
-    ReportedAccuracy,
-    Source,
-    Split,
-    Suspect,
-    Watermark,
-)
-from bench.vision import prepare_torchvision
+from bench.api.components import Architecture, Attack, Dataset, Fingerprint, Watermark
+from bench.api.context import Context, Helpers, Source, Suspect
+from bench.api.data import DefenderData, Download, Reported, ReportedAccuracy, Split
+from bench.api.torchvision import prepare_torchvision
+from bench.core.errors import BenchError
 
 __version__ = "1.0.0rc1"
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch.profiler import ProfilerActivity, profile
 
-from bench.devices import cores
+from bench.core.hardware import cores
 from benchmarks import plain_loop
 from benchmarks.measure import Row, interleaved
 from benchmarks.training import FEW, IMAGES, RECIPE, STOCK, TINY, Job, begin, ours

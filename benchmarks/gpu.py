@@ -25,12 +25,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.catalogue import load_catalogue
-from bench.devices import cores
-from bench.networks import Normalised
-from bench.presets import PRESETS
-from bench.training import fit
-from bench.types import Recipe
+from bench.core.hardware import cores
+from bench.core.spec import Recipe
+from bench.planning.presets import PRESETS
+from bench.registry.discovery import load_catalogue
+from bench.training.loop import fit
+from bench.training.networks import Normalised
 from benchmarks import plain_loop
 from benchmarks.measure import SHARE, Row, interleaved, seconds
 

@@ -1,8 +1,8 @@
 """Rows about size: ten times the trials, a store of 100,000 artifacts, a report of 100,000 rows.
 
 What is timed of growth is the work itself, in this process, so that no start-up common to both sizes flatters the
-ratio. Planning is `bench.plan.plan` and `wanted` against an empty store; scheduling is the ledger of a run that takes
-every task of such a plan and settles it without executing anything; reporting is `bench.report.render`, from the two
+ratio. Planning is `bench.planning.planner.plan` and `wanted` against an empty store; scheduling is the ledger of a run that takes
+every task of such a plan and settles it without executing anything; reporting is `bench.reporting.build.render`, from the two
 files of a results folder to all others. Rows and artifacts are made up, the plans are real.
 """
 
@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.plan import plan, wanted
-from bench.report import render
-from bench.store import Store
-from bench.testing.world import carry_out
-from bench.types import Outcome, Task
+from bench.core.tasks import Outcome, Task
+from bench.planning.planner import plan, wanted
+from bench.reporting.build import render
+from bench.store.store import Store
+from bench.testing.toy_run import carry_out
 from benchmarks import made_up
 from benchmarks.house import bench, executed, timed
 from benchmarks.measure import GROWTH, LIMIT, Row, interleaved

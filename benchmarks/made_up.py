@@ -12,14 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.catalogue import load_catalogue
-from bench.cli.spec import build
-from bench.devices import gpus, suitable_precision
-from bench.plan import Known, Plan, plan
-from bench.provenance import describe
-from bench.rows import row, save
-from bench.store import Store
-from bench.types import JSON, Outcome, Spec, Task
+from bench.cli.spec_options import build
+from bench.core.canonical import JSON
+from bench.core.hardware import gpus, suitable_precision
+from bench.core.spec import Spec
+from bench.core.tasks import Outcome, Task
+from bench.planning.declarations import Known
+from bench.planning.planner import Plan, plan
+from bench.registry.discovery import load_catalogue
+from bench.results.provenance import describe
+from bench.results.rows import row
+from bench.results.writer import save
+from bench.store.store import Store
 
 SEEDS = 5
 """Source seeds of the benchmarks whose rows are made up."""

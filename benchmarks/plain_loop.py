@@ -1,7 +1,7 @@
 """The opponent: a training loop as the code of such papers has it.
 
 torchvision's dataset, a PIL transform per image, a DataLoader, float32, the default memory layout. Network, batch,
-optimiser, learning rates, clipping and epochs are those of `bench.training.fit`.
+optimiser, learning rates, clipping and epochs are those of `bench.training.loop.fit`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from bench.training import rate
-from bench.types import Recipe
-from bench.vision import prepare_torchvision
+from bench.api.torchvision import prepare_torchvision
+from bench.core.spec import Recipe
+from bench.training.optimizer import rate
 
 FOLDERS = {"fashion_mnist": ("FashionMNIST", 28), "cifar10": ("CIFAR10", 32)}
 """By our dataset: torchvision's class, and the side of its images in pixels."""

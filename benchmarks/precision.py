@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.cells import cells
-from bench.results import load
+from bench.analysis.cells import cells
+from bench.results.reader import load
 from benchmarks.house import timed
 from benchmarks.measure import Row
 

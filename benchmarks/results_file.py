@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.devices import hardware
+from bench.core.hardware import hardware
 from benchmarks.measure import HEADERS, Row
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "distributed")

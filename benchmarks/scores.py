@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.store import Store
+from bench.store.store import Store
 from benchmarks.house import bench, executed, timed
 from benchmarks.measure import LIMIT, Row
 

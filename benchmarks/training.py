@@ -19,13 +19,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.catalogue import load_catalogue
-from bench.devices import cores, keep_freed_memory
-from bench.networks import Normalised
-from bench.parts import read
-from bench.training import accuracy as share
-from bench.training import fit, predict
-from bench.types import Dataset, Recipe, Split
+from bench.api.components import Dataset
+from bench.api.data import Split
+from bench.core.hardware import cores, keep_freed_memory
+from bench.core.spec import Recipe
+from bench.datasets.partition import read
+from bench.registry.discovery import load_catalogue
+from bench.training.inference import accuracy as share
+from bench.training.inference import predict
+from bench.training.loop import fit
+from bench.training.networks import Normalised
 from benchmarks import plain_loop
 from benchmarks.measure import Row, interleaved, seconds
 

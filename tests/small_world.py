@@ -12,11 +12,12 @@ from bench_plugins.datasets.noisy_letters import NoisyLetters
 from torch import nn
 
 from bench import Context, DefenderData, Split
-from bench.halving import halve
-from bench.networks import Normalised
-from bench.oracle import Source, Suspect
-from bench.training import accuracy, fit, predict
-from bench.types import Recipe
+from bench.core.spec import Recipe
+from bench.datasets.sampling import halve
+from bench.training.inference import accuracy, predict
+from bench.training.loop import fit
+from bench.training.networks import Normalised
+from bench.training.oracle import Source, Suspect
 
 RECIPE = Recipe(epochs=12, precision="fp32")
 WIDTH = 8

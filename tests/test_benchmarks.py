@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.catalogue import load_catalogue
-from bench.cli.spec import build
-from bench.plan import plan
-from bench.store import Store
-from bench.testing import toy
-from bench.types import Recipe
+from bench.cli.spec_options import build
+from bench.core.spec import Recipe
+from bench.planning.planner import plan
+from bench.registry.discovery import load_catalogue
+from bench.store.store import Store
+from bench.testing import toy_plugins
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is no part of the distribution
@@ -190,7 +190,7 @@ HEAVY = {"torchvision", "sklearn", "scipy", "pandas", "matplotlib", "distributed
 """What a run that finds everything does not import; torch it does, with the first plugin."""
 METHODS = ("toy_relation", "toy_match")
 """One that needs helpers, and one more that needs none."""
-WORDS = ("run", "--quiet", "--workers", "0", "--plugin", toy.__file__, "--datasets", "toy", "--architectures",
+WORDS = ("run", "--quiet", "--workers", "0", "--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures",
          "toy_net,toy_conv", "--sources", "toy_net", "--attacks", "toy_tune,toy_copy,toy_polish", "--no-floors",
          "--replicates", "2", "--copies", "2", "--set", "recipe.epochs=2", "--methods")  # fmt: skip
 
@@ -208,7 +208,7 @@ def planned(*methods):
                       ("toy", "toy_net,toy_conv", "toy_net", "toy_tune,toy_copy,toy_polish", ",".join(methods)),
                       strict=True))  # fmt: skip
     chosen |= {"no_floors": True, "replicates": 2, "copies": 2, "set": ("recipe.epochs=2",)}
-    return plan(*build(chosen, None, load_catalogue((toy.__file__,)), "fp32"))
+    return plan(*build(chosen, None, load_catalogue((toy_plugins.__file__,)), "fp32"))
 
 
 def executed(told):

@@ -16,14 +16,18 @@ import click
 import numpy as np
 import pytest
 
-from bench import __version__, hookspecs, types
-from bench.catalogue import HOOKS, load_catalogue
+from bench import __version__
+from bench.api import context, hookspecs
+from bench.api.components import BASES
+from bench.api.context import Context
 from bench.cli import COMMANDS
-from bench.cli.spec import build
-from bench.plan import Plan, plan
-from bench.presets import PRESETS
-from bench.rows import COLUMNS
-from bench.types import BASES, Context, Recipe
+from bench.cli.spec_options import build
+from bench.core.spec import Recipe
+from bench.planning.planner import Plan, plan
+from bench.planning.presets import PRESETS
+from bench.registry.discovery import load_catalogue
+from bench.registry.registry import HOOKS
+from bench.results.columns import COLUMNS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "results/README.md"])
@@ -339,7 +343,7 @@ def plugins(name: str) -> list[str]:
 
 
 def run(arguments: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    command = importlib.import_module("bench.cli.run").command
+    command = importlib.import_module("bench.cli.commands.run").command
     code = command.main(arguments, standalone_mode=False)
     printed = capfd.readouterr()
     assert code == 0, printed.err + printed.out
@@ -396,8 +400,8 @@ def test_what_plugins_import_is_public():
     for text in (*plugins("README.md"), *(text for guide in GUIDES for text in plugins(guide))):
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ImportFrom) and str(node.module).startswith("bench"):
-                assert node.module in ("bench", "bench.metrics"), node.module
-    for name in types.__dict__:
+                assert node.module in ("bench", "bench.stats.intervals"), node.module
+    for name in context.__dict__:
         if name in ("Reported", "ReportedAccuracy", "Download"):
             assert f"bench.{name}" in "".join(map(read, GUIDES))
 

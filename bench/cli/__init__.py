@@ -11,8 +11,8 @@ import sys
 import click
 
 from bench import __version__
-from bench.errors import BenchError, did_you_mean
-from bench.process import left_behind
+from bench.core.errors import BenchError, did_you_mean
+from bench.sandbox.process_state import left_behind
 
 COMMANDS = {
     "run": "Run a benchmark and print its tables.",
@@ -37,7 +37,7 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module = importlib.import_module(f"bench.cli.{name}")
+        module = importlib.import_module(f"bench.cli.commands.{name}")
         command: click.Command = module.command
         return command
 

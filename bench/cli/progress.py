@@ -13,13 +13,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from bench.cli.pace import Pace
-from bench.types import Outcome, Task
+from bench.cli.eta import Pace
+from bench.core.tasks import Outcome, Task
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bench.cli.standings import Standing, Standings
+    from bench.cli.live_auc import Standing, Standings
 
 PAUSE = 5.0
 """Seconds between plain lines."""

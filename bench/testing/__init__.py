@@ -17,15 +17,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.catalogue import KINDS, Catalogue, load_catalogue
-from bench.download import data_root
-from bench.errors import BenchError, BrokenPlugin, did_you_mean
-from bench.isolation import undisturbed
-from bench.testing.ground import Ground, Unjudged
-from bench.testing.promises import PROMISES, needed, takes_long
-from bench.testing.promises.made import Promise
-from bench.testing.world import ToyRun, run_toy, toy_catalogue, toy_spec
-from bench.types import Component
+from bench.api.components import Component
+from bench.core.errors import BenchError, BrokenPlugin, did_you_mean
+from bench.datasets.files import data_root
+from bench.registry.discovery import load_catalogue
+from bench.registry.registry import KINDS, Catalogue
+from bench.sandbox.torch_state import undisturbed
+from bench.testing.checks import PROMISES, needed, takes_long
+from bench.testing.checks.check import Promise
+from bench.testing.harness import Ground, Unjudged
+from bench.testing.toy_run import ToyRun, run_toy, toy_catalogue, toy_spec
 
 __all__ = ["Finding", "ToyRun", "check_component", "contract", "find", "run_toy", "toy_catalogue", "toy_spec"]
 

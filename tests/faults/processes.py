@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.store import Store
+from bench.store.store import Store
 
 PLUGIN = Path(__file__).with_name("slow_plugin.py")
 OPTIONS = (

@@ -10,9 +10,9 @@ import pytest
 from broken_plugins import ARCHITECTURE, ATTACK, BROKEN, DATASET, METHOD, USABLE
 from processes import TIMINGS
 
-from bench.catalogue import load_catalogue
-from bench.errors import BenchError
-from bench.testing import toy
+from bench.core.errors import BenchError
+from bench.registry.discovery import load_catalogue
+from bench.testing import toy_plugins
 
 SOUND = {"sound_method": METHOD, "sound_attack": ATTACK, "sound_architecture": ARCHITECTURE, "sound_dataset": DATASET}
 DEADLY = ("sleeps_at_import", "sleeps", "ends_the_process")
@@ -119,7 +119,7 @@ def rows(place, out):
         return [{k: v for k, v in r.items() if k not in TIMINGS} for r in csv.DictReader(file)]
 
 
-RUN = ("--plugin", toy.__file__, "--no-floors", "--preset", "smoke", "--replicates", "1", "--copies", "1",
+RUN = ("--plugin", toy_plugins.__file__, "--no-floors", "--preset", "smoke", "--replicates", "1", "--copies", "1",
        "--set", "recipe.epochs=1", "--sources", "toy_net", "--workers", "0")  # fmt: skip
 HEALTHY = {"--datasets": ("toy",), "--suspects": ("toy_net",), "--attacks": ("toy_tune", "toy_copy"),
            "--methods": ("toy_match",)}  # fmt: skip

@@ -8,9 +8,10 @@ import pytest
 import torch
 from processes import TASKS
 
-from bench.execute import execute
-from bench.plan import declare, plan
-from bench.store import Store
+from bench.execution.runner import execute
+from bench.planning.declarations import declare
+from bench.planning.planner import plan
+from bench.store.store import Store
 from bench.testing import toy_catalogue, toy_spec
 
 pytestmark = pytest.mark.faults

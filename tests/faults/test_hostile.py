@@ -20,8 +20,8 @@ from pathlib import Path
 import pytest
 from toy_runs import Place, here
 
-from bench.store import RECORD, Store
-from bench.types import canonical, digest
+from bench.core.canonical import canonical, digest
+from bench.store.store import RECORD, Store
 
 TRIED, REFUSED = Counter(), Counter()
 CANARY = "canary"

@@ -15,8 +15,8 @@ import faulty_plugin as faulty
 import pytest
 from processes import TIMINGS
 
-from bench.catalogue import load_catalogue
-from bench.testing import toy
+from bench.registry.discovery import load_catalogue
+from bench.testing import toy_plugins
 
 TRAINED = "steal toy {} toy_net 0"
 READ = "fingerprint toy {}"
@@ -125,7 +125,7 @@ def run(place, *more, datasets=(), architectures=(), attacks=(), methods=()):
         "--attacks": (*attacks, "toy_tune", "toy_copy"),
         "--methods": (*methods, "toy_match"),
     }
-    command = [sys.executable, "-m", "bench", "run", "--plugin", toy.__file__, "--plugin", faulty.__file__,
+    command = [sys.executable, "-m", "bench", "run", "--plugin", toy_plugins.__file__, "--plugin", faulty.__file__,
                "--sources", "toy_net", "--no-floors", "--preset", "smoke", "--replicates", "1", "--copies", "1",
                "--set", "recipe.epochs=1", "--store", place / "store", "--out", place / "out"]  # fmt: skip
     command += [part for option, them in names.items() for part in (option, ",".join(them))]

@@ -16,13 +16,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from torch import nn
 
 from bench import BenchError
-from bench.archive import bring_in, export
-from bench.errors import DamagedArtifact
-from bench.ledger import HANDFUL, Ledger
-from bench.plan import declare, plan, wanted
-from bench.store import Store
+from bench.core.canonical import canonical, digest
+from bench.core.errors import DamagedArtifact
+from bench.core.tasks import Outcome, Task
+from bench.execution.queue import HANDFUL, Ledger
+from bench.planning.declarations import declare
+from bench.planning.planner import plan, wanted
+from bench.store.archive import bring_in, export
+from bench.store.store import Store
 from bench.testing import toy_catalogue, toy_spec
-from bench.types import Outcome, Task, canonical, digest
 
 EXAMPLES = Counter()
 

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from toy_runs import Place
 
-from bench.plan import declare, plan
-from bench.schedule import Place as Placing
-from bench.schedule import run
-from bench.stock import Stock
-from bench.store import RECORD, Store
+from bench.execution.run_config import Place as Placing
+from bench.execution.scheduler import run
+from bench.planning.declarations import declare
+from bench.planning.inventory import Stock
+from bench.planning.planner import plan
+from bench.store.store import RECORD, Store
 from bench.testing import toy_catalogue, toy_spec
 
 

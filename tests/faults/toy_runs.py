@@ -14,11 +14,11 @@ import pytest
 from processes import TIMINGS
 
 from bench.cli import main
-from bench.store import Store
-from bench.testing import toy
+from bench.store.store import Store
+from bench.testing import toy_plugins
 
 OPTIONS = (
-    "--plugin", toy.__file__, "--plugin", faulty_plugin.__file__, "--datasets", "toy", "--architectures", "toy_net",
+    "--plugin", toy_plugins.__file__, "--plugin", faulty_plugin.__file__, "--datasets", "toy", "--architectures", "toy_net",
     "--attacks", "toy_tune,toy_copy", "--methods", "toy_match,toy_relation,toy_mark", "--no-floors", "--preset",
     "smoke", "--set", "recipe.epochs=2",
 )  # fmt: skip

@@ -1,0 +1,231 @@
+"""Judge the rows: for each method and attack an AUC, how sure it is, what is missing from it, what the paper reports.
+
+Which scores belong to a cell is the business of `samples`, whether it beats the floors that of `floors`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.analysis.baselines import AgainstFloors, against_floors
+from bench.analysis.error_rates import Accused, Division, Hits, hits
+from bench.analysis.groups import Matched, Rows, Samples
+from bench.analysis.reported import Figures, Paper
+from bench.core.canonical import JSON
+from bench.core.spec import Spec
+from bench.stats import auc, intervals
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOBODY: Rows = np.empty(0, np.intp)
+LOST = ("failed", "blocked", "not_run")
+"""Statuses of trials that should have given a score and did not."""
+VERDICTS = ("agrees", "differs", "too few models to tell", "no figure")
+
+
+@dataclass(frozen=True)
+class Strata:
+    """A mean of AUCs within architectures, and how many stolen and (different) irrelevant models it has."""
+
+    auc: float
+    stolen: int
+    irrelevant: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is known of one method against one attack, on one dataset and source architecture.
+
+    `same_architecture` has only negatives of the suspects' own architectures (mean over architectures); `suspects_only`
+    leaves out the negatives in the source's architecture, where that is not among the suspects'. `lost` counts the
+    trials without a score by status, `errors` says why. `reason` tells why the cell is not applicable, `home` whether
+    the suspects stay with the source's dataset. `hits` gives the TPR by FPR, `accused` whom frozen thresholds accuse
+    by the rate promised; `floors` is None for a floor, and where no floor can judge or one has no score.
+    """
+
+    dataset: str
+    source_architecture: str
+    method: str
+    method_version: int
+    floor: bool
+    attack: str
+    attack_version: int
+    suspect_dataset: str
+    home: bool
+    reason: str
+    stolen_planned: int
+    irrelevant_planned: int
+    lost: Mapping[str, int]
+    errors: Mapping[str, int]
+    figure: intervals.Cell | None
+    same_architecture: Strata | None
+    suspects_only: intervals.Cell | None
+    paper: Paper | None
+    hits: Hits = field(default_factory=dict)
+    accused: Accused = field(default_factory=dict)
+    floors: AgainstFloors | None = None
+
+    @property
+    def like_paper(self) -> intervals.Cell | None:
+        """Give the figure whose negatives are a paper's: at home none in the source's architecture, if ours add it."""
+        return self.suspects_only if self.home and self.suspects_only else self.figure
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the paper's figure is ours: one of VERDICTS."""
+        if self.paper is None or not self.paper.same or self.reason:
+            return "no figure"
+        if self.like_paper is None:
+            return "too few models to tell"
+        return intervals.agrees(self.like_paper, self.paper.auc, self.paper.stolen, self.paper.irrelevant)
+
+    @property
+    def status(self) -> str:
+        """Give `not_applicable`, `complete`, or `incomplete`: also where a cell has no rows at all."""
+        if self.reason:
+            return "not_applicable"
+        return "incomplete" if self.lost or self.figure is None else "complete"
+
+
+def component(run: Mapping[str, JSON], kind: str, name: str) -> Mapping[str, JSON]:
+    """Give what `run.json` says of a component."""
+    entry: Mapping[str, JSON] = run["components"][kind][name]
+    return entry
+
+
+def lands_on(run: Mapping[str, JSON], attack: str) -> str:
+    """Say on which related dataset an attack lands, itself or the one it starts from; empty: on the source's own."""
+    attacks, seen = run["components"]["attack"], set()
+    while attack in attacks and attack not in seen:
+        seen.add(attack)
+        attributes = attacks[attack]["attributes"]
+        if not attributes.get("starts_from"):
+            return str(attributes.get("lands_on") or "")
+        attack = attributes["starts_from"]
+    return ""
+
+
+def own_budget(run: Mapping[str, JSON], method: str) -> int | None:
+    """Give the queries that a method asks by default in this run; None where it declares no budget."""
+    entry = component(run, "method", method)
+    budget: int | None = entry["params"].get(entry["attributes"].get("budget"))
+    return budget
+
+
+def default_budget(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame:
+    """Keep the rows that tables are made from: those with the queries that a method asks by default in this run."""
+    spec = Spec.from_json(run["spec"])
+    own = {method: own_budget(run, method) for method in frame.method.unique()}
+    usual = frame.budget.isna() | ~frame.budget.isin(spec.budgets)
+    return frame[usual | (frame.budget == frame.method.map(own).astype("float64"))]
+
+
+def cells(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Cell]:
+    """Judge all rows, in the order of the Spec: dataset, source architecture, methods and then floors, attacks."""
+    return list(Judge(default_budget(frame, run), run).all())
+
+
+class Judge:
+    """Makes the cells of rows of one budget."""
+
+    def __init__(self, frame: pd.DataFrame, run: Mapping[str, JSON]) -> None:
+        self.run, self.spec = run, Spec.from_json(run["spec"])
+        self.samples = Samples(frame, self.spec.seeds)
+        self.division = Division(self.samples, self.spec.split_seed)
+        self.methods = (*self.spec.methods, *self.spec.floors)
+        self.watermarks = {m for m in self.methods if component(run, "method", m).get("watermark")}
+        self.papers = {m: Figures(component(run, "method", m)["attributes"]) for m in self.methods}
+        self.home = {a: not lands_on(run, a) for a in self.spec.attacks}
+
+    def all(self) -> Iterator[Cell]:
+        """Give all cells, those of each table held against its floors."""
+        for dataset, source in itertools.product(self.spec.datasets, self.spec.sources):
+            table = self.table(dataset, source, self.methods)
+            matched = {(c.method, c.attack): rows for c, rows in table}
+            impossible = {(c.method, c.attack) for c, _ in table if c.reason}
+            found = against_floors(self.samples, matched, impossible, self.spec.floors, self.watermarks)
+            for c, _ in table:
+                held = found.get((c.method, c.attack))
+                yield dataclasses.replace(c, floors=held) if held else c
+
+    def table(self, dataset: str, source: str, methods: Iterable[str]) -> list[tuple[Cell, Matched | None]]:
+        """Give the cells of one table with the rows of their figures, not yet held against its floors."""
+        return [self._cell(dataset, source, m, a) for m, a in itertools.product(methods, self.spec.attacks)]
+
+    def _cell(self, dataset: str, source: str, method: str, attack: str) -> tuple[Cell, Matched | None]:
+        sample, column = self.samples.of(dataset, source, method, attack), self.samples.column
+        stolen = np.concatenate([*sample.stolen, NOBODY])
+        on = str(column["suspect_dataset"][stolen[0]]) if stolen.size else ""
+        reason = ""
+        if stolen.size and (column["status"][stolen] == "not_applicable").all():
+            reason = str(column["note"][stolen[0]]) or "not applicable"
+        everybody = np.concatenate([stolen, *sample.irrelevant])
+        missing = everybody[~self.samples.done[everybody]]
+        matched = None if reason else self.samples.matched(sample)
+        scores = matched.scores if matched else None
+        architectures = {str(self.samples.architectures[n]) for n in np.unique(self.samples.architecture[stolen])}
+        made = Cell(
+            dataset=dataset, source_architecture=source, method=method, attack=attack, suspect_dataset=on,
+            method_version=int(component(self.run, "method", method)["version"]),
+            attack_version=int(component(self.run, "attack", attack)["version"]),
+            floor=method in self.spec.floors, home=self.home[attack], reason=reason, stolen_planned=len(stolen),
+            irrelevant_planned=self._different(sample.irrelevant),
+            lost=dict(Counter(str(s) for s in column["status"][missing] if s in LOST)),
+            errors=dict(Counter(str(e) for e in column["error"][missing] if e)),
+            figure=intervals.cell(*scores) if scores else None,
+            same_architecture=self._within_architectures(matched) if matched else None,
+            suspects_only=self._without(source, matched) if matched else None,
+            paper=self.papers[method].of(dataset, source, attack, architectures, self.spec.suspects),
+            hits=hits(scores) if scores else {},
+            accused={} if reason else self.division.accused((dataset, source, method), on, sample),
+        )  # fmt: skip
+        return made, matched
+
+    def _different(self, by_source: Sequence[Rows]) -> int:
+        """Count models, which the sources share."""
+        return len(np.unique(np.concatenate([NOBODY, *(self.samples.model[rows] for rows in by_source)])))
+
+    def _without(self, source: str, matched: Matched) -> intervals.Cell | None:
+        """Leave out the negatives in the source's architecture, where that is not among the suspects'."""
+        if source in self.spec.suspects:
+            return None
+        kept = self.samples.architectures[self.samples.architecture[matched.irrelevant[0]]] != source
+        if not kept.any():
+            return None
+        return intervals.cell(*self.samples.scores(matched.stolen, matched.irrelevant[:, kept]))
+
+    def _within_architectures(self, matched: Matched) -> Strata | None:
+        """Compare suspects with irrelevant models of their own architecture: mean over these, then over sources."""
+        samples, means, used = self.samples, [], 0
+        against: list[Rows] = []
+        for stolen, irrelevant in zip(matched.stolen, matched.irrelevant, strict=True):
+            mine, others = samples.architecture[stolen], samples.architecture[irrelevant]
+            strata = [(stolen[mine == a], irrelevant[others == a]) for a in np.unique(mine) if a in others]
+            if strata:
+                means.append(sum(auc.auc(samples.score[s], samples.score[i]) for s, i in strata) / len(strata))
+                used += sum(len(s) for s, _ in strata)
+                against += [i for _, i in strata]
+        return Strata(sum(means) / len(means), used, self._different(against)) if means else None
+
+
+def mean(cells: Sequence[Cell]) -> float | None:
+    """Average a method's AUCs over the attacks that stay at home; None where one is missing or not applicable."""
+    figures = [c.figure for c in cells if c.home]
+    return sum(f.auc for f in figures if f) / len(figures) if figures and all(figures) else None
+
+
+def paper_mean(cells: Sequence[Cell]) -> Paper | None:
+    """Average the paper's AUCs over the same attacks; None where it lacks one."""
+    papers = [c.paper for c in cells if c.home]
+    if not papers or not all(papers):
+        return None
+    known = [p for p in papers if p]
+    return Paper(sum(p.auc for p in known) / len(known), 0, 0, all(p.same for p in known))

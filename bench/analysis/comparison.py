@@ -1,0 +1,172 @@
+"""Hold results folders against each other: whether they may be compared, what differs, what was added or lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from bench.analysis.cells import Cell, cells, default_budget
+from bench.core.canonical import JSON
+from bench.core.spec import Spec
+from bench.results.reader import load
+from bench.stats import intervals
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OF_METHODS = ("budget", "helpers")
+"""What a recipe says of methods only: it may differ."""
+Where: TypeAlias = tuple[str, str, str, str]
+"""Dataset, source architecture, method, attack."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A results folder: its name here, what made it, its cells, and the keys of the scores that each is made from."""
+
+    name: str
+    run: Mapping[str, JSON]
+    cells: Mapping[Where, Cell]
+    keys: Mapping[Where, frozenset[str]]
+
+    @property
+    def spec(self) -> Spec:
+        """Give the Spec of the run."""
+        return Spec.from_json(self.run["spec"])
+
+
+@dataclass(frozen=True)
+class Change:
+    """A cell in two results: the difference of its AUCs, after minus before, with its 95 % interval.
+
+    `what` is `both`, `added` (only the later results have an AUC), `lost`, or `none` (neither has). `same`: both are
+    made from the very same scores of the very same models.
+    """
+
+    before: Cell | None
+    after: Cell | None
+    same: bool = False
+
+    @property
+    def figures(self) -> tuple[intervals.Cell | None, intervals.Cell | None]:
+        """Give both AUCs."""
+        return self.before.figure if self.before else None, self.after.figure if self.after else None
+
+    @property
+    def what(self) -> str:
+        """Say in which of the two there is an AUC."""
+        before, after = self.figures
+        return "both" if before and after else "added" if after else "lost" if before else "none"
+
+    @property
+    def difference(self) -> tuple[float, float, float] | None:
+        """Give the difference and the ends of its interval, which is too wide where models are shared."""
+        before, after = self.figures
+        if not before or not after:
+            return None
+        return (round(after.auc - before.auc, 12) + 0.0, *intervals.difference_interval(after, before))
+
+    @property
+    def differs(self) -> bool:
+        """Say whether 0 lies outside the interval."""
+        return self.difference is not None and not self.difference[1] <= 0 <= self.difference[2]
+
+
+# --- may they be compared? ----------------------------------------------------------------------------------------
+
+
+def read(folders: Sequence[Path]) -> list[Results]:
+    """Read results folders, named as briefly as tells them apart; BenchError where one is damaged."""
+    names = [f.name for f in folders]
+    if len(set(names)) < len(names):
+        names = [str(f) for f in folders]
+    found = []
+    for folder, name in zip(folders, names, strict=True):
+        frame, run = load(folder)
+        made = {(c.dataset, c.source_architecture, c.method, c.attack): c for c in cells(frame, run)}
+        found.append(Results(name, run, made, _keys(default_budget(frame, run), made)))
+    return found
+
+
+def _keys(frame: pd.DataFrame, made: Mapping[Where, Cell]) -> dict[Where, frozenset[str]]:
+    """Give the keys of the scores of each cell: of its stolen suspects, and of the irrelevant models of its AUC."""
+    done = frame[frame.status == "done"]
+    known = done.groupby(["dataset", "source_architecture", "method", "attack", "suspect_dataset"], sort=False).key
+    keys = {place: frozenset(values) for place, values in known}
+    nobody: frozenset[str] = frozenset()
+    return {
+        where: keys.get((*where, c.suspect_dataset), nobody) | keys.get((*where[:3], "", c.suspect_dataset), nobody)
+        for where, c in made.items()
+    }
+
+
+def obstacles(a: Results, b: Results) -> list[str]:
+    """Say why two results may not be compared: other preset, recipe, suspects, or versions of what both have."""
+    mine, others = a.spec, b.spec
+    reasons = list(_differences("preset", mine.preset, others.preset))
+    for name in mine.recipe.__dataclass_fields__:
+        if name not in OF_METHODS:
+            reasons += _differences(f"recipe.{name}", getattr(mine.recipe, name), getattr(others.recipe, name))
+    reasons += _differences("suspects", sorted(mine.suspects), sorted(others.suspects))
+    reasons += _differences("copies", mine.copies, others.copies)
+    for kind in ("dataset", "architecture", "attack"):
+        used = _used(a, kind) & _used(b, kind)
+        reasons += [r for name in sorted(used) for r in _changed(a, b, kind, name)]
+    return reasons
+
+
+def _used(results: Results, kind: str) -> set[str]:
+    """Name the components that took part, as far as `run.json` describes them."""
+    spec = results.spec
+    landed = {c.suspect_dataset for c in results.cells.values()}
+    names = {
+        "dataset": {*spec.datasets, *landed},
+        "architecture": {*spec.sources, *spec.suspects},
+        "attack": {*spec.attacks, *(_starts(results, a) for a in spec.attacks)},
+        "method": {*spec.methods, *spec.floors},
+    }[kind]
+    return names & set(results.run["components"][kind])
+
+
+def _starts(results: Results, attack: str) -> str:
+    return str(results.run["components"]["attack"][attack]["attributes"].get("starts_from") or "")
+
+
+def _changed(a: Results, b: Results, kind: str, name: str) -> Iterator[str]:
+    mine, others = (r.run["components"][kind][name] for r in (a, b))
+    yield from _differences(f"version of {kind} {name}", mine["version"], others["version"])
+    for parameter in sorted({*mine["params"], *others["params"]}):
+        values = mine["params"].get(parameter, "none"), others["params"].get(parameter, "none")
+        yield from _differences(f"{name}.{parameter}", *values)
+
+
+def _differences(what: str, mine: JSON, others: JSON) -> Iterator[str]:
+    if mine != others:
+        yield f"{what} {_short(mine)} / {_short(others)}"
+
+
+def _short(value: JSON) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_short, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def remarks(a: Results, b: Results) -> list[str]:
+    """Say what else is not the same in two results, and may be: methods, seeds, numbers of models, machine."""
+    told = [r for name in sorted(_used(a, "method") & _used(b, "method")) for r in _changed(a, b, "method", name)]
+    for field in ("seeds", "replicates", "landed", "split_seed"):
+        mine, others = (getattr(r.spec, field) for r in (a, b))
+        told += _differences(field, *(list(v) if isinstance(v, tuple) else v for v in (mine, others)))
+    told += _differences("torch", *((r.run.get("libraries") or {}).get("torch", "unknown") for r in (a, b)))
+    told += _differences("cpu", *((r.run.get("hardware") or {}).get("cpu", "unknown") for r in (a, b)))
+    return told
+
+
+def changes(a: Results, b: Results) -> dict[Where, Change]:
+    """Hold every cell of two results against the other's, in the order of the first, then of the second."""
+    return {
+        where: Change(a.cells.get(where), b.cells.get(where), a.keys.get(where) == b.keys.get(where))
+        for where in (*a.cells, *b.cells)
+    }

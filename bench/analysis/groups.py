@@ -1,0 +1,155 @@
+"""Find the scores that belong together: one method's against one attack, by source, and who is compared with whom.
+
+An attack is compared with the irrelevant models of the dataset it lands on, within one source and never across two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.stats.permutation import Scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows: TypeAlias = NDArray[np.intp]
+"""Numbers of rows."""
+GROUPS = ("dataset", "source_architecture", "method", "suspect_kind", "attack", "source_seed")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The rows of one method against one attack: stolen suspects and, as often, irrelevant models, by source."""
+
+    seeds: tuple[int, ...]
+    stolen: tuple[Rows, ...]
+    irrelevant: tuple[Rows, ...]
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The rows of a sample that have a score, of the sources that have models of both kinds.
+
+    irrelevant: [sources, n], in whose columns the same model stands for every source: sources are held against the
+    irrelevant models that all of them have a score for. `scores` are those of these rows.
+    """
+
+    seeds: tuple[int, ...]
+    stolen: tuple[Rows, ...]
+    irrelevant: Rows
+    scores: Scores
+
+
+class Samples:
+    """Holds the rows as arrays, and knows which of them belong together."""
+
+    def __init__(self, frame: pd.DataFrame, seeds: Sequence[int]) -> None:
+        import pandas as pd
+
+        self.seeds = tuple(seeds)
+        self.score: NDArray[np.float64] = frame.score.to_numpy()
+        names = ("status", "suspect_dataset", "suspect_architecture", "note", "error")
+        self.column: dict[str, NDArray[np.object_]] = {n: frame[n].to_numpy(dtype=object) for n in names}
+        self.done: NDArray[np.bool_] = (frame.status == "done").to_numpy()
+        self.irrelevant: NDArray[np.bool_] = (frame.suspect_kind == "irrelevant").to_numpy()
+        architectures, unique = pd.factorize(frame.suspect_architecture)
+        self.architectures: NDArray[np.object_] = np.asarray(unique, dtype=object)
+        self.architecture: Rows = architectures
+        self.replicate: Rows = frame.replicate.to_numpy().astype(np.intp)
+        self.model: Rows = architectures * (self.replicate.max(initial=0) + 1) + self.replicate
+        """A number for each architecture and replicate."""
+        on, datasets = pd.factorize(frame.suspect_dataset)
+        self.on: Rows = on
+        self.datasets = [str(d) for d in datasets]
+        grouped = frame.groupby(list(GROUPS), sort=False).indices
+        self.rows = cast("dict[tuple[object, ...], Rows]", grouped)
+
+    def of(self, dataset: str, source: str, method: str, attack: str) -> Sample:
+        """Give all rows of a method against an attack, with a score or without."""
+        seeds, stolen, irrelevant = [], [], []
+        for seed in self.seeds:
+            mine = self.rows.get((dataset, source, method, "stolen", attack, float(seed)))
+            if mine is not None:
+                others = self.rows.get((dataset, source, method, "irrelevant", "", float(seed)), mine[:0])
+                seeds.append(seed)
+                stolen.append(mine)
+                irrelevant.append(others[self.on[others] == self.on[mine[0]]])
+        return Sample(tuple(seeds), tuple(stolen), tuple(irrelevant))
+
+    def matched(self, sample: Sample) -> Matched | None:
+        """Keep what can be compared; None where that is nothing."""
+        stolen = [rows[self.done[rows]] for rows in sample.stolen]
+        irrelevant = [rows[self.done[rows]] for rows in sample.irrelevant]
+        kept = [n for n in range(len(stolen)) if len(stolen[n]) and len(irrelevant[n])]
+        if not kept:
+            return None
+        shared = self.shared([irrelevant[n] for n in kept])
+        if not shared.size:
+            return None
+        rows = tuple(stolen[n] for n in kept)
+        return Matched(tuple(sample.seeds[n] for n in kept), rows, shared, self.scores(rows, shared))
+
+    def shared(self, by_source: Sequence[Rows]) -> Rows:
+        """Give the rows of the models that stand in each of several lists, in one order: [lists, models]."""
+        models = [self.model[rows] for rows in by_source]
+        if all(np.array_equal(models[0], other) for other in models[1:]):
+            return np.stack(by_source)
+        common = models[0]
+        for other in models[1:]:
+            common = common[np.isin(common, other)]
+        return np.stack([rows[_places(own, common)] for rows, own in zip(by_source, models, strict=True)])
+
+    def scores(self, stolen: Sequence[Rows], irrelevant: Rows) -> Scores:
+        """Give the scores of rows, by source."""
+        return Scores([self.score[rows] for rows in stolen], self.score[irrelevant])
+
+    def innocents(self, sample: Sample) -> Rows | None:
+        """Give the irrelevant models that all sources have a score for, whatever became of the stolen ones."""
+        irrelevant = [done for rows in sample.irrelevant if len(done := rows[self.done[rows]])]
+        return self.shared(irrelevant) if irrelevant else None
+
+    def common(self, a: Matched, b: Matched, paired: bool) -> tuple[Scores, Scores] | None:
+        """Give two methods' scores of the irrelevant models that both judged, and, if paired, of the stolen ones too.
+
+        Of the sources that both have; None where nothing is left.
+        """
+        if self._alike(a, b, paired):
+            return a.scores, b.scores
+        stolen: list[tuple[Rows, Rows]] = []
+        of_a, of_b = [], []
+        for at, seed in enumerate(a.seeds):
+            if seed in b.seeds:
+                there = b.seeds.index(seed)
+                mine, others = a.stolen[at], b.stolen[there]
+                if paired:
+                    mine, others = self.shared([mine, others])
+                if len(mine):
+                    stolen.append((mine, others))
+                    of_a.append(a.irrelevant[at])
+                    of_b.append(b.irrelevant[there])
+        if not stolen:
+            return None
+        irrelevant = self.shared([*of_a, *of_b])
+        if not irrelevant.size:
+            return None
+        sides = zip(zip(*stolen, strict=True), np.split(irrelevant, 2), strict=True)
+        first, second = (self.scores(rows, others) for rows, others in sides)
+        return first, second
+
+    def _alike(self, a: Matched, b: Matched, paired: bool) -> bool:
+        """Say whether two methods judged the very same models, in the same order."""
+        if a.seeds != b.seeds or not np.array_equal(self.model[a.irrelevant[0]], self.model[b.irrelevant[0]]):
+            return False
+        both = zip(a.stolen, b.stolen, strict=True)
+        return not paired or all(np.array_equal(self.model[x], self.model[y]) for x, y in both)
+
+
+def _places(models: Rows, wanted: Rows) -> Rows:
+    """Say where each of the wanted models stands."""
+    order = np.argsort(models)
+    return order[np.searchsorted(models, wanted, sorter=order)]

@@ -1,0 +1,67 @@
+"""`bench list`: what is installed, or one component with its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from bench.cli.completion import Names
+from bench.core.errors import BenchError, did_you_mean
+from bench.core.tasks import Declaration
+from bench.registry.discovery import load_catalogue
+from bench.registry.registry import KINDS, Catalogue
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]) - 1)] if rows else []
+    return ["  ".join([*(f"{c:<{w}}" for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in rows]
+
+
+def overview(catalogue: Catalogue, kinds: tuple[str, ...]) -> list[str]:
+    """List components by kind with a line each, then what is broken."""
+    lines: list[str] = []
+    for kind in kinds:
+        rows = []
+        for d in catalogue.declarations(kind):
+            mark = " (floor)" if d.attributes.get("floor") else ""
+            more = f" [{d.attributes['paper']}]" if d.attributes.get("paper") else ""
+            rows.append((f"  {d.name}", f"v{d.version}", f"{d.summary}{mark}{more}"))
+        lines += [f"{kind}s:", *_table(rows), ""]
+    if catalogue.broken:
+        lines.append("broken:")
+        lines += _table([(f"  {b.name}", b.distribution, b.reason) for b in catalogue.broken])
+    return lines
+
+
+def description(declaration: Declaration) -> list[str]:
+    """Describe one component: summary, declared attributes, parameters with types and defaults."""
+    d = declaration
+    lines = [f"{d.name}: {d.kind}, version {d.version}, from {d.distribution}", f"  {d.summary}"]
+    skip = ("reported", "reported_accuracy", "downloads", "checksums")
+    lines += [f"  {n}: {v}" for n, v in d.attributes.items() if v not in ("", [], {}, None) and n not in skip]
+    if d.params:
+        lines.append("  parameters (--set):")
+        lines += _table([(f"    {d.name}.{n}", d.types.get(n, ""), f"= {v}") for n, v in d.params.items()])
+    return lines
+
+
+@click.command("list")
+@click.argument("what", required=False, type=Names(more=[f"{kind}s" for kind in KINDS]))
+@click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
+def command(what: str | None, plugins: tuple[str, ...]) -> int:
+    """List what is installed: all of it, a kind (such as `methods`), or one component by name."""
+    catalogue = load_catalogue(plugins)
+    kinds = {f"{kind}s": kind for kind in KINDS}
+    if what is None or what in kinds:
+        click.echo("\n".join(overview(catalogue, (kinds[what],) if what else KINDS)).rstrip())
+        return 0
+    kind = catalogue.kind_of(what)
+    if kind is not None:
+        click.echo("\n".join(description(catalogue.declaration(kind, what))))
+        return 0
+    broken = next((b for b in catalogue.broken if b.name == what), None)
+    if broken is not None:
+        raise BenchError(f"Plugin {what!r} of {broken.distribution} is broken: {broken.reason}")
+    every = [*kinds, *(n for k in KINDS for n in catalogue.names(k))]
+    raise BenchError(f"There is no component {what!r}. {did_you_mean(what, every)}See: bench list")

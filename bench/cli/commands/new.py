@@ -1,0 +1,96 @@
+"""`bench new`: a small distribution of one's own, with a plugin file that already runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import keyword
+import re
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from bench.core.errors import BenchError
+from bench.registry.discovery import load_catalogue
+from bench.registry.registry import KINDS
+from bench.registry.validation import NAME
+
+PLACES = {
+    "{kind}.py.txt": "my_idea.py",
+    "test.py.txt": "test_my_idea.py",
+    "pyproject.toml.txt": "pyproject.toml",
+    "README.md.txt": "README.md",
+    "CITATION.cff.txt": "CITATION.cff",
+    "tox.ini.txt": "tox.ini",
+    "workflow.yml.txt": ".github/workflows/test.yml",
+}
+"""Where each file of the template goes. Its `my_idea` becomes the name."""
+
+
+def rendered(kind: str, name: str) -> dict[str, str]:
+    """Give the files of a distribution, by their paths."""
+    article = "an" if kind[0] in "aeiou" else "a"
+    words = {
+        "my_idea": name,
+        "my-idea": name.replace("_", "-"),
+        "MyIdea": "".join(part.capitalize() for part in name.split("_")),
+        "A_KIND": f"{article} {kind}",
+        "KINDS": f"{kind}s",
+        "KIND": kind,
+    }
+    pattern = re.compile("|".join(words))
+    folder = files("bench.cli") / "template"
+    texts = {place: (folder / file.format(kind=kind)).read_text(encoding="utf-8") for file, place in PLACES.items()}
+    texts = {place: pattern.sub(lambda m: words[m[0]], text) for place, text in texts.items()}
+    return {pattern.sub(lambda m: words[m[0]], place): text for place, text in texts.items()}
+
+
+def check_name(name: str) -> None:
+    """See that a name can be a component's and a module's, and is nobody's; BenchError says why not."""
+    if not NAME.fullmatch(name):
+        close = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_0123456789")
+        hint = f", such as {close!r}" if NAME.fullmatch(close) else ""
+        raise BenchError(
+            f"{name!r:.80} cannot be a component's name: it takes lower-case letters, digits and _, up to 64{hint}"
+        )
+    if keyword.iskeyword(name) or name == "recipe":
+        raise BenchError(f"{name!r} means something else already: choose another name")
+    catalogue = load_catalogue()
+    kind = catalogue.kind_of(name)
+    if kind is not None:
+        where = catalogue.entries[kind][name].distribution
+        raise BenchError(f"There is {kind} {name!r} of {where} already: choose another name")
+    for broken in (b for b in catalogue.broken if b.name == name):
+        raise BenchError(f"There is plugin {name!r} of {broken.distribution} already: choose another name")
+    spec = importlib.util.find_spec(name)
+    if name in sys.stdlib_module_names or (spec and spec.origin and Path(spec.origin).parent != Path.cwd()):
+        raise BenchError(f"Python has a module {name!r} already: choose another name")
+
+
+@click.command("new")
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+@click.option("--into", type=click.Path(file_okay=False), default=".", help="Where its folder goes; default: here.")
+def command(kind: str, name: str, into: str) -> int:
+    """Make a distribution with a plugin file that already runs, its test, and what else it takes to publish it."""
+    check_name(name)
+    folder = Path(into) / f"bench-{name.replace('_', '-')}"
+    if folder.exists() or folder.is_symlink():
+        raise BenchError(f"{folder} is there already: choose another name, or another place with --into")
+    try:
+        for place, text in rendered(kind, name).items():
+            path = folder / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BenchError(f"{folder} cannot be made: {error.strerror}. Choose another place: --into") from error
+    click.echo(f"{folder}: a distribution with the {kind} {name}. Write your idea into {name}.py, and:")
+    for line in (
+        f"cd {folder}",
+        "pip install -e .",
+        f"bench check {name}",
+        f"bench run --{kind}s {name} --preset smoke",
+    ):
+        click.echo(f"    {line}")
+    return 0

@@ -1,0 +1,74 @@
+"""`bench plan`: say what a run would do, and what of it is stored. Touches no data, network or device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import click
+
+from bench.cli.spec_options import build, options
+from bench.core.hardware import cores, gpus, suitable_precision
+from bench.core.spec import Spec
+from bench.planning.estimates import expect
+from bench.planning.inventory import Stock
+from bench.planning.planner import plan
+from bench.registry.discovery import load_catalogue
+from bench.sandbox.process_state import uncollected
+from bench.store.store import Store, default_root
+
+
+def lines(spec: Spec, stock: Stock, slots: int) -> list[str]:
+    """Describe a plan: trials, tasks per kind, what is stored, what the rest will cost."""
+    trials, tasks = stock.plan.trials, stock.plan.tasks
+    missing = stock.missing()
+    impossible = sum(bool(t.reason) for t in trials)
+    kinds = Counter(_sort(t.kind, t.role) for t in tasks.values())
+    left = Counter(_sort(t.kind, t.role) for t in missing.values())
+    stored = Counter(_sort(tasks[k].kind, tasks[k].role) for k in tasks if stock.record(k) is not None)
+    width = max(map(len, kinds), default=0)
+    result = [
+        f"Preset {spec.preset}; {len(spec.datasets)} dataset(s), {len(spec.sources)} source architecture(s), "
+        f"{len(spec.attacks)} attacks, {len(spec.methods)} methods, {len(spec.floors)} floors",
+        f"{len(trials):,} trials, of which {impossible:,} not applicable",
+        f"{len(tasks):,} tasks:",
+    ]
+    result += [
+        f"  {kind:<{width}}  {count:>9,}   {stored[kind]:>9,} in the store   {left[kind]:>9,} to run"
+        for kind, count in kinds.items()
+    ]
+    cost = expect(stock.store, missing)
+    if not missing:
+        result.append("Everything is in the store: a run only writes the tables")
+    elif cost.unknown == len(missing):
+        result.append("Time and disk space: unknown, for no such task was measured in this store yet")
+    else:
+        known = len(missing) - cost.unknown
+        rest = f" ({cost.unknown:,} tasks of sorts never measured here not counted)" if cost.unknown else ""
+        hours = cost.seconds / max(1, slots) / 3600
+        spent = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
+        result.append(
+            f"Expected for {known:,} of them: {spent} on {slots} slot(s), {cost.size / 1e9:.2f} GB of disk{rest}"
+        )
+    return result
+
+
+def _sort(kind: str, role: str) -> str:
+    return f"train ({role})" if kind == "train" else kind
+
+
+@click.command("plan")
+@options
+@click.option(
+    "--store", type=click.Path(file_okay=False), help="Where artifacts are; default: $BENCH_STORE or the cache."
+)
+@click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
+def command(file: str | None, store: str | None, plugins: tuple[str, ...], **chosen: Any) -> int:
+    """Say what a run would do, and what of it is stored."""
+    present = gpus()
+    spec, known = build(chosen, file, load_catalogue(plugins), suitable_precision(present))
+    stock = Stock(plan(spec, known), Store(store or default_root()))
+    with uncollected():
+        told = lines(spec, stock, len(present) or cores())
+    click.echo("\n".join(told))
+    return 0

@@ -1,0 +1,38 @@
+"""`bench report`: rebuild the tables of a results folder, or hold them against the papers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.core.errors import BenchError, did_you_mean
+
+FORMATS = {"txt": "table.txt", "md": "table.md", "tex": "table.tex", "csv": "table.csv"}
+
+
+def folder_of(name: str) -> Path:
+    """Find a results folder: a path, or a name below ./results. BenchError with a suggestion where there is none."""
+    for folder in (Path(name), Path("results") / name):
+        if folder.is_dir():
+            return folder
+    there = sorted(p.name for p in Path("results").iterdir() if p.is_dir()) if Path("results").is_dir() else []
+    hint = did_you_mean(name, there) or f"There are: {', '.join(there) or 'none'}"
+    raise BenchError(f"There is no results folder {name!r}, here or below results. {hint.strip()}")
+
+
+@click.command("report")
+@click.argument("name", metavar="FOLDER|NAME")
+@click.option("--check", "checked", is_flag=True, help="Hold the AUCs against those that the papers report.")
+@click.option("--format", "kind", type=click.Choice(list(FORMATS)), default="txt", help="What to print; default: txt.")
+def command(name: str, checked: bool, kind: str) -> int:
+    """Rebuild the tables of a results folder from its trials.csv and run.json, and print them."""
+    from bench.reporting.build import check, render
+
+    folder = folder_of(name)
+    if checked:
+        click.echo(check(folder), nl=False)
+        return 0
+    render(folder)
+    click.echo((folder / FORMATS[kind]).read_text(encoding="utf-8"), nl=False)
+    return 0

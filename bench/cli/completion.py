@@ -1,0 +1,95 @@
+"""Names of components for a shell that completes, read from the plugins' source text: nothing is imported."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+from click.types import StringParamType
+
+from bench.registry.registry import HOOKS, KINDS
+
+
+def component_names(kinds: Iterable[str] = KINDS, files: Sequence[str] = ()) -> list[str]:
+    """List the names of what is installed, and of plugin files, sorted. What cannot be read gives the plugin's name."""
+    wanted, found = set(kinds), set[str]()
+    for entry in importlib.metadata.entry_points(group="bench"):
+        found.update(name for kind, name in _offered(_source(entry.module), entry.name) if kind in wanted)
+    for file in map(Path, files):
+        found.update(name for kind, name in _offered(file, file.stem) if kind in wanted)
+    return sorted(found)
+
+
+def _source(module: str) -> Path | None:
+    """Find a module's file without importing the packages around it."""
+    first, *rest = module.split(".")
+    try:
+        spec, name = importlib.util.find_spec(first), first
+        for part in rest:
+            name = f"{name}.{part}"
+            spec = PathFinder.find_spec(name, spec.submodule_search_locations) if spec else None
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _offered(file: Path | None, plugin: str) -> Iterator[tuple[str, str]]:
+    """Give kind and name of each component that a plugin file seems to offer; its own name where that is not clear."""
+    try:
+        body = ast.parse(file.read_bytes()).body if file else []
+    except (OSError, SyntaxError, ValueError):
+        body = []
+    defaults = {c.name: _default(c) for c in body if isinstance(c, ast.ClassDef)}
+    hooks = {f.name: f for f in body if isinstance(f, ast.FunctionDef) and f.name in HOOKS}
+    for hook, function in hooks.items():
+        calls = [c for c in ast.walk(function) if isinstance(c, ast.Call) and _is_text(getattr(c.func, "id", None))]
+        names = [_given(c) or defaults[c.func.id] for c in calls if c.func.id in defaults]  # type: ignore[attr-defined]
+        yield from ((HOOKS[hook][0], name) for name in filter(None, names or [plugin]))
+    if not hooks:
+        yield from ((kind, plugin) for kind in KINDS)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _default(cls: ast.ClassDef) -> str:
+    """Give the default of a class's field `name`."""
+    for line in cls.body:
+        if isinstance(line, ast.AnnAssign) and getattr(line.target, "id", "") == "name":
+            return _text(line.value)
+    return ""
+
+
+def _given(call: ast.Call) -> str:
+    """Give the name that a component is made with; empty: its class's default."""
+    named = [k.value for k in call.keywords if k.arg == "name"]
+    return _text((*named, *call.args, None)[0])
+
+
+def _text(value: ast.expr | None) -> str:
+    return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else ""
+
+
+class Names(StringParamType):
+    """Names of components: any text, which a shell completes. `many`: several, with commas between them."""
+
+    def __init__(self, *kinds: str, many: bool = False, more: Sequence[str] = (), files: bool = False) -> None:
+        self.kinds, self.many, self.more, self.files = kinds or KINDS, many, more, files
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Offer the names that go on as was typed; files, where those are good too and no name does."""
+        head, comma, start = incomplete.rpartition(",") if self.many else ("", "", incomplete)
+        plugins: Any = ctx.params.get("plugins") or ()
+        names = [*self.more, *component_names(self.kinds, plugins)]
+        fitting = [n for n in names if n.startswith(start) and n not in head.split(",")]
+        if self.files and not fitting:
+            return [CompletionItem(incomplete, type="file")]
+        return [CompletionItem(f"{head}{comma}{n}") for n in fitting]

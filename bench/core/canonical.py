@@ -1,0 +1,47 @@
+"""Plain data as the one JSON text that keys and digests are made from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    pass
+
+JSON: TypeAlias = Any
+"""None, bool, int, float, str, or lists and string-keyed dictionaries of these."""
+
+SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
+def _plain(value: object) -> JSON:
+    if type(value) in SCALARS:
+        return value
+    if isinstance(value, dict | Mapping):  # `dict` first: asking an abstract class takes ten times as long
+        return {str(k): v if type(v) in SCALARS else _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    return value
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def canonical(value: object) -> str:
+    """Write plain data as the one JSON text that its key is made from: sorted, no spaces, tuples as lists, no NaN."""
+    return _CANONICAL.encode(_plain(value))
+
+
+def digest(value: object) -> str:
+    """Give the SHA-256 of plain data's canonical JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def seed_of(key: str) -> int:
+    """Give the seed that a task starts from: the first 60 bits of its key."""
+    return int(key[:15], 16)

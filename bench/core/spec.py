@@ -1,0 +1,101 @@
+"""A benchmark named in full: the recipe of its trainings, and the Spec from which trials and tasks follow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.core.canonical import JSON, canonical, digest
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the host trains, and how large a benchmark is; every field is set by a preset or `--set recipe.x=…`."""
+
+    images: int = 0
+    """Training images per half, class-balanced and seeded; 0 = all."""
+    epochs: float = 20.0
+    batch: int = 64
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup: float = 0.15
+    """Share of the steps in which the learning rate rises from 0."""
+    schedule: str = "linear"
+    """How it falls to 0 afterwards: `linear`, `cosine`, or `constant` (which does not fall)."""
+    clip: float = 5.0
+    """Largest gradient norm; 0 = none."""
+    precision: str = "auto"
+    """`fp32` or `bf16`; `auto` is resolved from the devices before planning."""
+    width: int = 0
+    """Width of the networks that have such a field; 0 = their own default."""
+    helpers: float = 1.0
+    """Share of the surrogates and references that a method asks for by default."""
+    budget: int = 0
+    """Queries of every method that declares a budget; 0 = its own default."""
+
+    SIZES: ClassVar[tuple[str, ...]] = ("images", "width", "helpers", "budget")
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            if f.type == "float":  # an int given for a float is a float, or two spellings would be two keys
+                object.__setattr__(self, f.name, float(getattr(self, f.name)))
+
+    def training(self) -> dict[str, JSON]:
+        """Give the fields that change how one network is trained: they enter its key."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in self.SIZES}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One benchmark, named in full: everything that decides which trials there are and what they compute."""
+
+    datasets: tuple[str, ...]
+    sources: tuple[str, ...]
+    suspects: tuple[str, ...]
+    attacks: tuple[str, ...]
+    methods: tuple[str, ...]
+    floors: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+    replicates: int = 3
+    copies: int = 5
+    landed: int = 3
+    split_seed: int = 0
+    budgets: tuple[int, ...] = ()
+    preset: str = "quick"
+    recipe: Recipe = field(default_factory=Recipe)
+    settings: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, JSON]:
+        """Give plain data that `from_json` reads back."""
+        result: dict[str, JSON] = json.loads(canonical(dataclasses.asdict(self)))
+        return result
+
+    @staticmethod
+    def from_json(data: Mapping[str, JSON]) -> Spec:
+        """Read what `to_json` gave; ValueError or TypeError where it is no Spec."""
+        known = {f.name: f for f in dataclasses.fields(Spec)}
+        unknown = sorted(set(data) - set(known))
+        if unknown:
+            raise ValueError(f"unknown field {unknown[0]!r}")
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        recipe: dict[str, Any] = {
+            f.name: (float(v) if f.type == "float" else v)
+            for f in dataclasses.fields(Recipe)
+            if (v := data.get("recipe", {}).get(f.name, f.default)) is not None
+        }
+        extra = sorted(set(data.get("recipe", {})) - set(recipe))
+        if extra:
+            raise ValueError(f"unknown field 'recipe.{extra[0]}'")
+        values["recipe"] = Recipe(**recipe)
+        return Spec(**values)
+
+    def digest(self) -> str:
+        """Give the SHA-256 of the Spec's canonical JSON."""
+        return digest(dataclasses.asdict(self))

@@ -1,0 +1,52 @@
+"""Classify why a task failed, and describe it in one line."""
+
+from __future__ import annotations
+
+import traceback
+
+import torch
+
+from bench.core.errors import BenchError, DamagedArtifact, StoreError, first_line
+
+LONGEST_ERROR = 500
+"""Characters of an error that are told; the log has it whole."""
+
+FULL = ("can't allocate memory", "CUDA error: out of memory", "HIP error: out of memory", "_STATUS_ALLOC_FAILED")
+"""How torch says that memory is full, where it does not raise OutOfMemoryError."""
+
+LOST = ("CUDA error", "HIP error", "device-side assert")
+"""How torch says that a device is of no use any more, memory apart."""
+
+
+def classify_failure(failure: BaseException, device: str) -> tuple[str, str]:
+    """Say in one line why a task failed, and the cause that the scheduler has to act on."""
+    if isinstance(failure, StoreError):
+        return str(failure), "store"
+    if isinstance(failure, torch.OutOfMemoryError | MemoryError):
+        traceback.clear_frames(failure.__traceback__)  # what filled the memory: to say so needs some
+        return f"out of memory: {_line(failure)}", "memory"
+    line, kind = _line(failure), type(failure).__name__
+    if any(text in line for text in FULL):
+        return f"out of memory: {kind}: {line}", "memory"
+    if _is_lost(failure, device):
+        return f"{kind}: {line}; its process could not use the device any more", "device"
+    if isinstance(failure, BenchError):
+        return line, "damaged" if isinstance(failure, DamagedArtifact) else ""
+    return f"{kind}: {line}", ""
+
+
+def _is_lost(failure: BaseException, device: str) -> bool:
+    """Say whether a failed assertion on a GPU, or the like, makes every later call of this process fail there."""
+    if isinstance(failure, RuntimeError) and any(text in _line(failure) for text in LOST):
+        return True
+    try:
+        if device.startswith("cuda"):  # the plugin may have raised something else instead
+            torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
+
+
+def _line(error: BaseException) -> str:
+    text = (first_line(error) or type(error).__name__)[:LONGEST_ERROR]
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -1,0 +1,39 @@
+"""Checks of what plugin code returned, and of what it was given."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from bench.core.errors import BenchError
+from bench.datasets.partition import Data
+from bench.store.tensors import held
+
+
+def data_checksum(data: Data) -> tuple[int, ...]:
+    """Give a checksum of images and labels: what is changed through numpy or `.data` no counter tells."""
+
+    def of(tensor: Tensor) -> int:
+        if tensor.device.type == "cpu":
+            return zlib.crc32(tensor.numpy().data) if held(tensor) else -1
+        sums = tensor.reshape(len(tensor), -1).sum(1, dtype=torch.int64)
+        return int((sums * torch.arange(1, len(sums) + 1, device=sums.device)).sum())
+
+    return tuple(of(t) for part in data.parts.values() for t in (part.images, part.labels))
+
+
+def check_readable(model: object, who: str) -> object:
+    """Give a network back; BenchError names the entry whose memory was taken away, which nobody could read."""
+    for name, tensor in model.state_dict().items() if isinstance(model, nn.Module) else ():
+        if isinstance(tensor, Tensor) and (tensor.is_meta or not held(tensor)):
+            raise BenchError(f"the network that {who} returned has no memory for {name!r}")
+    return model
+
+
+def check_fingerprint(fingerprint: object, method: str) -> Mapping[str, Tensor]:
+    if not isinstance(fingerprint, Mapping) or not fingerprint:
+        raise BenchError(f"method {method!r} must return a dictionary of named tensors, not {fingerprint!r:.80}")
+    return fingerprint

@@ -1,0 +1,137 @@
+"""The named scales: how many images, epochs and models a benchmark has, and the names it is about by default.
+
+A preset names components only in its lists of names; an empty list means every one that is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.core.canonical import JSON
+from bench.core.errors import BenchError, did_you_mean
+from bench.core.spec import Recipe
+from bench.core.tasks import Declaration
+
+TINY = ("tiny_vgg", "tiny_resnet", "tiny_densenet", "tiny_mobilenet")
+STOCK = ("vgg13", "resnet18", "densenet121", "mobilenet_v2")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A scale. Counts are per suspect architecture, but `copies`, which is per same-architecture attack."""
+
+    name: str
+    summary: str
+    datasets: tuple[str, ...]
+    sources: tuple[str, ...]
+    suspects: tuple[str, ...]
+    recipe: Recipe
+    attacks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    replicates: int = 3
+    copies: int = 5
+    landed: int = 2
+    keep: str = "all"
+
+
+PRESETS = {
+    p.name: p
+    for p in (
+        Preset(
+            "smoke",
+            "seconds, for tests: every part runs, no number means anything",
+            ("noisy_digits",),
+            TINY[:1],
+            TINY[:2],
+            Recipe(images=1000, epochs=3, helpers=0.2, budget=50),
+            replicates=2,
+            copies=2,
+            landed=1,
+        ),
+        Preset(
+            "quick",
+            "minutes on 2 CPU cores (the default)",
+            ("noisy_digits",),
+            TINY[:1],
+            TINY,
+            Recipe(epochs=20, helpers=0.4),
+        ),
+        Preset(
+            "small",
+            "up to three hours on 2 CPU cores: the small networks, wider, trained until they fit",
+            ("fashion_mnist",),
+            TINY[:1],
+            TINY,
+            Recipe(images=2000, epochs=100, width=16, helpers=0.4),
+        ),
+        Preset(
+            "medium",
+            "stock networks and the paper's counts, 30 epochs, one GPU",
+            ("cifar10",),
+            ("vgg16_bn",),
+            STOCK,
+            Recipe(epochs=30, batch=128, lr=0.05, schedule="cosine", helpers=0.4),
+            replicates=5,
+            copies=10,
+            keep="scores",
+        ),
+        Preset(
+            "paper",
+            "the publication's scale: 200 epochs, 20 surrogates and 20 references",
+            ("fashion_mnist", "cifar10", "cifar100", "tiny_imagenet"),
+            ("vgg16_bn",),
+            STOCK,
+            Recipe(epochs=200, batch=128, lr=0.05, schedule="cosine"),
+            replicates=5,
+            copies=10,
+            keep="scores",
+        ),
+    )
+}
+
+
+def preset(name: str) -> Preset:
+    """Look a preset up; BenchError with a suggestion where there is none."""
+    if name in PRESETS:
+        return PRESETS[name]
+    raise BenchError(f"Unknown preset {name!r}. {did_you_mean(name, PRESETS)}There are {', '.join(PRESETS)}")
+
+
+def scaled(declaration: Declaration, recipe: Recipe) -> dict[str, JSON]:
+    """Give the settings that a recipe's sizes mean for a component, whichever it is.
+
+    `width` of architectures, the budget field of methods, and `surrogates` and `references`, reserved names of which
+    a method gets its own default times `helpers`, at least one where it asked for any.
+    """
+    settings: dict[str, JSON] = {}
+    if declaration.kind == "architecture" and recipe.width and "width" in declaration.params:
+        settings["width"] = recipe.width
+    if declaration.kind == "method":
+        for name in ("surrogates", "references"):
+            count = declaration.params.get(name, 0)
+            if count and recipe.helpers != 1:
+                settings[name] = max(1, round(count * recipe.helpers))
+        if declaration.attributes.get("budget") and recipe.budget:
+            settings[str(declaration.attributes["budget"])] = recipe.budget
+    return settings
+
+
+ATTACKS = (
+    "finetune_a",
+    "finetune_l",
+    "prune",
+    "extract_l",
+    "extract_p",
+    "extract_adv",
+    "transfer_a",
+    "transfer_l",
+    "finetune_c",
+)
+METHODS = ("ipguard", "cae", "ewe", "sac_w", "sac_m")
+"""The order of the paper's tables; what else is installed follows by name."""
+
+
+def ordered(names: Iterable[str], first: tuple[str, ...]) -> tuple[str, ...]:
+    """Put names into an order: those of `first` as they stand there, the others after them, sorted."""
+    return tuple(sorted(names, key=lambda n: (first.index(n) if n in first else len(first), n)))

@@ -1,0 +1,150 @@
+"""Discover plugins, collect their components, look them up by name, and report broken ones.
+
+Entry points are walked one by one, since pluggy's own loader dies with the first plugin whose import fails. A plugin
+that cannot be used becomes `Broken`: fatal only when somebody asks for it by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from bench.api import hookspecs
+from bench.api.components import Component, Method
+from bench.core.errors import BenchError, BrokenPlugin, first_line
+from bench.registry.registry import HOOKS, Broken, Catalogue
+from bench.registry.validation import fault
+from bench.sandbox.process_state import kept, uncollected, watched
+
+SLOW = 10.0
+"""Seconds after which the user is told which plugin is still being imported."""
+
+
+def _where(entry: importlib.metadata.EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
+
+
+def describe_error(error: BaseException) -> str:
+    line = first_line(error)
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+@contextmanager
+def _patient(plugin: str) -> Iterator[None]:
+    """Say which plugin is being imported where that takes long, and where Ctrl-C stopped it."""
+    if threading.current_thread() is not threading.main_thread():  # a worker's task, which has a limit of its own
+        yield
+        return
+    line = f"Still importing {plugin} after {SLOW:g} s: Ctrl-C stops. If it hangs, uninstall it or leave --plugin out"
+    screen = sys.stderr
+
+    def tell() -> None:
+        with suppress(OSError, ValueError):  # it may be closed by now
+            print(line, file=screen, flush=True)
+
+    timer = threading.Timer(SLOW, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"while {plugin} was imported") from None
+    finally:
+        timer.cancel()
+
+
+def _use(catalogue: Catalogue, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
+    """Import a plugin and put its components into the catalogue; say what is wrong with it, or nothing."""
+    with _patient(f"plugin {name!r} of {where}"), kept(), watched(), uncollected():
+        try:
+            plugin = load()
+        except BaseException as error:  # a stranger's module: whatever it raises makes the plugin broken
+            return f"import failed: {describe_error(error)}"
+        try:
+            return _collect(catalogue, manager, plugin, name, where)
+        except BaseException as error:  # its components may raise whenever they are looked at
+            return f"its components cannot be read: {describe_error(error)}"
+
+
+def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object, name: str, where: str) -> str:
+    """Put a plugin's components into the catalogue; say what is wrong with it, or nothing."""
+    try:
+        manager.register(plugin, name=f"{name} of {where}")
+        manager.check_pending()
+    except (pluggy.PluginValidationError, ValueError) as error:
+        if manager.is_registered(plugin):
+            manager.unregister(plugin)
+        text = re.sub(r" in plugin <module .*>$", "", " ".join(str(error).split()))
+        return f"{text}; the hooks are {', '.join(HOOKS)}, none takes arguments"
+    callers = manager.get_hookcallers(plugin) or []
+    if not callers:
+        return f"it implements no hook; write @hookimpl above one of {', '.join(HOOKS)}"
+    found: list[tuple[str, Component]] = []
+    for caller in callers:
+        kind, base = HOOKS[caller.name]
+        implementation = next(i for i in caller.get_hookimpls() if i.plugin is plugin)
+        try:
+            returned: object = implementation.function()
+            if not isinstance(returned, Iterable | None):
+                return f"{caller.name}() must return a list of components, not {returned!r:.80}"
+            components: list[Any] = list(returned or ())
+        except BaseException as error:  # a stranger's code: whatever it raises makes the plugin broken
+            return f"{caller.name}() failed: {describe_error(error)}"
+        for component in components:
+            if not isinstance(component, base):
+                wanted = "Fingerprint or bench.Watermark" if base is Method else base.__name__
+                return f"{caller.name}() must return instances of bench.{wanted}, not {component!r:.80}"
+            reason = fault(component)
+            if reason:
+                return reason
+            found.append((kind, component))
+    for kind, component in found:
+        catalogue.add(kind, component, where)
+    return ""
+
+
+def _import_file(path: Path) -> ModuleType:
+    place = hashlib.sha256(str(path).encode()).hexdigest()[:12]  # two folders may hold files of one name
+    spec = importlib.util.spec_from_file_location(f"bench_plugin_file_{path.stem}_{place}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def load_catalogue(
+    files: Sequence[str | Path] = (), entry_points: Iterable[importlib.metadata.EntryPoint] | None = None
+) -> Catalogue:
+    """Discover all plugins: entry points of the group `bench`, and single files. A fresh object each time."""
+    catalogue = Catalogue()
+    manager = pluggy.PluginManager("bench")
+    manager.add_hookspecs(hookspecs)
+    if entry_points is None:
+        entry_points = importlib.metadata.entry_points(group="bench")
+    found = [(entry, _where(entry)) for entry in entry_points]  # which parses the distribution's metadata each time
+    for entry, where in sorted(found, key=lambda pair: (pair[0].name, pair[1])):
+        reason = _use(catalogue, manager, entry.load, entry.name, where)
+        if reason:
+            catalogue.broken.append(Broken(entry.name, where, reason))
+    for file in files:
+        path = Path(file).resolve()
+        if not path.is_file():
+            raise BenchError(f"There is no plugin file {file}")
+        reason = _use(catalogue, manager, functools.partial(_import_file, path), path.stem, str(file))
+        if reason:
+            raise BrokenPlugin(f"Plugin file {file} is broken: {reason}")
+    return catalogue

@@ -1,0 +1,162 @@
+"""The registry: every installed component by kind and name, and every broken plugin."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.api.components import Architecture, Attack, Component, Dataset, Method, Watermark
+from bench.core.canonical import JSON
+from bench.core.errors import BenchError, BrokenPlugin, did_you_mean
+from bench.core.tasks import Declaration
+from bench.registry.discovery import describe_error
+from bench.registry.fields import coerce, hyperparameters, plain_attributes
+from bench.registry.validation import LONGEST_TEXT, fault
+from bench.sandbox.process_state import watched
+
+HOOKS: dict[str, tuple[str, type[Component]]] = {
+    "bench_datasets": ("dataset", Dataset),
+    "bench_architectures": ("architecture", Architecture),
+    "bench_attacks": ("attack", Attack),
+    "bench_methods": ("method", Method),
+}
+
+LONGEST_VARIANT = 100
+
+KINDS = tuple(kind for kind, _ in HOOKS.values())
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin that cannot be used, and why."""
+
+    name: str
+    distribution: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A component and the distribution it came with."""
+
+    component: Component
+    distribution: str
+
+
+@dataclass
+class Catalogue:
+    """Every component that is installed, by kind and name, and every plugin that is broken."""
+
+    entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    broken: list[Broken] = field(default_factory=list)
+
+    def names(self, kind: str) -> tuple[str, ...]:
+        """List the names of a kind (`dataset`, `architecture`, `attack`, `method`), sorted."""
+        return tuple(sorted(self.entries[kind]))
+
+    def kind_of(self, name: str) -> str | None:
+        """Say what kind of component a name belongs to."""
+        return next((kind for kind in KINDS if name in self.entries[kind]), None)
+
+    def get(self, kind: str, name: str, settings: Mapping[str, JSON] | None = None) -> Any:
+        """Look a component up, with some of its fields set; BenchError with a suggestion where there is none."""
+        self._known(kind, name)
+        component = self.entries[kind][name].component
+        return configured(component, settings) if settings else component
+
+    def _known(self, kind: str, name: str) -> None:
+        if name in self.entries[kind]:
+            return
+        for broken in self.broken:
+            if broken.name == name:
+                raise BrokenPlugin(f"Plugin {name!r} of {broken.distribution} is broken: {broken.reason}")
+        hint = did_you_mean(name, self.names(kind))
+        new = "" if hint else " (a newly added plugin shows after: pip install -e .)"
+        raise BenchError(f"Unknown {kind} {name!r}. {hint}See: bench list {kind}s{new}")
+
+    def declaration(
+        self, kind: str, name: str, settings: Mapping[str, JSON] | None = None, copies: int = 0
+    ) -> Declaration:
+        """Read a component as plain data, after `settings` were applied; `copies` is how many variants to name."""
+        component = self.get(kind, name, settings)
+        entry = self.entries[kind][name]
+        variants = tuple(_variant(component, i) for i in range(copies)) if isinstance(component, Attack) else ()
+        summary = (inspect.getdoc(type(component)) or "").split("\n")[0]
+        return Declaration(
+            kind=kind,
+            name=name,
+            version=component.version,
+            params=hyperparameters(component),
+            attributes=plain_attributes(component),
+            distribution=entry.distribution,
+            summary="".join(c if c.isprintable() else " " for c in summary[:LONGEST_TEXT]),
+            watermark=isinstance(component, Watermark),
+            types={f: str(t) for f, t in _annotations(component).items()},
+            variants=variants,
+        )
+
+    def declarations(self, kind: str) -> tuple[Declaration, ...]:
+        """Read all components of a kind as plain data."""
+        return tuple(self.declaration(kind, name) for name in self.names(kind))
+
+    def source_digest(self, kind: str, name: str) -> str:
+        """Give the SHA-256 of the source text of a component's module; empty where it has no file."""
+        path = getattr(sys.modules.get(type(self.entries[kind][name].component).__module__), "__file__", None)
+        try:
+            return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
+        except OSError:
+            return ""
+
+    def add(self, kind: str, component: Component, distribution: str) -> None:
+        """Put a component in; two with one name become broken, whatever their kinds, for `--set` goes by name."""
+        other = self.kind_of(component.name)
+        if other is not None:
+            first = self.entries[other].pop(component.name)
+            reason = f"two plugins have this name: {other} of {first.distribution} and {kind} of {distribution}"
+            self.broken.append(Broken(component.name, f"{first.distribution} and {distribution}", reason))
+        elif any(b.name == component.name and b.reason.startswith("two plugins") for b in self.broken):
+            at = next(i for i, b in enumerate(self.broken) if b.name == component.name)
+            was = self.broken[at]
+            self.broken[at] = replace(was, distribution=f"{was.distribution} and {distribution}")
+        else:
+            self.entries[kind][component.name] = Entry(component, distribution)
+
+
+def _variant(attack: Attack, replicate: int) -> str:
+    """Name one copy of an attack; BenchError where its author's `variant` gives no short text."""
+    with watched():
+        try:
+            text = attack.variant(replicate)
+        except BaseException as error:  # a stranger's code may raise anything
+            raise BenchError(f"{attack.name}.variant({replicate}) failed: {describe_error(error)}") from error
+    if not isinstance(text, str) or not text.isprintable() or len(text) > LONGEST_VARIANT:
+        most = f"at most {LONGEST_VARIANT} printable characters"
+        raise BenchError(f"{attack.name}.variant({replicate}) must give {most}, not {text!r:.80}")
+    return text
+
+
+def _annotations(component: Component) -> dict[str, str]:
+    hints = {f: t for c in reversed(type(component).__mro__) for f, t in vars(c).get("__annotations__", {}).items()}
+    return {
+        name: getattr(hints.get(name), "__name__", None) or str(hints.get(name)) for name in hyperparameters(component)
+    }
+
+
+def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
+    """Give a component with some fields set, each checked against its annotation; BenchError where one does not fit."""
+    checked = {}
+    for name, value in settings.items():
+        checked[name] = coerce(component, name, value)
+    try:
+        changed = replace(component, **checked)  # type: ignore[type-var]
+    except (ValueError, TypeError) as error:
+        raise BenchError(f"{component.name} does not take {dict(checked)}: {error}") from error
+    reason = fault(changed)
+    if reason:
+        raise BenchError(f"{component.name} with {dict(checked)} is not usable: {reason}")
+    return changed

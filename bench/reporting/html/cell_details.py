@@ -1,0 +1,147 @@
+"""Say all that is known of the cells of a table as plain data, for whoever opens one on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bench.analysis.error_rates import RATES
+from bench.core.canonical import JSON
+from bench.reporting.html.distributions import Detail, Distributions
+from bench.stats import rates
+
+if TYPE_CHECKING:
+    from bench.analysis.cells import Cell
+    from bench.analysis.costs import Cost
+    from bench.analysis.groups import Samples
+    from bench.stats.auc import Floats
+    from bench.stats.thresholds import Frozen
+
+MEASURES = {
+    "auc": "AUC",
+    "same": "AUC, only negatives of the suspects' architectures",
+    "alone": "AUC, without negatives in the source's architecture",
+    **{f"tpr{100 * r:g}": f"TPR at {100 * r:g} % FPR" for r in RATES},
+    **{f"accused{100 * r:g}": f"false accusations, {100 * r:g} % promised" for r in RATES},
+}
+"""What a table can show of its cells."""
+
+
+class Details:
+    """Collects what a page tells of cells. Texts that many cells share are numbered, and stand there once."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        variants: Sequence[str],
+        detail: Detail | None,
+        curves: dict[tuple[str, ...], list[Floats]],
+    ) -> None:
+        self.texts: dict[str, int] = {}
+        self.cells: list[JSON] = []
+        self.spread = Distributions(samples, variants, detail, curves=curves) if detail else None
+
+    def add(self, cells: Sequence[Cell]) -> list[JSON]:
+        """Take the cells of one table; give what is told of them."""
+        told: list[JSON] = [*map(self._cell, cells)]
+        self.cells += told
+        return told
+
+    def whole(self) -> dict[str, JSON]:
+        """Give everything that was taken."""
+        spread = self.spread
+        return {
+            "measures": {k: v for k, v in MEASURES.items() if any(k in c["m"] for c in self.cells)},
+            "cells": self.cells,
+            "texts": list(self.texts),
+            "models": list(spread.models) if spread else [],
+            "irrelevant": [list(numbers) for numbers in spread.irrelevant] if spread else [],
+        }
+
+    def _text(self, text: str) -> int:
+        return self.texts.setdefault(text, len(self.texts))
+
+    def _cell(self, c: Cell) -> dict[str, JSON]:
+        where = (c.dataset, c.source_architecture, c.method, c.attack)
+        spread = self.spread.of(*where) if self.spread and c.figure else None
+        told: dict[str, JSON] = {
+            "at": [self._text(t) for t in (*where, c.suspect_dataset)],
+            "status": c.status,
+            "planned": [c.stolen_planned, c.irrelevant_planned],
+            "m": _measures(c),
+            "reason": c.reason and self._text(c.reason),
+            "lost": dict(c.lost),
+            "errors": [[self._text(e), n] for e, n in c.errors.items()],
+            "paper": [_round(c.paper.auc), c.paper.stolen, c.paper.irrelevant, int(c.paper.same)] if c.paper else None,
+            "verdict": self._text(c.verdict) if c.paper else None,
+            "floors": self._floors(c),
+            "spread": spread,
+            "elsewhere": not c.home,
+        }
+        if c.figure:
+            told["n"] = [c.figure.stolen, c.figure.irrelevant]
+            if len(c.figure.by_source) > 1:
+                told["sources"] = [len(c.figure.by_source), *map(_round, c.figure.range)]
+            told["conditional"] = c.figure.conditional
+        return {k: v for k, v in told.items() if k == "m" or not (v is None or v is False or v in ("", {}, []))}
+
+    def _floors(self, c: Cell) -> JSON:
+        f = c.floors
+        if f is None:
+            return None
+        return [int(f.beaten), self._text(f.floor), _round(f.difference), _p(f.p), _p(f.adjusted), f.tests]
+
+
+def _measures(c: Cell) -> dict[str, JSON]:
+    """Give each figure with its interval; a number alone says how many irrelevant models it would need."""
+    found: dict[str, JSON] = {}
+    if c.figure:
+        found["auc"] = [_round(v) for v in (c.figure.auc, c.figure.low, c.figure.high)]
+    if c.same_architecture:
+        found["same"] = [_round(c.same_architecture.auc)]
+    if c.suspects_only:
+        found["alone"] = [_round(v) for v in (c.suspects_only.auc, c.suspects_only.low, c.suspects_only.high)]
+    found |= {f"tpr{100 * r:g}": _rate(value) for r, value in c.hits.items()}
+    found |= {f"accused{100 * r:g}": _rate(value) for r, value in c.accused.items()}
+    return found
+
+
+def _rate(value: rates.Rate | Frozen | rates.NotReported) -> JSON:
+    if isinstance(value, rates.NotReported):
+        return value.needs
+    rate = value if isinstance(value, rates.Rate) else value.false_accusations
+    return [_round(v) for v in (rate.rate, rate.low, rate.high)]
+
+
+def _round(value: float) -> float:
+    return round(float(value), 4)
+
+
+def _p(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+def cost_words(c: Cost) -> str:
+    """Say in a line what a method costs."""
+    queries = " to ".join(map(str, dict.fromkeys(c.queries or ())))
+    parts = [
+        f"asks for {c.access}" if c.access else "",
+        f"{queries} queries per suspect" if queries else "",
+        f"{c.seconds_to_verify:.3g} s to verify one" if c.seconds_to_verify is not None else "",
+        f"{c.seconds_to_make:.3g} s to make the fingerprint" if c.seconds_to_make is not None else "",
+        f"{c.networks} more networks trained" if c.networks else "",
+        f"{100 * c.lost:.1f} points of the source's accuracy lost" if c.lost is not None else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def component_words(entry: Mapping[str, JSON], name: str) -> dict[str, str]:
+    """Say what a component is: its summary, paper, version and parameters."""
+    params = ", ".join(f"{k}={v}" for k, v in sorted(entry["params"].items()))
+    return {
+        "name": name,
+        "summary": str(entry.get("summary") or ""),
+        "paper": str(entry["attributes"].get("paper") or ""),
+        "version": f"version {entry['version']}, {entry.get('distribution') or 'of unknown origin'}",
+        "params": params,
+    }

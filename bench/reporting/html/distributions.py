@@ -1,0 +1,151 @@
+"""Sum up the scores behind the cells of a table, small enough for a page: how they are spread, and the ROC.
+
+Scores of different sources are never pooled: each source has a line of its own, and the ROC of several is the mean of
+theirs at each rate of false alarms, whose area is the mean of their AUCs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from bench.core.canonical import JSON
+from bench.stats.auc import Floats
+
+if TYPE_CHECKING:
+    from bench.analysis.groups import Matched, Rows, Samples
+
+
+class Detail(NamedTuple):
+    """How much of a cell is kept.
+
+    `dots`: up to so many models of a kind each stands for itself, more are counted in `bins`; `corners` of a ROC;
+    `sources` that have a line of their own.
+    """
+
+    dots: int
+    bins: int
+    corners: int
+    sources: int
+
+
+LEVELS = (Detail(64, 32, 48, 10), Detail(24, 16, 24, 5), Detail(0, 12, 12, 2))
+"""From the most to the least; a page takes the first with which it does not grow too large."""
+
+
+@dataclass
+class Distributions:
+    """The scores behind cells. `models` names suspects, `irrelevant` holds lists that cells share."""
+
+    samples: Samples
+    variants: Sequence[str]
+    detail: Detail
+    models: dict[str, int] = field(default_factory=dict)
+    irrelevant: dict[tuple[float, ...], int] = field(default_factory=dict)
+    known: dict[bytes, int] = field(default_factory=dict)
+    """Which of `irrelevant` some rows are."""
+    curves: dict[tuple[str, ...], list[Floats]] = field(default_factory=dict)
+    """The ROCs of cells, the mean first, in all detail."""
+
+    def of(self, dataset: str, source: str, method: str, attack: str) -> JSON:
+        """Sum up the scores of one cell; None where it has no AUC."""
+        matched = self.samples.matched(self.samples.of(dataset, source, method, attack))
+        if matched is None:
+            return None
+        most = max(matched.irrelevant.shape[1], *(len(rows) for rows in matched.stolen), 0)
+        spread = self._dots(matched) if most <= self.detail.dots else self._bins(matched)
+        return {**spread, "seeds": list(matched.seeds), "roc": self._rocs((dataset, source, method, attack), matched)}
+
+    def _dots(self, matched: Matched) -> dict[str, JSON]:
+        """Give each score, followed by the number of its model; of irrelevant ones where they stand in `irrelevant`."""
+        by_source = []
+        for stolen, irrelevant in self._lines(matched):
+            by_source.append([self._named(stolen), self._shared(irrelevant)])
+        return {"dots": by_source}
+
+    def _shared(self, rows: Rows) -> int:
+        """Give the number under which irrelevant models stand in `irrelevant`, where the attacks of a method meet."""
+        which = rows.tobytes()
+        if which not in self.known:
+            self.known[which] = self.irrelevant.setdefault(tuple(self._named(rows)), len(self.irrelevant))
+        return self.known[which]
+
+    def _bins(self, matched: Matched) -> dict[str, JSON]:
+        """Count the scores of a source in bins of equal width from the lowest to the highest score shown."""
+        lines = self._lines(matched)
+        scores = [(self.samples.score[s], self.samples.score[i]) for s, i in lines]
+        low = min(float(min(s.min(), i.min())) for s, i in scores)
+        high = max(float(max(s.max(), i.max())) for s, i in scores)
+        edges = np.linspace(low, high if high > low else low + 1.0, self.detail.bins + 1)
+        counts = [[np.histogram(kind, edges)[0].tolist() for kind in pair] for pair in scores]
+        return {"from": _short(low), "to": _short(float(edges[-1])), "bins": counts}
+
+    def _lines(self, matched: Matched) -> list[tuple[Rows, Rows]]:
+        pairs = list(zip(matched.stolen, matched.irrelevant, strict=True))
+        return pairs[: self.detail.sources]
+
+    def _named(self, rows: Rows) -> list[float]:
+        """Give scores from the lowest to the highest, each followed by the number of its model."""
+        result: list[float] = []
+        for row in rows[np.argsort(self.samples.score[rows], kind="stable")]:
+            architecture = self.samples.architectures[self.samples.architecture[row]]
+            variant = f" {self.variants[row]}" if self.variants[row] else ""
+            name = f"{architecture} {self.samples.replicate[row]}{variant}"
+            result += [_short(float(self.samples.score[row])), self.models.setdefault(name, len(self.models))]
+        return result
+
+    def _rocs(self, cell: tuple[str, ...], matched: Matched) -> list[list[float]]:
+        """Give ROCs as FPR, TPR, FPR, TPR, …: the mean over sources, and each, where there are several."""
+        if cell not in self.curves:
+            score = self.samples.score
+            each = [roc(score[s], score[i]) for s, i in zip(matched.stolen, matched.irrelevant, strict=True)]
+            self.curves[cell] = [mean_roc(each), *(each if len(each) > 1 else [])]
+        return [self._flat(curve) for curve in self.curves[cell][: 1 + self.detail.sources]]
+
+    def _flat(self, curve: Floats) -> list[float]:
+        if len(curve) > self.detail.corners:
+            curve = curve[np.unique(np.linspace(0, len(curve) - 1, self.detail.corners).round().astype(int))]
+        flat: list[float] = curve.round(3).ravel().tolist()
+        return flat
+
+
+def roc(stolen: Floats, irrelevant: Floats) -> Floats:
+    """Give the corners of a ROC, [n, 2] of FPR and TPR from (0, 0) to (1, 1); equal scores are one step aslant."""
+    values = np.unique(np.concatenate([stolen, irrelevant]))[::-1]
+    above = [1 - np.searchsorted(np.sort(kind), values, "left") / len(kind) for kind in (irrelevant, stolen)]
+    corners = np.concatenate([[[0.0, 0.0]], np.stack(above, axis=1)])
+    steps = np.diff(corners, axis=0)
+    straight = np.abs(steps[1:, 0] * steps[:-1, 1] - steps[1:, 1] * steps[:-1, 0]) < 1e-12
+    kept: Floats = corners[np.concatenate([[True], ~straight, [True]])]
+    return kept
+
+
+def mean_roc(curves: Sequence[Floats]) -> Floats:
+    """Average the TPRs of several ROCs at each FPR where one has a corner: [n, 2]."""
+    if len(curves) == 1:
+        return curves[0]
+    places = np.unique(np.concatenate([c[:, 0] for c in curves]))
+    ends = [np.mean([_height(c, places, upper) for c in curves], axis=0) for upper in (False, True)]
+    both = np.stack([np.repeat(places, 2), np.stack(ends, axis=1).ravel()], axis=1)
+    different = np.concatenate([[True], (np.abs(np.diff(both, axis=0)) > 1e-12).any(axis=1)])
+    corners: Floats = both[different]
+    return corners
+
+
+def _height(curve: Floats, places: Floats, upper: bool) -> Floats:
+    """Give the TPR at some FPRs: where the curve rises straight up, its upper or its lower end."""
+    x, y = curve.T
+    after, before = np.searchsorted(x, places, "left"), np.searchsorted(x, places, "right") - 1
+    width = x[after] - x[before]
+    share = np.where(width > 0, (places - x[before]) / np.where(width > 0, width, 1), 0)
+    heights: Floats = np.where(
+        before >= after, y[before if upper else after], y[before] + share * (y[after] - y[before])
+    )
+    return heights
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.5g}")

@@ -1,0 +1,98 @@
+"""Tables as LaTeX, in parts where they are too wide for a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bench.reporting.tables.table import Line, Table, column_groups, column_width, flat_rows
+
+if TYPE_CHECKING:
+    from tabulate import TableFormat
+
+PAGE = 110
+"""Characters of the smallest letters that a printed line holds: a wider table is cut into several in LaTeX."""
+
+LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "|": r"\textbar{}", '"': "''", "–": "--", "—": "---", "…": r"\dots{}", "×": r"$\times$", "±": r"$\pm$",
+    "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "‘": "`", "’": "'", "“": "``",
+    "”": "''", "†": r"$\dagger$",
+}  # fmt: skip
+
+
+def latex_escaped(text: str) -> str:
+    """Escape text for LaTeX; characters beyond Latin that an ordinary document cannot print become `?`."""
+    return "".join(LATEX.get(c, c if c.isascii() or 0xA0 < ord(c) < 0x180 else "?") for c in text)
+
+
+def _booktabs(columns: int) -> TableFormat:
+    from tabulate import DataRow, TableFormat
+    from tabulate import Line as Rule
+
+    def rule(text: str) -> Rule:
+        return Rule(text, "", "", "")
+
+    row = DataRow("", " & ", r" \\")
+    return TableFormat(
+        lineabove=rule(rf"\begin{{tabular}}{{l{'c' * (columns - 1)}}}" + "\n" + r"\toprule"),
+        linebelowheader=rule(r"\midrule"), linebetweenrows=None, linebelow=rule("\\bottomrule\n\\end{tabular}"),
+        headerrow=row, datarow=row, padding=0, with_header_hide=None,
+    )  # fmt: skip
+
+
+def _header(text: str) -> str:
+    lines = r"\\".join(latex_escaped(line) for line in text.split("\n"))
+    return rf"\shortstack{{{lines}}}" if "\n" in text else lines
+
+
+def _size(table: Table) -> str:
+    """Choose the size of the letters by the width of the table."""
+    widest = sum(column_width(table, column) for column in range(len(table.header)))
+    return next((size for limit, size in ((75, "small"), (95, "footnotesize")) if widest <= limit), "scriptsize")
+
+
+def latex(table: Table) -> str:
+    """Write a table as LaTeX to be read by `\\input`: it needs the packages booktabs and graphicx.
+
+    One that is too wide for a page is cut into several; one that is too wide for the document's lines is scaled down.
+    """
+    cuts = column_groups(table, PAGE)
+    below = latex_escaped(" ".join((table.caption, *table.notes)).strip())
+    notes = [r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize", below, r"\end{minipage}"]
+    label = re.sub(r"[^a-z0-9]+", "-", table.label.lower())
+    floats = []
+    for number, columns in enumerate(cuts, start=1):
+        part = f" ({number} of {len(cuts)})" if len(cuts) > 1 else ""
+        again = f"-{number}" if number > 1 else ""
+        floats += [
+            r"\begin{table}", rf"\centering\{_size(table)}\setlength{{\tabcolsep}}{{3pt}}",
+            rf"\caption{{{latex_escaped(table.title)}{part}}}\label{{tab:{label}{again}}}",
+            r"\sbox0{%", *_latex_grid(table, columns), r"}%",
+            r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
+            *(notes if number == len(cuts) else []),
+            r"\end{table}", "",
+        ]  # fmt: skip
+    return "\n".join(floats)
+
+
+def _latex_grid(table: Table, columns: Sequence[int]) -> list[str]:
+    from tabulate import tabulate
+
+    def shown(x: Line) -> str:
+        if x.faint and x.text:
+            return rf"\textit{{({latex_escaped(x.short or x.text)})}}"
+        return latex_escaped(re.sub(r"^-(?=\d)", "−", x.text))
+
+    rows = [[[shown(x) for x in c] for c in row] for row in table.rows]
+    physical, gaps = flat_rows(rows, columns, table.line)
+    for row in physical:
+        row[0] = "{}" + row[0] if row[0].startswith(("[", "*")) else row[0]  # no argument of the row's end above
+    header = [_header(table.header[c]) for c in columns]
+    lines = tabulate(physical, header, tablefmt=_booktabs(len(header)), disable_numparse=True).split("\n")
+    first = lines.index(r"\midrule") + 1
+    for at, ruled in reversed(gaps.items()):
+        lines.insert(first + at, r"\midrule" if ruled else r"\addlinespace")
+    return [line.rstrip() for line in lines]

@@ -1,0 +1,140 @@
+"""The captions and the notes below a table."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from bench.analysis.baselines import LEVEL
+from bench.analysis.cells import VERDICTS, Cell
+from bench.core.canonical import JSON
+from bench.core.spec import Spec
+from bench.reporting.tables.auc import by_method
+
+MOST_ERRORS = 10
+"""Different errors that are printed under a table; the others are counted."""
+
+INTERVAL = "each AUC with its 95 % interval, then the numbers of stolen / irrelevant models"
+
+
+def caption(run: Mapping[str, JSON], what: str) -> str:
+    """Say what a table shows, and under which conditions: everything that its numbers depend on."""
+    spec = Spec.from_json(run["spec"])
+    zero = {"images": "all", "width": "default", "budget": "default", "clip": "none"}
+    recipe = {k: v or zero.get(k, v) for k, v in dataclasses.asdict(spec.recipe).items()}
+    told = ", ".join(f"{k} {_number(v)}" for k, v in recipe.items())
+    counts = f"replicates {spec.replicates}, copies {spec.copies}, landed {spec.landed}"
+    seeds = f"source seeds {', '.join(map(str, spec.seeds))}; split seed {spec.split_seed}"
+    changed = [f"{n}.{f}={v}" for n, fields in sorted(spec.settings.items()) for f, v in sorted(fields.items())]
+    machine = ", ".join(f"{k} {v}" for k, v in sorted((run.get("hardware") or {}).items()))
+    torch = (run.get("libraries") or {}).get("torch")
+    parts = [
+        f"{what[:1].upper()}{what[1:]}",
+        f"Preset {spec.preset}: {told}; {counts}; {seeds}",
+        *([f"Set: {', '.join(changed)}"] if changed else []),
+        *([f"Hardware: {machine}"] if machine else []),
+        *([f"torch {torch}"] if torch else []),
+        str(run.get("date") or "undated"),
+    ]
+    return ". ".join(parts) + "."
+
+
+def _number(value: JSON) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def meanings(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
+    """Explain what stands in the cells, as far as it does."""
+    notes = []
+    figures = [c.figure for c in cells if c.figure]
+    if home:
+        notes.append(
+            f"mean: over {', '.join(home)}, the attacks that stay with the source's dataset; blank where one of them "
+            "is missing or not applicable."
+        )
+    if figures and all(f.conditional for f in figures):
+        several = max(len(f.by_source) for f in figures) > 1
+        what = "these sources and says nothing about others; below it the lowest and highest AUC of a source"
+        notes.append(f"The interval holds for {what if several else 'this source and says nothing about others'}.")
+    elif figures:
+        notes.append(
+            "The interval also covers what another choice of sources would give; below it the lowest and highest AUC "
+            "of a source."
+        )
+    if any(c.paper and not c.paper.same for c in cells):
+        notes.append(
+            "In italics or parentheses (paper, other networks): what the method's paper reports for the same dataset "
+            "and attack, but other networks than these."
+        )
+    return notes
+
+
+def marks(cells: Sequence[Cell]) -> list[str]:
+    """Say which cells beat the floors, out of how many that were tested, and which could not be."""
+    tested = [c for c in cells if c.floors]
+    if not any(c.floor for c in cells):
+        return []
+    notes = []
+    if tested:
+        beaten = sum(c.floors.beaten for c in tested if c.floors)
+        rivals = dict.fromkeys(f for c in tested if c.floors for f in c.floors.floors)
+        notes.append(
+            f"†: better than every floor that can judge there ({', '.join(rivals)}), p ≤ {LEVEL:g} in permutation "
+            f"tests after Holm's correction for the {_counted(len(tested), 'test')} of this table; {beaten or 'none'} "
+            f"of the {_counted(len(tested), 'cell')} {'is' if beaten < 2 else 'are'}."
+        )
+    left: dict[str, dict[str, None]] = {}
+    for c in cells:
+        if c.figure and not c.floor and not c.floors:
+            left.setdefault(c.attack, {})[c.method] = None
+    together: dict[str, list[str]] = {}
+    for attack, methods in left.items():
+        together.setdefault(", ".join(methods), []).append(attack)
+    told = "; ".join(f"{methods} ({', '.join(names)})" for methods, names in together.items())
+    return [*notes, *([f"Not tested, since no floor can judge there or one has no score: {told}."] if told else [])]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def inapplicable(cells: Sequence[Cell]) -> list[str]:
+    """Give each reason once, with the methods and attacks it holds for. One that names its method is shared too."""
+    reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
+    for c in cells:
+        if c.reason:
+            methods, attacks = reasons.setdefault(c.reason.removeprefix(f"{c.method} "), ({}, {}))
+            methods[c.method] = attacks[c.attack] = None
+    return [
+        f"–: not applicable: {', '.join(methods)} ({', '.join(attacks)}): {reason}."
+        for reason, (methods, attacks) in reasons.items()
+    ]
+
+
+def incomplete(cells: Sequence[Cell]) -> list[str]:
+    notes = []
+    for name, row in by_method(cells).items():
+        short = []
+        for c in row:
+            if c.status == "incomplete":
+                has = (c.figure.stolen, c.figure.irrelevant) if c.figure else (0, 0)
+                lost = ", ".join(f"{n} {status}" for status, n in sorted(c.lost.items())) or "no rows"
+                short.append(
+                    f"{c.attack} from {has[0]} of {c.stolen_planned} stolen, {has[1]} of {c.irrelevant_planned} "
+                    f"irrelevant models ({lost})"
+                    if c.figure
+                    else f"{c.attack} has no figure ({lost})"
+                )
+        if short:
+            notes.append(f"*: incomplete: {name}: {'; '.join(short)}.")
+    errors = list(dict.fromkeys(e for c in cells for e in c.errors))
+    notes += [f"*: {e}" for e in errors[:MOST_ERRORS]]
+    return [*notes, f"*: and {len(errors) - MOST_ERRORS} other errors"] if errors[MOST_ERRORS:] else notes
+
+
+def against_papers(cells: Sequence[Cell]) -> list[str]:
+    counts = Counter(c.verdict for c in cells)
+    if counts["no figure"] == len(cells):
+        return []
+    return ["Against the papers' figures: " + ", ".join(f"{counts[v]} {v}" for v in VERDICTS) + "."]

@@ -1,0 +1,217 @@
+"""Tell how one trial came to be, from the command line to the score: seeds, parameters, artifacts, logs."""
+
+from __future__ import annotations
+
+import dataclasses
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.core.canonical import JSON, seed_of
+from bench.core.errors import BenchError
+from bench.core.spec import Spec
+from bench.core.tasks import Task
+from bench.reporting.tables.text import WIDTH
+from bench.results.columns import COLUMNS, COUNTS, REALS
+from bench.results.reader import load
+from bench.results.writer import UNPRINTABLE, clean
+from bench.store.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FACTS = ("score", "accuracy", "agreement", "queries", "networks")
+SHORT = 16
+"""Digits of a key that are shown."""
+MOST_LINES = 40
+"""Of a log, the last ones."""
+DESCRIBED = (*COLUMNS[:13], "status", "score", "queries", "access", "source_queries", "source_accuracy",
+             "suspect_accuracy", "agreement", "fingerprint_seconds", "fingerprint_networks", "seconds", "note",
+             "error")  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A trial of a results folder: its row, without what is empty, and what made the folder."""
+
+    folder: Path
+    run: Mapping[str, JSON]
+    row: Mapping[str, str]
+
+    @property
+    def spec(self) -> Spec:
+        """Give the Spec of the run."""
+        return Spec.from_json(self.run["spec"])
+
+
+def find(folder: Path, key: str) -> Found:
+    """Find the trial whose key begins so; BenchError where none does, or several do."""
+    frame, run = load(folder)
+    key = key.lower()
+    there = frame[frame.key.str.startswith(key)] if key else frame[:0]
+    where = f"{folder / 'trials.csv'}, column key"
+    if not len(there):
+        raise BenchError(f"No trial of {folder} has a key that begins with {key!r}. The keys stand in {where}")
+    if len(there) > 1:
+        raise BenchError(
+            f"{len(there)} trials of {folder} have keys that begin with {key!r}: give more of it ({where})"
+        )
+    return Found(folder, run, dict(_texts(there)))
+
+
+def _texts(one: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    for column in COLUMNS:
+        value = one[column].iloc[0]
+        if column in COUNTS or column in REALS:
+            if value == value:
+                yield column, f"{value:.10g}"
+        elif value:
+            yield column, str(value)
+
+
+def describe(found: Found, store: Store, tasks: Mapping[str, Task]) -> str:
+    """Describe a trial as text. `tasks`: those of its run's plan, where they are known, for what was never made."""
+    row = found.row
+    parts = [[f"Trial {row['key']}", f"of {found.folder}", "", *_head(row)]]
+    parts += [["run", *_table(_run(found.run))], ["trial", *_table((c, row[c]) for c in DESCRIBED if c in row)]]
+    parts += [["seeds", *_table(_seeds(found))], ["parameters", *_table(_parameters(found))]]
+    steps = list(_steps(row["key"], store, tasks))
+    parts.append([f"artifacts, in the order in which they were made (store {store.root})", *_artifacts(steps, store)])
+    logs = [_log(step, store) for step in steps if store.log(step.key).is_file()]
+    parts += logs or [["log", "  No task of these printed anything, so there is none."]]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _table(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    known = list(pairs)
+    width = max((len(name) for name, _ in known), default=0)
+    lines = []
+    for name, value in known:
+        begin = f"  {name:<{width}}  "
+        whole = name == "command"  # to be copied
+        lines += [begin + value] if whole else _wrapped(value, begin, " " * len(begin))
+    return lines
+
+
+def _wrapped(value: str, begin: str, then: str) -> list[str]:
+    wrap = textwrap.TextWrapper(WIDTH, initial_indent=begin, subsequent_indent=then, break_on_hyphens=False)
+    return wrap.wrap(value) or [begin.rstrip()]
+
+
+# --- run, seeds, parameters ---------------------------------------------------------------------------------------
+
+
+def _head(row: Mapping[str, str]) -> list[str]:
+    source = f"{row['source_architecture']} {row['source_seed']} of {row['dataset']}"
+    suspect = f"{row['suspect_architecture']} {row['replicate']}"
+    made = (
+        f"{row['attack']} made {suspect} from the source {source}"
+        if "attack" in row
+        else f"{suspect} was trained alone on {row.get('suspect_dataset', row['dataset'])}; the source is {source}"
+    )
+    result = f"score {row['score']}" if "score" in row else row["status"]
+    return [f"{made}; {row['method']} judged it: {result}"]
+
+
+def _run(run: Mapping[str, JSON]) -> Iterator[tuple[str, str]]:
+    for name in ("command", "date", "git_commit"):
+        yield name.replace("_", " "), str(run.get(name) or "unknown")
+    for name in ("hardware", "libraries"):
+        yield name, ", ".join(f"{k} {v}" for k, v in sorted((run.get(name) or {}).items()) if v != "")
+
+
+def _seeds(found: Found) -> Iterator[tuple[str, str]]:
+    yield "split seed", str(found.spec.split_seed)
+    yield "source seed", found.row["source_seed"]
+    yield "replicate", found.row["replicate"]
+    yield "of each task", "made from its key, see below"
+
+
+def _parameters(found: Found) -> Iterator[tuple[str, str]]:
+    """Give the preset's recipe and the parameters of every component that took part."""
+    row, components = found.row, found.run["components"]
+    yield f"recipe ({found.spec.preset})", _listed(dataclasses.asdict(found.spec.recipe))
+    attacks: list[str] = []
+    name = row.get("attack", "")
+    while name and name in components["attack"] and name not in attacks:
+        attacks.insert(0, name)
+        name = components["attack"][name]["attributes"].get("starts_from") or ""
+    for kind, names in (("dataset", (row["dataset"], row.get("suspect_dataset", ""))),
+                        ("architecture", (row["source_architecture"], row["suspect_architecture"])),
+                        ("attack", attacks), ("method", (row["method"],))):  # fmt: skip
+        for name in dict.fromkeys(names):
+            if name in components[kind]:
+                entry = components[kind][name]
+                params = dict(entry["params"])
+                if kind == "method" and "budget" in row:
+                    params[entry["attributes"].get("budget") or "budget"] = row["budget"]
+                yield f"{kind} {name}", _listed({"version": entry["version"], **params})
+
+
+def _listed(values: Mapping[str, JSON]) -> str:
+    return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+
+
+# --- artifacts and logs -------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """A task that the trial came from: what is stored of it (None: nothing), and the keys of its inputs by role."""
+
+    key: str
+    name: str
+    record: Mapping[str, JSON] | None
+    inputs: Mapping[str, str]
+
+
+def _steps(key: str, store: Store, tasks: Mapping[str, Task]) -> Iterator[_Step]:
+    """Walk the tasks that a key came from, inputs first, each once."""
+    seen: set[str] = set()
+    stack = [(key, False)]
+    known: dict[str, _Step] = {}
+    while stack:
+        key, ready = stack.pop()
+        if ready:
+            yield known[key]
+        elif key not in seen:
+            seen.add(key)
+            record, task = store.record(key), tasks.get(key)
+            made = record["made"] if record else {}
+            inputs: Mapping[str, str] = made.get("inputs") or (task.inputs if task else {})
+            known[key] = _Step(key, str(made.get("name") or (task.name if task else "score")), record, inputs)
+            stack.append((key, True))
+            stack += [(k, False) for k in reversed([*inputs.values()]) if k not in seen]
+
+
+def _artifacts(steps: Sequence[_Step], store: Store) -> Iterator[str]:
+    for step in steps:
+        yield f"  {step.key[:SHORT]}  {clean(step.name)}"
+        told = [f"seed {seed_of(step.key)}"]
+        if step.inputs:
+            told.append("from " + ", ".join(f"{role} {key[:SHORT]}" for role, key in step.inputs.items()))
+        if step.record is None:
+            told.append("not in this store")
+        else:
+            made, facts = step.record["made"], step.record["facts"]
+            told.append(f"{made.get('seconds', 0):.3g} s on {made.get('device', '')}, torch {made.get('torch', '')}")
+            told.append(f"{store.size(step.key):,} bytes{', weights removed' * bool(step.record['dropped'])}")
+            told += [f"{name} {facts[name]:.6g}" for name in FACTS if isinstance(facts.get(name), int | float)]
+            told += [f"{name} {value}" for name, value in sorted((facts.get("notes") or {}).items())]
+            if (facts.get("notes") or {}).get("restarted"):
+                told.append("its first try had no finite loss, so the seed is one more")
+        indent = " " * (SHORT + 4)
+        yield from _wrapped(clean("; ".join(told)), indent, indent)
+
+
+def _log(step: _Step, store: Store) -> list[str]:
+    """Give the end of what a task printed."""
+    path = store.log(step.key)
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
+    left = f", the last {MOST_LINES} of {len(lines)} lines" if len(lines) > MOST_LINES else ""
+    shown = [f"  {UNPRINTABLE.sub(' ', line)}".rstrip() for line in lines[-MOST_LINES:]]
+    return [f"log of {clean(step.name)} ({path}{left})", *(shown or ["  nothing was printed"])]

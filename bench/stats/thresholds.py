@@ -1,0 +1,69 @@
+"""Thresholds frozen on one half of the irrelevant models, and their false accusations on the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bench.stats.auc import SLACK, BySource, by_source
+from bench.stats.rates import NotReported, Rate, binomial_bound
+
+
+def calibration_half(models: Sequence[str], architectures: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """Choose the irrelevant models that thresholds are set on: bool [N]; the others are there to be judged.
+
+    models: one name each of all irrelevant models of a dataset (their order is of no account), architectures: [N],
+    seed: the split seed. Half of every architecture, odd ones in turn to this side and that. Draw it once per dataset
+    and use it for every method.
+    """
+    if len(set(models)) != len(models) or len(architectures) != len(models):
+        raise ValueError("every irrelevant model needs its own name and an architecture")
+    generator = np.random.default_rng(seed)
+    families: dict[str, list[int]] = {}
+    for index in sorted(range(len(models)), key=lambda i: models[i]):
+        families.setdefault(architectures[index], []).append(index)
+    names = sorted(families)
+    queue = [i for f in generator.permutation(len(names)) for i in generator.permutation(families[names[f]])]
+    chosen = np.zeros(len(models), dtype=np.bool_)
+    chosen[queue[::2]] = True
+    return chosen
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A threshold for each source, set once, and the share of the other irrelevant models that it accuses."""
+
+    thresholds: tuple[float, ...]
+    false_accusations: Rate
+
+
+def frozen_threshold(
+    irrelevant: BySource, calibration: ArrayLike, alpha: float, level: float = 0.95
+) -> Frozen | NotReported:
+    """Set a threshold that accuses an irrelevant model with probability at most alpha, and see whom it accuses.
+
+    irrelevant: [n] or [sources, n]; calibration: bool [n], from `calibration_half`. The threshold is the
+    ceil((c + 1)(1 - alpha))-th lowest of c calibration scores (split conformal: Vovk, Gammerman, Shafer, Algorithmic
+    Learning in a Random World, 2005; Lei et al., JASA 113, 2018); a model is accused when it scores above. With fewer
+    than 1 / alpha - 1 models to calibrate on, or to judge: `NotReported`. Several sources: a threshold each and the
+    mean rate, the bound being that of one source, for the models are the same.
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"a rate of false accusations lies between 0 and 1, got {alpha}")
+    _, scores = by_source(irrelevant, irrelevant)
+    chosen = np.asarray(calibration, dtype=np.bool_)
+    if chosen.shape != scores.shape[1:]:
+        raise ValueError(f"calibration says which of {scores.shape[1]} models, got shape {chosen.shape}")
+    least = max(1, math.ceil(1 / alpha - 1 - SLACK))
+    known, judged = int(chosen.sum()), int((~chosen).sum())
+    if missing := max(0, least - known) + max(0, least - judged):
+        return NotReported(known + judged + missing, known + judged)
+    rank = math.ceil((known + 1) * (1 - alpha) - SLACK)
+    thresholds = np.sort(scores[:, chosen], axis=1)[:, rank - 1]
+    hits = float((scores[:, ~chosen] > thresholds[:, None]).sum(axis=1).mean())
+    low, high = (binomial_bound(k, judged, level)[i] for i, k in enumerate((math.floor(hits), math.ceil(hits))))
+    return Frozen(tuple(map(float, thresholds)), Rate(hits / judged, low, high, hits, judged))

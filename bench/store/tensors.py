@@ -1,0 +1,88 @@
+"""Tensors as safetensors files: checked, saved, synchronised to the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.core.errors import BenchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def file_digest(path: Path) -> str:
+    """Give the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def held(tensor: Tensor) -> bool:
+    """Say whether a tensor's memory is there: to read one whose storage was taken away would kill the process."""
+    import torch
+
+    if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta or not tensor.numel():
+        return True
+    last = tensor.storage_offset() + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+    storage = tensor.untyped_storage()
+    return storage.nbytes() >= (last + 1) * tensor.element_size() and storage.data_ptr() != 0
+
+
+def savable(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Give tensors as safetensors takes them: on the CPU, contiguous, none sharing memory; BenchError for others."""
+    import torch
+
+    result: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or name == "__metadata__" or not name.isprintable():
+            raise BenchError(f"{what} holds an entry under the name {name!r:.80}: it must be text that can be printed")
+        if not isinstance(tensor, torch.Tensor):
+            raise BenchError(f"{what} holds {name!r}, a {type(tensor).__name__}: it must be a tensor")
+        odd = _odd(tensor)
+        if odd:
+            raise BenchError(f"{what} holds {name!r:.80}, a tensor {odd}: it must be an ordinary one")
+        plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        storage = plain.untyped_storage()
+        if storage.nbytes() > plain.nbytes or (plain.numel() and storage.data_ptr() in seen):
+            plain = plain.clone()
+        seen.add(plain.untyped_storage().data_ptr())
+        result[name] = plain
+    return result
+
+
+def _odd(tensor: Tensor) -> str:
+    """Say why a tensor cannot be saved; empty: it can."""
+    import torch
+
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return "that is sparse or nested"
+    if tensor.is_quantized or tensor.dtype in (torch.complex32, torch.complex128):
+        return f"of {tensor.dtype}"
+    return "without memory" if tensor.is_meta or not held(tensor) else ""
+
+
+def write_tensors(save_file: object, tensors: dict[str, Tensor], path: Path, what: str) -> None:
+    from safetensors import SafetensorError
+
+    try:
+        save_file(tensors, path)  # type: ignore[operator]
+    except (SafetensorError, KeyError) as error:
+        # safetensors wraps the operating system's error in text; what is none lies in the tensors
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise BenchError(f"{what} cannot be saved: {str(error).splitlines()[0]}") from error
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+    sync(path)

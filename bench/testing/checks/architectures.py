@@ -1,0 +1,105 @@
+"""What architectures promise."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+
+from bench.sandbox.torch_state import undisturbed
+from bench.testing.checks.check import SHAPES, costly
+from bench.testing.harness import Ground
+from bench.testing.recorder import content
+from bench.training.memory_format import laid_out
+from bench.training.networks import Normalised, check, rebuild
+
+BIG = 1_000_000
+"""Parameters from which on a network is only described on the meta device, unless time does not matter."""
+
+
+@functools.cache
+def parameters(architecture: Any, shape: tuple[int, int, int] = SHAPES[-1]) -> int:
+    """Count the parameters of an architecture's network, without making it."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in architecture.build(10, shape).parameters())
+
+
+def _device(ground: Ground) -> str:
+    return "meta" if parameters(ground.component) >= BIG else "cpu"
+
+
+def builds_for_every_shape(ground: Ground) -> str:
+    """Build a network for each shape of images, which gives one logit per class."""
+    architecture: Any = ground.component
+    device = _device(ground)
+    for shape in SHAPES:
+        try:
+            with undisturbed(1, ground.log), torch.device(device), torch.no_grad():
+                answer = architecture.build(7, shape).eval()(torch.zeros(2, *shape))
+        except (Exception, SystemExit) as error:  # whatever a stranger's network raises
+            return f"build(7, {shape}), asked about two images: {type(error).__name__}: {error}{ground.place(error)}"
+        if tuple(answer.shape) != (2, 7) or answer.dtype != torch.float32:
+            return f"build(7, {shape}) answers two images with {answer.dtype} {list(answer.shape)}, not float32 [2, 7]"
+        if device == "cpu" and not bool(torch.isfinite(answer).all()):
+            return f"build(7, {shape}) answers black images with {answer.tolist()}"
+        if device == "cpu" and bool((answer >= 0).all()) and bool(((answer.sum(1) - 1).abs() < 1e-4).all()):
+            return f"build(7, {shape}) answers with probabilities, not logits: leave the softmax out"
+    return ""
+
+
+def has_head_and_stages_inside(ground: Ground) -> str:
+    """Have a head with parameters, and stages, that are parts of the network."""
+    architecture: Any = ground.component
+    with undisturbed(1, ground.log), torch.device(_device(ground)):
+        model = architecture.build(7, SHAPES[0])
+        head, stages = architecture.head(model), list(architecture.stages(model))
+    inside = {id(m) for m in model.modules()}
+    if id(head) not in inside or not list(head.parameters()):
+        return f"head(model) gave {head!r:.60}, which is no part of the network with parameters"
+    if not stages or any(id(s) not in inside for s in stages):
+        return f"stages(model) gave {stages!r:.60}, not all of it parts of the network"
+    return ""
+
+
+def reloads_strictly(ground: Ground) -> str:
+    """Take one network's weights strictly into another, which then answers alike."""
+    architecture: Any = ground.component
+    device, empty = _device(ground), (torch.zeros(1), torch.ones(1))
+    with undisturbed(1, ground.log), torch.no_grad():
+        with torch.device(device):
+            one, other = (Normalised(architecture.build(7, SHAPES[0]), *empty).eval() for _ in range(2))
+            for model in (one, other) if device != "meta" else ():
+                laid_out(model, architecture, SHAPES[0])
+        if device == "meta":
+            keys = ({k: v.shape for k, v in m.state_dict().items()} for m in (one, other))
+            return "" if next(keys) == next(keys) else "two networks that it built have different entries"
+        check(one, other, "build(7, (1, 8, 8))")
+        again = rebuild(architecture, 7, SHAPES[0], {k: v.clone() for k, v in one.state_dict().items()}).eval()
+        x = torch.rand(4, *SHAPES[0])
+        return "" if torch.equal(one(x), again(x)) else "a network with the same weights answers differently"
+
+
+@costly
+def answers_each_image_alone(ground: Ground) -> str:
+    """Answer an image in eval mode alike, whatever else is in the batch."""
+    architecture: Any = ground.component
+    with undisturbed(1, ground.log), torch.no_grad():
+        model = architecture.build(7, SHAPES[0]).eval()
+        x = torch.rand(5, *SHAPES[0])
+        together, alone = model(x), torch.cat([model(x[i : i + 1]) for i in range(5)])
+    gap = float((together - alone).abs().max())
+    return "" if gap <= 1e-4 * (1 + float(together.abs().max())) else f"its answers differ by {gap:.2g}"
+
+
+@costly
+def starts_from_the_seed(ground: Ground) -> str:
+    """Start from other weights for another seed, and from the same for the same."""
+    architecture: Any = ground.component
+    weights = []
+    for seed in (1, 2, 1):
+        with undisturbed(seed, ground.log):
+            weights.append([content(p) for p in architecture.build(7, SHAPES[0]).parameters()])
+    if weights[0] != weights[2]:
+        return "the same seed gave other weights"
+    return "the weights do not depend on the seed" if weights[0] == weights[1] else ""

@@ -1,0 +1,110 @@
+"""The toy world as a benchmark: its catalogue, its Spec, and a run of it in this process."""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.api.components import Component
+from bench.core.errors import BenchError
+from bench.core.spec import Recipe, Spec
+from bench.core.tasks import Outcome, Task
+from bench.execution.queue import Ledger
+from bench.execution.runner import execute
+from bench.execution.task_context import Desk
+from bench.planning.declarations import declare
+from bench.planning.planner import Plan, plan
+from bench.registry.registry import HOOKS, Catalogue
+from bench.registry.validation import fault
+from bench.results.rows import row
+from bench.store.store import Store
+from bench.testing import toy_plugins
+
+
+def toy_catalogue(*components: Component) -> Catalogue:
+    """Make a catalogue of the toy components and those given; BenchError where one has not the contract's form.
+
+    A component that has the name of a toy one takes its place.
+    """
+    catalogue = Catalogue()
+    names = {c.name for c in components}
+    for hook, (kind, _) in HOOKS.items():
+        for component in getattr(toy_plugins, hook)():
+            if component.name not in names:
+                catalogue.add(kind, component, "the toy world")
+    for component in components:
+        reason = fault(component)
+        if reason:
+            raise BenchError(reason)
+        catalogue.add(component.kind, component, "a test")
+    return catalogue
+
+
+def toy_spec(**changes: Any) -> Spec:
+    """Name a benchmark of every toy component; `changes` are fields of `Spec` or of its recipe."""
+    recipe: dict[str, Any] = {"epochs": 3.0, "batch": 16, "lr": 0.05, "precision": "fp32"}
+    spec: dict[str, Any] = {
+        "datasets": ("toy",),
+        "sources": ("toy_net",),
+        "suspects": ("toy_net", "toy_conv"),
+        "attacks": ("toy_tune", "toy_copy", "toy_polish", "toy_move"),
+        "methods": ("toy_match", "toy_relation", "toy_mark"),
+        "replicates": 2,
+        "copies": 2,
+        "landed": 1,
+        "preset": "toy",
+    }
+    sizes = {f.name for f in dataclasses.fields(Recipe)}
+    for name, value in changes.items():
+        (recipe if name in sizes else spec)[name] = value
+    return Spec(**spec, recipe=Recipe(**recipe))
+
+
+@dataclass(frozen=True)
+class ToyRun:
+    """A benchmark that was run: its plan, its store, and what became of each task."""
+
+    plan: Plan
+    store: Store
+    outcomes: Mapping[str, Outcome]
+
+    def rows(self) -> list[dict[str, object]]:
+        """Give the row of each trial, as `trials.csv` holds it."""
+        get = self.outcomes.get
+        return [row(t, get(t.score), get(t.source), get(t.suspect)) for t in self.plan.trials]
+
+    def scores(self) -> dict[str, float]:
+        """Give the score of each score task that is done, by key."""
+        done = {k: o for k, o in self.outcomes.items() if o.status == "done"}
+        return {k: float(o.facts["score"]) for k, o in done.items() if self.plan.tasks[k].kind == "score"}
+
+
+def run_toy(spec: Spec | None = None, catalogue: Catalogue | None = None, root: Path | None = None) -> ToyRun:
+    """Plan and run a benchmark in this process; `root` is the folder of its store (default: one that goes away)."""
+    catalogue, spec = catalogue or toy_catalogue(), spec or toy_spec()
+    planned = plan(spec, declare(spec, catalogue))
+    desk = Desk(Store(root or temporary()), catalogue)
+    outcomes = carry_out(planned.tasks, lambda task: execute(task, desk.store, catalogue, desk=desk))
+    return ToyRun(planned, desk.store, outcomes)
+
+
+def carry_out(tasks: Mapping[str, Task], do: Callable[[Task], Outcome]) -> dict[str, Outcome]:
+    """Do tasks one after the other; what needs a failed one is blocked."""
+    ledger, outcomes = Ledger(tasks), dict[str, Outcome]()
+    while ledger.left:
+        for task in ledger.take():
+            outcomes |= {told.key: told for told in ledger.settle(do(task))}
+    return outcomes
+
+
+def temporary() -> Path:
+    """Make a folder that goes away with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="bench-testing-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,233 @@
+"""Results held against each other: what may be compared, what differs, what was added or lost."""
+
+import csv
+import io
+
+import pytest
+from click.testing import CliRunner
+from test_build import benchmark, trials
+
+from bench.analysis.comparison import changes, obstacles, read, remarks
+from bench.cli.commands.compare import command
+from bench.core.canonical import digest
+from bench.core.errors import BenchError
+from bench.core.spec import Recipe
+from bench.reporting.build import write
+from bench.reporting.comparison import COLUMNS, compare
+from bench.stats.intervals import difference_interval
+
+PLACE = ("digits", "vgg")
+
+
+def anew(rows):
+    """Give rows of another run: the same trials under other keys, for the work was other work."""
+    return [r | {"key": r["key"] and digest([r["key"], "anew"])} for r in rows]
+
+
+@pytest.fixture
+def before(tmp_path):
+    write(tmp_path / "before", trials(), benchmark())
+    return tmp_path / "before"
+
+
+def after(folder, rows=None, **changed):
+    """Write other results beside `before`."""
+    write(folder.parent / "after", anew(trials()) if rows is None else rows, benchmark(**changed))
+    return folder.parent / "after"
+
+
+def spoilt(folder, change):
+    """Write other results whose run.json says something else."""
+    run = benchmark()
+    change(run)
+    write(folder.parent / "after", anew(trials()), run)
+    return folder.parent / "after"
+
+
+def lines_of(*folders, **more):
+    made = list(csv.DictReader(io.StringIO(compare(folders, "csv", **more))))
+    return {(r["method"], r["attack"], r["after"]): r for r in made}
+
+
+# --- differences --------------------------------------------------------------------------------------------------
+
+
+def test_a_difference_is_after_minus_before_with_the_interval_of_both(before):
+    rows = anew(trials())
+    for made in rows:
+        if made["method"] == "sac" and made["attack"] == "extract_l":
+            made["score"] = 9.0
+    first, second = read([before, after(before, rows)])
+    found = changes(first, second)[*PLACE, "sac", "extract_l"]
+    a, b = found.figures
+    assert found.difference == pytest.approx((6 / 54, *difference_interval(b, a)))
+    assert (found.what, found.same, found.differs) == ("both", False, False)
+    made = lines_of(before, before.parent / "after")["sac", "extract_l", "after"]
+    assert [float(made[n]) for n in ("difference", "low", "high")] == pytest.approx(found.difference)
+    assert tuple(made) == COLUMNS
+
+
+def test_cells_whose_interval_leaves_out_zero_are_marked_and_counted(before):
+    rows = anew(trials())
+    for made in rows:
+        if made["method"] == "sac" and made["attack"] == "extract_l":
+            made["score"] = -9.0
+    text = compare([before, after(before, rows)])
+    assert "≠" in text.split("The AUC of A")[0]
+    assert "of the other 7, 1 differ (by chance alone about 0.3 would, at 95 %)" in " ".join(text.split())
+
+
+def test_the_very_same_models_and_scores_need_no_interval(before):
+    text = compare([before, before])
+    assert "7 cells in both, 7 of them the very same models and scores" in " ".join(text.split())
+    assert "B 0.89 =" in text
+    assert "[" not in text.split("The AUC of A")[0]
+    assert all(made["same"] in ("1", "") for made in lines_of(before, before).values())
+
+
+def test_cells_that_were_added_or_lost_are_named(before):
+    rows = anew([r for r in trials() if r["method"] != "mark" and r["attack"] != "finetune_a"])
+    other = after(before, rows, methods=("sac",), attacks=("extract_l", "transfer"))
+    text = compare([before, other])
+    joined = " ".join(text.split())
+    assert "lost in B: digits, vgg: sac, noise (finetune_a); digits, vgg: mark (finetune_a, extract_l)" in joined
+    assert "added in" not in joined
+    assert "added in B: digits, vgg: sac, noise (finetune_a); digits, vgg: mark (finetune_a, extract_l)" in " ".join(
+        compare([other, before]).split()
+    )
+    made = lines_of(before, other)
+    assert made["mark", "extract_l", "after"]["what"] == "lost"
+    assert made["mark", "transfer", "after"]["what"] == "none"
+    assert made["mark", "extract_l", "after"]["difference"] == ""
+
+
+def test_a_cell_without_a_figure_in_one_of_them_says_why(before):
+    rows = anew(trials())
+    for made in rows:
+        if made["method"] == "sac" and made["attack"] == "extract_l":
+            made |= {"status": "failed", "score": None, "error": "score sac: no"}
+    text = compare([before, after(before, rows)])
+    assert "A 0.89" in text and "B *" in text
+    assert "lost in B: digits, vgg: sac (extract_l)" in text
+    sac = next(n for n in text.splitlines() if n.startswith("mark"))
+    assert sac.split()[-1] == "–"  # not applicable in both
+
+
+def test_three_results_are_held_against_the_first(before):
+    write(before.parent / "third", anew(trials()), benchmark())
+    other = after(before)
+    text = compare([before, other, before.parent / "third"])
+    assert "AUC of A to C" in text
+    assert text.count("against A:") == 2
+    made = lines_of(before, other, before.parent / "third")
+    assert {name for _, _, name in made} == {"after", "third"}
+    assert {r["before"] for r in made.values()} == {"before"}
+
+
+def test_floors_stand_below_the_line_and_new_methods_above_it(before):
+    run = benchmark(methods=("sac", "mark", "late"))
+    run["components"]["method"]["late"] = run["components"]["method"]["mark"]
+    rows = anew(trials()) + [r | {"method": "late", "key": r["key"] and digest([r["key"], 3])} for r in trials()
+                             if r["method"] == "mark"]  # fmt: skip
+    write(before.parent / "after", rows, run)
+    shown = compare([before, before.parent / "after"], "md").splitlines()
+    assert [n.split("|")[1].strip() for n in shown if n.startswith("|")][2:] == [
+        "sac", "mark", "late", "*floors*", "noise",
+    ]  # fmt: skip
+
+
+# --- what may be compared -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"preset": "small"}, "preset quick / small"),
+        ({"recipe": Recipe(epochs=8, precision="fp32")}, "recipe.epochs 7 / 8"),
+        ({"recipe": Recipe(epochs=7, precision="bf16")}, "recipe.precision fp32 / bf16"),
+        ({"suspects": ("net", "res", "vgg")}, "suspects net, res / net, res, vgg"),
+        ({"copies": 5}, "copies 2 / 5"),
+    ],
+)
+def test_another_protocol_is_refused_with_the_reason(before, changed, reason):
+    with pytest.raises(BenchError) as caught:
+        compare([before, after(before, **changed)])
+    assert f"(before and after: {reason})" in str(caught.value)
+    assert str(caught.value).endswith("--force")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "field", "value", "reason"),
+    [
+        ("dataset", "digits", "version", 2, "version of dataset digits 1 / 2"),
+        ("dataset", "letters", "version", 2, "version of dataset letters 1 / 2"),
+        ("architecture", "net", "params", {"width": 8}, "net.width none / 8"),
+        ("attack", "extract_l", "params", {"length": 0.5}, "extract_l.length none / 0.5"),
+    ],
+)
+def test_other_versions_or_parameters_of_what_both_have_are_refused(before, kind, name, field, value, reason):
+    other = spoilt(before, lambda run: run["components"][kind][name].update({field: value}))
+    first, second = read([before, other])
+    assert obstacles(first, second) == [reason]
+
+
+def test_what_only_one_of_them_has_is_no_obstacle(before):
+    rows = anew([r for r in trials() if r["attack"] != "transfer" and r["suspect_dataset"] == "digits"])
+    other = after(before, rows, attacks=("finetune_a", "extract_l"))
+    first, second = read([before, other])
+    second.run["components"]["dataset"]["letters"]["version"] = 2  # on which nothing landed there
+    assert obstacles(first, second) == []
+
+
+def test_methods_seeds_and_numbers_of_models_may_differ_and_are_told(before):
+    def change(run):
+        run["components"]["method"]["sac"]["params"] = {"samples": 50}
+        run["spec"]["landed"] = 2
+        run["libraries"]["torch"] = "3.0"
+
+    first, second = read([before, spoilt(before, change)])
+    assert obstacles(first, second) == []
+    assert remarks(first, second) == ["sac.samples 100 / 50", "landed 3 / 2", "torch 2.13.0 / 3.0"]
+    text = compare([before, before.parent / "after"])
+    assert "B: after, preset quick, 2026-11-25; unlike A: sac.samples 100 / 50; landed 3 / 2; torch" in text
+
+
+def test_force_compares_all_the_same_and_says_so_everywhere(before):
+    other = after(before, preset="small")
+    for kind in ("txt", "md"):
+        text = compare([before, other], kind, forced=True)
+        assert "Forced: these results do not follow one protocol" in " ".join(text.split())
+        assert "preset quick / small" in " ".join(text.split())
+        assert "AUC of A to B (forced)" in text
+    assert {r["forced"] for r in lines_of(before, other, forced=True).values()} == {"1"}
+    assert "orced" not in compare([before, after(before)], forced=True)  # nothing had to be forced
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def test_one_folder_alone_is_no_comparison(before):
+    with pytest.raises(BenchError, match="two results folders"):
+        compare([before])
+
+
+def test_folders_of_one_name_are_told_apart_by_their_paths(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name / "run", trials(), benchmark())
+    text = compare([tmp_path / "a" / "run", tmp_path / "b" / "run"])
+    assert f"A: {tmp_path / 'a' / 'run'}," in text
+
+
+def test_the_command_finds_folders_and_prints(before):
+    other = after(before)
+    shown = CliRunner().invoke(command, [str(before), str(other)])
+    assert shown.exit_code == 0
+    assert shown.output == compare([before, other])
+    assert CliRunner().invoke(command, [str(before), str(other), "--format", "csv"]).output.startswith("dataset,")
+    error = CliRunner().invoke(command, [str(before), str(after(before, preset="small"))]).exception
+    assert isinstance(error, BenchError)
+
+
+def test_lines_fit_a_terminal(before):
+    assert max(map(len, compare([before, after(before), before]).splitlines())) <= 100

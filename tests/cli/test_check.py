@@ -1,0 +1,162 @@
+"""`bench check`: a line per promise, what may be asked for, and bad input in one line. Faults: tests/faults."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from bench import cli
+from bench.testing import checks
+
+FIRST = '''
+"""Two attacks."""
+from dataclasses import dataclass
+from bench import Attack, hookimpl
+from bench.testing.toy import ToyCopy
+
+@dataclass(frozen=True)
+class First(ToyCopy):
+    """Learn labels."""
+    name: str = "first"
+
+@dataclass(frozen=True)
+class Second(ToyCopy):
+    """Learn labels as well, and declare that it needs less."""
+    name: str = "second"
+    length: float = 0.5
+
+    def steal(self, source, data, build, context):
+        return context.fit(build(), data.images, source.logits if self.length < 1 else source.labels)
+
+@hookimpl
+def bench_attacks():
+    return [First(), Second()]
+'''
+LATER = '''
+"""An attack that goes on with another file's."""
+from dataclasses import dataclass
+from bench import Attack, hookimpl
+
+@dataclass(frozen=True)
+class Later(Attack):
+    """Tune what first stole."""
+    name: str = "later"
+    version: int = 1
+    access = "labels"
+    starts_from = "first"
+
+    def steal(self, source, data, build, context):
+        return context.fit(context.start, data.images, source.labels, length=0.1)
+
+@hookimpl
+def bench_attacks():
+    return [Later()]
+'''
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+    (tmp_path / "first.py").write_text(FIRST)
+    (tmp_path / "later.py").write_text(LATER)
+
+
+@pytest.fixture
+def check(capsys, monkeypatch):
+    """Run the command in this process; give its exit code, what it printed and what it complained."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bench", "check", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        shown = capsys.readouterr()
+        return ended.value.code or 0, shown.out, shown.err
+
+    return call
+
+
+def test_there_is_a_line_per_promise_and_a_last_one_that_counts(check):
+    code, out, err = check("akh")
+    assert (code, err) == (0, "")
+    head, *lines, last = out.splitlines()
+    assert re.fullmatch(r"akh \(method, version \d+, from fingerprint-bench .*\)", head)
+    assert len(lines) == len(checks.PROMISES["method"])
+    assert all(re.match(r"  (ok     |-      ) [A-Z]", line) for line in lines)
+    kept = sum("  ok" in line for line in lines)
+    assert last == f"{kept} promises kept, 0 broken, {len(lines) - kept} not judged"
+
+
+def test_a_file_is_checked_whole_and_a_broken_promise_is_an_exit_code(check):
+    code, out, _ = check("first.py")
+    assert code == 1
+    assert re.findall(r"^(\w+) \(attack, version 1, from first.py\)$", out, re.MULTILINE) == ["first", "second"]
+    first, second = out.split("second (attack")
+    assert "FAILED" not in first
+    failed = re.findall(r"^  FAILED  (.*)$", second, re.MULTILINE)
+    assert failed[0] == (
+        "Do all of its tasks in the toy world: steal (steal toy second toy_net 0): attack 'second' asked for logits, "
+        "but its access is 'labels': declare access = 'logits' (first.py, line 19)"
+    )
+    assert "not judged: steal toy second toy_net 0 failed: attack 'second' asked for logits" in second
+    assert "not judged: as above" in second
+
+
+def test_quiet_shows_broken_promises_only(check):
+    code, out, _ = check("first.py", "--quiet")
+    assert code == 1
+    lines = out.splitlines()
+    assert all(line.startswith("second: FAILED  ") for line in lines[:-1])
+    assert len(lines) == 3
+
+
+def test_what_a_component_relies_on_may_stand_in_another_file(check):
+    code, out, _ = check("later.py", "--quiet")
+    assert code == 1
+    assert (
+        "later: FAILED  Rely on attacks and architectures that are installed: it starts from the attack 'first'" in out
+    )
+    assert check("later.py", "--plugin", "first.py")[0] == 0
+    assert check("first", "--plugin", "first.py", "--quiet")[0] == 0
+
+
+def test_a_dataset_that_is_not_there_is_not_judged_and_big_ones_are_left_out(check, tmp_path):
+    code, out, _ = check("fashion_mnist", "--data", tmp_path / "nowhere", "--thorough")
+    assert code == 0
+    assert re.search(rf"not judged: not there: FashionMNIST/raw/.* in {tmp_path / 'nowhere'}", out)
+    assert "not judged: as above" in out
+    assert "left out" not in out
+    assert "4 left out (they take long: --thorough)" in check("fashion_mnist", "--data", tmp_path / "nowhere")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("akg",), "Error: There is no component 'akg'. Did you mean 'akh'? See: bench list"),
+        (("nowhere.py",), "Error: There is no plugin file nowhere.py"),
+        (("akh", "--plugin", "nowhere.py"), "Error: There is no plugin file nowhere.py"),
+        ((), "Error: Name what to check: a component (bench list shows them), a plugin file, or --all"),
+        (("--all", "akh"), "Error: --all checks whatever is installed: leave the names out"),
+    ],
+)
+def test_bad_input_is_one_line(check, arguments, told):
+    assert check(*arguments) == (2, "", told + "\n")
+
+
+def test_the_command_itself_needs_no_torch():
+    """What is checked may hang or die, so it is imported elsewhere; what waits for it starts at once."""
+    code = (
+        "import sys; from bench.cli import main; sys.argv = ['bench', 'check', 'digits', '--quiet']\n"
+        "try: main()\n"
+        "except SystemExit as ended: assert not ended.code, ended\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+def test_all_that_is_shipped_keeps_every_promise(check):
+    code, out, err = check("--all", "--quiet")
+    assert (code, err) == (0, "")
+    assert re.fullmatch(r"\d{3} promises kept, 0 broken, \d+ not judged, \d+ left out .*\n", out), out

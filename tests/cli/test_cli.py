@@ -1,0 +1,597 @@
+"""The command line: whole runs of the toy world, and every bad input in one line with the way out."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+from bench.registry.discovery import load_catalogue
+from bench.store.store import Store
+from bench.testing import toy_plugins
+
+TOY = ["--plugin", toy_plugins.__file__]
+WORLD = [*TOY, "--datasets", "toy", "--architectures", "toy_net", "--attacks", "toy_tune,toy_polish",
+         "--methods", "toy_match,toy_relation", "--no-floors", "--replicates", "2", "--copies", "2",
+         "--set", "recipe.epochs=2"]  # fmt: skip
+RUN = ["run", *WORLD, "--workers", "0", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def somewhere(tmp_path, monkeypatch):
+    """Start in an empty folder, with an empty store and no data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENCH_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def bench(capsys, monkeypatch):
+    """Run a command in this process; give its exit code, what it printed and what it complained."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        shown = capsys.readouterr()
+        return ended.value.code or 0, shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Run the toy world once through the command line; give the folder that holds its store and its results."""
+    folder = tmp_path_factory.mktemp("finished")
+    environment = {**os.environ, "BENCH_STORE": str(folder / "store"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "error", "-m", "bench", *RUN, "--out", "results/toy"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder / "printed.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture
+def there(finished, tmp_path, monkeypatch):
+    """Give a copy of the finished run, to go on with."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def files(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+# --- runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_prints_a_table_and_writes_its_folder(finished):
+    printed = (finished / "printed.txt").read_text()
+    assert "toy_match" in printed
+    assert re.search(r"^executed \d+ tasks, 0 failed, 0 blocked, 0 found in the store$", printed, re.MULTILINE)
+    assert re.search(r"^trials: \d+ done$", printed, re.MULTILINE)
+    results = finished / "results" / "toy"
+    assert {"trials.csv", "run.json", "table.md", "table.csv"} <= {p.name for p in results.iterdir()}
+    lines = (results / "trials.csv").read_text().splitlines()
+    assert lines[0].startswith("dataset,source_architecture,source_seed,method,")
+    assert len(lines) == 1 + 2 * (2 + 2 + 2)
+    run = json.loads((results / "run.json").read_text())
+    assert run["spec"]["datasets"] == ["toy"]
+    assert run["components"]["method"]["toy_match"]["params"] == {"samples": 16}
+
+
+def test_the_same_command_again_trains_nothing_and_writes_the_same_files(there, bench):
+    before = files(there / "results")
+    code, out, err = bench(*RUN, "--out", "results/toy")
+    assert code == 0
+    assert err == ""
+    assert "executed 0 tasks, 0 failed, 0 blocked" in out
+    after = files(there / "results")
+    assert after.keys() == before.keys()
+    changed = [str(p) for p in before if after[p] != before[p] and p.name != "run.json"]
+    assert changed == []
+
+
+def test_fewer_methods_find_everything_in_the_store(there, bench):
+    code, out, _ = bench(*RUN, "--methods", "toy_match", "--out", "results/fewer")
+    assert code == 0
+    assert "executed 0 tasks" in out
+
+
+def test_a_saved_spec_repeats_the_run(there, bench):
+    code, out, _ = bench("run", *TOY, "--spec", "results/toy/run.json", "--workers", "0", "--out", "results/again")
+    assert code == 0
+    assert "executed 0 tasks" in out
+    again, before = (files(there / "results" / n) for n in ("again", "toy"))
+    assert again[Path("trials.csv")] == before[Path("trials.csv")]
+
+
+def test_a_short_file_written_by_hand_is_a_spec_too(there, bench):
+    content = {
+        "datasets": "toy", "architectures": ["toy_net"], "attacks": ["toy_tune", "toy_polish"],
+        "methods": "toy_match,toy_relation", "no-floors": True, "replicates": 2, "copies": 2,
+        "set": {"recipe": {"epochs": 2}},
+    }  # fmt: skip
+    (there / "mine.json").write_text(json.dumps(content))
+    (there / "mine.toml").write_text(
+        'datasets = "toy"\narchitectures = ["toy_net"]\nattacks = ["toy_tune", "toy_polish"]\nno_floors = true\n'
+        'methods = "toy_match,toy_relation"\nreplicates = 2\ncopies = 2\n[set]\n"recipe.epochs" = 2\n'
+    )
+    for name in ("mine.json", "mine.toml"):
+        code, out, _ = bench("run", *TOY, "--spec", name, "--workers", "0", "--out", "results/toy")
+        assert code == 0
+        assert "executed 0 tasks" in out
+
+
+def test_a_dry_run_and_a_plan_write_nothing(bench, tmp_path):
+    code, out, _ = bench(*RUN, "--dry-run")
+    assert code == 0
+    assert "12 trials" in out
+    assert "Results would go to results/toy-quick-" in out
+    code, out, _ = bench("plan", *WORLD)
+    assert code == 0
+    assert re.search(r"score +12 +0 in the store +12 to run", out)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plan_says_what_is_stored_and_what_the_rest_costs(there, bench):
+    _, out, _ = bench("plan", *WORLD)
+    assert "Everything is in the store: a run only writes the tables" in out
+    _, out, _ = bench("plan", *WORLD, "--replicates", "3")
+    assert re.search(r"Expected for \d+ of them: 0\.\d minutes on \d+ slot\(s\), 0\.\d\d GB of disk", out)
+
+
+def test_the_default_folder_is_named_after_the_spec_and_is_found_again(there, bench):
+    for _ in range(2):
+        code, out, _ = bench(*RUN)
+        assert code == 0
+    (folder,) = [p for p in (there / "results").iterdir() if p.name != "toy"]
+    assert re.fullmatch(r"toy-quick-[0-9a-f]{8}", folder.name)
+    assert f"results: results/{folder.name}" in out
+    assert out.endswith(f"page: results/{folder.name}/index.html\n")
+    assert (folder / "index.html").is_file()
+
+
+def test_refresh_makes_again_what_a_component_took_part_in(there, bench):
+    code, out, _ = bench(*RUN, "--refresh", "toy_match", "--out", "results/toy")
+    assert code == 0
+    assert "executed 7 tasks" in out  # a fingerprint and six scores
+
+
+def test_keep_scores_removes_the_suspects_weights_and_keeps_the_facts(bench, tmp_path):
+    code, _, _ = bench(*RUN, "--keep", "scores", "--out", "results/toy")
+    assert code == 0
+    store = Store(tmp_path / "store")
+    dropped = [k for k in store.all_keys() if store.record(k)["dropped"]]
+    kinds = {store.record(k)["kind"] for k in dropped}
+    assert kinds == {"train", "steal"}
+    before = files(tmp_path / "results")
+    code, out, _ = bench(*RUN, "--keep", "scores", "--out", "results/toy")
+    assert code == 0
+    assert "executed 0 tasks" in out
+    assert files(tmp_path / "results")[Path("toy/trials.csv")] == before[Path("toy/trials.csv")]
+
+
+def test_weights_that_were_removed_are_made_again_for_a_method_that_comes_later(bench, tmp_path):
+    bench(*RUN, "--keep", "scores", "--methods", "toy_match", "--out", "results/one")
+    code, _, _ = bench(*RUN, "--methods", "toy_match,toy_relation", "--out", "results/two")
+    assert code == 0
+    one, two = ((tmp_path / "results" / n / "trials.csv").read_text().splitlines() for n in ("one", "two"))
+    assert set(one) < set(two)
+
+
+def test_a_damaged_artifact_is_told_and_made_anew(there, bench):
+    store = Store(there / "store")
+    key = next(k for k in store.all_keys() if store.record(k)["kind"] == "score")
+    (store.folder(key) / "artifact.json").write_text("{}")
+    code, out, err = bench(*RUN, "--out", "results/toy")
+    assert code == 0
+    assert f"artifact {key[:8]} was damaged and has been set aside: it is made anew" in err
+    assert "executed 1 tasks" in out
+
+
+RAISER = '''
+from dataclasses import dataclass
+from bench import hookimpl
+from bench.testing.toy import ToyTune
+
+@dataclass(frozen=True)
+class Raiser(ToyTune):
+    """Raise."""
+    name: str = "raiser"
+    def steal(self, source, data, build, context):
+        raise ValueError("my own fault")
+
+@hookimpl
+def bench_attacks():
+    return [Raiser()]
+'''
+
+
+def test_a_failed_trial_is_a_row_and_exit_code_1(bench, tmp_path):
+    (tmp_path / "raiser.py").write_text(RAISER)
+    arguments = [*RUN, "--plugin", "raiser.py", "--attacks", "toy_tune,raiser", "--out", "results/toy"]
+    code, out, err = bench(*arguments)
+    assert code == 1
+    (line,) = [n for n in err.splitlines() if n.startswith("Failed: ")][:1]
+    assert re.match(r"Failed: steal toy raiser toy_net \d: ValueError: my own fault \(log: .*\.txt\)", line)
+    log = Path(re.search(r"\(log: (.*)\)", line)[1])
+    assert 'raise ValueError("my own fault")' in log.read_text()
+    assert "Traceback" not in err + out
+    assert re.search(r"trials: 4 blocked, 8 done", out)
+    rows = (tmp_path / "results" / "toy" / "trials.csv").read_text()
+    assert rows.count("steal toy raiser toy_net 0: ValueError: my own fault") == 2
+    code, out, err = bench(*arguments, "--debug")
+    assert code == 1
+    assert "Traceback" in err
+    assert "executed 0 tasks, 2 failed, 4 blocked" in out
+
+
+def test_changed_source_text_under_the_same_version_is_told(bench, tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(RAISER.replace('raise ValueError("my own fault")', "return source.model()"))
+    arguments = [*RUN, "--plugin", "mine.py", "--attacks", "raiser", "--out", "results/toy"]
+    assert bench(*arguments)[0] == 0
+    plugin.write_text(plugin.read_text() + "\n# a remark\n")
+    code, out, err = bench(*arguments)
+    assert code == 0
+    assert "executed 0 tasks" in out
+    assert "stored results of raiser were made by other source text under the same version: raise its version" in err
+    assert "--refresh raiser" in err
+
+
+# --- bad input ----------------------------------------------------------------------------------------------------
+
+
+def refused(bench, folder, *arguments):
+    """Run a command that must be refused: exit code 2, one line, nothing written."""
+    before = files(folder)
+    code, out, err = bench(*arguments)
+    assert code == 2, (out, err)
+    assert out == ""
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("Error: ")
+    assert "Traceback" not in err
+    assert files(folder) == before
+    return lines[0]
+
+
+BAD = [
+    (["--datasets", "toi"], r"Unknown dataset 'toi'\. Did you mean 'toy'\? See: bench list datasets"),
+    (["--sources", "toy_nett"], r"Unknown architecture 'toy_nett'\. Did you mean 'toy_net'\? See: bench list arch"),
+    (["--suspects", "toy_comv"], r"Unknown architecture 'toy_comv'\. Did you mean 'toy_conv'\?"),
+    (["--attacks", "toy_tun"], r"Unknown attack 'toy_tun'\. Did you mean 'toy_tune'\? See: bench list attacks"),
+    (["--methods", "toy_mach"], r"Unknown method 'toy_mach'\. Did you mean 'toy_match'\? See: bench list methods"),
+    (["--methods", "somethingelse"], r"a newly added plugin shows after: pip install -e \."),
+    (["--methods", ","], r"--methods names nothing"),
+    (["--preset", "smok"], r"Unknown preset 'smok'\. Did you mean 'smoke'\?"),
+    (["--set", "toy_mach.samples=3"], r"unknown component 'toy_mach'\. Did you mean 'toy_match'\? See: bench list"),
+    (
+        ["--set", "toy_match.sample=3"],
+        r"toy_match has no field 'sample'\. Did you mean 'samples'\? It has samples\. See: bench list toy_match",
+    ),
+    (["--set", "toy_match.samples=many"], r"toy_match\.samples must be int, not 'many'"),
+    (["--set", "toy_match.samples=1.5"], r"toy_match\.samples must be int, not '1.5'"),
+    (["--set", "toy_match.samples=0"], r"toy_match\.samples must be a whole number from 1, not 0"),
+    (["--set", "toy_relation.surrogates=-1"], r"'surrogates' must be a whole number from 0 to 1000, not -1"),
+    (["--set", "toy_match"], r"--set takes NAME\.FIELD=VALUE, such as"),
+    (["--set", "=3"], r"--set takes NAME\.FIELD=VALUE"),
+    (["--set", "toy_mark.samples=3"], r"'toy_mark' is not part of this run"),
+    (["--set", "recipe.epoch=3"], r"the recipe has no such field\. Did you mean 'epochs'\?"),
+    (["--set", "recipe.epochs=long"], r"recipe\.epochs must be float, not 'long'"),
+    (["--set", "recipe.epochs=0"], r"recipe\.epochs cannot be 0\.0"),
+    (["--set", "recipe.batch=-1"], r"recipe\.batch cannot be -1"),
+    (["--set", "recipe.precision=fp16"], r"recipe\.precision cannot be fp16"),
+    (["--set", "recipe.schedule=steps"], r"recipe\.schedule cannot be steps"),
+    (["--replicates", "0"], r"--replicates must be a whole number from 1, not 0"),
+    (["--replicates", "-3"], r"--replicates must be a whole number from 1, not -3"),
+    (["--replicates", "two"], r"Invalid value for '--replicates'"),
+    (["--copies", "0"], r"--copies must be a whole number from 1, not 0"),
+    (["--seeds", "0"], r"--seeds must be a whole number from 1, not 0"),
+    (["--seeds", "-1,2"], r"--seeds takes whole numbers from 0, not '-1,2'"),
+    (["--seeds", "a"], r"--seeds takes whole numbers with commas between them, not 'a'"),
+    (["--split-seed", "-1"], r"--split-seed must be a whole number from 0, not -1"),
+    (["--budgets", "0"], r"--budgets must be a whole number from 1, not 0"),
+    (["--workers", "-1"], r"Invalid value for '--workers'"),
+    (["--threads", "0"], r"Invalid value for '--threads'"),
+    (["--per-gpu", "0"], r"Invalid value for '--per-gpu'"),
+    (["--keep", "some"], r"Invalid value for '--keep'.*'scores', 'all'"),
+    (["--gpus", "9"], r"There is no GPU 9: there (is none that torch can use|are .*)\. Leave --gpus out"),
+    (["--gpus", "first"], r"--gpus takes numbers with commas between them, such as 0,1, not 'first'"),
+    (["--nonsense"], r"No such option '--nonsense'|No such option: --nonsense"),
+    (["stray"], r"unexpected extra argument"),
+    (["--plugin", "nowhere.py"], r"There is no plugin file nowhere\.py"),
+    (["--refresh", "toy_mark"], r"--refresh toy_mark: 'toy_mark' takes no part in this run"),
+    (["--refresh", "nothing"], r"--refresh nothing: 'nothing' takes no part in this run"),
+    (["--spec", "nowhere.json"], r"--spec nowhere\.json|leave out"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "told"), BAD, ids=[" ".join(a) for a, _ in BAD])
+def test_bad_input_is_one_line_with_the_way_out_and_writes_nothing(bench, tmp_path, arguments, told):
+    assert re.search(told, refused(bench, tmp_path, *RUN, *arguments))
+
+
+@pytest.mark.parametrize("arguments", [["--datasets", "toi"], ["--set", "toy_match.samples=0"], ["--replicates", "0"]])
+def test_a_plan_refuses_what_a_run_refuses(bench, tmp_path, arguments):
+    refused(bench, tmp_path, "plan", *WORLD, *arguments)
+
+
+def test_no_such_command_and_no_command_at_all(bench, tmp_path):
+    assert "There is no command 'rum'. Did you mean 'run'? See: bench --help" in refused(bench, tmp_path, "rum")
+    code, _, _ = bench()
+    assert code == 2
+
+
+SPECS = {
+    "empty": ("", "cannot be read"),
+    "no JSON": ("{", "cannot be read"),
+    "a list": ("[1]", "must hold one table of options"),
+    "unknown entry": ('{"dataset": "toy"}', "unknown entry 'dataset'. Did you mean 'datasets'"),
+    "unknown name": ('{"datasets": "toi", "architectures": "toy_net"}', "Unknown dataset 'toi'"),
+    "wrong count": ('{"datasets": "toy", "architectures": "toy_net", "replicates": "two"}', "--replicates must be"),
+    "no Spec": ('{"spec": {"datasets": ["toy"], "extra": 1}}', "unknown field 'extra'"),
+    "half a Spec": ('{"spec": {"datasets": ["toy"]}}', "holds no Spec that bench wrote"),
+    "a Spec of texts": ('{"spec": {"datasets": "toy", "sources": "toy_net", "suspects": "toy_net", "attacks": "",'
+                        ' "methods": "toy_match"}}', "holds no Spec that bench wrote"),
+    "a Spec of numbers": ('{"spec": {"datasets": [1], "sources": ["toy_net"], "suspects": ["toy_net"], "attacks": [],'
+                          ' "methods": ["toy_match"]}}', "holds no Spec that bench wrote"),
+    "a recipe of texts": ('{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
+                          ' "attacks": [], "methods": ["toy_match"], "recipe": {"epochs": "many"}}}',
+                          "holds no Spec that bench wrote"),
+    "a recipe's batch of text": ('{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
+                                 ' "attacks": [], "methods": ["toy_match"], "recipe": {"batch": "many"}}}',
+                                 "holds no Spec that bench wrote"),
+    "seeds of text": ('{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
+                      ' "attacks": [], "methods": ["toy_match"], "seeds": ["a"]}}', "holds no Spec that bench wrote"),
+    "settings of nothing": ('{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
+                            ' "attacks": [], "methods": ["toy_match"], "settings": {"nothing": {"a": 1}}}}',
+                            "'nothing' is not part of this run"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SPECS)
+def test_a_bad_spec_file_is_one_line(bench, tmp_path, case):
+    text, told = SPECS[case]
+    (tmp_path / "mine.json").write_text(text)
+    assert told in refused(bench, tmp_path, "run", *TOY, "--spec", "mine.json", "--workers", "0")
+
+
+def test_a_spec_file_names_the_whole_run(bench, tmp_path):
+    (tmp_path / "mine.json").write_text("{}")
+    assert "leave out --datasets" in refused(bench, tmp_path, "run", "--spec", "mine.json", "--datasets", "toy")
+
+
+# --- plugins ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def install(tmp_path_factory, monkeypatch):
+    """Put a distribution with one plugin into the path, as pip would."""
+    place = tmp_path_factory.mktemp("site")
+    monkeypatch.syspath_prepend(place)
+
+    def write(distribution, name, text):
+        module = f"{distribution.replace('-', '_')}_{name}"
+        (place / f"{module}.py").write_text(text)
+        info = place / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text(f"[bench]\n{name} = {module}\n")
+
+    return write
+
+
+def test_a_broken_plugin_that_was_asked_for_is_fatal(bench, install, tmp_path):
+    install("strangers-plugin", "stranger", "import nowhere_to_be_found")
+    told = refused(bench, tmp_path, *RUN, "--methods", "stranger")
+    assert "Plugin 'stranger' of strangers-plugin 1.2 is broken: import failed: ModuleNotFoundError" in told
+    told = refused(bench, tmp_path, "list", "stranger")
+    assert "Plugin 'stranger' of strangers-plugin 1.2 is broken" in told
+
+
+def test_a_broken_plugin_that_was_not_asked_for_only_shows_in_the_list(bench, install, there):
+    install("strangers-plugin", "stranger", "import nowhere_to_be_found")
+    code, out, _ = bench("list")
+    assert code == 0
+    assert re.search(r"broken:\n +stranger +strangers-plugin 1.2 +import failed", out)
+    code, out, _ = bench(*RUN, "--out", "results/toy")
+    assert code == 0
+    assert "executed 0 tasks" in out
+
+
+def test_two_plugins_with_one_name_name_both_distributions(bench, install, tmp_path):
+    install("first-plugin", "raiser", RAISER)
+    install("second-plugin", "raiser", RAISER)
+    told = refused(bench, tmp_path, *RUN, "--attacks", "raiser")
+    assert "first-plugin 1.2 and second-plugin 1.2" in told
+    assert "two plugins have this name" in told
+
+
+# --- data, stores, results ----------------------------------------------------------------------------------------
+
+AWAY = """
+from dataclasses import dataclass
+from bench import hookimpl
+from bench.testing.toy import ToyImages
+
+@dataclass(frozen=True)
+class Home(ToyImages):
+    name: str = "home"
+    related = {"transfer": "abroad"}
+
+@dataclass(frozen=True)
+class Abroad(ToyImages):
+    name: str = "abroad"
+    pattern: int = 1
+    checksums = {"abroad.bin": ""}
+
+@hookimpl
+def bench_datasets():
+    return [Home(), Abroad()]
+"""
+REAL = ["--datasets", "fashion_mnist", "--preset", "smoke", "--methods", "akh", "--attacks", "finetune_a"]
+
+
+def test_a_missing_dataset_stops_before_training_and_names_the_command_that_gets_it(bench, tmp_path):
+    told = refused(bench, tmp_path, "run", *REAL, "--data", tmp_path / "data")
+    assert "fashion_mnist cannot be read" in told
+    assert "missing" in told
+    assert "bench data fetch fashion_mnist" in told
+    assert not (tmp_path / "results").exists() or list((tmp_path / "results").rglob("*.csv")) == []
+
+
+def test_a_landing_place_that_nobody_named_and_nobody_has_leaves_its_attacks_not_applicable(bench, tmp_path):
+    away = tmp_path / "away.py"
+    away.write_text(AWAY)
+    asked = ["run", *TOY, "--plugin", away, "--datasets", "home", "--architectures", "toy_conv", "--no-floors",
+             "--methods", "toy_relation", "--preset", "smoke", "--workers", "0"]  # fmt: skip
+    code, out, err = bench(*asked, "--out", "results/home")
+    assert code == 0, err + out
+    assert "Note: abroad is not in the data folder (bench data fetch abroad)" in err
+    assert "abroad is not in the data folder" in " ".join(out.split())
+    told = refused(bench, tmp_path, *asked, "--attacks", "toy_move", "--out", "results/other")
+    assert "Dataset abroad cannot be read" in told
+
+
+def test_a_damaged_dataset_is_told_from_a_missing_one(bench, tmp_path):
+    for path in load_catalogue().get("dataset", "fashion_mnist").checksums:
+        (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / path).write_bytes(b"not what was published")
+    told = refused(bench, tmp_path, "run", *REAL, "--data", tmp_path / "data")
+    assert "damaged" in told
+    assert "bench data fetch fashion_mnist" in told
+
+
+def test_a_folder_with_results_of_a_different_spec_is_left_alone(there, bench):
+    told = refused(bench, there, *RUN, "--replicates", "3", "--out", "results/toy")
+    assert "results/toy holds results of a different Spec: choose another folder with --out" in told
+
+
+def test_a_folder_in_which_a_run_was_killed_while_it_wrote_is_taken_again(there, bench):
+    began, long_ago = (there / "killed" / f".run.json.{n}.part" for n in (1, 2))
+    began.parent.mkdir()
+    began.write_text("{")
+    long_ago.write_text("{")
+    os.utime(long_ago, (0, 0))
+    assert bench(*RUN, "--out", "killed")[0] == 0
+    assert (began.parent / "trials.csv").read_bytes() == (there / "results/toy/trials.csv").read_bytes()
+    assert began.exists() and not long_ago.exists()
+
+
+def test_a_folder_with_other_files_or_a_file_is_left_alone(bench, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("precious")
+    assert "holds files but no results of bench" in refused(bench, tmp_path, *RUN, "--out", "mine")
+    assert "is a file: name a folder" in refused(bench, tmp_path, *RUN, "--out", "mine/thesis.tex")
+    (tmp_path / "mine" / "run.json").write_text("{}")
+    assert "was not written by bench" in refused(bench, tmp_path, *RUN, "--out", "mine")
+
+
+def test_a_store_that_cannot_be_written_is_one_line(bench, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    told = refused(bench, tmp_path, *RUN, "--store", tmp_path / "file" / "store")
+    assert "cannot be used" in told
+    assert "Choose another with --store or $BENCH_STORE" in told
+
+
+def test_results_with_missing_columns_or_mixed_versions_are_refused(there, bench):
+    rows = there / "results" / "toy" / "trials.csv"
+    content = rows.read_text()
+    for damage, told in (
+        (content.replace("score", "skore", 1), "lacks the column score"),
+        (content.replace("toy_match,1,", "toy_match,2,", 1), "mixes versions"),
+        ("", "lacks the columns"),
+        (content + "toy\n", "has 1 values instead of 27"),
+    ):
+        rows.write_text(damage)
+        assert told in refused(bench, there, "report", "results/toy")
+    rows.unlink()
+    assert "trials.csv is missing" in refused(bench, there, "report", "results/toy")
+    assert "There is no results folder 'results/toys'" in refused(bench, there, "report", "results/toys")
+
+
+# --- fast commands ------------------------------------------------------------------------------------------------
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # whoever imports it now gets an ImportError
+sys.argv = ["bench", *{arguments!r}]
+from bench.cli import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+assert not [m for m in sys.modules if m.startswith(("torch.", "distributed", "dask"))]
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["plan", "--help"],
+                                       ["list", "--help"], ["data", "--help"], ["report", "--help"],
+                                       ["report", "results/toy"]], ids=" ".join)  # fmt: skip
+def test_commands_that_need_no_torch_import_none(there, arguments):
+    code = WITHOUT_TORCH.format(arguments=arguments)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_help_imports_no_library_that_is_slow(tmp_path):
+    code = WITHOUT_TORCH.format(arguments=["--help"]) + (
+        "assert not {'numpy', 'pandas', 'scipy', 'sklearn', 'rich', 'tabulate', 'safetensors'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_report_rebuilds_every_table_byte_for_byte(there, bench):
+    before = files(there / "results")
+    for path in (there / "results" / "toy").iterdir():
+        if path.name not in ("trials.csv", "run.json"):
+            path.unlink()
+    code, out, _ = bench("report", "results/toy")
+    assert code == 0
+    assert "toy_match" in out
+    assert files(there / "results") == before
+
+
+def test_help_names_every_command(bench):
+    code, out, _ = bench("--help")
+    assert code == 0
+    for name in cli.COMMANDS:
+        assert re.search(rf"^  {name} ", out, re.MULTILINE)
+
+
+# --- list ---------------------------------------------------------------------------------------------------------
+
+
+def test_list_shows_every_component_with_a_line(bench):
+    code, out, _ = bench("list")
+    assert code == 0
+    catalogue = load_catalogue()
+    for kind in ("dataset", "architecture", "attack", "method"):
+        for name in catalogue.names(kind):
+            assert re.search(rf"^  {name} +v\d+ +\S", out, re.MULTILINE), name
+
+
+def test_list_of_a_kind_and_of_one_component(bench):
+    code, out, _ = bench("list", "methods", *TOY)
+    assert code == 0
+    assert "datasets:" not in out
+    assert re.search(r"^  toy_match +v1 +Compare the labels of probe images\. \[nobody: a test\]", out, re.MULTILINE)
+    code, out, _ = bench("list", "toy_relation", *TOY)
+    assert code == 0
+    assert "toy_relation: method, version 1" in out
+    assert re.search(r"toy_relation\.surrogates +int +\w* *= 2", out)
+    assert "any_label_space: True" in out
+
+
+def test_list_of_something_unknown_gets_a_suggestion(bench, tmp_path):
+    assert "Did you mean 'methods'" in refused(bench, tmp_path, "list", "method")
+    assert "Did you mean 'toy_match'" in refused(bench, tmp_path, "list", "toy_mach", *TOY)

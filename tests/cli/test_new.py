@@ -1,0 +1,184 @@
+"""`bench new`: what it makes is installed by pip, listed, sound and runs; bad names are refused in one line."""
+
+import ast
+import configparser
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from bench import cli
+from bench.cli.commands.new import rendered
+from bench.registry.registry import KINDS
+
+NAMES = {kind: f"new_{kind}" for kind in KINDS}
+
+
+@pytest.fixture
+def new(capsys, monkeypatch, tmp_path):
+    """Run the command in this process, in an empty folder; give its exit code, what it printed and complained."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bench", "new", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        shown = capsys.readouterr()
+        return ended.value.code or 0, shown.out, shown.err
+
+    return call
+
+
+# --- what it makes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_makes_a_complete_distribution(new, kind):
+    code, out, err = new(kind, "my_own_idea")
+    assert (code, err) == (0, "")
+    assert f"bench run --{kind}s my_own_idea --preset smoke" in out
+    folder = Path("bench-my-own-idea")
+    files = {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+    assert set(files) == {
+        "my_own_idea.py", "test_my_own_idea.py", "pyproject.toml", "README.md", "CITATION.cff", "tox.ini",
+        ".github/workflows/test.yml",
+    }  # fmt: skip
+    for name, text in files.items():
+        assert not re.search(r"my_idea|MyIdea|my-idea|KIND", text), name
+        assert text.endswith("\n")
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    assert project["name"] == "bench-my-own-idea"
+    assert project["entry-points"]["bench"] == {"my_own_idea": "my_own_idea"}
+    parser = configparser.ConfigParser()
+    parser.read_string(files["tox.ini"])
+    assert "bench check my_own_idea" in parser["testenv"]["commands"]
+    tree = ast.parse(files["my_own_idea.py"])
+    assert ast.get_docstring(tree)
+    assert "class MyOwnIdea(" in files["my_own_idea.py"]
+    assert len(files["my_own_idea.py"].splitlines()) <= 45
+    assert [line for line in files["test_my_own_idea.py"].splitlines() if line] == [
+        "from bench.testing import contract",
+        'test_contract = contract("my_own_idea")',
+    ]
+
+
+def test_it_goes_where_it_is_told_to(new, tmp_path):
+    assert new("attack", "my_own_idea", "--into", tmp_path / "some" / "where")[0] == 0
+    assert (tmp_path / "some" / "where" / "bench-my-own-idea" / "my_own_idea.py").is_file()
+
+
+def test_a_plugin_file_of_that_name_may_lie_here_already(new, tmp_path):
+    """The first ten minutes before there is a distribution."""
+    (tmp_path / "my_own_idea.py").write_text("")
+    assert new("method", "my_own_idea")[0] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_plugin_files_are_written_as_ours_are(kind):
+    pytest.importorskip("ruff", reason="ruff is not installed here: tox -e lint has it")
+    for command in (["check", "--select", "E,F,W,I,B,UP,SIM,C4,D1", "--ignore", "D105,D107"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *command, "--isolated", "--line-length", "120", "-"]
+        text = rendered(kind, "my_own_idea")["my_own_idea.py"]
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+# --- installed ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """One of each kind, made by the command and installed by pip, with nobody's help."""
+    place = tmp_path_factory.mktemp("new")
+    for kind, name in NAMES.items():
+        run(place, "bench", "new", kind, name)
+    folders = [f"./bench-{name.replace('_', '-')}" for name in NAMES.values()]
+    options = [
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "--no-compile",
+        "--disable-pip-version-check",
+    ]
+    run(place, "pip", "install", *options, "--target", place / "there", *folders)
+    return place
+
+
+def run(place, module, *arguments, code=0):
+    environment = {**os.environ, "PYTHONPATH": str(place / "there"), "OMP_NUM_THREADS": "1",
+                   "BENCH_STORE": str(place / "store"), "BENCH_DATA": str(place / "data")}  # fmt: skip
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_they_are_listed(installed):
+    told = run(installed, "bench", "list")
+    for kind, name in NAMES.items():
+        assert re.search(rf"^  {name} +v1  ", told.split(f"{kind}s:\n")[1].split("\n\n")[0], re.MULTILINE)
+        assert f"from bench-{name.replace('_', '-')} 0.1" in run(installed, "bench", "list", name)
+
+
+def test_they_keep_the_contract(installed):
+    assert " 0 broken, " in run(installed, "bench", "check", *NAMES.values())
+
+
+def test_their_own_tests_pass(installed):
+    tests = [f"bench-{name.replace('_', '-')}/test_{name}.py" for name in NAMES.values()]
+    told = run(installed, "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--import-mode=importlib", *tests)
+    assert re.search(r"\d+ passed", told)
+
+
+def test_they_give_a_table(installed):
+    names = [word for kind, name in NAMES.items() for word in (f"--{kind}s", name)]
+    told = run(installed, "bench", "run", "--preset", "smoke", *names, "--no-floors", "--workers", 0)
+    assert re.search(rf"^{NAMES['method']} +[01]\.\d\d", told, re.MULTILINE), told
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("method", "MyIdea"), "'MyIdea' cannot be a component's name: .* such as 'my_idea'"),
+        (("method", "my-idea"), "'my-idea' cannot be a component's name: .* such as 'my_idea'"),
+        (("method", "9lives"), "'9lives' cannot be a component's name: .* such as 'lives'"),
+        (("method", "../idea"), "'../idea' cannot be a component's name: .* such as 'idea'"),
+        (("method", ""), "'' cannot be a component's name: it takes lower-case letters, digits and _, up to 64"),
+        (("method", "i" * 65), "'i+' cannot be a component's name: .* up to 64"),
+        (("method", "lambda"), "'lambda' means something else already: choose another name"),
+        (("method", "recipe"), "'recipe' means something else already: choose another name"),
+        (("method", "akh"), "There is method 'akh' of fingerprint-bench .* already: choose another name"),
+        (("attack", "digits"), "There is dataset 'digits' of fingerprint-bench .* already: choose another name"),
+        (("method", "torch"), "Python has a module 'torch' already: choose another name"),
+        (("method", "random"), "Python has a module 'random' already: choose another name"),
+        (("watermark", "my_idea"), "Invalid value for .*'watermark' is not one of .*'method'.*"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_in_one_line(new, tmp_path, arguments, told):
+    code, out, err = new(*arguments)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(f"Error: {told}\n", err), err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_there_is_left_alone(new, tmp_path):
+    (tmp_path / "bench-my-own-idea").mkdir()
+    code, _, err = new("method", "my_own_idea")
+    assert code == 2
+    assert err == "Error: bench-my-own-idea is there already: choose another name, or another place with --into\n"
+    assert list((tmp_path / "bench-my-own-idea").iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_is_told(new, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, _, err = new("method", "my_own_idea", "--into", "file/below")
+    assert code == 2
+    assert re.fullmatch("Error: file/below/bench-my-own-idea cannot be made: .*Choose another place: --into\n", err)

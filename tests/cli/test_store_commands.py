@@ -1,0 +1,338 @@
+"""`bench store` as a user sees it: sizes, lists, checks, cleaning up, and moving artifacts to another machine."""
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from bench.store.store import Store
+from bench.testing import toy_plugins
+
+TOY = [
+    "--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures", "toy_net", "--attacks", "toy_tune,toy_copy",
+    "--methods", "toy_match,toy_relation", "--no-floors", "--preset", "smoke", "--set", "recipe.epochs=2",
+    "--workers", "0",
+]  # fmt: skip
+
+
+@pytest.fixture
+def bench(monkeypatch, capfd):
+    """Run the command line in this process; give its exit code, what it printed, and its errors."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capfd.readouterr()
+        return end.value.code, printed.out, printed.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A store and the results of a small run, made by the command line."""
+    place = tmp_path_factory.mktemp("finished")
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        *TOY,
+        "--store",
+        place / "store",
+        "--out",
+        place / "results" / "toy",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture
+def place(finished, tmp_path, monkeypatch):
+    """A copy of them, to be spoilt, in which the user stands."""
+    shutil.copytree(finished, tmp_path / "place")
+    monkeypatch.chdir(tmp_path / "place")
+    return tmp_path / "place"
+
+
+def keys(store):
+    return set(Store(store).all_keys())
+
+
+def spoil(store, name):
+    """Flip a bit in a file of the source model's artifact; give its key."""
+    store = Store(store)
+    key = next(k for k in store.all_keys() if store.record(k)["made"]["name"].startswith("train source"))
+    path = store.folder(key) / name
+    text = bytearray(path.read_bytes())
+    text[-1] ^= 1
+    path.write_bytes(text)
+    return key
+
+
+# --- size, list, verify -------------------------------------------------------------------------------------------
+
+
+def test_size_counts_artifacts_and_bytes_of_each_kind(bench, place):
+    code, out, _ = bench("store", "size", "--store", "store")
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == [str(place / "store")]
+    counts = {line[0]: int(line[1]) for line in lines[1:-1]}
+    found = Store("store")
+    for kind, count in counts.items():
+        assert count == sum(found.record(k)["kind"] == kind for k in found.all_keys())
+    assert set(counts) == {"data", "train", "steal", "fingerprint", "score"}
+    assert lines[-1][:2] == ["in", "all"]
+    assert int(lines[-1][2]) == len(keys("store"))
+    assert out.splitlines()[-1].endswith(" kB")
+
+
+def test_list_names_every_artifact(bench, place):
+    code, out, _ = bench("store", "list", "--store", "store")
+    assert code == 0
+    lines = out.splitlines()
+    assert [line[:16] for line in lines] == [k[:16] for k in sorted(keys("store"))]
+    assert sum("train source toy toy_net 0" in line for line in lines) == 1
+    assert sum("score toy_match" in line for line in lines) == 6
+    Store("store").drop(next(k for k in keys("store") if Store("store").record(k)["kind"] == "steal"), "weights")
+    assert bench("store", "list", "--store", "store")[1].count("(weights removed)") == 1
+
+
+def test_verify_finds_a_flipped_bit_and_the_next_run_repairs_it(bench, place):
+    before, count = (place / "results/toy/trials.csv").read_bytes(), len(keys("store"))
+    code, out, _ = bench("store", "verify", "--store", "store")
+    assert (code, out) == (0, f"{count} artifacts are sound, 0 were damaged\n")
+    key = spoil("store", "weights.safetensors")
+    code, out, _ = bench("store", "verify", "--store", "store")
+    assert code == 1
+    assert out == f"damaged, set aside: {key}\n{count - 1} artifacts are sound, 1 were damaged\n"
+    assert "set aside           1" in bench("store", "size", "--store", "store")[1]
+    assert bench("store", "verify", "--store", "store")[0] == 0
+    code, out, _ = bench("run", *TOY, "--store", "store", "--out", "results/toy")
+    assert code == 0
+    assert key in keys("store")
+    assert (place / "results/toy/trials.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["size", "list", "verify", "gc"])
+def test_a_store_that_is_not_there_is_one_line(bench, tmp_path, command):
+    code, out, err = bench("store", command, "--store", tmp_path / "nowhere")
+    assert (code, out) == (2, "")
+    assert err == f"Error: There is no store at {tmp_path / 'nowhere'} yet: a run makes it, or name one with --store\n"
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_the_store_of_the_environment_is_meant_where_none_is_named(bench, place, monkeypatch):
+    monkeypatch.setenv("BENCH_STORE", str(place / "store"))
+    assert bench("store", "size")[1].startswith(str(place / "store"))
+
+
+def test_an_empty_store_is_no_error(bench, tmp_path):
+    Store(tmp_path).check_writable()
+    assert bench("store", "list", "--store", tmp_path)[:2] == (0, "")
+    assert bench("store", "verify", "--store", tmp_path)[:2] == (0, "0 artifacts are sound, 0 were damaged\n")
+    assert "in all" in bench("store", "size", "--store", tmp_path)[1]
+
+
+# --- gc -----------------------------------------------------------------------------------------------------------
+
+
+def other_run(bench, *more):
+    """Fill the store with what no kept results need."""
+    code, _, err = bench("run", *TOY, *more, "--store", "store", "--out", "elsewhere")
+    assert code == 0, err
+
+
+def test_gc_keeps_what_results_refer_to_with_all_that_is_behind_it(bench, place):
+    before, written = keys("store"), (place / "results/toy/trials.csv").read_bytes()
+    other_run(bench, "--split-seed", "1")
+    assert keys("store") > before
+    code, out, _ = bench("store", "gc", "--store", "store", "--yes")
+    assert code == 0
+    assert out.startswith(f"{len(before)} artifacts stay, for results/toy needs them; {len(before)} would go (")
+    assert keys("store") == before
+    code, out, _ = bench("run", *TOY, "--store", "store", "--out", "results/toy")
+    assert code == 0
+    assert "executed 0 tasks" in out
+    assert (place / "results/toy/trials.csv").read_bytes() == written
+
+
+@pytest.mark.parametrize(("answer", "gone"), [("n", False), ("", False), ("y", True)])
+def test_gc_asks_before_it_removes(place, answer, gone):
+    (place / "store/damaged" / "x").mkdir(parents=True)
+    shutil.copytree("results/toy", "half")
+    rows = (place / "half/trials.csv").read_text().splitlines(keepends=True)
+    (place / "half/trials.csv").write_text("".join(rows[:2]))
+    before = keys("store")
+    command = [sys.executable, "-m", "bench", "store", "gc", "--store", "store", "--results", "half"]
+    done = subprocess.run(command, input=f"{answer}\n", capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "and 1 damaged ones that were set aside" in done.stdout
+    assert "Remove them? [y/N]" in done.stdout
+    assert (keys("store") < before) is gone
+    assert (not (place / "store/damaged/x").exists()) is gone
+    assert ("removed" in done.stdout) is gone
+
+
+def test_gc_that_has_nothing_to_remove_asks_nothing(bench, place):
+    code, out, _ = bench("store", "gc", "--store", "store")
+    assert code == 0
+    assert "; 0 would go (0 bytes)" in out
+    assert "Remove" not in out
+
+
+def unfinish(store, folder):
+    """Make it so that all but the last score of a run were not reached; give the keys of these scores."""
+    with (folder / "trials.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    at = {name: header.index(name) for name in header}
+    for row in rows[:-1]:
+        row[at["status"]], row[at["score"]] = "not_run", ""
+    with (folder / "trials.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    gone = {row[at["key"]] for row in rows[:-1]}
+    for key in gone:
+        assert Store(store).forget(key)
+    return gone
+
+
+def test_gc_keeps_what_an_interrupted_run_would_go_on_from(bench, place):
+    """Networks that no score refers to yet took hours: they are found through the plan of their results."""
+    gone, left = unfinish("store", place / "results/toy"), keys("store")
+    shutil.copytree(Store("store").folder(min(left)), Store("store").folder("f" * 64))
+    code, out, err = bench("store", "gc", "--store", "store", "--yes", "--plugin", toy_plugins.__file__)
+    assert (code, err) == (0, "")
+    assert keys("store") == left
+    code, out, _ = bench("run", *TOY, "--store", "store", "--out", "results/toy")
+    assert code == 0
+    assert f"executed {len(gone)} tasks" in out
+
+
+def test_gc_removes_nothing_where_it_cannot_tell_what_unfinished_results_need(bench, place):
+    unfinish("store", place / "results/toy")
+    before = keys("store")
+    code, out, err = bench("store", "gc", "--store", "store", "--yes")
+    assert (code, out) == (2, "")
+    assert err == (
+        "Error: results/toy is not complete, and what it would go on from cannot be told (Unknown dataset 'toy'. "
+        "See: bench list datasets (a newly added plugin shows after: pip install -e .)): nothing was done. "
+        "Complete it, or remove it\n"
+    )
+    assert keys("store") == before
+    (place / "results/toy/run.json").write_text("[" * 100_000)
+    assert bench("store", "gc", "--store", "store", "--yes")[0] == 2
+    assert keys("store") == before
+
+
+def test_gc_without_results_removes_nothing(bench, place, monkeypatch):
+    before = keys("store")
+    (place / "empty").mkdir()
+    monkeypatch.chdir(place / "empty")
+    code, out, err = bench("store", "gc", "--store", place / "store", "--yes")
+    assert (code, out) == (2, "")
+    assert err == (
+        "Error: There are no results below ./results: name the folders whose artifacts stay with --results\n"
+    )
+    assert keys(place / "store") == before
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "key,status\n../../etc,done\n", "key\n", "key,status\n", "\0" * 40,
+                                  b"\xff\xfe", "key,status\n" + "f" * 200_000 + ",done\n"])  # fmt: skip
+def test_gc_removes_nothing_where_results_cannot_be_read(bench, place, text):
+    before = keys("store")
+    (place / "results/broken").mkdir()
+    (place / "results/broken/trials.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    code, out, err = bench("store", "gc", "--store", "store", "--yes")
+    assert (code, out) == (2, "")
+    assert err.startswith("Error: results/broken holds no results of bench (")
+    assert err.count("\n") == 1
+    assert keys("store") == before
+
+
+def test_gc_waits_for_nobody_but_leaves_a_run_its_artifacts(bench, place):
+    before = keys("store")
+    with Store("store").claim("ab" * 32):
+        code, out, err = bench("store", "gc", "--store", "store", "--yes")
+    assert (code, out) == (2, "")
+    assert err == f"Error: A run is at work in {place / 'store'}: wait until it has ended\n"
+    assert keys("store") == before
+
+
+def test_gc_sweeps_what_killed_runs_left_half_written(bench, place):
+    old = place / "store/tmp" / ("ab" * 32 + ".x")
+    old.mkdir()
+    (old / "weights.safetensors").write_bytes(b"half")
+    new = place / "store/tmp" / ("cd" * 32 + ".x")
+    new.mkdir()
+    os.utime(old, (0, 0))
+    assert bench("store", "gc", "--store", "store", "--yes")[0] == 0
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+# --- export and import --------------------------------------------------------------------------------------------
+
+
+def test_an_exported_store_lets_another_machine_run_the_same_command_with_nothing_to_do(bench, place):
+    code, out, _ = bench("store", "export", "toy_plugins.tar", "--store", "store")
+    assert (code, out) == (0, f"{len(keys('store'))} artifacts written to toy_plugins.tar\n")
+    code, out, _ = bench("store", "import", "toy_plugins.tar", "--store", "other")
+    assert (code, out) == (0, f"{len(keys('store'))} artifacts brought in, 0 were there already, 0 refused\n")
+    code, out, _ = bench("run", *TOY, "--store", "other", "--out", "again")
+    assert code == 0
+    assert f"executed 0 tasks, 0 failed, 0 blocked, {len(keys('store'))} found in the store" in out
+    assert (place / "again/trials.csv").read_bytes() == (place / "results/toy/trials.csv").read_bytes()
+    code, out, _ = bench("store", "import", "toy_plugins.tar", "--store", "other")
+    assert (code, out) == (0, f"0 artifacts brought in, {len(keys('store'))} were there already, 0 refused\n")
+
+
+def test_what_named_results_need_can_be_exported_alone(bench, place):
+    before = keys("store")
+    other_run(bench, "--split-seed", "1")
+    code, out, _ = bench("store", "export", "toy_plugins.tar", "--store", "store", "--results", "results/toy")
+    assert (code, out) == (0, f"{len(before)} artifacts written to toy_plugins.tar\n")
+    bench("store", "import", "toy_plugins.tar", "--store", "other")
+    assert keys("other") == before
+
+
+def test_a_damaged_artifact_is_told_by_export_and_by_import(bench, place):
+    assert bench("store", "export", "good.tar", "--store", "store")[0] == 0
+    key = spoil("store", "answers.safetensors")
+    code, out, _ = bench("store", "export", "rest.tar", "--store", "store")
+    assert code == 1
+    assert out.splitlines() == [f"damaged, set aside: {key}", f"{len(keys('store'))} artifacts written to rest.tar"]
+    text = bytearray(Path("good.tar").read_bytes())
+    at = text.index(f"{key}/answers.safetensors".encode()) + 512
+    text[at + 100] ^= 1
+    Path("bad.tar").write_bytes(text)
+    code, out, err = bench("store", "import", "bad.tar", "--store", "other")
+    assert code == 1
+    assert err == f"refused: {key[:12]}: answers.safetensors is damaged: its digest differs\n"
+    assert out == f"{len(keys('store'))} artifacts brought in, 0 were there already, 1 refused\n"
+
+
+def test_archives_that_are_there_or_are_not_are_one_line(bench, place):
+    Path("there.tar").write_text("mine")
+    code, _, err = bench("store", "export", "there.tar", "--store", "store")
+    assert (code, err) == (2, "Error: there.tar is there already: name a file that is not\n")
+    code, _, err = bench("store", "import", "absent.tar", "--store", "store")
+    assert (code, err) == (2, "Error: There is no archive absent.tar\n")
+    code, _, err = bench("store", "import", "there.tar", "--store", "other")
+    assert code == 2
+    assert err.startswith("Error: there.tar is refused: it ends early") and err.count("\n") == 1
+
+
+def test_help_says_what_each_command_does(bench):
+    code, out, _ = bench("store", "--help")
+    assert code == 0
+    for command in ("size", "list", "verify", "gc", "export", "import"):
+        assert command in out
+        assert bench("store", command, "--help")[0] == 0

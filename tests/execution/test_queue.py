@@ -1,0 +1,212 @@
+"""The books of a run: what waits, what is ready, what is blocked."""
+
+import time
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.core.tasks import Outcome, Task
+from bench.execution.queue import HANDFUL, Ledger
+
+
+def task(name, kind="train", **inputs):
+    return Task(kind, "", {"name": name}, inputs, name)
+
+
+def graph(*tasks):
+    return {t.key: t for t in tasks}
+
+
+def done(key):
+    return Outcome(key, "done")
+
+
+CHAIN = graph(
+    task("data", "data"),
+    task("source", data="data"),
+    task("irrelevant", data="data"),
+    task("student", "steal", source="source", data="data"),
+    task("hardened", "steal", start="student", source="source", data="data"),
+    task("fingerprint", "fingerprint", source="source", data="data"),
+    task("score1", "score", fingerprint="fingerprint", suspect="irrelevant", source="source", data="data"),
+    task("score2", "score", fingerprint="fingerprint", suspect="hardened", source="source", data="data"),
+)
+
+
+def drain(ledger, outcome=done):
+    order = []
+    while ledger.left:
+        unit = ledger.take()
+        assert unit, "nothing is ready, but something is left"
+        for t in unit:
+            order.append(t.key)
+            ledger.settle(outcome(t.key))
+    return order
+
+
+def test_every_task_comes_once_and_after_its_inputs():
+    order = drain(Ledger(CHAIN))
+    assert sorted(order) == sorted(CHAIN)
+    for key, t in CHAIN.items():
+        assert all(order.index(before) < order.index(key) for before in t.inputs.values())
+
+
+def test_fingerprints_go_first_then_the_longest_chain_and_a_suspect_is_judged_as_soon_as_it_can_be():
+    order = drain(Ledger(CHAIN))
+    assert order == ["data", "source", "fingerprint", "student", "irrelevant", "score1", "hardened", "score2"]
+
+
+def test_a_suspect_is_judged_when_all_of_its_scores_are_ready_or_nothing_else_is_left():
+    ledger = Ledger(graph(
+        task("suspect"), task("other"), task("early", "fingerprint"), task("late", "fingerprint", x="other"),
+        task("s1", "score", suspect="suspect", fingerprint="early"),
+        task("s2", "score", suspect="suspect", fingerprint="late"),
+    ))  # fmt: skip
+    assert [ledger.take()[0].key for _ in range(3)] == ["other", "early", "suspect"]
+    ledger.settle(done("suspect"))
+    ledger.settle(done("early"))
+    ledger.again("other")
+    assert [t.key for t in ledger.take()] == ["other"], "a training goes before half of a suspect's scores"
+    assert [t.key for t in ledger.take()] == ["s1"], "but they go before nothing"
+    ledger.settle(done("other"))
+    ledger.settle(done("late"))
+    assert [t.key for t in ledger.take()] == ["s2"]
+
+
+def test_a_score_that_is_blocked_does_not_hold_up_the_others_of_its_suspect():
+    ledger = Ledger(graph(
+        task("suspect"), task("good", "fingerprint"), task("bad", "fingerprint"),
+        task("long"), task("longer", x="long"),
+        task("s1", "score", suspect="suspect", fingerprint="good"),
+        task("s2", "score", suspect="suspect", fingerprint="bad"),
+    ))  # fmt: skip
+    assert {ledger.take()[0].key for _ in range(4)} == {"suspect", "good", "bad", "long"}
+    for key in ("suspect", "good", "long"):
+        ledger.settle(done(key))
+    ledger.settle(Outcome("bad", "failed"))
+    assert [t.key for t in ledger.take()] == ["s1"]
+    assert [t.key for t in ledger.take()] == ["longer"]
+
+
+def test_the_weights_of_few_suspects_have_to_be_kept():
+    """Of fifty suspects and three methods: how many are there at most that have not been judged by all."""
+    tasks = graph(
+        task("source"), *(task(f"f{m}", "fingerprint", source="source") for m in range(3)),
+        *(task(f"m{i}", "steal", source="source") for i in range(50)),
+        *(task(f"s{i} {m}", "score", suspect=f"m{i}", fingerprint=f"f{m}") for m in range(3) for i in range(50)),
+    )  # fmt: skip
+    kept, most = Counter(), 0
+    for key in drain(Ledger(tasks)):
+        if key.startswith("m"):
+            kept[key] = 3
+        elif key.startswith("s") and key != "source":
+            kept[tasks[key].inputs["suspect"]] -= 1
+        most = max(most, len(+kept))
+    assert most == 1
+
+
+def test_nothing_is_ready_before_its_inputs_are_settled():
+    ledger = Ledger(CHAIN)
+    assert [t.key for t in ledger.take()] == ["data"]
+    assert ledger.take() == []
+    ledger.settle(done("data"))
+    assert {t.key for unit in (ledger.take(), ledger.take()) for t in unit} == {"source", "irrelevant"}
+    assert ledger.take() == []
+
+
+def test_inputs_that_are_stored_already_are_not_waited_for():
+    ledger = Ledger(graph(CHAIN["score1"]))
+    assert [t.key for t in ledger.take()] == ["score1"]
+
+
+def test_scores_of_one_suspect_come_in_handfuls():
+    scores = [task(f"s{i}", "score", suspect="m" if i % 2 else "n") for i in range(2 * HANDFUL + 6)]
+    ledger = Ledger(graph(*scores))
+    sizes, seen = [], []
+    while unit := ledger.take():
+        assert len({t.inputs["suspect"] for t in unit}) == 1
+        sizes.append(len(unit))
+        seen += [t.key for t in unit]
+    assert sorted(seen) == sorted(t.key for t in scores)
+    assert sizes == [HANDFUL, HANDFUL, 3, 3]
+
+
+def test_a_failure_blocks_what_needs_it_and_nothing_else():
+    ledger = Ledger(CHAIN)
+    assert [t.key for t in ledger.take()] == ["data"]
+    ledger.settle(done("data"))
+    assert [t.key for t in ledger.take()] == ["source"]
+    failed = Outcome("source", "failed", error="it broke", root="train source", log="log.txt", seconds=3.0)
+    told = ledger.settle(failed)
+    assert told[0] is failed
+    blocked = {o.key: o for o in told[1:]}
+    assert set(blocked) == {"student", "hardened", "fingerprint", "score1", "score2"}
+    assert {(o.status, o.error, o.root, o.seconds) for o in blocked.values()} == {
+        ("blocked", "it broke", "train source", 0.0)
+    }
+    assert drain(ledger) == ["irrelevant"]
+
+
+def test_a_task_that_two_failures_block_is_told_once():
+    tasks = graph(task("a"), task("b"), task("c", x="a", y="b"))
+    ledger = Ledger(tasks)
+    assert [o.key for o in ledger.settle(Outcome("a", "failed"))] == ["a", "c"]
+    assert [o.key for o in ledger.settle(Outcome("b", "failed"))] == ["b"]
+    assert ledger.left == 0
+
+
+def test_an_input_under_two_roles_is_waited_for_once():
+    ledger = Ledger(graph(task("a"), task("b", source="a", start="a")))
+    assert drain(ledger) == ["a", "b"]
+
+
+def test_what_is_put_back_comes_again_when_its_time_has_come():
+    ledger = Ledger(graph(task("a"), task("b")))
+    (first,) = ledger.take()
+    ledger.again(first.key, after=0.05)
+    (second,) = ledger.take()
+    assert second.key != first.key
+    assert ledger.take() == []
+    time.sleep(0.06)
+    assert [t.key for t in ledger.take()] == [first.key]
+    ledger.again(first.key)
+    assert [t.key for t in ledger.take()] == [first.key]
+
+
+@st.composite
+def graphs(draw):
+    tasks = []
+    for i in range(draw(st.integers(1, 25))):
+        needs = draw(st.lists(st.integers(0, i - 1), max_size=3, unique=True)) if i else []
+        kind = "score" if needs and draw(st.booleans()) else "train"
+        inputs = {("suspect" if n == 0 else f"i{n}"): f"t{b}" for n, b in enumerate(needs)}
+        tasks.append(task(f"t{i}", kind, **inputs))
+    return graph(*tasks)
+
+
+@settings(max_examples=80, deadline=None)
+@given(graphs(), st.sets(st.integers(0, 24), max_size=4))
+def test_whatever_fails_every_task_is_settled_exactly_once(tasks, failing):
+    ledger, told, handed = Ledger(tasks), [], []
+    bad = {f"t{i}" for i in failing}
+    while ledger.left:
+        unit = ledger.take()
+        assert unit
+        for t in unit:
+            handed.append(t.key)
+            told += ledger.settle(Outcome(t.key, "failed" if t.key in bad else "done"))
+    statuses = {o.key: o.status for o in told}
+    assert len(told) == len(tasks) == len(statuses)
+    assert len(handed) == len(set(handed))
+    for key, t in tasks.items():
+        spoilt = any(statuses[b] != "done" for b in t.inputs.values())
+        assert statuses[key] == ("blocked" if spoilt else "failed" if key in bad else "done")
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_small_graphs(count):
+    ledger = Ledger(graph(*[task("a")][:count]))
+    assert ledger.left == count
+    assert len(ledger.take()) == count

@@ -1,0 +1,405 @@
+"""A graph inline and on Dask workers: the same scores, and no fault costs more than its own task."""
+
+import threading
+import time
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+
+from bench.core.errors import StoreError
+from bench.execution.run_config import Place
+from bench.execution.scheduler import run
+from bench.execution.slots import Slot
+from bench.planning.declarations import declare
+from bench.planning.planner import plan
+from bench.registry.discovery import load_catalogue
+from bench.store.store import Store
+from bench.testing import toy_catalogue, toy_plugins, toy_spec
+
+SMALL = {"suspects": ("toy_net",), "replicates": 1, "copies": 1, "methods": ("toy_match",)}
+
+
+def planned(catalogue, **changes):
+    spec = toy_spec(**changes)
+    return plan(spec, declare(spec, catalogue))
+
+
+def carried_out(found, place):
+    outcomes = {}
+    place.on_outcome = lambda o: outcomes.__setitem__(o.key, o)
+    run(found.tasks, place)
+    return outcomes
+
+
+def of(found, outcomes, kind, **named):
+    return [outcomes[t.key] for t in found.tasks.values()
+            if t.kind == kind and all(t.params[k]["name"] == v for k, v in named.items())]  # fmt: skip
+
+
+def scores(outcomes):
+    return {k: o.facts["score"] for k, o in outcomes.items() if "score" in o.facts}
+
+
+# --- inline -------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_to_do_starts_nothing(tmp_path):
+    place = Place(Store(tmp_path), toy_catalogue(), tmp_path, slots=[Slot()])
+    run({}, place)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inline_gives_what_executing_one_by_one_gives(toy_run, tmp_path):
+    catalogue, started, epochs = toy_catalogue(), [], []
+    place = Place(Store(tmp_path), catalogue, tmp_path, on_start=started.append,
+                  on_progress=lambda *told: epochs.append(told))  # fmt: skip
+    found = planned(catalogue)
+    outcomes = carried_out(found, place)
+    assert scores(outcomes) == toy_run.scores()
+    assert sorted(started) == sorted(found.tasks)
+    assert epochs
+
+
+def test_a_wish_to_stop_is_heard_between_tasks(tmp_path):
+    found, done = planned(toy_catalogue(), **SMALL), []
+    place = Place(Store(tmp_path), toy_catalogue(), tmp_path)
+    place.on_outcome = done.append
+    place.stop = lambda: int(len(done) >= 3)
+    run(found.tasks, place)
+    assert len(done) == 3
+    assert {o.status for o in done} == {"done"}
+
+
+def test_a_store_that_cannot_be_used_stops_the_run(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    place = Place(Store(tmp_path / "file" / "store"), toy_catalogue(), tmp_path)
+    with pytest.raises(StoreError, match="cannot be used"):
+        run(planned(toy_catalogue(), **SMALL).tasks, place)
+
+
+@dataclass(frozen=True)
+class Greedy(toy_plugins.ToyTune):
+    """Use up the memory, so many times."""
+
+    name: str = "greedy"
+    times: int = 1
+
+    def steal(self, source, data, build, context):
+        tried.append(context.seed)
+        if len(tried) <= self.times:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().steal(source, data, build, context)
+
+
+tried = []
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_out_of_memory_is_tried_once_more(tmp_path, times):
+    tried.clear()
+    catalogue = toy_catalogue(Greedy(times=times))
+    found = planned(catalogue, **SMALL, attacks=("greedy",))
+    outcomes = carried_out(found, Place(Store(tmp_path), catalogue, tmp_path))
+    (outcome,) = of(found, outcomes, "steal")
+    assert len(tried) == 2
+    assert outcome.status == ("done" if times == 1 else "failed")
+    assert ("also when it ran alone on the device" in outcome.error) is (times == 9)
+    assert tried[0] == tried[1]
+
+
+@dataclass(frozen=True)
+class Asserting(toy_plugins.ToyTune):
+    """Fail as a task does that asked a GPU for the impossible."""
+
+    name: str = "asserting"
+
+    def steal(self, source, data, build, context):
+        raise RuntimeError(ASSERT)
+
+
+ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be reported at some other call"
+
+
+def test_a_device_that_is_lost_stops_the_process_that_has_no_other(tmp_path):
+    catalogue, said, outcomes = toy_catalogue(Asserting()), [], []
+    found = planned(catalogue, **{**SMALL, "copies": 2}, attacks=("asserting", "toy_tune"))
+    place = Place(Store(tmp_path), catalogue, tmp_path, on_outcome=outcomes.append, say=said.append)
+    run(found.tasks, place)
+    (failed,) = (o for o in outcomes if o.status == "failed")
+    assert failed.error == LOST
+    assert said == ["Stopping: this process cannot use cpu any more. With --workers 1 the same command takes a new "
+                    "process after such a task"]  # fmt: skip
+    assert outcomes[-1].status == "blocked" and len(outcomes) < len(found.tasks)
+
+
+LOST = "RuntimeError: CUDA error: device-side assert triggered; its process could not use the device any more"
+
+
+def test_a_task_that_another_run_is_at_is_waited_for(tmp_path):
+    catalogue, store = toy_catalogue(), Store(tmp_path)
+    found = planned(catalogue, **SMALL, attacks=())
+    source = next(t for t in found.tasks.values() if t.role == "source")
+    ours, let_go = threading.Event(), threading.Event()
+
+    def other():
+        with Store(tmp_path).claim(source.key) as claimed:
+            assert claimed
+            ours.set()
+            let_go.wait(20)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    ours.wait(20)
+    outcomes = {}
+
+    def note(outcome):
+        outcomes[outcome.key] = (outcome, time.monotonic())
+        if len(outcomes) == 2:  # the data and the irrelevant model: all that does not need the source
+            let_go.set()
+
+    run(found.tasks, Place(store, catalogue, tmp_path, on_outcome=note))
+    thread.join()
+    assert set(outcomes) == set(found.tasks)
+    assert {o.status for o, _ in outcomes.values()} == {"done"}
+    assert list(outcomes)[2] == source.key
+
+
+def test_a_failure_blocks_what_needs_it_and_the_rest_goes_on(tmp_path):
+    @dataclass(frozen=True)
+    class Raiser(toy_plugins.ToyCopy):
+        """Take the place of toy_copy."""
+
+        def steal(self, source, data, build, context):
+            raise ValueError("no")
+
+    catalogue = toy_catalogue(Raiser())
+    found = planned(catalogue, **SMALL)
+    outcomes = carried_out(found, Place(Store(tmp_path), catalogue, tmp_path))
+    assert {o.status for o in of(found, outcomes, "steal", attack="toy_copy")} == {"failed"}
+    blocked = [o for o in outcomes.values() if o.status == "blocked"]
+    assert {found.tasks[o.key].kind for o in blocked} == {"steal", "score"}
+    assert {(o.error, o.root) for o in blocked} == {("ValueError: no", "steal toy toy_copy toy_net 0")}
+    assert {o.status for o in of(found, outcomes, "steal", attack="toy_tune")} == {"done"}
+    assert set(outcomes) == set(found.tasks)
+
+
+# --- workers ------------------------------------------------------------------------------------------------------
+
+FAULTS = '''
+"""Attacks that go wrong, for workers to load."""
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from bench import hookimpl
+from bench.testing.toy import ToyTune
+
+
+@dataclass(frozen=True)
+class Killer(ToyTune):
+    """Kill the worker, always."""
+    name: str = "killer"
+
+    def steal(self, source, data, build, context):
+        os._exit(9)
+
+
+@dataclass(frozen=True)
+class Once(ToyTune):
+    """Kill the worker the first time."""
+    name: str = "once"
+    flag: str = ""
+
+    def steal(self, source, data, build, context):
+        if not Path(self.flag).exists():
+            Path(self.flag).write_text("killed")
+            os._exit(9)
+        context.note(survived=1)
+        return super().steal(source, data, build, context)
+
+
+@dataclass(frozen=True)
+class Sleeper(ToyTune):
+    """Sleep for ever."""
+    name: str = "sleeper"
+
+    def steal(self, source, data, build, context):
+        time.sleep(600)
+
+
+@dataclass(frozen=True)
+class Raiser(ToyTune):
+    """Raise."""
+    name: str = "raiser"
+
+    def steal(self, source, data, build, context):
+        raise ValueError("no")
+
+
+@dataclass(frozen=True)
+class Placed(ToyTune):
+    """Wait for one on the other device, and say where it runs."""
+    name: str = "placed"
+    folder: str = ""
+
+    def steal(self, source, data, build, context):
+        (Path(self.folder) / os.environ["CUDA_VISIBLE_DEVICES"]).touch()
+        patience = time.monotonic() + 12
+        while len(list(Path(self.folder).iterdir())) < 2 and time.monotonic() < patience:
+            time.sleep(0.1)
+        context.note(gpu=os.environ["CUDA_VISIBLE_DEVICES"], process=os.getpid(), threads=os.environ["OMP_NUM_THREADS"])
+        return super().steal(source, data, build, context)
+
+
+@dataclass(frozen=True)
+class Asserting(ToyTune):
+    """Lose the process its GPU."""
+    name: str = "asserting"
+
+    def steal(self, source, data, build, context):
+        LOST.append(True)
+        raise RuntimeError("CUDA error: device-side assert triggered\\nCUDA kernel errors might be reported later")
+
+
+LOST = []
+"""Everything fails in a process where something is in it."""
+
+
+@dataclass(frozen=True)
+class Sensitive(ToyTune):
+    """Use the GPU."""
+    name: str = "sensitive"
+
+    def steal(self, source, data, build, context):
+        if LOST:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return super().steal(source, data, build, context)
+
+
+@dataclass(frozen=True)
+class Greedy(ToyTune):
+    """Find no memory the first time, when both workers have begun."""
+    name: str = "greedy"
+    folder: str = ""
+
+    def steal(self, source, data, build, context):
+        folder = Path(self.folder)
+        (folder / f"tried {time.monotonic()}").touch()
+        while len(list(folder.glob("began *"))) < 2:
+            time.sleep(0.05)
+        if len(list(folder.glob("tried *"))) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        context.note(emptied=len(list(folder.glob("emptied *"))))
+        return super().steal(source, data, build, context)
+
+
+if "FOLDER" in os.environ:  # in a worker: torch empties no cache here, but says that it was asked to
+    Path(os.environ["FOLDER"], f"began {os.getpid()}").touch()
+    torch.cuda.empty_cache = lambda: Path(os.environ["FOLDER"], f"emptied {os.getpid()}").touch()
+
+
+@hookimpl
+def bench_attacks():
+    return [Killer(), Once(), Sleeper(), Raiser(), Placed(), Asserting(), Sensitive(), Greedy()]
+'''
+
+
+@pytest.fixture
+def plugins(tmp_path):
+    (tmp_path / "faults.py").write_text(FAULTS)
+    return (toy_plugins.__file__, str(tmp_path / "faults.py"))
+
+
+def together(*plans):
+    """Put the tasks of several plans into one graph."""
+    return replace(plans[0], tasks={key: task for p in plans for key, task in p.tasks.items()})
+
+
+@pytest.fixture
+def patient():
+    """Give up a run that goes on for minutes, so that one that would never end is told as a failure."""
+    began = time.monotonic()
+    return lambda: 2 if time.monotonic() - began > 180 else 0
+
+
+def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_again(toy_run, plugins, patient, tmp_path):
+    catalogue = load_catalogue(plugins)
+    found = together(
+        planned(catalogue, methods=("toy_match", "toy_mark")), planned(catalogue, **SMALL, attacks=("killer",))
+    )
+    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=[Slot("cpu")], plugins=plugins, stop=patient)
+    outcomes = carried_out(found, place)
+    assert set(outcomes) == set(found.tasks)
+    (killed,) = of(found, outcomes, "steal", attack="killer")
+    assert (killed.status, killed.error) == ("failed", "the worker died 3 times while it was at this task")
+    for outcome in outcomes.values():
+        needs_it = killed.key in found.tasks[outcome.key].inputs.values()
+        assert outcome.status == ("failed" if outcome is killed else "blocked" if needs_it else "done")
+    assert set(scores(outcomes).items()) <= set(toy_run.scores().items())
+
+
+def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(toy_run, plugins, patient, tmp_path):
+    catalogue, epochs, started = load_catalogue(plugins), [], []
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    found = together(
+        planned(catalogue),
+        planned(
+            catalogue, **{**SMALL, "copies": 6}, attacks=("placed",), settings={"placed": {"folder": f"{meeting}"}}
+        ),
+        planned(
+            catalogue, **SMALL, attacks=("once", "sleeper", "raiser"), settings={"once": {"flag": f"{tmp_path}/killed"}}
+        ),
+    )
+    slots = [Slot("cpu", {"CUDA_VISIBLE_DEVICES": name}) for name in ("4", "GPU-7f")]
+    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=slots, plugins=plugins, timeout=15.0,
+                  stop=patient, on_start=started.append, on_progress=lambda *told: epochs.append(told))  # fmt: skip
+    outcomes = carried_out(found, place)
+    assert set(outcomes) == set(found.tasks)
+
+    (once,) = of(found, outcomes, "steal", attack="once")
+    assert (once.status, once.facts.get("notes")) == ("done", {"survived": 1})
+    assert (tmp_path / "killed").exists()
+    (slept,) = of(found, outcomes, "steal", attack="sleeper")
+    assert (slept.status, slept.error) == ("failed", "it ran longer than --task-timeout 15 s and was stopped")
+    (raised,) = of(found, outcomes, "steal", attack="raiser")
+    assert (raised.status, raised.error) == ("failed", "ValueError: no")
+    assert "ValueError: no" in place.store.log(raised.key).read_text()
+
+    bad = {slept.key, raised.key}
+    for outcome in outcomes.values():
+        needs_bad = bool(bad & set(found.tasks[outcome.key].inputs.values()))
+        assert outcome.status == ("failed" if outcome.key in bad else "blocked" if needs_bad else "done")
+    assert set(toy_run.scores().items()) <= set(scores(outcomes).items())
+
+    placed = [o.facts["notes"] for o in of(found, outcomes, "steal", attack="placed")]
+    assert {n["gpu"] for n in placed} == {"4", "GPU-7f"}
+    assert {n["threads"] for n in placed} == {"1"}
+    assert len({n["process"] for n in placed}) == len({(n["process"], n["gpu"]) for n in placed}) >= 2
+    assert epochs
+    assert set(started) <= set(found.tasks)
+
+
+def test_a_worker_that_lost_its_device_is_replaced_and_no_later_task_suffers(plugins, patient, tmp_path):
+    catalogue = load_catalogue(plugins)
+    found = planned(catalogue, **{**SMALL, "copies": 2}, attacks=("asserting", "sensitive"))
+    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=[Slot("cpu")], plugins=plugins, stop=patient)
+    outcomes = carried_out(found, place)
+    assert set(outcomes) == set(found.tasks)
+    assert [o.error for o in of(found, outcomes, "steal", attack="asserting")] == [LOST] * 2
+    assert [o.status for o in of(found, outcomes, "steal", attack="sensitive")] == ["done"] * 2
+    assert {o.error for o in outcomes.values()} == {"", LOST}
+
+
+def test_all_workers_give_back_their_memory_before_a_task_runs_alone(plugins, patient, tmp_path):
+    catalogue = load_catalogue(plugins)
+    found = planned(catalogue, **SMALL, attacks=("greedy",), settings={"greedy": {"folder": str(tmp_path)}})
+    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=[Slot("cpu", {"FOLDER": str(tmp_path)})] * 2,
+                  plugins=plugins, stop=patient)  # fmt: skip
+    (outcome,) = of(found, carried_out(found, place), "steal")
+    assert outcome.facts["notes"] == {"emptied": 2}
+    assert len(list(tmp_path.glob("began *"))) == 2

@@ -1,0 +1,619 @@
+"""From a Spec to trials and tasks: the product is full, keys are canonical, nothing leaks."""
+
+import functools
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import Attack, BenchError, Dataset
+from bench.cli.spec_options import build
+from bench.core.canonical import canonical, digest
+from bench.core.spec import Spec
+from bench.core.tasks import Task
+from bench.planning.declarations import chain, declare
+from bench.planning.planner import plan, wanted
+from bench.registry.discovery import load_catalogue
+from bench.testing import toy_catalogue, toy_plugins, toy_spec
+
+ALL = ("toy_tune", "toy_copy", "toy_polish", "toy_move")
+
+
+def planned(catalogue=None, **changes):
+    spec = toy_spec(**changes)
+    return plan(spec, declare(spec, catalogue or toy_catalogue()))
+
+
+def ancestors(found, key):
+    """Walk a task and everything that it is made from."""
+    seen, stack = {}, [key]
+    while stack:
+        task = found.tasks[stack.pop()]
+        if task.key not in seen:
+            seen[task.key] = task
+            stack += task.inputs.values()
+    return seen
+
+
+def of(found, kind, **named):
+    return [t for t in found.tasks.values()
+            if t.kind == kind and all(t.params[k]["name"] == v for k, v in named.items())]  # fmt: skip
+
+
+def rows(found, **what):
+    return [t for t in found.trials if all(getattr(t, k) == v for k, v in what.items())]
+
+
+# --- keys ---------------------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def shuffled(value):
+    """Say the same in another way: dictionaries turned round, lists as tuples."""
+    if isinstance(value, dict):
+        return {k: shuffled(v) for k, v in reversed(value.items())}
+    return tuple(shuffled(v) for v in value) if isinstance(value, list) else value
+
+
+@given(JSON)
+def test_two_spellings_are_one_key(value):
+    assert canonical(shuffled(value)) == canonical(value)
+    assert json.loads(canonical(value)) == value
+    assert len(digest(value)) == 64
+    canonical(value).encode("ascii")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": [float("-inf")]}, {1, 2}, object()])
+def test_what_is_no_plain_data_has_no_key(value):
+    with pytest.raises((ValueError, TypeError)):
+        canonical(value)
+
+
+def test_a_key_says_everything_that_a_task_is():
+    parts = {"kind": "train", "role": "source", "params": {"a": 1}, "inputs": {"data": "k"}}
+    keys = {Task.of(**parts).key}
+    assert keys == {digest(parts)} == {Task.of(**parts, written=canonical(parts["params"])).key}
+    for change in ({"kind": "steal"}, {"role": "reference"}, {"params": {"a": 2}}, {"params": {"b": 1}},
+                   {"inputs": {"data": "l"}}, {"inputs": {"start": "k"}}):  # fmt: skip
+        keys.add(Task.of(**{**parts, **change}).key)
+    assert len(keys) == 7
+
+
+def test_an_int_for_a_float_is_the_same_key():
+    ints = planned(epochs=3, lr=1, settings={"toy_copy": {"length": 1}})
+    floats = planned(epochs=3.0, lr=1.0, settings={"toy_copy": {"length": 1.0}})
+    assert set(ints.tasks) == set(floats.tasks)
+    assert toy_spec(epochs=3).digest() == toy_spec(epochs=3.0).digest()
+
+
+def test_a_spec_comes_back_from_json_as_it_was():
+    spec = toy_spec(epochs=3, settings={"toy_copy": {"length": 0.5}}, budgets=(5, 9), seeds=(0, 4))
+    again = Spec.from_json(json.loads(json.dumps(spec.to_json())))
+    assert again == spec
+    assert again.digest() == spec.digest()
+    with pytest.raises(ValueError, match="unknown field 'extra'"):
+        Spec.from_json({**spec.to_json(), "extra": 1})
+    with pytest.raises(ValueError, match=r"unknown field 'recipe.extra'"):
+        Spec.from_json({**spec.to_json(), "recipe": {"extra": 1}})
+
+
+def test_a_setting_changes_the_keys_of_what_it_takes_part_in_only():
+    before, after = planned(), planned(settings={"toy_copy": {"length": 0.5}})
+    for kind, role in (("data", "data"), ("train", "source"), ("train", "irrelevant"), ("fingerprint", "fingerprint")):
+        assert {t.key for t in of(before, kind) if t.role == role} == {t.key for t in of(after, kind) if t.role == role}
+    assert not {t.key for t in of(before, "steal", attack="toy_copy")} & set(after.tasks)
+    assert not {t.key for t in of(before, "steal", attack="toy_polish")} & set(after.tasks)
+    assert {t.key for t in of(before, "steal", attack="toy_tune")} <= set(after.tasks)
+
+
+def test_a_changed_split_or_number_of_images_changes_every_key():
+    assert not set(planned().tasks) & set(planned(split_seed=1).tasks)
+    assert not set(planned().tasks) & set(planned(images=20).tasks)
+
+
+def test_a_raised_version_changes_the_keys():
+    raised = replace(toy_plugins.ToyCopy(), version=2)
+    before, after = planned(), planned(toy_catalogue(raised))
+    assert not {t.key for t in of(before, "steal", attack="toy_copy")} & set(after.tasks)
+    assert {t.key for t in of(before, "steal", attack="toy_tune")} <= set(after.tasks)
+
+
+def test_without_the_role_a_reference_would_be_the_source():
+    found = planned(suspects=("toy_net",), methods=("toy_relation",))
+    source = next(t for t in found.tasks.values() if t.role == "source")
+    reference = next(t for t in found.tasks.values() if t.role == "reference")
+    assert (source.params, source.inputs) == (reference.params, reference.inputs)
+    assert source.key != reference.key
+
+
+def test_scale_alone_is_in_no_key():
+    """Methods' budgets and helpers enter through the methods' own fields, so that a larger run finds the smaller."""
+    small, large = planned(replicates=2, copies=2), planned(replicates=5, copies=4, preset="other", landed=3)
+    assert set(small.tasks) < set(large.tasks)
+    assert {t.key for t in of(planned(budget=9), "train")} == {t.key for t in of(planned(), "train")}
+
+
+# --- the product --------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    datasets=st.sampled_from([("toy",), ("toy", "toy_other"), ("toy_corrupted", "toy")]),
+    sources=st.sampled_from([("toy_net",), ("toy_conv", "toy_net")]),
+    suspects=st.sampled_from([("toy_net",), ("toy_conv",), ("toy_net", "toy_conv")]),
+    attacks=st.lists(st.sampled_from(ALL), unique=True).map(tuple),
+    methods=st.lists(st.sampled_from(["toy_match", "toy_relation", "toy_mark"]), unique=True, min_size=1).map(tuple),
+    seeds=st.sampled_from([(0,), (3, 1)]),
+    replicates=st.integers(1, 3), copies=st.integers(1, 3), landed=st.integers(1, 2),
+)  # fmt: skip
+def test_the_product_is_full_and_its_graph_is_whole(datasets, sources, suspects, attacks, methods, seeds, replicates,
+                                                    copies, landed):  # fmt: skip
+    found = planned(datasets=datasets, sources=sources, suspects=suspects, attacks=attacks, methods=methods,
+                    seeds=seeds, replicates=replicates, copies=copies, landed=landed)  # fmt: skip
+    cells = Counter((t.dataset, t.source_architecture, t.source_seed, t.method, t.attack, t.suspect_architecture,
+                     t.suspect_dataset, t.replicate) for t in found.trials)  # fmt: skip
+    assert max(cells.values(), default=1) == 1
+    for dataset in datasets:
+        for source in sources:
+            for seed in seeds:
+                for method in methods:
+                    of_method = rows(
+                        found, dataset=dataset, source_architecture=source, source_seed=seed, method=method
+                    )
+                    for attack in attacks:
+                        keeps = attack in ("toy_tune", "toy_move")
+                        of_attack = [t for t in of_method if t.attack == attack]
+                        assert len(of_attack) == (copies if keeps else replicates * len(suspects))
+                        assert {t.suspect_architecture for t in of_attack} == ({source} if keeps else set(suspects))
+                    own = [t for t in of_method if t.suspect_kind == "irrelevant" and t.suspect_dataset == dataset]
+                    assert {t.suspect_architecture for t in own} == {*suspects, source}
+                    assert len(own) == replicates * len({*suspects, source})
+    order = {key: n for n, key in enumerate(found.tasks)}
+    for task in found.tasks.values():
+        assert Task.of(task.kind, task.role, task.params, task.inputs).key == task.key
+        assert all(order[k] < order[task.key] for k in task.inputs.values())
+    for trial in found.trials:
+        named = [trial.score, trial.source, trial.suspect, trial.fingerprint, *trial.helpers]
+        assert all(k in found.tasks for k in named if k)
+        assert bool(trial.score) == bool(trial.suspect) == (not trial.reason)
+    used = set().union(*(ancestors(found, t.score or t.source) for t in found.trials)) if found.trials else set()
+    used |= set().union(*(ancestors(found, t.fingerprint) for t in found.trials)) if found.trials else set()
+    assert used == set(found.tasks)
+
+
+def test_planning_twice_gives_the_same_in_the_same_order():
+    first, second = planned(), planned()
+    assert first.trials == second.trials
+    assert list(first.tasks) == list(second.tasks)
+
+
+def test_irrelevant_models_come_in_the_sources_architecture_too():
+    found = planned(sources=("toy_net",), suspects=("toy_conv",))
+    assert {t.suspect_architecture for t in rows(found, suspect_kind="irrelevant")} == {"toy_conv", "toy_net"}
+    assert {t.suspect_architecture for t in rows(found, attack="toy_copy")} == {"toy_conv"}
+
+
+def test_copies_are_of_attacks_that_keep_the_architecture_and_replicates_of_the_others():
+    found = planned(copies=4, replicates=3)
+    assert len(rows(found, method="toy_match", attack="toy_tune")) == 4
+    assert len(rows(found, method="toy_match", attack="toy_copy")) == 3 * 2
+    assert [t.replicate for t in rows(found, method="toy_match", attack="toy_tune")] == [0, 1, 2, 3]
+
+
+def test_irrelevant_models_are_shared_by_seeds_methods_and_watermarks_and_never_query_the_source():
+    found = planned(seeds=(0, 1, 2))
+    per_method = {
+        m: {t.suspect for t in rows(found, method=m, suspect_kind="irrelevant", suspect_dataset="toy")}
+        for m in ("toy_match", "toy_relation", "toy_mark")
+    }
+    assert len(set(map(frozenset, per_method.values()))) == 1
+    for task in found.tasks.values():
+        if task.role == "irrelevant":
+            assert set(task.inputs) == {"data"}
+
+
+def test_each_source_seed_has_its_own_source_and_stolen_suspects():
+    found = planned(seeds=(0, 1), methods=("toy_match",))
+    suspects = [{t.suspect for t in rows(found, source_seed=s, suspect_kind="stolen") if t.suspect} for s in (0, 1)]
+    assert not suspects[0] & suspects[1]
+    assert len({t.source for t in found.trials}) == 2
+
+
+# --- not applicable, and landing elsewhere ------------------------------------------------------------------------
+
+
+def test_a_method_that_compares_labels_is_not_applicable_where_labels_mean_something_else():
+    found = planned(methods=("toy_match", "toy_relation"))
+    for trial in rows(found, method="toy_match", attack="toy_move"):
+        assert trial.reason == "toy_match compares labels, and those of toy_other are not those of toy"
+        assert (trial.score, trial.suspect, trial.suspect_dataset) == ("", "", "toy_other")
+    assert all(not t.reason for t in rows(found, method="toy_relation"))
+
+
+def test_a_dataset_of_the_same_label_space_is_judged_by_everybody():
+    @dataclass(frozen=True)
+    class Corrupt(toy_plugins.ToyMove):
+        """Land on the corrupted patterns."""
+
+        name: str = "corrupt"
+
+        lands_on = "corrupted"
+
+    found = planned(toy_catalogue(Corrupt()), attacks=("corrupt",))
+    assert all(not t.reason for t in found.trials)
+    assert len(rows(found, method="toy_match", suspect_kind="irrelevant", suspect_dataset="toy_corrupted")) == 2
+
+
+def test_a_dataset_that_leads_nowhere_is_not_applicable():
+    found = planned(datasets=("toy_other",), methods=("toy_relation",))
+    assert {t.reason for t in rows(found, attack="toy_move")} == {"toy_other has no related dataset for 'transfer'"}
+
+
+def related_to(target, size=(1, 8, 8)):
+    @dataclass(frozen=True)
+    class Leading(toy_plugins.ToyImages):
+        """Lead elsewhere."""
+
+        name: str = "leading"
+
+        related = {"transfer": target}
+
+    @dataclass(frozen=True)
+    class Target(Dataset):
+        """Be led to."""
+
+        name: str = "target"
+        version: int = 1
+
+        num_classes = 4
+        shape = size
+
+        def load(self, root, train):
+            raise NotImplementedError
+
+    return toy_catalogue(Leading(), Target())
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "reason"),
+    [
+        (related_to("nowhere"), "nowhere, the 'transfer' dataset of leading, is not installed"),
+        (related_to("target", (3, 8, 8)), "the images of target have not the shape of those of leading"),
+    ],
+)
+def test_a_target_that_is_not_there_or_does_not_fit_is_told(catalogue, reason):
+    found = planned(catalogue, datasets=("leading",), methods=("toy_relation",))
+    assert {t.reason for t in rows(found, attack="toy_move")} == {reason}
+    assert {t.suspect_dataset for t in rows(found, suspect_kind="irrelevant")} == {"leading"}
+
+
+def test_irrelevant_models_of_the_landed_on_set_are_made_for_the_methods_that_can_judge_there():
+    found = planned(landed=2)
+    landed = rows(found, suspect_kind="irrelevant", suspect_dataset="toy_other")
+    assert {t.method for t in landed} == {"toy_relation"}
+    assert Counter(t.suspect_architecture for t in landed) == {"toy_net": 2, "toy_conv": 2}
+    assert not rows(planned(attacks=("toy_copy",)), suspect_dataset="toy_other")
+
+
+def test_a_transferred_suspect_is_made_from_the_source_and_the_images_that_it_lands_on():
+    found = planned()
+    data = {t.params["dataset"]["name"]: t.key for t in of(found, "data")}
+    for task in of(found, "steal", attack="toy_move"):
+        assert task.inputs["data"] == data["toy_other"]
+        assert found.tasks[task.inputs["source"]].inputs["data"] == data["toy"]
+    for trial in rows(found, method="toy_relation", attack="toy_move"):
+        assert found.tasks[trial.score].inputs["data"] == data["toy"]
+
+
+# --- chains -------------------------------------------------------------------------------------------------------
+
+
+def test_an_attack_that_goes_on_with_another_gets_its_suspect_of_the_same_replicate():
+    found = planned()
+    for task in of(found, "steal", attack="toy_polish"):
+        start = found.tasks[task.inputs["start"]]
+        assert start.params["attack"]["name"] == "toy_copy"
+        assert start.inputs["source"] == task.inputs["source"]
+        for shared in ("replicate", "architecture", "dataset", "recipe"):
+            assert start.params[shared] == task.params[shared]
+    assert len(of(found, "steal", attack="toy_polish")) == len(of(found, "steal", attack="toy_copy"))
+
+
+def test_the_other_is_trained_but_has_no_rows_where_it_was_not_asked_for():
+    found = planned(attacks=("toy_polish",))
+    assert len(of(found, "steal", attack="toy_copy")) == len(of(found, "steal", attack="toy_polish")) > 0
+    assert {t.attack for t in found.trials} == {"", "toy_polish"}
+
+
+def after(before, **more):
+    members = {"name": "later", "version": 1, "__annotations__": {"name": "str", "version": "int"}, "access": "labels",
+               "starts_from": before, "steal": lambda self, source, data, build, context: None, **more}  # fmt: skip
+    return dataclass(frozen=True)(type("Later", (Attack,), members))()
+
+
+def test_a_chain_inherits_where_it_lands_and_whether_it_keeps_the_architecture():
+    found = planned(toy_catalogue(after("toy_move")), attacks=("later",), methods=("toy_relation",), copies=3)
+    trials = rows(found, attack="later")
+    assert len(trials) == 3
+    assert {t.suspect_dataset for t in trials} == {"toy_other"}
+    assert {t.suspect_architecture for t in trials} == {"toy_net"}
+
+
+@pytest.mark.parametrize("own", [{"lands_on": "transfer"}, {"same_architecture": True}])
+def test_a_chain_may_not_declare_its_own(own):
+    with pytest.raises(BenchError, match="'later' starts from 'toy_copy' and inherits same_architecture and lands_on"):
+        planned(toy_catalogue(after("toy_copy", **own)), attacks=("later",))
+
+
+def test_a_chain_that_goes_in_a_circle_or_nowhere_is_one_line():
+    with pytest.raises(BenchError, match="Attack 'later' starts from itself: later"):
+        planned(toy_catalogue(after("later")), attacks=("later",))
+    with pytest.raises(BenchError, match="Attack 'later' starts from 'nowhere', which is not installed"):
+        planned(toy_catalogue(after("nowhere")), attacks=("later",))
+
+
+def test_a_chain_of_three_is_walked_to_its_end():
+    third = after("toy_polish")
+    known = declare(toy_spec(attacks=("later",)), toy_catalogue(third)).attacks
+    assert [a.name for a in chain(known, "later")] == ["toy_copy", "toy_polish", "later"]
+
+
+# --- helpers and watermarks ---------------------------------------------------------------------------------------
+
+
+def test_helpers_are_shared_by_the_methods_that_ask_alike():
+    more = toy_plugins.ToyRelation(name="more", surrogates=3)
+    found = planned(toy_catalogue(more), methods=("toy_relation", "more"))
+    surrogates = {m: set(rows(found, method=m)[0].helpers) for m in ("toy_relation", "more")}
+    assert surrogates["toy_relation"] < surrogates["more"]
+    assert len([t for t in found.tasks.values() if t.role == "surrogate"]) == 3
+    assert len([t for t in found.tasks.values() if t.role == "reference"]) == 1
+
+
+def test_surrogates_learn_labels_and_probabilities_in_turn_from_the_source():
+    found = planned(toy_catalogue(toy_plugins.ToyRelation(name="more", surrogates=4)), methods=("more",))
+    fingerprint = found.tasks[rows(found, method="more")[0].fingerprint]
+    tasks = [found.tasks[fingerprint.inputs[f"surrogate{i}"]] for i in range(4)]
+    assert [t.params["answers"] for t in tasks] == ["labels", "probabilities"] * 2
+    assert {t.inputs["source"] for t in tasks} == {fingerprint.inputs["source"]}
+    assert [t.params["architecture"]["name"] for t in tasks] == ["toy_net", "toy_conv"] * 2
+    assert "source" not in found.tasks[fingerprint.inputs["reference0"]].inputs
+
+
+def test_helpers_have_the_architectures_that_the_method_names():
+    @dataclass(frozen=True)
+    class Choosy(toy_plugins.ToyRelation):
+        """Name the helpers' architectures."""
+
+        name: str = "choosy"
+
+        helper_architectures = ("toy_other_net",)
+
+    @dataclass(frozen=True)
+    class Other(toy_plugins.ToyNet):
+        """Be somewhat different."""
+
+        name: str = "toy_other_net"
+
+    found = planned(toy_catalogue(Choosy(), Other()), methods=("choosy",))
+    helpers = [t for t in found.tasks.values() if t.role in ("surrogate", "reference")]
+    assert {t.params["architecture"]["name"] for t in helpers} == {"toy_other_net"}
+    assert "toy_other_net" not in {t.suspect_architecture for t in found.trials}
+
+
+def test_a_helper_is_never_a_source_or_a_suspect():
+    found = planned(seeds=(0, 1))
+    helpers = {k for t in found.trials for k in t.helpers}
+    assert helpers
+    assert not helpers & {k for t in found.trials for k in (t.source, t.suspect)}
+
+
+def test_a_watermark_has_its_own_source_and_its_own_stolen_suspects():
+    found = planned(methods=("toy_match", "toy_mark"))
+    plain, marked = ({t.suspect for t in rows(found, method=m, suspect_kind="stolen") if t.suspect}
+                     for m in ("toy_match", "toy_mark"))  # fmt: skip
+    assert not plain & marked
+    trial = rows(found, method="toy_mark")[0]
+    assert trial.source == trial.fingerprint
+    assert found.tasks[trial.source].kind == "embed"
+    assert set(found.tasks[trial.source].inputs) == {"data"}
+
+
+def test_a_watermarks_parameters_are_in_the_keys_of_its_stolen_suspects():
+    before, after_ = planned(), planned(settings={"toy_mark": {"length": 0.5}})
+    for method, same in (("toy_mark", False), ("toy_match", True)):
+        keys = [
+            {t.suspect for t in rows(f, method=method, suspect_kind="stolen") if t.suspect} for f in (before, after_)
+        ]
+        assert (keys[0] == keys[1]) is same
+        assert same or not keys[0] & keys[1]
+
+
+def no_leak(found):
+    """See that no suspect, and nothing that is made of the attacker's half, is in what a fingerprint is made from."""
+    suspects = {t.suspect for t in found.trials if t.suspect}
+    fingerprints = {t.fingerprint for t in found.trials}
+    for key in fingerprints:
+        made_from = ancestors(found, key)
+        assert not suspects & (set(made_from) - {key})
+        assert key not in suspects
+        for task in made_from.values():
+            assert task.kind in ("data", "train", "embed", "fingerprint")
+            assert task.role in ("data", "source", "surrogate", "reference", "fingerprint")
+            assert "attack" not in task.params
+        assert len([t for t in made_from.values() if t.kind == "data"]) == 1
+    for task in found.tasks.values():
+        if task.kind == "score":
+            assert set(task.inputs) == {"data", "source", "fingerprint", "suspect"}
+    return len(fingerprints)
+
+
+def test_no_suspect_reaches_a_helper_or_a_fingerprint_of_the_toy_world():
+    assert no_leak(planned(seeds=(0, 1))) == 6
+
+
+# --- what is installed --------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def installed():
+    return load_catalogue()
+
+
+@functools.cache
+def paper(datasets="cifar10"):
+    spec, known = build({"preset": "paper", "datasets": datasets}, None, installed(), "bf16")
+    return spec, plan(spec, known)
+
+
+def test_no_suspect_reaches_a_helper_or_a_fingerprint_of_any_installed_method():
+    spec, found = paper()
+    assert no_leak(found) == len(installed().names("method"))
+    assert {t.method for t in found.trials} == {*spec.methods, *spec.floors} == set(installed().names("method"))
+
+
+def test_the_paper_preset_plans_the_papers_numbers_of_models():
+    _, found = paper()
+    counts = Counter((t.attack, t.suspect_dataset) for t in rows(found, method="sac_m"))
+    for attack in ("extract_l", "extract_p", "extract_adv"):
+        assert counts[attack, "cifar10"] == 20
+    for attack in ("finetune_a", "finetune_l", "prune"):
+        assert counts[attack, "cifar10"] == 10
+    assert counts["transfer_a", "cifar100_first10"] == counts["transfer_l", "cifar100_first10"] == 10
+    assert counts["finetune_c", "cifar10_c"] == 10
+    assert counts["", "cifar100_first10"] == counts["", "cifar10_c"] == 10
+    same = [t for t in rows(found, method="sac_m", suspect_kind="irrelevant", suspect_dataset="cifar10")
+            if t.suspect_architecture != t.source_architecture]  # fmt: skip
+    assert len(same) == 20
+
+
+def test_transferred_suspects_are_for_methods_that_compare_no_labels():
+    _, found = paper()
+    reasons = {t.method: bool(t.reason) for t in rows(found, attack="transfer_a")}
+    assert {m for m, told in reasons.items() if not told} >= {"sac_m", "sac_w"}
+    assert {m for m, told in reasons.items() if told} >= {"ipguard", "cae", "ewe"}
+
+
+def test_cae_has_twenty_surrogates_and_references_in_the_paper_preset_and_eight_in_quick():
+    _, found = paper()
+    fingerprint = found.tasks[rows(found, method="cae")[0].fingerprint]
+    assert sum(r.startswith("surrogate") for r in fingerprint.inputs) == 20
+    assert sum(r.startswith("reference") for r in fingerprint.inputs) == 20
+    spec, known = build({"methods": "cae"}, None, installed(), "fp32")
+    quick = plan(spec, known)
+    fingerprint = quick.tasks[rows(quick, method="cae")[0].fingerprint]
+    assert sum(r.startswith("surrogate") for r in fingerprint.inputs) == 8
+    assert sum(r.startswith("reference") for r in fingerprint.inputs) == 8
+
+
+def test_pruning_goes_through_its_ratios_and_says_so():
+    _, found = paper()
+    variants = [t.variant for t in rows(found, method="sac_m", attack="prune")]
+    assert variants == [f"ratio={r / 10}" for r in (1, 2, 3, 4, 5)] * 2
+
+
+def test_networks_that_bf16_slows_down_are_trained_in_fp32():
+    _, found = paper()
+    precision = {t.params["architecture"]["name"]: t.params["recipe"]["precision"] for t in of(found, "train")}
+    assert precision["mobilenet_v2"] == "fp32"
+    assert precision["resnet18"] == "bf16"
+
+
+def test_a_method_is_planned_once_per_query_budget():
+    found = planned(methods=("toy_match",), budgets=(4, 16, 50))
+    assert sorted({t.budget or 0 for t in found.trials}) == [0, 4, 50]  # 16 is its default
+    assert len({t.fingerprint for t in found.trials}) == 3
+    assert len({t.source for t in found.trials}) == 1
+    judged = [t.suspect for t in found.trials if t.suspect]
+    assert len(set(judged)) * 3 == len(judged)
+    assert {t.budget for t in planned(methods=("toy_match",), budget=7).trials} == {7}
+
+
+# --- what has to run ----------------------------------------------------------------------------------------------
+
+
+def test_everything_has_to_run_where_nothing_is_stored_and_inputs_stand_first():
+    found = planned()
+    tasks = wanted(found, lambda key: False, lambda key: False)
+    asked = {k for t in found.trials for k in (t.score, t.source, t.suspect) if k and not t.reason}
+    assert asked <= set(tasks)
+    order = {key: n for n, key in enumerate(tasks)}
+    assert all(order[k] < order[t.key] for t in tasks.values() for k in t.inputs.values())
+
+
+def test_nothing_has_to_run_where_the_facts_of_scores_sources_and_suspects_are_stored():
+    found = planned()
+    facts = {k for t in found.trials for k in (t.score, t.source, t.suspect)}
+    assert wanted(found, facts.__contains__, lambda key: False) == {}
+
+
+def test_a_stored_score_needs_neither_weights_nor_fingerprint():
+    found = planned(methods=("toy_match",))
+    trial = next(t for t in found.trials if t.attack == "toy_copy")
+    facts = set(found.tasks) - {trial.score}
+    # of all that is stored, only what the one missing score needs is asked to be whole
+    asked = []
+    tasks = wanted(found, facts.__contains__, lambda key: asked.append(key) or True)
+    assert list(tasks) == [trial.score]
+    assert set(asked) == set(found.tasks[trial.score].inputs.values())
+
+
+def test_the_walk_stops_at_whatever_is_whole():
+    found = planned(methods=("toy_match",), attacks=("toy_polish",))
+    scores = {t.score for t in found.trials}
+    students = {t.key for t in of(found, "steal", attack="toy_copy")}
+    hardened = {t.key for t in of(found, "steal", attack="toy_polish")}
+    gone = scores | hardened
+    tasks = wanted(found, lambda key: key not in gone, lambda key: key not in gone)
+    assert set(tasks) == gone
+    gone |= students
+    assert set(wanted(found, lambda key: key not in gone, lambda key: key not in gone)) == gone
+
+
+def test_dropped_weights_are_made_again_only_for_a_score_that_is_missing():
+    found = planned(methods=("toy_match",))
+    trial = next(t for t in found.trials if t.attack == "toy_tune")
+    dropped = {t.suspect for t in found.trials}
+    assert wanted(found, lambda key: True, lambda key: key not in dropped) == {}
+    tasks = wanted(found, lambda key: key != trial.score, lambda key: key not in dropped | {trial.score})
+    assert set(tasks) == {trial.score, trial.suspect}
+
+
+def test_trials_that_are_not_applicable_ask_for_nothing():
+    found = planned(methods=("toy_match",), attacks=("toy_move",))
+    suspects = {t.suspect for t in found.trials if t.suspect_kind == "irrelevant"}
+    tasks = wanted(found, lambda key: False, lambda key: False)
+    assert not [t for t in tasks.values() if t.kind == "steal"]
+    assert suspects <= set(tasks)
+
+
+# --- large --------------------------------------------------------------------------------------------------------
+
+
+def test_two_hundred_thousand_trials_are_planned_and_walked():
+    found = planned(seeds=tuple(range(25)), replicates=340, copies=340, landed=2)
+    assert len(found.trials) >= 200_000
+    assert len({(t.score or id(t)) for t in found.trials}) == len(found.trials)
+    assert len(wanted(found, lambda key: False, lambda key: False)) > 200_000
+
+
+def test_planning_touches_no_torch():
+    code = (
+        "import sys; from bench.planning.planner import plan, Known; from bench.api.context import *\n"
+        "d = Declaration('dataset', 'd', 1, {}, {'related': {}, 'label_space': '', 'shape': [1, 8, 8]})\n"
+        "a = Declaration('architecture', 'a', 1, {}, {'precision': ''})\n"
+        "m = Declaration('method', 'm', 1, {}, {'any_label_space': False, 'helper_architectures': []})\n"
+        "found = plan(Spec(('d',), ('a',), ('a',), (), ('m',)), Known({'d': d}, {'a': a}, {}, {'m': ((None, m),)}))\n"
+        "assert len(found.trials) == 3 and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

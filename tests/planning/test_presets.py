@@ -1,0 +1,85 @@
+"""The named scales."""
+
+import dataclasses
+
+import pytest
+
+from bench import BenchError
+from bench.core.spec import Recipe
+from bench.core.tasks import Declaration
+from bench.planning.presets import ATTACKS, METHODS, PRESETS, Preset, ordered, preset, scaled
+
+
+def test_the_presets_are_those_of_the_design_and_each_says_what_it_is():
+    assert list(PRESETS) == ["smoke", "quick", "small", "medium", "paper"]
+    assert all(p.name == name and p.summary for name, p in PRESETS.items())
+
+
+def test_the_paper_preset_has_the_papers_counts():
+    paper = preset("paper")
+    assert len(paper.suspects) * paper.replicates == 20
+    assert paper.copies == 10
+    assert (len(paper.suspects) + 1) * paper.landed == 10
+    assert paper.recipe.epochs == 200
+    assert paper.recipe.images == 0
+    assert paper.recipe.helpers == 1
+    assert paper.keep == preset("medium").keep == "scores"
+    assert preset("medium").recipe.epochs == 30
+
+
+def test_the_smoke_preset_is_small():
+    smoke = preset("smoke")
+    assert smoke.recipe.images == 1000
+    assert len(smoke.suspects) * smoke.replicates <= 4
+
+
+@pytest.mark.parametrize("found", PRESETS.values(), ids=PRESETS)
+def test_a_preset_names_no_attack_or_method(found: Preset):
+    """An empty list means whatever is installed, so that a preset scales plugins it has never heard of."""
+    assert found.attacks == found.methods == ()
+
+
+def test_an_unknown_preset_gets_a_suggestion():
+    with pytest.raises(BenchError, match=r"Unknown preset 'qick'\. Did you mean 'quick'"):
+        preset("qick")
+    with pytest.raises(BenchError, match="There are smoke, quick, small, medium, paper"):
+        preset("enormous")
+
+
+def declaration(kind="method", params=None, **attributes):
+    return Declaration(kind, "x", 1, params or {}, attributes)
+
+
+METHOD = {"samples": 100, "surrogates": 20, "references": 3, "width": 9}
+
+
+def test_sizes_scale_components_they_have_never_heard_of():
+    recipe = Recipe(width=16, helpers=0.4, budget=50)
+    assert scaled(declaration("architecture", {"width": 8}), recipe) == {"width": 16}
+    assert scaled(declaration("architecture", {"depth": 8}), recipe) == {}
+    assert scaled(declaration(params=METHOD, budget="samples"), recipe) == {
+        "samples": 50, "surrogates": 8, "references": 1,
+    }  # fmt: skip
+    assert scaled(declaration("attack", {"width": 8, "samples": 3}), recipe) == {}
+    assert scaled(declaration("dataset", {"width": 8}), recipe) == {}
+
+
+def test_whoever_asked_for_helpers_gets_one_and_who_did_not_gets_none():
+    assert scaled(declaration(params={"surrogates": 2, "references": 0}), Recipe(helpers=0.01)) == {"surrogates": 1}
+
+
+def test_a_recipe_without_sizes_changes_nothing():
+    assert scaled(declaration(params=METHOD, budget="samples"), Recipe()) == {}
+    assert scaled(declaration("architecture", {"width": 8}), Recipe()) == {}
+
+
+def test_sizes_enter_no_training_key_by_themselves():
+    small, large = Recipe(images=5, width=3, helpers=0.1, budget=9), Recipe()
+    assert small.training() == large.training()
+    assert set(large.training()) == {f.name for f in dataclasses.fields(Recipe)} - set(Recipe.SIZES)
+
+
+def test_known_names_stand_in_the_papers_order_and_others_follow_by_name():
+    assert ordered(["zebra", *reversed(ATTACKS), "apple"], ATTACKS) == (*ATTACKS, "apple", "zebra")
+    assert ordered(["sac_m", "cae"], METHODS) == ("cae", "sac_m")
+    assert ordered([], METHODS) == ()

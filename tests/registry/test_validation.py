@@ -1,0 +1,215 @@
+"""Reading components: their form, their fields, their declarations, and what --set makes of a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench import Architecture, Attack, BenchError, Dataset, Fingerprint
+from bench.registry.fields import coerce, convert, hyperparameters, plain_attributes
+from bench.registry.validation import fault
+from bench.testing import toy_plugins
+
+
+@dataclass(frozen=True)
+class Sound(Fingerprint):
+    """Keep the contract."""
+
+    name: str = "sound"
+    version: int = 2
+    samples: int = 50
+    ratio: float = 0.5
+    mode: Literal["fast", "slow"] = "fast"
+    sizes: tuple[int, ...] = (1, 2)
+    pair: tuple[int, float] = (1, 2.0)
+    flag: bool = False
+    limit: int | None = None
+    label: str = "x"
+
+    budget = "samples"
+    paper = "A. Author"
+
+    def extract(self, source, data, helpers, context):
+        return {}
+
+    def score(self, fingerprint, suspect):
+        return 0.0
+
+
+def test_a_sound_component_has_no_fault_and_is_read_as_plain_data():
+    assert fault(Sound()) == ""
+    assert hyperparameters(Sound()) == {
+        "samples": 50, "ratio": 0.5, "mode": "fast", "sizes": [1, 2], "pair": [1, 2.0], "flag": False, "limit": None,
+        "label": "x",
+    }  # fmt: skip
+    attributes = plain_attributes(Sound())
+    assert attributes["budget"] == "samples"
+    assert attributes["reported"] == []
+    assert set(attributes) == set(Fingerprint.declarations)
+
+
+@pytest.mark.parametrize("component", [*toy_plugins.bench_datasets(), *toy_plugins.bench_architectures(), *toy_plugins.bench_attacks(),
+                                       *toy_plugins.bench_methods()], ids=lambda c: c.name)  # fmt: skip
+def test_toy_components_have_no_fault(component):
+    assert fault(component) == ""
+
+
+# --- faults -------------------------------------------------------------------------------------------------------
+
+
+def steal(self, source, data, build, context):
+    return build()
+
+
+def extract(self, source, data, helpers, context):
+    return {}
+
+
+def score(self, fingerprint, suspect):
+    return 0.0
+
+
+def made(base, frozen=True, decorate=True, **members):
+    """Make an instance of a class written by a careless author."""
+    annotations = members.pop("annotations", {"name": "str", "version": "int"})
+    members = {"name": "bad", "version": 1, "__annotations__": annotations, "__module__": __name__, **members}
+    cls = type("Bad", (base,), members)
+    return (dataclass(frozen=frozen)(cls) if decorate else cls)()
+
+
+FAULTS = [
+    (made(Attack, decorate=False, access="labels", steal=steal), "write @dataclass(frozen=True) above it"),
+    (made(Attack, frozen=False, access="labels", steal=steal), "write @dataclass(frozen=True) above it"),
+    (made(Attack, access="labels", steal=steal, samples=7), "Write `samples: int = 7` to make it a hyper-parameter"),
+    (made(Attack, acess="labels", access="labels", steal=steal), "'acess' is neither a field nor a declaration"),
+    (made(Attack, acess="labels", access="labels", steal=steal), "Did you mean 'access'?"),
+    (made(Attack, steal=steal, access="labels", annotations={"name": "str", "version": "int", "access": "str"}),
+     "'access' is a declaration, not a field: write `access = ...` without annotation"),
+    (made(Attack, steal=steal), "does not declare 'access': write `access = ...` in the class"),
+    (made(Attack, steal=steal, access="everything"), "access must be one of labels, probabilities, logits, weights"),
+    (made(Attack, steal=steal, access=property(lambda self: 1 / 0)), "access cannot be read: ZeroDivisionError"),
+    (made(Attack, steal=steal, access="labels", same_architecture="yes"), "same_architecture must be True or False"),
+    (made(Attack, steal=steal, access="labels", starts_from=None), "starts_from must be a string"),
+    (made(Attack, access="labels"), "does not define steal(self, source, data, build, context)"),
+    (made(Attack, access="labels", steal=lambda self, source: None),
+     "steal has the wrong arguments: write def steal(self, source, data, build, context)"),
+    (made(Attack, access="labels", steal=steal, name="Bad Name"), "is not lower-case snake_case"),
+    (made(Attack, access="labels", steal=steal, name="../up"), "is not lower-case snake_case"),
+    (made(Attack, access="labels", steal=steal, name="x" * 65), "is not lower-case snake_case"),
+    (made(Attack, access="labels", steal=steal, name=7), "is not lower-case snake_case"),
+    (made(Attack, access="labels", steal=steal, version=0), "version must be a whole number from 1, not 0"),
+    (made(Attack, access="labels", steal=steal, version=True), "version must be a whole number from 1, not True"),
+    (made(Attack, access="labels", steal=steal, version="1"), "version must be a whole number from 1, not '1'"),
+    (made(Attack, access="labels", steal=steal, annotations={"name": "str"}), "write `version: int = 1`"),
+    (made(Attack, access="labels", steal=steal, ratio=float("nan"),
+          annotations={"name": "str", "version": "int", "ratio": "float"}), "'ratio' must hold JSON-able"),
+    (made(Attack, access="labels", steal=steal, sizes=field(default_factory=list),
+          annotations={"name": "str", "version": "int", "sizes": "list"}), "'sizes' must hold JSON-able, immutable"),
+    (made(Attack, access="labels", steal=steal, ratio=1, annotations={"name": "str", "version": "int",
+          "ratio": "Nowhere"}), "its annotations cannot be read: NameError"),
+    (made(Fingerprint, extract=extract, score=score, budget="samples"), "budget must name a field"),
+    (made(Fingerprint, extract=extract), "does not define score(self, fingerprint, suspect)"),
+    (made(Fingerprint, extract=extract, score=score, floor=1), "floor must be True or False"),
+    (made(Dataset, num_classes=4, shape=(1, 8, 8)), "does not define load(self, root, train)"),
+    (made(Dataset, num_classes=1, shape=(1, 8, 8), load=score), "num_classes must be a whole number from 2"),
+    (made(Dataset, num_classes=4, shape=(8, 8), load=score), "shape must be (channels, height, width)"),
+    (made(Dataset, num_classes=4, shape=(1, 8, 8), load=score, crop=-1), "crop must be a number of pixels"),
+    (made(Dataset, num_classes=4, shape=(1, 8, 8), load=score, related=["x"]), "related must map strings to strings"),
+    (made(Architecture, build=score, precision="fp16"), "precision must be 'fp32' or empty"),
+    (made(object), "is none of Dataset, Architecture, Attack, Fingerprint, Watermark"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("component", "told"), FAULTS, ids=range(len(FAULTS)))
+def test_a_fault_names_the_class_and_the_line_to_write(component, told):
+    reason = fault(component)
+    assert told in reason
+    assert "class Bad" in reason
+    assert "\n" not in reason
+
+
+def test_private_names_methods_and_properties_are_the_authors_own():
+    component = made(
+        Attack, access="labels", steal=steal, _cache=3, twice=lambda self: 2, half=property(lambda self: 1),
+        alike=staticmethod(len), made=classmethod(lambda cls: cls()),
+    )  # fmt: skip
+    assert fault(component) == ""
+
+
+def test_a_declaration_may_be_a_property_and_may_be_inherited():
+    class Base(Attack):
+        access = "labels"
+        steal = steal
+
+    assert fault(made(Base)) == ""
+    assert fault(made(Attack, steal=steal, access=property(lambda self: "logits"))) == ""
+
+
+def test_a_field_may_be_added_by_a_class_in_between():
+    @dataclass(frozen=True)
+    class Between(toy_plugins.ToyCopy):
+        """Add a field."""
+
+        name: str = "between"
+        extra: float = 1.0
+
+    assert fault(Between()) == ""
+    assert hyperparameters(Between()) == {"length": 1.0, "extra": 1.0}
+
+
+# --- fields as text and as JSON -----------------------------------------------------------------------------------
+
+FITTING = [
+    ("samples", "7", 7), ("samples", 7, 7), ("samples", "-7", -7), ("ratio", "1", 1.0), ("ratio", 1, 1.0),
+    ("ratio", "2.5e-1", 0.25), ("mode", "slow", "slow"), ("sizes", "3", (3,)), ("sizes", "3,4", (3, 4)),
+    ("sizes", "(3, 4)", (3, 4)), ("sizes", "[3, 4]", (3, 4)), ("sizes", [3, 4], (3, 4)), ("sizes", "", ()),
+    ("pair", "3,4", (3, 4.0)), ("flag", "true", True), ("flag", "False", False), ("flag", True, True),
+    ("limit", "none", None), ("limit", None, None), ("limit", "3", 3), ("label", "7", "7"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "result"), FITTING)
+def test_a_value_is_fitted_to_its_annotation(name, value, result):
+    found = coerce(Sound(), name, value)
+    assert found == result
+    assert type(found) is type(result)
+
+
+UNFITTING = [
+    ("samples", "7.0"), ("samples", 7.0), ("samples", "many"), ("samples", True), ("samples", None), ("samples", [7]),
+    ("samples", "1_0x"), ("ratio", "half"), ("ratio", "nan"), ("ratio", "inf"), ("ratio", "1e999"), ("ratio", False),
+    ("ratio", {"a": 1}), ("mode", "medium"), ("sizes", "3,x"), ("sizes", "[3"), ("sizes", 3), ("sizes", [3.5]),
+    ("pair", "3"), ("pair", "3,4,5"), ("flag", "1"), ("flag", "yes"), ("flag", 1), ("limit", "some"), ("label", 7),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), UNFITTING)
+def test_a_value_that_does_not_fit_is_one_line_with_the_type(name, value):
+    with pytest.raises(BenchError, match=rf"^sound\.{name} must be .*, not ") as caught:
+        coerce(Sound(), name, value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_field_names_those_there_are():
+    with pytest.raises(
+        BenchError,
+        match=r"sound has no field 'sample'. Did you mean 'samples'. It has samples, ratio.*bench list sound",
+    ):
+        coerce(Sound(), "sample", 1)
+    with pytest.raises(BenchError, match="has no field 'name'"):
+        coerce(Sound(), "name", "other")
+
+
+@given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text(max_size=3))))
+def test_whatever_is_given_either_fits_or_is_refused(value):
+    hints: list[Any] = [int, float, bool, str, tuple[int, ...], tuple[float, str], int | None, Literal["a", "b"]]
+    for hint in hints:
+        try:
+            found = convert(value, hint)
+        except ValueError:
+            continue
+        assert convert(found, hint) == found

@@ -1,0 +1,85 @@
+"""LaTeX that people paste into papers: whole, escaped, and no wider than a page."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.reporting.tables.latex import latex
+from bench.reporting.tables.table import Line, Table, cell
+
+RESULTS = Path(__file__).parents[2] / "results" / "noisy_digits-quick" / "table.tex"
+PAPER = r"""\documentclass{article}
+\usepackage{booktabs,graphicx}
+\begin{document}
+\input{table}
+\end{document}
+"""
+HOSTILE = 'a|b<i>_&%${}~^\\#"–≥’†\u202e'
+
+
+def table(columns):
+    """Make a table with hostile text in every place and `columns` columns of figures."""
+    figures = [[Line("1.00†"), Line("[0.73, 1.00]"), Line(HOSTILE, faint=True)], cell("-0.7"), cell("–"), []]
+    rows = [[cell(name), *(figures[n % 4] for n in range(columns))] for name in (HOSTILE, "*", "[0.5]", "floor")]
+    header = ["method", *(f"extract_{n}\n({HOSTILE})" for n in range(columns))]
+    return Table(HOSTILE, header, rows, caption=HOSTILE, notes=[HOSTILE], floors=3, label="A_b-auc")
+
+
+def grids(text):
+    """Give the rows of every grid, without rules."""
+    for spec, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
+        yield spec, [line for line in body.strip().splitlines() if not re.match(r"\\\w+(rule|space)$", line)]
+
+
+def whole(text):
+    """Say whether every grid has as many cells in each row as columns, and every brace its fellow."""
+    plain = re.sub(r"\\[\\{}&%#_$]", lambda m: "\\\\" if m[0] == r"\\" else "", text)
+    assert plain.count("{") == plain.count("}")
+    found = list(grids(text))
+    assert found
+    for spec, lines in found:
+        assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in lines} == {len(spec)}
+        assert all(line.endswith(r"\\") for line in lines)
+    return True
+
+
+def test_hostile_text_leaves_latex_whole():
+    assert whole(latex(table(4)))
+    assert whole(latex(table(20)))
+
+
+def test_the_published_table_is_whole():
+    assert whole(RESULTS.read_text(encoding="utf-8"))
+
+
+def test_a_wide_table_is_cut_into_parts_with_labels_of_their_own_and_one_legend():
+    text = latex(table(20))
+    parts = text.count(r"\begin{table}")
+    assert parts > 2
+    assert text.count(f"({parts} of {parts})") == 1
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert labels == ["tab:a-b-auc", *(f"tab:a-b-auc-{n}" for n in range(2, parts + 1))]
+    assert text.count(r"\begin{minipage}") == 1
+    columns = [len(spec) - 1 for spec, _ in grids(text)]
+    assert sum(columns) == 20
+
+
+def test_a_narrow_table_is_one():
+    text = latex(table(1))
+    assert text.count(r"\begin{table}") == 1
+    assert " of " not in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+@pytest.mark.parametrize("text", [latex(table(3)), latex(table(20)), RESULTS.read_text(encoding="utf-8")])
+def test_latex_sets_it_without_an_error_or_a_line_too_wide(tmp_path, text):
+    (tmp_path / "table.tex").write_text(text, encoding="utf-8")
+    (tmp_path / "paper.tex").write_text(PAPER, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+    assert ran.returncode == 0, ran.stdout[-2000:]
+    assert "Overfull" not in ran.stdout
+    assert "too large" not in ran.stdout

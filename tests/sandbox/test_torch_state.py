@@ -1,0 +1,160 @@
+"""Plugin code runs from a fixed state and leaves no trace."""
+
+import os
+import random
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench.sandbox.logs import LARGEST_LOG, Log
+from bench.sandbox.torch_state import undisturbed
+
+
+def draws():
+    return torch.rand(3).tolist(), np.random.rand(3).tolist(), [random.random() for _ in range(3)]
+
+
+def spoil():
+    """Change everything that a plugin could change."""
+    torch.manual_seed(99)
+    np.random.seed(99)
+    random.seed(99)
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(True)
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.enabled = False
+    os.environ["BENCH_SPOILT"] = "yes"
+    os.environ["BENCH_KEPT"] = "changed"
+    del os.environ["BENCH_REMOVED"]
+    os.chdir("/")
+    sys.stdout = sys.stderr = None
+    warnings.simplefilter("ignore")
+
+
+def observed():
+    cudnn = torch.backends.cudnn
+    return {
+        "dtype": torch.get_default_dtype(),
+        "grad": torch.is_grad_enabled(),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "precision": torch.get_float32_matmul_precision(),
+        "cudnn": (cudnn.enabled, cudnn.benchmark, cudnn.deterministic),
+        "environment": dict(os.environ),
+        "folder": Path.cwd(),
+        "streams": (sys.stdout, sys.stderr),
+        "filters": list(warnings.filters),
+    }
+
+
+@pytest.fixture
+def log(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_KEPT", "as it was")
+    monkeypatch.setenv("BENCH_REMOVED", "as it was")
+    return Log(tmp_path / "logs" / "key.txt")
+
+
+@pytest.mark.parametrize("raises", [None, ValueError, SystemExit, KeyboardInterrupt])
+def test_everything_is_put_back_also_when_the_code_raises(log, raises):
+    before, states = observed(), (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())
+    try:
+        with undisturbed(1, log):
+            spoil()
+            if raises is not None:
+                raise raises
+    except (ValueError, SystemExit, KeyboardInterrupt) as error:
+        assert type(error) is raises
+    assert observed() == before
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert np.random.get_state()[1].tolist() == states[1]
+    assert random.getstate() == states[2]
+
+
+def test_the_seed_alone_decides_what_is_drawn_whatever_ran_before(log):
+    with undisturbed(5, log):
+        first = draws()
+    with undisturbed(6, log):
+        other = draws()
+    torch.rand(4), np.random.rand(9), random.random()
+    with undisturbed(5, log):
+        assert draws() == first
+    assert other != first
+
+
+def test_the_state_that_a_task_starts_from_is_always_the_same(log):
+    """Whatever a plugin's module did to torch and numpy when it was imported."""
+    as_it_starts = observed()
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    torch.set_default_device("meta")
+    torch.use_deterministic_algorithms(True)
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.cudnn.benchmark = True
+    errors = np.seterr(all="raise")
+    try:
+        with undisturbed(1, log, threads=2):
+            inside = observed()
+            assert {k: inside[k] for k in ("dtype", "grad", "deterministic", "precision", "cudnn")} == {
+                k: as_it_starts[k] for k in ("dtype", "grad", "deterministic", "precision", "cudnn")
+            }
+            assert torch.get_default_device() == torch.device("cpu")
+            assert torch.get_num_threads() == 2
+            assert np.geterr()["divide"] == "warn"
+        assert torch.get_default_dtype() is torch.float64
+        assert torch.get_default_device() == torch.device("meta")
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.is_grad_enabled()
+        assert np.geterr()["divide"] == "raise"
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        torch.use_deterministic_algorithms(False)
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.benchmark = False
+        np.seterr(**errors)
+
+
+def test_what_is_printed_goes_to_the_log(log, capsys):
+    with undisturbed(1, log):
+        print("to the log")
+        print("this too", file=sys.stderr)
+        sys.stdout.close()
+        print("after closing")
+    print("to the screen")
+    assert log.path.read_text() == "to the log\nthis too\nafter closing\n"
+    assert capsys.readouterr().out == "to the screen\n"
+
+
+def test_a_log_exists_only_where_something_was_written(log):
+    with undisturbed(1, log):
+        pass
+    assert not log.path.exists()
+    assert log.size == 0
+
+
+def test_a_log_does_not_grow_for_ever(log):
+    line = "x" * 1_000_000
+    for _ in range(15):
+        log.write(line)
+    assert LARGEST_LOG <= log.path.stat().st_size <= LARGEST_LOG + len(line)
+
+
+def test_a_log_that_cannot_be_written_fails_nothing(tmp_path):
+    (tmp_path / "logs").write_text("a file where a folder should be")
+    assert Log(tmp_path / "logs" / "key.txt").write("text") == 4
+
+
+def test_a_new_run_of_a_task_begins_a_new_log(log):
+    log.write("old\n")
+    again = Log(log.path)
+    again.write("new\n")
+    assert log.path.read_text() == "new\n"

@@ -1,0 +1,484 @@
+"""Every installed component keeps the contract, and components that break it are found out."""
+
+import dataclasses
+import os
+import random
+import subprocess
+import sys
+import threading
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from bench import Architecture, BenchError, Dataset, Split
+from bench.registry.discovery import load_catalogue
+from bench.registry.registry import KINDS
+from bench.testing import check_component, checks, contract, find, harness, judge, toy_plugins
+from bench.testing.checks import runs
+
+CATALOGUE = load_catalogue()
+
+test_installed_components = contract(*(n for k in KINDS for n in CATALOGUE.names(k)), catalogue=CATALOGUE)
+test_toy_components = contract(toy_plugins.__file__)
+
+
+# --- components that break it -------------------------------------------------------------------------------------
+
+
+GONE = threading.Event()
+"""Set when threads that a component left behind may end."""
+MEMORY = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end():
+    yield
+    GONE.set()
+
+
+@dataclass(frozen=True)
+class Thief(toy_plugins.ToyCopy):
+    """Break one promise of an attack."""
+
+    name: str = "thief"
+    fault: str = ""
+
+    def steal(self, source, data, build, context):
+        match self.fault:
+            case "access":
+                source.logits(data.x)
+            case "range":
+                source.labels(data.x * 2)
+            case "images":
+                data.images.zero_()
+            case "reseed":
+                torch.manual_seed(0)
+            case "folder":
+                os.chdir("/")
+            case "environment":
+                os.environ["THIEF"] = "was here"
+            case "dtype":
+                torch.set_default_dtype(torch.float64)
+                return context.fit(build().double(), data.images, source.labels).float()
+            case "chance":
+                return context.fit(build(), data.images, source.labels, lr=0.01 + os.urandom(1)[0] / 1000)
+            case "same":
+                context.generator.manual_seed(0)
+                torch.manual_seed(0)
+            case "silent":
+                return context.fit(build(), data.images, data.labels)
+            case "private":
+                source._model.eval()
+            case "file":
+                Path("stolen.txt").write_text("a file")
+            case "thread":
+                threading.Thread(target=GONE.wait).start()
+            case "filter":
+                warnings.simplefilter("ignore", UserWarning)
+            case "numpy":
+                np.random.seed(7)
+            case "hash":
+                return context.fit(build(), data.images, source.labels, lr=0.01 + hash("of a text") % 97 / 1000)
+            case "shape":
+                return nn.Linear(64, 10)
+            case "nothing":
+                return None
+        return context.fit(build(), data.images, source.labels)
+
+
+@dataclass(frozen=True)
+class Judge(toy_plugins.ToyMatch):
+    """Break one promise of a method."""
+
+    name: str = "judge"
+    fault: str = ""
+
+    def extract(self, source, data, helpers, context):
+        match self.fault:
+            case "source":
+                with torch.no_grad():
+                    next(source.parameters()).zero_()
+            case "mode":
+                source.train()
+            case "gradients":
+                source.requires_grad_(False)
+            case "probes":
+                data.probe.images.add_(1)
+            case "list":
+                return [torch.zeros(1)]
+            case "seed":
+                random.seed(7)
+                return {**super().extract(source, data, helpers, context), "drawn": torch.tensor(random.random())}
+            case "memory":
+                MEMORY[source.mean.sum().item()] = True
+            case "number":
+                return {"x": data.probe.x[:4], "labels": data.probe.labels[:4], "length": 4}
+        return super().extract(source, data, helpers, context)
+
+    def score(self, fingerprint, suspect):
+        match self.fault:
+            case "budget":
+                suspect.labels(fingerprint["x"].repeat(9, 1, 1, 1))
+            case "range":
+                suspect.labels(fingerprint["x"] - 1)
+            case "weights":
+                suspect.model()
+            case "nan":
+                return float("nan")
+            case "memory":
+                return super().score(fingerprint, suspect) + len(MEMORY)
+            case "constant":
+                return 1.0
+            case "tensor":
+                return suspect.logits(fingerprint["x"])
+            case "upside down":
+                return -super().score(fingerprint, suspect)
+            case "chance":
+                return random.SystemRandom().random()
+        return super().score(fingerprint, suspect)
+
+
+@dataclass(frozen=True)
+class Foreigner(toy_plugins.ToyMatch):
+    """Claim to judge any label space."""
+
+    name: str = "foreigner"
+
+    any_label_space = True
+
+    def score(self, fingerprint, suspect):
+        score = super().score(fingerprint, suspect)
+        if score < 0.4:
+            raise RuntimeError("these are not my labels")
+        return score
+
+
+@dataclass(frozen=True)
+class Pictures(toy_plugins.ToyImages):
+    """Break one promise of a dataset."""
+
+    name: str = "pictures"
+    fault: str = ""
+
+    def load(self, root, train):
+        split = super().load(root, train)
+        match self.fault:
+            case "float":
+                return Split(split.x, split.labels)
+            case "int32":
+                return Split(split.images, split.labels.int())
+            case "shape":
+                return Split(split.images[:, :, :4], split.labels)
+            case "label":
+                return Split(split.images, split.labels + 1)
+            case "class":
+                return Split(split.images, split.labels.clamp(max=2))
+            case "chance":
+                return Split(torch.randint(256, split.images.shape, dtype=torch.uint8), split.labels)
+            case "few":
+                keep = torch.cat([torch.arange(1), torch.nonzero(split.labels).flatten()])
+                return Split(split.images[keep], split.labels[keep])
+            case "same":
+                return super().load(root, True)
+            case "test":
+                if not train:
+                    raise FileNotFoundError("t10k-images")
+        return split
+
+
+@dataclass(frozen=True)
+class Builder(toy_plugins.ToyConv):
+    """Break one promise of an architecture."""
+
+    name: str = "builder"
+    fault: str = ""
+
+    def build(self, num_classes, shape):
+        match self.fault:
+            case "classes":
+                return super().build(10, shape)
+            case "small":
+                if shape[1] > 32:
+                    raise ValueError("only small images")
+            case "fixed":
+                torch.manual_seed(0)
+            case "batch":
+                return nn.Sequential(super().build(num_classes, shape), Centred())
+            case "softmax":
+                return nn.Sequential(super().build(num_classes, shape), nn.Softmax(1))
+            case "exit":
+                sys.exit("no such shape")
+        return super().build(num_classes, shape)
+
+    def head(self, model):
+        return nn.Linear(2, 2) if self.fault == "head" else super().head(model)
+
+    def stages(self, model):
+        return [] if self.fault == "stages" else super().stages(model)
+
+
+class Centred(nn.Module):
+    def forward(self, x):
+        return x - x.mean(0)
+
+
+BREACHES = [
+    (Thief, "access", checks.keeps_to_its_access, "steal asked for logits, but declares access = 'labels'"),
+    (Thief, "access", checks.works_in_the_toy_world, "attack 'thief' asked for logits, but its access is 'labels'"),
+    (Thief, "range", checks.asks_within_the_range, "steal"),
+    (Thief, "images", checks.leaves_alone_what_it_is_given, "changed the images or labels"),
+    (Thief, "images", checks.works_in_the_toy_world, "attack 'thief' changed images or labels in place"),
+    (Thief, "reseed", checks.leaves_the_process_alone, "changed the seed of torch's global generator"),
+    (Thief, "folder", checks.leaves_the_process_alone, "changed the working directory"),
+    (Thief, "environment", checks.leaves_the_process_alone, "changed the environment"),
+    (Thief, "dtype", checks.leaves_the_process_alone, "changed torch's default dtype"),
+    (Thief, "chance", checks.gives_the_same_again, "done twice"),
+    (Thief, "same", checks.varies_with_the_replicate, "are the same network"),
+    (Thief, "silent", checks.asks_its_source, "returned a network without asking the source anything"),
+    (
+        Thief,
+        "private",
+        checks.works_in_the_toy_world,
+        "steal (steal toy thief toy_net 0): AttributeError: a source model can be asked for logits, probabilities or "
+        "labels, not for '_model' (test_contract.py, line ",
+    ),
+    (Thief, "file", checks.leaves_the_process_alone, "changed the files in the working directory"),
+    (Thief, "thread", checks.leaves_the_process_alone, "changed the threads that are running"),
+    (Thief, "filter", checks.leaves_the_process_alone, "changed the warning filters"),
+    (Thief, "numpy", checks.leaves_the_process_alone, "steal seeded numpy's global generator"),
+    (Thief, "hash", checks.gives_the_same_on_two_workers, "done by another process: "),
+    (Thief, "shape", checks.works_in_the_toy_world, "it must load strictly into build()"),
+    (Thief, "nothing", checks.works_in_the_toy_world, "returned a NoneType, not a network"),
+    (
+        Judge,
+        "source",
+        checks.leaves_alone_what_it_is_given,
+        "extract (fingerprint toy judge) changed the source model",
+    ),
+    (Judge, "mode", checks.leaves_alone_what_it_is_given, "changed the source model"),
+    (Judge, "gradients", checks.leaves_alone_what_it_is_given, "changed the source model"),
+    (Judge, "probes", checks.leaves_alone_what_it_is_given, "changed the images or labels"),
+    (Judge, "list", checks.works_in_the_toy_world, "must return a dictionary of named tensors"),
+    (Judge, "number", checks.works_in_the_toy_world, "holds 'length', a int: it must be a tensor"),
+    (Judge, "budget", checks.keeps_to_its_budget, "asked 180 queries, but its budget is samples = 20"),
+    (Judge, "budget", checks.works_in_the_toy_world, "method 'judge' asked 180 queries, but its budget is 20"),
+    (Judge, "range", checks.asks_within_the_range, "score"),
+    (
+        Judge,
+        "weights",
+        checks.works_in_the_toy_world,
+        "AttributeError: a suspect can be asked for logits, probabilities or labels, not for 'model' "
+        "(test_contract.py, line ",
+    ),
+    (Judge, "seed", checks.leaves_the_process_alone, "extract seeded the generator of `random`"),
+    (Judge, "memory", checks.gives_the_same_on_two_workers, "done by another process: score was"),
+    (Judge, "constant", checks.asks_every_suspect, "returned 1.0 without asking the suspect anything"),
+    (Judge, "nan", checks.gives_finite_scores, "returned nan"),
+    (Judge, "tensor", checks.gives_finite_scores, "returned tensor"),
+    (Judge, "upside down", checks.knows_its_source, "the source itself scores -1, an irrelevant model"),
+    (Judge, "chance", checks.gives_the_same_again, "score was"),
+    (Foreigner, None, checks.judges_where_it_can, "these are not my labels"),
+    (Pictures, "float", checks.loads_both_parts, "images are torch.float32"),
+    (Pictures, "int32", checks.loads_both_parts, "labels are torch.int32"),
+    (Pictures, "shape", checks.loads_both_parts, "images are torch.uint8 [64, 1, 4, 8]"),
+    (Pictures, "label", checks.loads_both_parts, "labels reach from 1 to 4"),
+    (Pictures, "class", checks.loads_both_parts, "gave images of 3 classes instead of 4"),
+    (Pictures, "chance", checks.loads_the_same_again, "load changed the state of the global generator"),
+    (Pictures, "few", checks.can_be_divided, "its attacker part has images of 3 classes only"),
+    (Pictures, "same", checks.has_two_different_parts, "gave 64 of 64 images that are train images"),
+    (Pictures, "test", checks.loads_both_parts, "FileNotFoundError: t10k-images"),
+    (Builder, "classes", checks.builds_for_every_shape, "[2, 10], not float32 [2, 7]"),
+    (
+        Builder,
+        "softmax",
+        checks.builds_for_every_shape,
+        "answers with probabilities, not logits: leave the softmax out",
+    ),
+    (Builder, "exit", checks.builds_for_every_shape, "SystemExit: no such shape (test_contract.py, line"),
+    (Builder, "small", checks.builds_for_every_shape, "ValueError: only small images"),
+    (Builder, "fixed", checks.starts_from_the_seed, "the weights do not depend on the seed"),
+    (Builder, "batch", checks.answers_each_image_alone, "its answers differ by"),
+    (Builder, "head", checks.has_head_and_stages_inside, "head(model) gave Linear"),
+    (Builder, "stages", checks.has_head_and_stages_inside, "stages(model) gave []"),
+]
+
+
+@pytest.mark.parametrize(("kind", "fault", "promise", "told"), BREACHES,
+                         ids=[f"{c.__name__}-{f}-{p.__name__}" for c, f, p, _ in BREACHES])  # fmt: skip
+def test_a_breach_is_told(kind, fault, promise, told):
+    finding = judge(the_ground(kind, fault), promise)
+    assert finding.ok is False
+    assert told in finding.told
+
+
+GROUNDS = {}
+
+
+def the_ground(kind, fault):
+    if (kind, fault) not in GROUNDS:
+        GROUNDS.clear()
+        GROUNDS[kind, fault] = harness.Ground(kind() if fault is None else kind(fault=fault))
+    return GROUNDS[kind, fault]
+
+
+@pytest.mark.parametrize("kind", [Thief, Judge, Pictures, Builder])
+def test_the_same_components_without_the_fault_keep_every_promise(kind):
+    findings = list(check_component(kind()))
+    assert [f for f in findings if f.ok is False] == []
+    assert len([f for f in findings if f.ok]) >= 7
+
+
+# --- forms --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mute(toy_plugins.ToyNet):
+    name: str = "mute"
+
+
+Mute.__doc__ = None
+
+
+@dataclass(frozen=True)
+class Forgetful(toy_plugins.ToyNet):
+    """Have a field whose default does not fit its annotation."""
+
+    name: str = "forgetful"
+    share: int = 0.5
+
+
+def test_a_component_without_docstring_and_one_whose_default_does_not_fit_are_told():
+    assert judge(harness.Ground(Mute()), checks.says_what_it_is).told == "class Mute has no docstring"
+    assert "forgetful.share must be int, not 0.5" in judge(harness.Ground(Forgetful()), checks.survives_json).told
+
+
+@dataclass(frozen=True)
+class Lost(Dataset):
+    """Declare a file that is nowhere."""
+
+    name: str = "lost"
+    version: int = 1
+
+    num_classes = 4
+    shape = (1, 8, 8)
+    checksums = MappingProxyType({"lost/images": "md5:0"})
+
+    def load(self, root, train):
+        raise FileNotFoundError(root)
+
+
+def test_a_dataset_whose_files_are_absent_is_not_judged_and_says_why(tmp_path):
+    findings = {f.promise: f for f in check_component(Lost(), data=tmp_path)}
+    told = [f.told for f in findings.values() if f.ok is None]
+    assert told.count(f"not there: lost/images: missing in {tmp_path}") == 4
+    assert len(list(check_component(Lost(), data=tmp_path, thorough=False))) == len(findings) - 4
+
+
+def test_what_has_not_the_form_of_a_component_is_not_run():
+    class Loose(Architecture):
+        """No dataclass."""
+
+        name = "loose"
+        version = 1
+
+    findings = list(check_component(Loose()))
+    assert "write @dataclass(frozen=True) above it" in findings[0].told
+    assert findings[-1].ok is None or findings[-1].ok is False
+
+
+def test_promises_that_cannot_be_judged_say_which_failure_stands_in_the_way():
+    finding = judge(the_ground(Thief, "nothing"), checks.returns_what_build_takes)
+    assert finding.ok is None
+    assert finding.told.startswith("steal toy thief toy_net 0 failed: attack 'thief' returned a NoneType")
+
+
+@pytest.mark.parametrize("kind", [Thief, Judge, Builder])
+def test_what_is_asked_of_a_gpu_can_be_asked_of_any_device(kind):
+    """No GPU is needed to see that the tasks are done anew there, and that a score which differs is told."""
+    there = the_ground(kind, "")
+    assert runs.on_device(there, "cpu") == ""
+    if kind is Judge:
+        key = next(t.key for t in there.sorts() if t.kind == "score")
+        was = there.outcomes[key]
+        there.outcomes[key] = dataclasses.replace(was, facts={**was.facts, "score": was.facts["score"] + 0.5})
+        assert "on the CPU and" in runs.on_device(there, "cpu")
+        there.outcomes[key] = was
+    assert runs.on_device(there, "meta").startswith("on meta, ")
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", [Thief, Judge, Builder])
+def test_the_toy_world_agrees_with_a_gpu(kind):
+    assert judge(the_ground(kind, ""), checks.agrees_with_a_gpu).ok is True
+
+
+def test_each_promise_is_a_sentence():
+    for kind in KINDS:
+        for promise in checks.PROMISES[kind]:
+            assert promise.__doc__.split("\n")[0].endswith(".")
+
+
+# --- finding components -------------------------------------------------------------------------------------------
+
+
+def test_components_are_found_by_name_with_what_they_rely_on():
+    ((component, others),) = find("extract_adv", CATALOGUE)
+    assert component.name == "extract_adv"
+    assert [o.name for o in others] == ["extract_l"]
+    with pytest.raises(BenchError, match="There is no component 'extract_z'"):
+        find("extract_z", CATALOGUE)
+
+
+def test_a_broken_plugin_is_not_found_but_told(tmp_path):
+    file = tmp_path / "broken.py"
+    file.write_text("import nowhere_to_be_found\n")
+    with pytest.raises(BenchError, match="import failed: ModuleNotFoundError"):
+        find(str(file))
+
+
+OUTSIDE = '''
+"""Compare mean answers."""
+from dataclasses import dataclass
+from bench import Fingerprint, hookimpl
+
+@dataclass(frozen=True)
+class Mean(Fingerprint):
+    """Compare mean answers."""
+    name: str = "mean"
+    version: int = 1
+    samples: int = 10
+    budget = "samples"
+
+    def extract(self, source, data, helpers, context):
+        x = data.probe.x[: self.samples]
+        return {"x": x, "mean": source(x).softmax(1).mean(0).detach()}
+
+    def score(self, fingerprint, suspect):
+        return -float((suspect.probabilities(fingerprint["x"]).mean(0) - fingerprint["mean"]).abs().sum())
+
+@hookimpl
+def bench_methods():
+    return [Mean()]
+'''
+
+
+def test_three_lines_give_an_outside_project_its_tests(tmp_path):
+    (tmp_path / "mean.py").write_text(OUTSIDE)
+    (tmp_path / "test_mean.py").write_text(
+        f'from bench.testing import contract\n\ntest_contract = contract("{tmp_path}/mean.py")\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-vp", "no:cacheprovider", "--rootdir", tmp_path, tmp_path],
+        capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "test_contract[mean-keeps_to_its_budget] PASSED" in done.stdout
+    gpu = torch.cuda.is_available()
+    assert f"{len(checks.PROMISES['method']) - (not gpu)} passed" in done.stdout
+    assert gpu or "test_contract[mean-agrees_with_a_gpu] SKIPPED" in done.stdout

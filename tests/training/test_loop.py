@@ -1,0 +1,584 @@
+"""The training loop: augmentation, batches, schedule, freezing, determinism, errors; and answers in batches."""
+
+import copy
+import math
+import random
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from bench import Architecture, BenchError
+from bench.core.errors import NonFiniteLoss
+from bench.core.spec import Recipe
+from bench.training import augmentation
+from bench.training.augmentation import augment
+from bench.training.inference import accuracy, predict
+from bench.training.loop import fit
+from bench.training.memory_format import laid_out
+from bench.training.networks import Normalised, rebuild
+from bench.training.optimizer import rate
+
+RECIPE = Recipe(epochs=2, batch=8, precision="fp32")
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def network(classes=3, dropout=0.0):
+    torch.manual_seed(5)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(16, classes),
+    )
+
+
+def some_images(count=20, side=5, channels=1):
+    return torch.randint(256, (count, channels, side, side), dtype=torch.uint8, generator=seeded(count))
+
+
+def some_labels(count=20, classes=3):
+    return torch.arange(count) % classes
+
+
+def state(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+# --- augmentation -------------------------------------------------------------------------------------------------
+
+
+def shifts(image, crop):
+    """List all shifts of an image [C, H, W] by up to `crop` pixels, filled with black."""
+    _, h, w = image.shape
+    padded = functional.pad(image, (crop, crop, crop, crop))
+    return [padded[:, y : y + h, x : x + w] for y in range(2 * crop + 1) for x in range(2 * crop + 1)]
+
+
+@pytest.mark.parametrize("crop", [1, 2])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_crop_is_a_shift_filled_with_black_and_every_shift_occurs(crop, channels):
+    images = some_images(400, channels=channels).clamp(min=1)
+    seen = set()
+    for image, view in zip(images, augment(images, False, crop, seeded()), strict=True):
+        fitting = [i for i, shifted in enumerate(shifts(image, crop)) if torch.equal(shifted, view)]
+        assert len(fitting) == 1
+        seen.update(fitting)
+    assert len(seen) == (2 * crop + 1) ** 2
+
+
+def test_a_flip_mirrors_left_and_right_in_half_of_the_images():
+    images = some_images(400)
+    views = augment(images, True, 0, seeded())
+    mirrored = [torch.equal(view, image.flip(2)) for image, view in zip(images, views, strict=True)]
+    kept = [torch.equal(view, image) for image, view in zip(images, views, strict=True)]
+    assert all(a != b for a, b in zip(mirrored, kept, strict=True))
+    assert 160 < sum(mirrored) < 240
+
+
+def test_flip_and_crop_together_give_shifts_of_the_image_or_of_its_mirror():
+    images = some_images(50).clamp(min=1)
+    for image, view in zip(images, augment(images, True, 1, seeded()), strict=True):
+        assert any(torch.equal(view, s) for s in shifts(image, 1) + shifts(image.flip(2), 1))
+
+
+def test_augmentation_is_decided_by_the_generator_and_leaves_its_input_alone():
+    images = some_images(50)
+    before = images.clone()
+    first = augment(images, True, 1, seeded(1))
+    assert torch.equal(first, augment(images, True, 1, seeded(1)))
+    assert not torch.equal(first, augment(images, True, 1, seeded(2)))
+    assert torch.equal(images, before)
+    assert first.dtype == torch.uint8
+    assert torch.equal(augment(images.float(), True, 1, seeded(1)), first.float())
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("crop", [0, 2])
+def test_a_cpu_cuts_the_views_that_a_gpu_gathers(flip, crop, monkeypatch):
+    images = some_images(200, channels=3)
+    copied = augment(images, flip, crop, seeded(4))
+    monkeypatch.setattr(augmentation, "_copied", augmentation._gathered)
+    assert torch.equal(copied, augment(images, flip, crop, seeded(4)))
+    assert torch.equal(copied.bfloat16(), augment(images.bfloat16().requires_grad_(), flip, crop, seeded(4)))
+
+
+def test_without_augmentation_images_pass_as_they_are():
+    images = some_images()
+    assert augment(images, False, 0, seeded()) is images
+
+
+def test_images_need_not_be_square():
+    images = torch.randint(1, 256, (60, 1, 4, 7), dtype=torch.uint8, generator=seeded())
+    for image, view in zip(images, augment(images, True, 1, seeded()), strict=True):
+        assert any(torch.equal(view, s) for s in shifts(image, 1) + shifts(image.flip(2), 1))
+
+
+# --- the schedule -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_the_rate_rises_over_the_warm_up_then_falls_almost_to_nothing(schedule):
+    recipe = Recipe(lr=0.4, warmup=0.25, schedule=schedule)
+    rates = [rate(step, 100, recipe) for step in range(100)]
+    assert rates[:25] == sorted(rates[:25]) and 0 < rates[0] < 0.05
+    assert rates[25:] == sorted(rates[25:], reverse=True)
+    assert max(rates) == rates[25] == pytest.approx(0.4)
+    assert 0 < rates[-1] < 0.01
+    middle = rates[25 + 75 // 3]
+    expected = 2 / 3 if schedule == "linear" else 0.5 * (1 + math.cos(math.pi / 3))
+    assert middle == pytest.approx(0.4 * expected)
+
+
+def test_a_constant_rate_stays_and_no_warm_up_starts_at_the_top():
+    assert {rate(step, 50, Recipe(lr=0.3, warmup=0, schedule="constant")) for step in range(50)} == {0.3}
+    assert rate(0, 50, Recipe(lr=0.3, warmup=0)) == 0.3
+
+
+def test_a_training_of_one_step_has_a_rate():
+    assert 0 < rate(0, 1, Recipe(lr=0.3)) <= 0.3
+
+
+# --- batches and steps --------------------------------------------------------------------------------------------
+
+
+def recording(seen):
+    def loss(model, x, targets):
+        seen.append((x.clone(), targets.clone()))
+        return functional.cross_entropy(model(x), targets)
+
+    return loss
+
+
+def test_each_epoch_shows_every_image_once_in_another_order_with_its_own_target():
+    images = (torch.arange(21, dtype=torch.uint8) * 10).reshape(21, 1, 1, 1).expand(21, 1, 5, 5)
+    seen = []
+    fit(network(), images, some_labels(21), recipe=RECIPE, generator=seeded(), loss=recording(seen))
+    assert [len(x) for x, _ in seen] == 6 * [7]  # three batches of at most 8 share 21 images evenly
+    epochs = [seen[:3], seen[3:]]
+    orders = [torch.cat([x[:, 0, 0, 0] for x, _ in epoch]).mul(255 / 10).round().long() for epoch in epochs]
+    for order, epoch in zip(orders, epochs, strict=True):
+        assert order.sort().values.tolist() == list(range(21))
+        assert torch.equal(torch.cat([t for _, t in epoch]), some_labels(21)[order])
+    assert not torch.equal(*orders)
+
+
+@pytest.mark.parametrize(("length", "steps"), [(1.0, 6), (0.5, 3), (0.2, 1), (0.001, 1)])
+def test_length_is_a_share_of_the_epochs_and_at_least_one_step_is_made(length, steps):
+    seen = []
+    fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded(), length=length, loss=recording(seen))
+    assert len(seen) == steps
+
+
+def test_progress_is_told_after_each_epoch():
+    told = []
+    fit(
+        network(),
+        some_images(),
+        some_labels(),
+        recipe=RECIPE,
+        generator=seeded(),
+        length=1.25,
+        progress=lambda *values: told.append(values),
+    )
+    assert [done for done, _, _ in told] == pytest.approx([1, 2, 8 / 3])
+    assert {total for _, total, _ in told} == {8 / 3}
+    assert all(0 < loss < 10 for _, _, loss in told)
+
+
+def test_a_large_set_is_augmented_in_pieces_that_still_show_every_image_once(monkeypatch):
+    monkeypatch.setattr("bench.training.loop.CHUNK", 500)
+    seen = []
+    fit(
+        network(),
+        some_images(100),
+        torch.arange(100),
+        recipe=RECIPE,
+        generator=seeded(),
+        epochs=1,
+        crop=1,
+        loss=lambda model, x, t: seen.extend(t.tolist()) or model(x).square().mean(),
+    )
+    assert sorted(seen) == list(range(100))
+
+
+# --- targets ------------------------------------------------------------------------------------------------------
+
+
+def test_callable_targets_are_asked_about_the_very_views_the_network_sees():
+    images = some_images().clamp(min=1)
+    asked, seen = [], []
+
+    def targets(x):
+        assert not torch.is_grad_enabled()
+        asked.append(x.clone())
+        return x.mean((1, 2, 3)).mul(2.99).long()
+
+    fit(network(), images, targets, recipe=RECIPE, generator=seeded(), crop=1, loss=recording(seen))
+    assert len(asked) == len(seen) == 6
+    for question, (x, answer) in zip(asked, seen, strict=True):
+        assert torch.equal(question, x)
+        assert torch.equal(answer, x.mean((1, 2, 3)).mul(2.99).long())
+    views = torch.cat(asked)
+    assert views.dtype == torch.float32 and float(views.min()) >= 0 and float(views.max()) <= 1
+    allowed = [s for image in images for s in shifts(image, 1)]
+    assert all(any(torch.equal(view.mul(255).round().byte(), s) for s in allowed) for view in views)
+    assert sum(any(torch.equal(view.mul(255).round().byte(), image) for image in images) for view in views) < 20
+
+
+def test_sure_probabilities_train_as_labels_do():
+    trained = []
+    for targets in (some_labels(), functional.one_hot(some_labels(), 3).float()):
+        trained.append(fit(network(), some_images(), targets, recipe=RECIPE, generator=seeded()))
+    x = some_images()
+    assert torch.allclose(predict(trained[0], x), predict(trained[1], x), atol=1e-5)
+
+
+def test_bytes_and_the_same_pixels_as_floats_train_alike():
+    images = some_images()
+    one = fit(network(), images, some_labels(), recipe=RECIPE, generator=seeded(), crop=1)
+    other = fit(network(), images.float() / 255, some_labels(), recipe=RECIPE, generator=seeded(), crop=1)
+    assert same(state(one), state(other))
+
+
+# --- what is trained ----------------------------------------------------------------------------------------------
+
+
+def test_training_happens_in_place_and_ends_in_eval_mode_with_the_flags_it_found():
+    model = network()
+    model[0].bias.requires_grad_(False)
+    assert fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded()) is model
+    assert not any(m.training for m in model.modules())
+    assert [n for n, p in model.named_parameters() if not p.requires_grad] == ["0.bias"]
+
+
+def test_a_trainable_part_leaves_the_rest_bit_identical_statistics_included():
+    model = network(dropout=0.5)
+    before = state(model)
+    modes = []
+
+    def loss(model, x, targets):
+        modes.append([m.training for m in model])
+        return functional.cross_entropy(model(x), targets)
+
+    fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded(), trainable=model[6], loss=loss)
+    changed = {name for name, value in state(model).items() if not torch.equal(value, before[name])}
+    assert changed == {"6.weight", "6.bias"}
+    assert all(mode == 6 * [False] + [True] for mode in modes)
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_without_a_trainable_part_weights_and_statistics_move():
+    model = network()
+    before = state(model)
+    fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded())
+    assert all(not torch.equal(value, before[name]) for name, value in state(model).items())
+
+
+@pytest.mark.parametrize("part", [nn.Linear(2, 2), nn.ReLU()])
+def test_a_trainable_part_that_is_none_is_refused(part):
+    with pytest.raises(BenchError, match="takes a part of the model"):
+        fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded(), trainable=part)
+
+
+def test_flags_and_mode_are_restored_when_training_fails():
+    model = network()
+
+    def loss(model, x, targets):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded(), trainable=model[6], loss=loss)
+    assert all(p.requires_grad for p in model.parameters()) and not model.training
+
+
+# --- determinism --------------------------------------------------------------------------------------------------
+
+
+def test_the_generator_alone_decides_dropout_included():
+    results = []
+    for junk in range(2):
+        model = network(dropout=0.5)
+        torch.manual_seed(junk)
+        fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded(3), crop=1, flip=True)
+        results.append(state(model))
+    assert same(*results)
+    other = fit(network(dropout=0.5), some_images(), some_labels(), recipe=RECIPE, generator=seeded(4), crop=1)
+    assert not same(results[0], state(other))
+
+
+def test_the_global_generator_is_left_as_it_was():
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    model = network(dropout=0.5)
+    torch.manual_seed(11)
+    fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded(), crop=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_two_trainings_with_one_generator_differ():
+    generator = seeded()
+    trained = [fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=generator) for _ in range(2)]
+    assert not same(state(trained[0]), state(trained[1]))
+
+
+@pytest.mark.gpu
+def test_a_gpu_trains_the_same_views_and_leaves_its_generator_alone():
+    torch.cuda.manual_seed(7)
+    before = torch.cuda.get_rng_state()
+    logits = []
+    for device in ("cpu", "cuda"):
+        model = network()
+        fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded(), device=device, crop=1, flip=True)
+        logits.append(predict(model, some_images(), device).cpu())
+    assert torch.allclose(*logits, atol=0.05)
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+
+
+# --- the recipe ---------------------------------------------------------------------------------------------------
+
+
+def test_fields_of_the_recipe_can_be_overridden_for_one_training():
+    model = network()
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded(), lr=0.0)
+    assert all(torch.equal(value, before[name]) for name, value in model.named_parameters())
+    seen = []
+    fit(
+        model, some_images(), some_labels(), recipe=RECIPE, generator=seeded(), epochs=1, batch=20, loss=recording(seen)
+    )
+    assert [len(x) for x, _ in seen] == [20]
+
+
+def test_an_unknown_override_names_the_fields_there_are():
+    with pytest.raises(BenchError, match=r"epochs.*lr.*not learning_rate"):
+        fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded(), learning_rate=1.0)
+
+
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(BenchError, match="linear, cosine, constant, not 'cosin'"):
+        fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded(), schedule="cosin")
+
+
+def test_no_images_are_refused():
+    with pytest.raises(BenchError, match="no images"):
+        fit(network(), some_images(0), some_labels(0), recipe=RECIPE, generator=seeded())
+
+
+def test_one_step_is_stochastic_gradient_descent_with_weight_decay():
+    model, images, labels = network(), some_images(8), some_labels(8)
+    mirror = copy.deepcopy(model).train()
+    recipe = Recipe(epochs=1, batch=8, lr=0.2, weight_decay=0.1, warmup=0, clip=0, precision="fp32")
+    functional.cross_entropy(mirror(images / 255), labels).backward()
+    fit(model, images, labels, recipe=recipe, generator=seeded())
+    for trained, start in zip(model.parameters(), mirror.parameters(), strict=True):
+        expected = start - 0.2 * (start.grad + 0.1 * start)
+        assert torch.allclose(trained, expected, atol=1e-6)
+
+
+def test_the_gradient_norm_is_clipped():
+    model = network()
+    before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+    recipe = Recipe(epochs=1, batch=20, lr=1.0, weight_decay=0, momentum=0, warmup=0, clip=0.01, precision="fp32")
+    fit(model, some_images(), some_labels(), recipe=recipe, generator=seeded())
+    after = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert float((after - before).norm()) == pytest.approx(0.01, rel=1e-2)
+
+
+def test_gradients_that_are_short_enough_stay_as_they_are():
+    wide, none = (
+        state(fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded(), clip=clip))
+        for clip in (1e6, 0)
+    )
+    assert same(wide, none)
+
+
+def test_on_a_cpu_all_weights_but_those_of_dense_convolutions_are_channels_last():
+    inner = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.Flatten(), nn.Linear(8, 3))
+    model = fit(inner, some_images(channels=3), some_labels(), recipe=RECIPE, generator=seeded())
+    dense, depthwise = model[0].weight, model[2].weight
+    assert dense.is_contiguous() and not dense.is_contiguous(memory_format=torch.channels_last)
+    assert depthwise.stride() == (9, 1, 3, 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_the_training_at_once(value):
+    steps = []
+
+    def loss(model, x, targets):
+        steps.append(1)
+        return model(x).mean() * (value if len(steps) == 3 else 1.0)
+
+    with pytest.raises(NonFiniteLoss, match="at step 3 of 6"):
+        fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded(), loss=loss)
+    assert len(steps) == 3
+
+
+def test_bf16_stays_close_to_fp32_and_keeps_float_weights():
+    images, labels = some_images(64), some_labels(64)
+    models = []
+    for precision in ("fp32", "bf16"):
+        models.append(fit(network(), images, labels, recipe=RECIPE, generator=seeded(), precision=precision))
+    assert {p.dtype for p in models[1].parameters()} == {torch.float32}
+    exact, coarse = predict(models[0], images), predict(models[1], images)
+    assert not torch.equal(exact, coarse)
+    assert float((exact - coarse).norm() / exact.norm()) < 0.05
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+def test_answers_do_not_depend_on_batches_or_mode_and_carry_no_gradients():
+    model, images = network(dropout=0.5), some_images(23)
+    model.train()
+    logits = predict(model, images)
+    assert model.training
+    assert logits.shape == (23, 3) and logits.dtype == torch.float32 and not logits.requires_grad
+    assert torch.allclose(logits, predict(model, images, batch=4), atol=1e-6)
+    assert torch.equal(logits, predict(model, images.float() / 255))
+    assert torch.allclose(logits, model.eval()(images / 255), atol=1e-6)
+
+
+def test_accuracy_is_the_share_of_right_answers():
+    logits = torch.tensor([[3.0, 1.0], [0.0, 1.0], [2.0, 0.0], [0.0, 5.0]])
+    assert accuracy(logits, torch.tensor([0, 1, 1, 1])) == 0.75
+
+
+def test_the_normalising_wrapper_keeps_its_constants_with_the_weights():
+    inner = nn.Flatten()
+    model = Normalised(inner, torch.tensor([0.5, 0.25]), torch.tensor([0.5, 0.125]))
+    x = torch.rand(3, 2, 2, 2)
+    expected = torch.stack([(x[:, 0] - 0.5) / 0.5, (x[:, 1] - 0.25) / 0.125], 1)
+    assert torch.allclose(model(x), expected.flatten(1))
+    assert set(model.state_dict()) == {"mean", "std"}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_normalising_wrapper_hands_on_channels_last_whatever_it_is_given(channels, layout):
+    seen = []
+
+    class Inner(nn.Module):
+        def forward(self, x):
+            seen.append(x)
+            return x.sum((1, 2, 3))
+
+    mean, std = torch.linspace(0.2, 0.6, channels), torch.linspace(0.1, 0.3, channels)
+    x = torch.rand(4, channels, 6, 5).contiguous(memory_format=layout).requires_grad_()
+    Normalised(Inner(), mean, std)(x).sum().backward()
+    assert seen[0].stride() == (30 * channels, 1, 5 * channels, channels)
+    assert torch.equal(seen[0], (x - mean[:, None, None]) / std[:, None, None])
+    assert torch.allclose(x.grad, (1 / std)[:, None, None].expand_as(x))
+
+
+@dataclass(frozen=True)
+class ByView(Architecture):
+    """As tutorials write it: what comes out of a convolution is reshaped by `view`."""
+
+    name: str = "by_view"
+    version: int = 1
+    how: str = "view"
+
+    def build(self, num_classes, shape):
+        """Make two convolutions, one of them depthwise, and a linear head."""
+        channels, h, w = shape
+
+        class Network(nn.Module):
+            def __init__(self, how):
+                super().__init__()
+                self.how = how
+                self.dense = nn.Conv2d(channels, 6, 3, padding=1)
+                self.deep = nn.Sequential(
+                    nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 1, 2)
+                )
+                self.head = nn.Linear(6 * ((h + 1) // 2) * ((w + 1) // 2), num_classes)
+
+            def forward(self, x):
+                random.random(), np.random.rand()
+                return self.head(getattr(self.deep(self.dense(x).relu()), self.how)(len(x), -1))
+
+        return Network(self.how)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_network_that_relies_on_torchs_own_layout_gets_it(channels):
+    shape, images = (channels, 5, 5), some_images(channels=channels)
+    answers = []
+    for how in ("view", "reshape"):
+        torch.manual_seed(0)
+        inner = ByView(how=how).build(3, shape)
+        inner.deep[1].eval()
+        before = state(inner), torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+        model = laid_out(Normalised(inner, torch.full((channels,), 0.5), torch.ones(channels)), ByView(how=how), shape)
+        assert same(state(inner), before[0]) and torch.equal(torch.get_rng_state(), before[1])
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == before[2:]
+        assert inner.training and not inner.deep[1].training
+        assert model.own_layout is (how == "view")
+        fit(model, images, some_labels(), recipe=RECIPE, generator=seeded())
+        again = rebuild(ByView(how=how), 3, shape, {k: v.contiguous() for k, v in model.state_dict().items()}).eval()
+        answers.append(predict(model, images))
+        assert torch.equal(predict(again, images), answers[-1])
+    assert torch.allclose(*answers, atol=1e-4)
+
+
+CONVOLUTIONS_THAT_ONEDNN_FAILS_AT = """
+import torch
+from bench.networks import Normalised, laid_out
+from bench.training import fit
+from bench.types import Architecture, Recipe
+
+torch.set_num_threads(2)
+torch.manual_seed(0)
+strided = torch.nn.Conv2d(8, 16, 1, 2)
+inner = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), strided, torch.nn.Flatten(), torch.nn.Linear(1024, 3))
+model = laid_out(Normalised(inner, torch.zeros(3), torch.ones(3)), Architecture(), (3, 16, 16))
+seen = []
+inner[2].register_forward_pre_hook(lambda part, given: seen.append(given[0].stride()))
+images = torch.randint(256, (630, 3, 16, 16), dtype=torch.uint8)
+recipe = Recipe(epochs=20, batch=63, precision="fp32")
+fit(model, images, torch.arange(630) % 3, recipe=recipe, generator=torch.Generator().manual_seed(0))
+assert set(seen) == {(1024, 1, 128, 16)}, set(seen)
+x = images[:63].float() / 255
+strided.weight.grad = None
+model(x).sum().backward()
+found = strided.weight.grad.clone()
+with torch.backends.mkldnn.flags(enabled=False):
+    strided.weight.grad = None
+    model(x).sum().backward()
+assert torch.allclose(found, strided.weight.grad, rtol=1e-3, atol=1e-4)
+"""
+
+
+def test_two_threads_train_a_strided_1x1_convolution_of_few_channels():
+    """https://github.com/uxlfoundation/oneDNN/issues/6035: without care, this process would die."""
+    command = [sys.executable, "-c", CONVOLUTIONS_THAT_ONEDNN_FAILS_AT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-1000:]}"
+
+
+def test_it_learns_handwritten_digits():
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy((digits.images * 255 / 16).astype("uint8"))[:, None]
+    labels = torch.from_numpy(digits.target)
+    model = nn.Sequential(
+        nn.Conv2d(1, 12, 3, padding=1, bias=False), nn.BatchNorm2d(12), nn.ReLU(), nn.Flatten(), nn.Linear(768, 10)
+    )
+    fit(model, images[:1200], labels[:1200], recipe=Recipe(epochs=4, precision="fp32"), generator=seeded(), crop=1)
+    assert accuracy(predict(model, images[1200:]), labels[1200:]) > 0.88
