@@ -8,14 +8,21 @@ models for every source; scores of different sources are never pooled. Why these
 """
 
 from bench.stats.auc import BySource, Floats, auc
-from bench.stats.intervals import Cell, agrees, cell, difference_interval, newcombe_interval, newcombe_variance
-from bench.stats.permutation import Comparison, Scores, beats_floors, holm, paired_permutation, unpaired_permutation
+from bench.stats.intervals import (
+    AucEstimate,
+    agrees,
+    difference_interval,
+    estimate_auc,
+    newcombe_interval,
+    newcombe_variance,
+)
+from bench.stats.permutation import Comparison, Scores, beats_baselines, holm, paired_permutation, unpaired_permutation
 from bench.stats.rates import NotReported, Rate, Summary, accuracy_summary, binomial_bound, tpr_at_fpr
 from bench.stats.thresholds import Frozen, calibration_half, frozen_threshold
 
 __all__ = [
+    "AucEstimate",
     "BySource",
-    "Cell",
     "Comparison",
     "Floats",
     "Frozen",
@@ -26,11 +33,11 @@ __all__ = [
     "accuracy_summary",
     "agrees",
     "auc",
-    "beats_floors",
+    "beats_baselines",
     "binomial_bound",
     "calibration_half",
-    "cell",
     "difference_interval",
+    "estimate_auc",
     "frozen_threshold",
     "holm",
     "newcombe_interval",

@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.core.hardware import cores
 from bench.core.spec import Recipe
 from bench.planning.presets import PRESETS
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.training.loop import fit
 from bench.training.networks import Normalised
 from benchmarks import plain_loop
@@ -73,7 +73,7 @@ def build(architecture: str, seed: int) -> Normalised:
     """Make a fresh network with its normalisation; the same for both sides."""
     half = torch.full((SHAPE[0],), 0.5)
     torch.manual_seed(seed)
-    return Normalised(load_catalogue(()).get("architecture", architecture, None).build(CLASSES, SHAPE), half, half)
+    return Normalised(load_registry(()).get("architecture", architecture, None).build(CLASSES, SHAPE), half, half)
 
 
 def finished(device: str) -> None:

@@ -82,7 +82,7 @@ def scheduler(rounds: int) -> Row:
             words = (
                 "run", "--quiet", "--plugin", str(NAPS), "--datasets", "two_tones", "--sources", "one_layer",
                 "--suspects", "one_layer", "--attacks", "nap,second_nap,third_nap,fourth_nap", "--methods", "akh",
-                "--no-floors", "--copies", str(COPIES), "--replicates", "1", "--workers", str(SLOTS),
+                "--no-baselines", "--copies", str(COPIES), "--replicates", "1", "--workers", str(SLOTS),
                 "--set", "recipe.epochs=1",
             )  # fmt: skip
             spent.append(timed(Path(folder) / "store", *words)[0])

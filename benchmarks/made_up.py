@@ -19,7 +19,7 @@ from bench.core.spec import Spec
 from bench.core.tasks import Outcome, Task
 from bench.planning.declarations import Known
 from bench.planning.planner import Plan, plan
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.results.provenance import describe
 from bench.results.rows import row
 from bench.results.writer import save
@@ -44,11 +44,11 @@ def benchmark(trials: int, copies: int = 0) -> MadeUp:
 
     `copies` sets the number of copies instead.
     """
-    catalogue = load_catalogue(())
+    registry = load_registry(())
 
     def planned(count: int) -> MadeUp:
         counts = {"seeds": str(SEEDS), "replicates": count, "copies": count}
-        spec, known = build(counts, None, catalogue, suitable_precision(gpus()))
+        spec, known = build(counts, None, registry, suitable_precision(gpus()))
         words = tuple(word for name, value in counts.items() for word in (f"--{name}", str(value)))
         return MadeUp(spec, known, plan(spec, known), words)
 

@@ -24,7 +24,7 @@ from benchmarks.measure import Row
 METHODS = ("ipguard", "sac_m")
 PRECISIONS = ("bf16", "fp32")
 SEEDS = 3
-DEFAULT: tuple[str, ...] = ("--no-floors",)
+DEFAULT: tuple[str, ...] = ("--no-baselines",)
 """The size: that of the default benchmark."""
 Aucs = Mapping[str, Sequence[float]]
 """By attack: the AUC of each source."""

@@ -81,7 +81,7 @@ def scoring(
     """Measure a run that has nothing left to do but scores."""
     words = (
         "run", "--quiet", "--preset", "smoke", "--suspects", suspects, "--attacks", "finetune_a,extract_l",
-        "--methods", ",".join(METHODS), "--no-floors", "--replicates", str(replicates), "--copies", str(copies),
+        "--methods", ",".join(METHODS), "--no-baselines", "--replicates", str(replicates), "--copies", str(copies),
         "--set", "recipe.budget=0", "--out", "judged",
     )  # fmt: skip
     bench(store, *words)

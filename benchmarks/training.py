@@ -24,7 +24,7 @@ from bench.api.data import Split
 from bench.core.hardware import cores, keep_freed_memory
 from bench.core.spec import Recipe
 from bench.datasets.partition import read
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.training.inference import accuracy as share
 from bench.training.inference import predict
 from bench.training.loop import fit
@@ -56,17 +56,17 @@ class Job:
 
 def build(job: Job, seed: int) -> Normalised:
     """Make a fresh network with its normalisation; the same for both sides."""
-    catalogue = load_catalogue(())
-    dataset = catalogue.get("dataset", job.dataset, None)
+    registry = load_registry(())
+    dataset = registry.get("dataset", job.dataset, None)
     half = torch.full((dataset.shape[0],), 0.5)
     torch.manual_seed(seed)
-    return Normalised(catalogue.get("architecture", job.architecture, None).build(10, dataset.shape), half, half)
+    return Normalised(registry.get("architecture", job.architecture, None).build(10, dataset.shape), half, half)
 
 
 @cache
 def part(name: str, root: str, train: bool) -> tuple[Dataset, Split]:
     """Read a part of a dataset once per process, as the worker of a run does."""
-    dataset = load_catalogue(()).get("dataset", name, None)
+    dataset = load_registry(()).get("dataset", name, None)
     return dataset, read(dataset, Path(root), train)
 
 
@@ -81,7 +81,7 @@ def ours(job: Job, seed: int) -> nn.Module:
 
 def plain(job: Job, seed: int, workers: int) -> nn.Module:
     """Train one network by the plain loop, whose images are normalised before they reach the network."""
-    dataset = load_catalogue(()).get("dataset", job.dataset, None)
+    dataset = load_registry(()).get("dataset", job.dataset, None)
     images = plain_loop.dataset(job.dataset, Path(job.root), True, dataset.flip, dataset.crop)
     return plain_loop.train(build(job, seed).inner, plain_loop.first(images, job.images), job.recipe, seed, workers,
                             job.device)  # fmt: skip
@@ -91,7 +91,7 @@ def begin() -> None:
     """Set a process up as a worker of a run is."""
     keep_freed_memory()
     torch.set_num_threads(1)
-    load_catalogue(())
+    load_registry(())
 
 
 def _quietly(job: Job, seed: int) -> None:
@@ -105,7 +105,7 @@ def _tested(job: Job, seed: int) -> float:
 
 
 def _plainly_tested(job: Job, seed: int, workers: int) -> float:
-    dataset = load_catalogue(()).get("dataset", job.dataset, None)
+    dataset = load_registry(()).get("dataset", job.dataset, None)
     test = plain_loop.dataset(job.dataset, Path(job.root), False, dataset.flip, dataset.crop)
     return plain_loop.accuracy(plain(job, seed, workers), test, job.device)
 
@@ -122,13 +122,13 @@ def rows(root: Path, rounds: int, only: Sequence[str], full: bool) -> Iterator[R
     In a round each side trains a network per core, for an epoch: small ones on 10,000 images each, stock ones on 2,048,
     so that two cores see 4,096 a round; twice as many if `full`.
     """
-    images, stock = (2 * IMAGES, 2 * FEW) if full else (IMAGES, FEW)
+    images, inventory = (2 * IMAGES, 2 * FEW) if full else (IMAGES, FEW)
     jobs = [
         (Job(d, a, images, RECIPE, str(root)), target)
         for d in ("fashion_mnist", "cifar10")
         for a, target in TINY.items()
     ]
-    jobs += [(Job("cifar10", a, stock, RECIPE, str(root)), target) for a, target in STOCK.items()]
+    jobs += [(Job("cifar10", a, inventory, RECIPE, str(root)), target) for a, target in STOCK.items()]
     count = cores()
     with ProcessPoolExecutor(count, get_context("spawn"), begin) as pool, plain_loop.threads(count):
         for job, target in jobs:

@@ -17,7 +17,7 @@ import torch
 from bench.cli.spec_options import build
 from bench.core.spec import Recipe
 from bench.planning.planner import plan
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.store.store import Store
 from bench.testing import toy_plugins
 
@@ -160,7 +160,7 @@ def test_aucs_have_moved_where_means_lie_further_apart_than_sources():
 
 @pytest.mark.slow
 def test_precision_is_compared_by_method():
-    brief = ("--no-floors", "--preset", "smoke", "--attacks", "finetune_a", "--suspects", "tiny_vgg")
+    brief = ("--no-baselines", "--preset", "smoke", "--attacks", "finetune_a", "--suspects", "tiny_vgg")
     rows = list(precision.rows(brief))
     assert [r.what for r in rows[2:]] == ["AUC of ipguard, bf16 against fp32", "AUC of sac_m, bf16 against fp32"]
 
@@ -191,7 +191,7 @@ HEAVY = {"torchvision", "sklearn", "scipy", "pandas", "matplotlib", "distributed
 METHODS = ("toy_relation", "toy_match")
 """One that needs helpers, and one more that needs none."""
 WORDS = ("run", "--quiet", "--workers", "0", "--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures",
-         "toy_net,toy_conv", "--sources", "toy_net", "--attacks", "toy_tune,toy_copy,toy_polish", "--no-floors",
+         "toy_net,toy_conv", "--sources", "toy_net", "--attacks", "toy_tune,toy_copy,toy_polish", "--no-baselines",
          "--replicates", "2", "--copies", "2", "--set", "recipe.epochs=2", "--methods")  # fmt: skip
 
 
@@ -207,8 +207,8 @@ def planned(*methods):
     chosen = dict(zip(("datasets", "architectures", "sources", "attacks", "methods"),
                       ("toy", "toy_net,toy_conv", "toy_net", "toy_tune,toy_copy,toy_polish", ",".join(methods)),
                       strict=True))  # fmt: skip
-    chosen |= {"no_floors": True, "replicates": 2, "copies": 2, "set": ("recipe.epochs=2",)}
-    return plan(*build(chosen, None, load_catalogue((toy_plugins.__file__,)), "fp32"))
+    chosen |= {"no_baselines": True, "replicates": 2, "copies": 2, "set": ("recipe.epochs=2",)}
+    return plan(*build(chosen, None, load_registry((toy_plugins.__file__,)), "fp32"))
 
 
 def executed(told):
@@ -283,7 +283,7 @@ def test_a_warm_run_reads_records_only_once_each_and_imports_nothing_slow(finish
 
 @pytest.mark.slow
 def test_the_rows_of_scores_count_what_ran(tmp_path):
-    few = ("run", "--quiet", "--preset", "smoke", "--suspects", "tiny_vgg", "--attacks", "finetune_a", "--no-floors")
+    few = ("run", "--quiet", "--preset", "smoke", "--suspects", "tiny_vgg", "--attacks", "finetune_a", "--no-baselines")
     more = scores.one_more(tmp_path / "store", 2, (*few, "--methods", "sac_w,sac_m"))
     assert more.reached, more.note
     assert "1 of kind fingerprint" in more.note

@@ -22,7 +22,7 @@ OTHERS = ("pip", "python", "python3.11", ".", "tox", "pytest", "dask", "salloc",
 """Programs besides `bench` that documents call."""
 REAL = ("fashion_mnist", "cifar", "tiny_imagenet")
 SMOKE = ["--preset", "smoke"]
-RUN = ["run", *SMOKE, "--methods", "akh", "--attacks", "finetune_a", "--no-floors", "--workers", "0"]
+RUN = ["run", *SMOKE, "--methods", "akh", "--attacks", "finetune_a", "--no-baselines", "--workers", "0"]
 LONG = (["run"], ["run", "--methods", "sac_m,cae"], ["check", "my_idea.py"])
 """More than some ten seconds."""
 

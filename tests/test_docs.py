@@ -25,7 +25,7 @@ from bench.cli.spec_options import build
 from bench.core.spec import Recipe
 from bench.planning.planner import Plan, plan
 from bench.planning.presets import PRESETS
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.registry.registry import HOOKS
 from bench.results.columns import COLUMNS
 
@@ -105,16 +105,16 @@ def test_every_column_of_the_results_is_documented_in_order():
 
 
 def test_every_shipped_component_stands_in_the_readme():
-    catalogue = load_catalogue()
+    registry = load_registry()
     shipped = {
         name
-        for kind in catalogue.entries.values()
+        for kind in registry.entries.values()
         for name, entry in kind.items()
         if entry.distribution.startswith("fingerprint-bench ")
     }
     section = read("README.md").split("## What is there")[1].split("\n\nChoose")[0]
     listed = set(re.findall(r"`(\w+)`", section.split("| | |")[1]))
-    assert not catalogue.broken
+    assert not registry.broken
     assert listed == shipped
 
 
@@ -136,8 +136,8 @@ def told_default(text: str) -> object:
 
 
 def test_every_parameter_of_every_method_and_attack_is_documented_with_its_default():
-    catalogue = load_catalogue()
-    shipped = [d for kind in ("method", "attack") for d in catalogue.declarations(kind)
+    registry = load_registry()
+    shipped = [d for kind in ("method", "attack") for d in registry.declarations(kind)
                if d.distribution.startswith("fingerprint-bench ")]  # fmt: skip
     assert {d.name for d in shipped if d.kind == "method"} == set(PAGES)
     for d in shipped:
@@ -176,7 +176,7 @@ def preset_table() -> str:
             "methods": names(p.methods),
             "models per suspect architecture (`--replicates`)": p.replicates,
             "models per attack that keeps the source's architecture (`--copies`)": p.copies,
-            "irrelevant models per architecture, of a dataset that is landed on": p.landed,
+            "irrelevant models per architecture, of a dataset that is landed on": p.target_replicates,
             **{f"`recipe.{f.name}`": getattr(r, f.name) for f in fields(Recipe)},
             "`--keep`": p.keep,
         }.items():
@@ -190,7 +190,7 @@ def test_the_table_of_presets_is_that_of_the_code():
 
 
 def planned(**chosen: object) -> Plan:
-    spec, known = build(chosen, None, load_catalogue(), "fp32")
+    spec, known = build(chosen, None, load_registry(), "fp32")
     return plan(spec, known)
 
 
@@ -316,8 +316,8 @@ def lines_of_commands(text: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_commands_in_documents_exist(path):
     known = commands()
-    catalogue = load_catalogue()
-    installed = {k: set(catalogue.names(k)) for k in ("dataset", "architecture", "attack", "method")}
+    registry = load_registry()
+    installed = {k: set(registry.names(k)) for k in ("dataset", "architecture", "attack", "method")}
     kinds = {"--datasets": "dataset", "--attacks": "attack", "--methods": "method", "--architectures": "architecture",
              "--sources": "architecture", "--suspects": "architecture"}  # fmt: skip
     for words in lines_of_commands(path.read_text()):
@@ -358,7 +358,7 @@ def test_the_plugin_in_the_readme_gives_a_row_in_the_table(tmp_path, capfd):
     file = tmp_path / f"{name[1]}.py"
     file.write_text(text)
     out = run(
-        ["--plugin", str(file), "--methods", name[1], "--preset", "smoke", "--attacks", "finetune_a", "--no-floors",
+        ["--plugin", str(file), "--methods", name[1], "--preset", "smoke", "--attacks", "finetune_a", "--no-baselines",
          "--workers", "0", "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")],
         capfd,
     )  # fmt: skip
@@ -388,7 +388,7 @@ def test_the_plugins_in_the_guides_run_together(tmp_path, capfd):
     out = run(
         [*arguments, "--datasets", *names["bench_datasets"], "--architectures", *names["bench_architectures"],
          "--attacks", *names["bench_attacks"], "--methods", ",".join(names["bench_methods"]), "--preset", "smoke",
-         "--no-floors", "--set", "corner.samples=10", "--workers", "0", "--data", str(tmp_path),
+         "--no-baselines", "--set", "corner.samples=10", "--workers", "0", "--data", str(tmp_path),
          "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")],
         capfd,
     )  # fmt: skip

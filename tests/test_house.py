@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import bench
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.registry.registry import HOOKS
 
 ROOT = Path(__file__).parent.parent
@@ -135,7 +135,7 @@ def test_the_host_does_not_mention_the_shipped_plugins():
 
 def test_the_host_names_shipped_components_in_presets_only():
     """A preset's lists of names, and the order of columns, are the only places that know them."""
-    names = {c for kind in ("attack", "method") for c in load_catalogue().names(kind)} - {"noise", "agreement"}
+    names = {c for kind in ("attack", "method") for c in load_registry().names(kind)} - {"noise", "agreement"}
     for path in HOST_FILES:
         if path.name != "presets.py":
             words = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)
@@ -205,15 +205,15 @@ def test_what_is_installed_is_what_is_listed():
 
 
 def test_each_file_holds_a_component_of_its_name_and_of_its_folders_kind():
-    catalogue = load_catalogue()
-    assert [b for b in catalogue.broken if b.distribution.startswith("fingerprint-bench")] == []
+    registry = load_registry()
+    assert [b for b in registry.broken if b.distribution.startswith("fingerprint-bench")] == []
     folders = {"datasets": "dataset", "architectures": "architecture", "attacks": "attack", "methods": "method"}
     for name, module in entry_points().items():
         kind = folders[module.split(".")[1]]
-        assert catalogue.kind_of(name) == kind
-        assert type(catalogue.get(kind, name)).__module__ == module
+        assert registry.kind_of(name) == kind
+        assert type(registry.get(kind, name)).__module__ == module
     for kind in folders.values():
-        for name, entry in catalogue.entries[kind].items():
+        for name, entry in registry.entries[kind].items():
             home = type(entry.component).__module__.split(".")[-1]
             assert name == home or name.startswith(f"{home}_"), f"{name} lives in {home}"
 

@@ -62,12 +62,12 @@ def test_it_is_listed_with_its_distribution(place):
     assert re.search(r"outside_method\.share +float +(= )?0\.5", told)
 
 
-def test_its_row_stands_in_the_table_above_the_floors(place, printed):
+def test_its_row_stands_in_the_table_above_the_baselines(place, printed):
     assert re.search(r"^outside_method +[01]\.\d\d +[01]\.\d\d +– ", printed, re.MULTILINE), printed
     assert "compares labels" in printed
-    floors = [n for n in ("agreement", "akh", "noise") if re.search(rf"^{n} ", printed, re.MULTILINE)]
-    assert floors, printed
-    assert all(printed.index("\noutside_method ") < printed.index(f"\n{n} ") for n in floors)
+    baselines = [n for n in ("agreement", "akh", "noise") if re.search(rf"^{n} ", printed, re.MULTILINE)]
+    assert baselines, printed
+    assert all(printed.index("\noutside_method ") < printed.index(f"\n{n} ") for n in baselines)
 
 
 def test_every_trial_of_it_has_a_row(place, printed):
@@ -90,7 +90,7 @@ def test_the_same_command_again_trains_nothing_and_writes_the_same(place, printe
 
 def test_its_parameters_can_be_set_and_are_checked(place, printed):
     out = ("--attacks", "finetune_a", "--out", "second")
-    again = bench(place, *RUN[:-2], "--set", "outside_method.share=0.25", "--no-floors", *out)
+    again = bench(place, *RUN[:-2], "--set", "outside_method.share=0.25", "--no-baselines", *out)
     assert "outside_method.share=0.25" in again
     scores = {r["key"] for r in rows(place, "second")}
     assert not scores & {r["key"] for r in rows(place, "first")}

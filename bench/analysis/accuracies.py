@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from bench.core.canonical import JSON
 from bench.core.spec import Spec
-from bench.stats import rates
+from bench.stats.rates import Summary, accuracy_summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ class Accuracy:
     variant: str
     suspect_dataset: str
     suspect_architecture: str
-    summary: rates.Summary
+    summary: Summary
     paper: float | None
 
 
@@ -90,10 +90,10 @@ def _table(groups: Groups, dataset: str, source: str, spec: Spec, run: Mapping[s
         alike = [v for group, values in groups.items() if group[:4] == (owner, model, variant, on) for v in values]
         if alike and not architecture:
             groups[owner, model, variant, on, ""] = alike
-    owners = {name: n for n, name in enumerate(("plain", *spec.methods, *spec.floors))}
+    owners = {name: n for n, name in enumerate(("plain", *spec.methods, *spec.baselines))}
     models = {name: n for n, name in enumerate(("source", "irrelevant", *spec.attacks))}
     for group in sorted(groups, key=lambda g: (owners[g[0]], models[g[1]])):
-        worth = rates.accuracy_summary(groups[group])
+        worth = accuracy_summary(groups[group])
         yield Accuracy(dataset, source, *group, worth, reported.get(group))
 
 
@@ -104,7 +104,7 @@ def _reported(dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]) ->
     those it calls plain.
     """
     result = {}
-    for method in (*spec.methods, *spec.floors):
+    for method in (*spec.methods, *spec.baselines):
         entry = run["components"]["method"][method]
         for r in entry["attributes"].get("reported_accuracy", ()):
             if r["dataset"] == dataset and r["source_architecture"] == source:

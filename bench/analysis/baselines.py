@@ -1,4 +1,4 @@
-"""Say which methods beat the floors of their table: permutation tests, Holm over all cells of one table."""
+"""Say which methods beat the baselines of their table: permutation tests, Holm over all cells of one table."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Where: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class AgainstFloors:
-    """A cell held against every floor that can judge there; what it says is of the floor that is hardest to beat.
+class AgainstBaselines:
+    """A cell held against every baseline that can judge there; what it says is of the baseline that is hardest to beat.
 
-    `difference` is the AUC minus that floor's, from the models that both judged. `p` is the largest of the one-sided
-    p-values, `adjusted` the same after Holm over the `tests` cells of the table that were tested. `paired`: the floors
+    `difference` is the AUC minus that baseline's, from the models that both judged. `p` is the largest of the one-sided
+    p-values, `adjusted` the same after Holm over the `tests` cells of the table that were tested. `paired`: the baselines
     judged the same stolen suspects.
     """
 
-    floor: str
-    floors: tuple[str, ...]
+    baseline: str
+    baselines: tuple[str, ...]
     difference: float
     p: float
     adjusted: float
@@ -40,58 +40,58 @@ class AgainstFloors:
 
     @property
     def beaten(self) -> bool:
-        """Say whether the cell beats every floor, at LEVEL for all tests of its table."""
+        """Say whether the cell beats every baseline, at LEVEL for all tests of its table."""
         return self.adjusted <= LEVEL
 
 
-def against_floors(
+def against_baselines(
     samples: Samples,
     matched: Mapping[Where, Matched | None],
     inapplicable: Set[Where],
-    floors: Sequence[str],
+    baselines: Sequence[str],
     watermarks: Set[str],
-) -> dict[Where, AgainstFloors]:
-    """Hold the cells of one table against its floors.
+) -> dict[Where, AgainstBaselines]:
+    """Hold the cells of one table against its baselines.
 
-    A floor that is not applicable to an attack is left out there; where one has no score although it should, or none
+    A baseline that is not applicable to an attack is left out there; where one has no score although it should, or none
     is left, a cell is not tested. A watermark has stolen suspects of its own: its test is the unpaired one.
     """
     wanted: dict[Where, dict[str, Pair]] = {}
     for (method, attack), mine in matched.items():
-        rivals = [f for f in floors if (f, attack) not in inapplicable]
-        if mine is None or method in floors or not rivals:
+        rivals = [f for f in baselines if (f, attack) not in inapplicable]
+        if mine is None or method in baselines or not rivals:
             continue
         pairs: dict[str, Pair] = {}
-        for floor in rivals:
-            other = matched.get((floor, attack))
-            both = samples.common(mine, other, _paired(method, floor, watermarks)) if other else None
+        for baseline in rivals:
+            other = matched.get((baseline, attack))
+            both = samples.common(mine, other, _paired(method, baseline, watermarks)) if other else None
             if both:
-                pairs[floor] = both
+                pairs[baseline] = both
         if len(pairs) == len(rivals):
             wanted[method, attack] = pairs
-    tests = [(where, floor) for where, pairs in wanted.items() for floor in pairs]
+    tests = [(where, baseline) for where, pairs in wanted.items() for baseline in pairs]
     found: dict[tuple[Where, str], Comparison] = {}
     for paired, test in ((True, paired_permutations), (False, unpaired_permutations)):
-        chosen = [(where, floor) for where, floor in tests if _paired(where[0], floor, watermarks) is paired]
-        found |= zip(chosen, test([wanted[where][floor] for where, floor in chosen]), strict=True)
+        chosen = [(where, baseline) for where, baseline in tests if _paired(where[0], baseline, watermarks) is paired]
+        found |= zip(chosen, test([wanted[where][baseline] for where, baseline in chosen]), strict=True)
     hardest = {
         where: max(pairs, key=lambda f, w=where: (found[w, f].greater, -found[w, f].difference))  # type: ignore[misc]
         for where, pairs in wanted.items()
     }
-    adjusted = holm([found[where, floor].greater for where, floor in hardest.items()])
+    adjusted = holm([found[where, baseline].greater for where, baseline in hardest.items()])
     return {
-        where: AgainstFloors(
-            floor=floor,
-            floors=tuple(wanted[where]),
-            difference=round(found[where, floor].difference, DIGITS) + 0.0,
-            p=found[where, floor].greater,
+        where: AgainstBaselines(
+            baseline=baseline,
+            baselines=tuple(wanted[where]),
+            difference=round(found[where, baseline].difference, DIGITS) + 0.0,
+            p=found[where, baseline].greater,
             adjusted=float(p),
             tests=len(hardest),
-            paired=_paired(where[0], floor, watermarks),
+            paired=_paired(where[0], baseline, watermarks),
         )
-        for (where, floor), p in zip(hardest.items(), adjusted, strict=True)
+        for (where, baseline), p in zip(hardest.items(), adjusted, strict=True)
     }
 
 
-def _paired(method: str, floor: str, watermarks: Set[str]) -> bool:
-    return method not in watermarks and floor not in watermarks
+def _paired(method: str, baseline: str, watermarks: Set[str]) -> bool:
+    return method not in watermarks and baseline not in watermarks

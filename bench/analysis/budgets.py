@@ -27,12 +27,12 @@ class AtBudget:
 def by_budget(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[AtBudget]:
     """Judge the rows of every budget, of the methods that ran with several: by table, method, budget and attack.
 
-    The cells are not held against the floors, which have no budget or another one.
+    The cells are not held against the baselines, which have no budget or another one.
     """
     spec = Spec.from_json(run["spec"])
     usual = default_budget(frame, run)
     others = frame.drop(usual.index)
-    methods = [m for m in (*spec.methods, *spec.floors) if m in set(others.method)]
+    methods = [m for m in (*spec.methods, *spec.baselines) if m in set(others.method)]
     judges: dict[int | None, Judge] = {}
     if methods:
         judges[None] = Judge(usual[usual.method.isin(methods)], run)

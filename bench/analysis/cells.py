@@ -1,6 +1,6 @@
 """Judge the rows: for each method and attack an AUC, how sure it is, what is missing from it, what the paper reports.
 
-Which scores belong to a cell is the business of `samples`, whether it beats the floors that of `floors`.
+Which scores belong to a cell is the business of `samples`, whether it beats the baselines that of `baselines`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.baselines import AgainstFloors, against_floors
+from bench.analysis.baselines import AgainstBaselines, against_baselines
 from bench.analysis.error_rates import Accused, Division, Hits, hits
 from bench.analysis.groups import Matched, Rows, Samples
 from bench.analysis.reported import Figures, Paper
 from bench.core.canonical import JSON
 from bench.core.spec import Spec
-from bench.stats import auc, intervals
+from bench.stats.auc import auc
+from bench.stats.intervals import AucEstimate, agrees, estimate_auc
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,14 +49,14 @@ class Cell:
     leaves out the negatives in the source's architecture, where that is not among the suspects'. `lost` counts the
     trials without a score by status, `errors` says why. `reason` tells why the cell is not applicable, `home` whether
     the suspects stay with the source's dataset. `hits` gives the TPR by FPR, `accused` whom frozen thresholds accuse
-    by the rate promised; `floors` is None for a floor, and where no floor can judge or one has no score.
+    by the rate promised; `baselines` is None for a baseline, and where no baseline can judge or one has no score.
     """
 
     dataset: str
     source_architecture: str
     method: str
     method_version: int
-    floor: bool
+    baseline: bool
     attack: str
     attack_version: int
     suspect_dataset: str
@@ -65,16 +66,16 @@ class Cell:
     irrelevant_planned: int
     lost: Mapping[str, int]
     errors: Mapping[str, int]
-    figure: intervals.Cell | None
+    figure: AucEstimate | None
     same_architecture: Strata | None
-    suspects_only: intervals.Cell | None
+    suspects_only: AucEstimate | None
     paper: Paper | None
     hits: Hits = field(default_factory=dict)
     accused: Accused = field(default_factory=dict)
-    floors: AgainstFloors | None = None
+    baselines: AgainstBaselines | None = None
 
     @property
-    def like_paper(self) -> intervals.Cell | None:
+    def like_paper(self) -> AucEstimate | None:
         """Give the figure whose negatives are a paper's: at home none in the source's architecture, if ours add it."""
         return self.suspects_only if self.home and self.suspects_only else self.figure
 
@@ -85,7 +86,7 @@ class Cell:
             return "no figure"
         if self.like_paper is None:
             return "too few models to tell"
-        return intervals.agrees(self.like_paper, self.paper.auc, self.paper.stolen, self.paper.irrelevant)
+        return agrees(self.like_paper, self.paper.auc, self.paper.stolen, self.paper.irrelevant)
 
     @property
     def status(self) -> str:
@@ -101,14 +102,14 @@ def component(run: Mapping[str, JSON], kind: str, name: str) -> Mapping[str, JSO
     return entry
 
 
-def lands_on(run: Mapping[str, JSON], attack: str) -> str:
+def attack_target(run: Mapping[str, JSON], attack: str) -> str:
     """Say on which related dataset an attack lands, itself or the one it starts from; empty: on the source's own."""
     attacks, seen = run["components"]["attack"], set()
     while attack in attacks and attack not in seen:
         seen.add(attack)
         attributes = attacks[attack]["attributes"]
         if not attributes.get("starts_from"):
-            return str(attributes.get("lands_on") or "")
+            return str(attributes.get("target") or "")
         attack = attributes["starts_from"]
     return ""
 
@@ -129,7 +130,7 @@ def default_budget(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame
 
 
 def cells(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Cell]:
-    """Judge all rows, in the order of the Spec: dataset, source architecture, methods and then floors, attacks."""
+    """Judge all rows, in the order of the Spec: dataset, source architecture, methods and then baselines, attacks."""
     return list(Judge(default_budget(frame, run), run).all())
 
 
@@ -140,24 +141,24 @@ class Judge:
         self.run, self.spec = run, Spec.from_json(run["spec"])
         self.samples = Samples(frame, self.spec.seeds)
         self.division = Division(self.samples, self.spec.split_seed)
-        self.methods = (*self.spec.methods, *self.spec.floors)
+        self.methods = (*self.spec.methods, *self.spec.baselines)
         self.watermarks = {m for m in self.methods if component(run, "method", m).get("watermark")}
         self.papers = {m: Figures(component(run, "method", m)["attributes"]) for m in self.methods}
-        self.home = {a: not lands_on(run, a) for a in self.spec.attacks}
+        self.home = {a: not attack_target(run, a) for a in self.spec.attacks}
 
     def all(self) -> Iterator[Cell]:
-        """Give all cells, those of each table held against its floors."""
+        """Give all cells, those of each table held against its baselines."""
         for dataset, source in itertools.product(self.spec.datasets, self.spec.sources):
             table = self.table(dataset, source, self.methods)
             matched = {(c.method, c.attack): rows for c, rows in table}
             impossible = {(c.method, c.attack) for c, _ in table if c.reason}
-            found = against_floors(self.samples, matched, impossible, self.spec.floors, self.watermarks)
+            found = against_baselines(self.samples, matched, impossible, self.spec.baselines, self.watermarks)
             for c, _ in table:
                 held = found.get((c.method, c.attack))
-                yield dataclasses.replace(c, floors=held) if held else c
+                yield dataclasses.replace(c, baselines=held) if held else c
 
     def table(self, dataset: str, source: str, methods: Iterable[str]) -> list[tuple[Cell, Matched | None]]:
-        """Give the cells of one table with the rows of their figures, not yet held against its floors."""
+        """Give the cells of one table with the rows of their figures, not yet held against its baselines."""
         return [self._cell(dataset, source, m, a) for m, a in itertools.product(methods, self.spec.attacks)]
 
     def _cell(self, dataset: str, source: str, method: str, attack: str) -> tuple[Cell, Matched | None]:
@@ -176,11 +177,11 @@ class Judge:
             dataset=dataset, source_architecture=source, method=method, attack=attack, suspect_dataset=on,
             method_version=int(component(self.run, "method", method)["version"]),
             attack_version=int(component(self.run, "attack", attack)["version"]),
-            floor=method in self.spec.floors, home=self.home[attack], reason=reason, stolen_planned=len(stolen),
+            baseline=method in self.spec.baselines, home=self.home[attack], reason=reason, stolen_planned=len(stolen),
             irrelevant_planned=self._different(sample.irrelevant),
             lost=dict(Counter(str(s) for s in column["status"][missing] if s in LOST)),
             errors=dict(Counter(str(e) for e in column["error"][missing] if e)),
-            figure=intervals.cell(*scores) if scores else None,
+            figure=estimate_auc(*scores) if scores else None,
             same_architecture=self._within_architectures(matched) if matched else None,
             suspects_only=self._without(source, matched) if matched else None,
             paper=self.papers[method].of(dataset, source, attack, architectures, self.spec.suspects),
@@ -193,14 +194,14 @@ class Judge:
         """Count models, which the sources share."""
         return len(np.unique(np.concatenate([NOBODY, *(self.samples.model[rows] for rows in by_source)])))
 
-    def _without(self, source: str, matched: Matched) -> intervals.Cell | None:
+    def _without(self, source: str, matched: Matched) -> AucEstimate | None:
         """Leave out the negatives in the source's architecture, where that is not among the suspects'."""
         if source in self.spec.suspects:
             return None
         kept = self.samples.architectures[self.samples.architecture[matched.irrelevant[0]]] != source
         if not kept.any():
             return None
-        return intervals.cell(*self.samples.scores(matched.stolen, matched.irrelevant[:, kept]))
+        return estimate_auc(*self.samples.scores(matched.stolen, matched.irrelevant[:, kept]))
 
     def _within_architectures(self, matched: Matched) -> Strata | None:
         """Compare suspects with irrelevant models of their own architecture: mean over these, then over sources."""
@@ -210,7 +211,7 @@ class Judge:
             mine, others = samples.architecture[stolen], samples.architecture[irrelevant]
             strata = [(stolen[mine == a], irrelevant[others == a]) for a in np.unique(mine) if a in others]
             if strata:
-                means.append(sum(auc.auc(samples.score[s], samples.score[i]) for s, i in strata) / len(strata))
+                means.append(sum(auc(samples.score[s], samples.score[i]) for s, i in strata) / len(strata))
                 used += sum(len(s) for s, _ in strata)
                 against += [i for _, i in strata]
         return Strata(sum(means) / len(means), used, self._different(against)) if means else None

@@ -11,7 +11,7 @@ from bench.analysis.cells import Cell, cells, default_budget
 from bench.core.canonical import JSON
 from bench.core.spec import Spec
 from bench.results.reader import load
-from bench.stats import intervals
+from bench.stats.intervals import AucEstimate, difference_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +50,7 @@ class Change:
     same: bool = False
 
     @property
-    def figures(self) -> tuple[intervals.Cell | None, intervals.Cell | None]:
+    def figures(self) -> tuple[AucEstimate | None, AucEstimate | None]:
         """Give both AUCs."""
         return self.before.figure if self.before else None, self.after.figure if self.after else None
 
@@ -66,7 +66,7 @@ class Change:
         before, after = self.figures
         if not before or not after:
             return None
-        return (round(after.auc - before.auc, 12) + 0.0, *intervals.difference_interval(after, before))
+        return (round(after.auc - before.auc, 12) + 0.0, *difference_interval(after, before))
 
     @property
     def differs(self) -> bool:
@@ -120,12 +120,12 @@ def obstacles(a: Results, b: Results) -> list[str]:
 def _used(results: Results, kind: str) -> set[str]:
     """Name the components that took part, as far as `run.json` describes them."""
     spec = results.spec
-    landed = {c.suspect_dataset for c in results.cells.values()}
+    target_replicates = {c.suspect_dataset for c in results.cells.values()}
     names = {
-        "dataset": {*spec.datasets, *landed},
+        "dataset": {*spec.datasets, *target_replicates},
         "architecture": {*spec.sources, *spec.suspects},
         "attack": {*spec.attacks, *(_starts(results, a) for a in spec.attacks)},
-        "method": {*spec.methods, *spec.floors},
+        "method": {*spec.methods, *spec.baselines},
     }[kind]
     return names & set(results.run["components"][kind])
 
@@ -156,7 +156,7 @@ def _short(value: JSON) -> str:
 def remarks(a: Results, b: Results) -> list[str]:
     """Say what else is not the same in two results, and may be: methods, seeds, numbers of models, machine."""
     told = [r for name in sorted(_used(a, "method") & _used(b, "method")) for r in _changed(a, b, "method", name)]
-    for field in ("seeds", "replicates", "landed", "split_seed"):
+    for field in ("seeds", "replicates", "target_replicates", "split_seed"):
         mine, others = (getattr(r.spec, field) for r in (a, b))
         told += _differences(field, *(list(v) if isinstance(v, tuple) else v for v in (mine, others)))
     told += _differences("torch", *((r.run.get("libraries") or {}).get("torch", "unknown") for r in (a, b)))

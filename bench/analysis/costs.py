@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from bench.core.canonical import JSON
 from bench.core.kinds import ACCESS
 from bench.core.spec import Spec
-from bench.stats import rates
+from bench.stats.rates import Summary, accuracy_summary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +32,8 @@ class Cost:
     dataset: str
     source_architecture: str
     method: str
-    floor: bool
-    accuracy: rates.Summary | None
+    baseline: bool
+    accuracy: Summary | None
     lost: float | None
     access: str
     queries: tuple[int, int] | None
@@ -48,7 +48,7 @@ def costs(frame: pd.DataFrame, run: Mapping[str, JSON]) -> Iterator[Cost]:
     """Sum up the cost of every method, in the order of the Spec."""
     spec = Spec.from_json(run["spec"])
     told = _Told(frame)
-    methods = (*spec.methods, *spec.floors)
+    methods = (*spec.methods, *spec.baselines)
     marked = {m for m in methods if run["components"]["method"][m].get("watermark")}
     for dataset, source in itertools.product(spec.datasets, spec.sources):
         usual: dict[float, float] = {}
@@ -59,7 +59,7 @@ def costs(frame: pd.DataFrame, run: Mapping[str, JSON]) -> Iterator[Cost]:
             place = dataset, source, method
             if place in told.places:
                 entry = run["components"]["method"][method]
-                yield _cost(told, place, usual if method in marked else {}, entry, method in spec.floors)
+                yield _cost(told, place, usual if method in marked else {}, entry, method in spec.baselines)
 
 
 class _Told:
@@ -89,14 +89,14 @@ class _Told:
         return result
 
 
-def _cost(told: _Told, place: Place, usual: Mapping[float, float], entry: Mapping[str, JSON], floor: bool) -> Cost:
+def _cost(told: _Told, place: Place, usual: Mapping[float, float], entry: Mapping[str, JSON], baseline: bool) -> Cost:
     accuracy = told.accuracy.get(place, {})
     queries = [_known(q.get(place)) for q in (told.least, told.most)]
     networks = _known(told.networks.get(place))
     return Cost(
         *place,
-        floor=floor,
-        accuracy=rates.accuracy_summary(list(accuracy.values())) if accuracy else None,
+        baseline=baseline,
+        accuracy=accuracy_summary(list(accuracy.values())) if accuracy else None,
         lost=_mean([usual[s] - accuracy[s] for s in accuracy if s in usual]),
         access=max(told.access.get(place, ()), key=lambda a: ACCESS.index(a) if a else -1, default=""),
         queries=(int(queries[0]), int(queries[1])) if queries[0] is not None and queries[1] is not None else None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.stats import rates
+from bench.stats.rates import NotReported, Rate, tpr_at_fpr
 from bench.stats.thresholds import Frozen, calibration_half, frozen_threshold
 
 if TYPE_CHECKING:
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 RATES = (0.01, 0.05)
 """Rates of false alarms, and of false accusations, that tables tell of."""
 
-Hits: TypeAlias = Mapping[float, rates.Rate | rates.NotReported]
+Hits: TypeAlias = Mapping[float, Rate | NotReported]
 """By rate of false alarms: the share of stolen suspects that are found."""
-Accused: TypeAlias = Mapping[float, Frozen | rates.NotReported]
+Accused: TypeAlias = Mapping[float, Frozen | NotReported]
 """By rate that was promised: the threshold of each source, and the share of irrelevant models that it accuses."""
 
 
 def hits(scores: Scores) -> Hits:
     """Give the share of stolen suspects found at each of RATES."""
-    return {rate: rates.tpr_at_fpr(scores.stolen, scores.irrelevant, rate) for rate in RATES}
+    return {rate: tpr_at_fpr(scores.stolen, scores.irrelevant, rate) for rate in RATES}
 
 
 class Division:

@@ -97,14 +97,14 @@ class Attack(Component):
     """Turns a source model into a stolen suspect."""
 
     kind = "attack"
-    declarations = {"access": None, "same_architecture": False, "starts_from": "", "lands_on": ""}
+    declarations = {"access": None, "same_architecture": False, "starts_from": "", "target": ""}
     access: ClassVar[Any]
     """The most it asks of the source: `weights`, `logits`, `probabilities` or `labels`."""
     same_architecture: ClassVar[Any] = False
     """Whether the suspect keeps the source's architecture."""
     starts_from: ClassVar[Any] = ""
     """Another attack, whose suspect this one goes on with."""
-    lands_on: ClassVar[Any] = ""
+    target: ClassVar[Any] = ""
     """A key of the dataset's `related`: what the suspect is trained on; empty: the source's own dataset."""
 
     def variant(self, replicate: int) -> str:
@@ -123,7 +123,7 @@ class Method(Component):
     declarations = {
         "any_label_space": False,
         "helper_architectures": (),
-        "floor": False,
+        "baseline": False,
         "paper": "",
         "budget": "",
         "reported": (),
@@ -133,7 +133,7 @@ class Method(Component):
     """Whether it can judge a suspect whose labels are not the source's."""
     helper_architectures: ClassVar[Any] = ()
     """The architectures of its surrogates and references in turn; empty: the suspects'."""
-    floor: ClassVar[Any] = False
+    baseline: ClassVar[Any] = False
     """Whether it is a trivial method that stands below a line in every table."""
     paper: ClassVar[Any] = ""
     """Authors, title, venue, link."""

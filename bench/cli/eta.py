@@ -31,7 +31,7 @@ class _Running:
     """How much of it is done, as far as it tells."""
 
 
-class Pace:
+class Eta:
     """Keeps what the tasks of a run have taken. Not safe to be told from several threads at once."""
 
     def __init__(self, tasks: Mapping[str, Task], clock: Callable[[], float] = time.monotonic) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bench.core.tasks import Trial
-from bench.stats import auc
+from bench.stats.auc import auc as area
 
 Place = tuple[str, str]
 """A dataset and a source architecture: what a table is about."""
@@ -33,10 +33,10 @@ class _Cell:
 
     sides: dict[int, tuple[_Side, _Side]] = field(default_factory=dict)
     seen: tuple[int, int] = (-1, -1)
-    said: Standing | None = None
+    said: LiveAuc | None = None
 
 
-class Standing(NamedTuple):
+class LiveAuc(NamedTuple):
     """What there is to say of a cell. `auc` is None without scores of both kinds."""
 
     auc: float | None
@@ -51,11 +51,13 @@ class Standing(NamedTuple):
         return f"{self.auc:.2f}{'' if self.complete else '*'}{'' if self.finished else '…'}"
 
 
-class Standings:
+class LiveAucs:
     """AUCs by place, method and attack. `stored` gives a score that an earlier run made, None: it has to come."""
 
-    def __init__(self, trials: Iterable[Trial], floors: Collection[str], stored: Callable[[str], float | None]) -> None:
-        self.floors = frozenset(floors)
+    def __init__(
+        self, trials: Iterable[Trial], baselines: Collection[str], stored: Callable[[str], float | None]
+    ) -> None:
+        self.baselines = frozenset(baselines)
         self.cells: dict[Place, dict[str, dict[str, _Cell | None]]] = {}
         """None: not applicable."""
         self.awaited: dict[str, list[_Side]] = {}
@@ -84,7 +86,7 @@ class Standings:
                 mine.scores.append(score)
         self.shown: Place | None = next(iter(self.cells), None)
 
-    def landed(self, key: str, score: float | None) -> None:
+    def target_replicates(self, key: str, score: float | None) -> None:
         """Take a score; None: it will not come. What nobody waits for is passed over."""
         for side in self.awaited.pop(key, ()):
             side.waiting -= 1
@@ -94,7 +96,7 @@ class Standings:
             else:
                 side.scores.append(score)
 
-    def table(self) -> tuple[Place, Mapping[str, Mapping[str, Standing | None]]] | None:
+    def table(self) -> tuple[Place, Mapping[str, Mapping[str, LiveAuc | None]]] | None:
         """Give the place where a score landed last, and what there is to say of its methods and attacks.
 
         None where no cell has scores, or where there is no cell. AUCs are made anew where scores have landed.
@@ -105,16 +107,16 @@ class Standings:
             method: {attack: None if cell is None else self._standing(cell) for attack, cell in row.items()}
             for method, row in self.cells[self.shown].items()
         }
-        if not any(standing and standing.auc is not None for row in rows.values() for standing in row.values()):
+        if not any(live and live.auc is not None for row in rows.values() for live in row.values()):
             return None
         return self.shown, rows
 
-    def _standing(self, cell: _Cell) -> Standing:
+    def _standing(self, cell: _Cell) -> LiveAuc:
         sides = [side for pair in cell.sides.values() for side in pair]
         seen = sum(len(s.scores) for s in sides), sum(s.lost for s in sides)
         if cell.said is None or cell.seen != seen:
             pairs = [(s.scores, i.scores) for s, i in cell.sides.values() if s.scores and i.scores]
-            auc = sum(auc.auc(s, i) for s, i in pairs) / len(pairs) if pairs else None
+            auc = sum(area(s, i) for s, i in pairs) / len(pairs) if pairs else None
             cell.seen = seen
-            cell.said = Standing(auc, not any(s.waiting for s in sides), not seen[1])
+            cell.said = LiveAuc(auc, not any(s.waiting for s in sides), not seen[1])
         return cell.said

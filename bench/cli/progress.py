@@ -13,13 +13,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from bench.cli.eta import Pace
+from bench.cli.eta import Eta
 from bench.core.tasks import Outcome, Task
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bench.cli.live_auc import Standing, Standings
+    from bench.cli.live_auc import LiveAuc, LiveAucs
 
 PAUSE = 5.0
 """Seconds between plain lines."""
@@ -34,17 +34,17 @@ class Progress:
     """
 
     def __init__(
-        self, tasks: Mapping[str, Task], quiet: bool = False, standings: Callable[[], Standings] | None = None
+        self, tasks: Mapping[str, Task], quiet: bool = False, live_aucs: Callable[[], LiveAucs] | None = None
     ) -> None:
-        self.tasks, self.quiet, self.standings = tasks, quiet, standings
+        self.tasks, self.quiet, self.live_aucs = tasks, quiet, live_aucs
         self.became: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
         self.running: dict[str, tuple[float, float, float]] = {}
-        self.pace = Pace(tasks)
+        self.pace = Eta(tasks)
         self.said = time.monotonic()
         self.lock = threading.Lock()
         self.live: Any = None
-        self.aucs: Standings | None = None
+        self.aucs: LiveAucs | None = None
         self.table: tuple[float, RenderableType | None] = (-math.inf, None)
         """The table of AUCs, and when it was drawn."""
         self.last = ""
@@ -55,7 +55,7 @@ class Progress:
             from rich.console import Console
             from rich.live import Live
 
-            self.aucs = self.standings() if self.standings else None
+            self.aucs = self.live_aucs() if self.live_aucs else None
             self.live = Live(get_renderable=self.picture, console=Console(stderr=True), refresh_per_second=4,
                              transient=True)  # fmt: skip
             self.live.start()
@@ -88,7 +88,9 @@ class Progress:
             self.counts[outcome.status] += 1
             self.became[outcome.key] = outcome.status
             if self.aucs is not None:
-                self.aucs.landed(outcome.key, outcome.facts.get("score") if outcome.status == "done" else None)
+                self.aucs.target_replicates(
+                    outcome.key, outcome.facts.get("score") if outcome.status == "done" else None
+                )
         if outcome.status == "failed":
             log = f" (log: {outcome.log})" if outcome.log else ""
             self.say(f"Failed: {outcome.root}: {outcome.error}{log}")
@@ -145,8 +147,8 @@ class Progress:
         return Group(Text(self.line()), ProgressBar(total=len(self.tasks), completed=len(self.became), width=60), *rows)
 
 
-def drawn(aucs: Standings) -> RenderableType | None:
-    """Draw a table of AUCs, the floors below a line; None before there is one."""
+def drawn(aucs: LiveAucs) -> RenderableType | None:
+    """Draw a table of AUCs, the baselines below a line; None before there is one."""
     found = aucs.table()
     if found is None:
         return None
@@ -163,16 +165,16 @@ def drawn(aucs: Standings) -> RenderableType | None:
         table.add_column(Text(attack), overflow="fold", min_width=5)
     above = False
     for method, row in rows.items():
-        if method in aucs.floors and above:
+        if method in aucs.baselines and above:
             table.add_section()
-        above = method not in aucs.floors
+        above = method not in aucs.baselines
         table.add_row(Text(method), *(_cell(row.get(attack)) for attack in attacks))
     return table
 
 
-def _cell(standing: Standing | None) -> RenderableType:
+def _cell(live: LiveAuc | None) -> RenderableType:
     from rich.text import Text
 
-    if standing is None:
+    if live is None:
         return Text("–", style="dim")
-    return Text(standing.text, style="" if standing.finished else "dim")
+    return Text(live.text, style="" if live.finished else "dim")

@@ -19,7 +19,7 @@ from bench.core.spec import Recipe, Spec
 from bench.planning.declarations import Known, declare
 from bench.planning.presets import ATTACKS, METHODS, PRESETS, Preset, ordered, preset
 from bench.registry.fields import check_types, convert
-from bench.registry.registry import KINDS, Catalogue
+from bench.registry.registry import KINDS, Registry
 
 COUNTS = ("replicates", "copies")
 MOST = 100_000
@@ -28,7 +28,7 @@ MOST_SEED = 1 << 53
 MOST_TRIALS = 2_000_000
 LARGEST_FILE = 1 << 24
 CHOICES = ("datasets", "architectures", "sources", "suspects", "attacks", "methods", "seeds", "budgets", "split_seed",
-           "preset", "no_floors", "set", *COUNTS)  # fmt: skip
+           "preset", "no_baselines", "set", *COUNTS)  # fmt: skip
 
 _DATASET, _NETWORK, _ATTACK, _METHOD = (Names(kind, many=True) for kind in KINDS)
 _SCALES = Names("preset", more=tuple(PRESETS))
@@ -55,7 +55,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--preset", type=_SCALES, metavar="NAME", help=f"Scale: {', '.join(PRESETS)}; default: quick."),
         click.option("--set", "set", multiple=True, metavar="NAME.FIELD=VALUE",
                      help="Set a field of a component, or of the recipe (recipe.epochs=30)."),
-        click.option("--no-floors", is_flag=True, help="Leave out the trivial methods below the line."),
+        click.option("--no-baselines", is_flag=True, help="Leave out the trivial methods below the line."),
         click.option("--spec", "file", type=click.Path(dir_okay=False), metavar="FILE",
                      help="Take all of this from a run.json, or from a short JSON or TOML file."),
     ]):  # fmt: skip
@@ -63,7 +63,7 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def build(chosen: Mapping[str, Any], file: str | None, catalogue: Catalogue, precision: str) -> tuple[Spec, Known]:
+def build(chosen: Mapping[str, Any], file: str | None, registry: Registry, precision: str) -> tuple[Spec, Known]:
     """Make a Spec and read its components. `precision` is what `auto` means on the devices of this run."""
     given = {k: v for k, v in chosen.items() if k in CHOICES and v is not None and v is not False and v != ()}
     if file is not None:
@@ -71,9 +71,9 @@ def build(chosen: Mapping[str, Any], file: str | None, catalogue: Catalogue, pre
             raise BenchError(f"--spec {file} names the whole run: leave out --{next(iter(given)).replace('_', '-')}")
         content = _read(Path(file))
         if "spec" in content:
-            return _checked(_saved(content["spec"], file), catalogue, precision)
+            return _checked(_saved(content["spec"], file), registry, precision)
         given = _written(content, file)
-    return _checked(_chosen(given, catalogue), catalogue, precision)
+    return _checked(_chosen(given, registry), registry, precision)
 
 
 def _read(path: Path) -> dict[str, JSON]:
@@ -116,7 +116,7 @@ def _written(content: Mapping[str, JSON], file: str) -> dict[str, Any]:
             given["set"] += [(f"{k}.{f}", v) for k, fields in nested for f, v in fields.items()]
         elif isinstance(value, list):
             given[name] = ",".join(map(str, value)) + ("," if name == "seeds" else "")
-        elif name in (*COUNTS, "split_seed", "no_floors"):
+        elif name in (*COUNTS, "split_seed", "no_baselines"):
             given[name] = value
         else:
             given[name] = str(value)
@@ -155,31 +155,31 @@ def _count(value: Any, option: str) -> int:
     return value
 
 
-def _chosen(given: Mapping[str, Any], catalogue: Catalogue) -> Spec:
+def _chosen(given: Mapping[str, Any], registry: Registry) -> Spec:
     scale = preset(given.get("preset") or "quick")
     both = _names(given["architectures"], "architectures") if "architectures" in given else None
     sources = _names(given["sources"], "sources") if "sources" in given else both or scale.sources
     suspects = _names(given["suspects"], "suspects") if "suspects" in given else both or scale.suspects
     datasets = _names(given["datasets"], "datasets") if "datasets" in given else scale.datasets
-    attacks = _installed(given.get("attacks"), "attacks", scale.attacks, ordered(catalogue.names("attack"), ATTACKS))
-    named = _installed(given.get("methods"), "methods", scale.methods, ordered(catalogue.names("method"), METHODS))
-    floors = {n for n in catalogue.names("method") if catalogue.get("method", n).floor}
-    below = floors & set(named) if given.get("no_floors") else floors
-    if given.get("no_floors") and "methods" not in given:
+    attacks = _installed(given.get("attacks"), "attacks", scale.attacks, ordered(registry.names("attack"), ATTACKS))
+    named = _installed(given.get("methods"), "methods", scale.methods, ordered(registry.names("method"), METHODS))
+    baselines = {n for n in registry.names("method") if registry.get("method", n).baseline}
+    below = baselines & set(named) if given.get("no_baselines") else baselines
+    if given.get("no_baselines") and "methods" not in given:
         below = set()
     replicates = _count(given.get("replicates", scale.replicates), "replicates")
-    recipe, settings = _settings(given.get("set", ()), scale.recipe, catalogue)
+    recipe, settings = _settings(given.get("set", ()), scale.recipe, registry)
     return Spec(
         datasets=datasets,
         sources=sources,
         suspects=suspects,
         attacks=attacks,
-        methods=tuple(n for n in named if n not in floors),
-        floors=tuple(sorted(below)),
+        methods=tuple(n for n in named if n not in baselines),
+        baselines=tuple(sorted(below)),
         seeds=_seeds(str(given["seeds"])) if "seeds" in given else (0,),
         replicates=replicates,
         copies=_count(given.get("copies", scale.copies), "copies"),
-        landed=_landed(scale, replicates),
+        target_replicates=_target_replicates(scale, replicates),
         split_seed=_split_seed(given.get("split_seed", 0)),
         budgets=_budgets(given["budgets"]) if "budgets" in given else (),
         preset=scale.name,
@@ -194,9 +194,9 @@ def _installed(text: str | None, option: str, listed: Iterable[str], every: tupl
     return _names(text, option)
 
 
-def _landed(scale: Preset, replicates: int) -> int:
+def _target_replicates(scale: Preset, replicates: int) -> int:
     """Scale the innocents of the datasets that attacks land on with the replicates that were asked for."""
-    return max(1, round(scale.landed * replicates / scale.replicates))
+    return max(1, round(scale.target_replicates * replicates / scale.replicates))
 
 
 def _split_seed(value: Any) -> int:
@@ -210,7 +210,7 @@ def _budgets(text: str) -> tuple[int, ...]:
     return tuple(_count(b, "budgets") for b in budgets)
 
 
-def _settings(pairs: Iterable[Any], recipe: Recipe, catalogue: Catalogue) -> tuple[Recipe, dict[str, dict[str, JSON]]]:
+def _settings(pairs: Iterable[Any], recipe: Recipe, registry: Registry) -> tuple[Recipe, dict[str, dict[str, JSON]]]:
     """Read `--set`: texts `name.field=value`, or pairs of `name.field` and a value."""
     settings: dict[str, dict[str, JSON]] = {}
     changes: dict[str, JSON] = {}
@@ -224,11 +224,11 @@ def _settings(pairs: Iterable[Any], recipe: Recipe, catalogue: Catalogue) -> tup
         if name == "recipe":
             changes[field] = _recipe_value(field, value)
             continue
-        kind = catalogue.kind_of(name)
+        kind = registry.kind_of(name)
         if kind is None:
-            every = ["recipe", *(n for k in KINDS for n in catalogue.names(k))]
+            every = ["recipe", *(n for k in KINDS for n in registry.names(k))]
             raise BenchError(f"--set {left}: unknown component {name!r}. {did_you_mean(name, every)}See: bench list")
-        fitted = catalogue.get(kind, name, {field: value})
+        fitted = registry.get(kind, name, {field: value})
         settings.setdefault(name, {})[field] = getattr(fitted, field)
     try:
         recipe = dataclasses.replace(recipe, **changes)
@@ -249,15 +249,19 @@ def _recipe_value(field: str, value: Any) -> JSON:
         raise BenchError(f"--set recipe.{field} must be {hints[field].__name__}, not {value!r}") from None
 
 
-def _checked(spec: Spec, catalogue: Catalogue, precision: str) -> tuple[Spec, Known]:
+def _checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Known]:
     """See that a Spec can be planned, resolve its precision, and read its components."""
-    if not all((spec.datasets, spec.sources, spec.suspects, spec.methods + spec.floors)):
+    if not all((spec.datasets, spec.sources, spec.suspects, spec.methods + spec.baselines)):
         raise BenchError("There is nothing to run: no dataset, architecture or method. See: bench list")
-    for option, value in (("replicates", spec.replicates), ("copies", spec.copies), ("landed", spec.landed)):
+    for option, value in (
+        ("replicates", spec.replicates),
+        ("copies", spec.copies),
+        ("target_replicates", spec.target_replicates),
+    ):
         _count(value, option)
     if max(*spec.seeds, spec.split_seed) > MOST_SEED:
         raise BenchError(f"Seeds go up to {MOST_SEED}")
-    methods, models = len(spec.methods + spec.floors), max(spec.replicates, spec.copies, spec.landed)
+    methods, models = len(spec.methods + spec.baselines), max(spec.replicates, spec.copies, spec.target_replicates)
     sources = len(spec.datasets) * len(spec.sources) * len(spec.seeds)
     trials = sources * methods * (1 + len(spec.budgets)) * (1 + len(spec.attacks)) * (1 + len(spec.suspects)) * models
     if trials > MOST_TRIALS:
@@ -266,12 +270,12 @@ def _checked(spec: Spec, catalogue: Catalogue, precision: str) -> tuple[Spec, Kn
         )
     _checked_recipe(spec.recipe)
     for kind, names in (("dataset", spec.datasets), ("architecture", spec.sources + spec.suspects),
-                        ("attack", spec.attacks), ("method", spec.methods + spec.floors)):  # fmt: skip
+                        ("attack", spec.attacks), ("method", spec.methods + spec.baselines)):  # fmt: skip
         for name in names:
-            catalogue.get(kind, name)
+            registry.get(kind, name)
     if spec.recipe.precision == "auto":
         spec = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, precision=precision))
-    known = declare(spec, catalogue)
+    known = declare(spec, registry)
     used = {*known.datasets, *known.architectures, *known.attacks, *known.methods}
     for name in spec.settings:
         if name not in used:

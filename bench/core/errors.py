@@ -33,6 +33,12 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else ""
 
 
+def describe_error(error: BaseException) -> str:
+    """Return the name of an error's class and the first line of its message."""
+    line = first_line(error)
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Name the closest of the known names as a question with a space behind it; empty where none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)

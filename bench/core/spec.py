@@ -61,11 +61,11 @@ class Spec:
     suspects: tuple[str, ...]
     attacks: tuple[str, ...]
     methods: tuple[str, ...]
-    floors: tuple[str, ...] = ()
+    baselines: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
     replicates: int = 3
     copies: int = 5
-    landed: int = 3
+    target_replicates: int = 3
     split_seed: int = 0
     budgets: tuple[int, ...] = ()
     preset: str = "quick"

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from bench.api.components import Dataset
 from bench.api.data import Download
-from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.datasets.extraction import place
 from bench.datasets.files import checksum, problems, translated_errors, verify, write_json
@@ -25,9 +24,6 @@ CHUNK = 1 << 20
 
 TIMEOUT = 30.0
 """Seconds without a byte after which a server counts as gone."""
-
-remembered: dict[str, dict[str, JSON]] = {}
-"""The same for data folders that cannot be written, as long as this process lives."""
 
 
 def fetch(dataset: Dataset, root: Path, progress: Progress | None = None, mirror: str | None = None) -> None:

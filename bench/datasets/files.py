@@ -14,12 +14,15 @@ from pathlib import Path
 from bench.api.components import Dataset, fields_of
 from bench.core.canonical import JSON, digest
 from bench.core.errors import BenchError
-from bench.datasets.fetch import remembered
 
 MEMORY = ".verified.json"
 """What was verified, beside the data: checksums that held, with the size and time of the file."""
 
 REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+
+
+remembered: dict[str, dict[str, JSON]] = {}
+"""The same for data folders that cannot be written, as long as this process lives."""
 
 
 def data_root(option: str | None = None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import tempfile
 import threading
 import time
@@ -11,14 +10,15 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.tasks import Outcome, Task
 from bench.execution import cluster
-from bench.execution.queue import Ledger
+from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import PATIENCE, settle_or_requeue
-from bench.execution.run_config import Place
+from bench.execution.run_config import RunConfig
 from bench.execution.worker import make_room, work
 from bench.sandbox.process_state import uncollected
 
@@ -42,13 +42,13 @@ class _Flight:
 class DaskEngine:
     """Hands units of a ledger to Dask workers, and deals with whatever becomes of them."""
 
-    def __init__(self, ledger: Ledger, place: Place) -> None:
-        self.ledger, self.place = ledger, place
+    def __init__(self, queue: TaskQueue, place: RunConfig) -> None:
+        self.queue, self.place = queue, place
         self.name = f"bench-{uuid.uuid4().hex[:12]}"
         """Of this run, for others may use the same scheduler."""
         self.flying: dict[Future[Any], _Flight] = {}
         self.flights: dict[str, _Flight] = {}
-        self.ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self.ended: SimpleQueue[Future[Any]] = SimpleQueue()
         self.alone: list[str] = []
         self.tried: set[str] = set()
         self.spent: set[str] = set()
@@ -87,7 +87,7 @@ class DaskEngine:
             self.place.on_start(told["start"])
 
     def _loop(self, client: Client) -> None:
-        while self.ledger.left:
+        while self.queue.left:
             stop = self.place.stop()
             if stop:
                 if stop == 1:
@@ -101,7 +101,7 @@ class DaskEngine:
                     if not self.spent:
                         self._hand_out(client, self._slots(client))
             self._late(client)
-            with suppress(queue.Empty):
+            with suppress(Empty):
                 future = self.ended.get(timeout=PATIENCE)
                 if future.status == "lost":  # with its worker, before the result was here: Dask runs it again
                     threading.Timer(PATIENCE, self.ended.put, [future]).start()
@@ -151,10 +151,10 @@ class DaskEngine:
                 key = self.alone.pop()
                 if key in self.tried:
                     self._make_room(client)
-                self._submit(client, [self.ledger.tasks[key]])
+                self._submit(client, [self.queue.tasks[key]])
             return
         while len(self.flying) < 2 * slots:
-            unit = self.ledger.take()
+            unit = self.queue.take()
             if not unit:
                 return
             self._submit(client, unit)
@@ -212,7 +212,7 @@ class DaskEngine:
         else:
             outcomes = [self._dead(future, unit[0])]
         for outcome in outcomes:
-            settle_or_requeue(outcome, self.ledger, self.place, self.tried, self.alone.append)
+            settle_or_requeue(outcome, self.queue, self.place, self.tried, self.alone.append)
         if spent:
             self.spent.add(spent)
 
@@ -245,9 +245,9 @@ class DaskEngine:
                 elif task.key == key:
                     outcome = Outcome(key, "failed", error=text, root=task.name, log=str(self.place.store.log(key)))
                 else:
-                    self.ledger.again(task.key)
+                    self.queue.again(task.key)
                     continue
-                settle_or_requeue(outcome, self.ledger, self.place, self.tried, self.alone.append)
+                settle_or_requeue(outcome, self.queue, self.place, self.tried, self.alone.append)
             self._restart(client, address, bool(worker["nanny"]))
 
     def _replace(self, client: Client) -> None:

@@ -18,7 +18,7 @@ FIRST = 1000
 
 
 @dataclass
-class Ledger:
+class TaskQueue:
     """Which tasks wait, are ready, or are settled."""
 
     tasks: Mapping[str, Task]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from bench.core.errors import StoreError
 from bench.core.tasks import Outcome
-from bench.execution.queue import Ledger
-from bench.execution.run_config import Place
+from bench.execution.queue import TaskQueue
+from bench.execution.run_config import RunConfig
 
 if TYPE_CHECKING:
     pass
@@ -19,21 +19,21 @@ PATIENCE = 0.25
 
 
 def settle_or_requeue(
-    outcome: Outcome, ledger: Ledger, place: Place, tried: set[str], alone: Callable[[str], None]
+    outcome: Outcome, queue: TaskQueue, place: RunConfig, tried: set[str], alone: Callable[[str], None]
 ) -> None:
     """Settle an outcome, or put its task back.
 
     Put back are those that another run is at, that ran out of memory once, or whose inputs have to be made anew.
     """
     if outcome.status == "busy":
-        ledger.again(outcome.key, PATIENCE)
+        queue.again(outcome.key, PATIENCE)
     elif outcome.cause == "store":
         raise StoreError(outcome.error)
     elif outcome.cause == "memory" and outcome.key not in tried:
         tried.add(outcome.key)
         alone(outcome.key)
-    elif outcome.cause != "damaged" or not ledger.mend(outcome.key, place.anew(outcome.key)):
+    elif outcome.cause != "damaged" or not queue.mend(outcome.key, place.anew(outcome.key)):
         if outcome.cause == "memory":
             outcome = replace(outcome, error=f"{outcome.error} (also when it ran alone on the device)")
-        for told in ledger.settle(outcome):
+        for told in queue.settle(outcome):
             place.on_outcome(told)

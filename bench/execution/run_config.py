@@ -12,15 +12,15 @@ from bench.execution.slots import Slot
 from bench.store.store import Store
 
 if TYPE_CHECKING:
-    from bench.registry.registry import Catalogue
+    from bench.registry.registry import Registry
 
 
 @dataclass
-class Place:
+class RunConfig:
     """What a run needs to know besides its tasks."""
 
     store: Store
-    catalogue: Catalogue
+    registry: Registry
     data: Path
     slots: Sequence[Slot] = ()
     address: str = ""

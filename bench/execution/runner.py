@@ -15,68 +15,71 @@ from torch import Tensor
 
 from bench.api.torchvision import prepare_torchvision
 from bench.core.canonical import JSON, seed_of
-from bench.core.errors import NonFiniteLoss
+from bench.core.errors import BenchError, NonFiniteLoss
 from bench.core.tasks import Outcome, Task
 from bench.execution.failures import classify_failure
-from bench.execution.task_context import Desk, TaskContext, Told
-from bench.registry.registry import Catalogue
+from bench.execution.result_checks import data_checksum
+from bench.execution.task_context import ProgressCallback, TaskContext, WorkerState
+from bench.execution.tasks import KINDS
+from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
 from bench.sandbox.process_state import watched
+from bench.sandbox.torch_state import isolated
 from bench.store.store import Store
 
 
 def execute(
     task: Task,
     store: Store,
-    catalogue: Catalogue,
+    registry: Registry,
     device: str = "cpu",
     *,
     data: Path | None = None,
     threads: int = 1,
-    told: Told | None = None,
-    desk: Desk | None = None,
+    told: ProgressCallback | None = None,
+    state: WorkerState | None = None,
 ) -> Outcome:
     """Run a task and save its artifact; give its outcome. Never raises: a failure is an outcome too.
 
     `data` is the folder of the datasets; `desk` (made of the rest where it is None) remembers what was read last, so
     that many scores of one suspect load it once.
     """
-    desk = desk or Desk(store, catalogue, device, data or Path(), threads, told)
+    state = state or WorkerState(store, registry, device, data or Path(), threads, told)
     with watched() as pressed:
-        return _executed(task, desk, pressed)
+        return _executed(task, state, pressed)
 
 
-def _executed(task: Task, desk: Desk, pressed: threading.Event) -> Outcome:
-    store, log = desk.store, Log(desk.store.log(task.key))
+def _executed(task: Task, state: WorkerState, pressed: threading.Event) -> Outcome:
+    store, log = state.store, Log(state.store.log(task.key))
     started = time.perf_counter()
     error, cause = "", ""
     try:
         record = store.record(task.key)
-        if record is not None and store.is_whole(task.key, record):
+        if record is not None and store.is_complete(task.key, record):
             return done(task.key, record, stored=True)
         with store.claim(task.key) as ours:
             if not ours:
                 return Outcome(task.key, "busy")
             record = store.record(task.key)  # another run may have finished it in between
-            if record is not None and store.is_whole(task.key, record):
+            if record is not None and store.is_complete(task.key, record):
                 return done(task.key, record, stored=True)
             with log.ready():
-                facts, files = _attempt(task, desk, log)
+                facts, files = _attempt(task, state, log)
             seconds = time.perf_counter() - started
-            record = store.save(task.key, task.kind, facts, files, _made(task, desk, seconds))
+            record = store.save(task.key, task.kind, facts, files, _made(task, state, seconds))
         return done(task.key, record, stored=False)
     except BaseException as failure:  # a stranger's code may raise anything; the run has to go on
         if pressed.is_set():
             raise
-        error, cause = classify_failure(failure, desk.device)
+        error, cause = classify_failure(failure, state.device)
         if cause != "store":
             log.end(traceback.format_exc())
     finally:
-        desk.read = OrderedDict() if error else desk.read
-    if cause == "memory" and desk.device.startswith("cuda"):
+        state.read = OrderedDict() if error else state.read
+    if cause == "memory" and state.device.startswith("cuda"):
         torch.cuda.empty_cache()
     return Outcome(
-        task.key, "failed", seconds=time.perf_counter() - started, device=desk.device, error=error,
+        task.key, "failed", seconds=time.perf_counter() - started, device=state.device, error=error,
         root=task.name, log=str(log.path) if log.size else "", cause=cause,
     )  # fmt: skip
 
@@ -87,21 +90,35 @@ def done(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
     return Outcome(key, "done", stored, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
 
 
-def _attempt(task: Task, desk: Desk, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+def _run_handler(context: TaskContext, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
+    """Run a task's handler; BenchError where plugin code changed the data that later tasks of this process receive."""
+    with isolated(context.seed, log, context.state.threads):
+        found = KINDS[context.task.kind](context)
+    if context.versions:
+        data = context.data()
+        if context.versions != data.versions or context.seal() != data_checksum(data):
+            who = next(k for k in ("attack", "method", "architecture") if k in context.params)
+            raise BenchError(
+                f"{who} {context.params[who]['name']!r} changed images or labels in place: take a copy, images.clone()"
+            )
+    return found
+
+
+def _attempt(task: Task, state: WorkerState, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
     """Run a task; a non-finite loss gets one more try with another seed, and the row's note says so."""
     prepare_torchvision()
     seed = seed_of(task.key)
     try:
-        return TaskContext(task, desk, seed).result(log)
+        return _run_handler(TaskContext(task, state, seed), log)
     except NonFiniteLoss as failure:
         log.write(f"{failure}: trying once more with another seed\n")
-        desk.read = OrderedDict()
-    facts, files = TaskContext(task, desk, seed + 1).result(log)
+        state.read = OrderedDict()
+    facts, files = _run_handler(TaskContext(task, state, seed + 1), log)
     facts["notes"] = {**facts.get("notes", {}), "restarted": 1}
     return facts, files
 
 
-def _made(task: Task, desk: Desk, seconds: float) -> dict[str, JSON]:
+def _made(task: Task, state: WorkerState, seconds: float) -> dict[str, JSON]:
     """Say how an artifact came to be: recorded with it, no part of its key."""
     used = {
         f"{kind}:{task.params[kind]['name']}": kind
@@ -112,9 +129,9 @@ def _made(task: Task, desk: Desk, seconds: float) -> dict[str, JSON]:
         "name": task.name,
         "inputs": dict(task.inputs),
         "seconds": round(seconds, 6),
-        "device": desk.device,
-        "threads": desk.threads,
+        "device": state.device,
+        "threads": state.threads,
         "torch": torch.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
-        "sources": {name: desk.catalogue.source_digest(kind, name.split(":")[1]) for name, kind in used.items()},
+        "sources": {name: state.registry.source_digest(kind, name.split(":")[1]) for name, kind in used.items()},
     }  # fmt: skip

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from bench.core.hardware import keep_freed_memory
 from bench.core.tasks import Task
 from bench.execution.dask_engine import DaskEngine
-from bench.execution.queue import Ledger
+from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import PATIENCE, settle_or_requeue
-from bench.execution.run_config import Place
+from bench.execution.run_config import RunConfig
 
 if TYPE_CHECKING:
     pass
 
 
-def run(tasks: Mapping[str, Task], place: Place) -> None:
+def run(tasks: Mapping[str, Task], place: RunConfig) -> None:
     """Run all tasks (inputs standing before what needs them), telling each outcome to `place.on_outcome`.
 
     Inline where there are neither slots nor an address. Raises StoreError where the store cannot be used, BenchError
@@ -30,34 +30,34 @@ def run(tasks: Mapping[str, Task], place: Place) -> None:
     if not tasks:
         return
     place.store.check_writable()
-    ledger = Ledger(tasks)
+    queue = TaskQueue(tasks)
     if place.slots or place.address:
-        DaskEngine(ledger, place).run()
+        DaskEngine(queue, place).run()
     else:
         try:
-            _inline(ledger, place)
+            _inline(queue, place)
         except KeyboardInterrupt:
             if place.stop() < 2:  # nobody asked us to stop at once: it is the caller's own
                 raise
 
 
-def _inline(ledger: Ledger, place: Place) -> None:
+def _inline(queue: TaskQueue, place: RunConfig) -> None:
     from bench.execution.runner import execute
-    from bench.execution.task_context import Desk
+    from bench.execution.task_context import WorkerState
 
     keep_freed_memory()
-    desk = Desk(place.store, place.catalogue, place.device, place.data, place.threads, place.on_progress)
+    state = WorkerState(place.store, place.registry, place.device, place.data, place.threads, place.on_progress)
     tried: set[str] = set()
-    while ledger.left and not place.stop():
-        unit = ledger.take()
+    while queue.left and not place.stop():
+        unit = queue.take()
         if not unit:
             time.sleep(PATIENCE / 5)
         for task in unit:
             if place.stop():
                 return
             place.on_start(task.key)
-            outcome = execute(task, place.store, place.catalogue, place.device, desk=desk)
-            settle_or_requeue(outcome, ledger, place, tried, ledger.again)
+            outcome = execute(task, place.store, place.registry, place.device, state=state)
+            settle_or_requeue(outcome, queue, place, tried, queue.again)
             if outcome.cause == "device":
                 place.say(
                     f"Stopping: this process cannot use {place.device} any more. With --workers 1 the same command "

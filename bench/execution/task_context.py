@@ -20,36 +20,32 @@ from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
 from bench.execution.result_checks import data_checksum
-from bench.execution.tasks import KINDS
-from bench.registry.registry import Catalogue
-from bench.sandbox.logs import Log
-from bench.sandbox.torch_state import undisturbed
+from bench.registry.registry import Registry
 from bench.store.store import Store
 from bench.training import inference, loop
-from bench.training.memory_format import laid_out
-from bench.training.networks import Normalised, rebuild
+from bench.training.networks import Normalised, rebuild, with_memory_format
 
 T = TypeVar("T")
 
-Told = Callable[[str, float, float, float], None]
+ProgressCallback = Callable[[str, float, float, float], None]
 """Told of a task's progress: its key, epochs done, epochs in all, mean loss of the last one."""
 
 
 @dataclass
-class Desk:
+class WorkerState:
     """Where tasks are executed: store, plugins, device, and what was read last."""
 
     store: Store
-    catalogue: Catalogue
+    registry: Registry
     device: str = "cpu"
     data: Path = Path()
     threads: int = 1
-    told: Told | None = None
+    told: ProgressCallback | None = None
     read: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict)
 
     def component(self, kind: str, identity: Mapping[str, JSON]) -> Any:
         """Look up the component that a task names; BenchError where another version is installed here."""
-        component: Component = self.catalogue.get(kind, identity["name"], identity.get("params") or None)
+        component: Component = self.registry.get(kind, identity["name"], identity.get("params") or None)
         if component.version != identity["version"]:
             raise BenchError(
                 f"{kind} {component.name!r} is version {component.version} here, but the task needs version "
@@ -72,27 +68,16 @@ class Desk:
 class TaskContext:
     """One task at work: what the kinds share."""
 
-    def __init__(self, task: Task, desk: Desk, seed: int) -> None:
-        self.task, self.desk, self.seed = task, desk, seed
-        self.store, self.device, self.params = desk.store, torch.device(desk.device), task.params
+    def __init__(self, task: Task, state: WorkerState, seed: int) -> None:
+        self.task, self.state, self.seed = task, state, seed
+        self.store, self.device, self.params = state.store, torch.device(state.device), task.params
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
         self.notes: dict[str, JSON] = {}
         self.versions: tuple[int, ...] = ()
 
-    def result(self, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-        """Do the task; BenchError where plugin code changed what later tasks of this process will be given too."""
-        with undisturbed(self.seed, log, self.desk.threads):
-            found = KINDS[self.task.kind](self)
-        if self.versions and (self.versions != self.data().versions or self.seal() != data_checksum(self.data())):
-            who = next(k for k in ("attack", "method", "architecture") if k in self.params)
-            raise BenchError(
-                f"{who} {self.params[who]['name']!r} changed images or labels in place: take a copy, images.clone()"
-            )
-        return found
-
     def data(self) -> Data:
         key = self.task.inputs["data"]
-        data = self.desk.remembered("data", key, lambda: load(self.store, key, self.desk.device), 3)
+        data = self.state.remembered("data", key, lambda: load(self.store, key, self.state.device), 3)
         if not self.versions:
             self.versions = data.versions
             self.seal()
@@ -100,13 +85,13 @@ class TaskContext:
 
     def seal(self) -> tuple[int, ...]:
         """Give the checksum of the data as it was read."""
-        return self.desk.remembered("seal", self.task.inputs["data"], lambda: data_checksum(self.data()), 3)
+        return self.state.remembered("seal", self.task.inputs["data"], lambda: data_checksum(self.data()), 3)
 
     def recipe(self) -> Recipe:
         return Recipe(**self.params["recipe"])
 
     def architecture(self) -> Architecture:
-        found: Architecture = self.desk.component("architecture", self.params["architecture"])
+        found: Architecture = self.state.component("architecture", self.params["architecture"])
         return found
 
     def build(self) -> nn.Module:
@@ -119,7 +104,7 @@ class TaskContext:
             what = "one without parameters" if isinstance(inner, nn.Module) else f"a {type(inner).__name__}"
             raise BenchError(f"architecture {architecture.name!r}: build must return a network, not {what}")
         model = Normalised(inner, data.mean.cpu(), data.std.cpu())
-        return laid_out(model, architecture, shape).to(self.device)
+        return with_memory_format(model, architecture, shape).to(self.device)
 
     def record(self, key: str) -> dict[str, JSON]:
         """Read the record of an input; DamagedArtifact where it is gone."""
@@ -136,7 +121,7 @@ class TaskContext:
     def model(self, key: str) -> tuple[nn.Module, Architecture]:
         """Load a network in eval mode, and its architecture."""
         facts = self.facts(key)
-        architecture: Architecture = self.desk.component("architecture", facts["architecture"])
+        architecture: Architecture = self.state.component("architecture", facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
         return model.to(self.device).eval(), architecture
@@ -155,8 +140,8 @@ class TaskContext:
         )  # fmt: skip
 
     def progress(self, epoch: float, epochs: float, loss: float) -> None:
-        if self.desk.told is not None:
-            self.desk.told(self.task.key, epoch, epochs, loss)
+        if self.state.told is not None:
+            self.state.told(self.task.key, epoch, epochs, loss)
 
     def budget(self, method: Any) -> int | None:
         return int(getattr(method, method.budget)) if method.budget else None

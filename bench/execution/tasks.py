@@ -22,9 +22,9 @@ from bench.training.oracle import Oracle, Source, Suspect
 
 
 def _data(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    dataset = work.desk.component("dataset", work.params["dataset"])
-    train = read(dataset, work.desk.data, True)
-    test = None if train.origin is not None else read(dataset, work.desk.data, False)
+    dataset = work.state.component("dataset", work.params["dataset"])
+    train = read(dataset, work.state.data, True)
+    test = None if train.origin is not None else read(dataset, work.state.data, False)
     tensors = cut(train, test, work.params["split_seed"], work.params["images"])
     facts: dict[str, JSON] = {
         "dataset": dataset.name,
@@ -53,7 +53,7 @@ def _train(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, T
 
 
 def _embed(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    method = work.desk.component("method", work.params["method"])
+    method = work.state.component("method", work.params["method"])
     context = work.context(work.architecture(), work.budget(method))
     result = method.embed(work.build, work.data().defender, context)
     if not (isinstance(result, tuple) and len(result) == 2):
@@ -66,7 +66,7 @@ def _embed(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, T
 
 
 def _steal(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    attack = work.desk.component("attack", work.params["attack"])
+    attack = work.state.component("attack", work.params["attack"])
     model, _ = work.model(work.task.inputs["source"])
     source = Source(model, attack.access, attack.name)
     start = work.model(work.task.inputs["start"])[0] if "start" in work.task.inputs else None
@@ -79,7 +79,7 @@ def _steal(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, T
 
 
 def _fingerprint(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    method = work.desk.component("method", work.params["method"])
+    method = work.state.component("method", work.params["method"])
     source, architecture = work.model(work.task.inputs["source"])
     helpers = {
         role: [key for i in range(len(work.task.inputs)) if (key := work.task.inputs.get(f"{role}{i}"))]
@@ -99,12 +99,12 @@ def _fingerprint(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[
 
 
 def _score(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    inputs, desk = work.task.inputs, work.desk
-    method = desk.component("method", work.params["method"])
+    inputs, state = work.task.inputs, work.state
+    method = state.component("method", work.params["method"])
     suspect_key, source_key = inputs["suspect"], inputs["source"]
-    model = desk.remembered("model", suspect_key, lambda: work.model(suspect_key)[0], 2)
+    model = state.remembered("model", suspect_key, lambda: work.model(suspect_key)[0], 2)
     loaded = functools.partial(work.store.load, inputs["fingerprint"], "fingerprint", str(work.device))
-    fingerprint = desk.remembered("fingerprint", inputs["fingerprint"], loaded, 16)
+    fingerprint = state.remembered("fingerprint", inputs["fingerprint"], loaded, 16)
     suspect = Suspect(model, method.name, work.budget(method))
     score = method.score({name: tensor.clone() for name, tensor in fingerprint.items()}, suspect)
     if isinstance(score, Tensor) and score.numel() == 1:
@@ -141,7 +141,7 @@ def _agreement(work: TaskContext, suspect: str, source: str) -> float | None:
         images = work.data().parts["test"].images
         return inference.predict(work.model(key)[0], images, work.device).argmax(1).to(torch.int32)
 
-    ours, theirs = (work.desk.remembered("answers", f"{key} {data}", lambda k=key: answers(k), 8)  # type: ignore[misc]
+    ours, theirs = (work.state.remembered("answers", f"{key} {data}", lambda k=key: answers(k), 8)  # type: ignore[misc]
                     for key in (source, suspect))  # fmt: skip
     return float((ours == theirs).double().mean())
 

@@ -18,7 +18,7 @@ from bench.store.store import Store
 if TYPE_CHECKING:
     from distributed import Worker
 
-    from bench.execution.task_context import Desk
+    from bench.execution.task_context import WorkerState
 
 
 def dask_setup(worker: Worker) -> None:
@@ -26,29 +26,29 @@ def dask_setup(worker: Worker) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-_desks: dict[tuple[Any, ...], Desk] = {}
+_states: dict[tuple[Any, ...], WorkerState] = {}
 _one_at_a_time = threading.Lock()
 """Tasks share the state of their process (generators, streams, folder), however many threads a worker has."""
 _lost = threading.Event()
 """Set where no later task of this process could use its device: it waits to be replaced."""
 
 
-def desk_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> Desk:
+def state_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> WorkerState:
     """Give this process's desk, made at the first call: its own catalogue, its own device."""
     what = (store, data, plugins, threads)
-    if what not in _desks:
+    if what not in _states:
         import torch
 
-        from bench.execution.task_context import Desk
-        from bench.registry.discovery import load_catalogue
+        from bench.execution.task_context import WorkerState
+        from bench.registry.discovery import load_registry
 
         keep_freed_memory()
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        _desks[what] = Desk(Store(store, there=True), load_catalogue(plugins), device, Path(data), threads)
+        _states[what] = WorkerState(Store(store, there=True), load_registry(plugins), device, Path(data), threads)
         gc.freeze()  # or every full collection walks all that was imported
-    return _desks[what]
+    return _states[what]
 
 
 def work(
@@ -67,16 +67,16 @@ def work(
     outcomes = []
     with _one_at_a_time:
         try:
-            desk = desk_of(store, data, plugins, threads)
+            state = state_of(store, data, plugins, threads)
         except BenchError as error:
             return [Outcome(t.key, "failed", error=str(error), root=t.name) for t in unit], ""
-        desk.told = lambda *told: worker.log_event(topic, {"epoch": told})
+        state.told = lambda *told: worker.log_event(topic, {"epoch": told})
         for task in unit:
             if _lost.is_set():
                 outcomes.append(Outcome(task.key, "busy"))
                 continue
             worker.log_event(topic, {"start": task.key, "worker": worker.address, "unit": name})
-            outcomes.append(execute(task, desk.store, desk.catalogue, desk.device, desk=desk))
+            outcomes.append(execute(task, state.store, state.registry, state.device, state=state))
             if outcomes[-1].cause == "device":
                 _lost.set()
         return outcomes, worker.address if _lost.is_set() else ""
@@ -85,9 +85,9 @@ def work(
 def make_room() -> None:
     """Give back the memory that this process keeps for later tasks, the device's too."""
     with _one_at_a_time:
-        for desk in _desks.values():
-            desk.read.clear()
-        if _desks:
+        for state in _states.values():
+            state.read.clear()
+        if _states:
             import torch
 
             torch.cuda.empty_cache()  # which does nothing where there is no GPU

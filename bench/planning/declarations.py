@@ -10,7 +10,7 @@ from bench.core.errors import BenchError
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
 from bench.planning.presets import scaled
-from bench.registry.registry import Catalogue
+from bench.registry.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Known:
     methods: Mapping[str, tuple[tuple[int | None, Declaration], ...]]
 
 
-def declare(spec: Spec, catalogue: Catalogue) -> Known:
+def declare(spec: Spec, registry: Registry) -> Known:
     """Read the declarations of all components that a Spec can touch, with its sizes and settings applied."""
 
     def one(kind: str, name: str, **more: JSON) -> Declaration:
-        sized = scaled(catalogue.declaration(kind, name), spec.recipe)
+        sized = scaled(registry.declaration(kind, name), spec.recipe)
         settings = {**sized, **spec.settings.get(name, {}), **more}
-        return catalogue.declaration(kind, name, settings, copies=max(spec.copies, spec.replicates))
+        return registry.declaration(kind, name, settings, copies=max(spec.copies, spec.replicates))
 
     datasets: dict[str, Declaration] = {}
     waiting = list(spec.datasets)
-    installed = catalogue.names("dataset")
+    installed = registry.names("dataset")
     while waiting:
         name = waiting.pop()
         if name not in datasets:
@@ -51,11 +51,11 @@ def declare(spec: Spec, catalogue: Catalogue) -> Known:
         attacks[name] = one("attack", name)
         before = attacks[name].attributes["starts_from"]
         if before:
-            if before not in catalogue.names("attack"):
+            if before not in registry.names("attack"):
                 raise BenchError(f"Attack {name!r} starts from {before!r}, which is not installed")
-            if attacks[name].attributes["same_architecture"] or attacks[name].attributes["lands_on"]:
+            if attacks[name].attributes["same_architecture"] or attacks[name].attributes["target"]:
                 raise BenchError(
-                    f"Attack {name!r} starts from {before!r} and inherits same_architecture and lands_on: "
+                    f"Attack {name!r} starts from {before!r} and inherits same_architecture and target: "
                     "it may not declare its own"
                 )
             waiting.append(before)
@@ -63,14 +63,14 @@ def declare(spec: Spec, catalogue: Catalogue) -> Known:
         chain(attacks, name)
     methods: dict[str, tuple[tuple[int | None, Declaration], ...]] = {}
     helpers: set[str] = set()
-    for name in (*spec.methods, *spec.floors):
+    for name in (*spec.methods, *spec.baselines):
         default = one("method", name)
         budget = str(default.attributes["budget"])
         versions: list[tuple[int | None, Declaration]] = []
         for queries in spec.budgets if budget else ():
             if queries != default.params[budget]:
                 versions.append((queries, one("method", name, **{budget: queries})))
-        usual = catalogue.declaration("method", name).params.get(budget)
+        usual = registry.declaration("method", name).params.get(budget)
         first = default.params[budget] if budget and default.params[budget] != usual else None
         methods[name] = ((first, default), *versions)
         helpers |= set(default.attributes["helper_architectures"])

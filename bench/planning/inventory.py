@@ -16,11 +16,11 @@ from bench.sandbox.process_state import uncollected
 from bench.store.store import Store
 
 if TYPE_CHECKING:
-    from bench.registry.registry import Catalogue
+    from bench.registry.registry import Registry
 
 
 @dataclass
-class Stock:
+class Inventory:
     """A plan held against a store. Records are read once and remembered."""
 
     plan: Plan
@@ -45,7 +45,7 @@ class Stock:
             return key not in gone and self.record(key) is not None
 
         def whole(key: str) -> bool:
-            return has(key) and self.store.is_whole(key, self.record(key) or {})
+            return has(key) and self.store.is_complete(key, self.record(key) or {})
 
         with uncollected():
             return wanted(self.plan, has, whole)
@@ -73,7 +73,7 @@ class Stock:
         made = record["made"]
         return Outcome(key, "done", True, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
 
-    def outdated(self, catalogue: Catalogue) -> list[str]:
+    def outdated(self, registry: Registry) -> list[str]:
         """Name the components whose source text has changed, under the same version, since artifacts were made."""
         now: dict[str, str] = {}
         changed: Counter[str] = Counter()
@@ -81,8 +81,8 @@ class Stock:
             for name, was in ((self.records.get(key) or {}).get("made", {}).get("sources", {})).items():
                 if name not in now:
                     kind, _, component = name.partition(":")
-                    present = component in catalogue.names(kind)
-                    now[name] = catalogue.source_digest(kind, component) if present else was
+                    present = component in registry.names(kind)
+                    now[name] = registry.source_digest(kind, component) if present else was
                 if was != now[name]:
                     changed[name.partition(":")[2]] += 1
         return [

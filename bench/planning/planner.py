@@ -81,9 +81,9 @@ class _Planner:
             inputs[f"reference{i}"] = self.trained("reference", dataset, names[i % len(names)], i)
         return inputs
 
-    def landing(self, dataset: str, attack: str) -> tuple[str, str]:
+    def target_dataset(self, dataset: str, attack: str) -> tuple[str, str]:
         """Say on which dataset an attack lands, and why it cannot where it cannot."""
-        key = str(chain(self.known.attacks, attack)[0].attributes["lands_on"])
+        key = str(chain(self.known.attacks, attack)[0].attributes["target"])
         if not key:
             return dataset, ""
         related = self.known.datasets[dataset].attributes["related"]
@@ -132,7 +132,7 @@ class _Planner:
         for dataset in self.spec.datasets:
             for architecture in self.spec.sources:
                 for seed in self.spec.seeds:
-                    for name in (*self.spec.methods, *self.spec.floors):
+                    for name in (*self.spec.methods, *self.spec.baselines):
                         for budget, method in self.known.methods[name]:
                             self.plan.trials += self._rows(dataset, architecture, seed, budget, method)
         return self.plan
@@ -158,9 +158,9 @@ class _Planner:
 
         judged = {dataset: self.spec.replicates}
         for attack in self.spec.attacks:
-            target, reason = self.landing(dataset, attack)
-            if not reason and not self.foreign(method, dataset, target):
-                judged.setdefault(target, self.spec.landed)
+            target, reason = self.target_dataset(dataset, attack)
+            if not reason and not self.incompatible_labels(method, dataset, target):
+                judged.setdefault(target, self.spec.target_replicates)
         for target, count in judged.items():
             for suspect_architecture in dict.fromkeys((*self.spec.suspects, architecture)):
                 for replicate in range(count):
@@ -171,8 +171,8 @@ class _Planner:
                     )  # fmt: skip
         for attack in self.spec.attacks:
             declaration = self.known.attacks[attack]
-            target, reason = self.landing(dataset, attack)
-            reason = reason or self.foreign(method, dataset, target)
+            target, reason = self.target_dataset(dataset, attack)
+            reason = reason or self.incompatible_labels(method, dataset, target)
             same = self.same(attack)
             for suspect_architecture in (architecture,) if same else self.spec.suspects:
                 for replicate in range(self.spec.copies if same else self.spec.replicates):
@@ -183,7 +183,7 @@ class _Planner:
                         suspect_architecture=suspect_architecture, replicate=replicate,
                     )  # fmt: skip
 
-    def foreign(self, method: Declaration, dataset: str, target: str) -> str:
+    def incompatible_labels(self, method: Declaration, dataset: str, target: str) -> str:
         """Say why a method cannot judge a suspect of another dataset; empty: it can."""
         if method.attributes["any_label_space"] or self.space[dataset] == self.space[target]:
             return ""

@@ -31,7 +31,7 @@ class Preset:
     methods: tuple[str, ...] = ()
     replicates: int = 3
     copies: int = 5
-    landed: int = 2
+    target_replicates: int = 2
     keep: str = "all"
 
 
@@ -47,7 +47,7 @@ PRESETS = {
             Recipe(images=1000, epochs=3, helpers=0.2, budget=50),
             replicates=2,
             copies=2,
-            landed=1,
+            target_replicates=1,
         ),
         Preset(
             "quick",

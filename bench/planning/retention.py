@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Keeper:
+class WeightRetention:
     """Removes a suspect's weights once every task of this run that needs them is settled (`--keep scores`)."""
 
     plan: Plan

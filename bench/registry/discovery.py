@@ -23,10 +23,10 @@ import pluggy
 
 from bench.api import hookspecs
 from bench.api.components import Component, Method
-from bench.core.errors import BenchError, BrokenPlugin, first_line
-from bench.registry.registry import HOOKS, Broken, Catalogue
-from bench.registry.validation import fault
-from bench.sandbox.process_state import kept, uncollected, watched
+from bench.core.errors import BenchError, BrokenPlugin, describe_error
+from bench.registry.registry import HOOKS, Broken, Registry
+from bench.registry.validation import contract_violation
+from bench.sandbox.process_state import preserved_process_state, uncollected, watched
 
 SLOW = 10.0
 """Seconds after which the user is told which plugin is still being imported."""
@@ -34,11 +34,6 @@ SLOW = 10.0
 
 def _where(entry: importlib.metadata.EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
-
-
-def describe_error(error: BaseException) -> str:
-    line = first_line(error)
-    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 @contextmanager
@@ -65,20 +60,20 @@ def _patient(plugin: str) -> Iterator[None]:
         timer.cancel()
 
 
-def _use(catalogue: Catalogue, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
+def _use(registry: Registry, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
     """Import a plugin and put its components into the catalogue; say what is wrong with it, or nothing."""
-    with _patient(f"plugin {name!r} of {where}"), kept(), watched(), uncollected():
+    with _patient(f"plugin {name!r} of {where}"), preserved_process_state(), watched(), uncollected():
         try:
             plugin = load()
         except BaseException as error:  # a stranger's module: whatever it raises makes the plugin broken
             return f"import failed: {describe_error(error)}"
         try:
-            return _collect(catalogue, manager, plugin, name, where)
+            return _collect(registry, manager, plugin, name, where)
         except BaseException as error:  # its components may raise whenever they are looked at
             return f"its components cannot be read: {describe_error(error)}"
 
 
-def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object, name: str, where: str) -> str:
+def _collect(registry: Registry, manager: pluggy.PluginManager, plugin: object, name: str, where: str) -> str:
     """Put a plugin's components into the catalogue; say what is wrong with it, or nothing."""
     try:
         manager.register(plugin, name=f"{name} of {where}")
@@ -106,12 +101,12 @@ def _collect(catalogue: Catalogue, manager: pluggy.PluginManager, plugin: object
             if not isinstance(component, base):
                 wanted = "Fingerprint or bench.Watermark" if base is Method else base.__name__
                 return f"{caller.name}() must return instances of bench.{wanted}, not {component!r:.80}"
-            reason = fault(component)
+            reason = contract_violation(component)
             if reason:
                 return reason
             found.append((kind, component))
     for kind, component in found:
-        catalogue.add(kind, component, where)
+        registry.add(kind, component, where)
     return ""
 
 
@@ -126,25 +121,25 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def load_catalogue(
+def load_registry(
     files: Sequence[str | Path] = (), entry_points: Iterable[importlib.metadata.EntryPoint] | None = None
-) -> Catalogue:
+) -> Registry:
     """Discover all plugins: entry points of the group `bench`, and single files. A fresh object each time."""
-    catalogue = Catalogue()
+    registry = Registry()
     manager = pluggy.PluginManager("bench")
     manager.add_hookspecs(hookspecs)
     if entry_points is None:
         entry_points = importlib.metadata.entry_points(group="bench")
     found = [(entry, _where(entry)) for entry in entry_points]  # which parses the distribution's metadata each time
     for entry, where in sorted(found, key=lambda pair: (pair[0].name, pair[1])):
-        reason = _use(catalogue, manager, entry.load, entry.name, where)
+        reason = _use(registry, manager, entry.load, entry.name, where)
         if reason:
-            catalogue.broken.append(Broken(entry.name, where, reason))
+            registry.broken.append(Broken(entry.name, where, reason))
     for file in files:
         path = Path(file).resolve()
         if not path.is_file():
             raise BenchError(f"There is no plugin file {file}")
-        reason = _use(catalogue, manager, functools.partial(_import_file, path), path.stem, str(file))
+        reason = _use(registry, manager, functools.partial(_import_file, path), path.stem, str(file))
         if reason:
             raise BrokenPlugin(f"Plugin file {file} is broken: {reason}")
-    return catalogue
+    return registry

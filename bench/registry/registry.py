@@ -12,11 +12,10 @@ from typing import Any
 
 from bench.api.components import Architecture, Attack, Component, Dataset, Method, Watermark
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError, BrokenPlugin, did_you_mean
+from bench.core.errors import BenchError, BrokenPlugin, describe_error, did_you_mean
 from bench.core.tasks import Declaration
-from bench.registry.discovery import describe_error
 from bench.registry.fields import coerce, hyperparameters, plain_attributes
-from bench.registry.validation import LONGEST_TEXT, fault
+from bench.registry.validation import LONGEST_TEXT, contract_violation
 from bench.sandbox.process_state import watched
 
 HOOKS: dict[str, tuple[str, type[Component]]] = {
@@ -49,7 +48,7 @@ class Entry:
 
 
 @dataclass
-class Catalogue:
+class Registry:
     """Every component that is installed, by kind and name, and every plugin that is broken."""
 
     entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
@@ -156,7 +155,7 @@ def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
         changed = replace(component, **checked)  # type: ignore[type-var]
     except (ValueError, TypeError) as error:
         raise BenchError(f"{component.name} does not take {dict(checked)}: {error}") from error
-    reason = fault(changed)
+    reason = contract_violation(changed)
     if reason:
         raise BenchError(f"{component.name} with {dict(checked)} is not usable: {reason}")
     return changed

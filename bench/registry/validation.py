@@ -51,7 +51,7 @@ def _own_classes(component: Component) -> list[type]:
     return [c for c in type(component).__mro__ if c.__module__ != Component.__module__ and c is not object]
 
 
-def fault(component: Component) -> str:
+def contract_violation(component: Component) -> str:
     """Say how a component breaks the contract, naming the class and the line to write; empty: it keeps it."""
     cls = type(component)
     where = f"class {cls.__name__}"
@@ -138,9 +138,9 @@ def _declared(component: Component, name: str, value: Any) -> str:
     if name == "budget":
         good = value == "" or value in {f.name for f in fields_of(component)}
         return "" if good else "must name a field"
-    if name in ("flip", "same_architecture", "any_label_space", "floor"):
+    if name in ("flip", "same_architecture", "any_label_space", "baseline"):
         return "" if isinstance(value, bool) else "must be True or False"
-    if name in ("label_space", "starts_from", "lands_on", "paper"):
+    if name in ("label_space", "starts_from", "target", "paper"):
         good = isinstance(value, str) and value.isprintable() and len(value) <= LONGEST_TEXT
         return "" if good else f"must be a string of at most {LONGEST_TEXT} printable characters"
     if name in ("related", "checksums"):

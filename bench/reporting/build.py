@@ -19,7 +19,7 @@ from bench.core.canonical import JSON
 from bench.reporting import cache, csv_files
 from bench.reporting.html import page
 from bench.reporting.tables.accuracies import accuracy_table
-from bench.reporting.tables.auc import auc_table, check_table, floors_table, negatives_table
+from bench.reporting.tables.auc import auc_table, baselines_table, check_table, negatives_table
 from bench.reporting.tables.budgets import budgets_table
 from bench.reporting.tables.costs import cost_table
 from bench.reporting.tables.latex import latex
@@ -78,10 +78,10 @@ def _files(frame: pd.DataFrame, run: Mapping[str, JSON]) -> dict[str, str]:
     known = dict(_parts(networks))
     worth = {place: accuracy_table(part, run) for place, part in known.items()}
     for place, part in _parts(judged):
-        aucs, floors = auc_table(part, run), floors_table(part)
+        aucs, baselines = auc_table(part, run), baselines_table(part)
         cost = [cost_table(prices[place])] if place in prices else []
         short += [aucs, *cost]
-        tables = [aucs, *([floors] if floors else []), *rates_tables(part), negatives_table(part)]
+        tables = [aucs, *([baselines] if baselines else []), *rates_tables(part), negatives_table(part)]
         tables += [*cost, *([budgets_table(points[place])] if points[place] else [])]
         results += tables
         tables += [worth[place]] if place in worth else []

@@ -113,8 +113,8 @@ def _places(found: Changes) -> list[tuple[str, str]]:
 def _table(place: tuple[str, str], results: Sequence[Results], found: Changes, forced: bool) -> Table:
     here = [{where: c for where, c in of.items() if where[:2] == place} for of in found]
     attacks = [*dict.fromkeys(where[3] for of in here for where in of)]
-    floor = {where[2]: any(c.floor for c in (x.before, x.after) if c) for of in here for where, x in of.items()}
-    methods = sorted(floor, key=lambda m: floor[m])
+    baseline = {where[2]: any(c.baseline for c in (x.before, x.after) if c) for of in here for where, x in of.items()}
+    methods = sorted(baseline, key=lambda m: baseline[m])
     rows = []
     for method in methods:
         inner = [[of.get((*place, method, a)) for of in here] for a in attacks]
@@ -127,7 +127,7 @@ def _table(place: tuple[str, str], results: Sequence[Results], found: Changes, f
         caption=f"The AUC of A; of {letters} with the difference to A and its 95 % interval (too wide, never too "
         "narrow, where some of the models are the same; =: all of them are, and their scores). ≠: 0 lies outside the "
         "interval. –: not applicable. *: incomplete.",
-        floors=next((n for n, m in enumerate(methods) if floor[m]), None),
+        baselines=next((n for n, m in enumerate(methods) if baseline[m]), None),
     )
 
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from bench.analysis.accuracies import Accuracy
-from bench.analysis.baselines import AgainstFloors
+from bench.analysis.baselines import AgainstBaselines
 from bench.analysis.budgets import AtBudget
 from bench.analysis.cells import Cell, mean, paper_mean
 from bench.analysis.error_rates import RATES
@@ -15,13 +15,13 @@ from bench.stats.rates import NotReported, Rate
 from bench.stats.thresholds import Frozen
 
 CELL_COLUMNS = (
-    "dataset", "source_architecture", "method", "method_version", "floor", "attack", "attack_version",
+    "dataset", "source_architecture", "method", "method_version", "baseline", "attack", "attack_version",
     "suspect_dataset", "status", "reason", "auc", "low", "high", "stolen", "irrelevant", "sources", "auc_least",
     "auc_most", "conditional", "stolen_planned", "irrelevant_planned", "failed", "blocked", "not_run", "error",
     "same_architecture_auc", "same_architecture_stolen", "same_architecture_irrelevant", "suspects_only_auc",
     "suspects_only_low", "suspects_only_high", "suspects_only_irrelevant", "paper_auc", "paper_stolen",
-    "paper_irrelevant", "paper_same_networks", "verdict", "beats_floors", "hardest_floor", "floor_difference",
-    "floor_p", "floor_p_adjusted", "floor_tests", "floor_paired",
+    "paper_irrelevant", "paper_same_networks", "verdict", "beats_baselines", "hardest_baseline", "baseline_difference",
+    "baseline_p", "baseline_p_adjusted", "baseline_tests", "baseline_paired",
     *(f"tpr_at_{100 * rate:g}{what}" for rate in RATES for what in ("", "_low", "_high", "_needs")),
     *(f"accused_at_{100 * rate:g}{what}" for rate in RATES for what in ("", "_low", "_high", "_of", "_needs")),
 )  # fmt: skip
@@ -65,7 +65,7 @@ def cell_lines(judged: Sequence[Cell]) -> Iterator[list[object]]:
 def _cell_line(c: Cell) -> list[object]:
     f, strata, only, paper = c.figure, c.same_architecture, c.suspects_only, c.paper
     return [
-        c.dataset, c.source_architecture, c.method, c.method_version, c.floor, c.attack, c.attack_version,
+        c.dataset, c.source_architecture, c.method, c.method_version, c.baseline, c.attack, c.attack_version,
         c.suspect_dataset, c.status, c.reason,
         *((f.auc, f.low, f.high, f.stolen, f.irrelevant) if f else [None] * 5),
         *((len(f.by_source), *f.range, f.conditional) if f else [None] * 4),
@@ -74,14 +74,14 @@ def _cell_line(c: Cell) -> list[object]:
         *((strata.auc, strata.stolen, strata.irrelevant) if strata else [None] * 3),
         *((only.auc, only.low, only.high, only.irrelevant) if only else [None] * 4),
         *((paper.auc, paper.stolen or None, paper.irrelevant or None, paper.same) if paper else [None] * 4),
-        c.verdict, *_floor_values(c.floors),
+        c.verdict, *_baseline_values(c.baselines),
         *(value for rate in RATES for value in _hit_values(c.hits.get(rate))),
         *(value for rate in RATES for value in _accused_values(c.accused.get(rate))),
     ]  # fmt: skip
 
 
-def _floor_values(f: AgainstFloors | None) -> list[object]:
-    return [f.beaten, f.floor, f.difference, f.p, f.adjusted, f.tests, f.paired] if f else [None] * 7
+def _baseline_values(f: AgainstBaselines | None) -> list[object]:
+    return [f.beaten, f.baseline, f.difference, f.p, f.adjusted, f.tests, f.paired] if f else [None] * 7
 
 
 def _hit_values(value: Rate | NotReported | None) -> list[object]:
@@ -101,7 +101,7 @@ def _mean_line(row: Sequence[Cell]) -> list[object]:
     first, paper = row[0], paper_mean(row)
     known: dict[str, object] = {
         "dataset": first.dataset, "source_architecture": first.source_architecture, "method": first.method,
-        "method_version": first.method_version, "floor": first.floor, "status": "mean", "auc": mean(row),
+        "method_version": first.method_version, "baseline": first.baseline, "status": "mean", "auc": mean(row),
         "paper_auc": paper.auc if paper else None, "paper_same_networks": paper.same if paper else None,
     }  # fmt: skip
     return [known.get(c) for c in CELL_COLUMNS]

@@ -168,7 +168,7 @@ def _same_run(frame: pd.DataFrame, run: Mapping[str, JSON], folder: Path) -> Non
     """See that rows and `run.json` tell of the same run: its names and its versions."""
     spec, path = Spec.from_json(run["spec"]), folder / "trials.csv"
     for column, names in (("dataset", spec.datasets), ("source_architecture", spec.sources), ("attack", spec.attacks),
-                          ("method", spec.methods + spec.floors)):  # fmt: skip
+                          ("method", spec.methods + spec.baselines)):  # fmt: skip
         strange = [n for n in frame[column].unique() if n not in ("", *names)]
         if strange:
             told = f"{path} has rows of the {column} {strange[0]!r}, which run.json beside it does not name"

@@ -44,8 +44,8 @@ def _names(value: JSON) -> bool:
 
 
 ATTRIBUTES: dict[str, Callable[[JSON], bool]] = {
-    **dict.fromkeys(("access", "budget", "label_space", "lands_on", "paper", "precision", "starts_from"), _text),
-    **dict.fromkeys(("any_label_space", "flip", "floor", "same_architecture"), _flag),
+    **dict.fromkeys(("access", "budget", "label_space", "target", "paper", "precision", "starts_from"), _text),
+    **dict.fromkeys(("any_label_space", "flip", "baseline", "same_architecture"), _flag),
     **dict.fromkeys(("crop", "num_classes"), _count),
     **dict.fromkeys(("reported", "reported_accuracy", "downloads"), lambda v: isinstance(v, list)),
     **dict.fromkeys(("checksums", "related"), lambda v: isinstance(v, dict) and all(map(_text, v.values()))),
@@ -94,7 +94,7 @@ def load_run(path: Path) -> dict[str, JSON]:
             for name, entry in run["components"][kind].items():
                 _check_component(kind, name, entry)
         for group, names in (("dataset", spec.datasets), ("architecture", spec.sources + spec.suspects),
-                             ("attack", spec.attacks), ("method", spec.methods + spec.floors)):  # fmt: skip
+                             ("attack", spec.attacks), ("method", spec.methods + spec.baselines)):  # fmt: skip
             for name in names:
                 if name not in run["components"][group]:
                     raise SchemaError(f"it does not describe the {group} {name!r}")

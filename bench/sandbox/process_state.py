@@ -28,7 +28,7 @@ def uncollected() -> Iterator[None]:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
+def preserved_process_state() -> Iterator[None]:
     """Run foreign code, and put back: folder, environment, streams, signals, depth of recursion.
 
     Threads that it started and did not end are noted in `left_behind`.

@@ -32,7 +32,7 @@ class Died(Exception):
         self.frames = frames
 
 
-class Apart:
+class SupervisedProcess:
     """A process that works for this one. `limit` is how many seconds it may go without telling anything."""
 
     def __init__(self, limit: float, daemon: bool = True) -> None:

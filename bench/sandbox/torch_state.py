@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from bench.sandbox.logs import Log
-from bench.sandbox.process_state import kept
+from bench.sandbox.process_state import preserved_process_state
 
 
 def seed_everything(seed: int) -> None:
@@ -43,7 +43,7 @@ def _as_torch_starts() -> None:
 
 
 @contextmanager
-def undisturbed(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
+def isolated(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
     """Run plugin code seeded and from a fixed global state, its output going to `log`; put everything back after."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
@@ -52,7 +52,7 @@ def undisturbed(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
     flags = cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
     strict, precision = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
     device, anomalies = torch.get_default_device(), torch.is_anomaly_enabled()
-    with kept(), np.errstate():
+    with preserved_process_state(), np.errstate():
         try:
             _as_torch_starts()
             torch.set_num_threads(threads)

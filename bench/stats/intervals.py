@@ -72,7 +72,7 @@ def _check_auc(auc: float, m: float, n: float) -> None:
 
 
 @dataclass(frozen=True)
-class Cell:
+class AucEstimate:
     """An AUC with its interval; `stolen` counts over all sources, `irrelevant` the models that they share.
 
     `conditional`: the interval holds for these sources and says nothing about others (fewer than five).
@@ -92,7 +92,9 @@ class Cell:
         return min(self.by_source), max(self.by_source)
 
 
-def cell(stolen: BySource, irrelevant: BySource, level: float = 0.95, seed: int = 0, draws: int = 10_000) -> Cell:
+def estimate_auc(
+    stolen: BySource, irrelevant: BySource, level: float = 0.95, seed: int = 0, draws: int = 10_000
+) -> AucEstimate:
     """Compute the AUC within each source, their mean, and an interval for it. By source; needs no equal m_s.
 
     The interval is Newcombe's for the mean AUC, with all stolen suspects against the n shared irrelevant models (as if
@@ -116,7 +118,7 @@ def cell(stolen: BySource, irrelevant: BySource, level: float = 0.95, seed: int 
     if sources >= ENOUGH_SOURCES:
         lowest, highest = bootstrap_interval(beaten, level, seed, draws)
         low, high = min(low, lowest), max(high, highest)
-    return Cell(mean, low, high, sum(map(len, suspects)), n, aucs, sources < ENOUGH_SOURCES)
+    return AucEstimate(mean, low, high, sum(map(len, suspects)), n, aucs, sources < ENOUGH_SOURCES)
 
 
 def _spread(placed: Floats) -> float:
@@ -148,7 +150,7 @@ def _resamples(sources: int, n: int, seed: int, draws: int) -> tuple[Floats, Flo
     return both[0], both[1]
 
 
-def difference_interval(a: Cell, b: Cell) -> tuple[float, float]:
+def difference_interval(a: AucEstimate, b: AucEstimate) -> tuple[float, float]:
     """Give an interval for a.auc - b.auc from the two cells' own (of one level); too wide where a and b share models.
 
     Square-and-add: Newcombe, Statistics in Medicine 17, 1998, method 10; Zou, Donner, Statistics in Medicine 27, 2008.
@@ -158,7 +160,7 @@ def difference_interval(a: Cell, b: Cell) -> tuple[float, float]:
     return max(-1.0, difference - down), min(1.0, difference + up)
 
 
-def agrees(cell: Cell, paper: float, stolen: int = 0, irrelevant: int = 0) -> str:
+def agrees(cell: AucEstimate, paper: float, stolen: int = 0, irrelevant: int = 0) -> str:
     """Judge a cell (with a 95 % interval) against a paper's AUC: `agrees`, `differs`, `too few models to tell`.
 
     They agree when |difference| <= 1.96 sqrt(ours + theirs) + 0.005 (for rounding). Our standard deviation is the

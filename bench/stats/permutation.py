@@ -207,18 +207,18 @@ class _Tally:
         ]
 
 
-def beats_floors(
-    method: Scores, floors: Sequence[Scores], paired: bool = True, draws: int = DRAWS, seed: int = 0
+def beats_baselines(
+    method: Scores, baselines: Sequence[Scores], paired: bool = True, draws: int = DRAWS, seed: int = 0
 ) -> float:
-    """Give the p-value of "better than every floor": the largest against one of them, one-sided.
+    """Give the p-value of "better than every baseline": the largest against one of them, one-sided.
 
-    An intersection–union test, which needs no correction for the number of floors (Berger, Technometrics 24, 1982).
-    paired: whether the method judged the floors' stolen suspects, or has its own (a watermark).
+    An intersection–union test, which needs no correction for the number of baselines (Berger, Technometrics 24, 1982).
+    paired: whether the method judged the baselines' stolen suspects, or has its own (a watermark).
     """
-    if not floors:
-        raise ValueError("there is no floor to beat")
+    if not baselines:
+        raise ValueError("there is no baseline to beat")
     test = paired_permutation if paired else unpaired_permutation
-    return max(test(method, floor, draws, seed).greater for floor in floors)
+    return max(test(method, baseline, draws, seed).greater for baseline in baselines)
 
 
 def holm(pvalues: ArrayLike) -> Floats:

@@ -92,7 +92,7 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def bring_in(store: Store, path: Path, told: Callable[[str], None] = lambda line: None) -> Imported:
+def import_archive(store: Store, path: Path, told: Callable[[str], None] = lambda line: None) -> Imported:
     """Take artifacts out of a tar that somebody else made. Nothing of it is run or unpickled.
 
     Members must be plain files named KEY/artifact.json or KEY/NAME.safetensors, of bounded size, each artifact's

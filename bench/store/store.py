@@ -76,7 +76,7 @@ class Store:
 
     def __init__(self, root: str | Path, there: bool = False) -> None:
         self.root = Path(root).expanduser().absolute()
-        self.set_aside: list[str] = []
+        self.quarantined: list[str] = []
         """Keys of damaged artifacts that this object came upon."""
         self._seen = there
 
@@ -123,7 +123,7 @@ class Store:
                 return None
             text = self._read(path)  # another process may have put the folder there in between
             if text is None:
-                self._aside(key)
+                self._quarantine(key)
                 return None
         try:
             record: dict[str, JSON] = json.loads(text)
@@ -132,7 +132,7 @@ class Store:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             good = False
         if not good:
-            self._aside(key)
+            self._quarantine(key)
             return None
         return record
 
@@ -155,9 +155,9 @@ class Store:
     def whole(self, key: str) -> bool:
         """Say whether an artifact is there with all its tensors (`--keep scores` removes a suspect's)."""
         record = self.record(key)
-        return record is not None and self.is_whole(key, record)
+        return record is not None and self.is_complete(key, record)
 
-    def is_whole(self, key: str, record: Mapping[str, JSON]) -> bool:
+    def is_complete(self, key: str, record: Mapping[str, JSON]) -> bool:
         """Say whether the files that a record names are there, in their sizes."""
         if record.get("dropped"):
             return False
@@ -389,9 +389,9 @@ class Store:
     def _damaged(self, key: str, record: Mapping[str, JSON]) -> None:
         """Set an artifact aside, unless somebody has replaced it, or dropped a file, since its record was read."""
         if self.record(key) == record:
-            self._aside(key)
+            self._quarantine(key)
 
-    def _aside(self, key: str) -> None:
+    def _quarantine(self, key: str) -> None:
         """Move a damaged artifact out of the way, for somebody may want to look at it."""
         with _telling(self.root):
             place = self.root / "damaged" / f"{key}.{uuid.uuid4().hex[:8]}"
@@ -400,4 +400,4 @@ class Store:
                 self.folder(key).rename(place)
             except FileNotFoundError:
                 return
-        self.set_aside.append(key)
+        self.quarantined.append(key)

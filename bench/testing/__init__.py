@@ -20,15 +20,15 @@ from typing import Any, NamedTuple
 from bench.api.components import Component
 from bench.core.errors import BenchError, BrokenPlugin, did_you_mean
 from bench.datasets.files import data_root
-from bench.registry.discovery import load_catalogue
-from bench.registry.registry import KINDS, Catalogue
-from bench.sandbox.torch_state import undisturbed
+from bench.registry.discovery import load_registry
+from bench.registry.registry import KINDS, Registry
+from bench.sandbox.torch_state import isolated
 from bench.testing.checks import PROMISES, needed, takes_long
 from bench.testing.checks.check import Promise
 from bench.testing.harness import Ground, Unjudged
-from bench.testing.toy_run import ToyRun, run_toy, toy_catalogue, toy_spec
+from bench.testing.toy_run import ToyRun, run_toy, toy_registry, toy_spec
 
-__all__ = ["Finding", "ToyRun", "check_component", "contract", "find", "run_toy", "toy_catalogue", "toy_spec"]
+__all__ = ["Finding", "ToyRun", "check_component", "contract", "find", "run_toy", "toy_registry", "toy_spec"]
 
 
 class Finding(NamedTuple):
@@ -42,7 +42,7 @@ class Finding(NamedTuple):
 def judge(ground: Ground, promise: Promise) -> Finding:
     """Judge one promise of the component that a ground is about."""
     try:
-        with undisturbed(1, ground.log):  # what was judged or imported before makes no difference
+        with isolated(1, ground.log):  # what was judged or imported before makes no difference
             told = promise(ground)
     except Unjudged as reason:
         return Finding(sentence(promise), None, str(reason))
@@ -83,20 +83,20 @@ def promised(component: Component, thorough: bool = True) -> list[Promise]:
     return [p for p in PROMISES[component.kind] if thorough or not takes_long(component, p)]
 
 
-def find(what: str, catalogue: Catalogue | None = None) -> list[tuple[Component, list[Component]]]:
+def find(what: str, registry: Registry | None = None) -> list[tuple[Component, list[Component]]]:
     """Find a component by name, or all those of a plugin file by its path, each with the components it relies on.
 
     BrokenPlugin where the plugin cannot be used, BenchError where there is none.
     """
     is_file = what.endswith(".py")
-    if catalogue is None:
-        catalogue = load_catalogue([what] if is_file else [])
-    entries = [(kind, e) for kind in KINDS for e in catalogue.entries[kind].values()]
-    kind = catalogue.kind_of(what)
+    if registry is None:
+        registry = load_registry([what] if is_file else [])
+    entries = [(kind, e) for kind in KINDS for e in registry.entries[kind].values()]
+    kind = registry.kind_of(what)
     found = [e.component for _, e in entries if e.distribution == what] if is_file else []
     if kind is not None:
-        found = [catalogue.get(kind, what)]
-    for broken in catalogue.broken:
+        found = [registry.get(kind, what)]
+    for broken in registry.broken:
         if broken.name == what or (is_file and what in broken.distribution.split(" and ")):
             raise BrokenPlugin(f"Plugin {broken.name!r} of {broken.distribution} is broken: {broken.reason}")
     if is_file and not found:
@@ -104,10 +104,10 @@ def find(what: str, catalogue: Catalogue | None = None) -> list[tuple[Component,
     if not found:
         hint = did_you_mean(what, [e.component.name for _, e in entries])
         raise BenchError(f"There is no component {what!r}. {hint}See: bench list")
-    return [(component, needed(component, catalogue)) for component in found]
+    return [(component, needed(component, registry)) for component in found]
 
 
-def contract(*names: str, catalogue: Catalogue | None = None) -> Callable[..., None]:
+def contract(*names: str, registry: Registry | None = None) -> Callable[..., None]:
     """Make a pytest function with a test per promise of the components named, or of a plugin file's, by its path.
 
     Tests that take long for big networks and files carry the mark `slow`.
@@ -120,7 +120,7 @@ def contract(*names: str, catalogue: Catalogue | None = None) -> Callable[..., N
 
     cases: list[Any] = []
     for what in names:
-        for component, others in find(what, catalogue):
+        for component, others in find(what, registry):
             for promise in promised(component):
                 marks = [pytest.mark.slow] if takes_long(component, promise) else []
                 label = f"{component.name}-{promise.__name__}"

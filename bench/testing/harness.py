@@ -23,17 +23,17 @@ from bench.core.canonical import JSON, canonical
 from bench.core.tasks import Outcome, Task
 from bench.datasets.files import data_root
 from bench.execution.runner import execute
-from bench.execution.task_context import Desk
+from bench.execution.task_context import WorkerState
 from bench.planning.declarations import declare
 from bench.planning.planner import Plan, plan
-from bench.registry.registry import Catalogue, configured
-from bench.registry.validation import fault
+from bench.registry.registry import Registry, configured
+from bench.registry.validation import contract_violation
 from bench.sandbox.logs import Log
-from bench.sandbox.torch_state import undisturbed
+from bench.sandbox.torch_state import isolated
 from bench.store.store import Store
 from bench.testing import toy_plugins, two_processes
 from bench.testing.recorder import GENERATORS, Call, content, watched
-from bench.testing.toy_run import carry_out, temporary, toy_catalogue, toy_spec
+from bench.testing.toy_run import carry_out, temporary, toy_registry, toy_spec
 
 KINDS = {"architecture": ("train",), "attack": ("steal",), "method": ("embed", "fingerprint", "score")}
 """The kinds of tasks that call a component, beside `data`."""
@@ -93,17 +93,17 @@ class Ground:
         return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
 
     @functools.cached_property
-    def catalogue(self) -> Catalogue:
+    def registry(self) -> Registry:
         """Give the toy world with the component in it, watched."""
-        reason = fault(self.component)
+        reason = contract_violation(self.component)
         if reason:
             raise Unjudged(f"it has not the form of a component: {reason}")
         if self.lacks():
             raise Unjudged(self.lacks())
-        lands_on = str(getattr(self.component, "lands_on", ""))
-        sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3, "leads": lands_on}
+        target = str(getattr(self.component, "target", ""))
+        sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3, "leads": target}
         around = [*self.needed, *(configured(d, sizes) for d in toy_plugins.bench_datasets())]
-        return toy_catalogue(watched(self.component, self.note), *(c for c in around if c.name != self.component.name))
+        return toy_registry(watched(self.component, self.note), *(c for c in around if c.name != self.component.name))
 
     @functools.cached_property
     def plan(self) -> Plan:
@@ -119,7 +119,7 @@ class Ground:
         else:
             names |= {"attacks": ("toy_tune", "toy_copy", "toy_move"), "methods": (name,)}
         spec = toy_spec(**names, **sizes)
-        return plan(spec, declare(spec, self.catalogue))
+        return plan(spec, declare(spec, self.registry))
 
     def own(self, *kinds: str) -> list[Task]:
         """List the tasks that call the component; `kinds` picks among them."""
@@ -135,15 +135,15 @@ class Ground:
             if task.key in stale or stale & set(task.inputs.values()):
                 stale.add(task.key)
                 self.store.forget(task.key)
-        desk = Desk(self.store, self.catalogue)
-        return carry_out(self.plan.tasks, lambda task: self.execute(task, desk))
+        state = WorkerState(self.store, self.registry)
+        return carry_out(self.plan.tasks, lambda task: self.execute(task, state))
 
-    def execute(self, task: Task, desk: Desk | None = None) -> Outcome:
+    def execute(self, task: Task, state: WorkerState | None = None) -> Outcome:
         """Execute a task in an empty working directory, noting the component's calls."""
         self.calls.clear()
         self.task = task.name
         with self.elsewhere():
-            outcome = execute(task, self.store, self.catalogue, desk=desk)
+            outcome = execute(task, self.store, self.registry, state=state)
         self.during[task.key] = list(self.calls)
         return outcome
 
@@ -194,15 +194,15 @@ class Ground:
     @functools.cached_property
     def repeated(self) -> dict[str, str]:
         """Do a task of each sort, and every score, again in a disturbed process; say how each differs."""
-        differences, desk = dict[str, str](), Desk(self.store, self.catalogue)
+        differences, state = dict[str, str](), WorkerState(self.store, self.registry)
         for task in reversed(self.sorts()):
             before = self.artifact(task)
             self.store.forget(task.key)
-            with undisturbed(1, self.log):
+            with isolated(1, self.log):
                 torch.rand(7)  # whatever ran before
                 np.random.seed(5)
                 random.seed(5)
-                outcome = self.execute(task, desk)
+                outcome = self.execute(task, state)
             failed = outcome.status != "done"
             differences[task.key] = f"it failed: {outcome.error}" if failed else _differ(before, self.artifact(task))
         return differences
@@ -226,7 +226,7 @@ class Ground:
             for task in tasks:
                 self.store.forget(task.key)
             try:
-                failures = two_processes.divide(_work_apart, (packed, self.root, self.store.root), tasks)
+                failures = two_processes.divide(_work_in_process, (packed, self.root, self.store.root), tasks)
             finally:
                 lost = [t for t in tasks if self.store.record(t.key) is None]
                 self.outcomes.update({t.key: self.execute(t) for t in lost})
@@ -253,7 +253,7 @@ class Ground:
         return list(dict.fromkeys(found))
 
 
-def _work_apart(tell: Any, packed: two_processes.Packed, root: Path, store: Path, tasks: Sequence[Task]) -> None:
+def _work_in_process(tell: Any, packed: two_processes.Packed, root: Path, store: Path, tasks: Sequence[Task]) -> None:
     """Do tasks in another process, as a worker does, and tell how each ended."""
     try:
         component, needed = two_processes.unpacked(packed)
@@ -261,9 +261,9 @@ def _work_apart(tell: Any, packed: two_processes.Packed, root: Path, store: Path
         tell((None, str(reason)))
         return
     ground = Ground(component, needed, root, Store(store))
-    desk = Desk(ground.store, ground.catalogue)
+    state = WorkerState(ground.store, ground.registry)
     for task in tasks:
-        tell((task.key, ground.execute(task, desk).error))
+        tell((task.key, ground.execute(task, state).error))
 
 
 def _differ(one: tuple[Any, Any], other: tuple[Any, Any]) -> str:

@@ -165,7 +165,7 @@ class ToyMove(Attack):
 
     access = "weights"
     same_architecture = True
-    lands_on = "transfer"
+    target = "transfer"
 
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
         """Fine-tune a copy, in the new dataset's normalisation, on that dataset's true labels."""

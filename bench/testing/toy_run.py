@@ -15,35 +15,35 @@ from bench.api.components import Component
 from bench.core.errors import BenchError
 from bench.core.spec import Recipe, Spec
 from bench.core.tasks import Outcome, Task
-from bench.execution.queue import Ledger
+from bench.execution.queue import TaskQueue
 from bench.execution.runner import execute
-from bench.execution.task_context import Desk
+from bench.execution.task_context import WorkerState
 from bench.planning.declarations import declare
 from bench.planning.planner import Plan, plan
-from bench.registry.registry import HOOKS, Catalogue
-from bench.registry.validation import fault
+from bench.registry.registry import HOOKS, Registry
+from bench.registry.validation import contract_violation
 from bench.results.rows import row
 from bench.store.store import Store
 from bench.testing import toy_plugins
 
 
-def toy_catalogue(*components: Component) -> Catalogue:
+def toy_registry(*components: Component) -> Registry:
     """Make a catalogue of the toy components and those given; BenchError where one has not the contract's form.
 
     A component that has the name of a toy one takes its place.
     """
-    catalogue = Catalogue()
+    registry = Registry()
     names = {c.name for c in components}
     for hook, (kind, _) in HOOKS.items():
         for component in getattr(toy_plugins, hook)():
             if component.name not in names:
-                catalogue.add(kind, component, "the toy world")
+                registry.add(kind, component, "the toy world")
     for component in components:
-        reason = fault(component)
+        reason = contract_violation(component)
         if reason:
             raise BenchError(reason)
-        catalogue.add(component.kind, component, "a test")
-    return catalogue
+        registry.add(component.kind, component, "a test")
+    return registry
 
 
 def toy_spec(**changes: Any) -> Spec:
@@ -57,7 +57,7 @@ def toy_spec(**changes: Any) -> Spec:
         "methods": ("toy_match", "toy_relation", "toy_mark"),
         "replicates": 2,
         "copies": 2,
-        "landed": 1,
+        "target_replicates": 1,
         "preset": "toy",
     }
     sizes = {f.name for f in dataclasses.fields(Recipe)}
@@ -85,18 +85,18 @@ class ToyRun:
         return {k: float(o.facts["score"]) for k, o in done.items() if self.plan.tasks[k].kind == "score"}
 
 
-def run_toy(spec: Spec | None = None, catalogue: Catalogue | None = None, root: Path | None = None) -> ToyRun:
+def run_toy(spec: Spec | None = None, registry: Registry | None = None, root: Path | None = None) -> ToyRun:
     """Plan and run a benchmark in this process; `root` is the folder of its store (default: one that goes away)."""
-    catalogue, spec = catalogue or toy_catalogue(), spec or toy_spec()
-    planned = plan(spec, declare(spec, catalogue))
-    desk = Desk(Store(root or temporary()), catalogue)
-    outcomes = carry_out(planned.tasks, lambda task: execute(task, desk.store, catalogue, desk=desk))
-    return ToyRun(planned, desk.store, outcomes)
+    registry, spec = registry or toy_registry(), spec or toy_spec()
+    planned = plan(spec, declare(spec, registry))
+    state = WorkerState(Store(root or temporary()), registry)
+    outcomes = carry_out(planned.tasks, lambda task: execute(task, state.store, registry, state=state))
+    return ToyRun(planned, state.store, outcomes)
 
 
 def carry_out(tasks: Mapping[str, Task], do: Callable[[Task], Outcome]) -> dict[str, Outcome]:
     """Do tasks one after the other; what needs a failed one is blocked."""
-    ledger, outcomes = Ledger(tasks), dict[str, Outcome]()
+    ledger, outcomes = TaskQueue(tasks), dict[str, Outcome]()
     while ledger.left:
         for task in ledger.take():
             outcomes |= {told.key: told for told in ledger.settle(do(task))}

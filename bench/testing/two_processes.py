@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 from bench.api.components import Component
 from bench.core.tasks import Task
-from bench.registry.discovery import load_catalogue
-from bench.sandbox.supervised_process import Apart, Died
+from bench.registry.discovery import load_registry
+from bench.sandbox.supervised_process import Died, SupervisedProcess
 
 
 class Unknown(Exception):
@@ -20,16 +20,16 @@ class Unknown(Exception):
 
 LIMIT = 60.0
 """Seconds for one call of a component."""
-_workers: list[Apart] = []
+_workers: list[SupervisedProcess] = []
 Packed: TypeAlias = tuple[bytes, tuple[str, ...]]
 """Components as bytes, and the plugin files that have to be read before them."""
 
 
-def workers() -> list[Apart]:
+def workers() -> list[SupervisedProcess]:
     """Give two processes that wait for work: started when they are first asked for, and kept."""
     _workers[:] = [w for w in _workers if w.process.is_alive()]
     while len(_workers) < 2:
-        _workers.append(Apart(LIMIT))
+        _workers.append(SupervisedProcess(LIMIT))
         atexit.register(_workers[-1].close)
     return list(_workers)
 
@@ -62,7 +62,7 @@ def packed_up(component: Component, needed: Sequence[Component]) -> Packed:
 def unpacked(packed: Packed) -> tuple[Component, list[Component]]:
     """Unpack in another process what was packed for it; Unknown if that cannot be."""
     try:
-        load_catalogue(packed[1])
+        load_registry(packed[1])
         component, needed = pickle.loads(packed[0])
     except (ImportError, AttributeError) as error:
         raise Unknown(str(error)) from error

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench.api.components import Architecture
 from bench.core.errors import BenchError, NonFiniteLoss
-from bench.training.memory_format import channels_last, laid_out, per_pixel
+from bench.training.memory_format import and_back, channels_last, is_unsafe, per_pixel, to_safety
 
 
 class Normalised(nn.Module):
@@ -39,6 +42,40 @@ class Normalised(nn.Module):
         return logits
 
 
+_relying: dict[tuple[Architecture, tuple[int, ...]], bool] = {}
+"""Of the architectures that this process has seen, for images of a shape: whether they rely on torch's own layout."""
+
+
+def with_memory_format(model: Normalised, architecture: Architecture, shape: tuple[int, int, int]) -> Normalised:
+    """Let a network of an architecture have torch's own memory layout throughout where it relies on that.
+
+    As a network does that calls `view` behind a convolution. It is tried once per process and architecture. In any
+    other network, convolutions that `channels_last` is unsafe for are led around it.
+    """
+    if (architecture, shape) not in _relying:
+        _relying[architecture, shape] = _relies_on_own_layout(model, shape)
+    model.own_layout = _relying[architecture, shape]
+    for part in () if model.own_layout else model.modules():
+        if isinstance(part, nn.Conv2d) and is_unsafe(part):
+            part.register_forward_pre_hook(to_safety)
+            part.register_forward_hook(and_back)
+    return model
+
+
+def _relies_on_own_layout(model: Normalised, shape: tuple[int, int, int]) -> bool:
+    """Try a copy, and leave every generator as it was: no later task may be able to tell."""
+    states = np.random.get_state(), random.getstate()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            copy.deepcopy(model.inner).eval()(channels_last(torch.zeros(2, *shape, device=model.mean.device)))
+    except Exception as error:  # a stranger's network: whatever else is wrong shows where it is used
+        return "view size is not compatible" in str(error)
+    finally:
+        np.random.set_state(states[0])
+        random.setstate(states[1])
+    return False
+
+
 def rebuild(
     architecture: Architecture, num_classes: int, shape: tuple[int, int, int], weights: Mapping[str, Tensor]
 ) -> nn.Module:
@@ -53,7 +90,7 @@ def rebuild(
     left = [t for m in model.modules() for t in (*vars(m).values(), *m._buffers.values()) if isinstance(t, Tensor)]
     if any(t.is_meta for t in left):
         return _rebuilt(architecture, num_classes, shape, weights)
-    return laid_out(model, architecture, shape)
+    return with_memory_format(model, architecture, shape)
 
 
 def _rebuilt(
@@ -61,7 +98,7 @@ def _rebuilt(
 ) -> nn.Module:
     model = Normalised(architecture.build(num_classes, shape), weights["mean"], weights["std"])
     model.load_state_dict(weights, strict=True)
-    return laid_out(model, architecture, shape)
+    return with_memory_format(model, architecture, shape)
 
 
 def check(model: object, fresh: nn.Module, who: str) -> nn.Module:

@@ -23,7 +23,7 @@ class FinetuneC(Attack):
 
     access = "weights"
     same_architecture = True
-    lands_on = "corrupted"
+    target = "corrupted"
 
     def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
         """Train a copy of the source on the corrupted images and their true labels."""

@@ -33,7 +33,7 @@ class TransferA(Attack):
 
     access = "weights"
     same_architecture = True
-    lands_on = "transfer"
+    target = "transfer"
 
     def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
         """Train the source's backbone under a new head."""

@@ -32,7 +32,7 @@ class TransferL(Attack):
 
     access = "weights"
     same_architecture = True
-    lands_on = "transfer"
+    target = "transfer"
 
     def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
         """Train a new head on the source's frozen backbone."""

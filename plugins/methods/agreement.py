@@ -1,4 +1,4 @@
-"""Label agreement on plain images: the simplest fingerprint there is, and a floor.
+"""Label agreement on plain images: the simplest fingerprint there is, and a baseline.
 
 The source's labels of images that no training has seen; the score is the share on which the suspect agrees. Two good
 networks agree on most images whoever made them (the correct ones), so this is what a method has to beat.
@@ -22,7 +22,7 @@ class Agreement(Fingerprint):
     version: int = 1
     samples: int = 100
 
-    floor = True
+    baseline = True
     budget = "samples"
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
@@ -43,5 +43,5 @@ class Agreement(Fingerprint):
 
 @hookimpl
 def bench_methods() -> list[Fingerprint]:
-    """Return the floor."""
+    """Return the baseline."""
     return [Agreement()]

@@ -2,7 +2,7 @@
 
 A. Godinot, E. Le Merrer, C. Penzo, F. Taïani, G. Trédan: Queries, Representation & Detection: The Next 100 Model
 Fingerprinting Schemes, AAAI 2025, https://arxiv.org/abs/2412.13021. Images that the source misclassifies; the score is
-the share on which the suspect gives the source's (wrong) label. A floor: what does not beat it proves little.
+the share on which the suspect gives the source's (wrong) label. A baseline: what does not beat it proves little.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class AKH(Fingerprint):
     version: int = 1
     samples: int = 100
 
-    floor = True
+    baseline = True
     budget = "samples"
     paper = (
         "A. Godinot, E. Le Merrer, C. Penzo, F. Taïani, G. Trédan: Queries, Representation & Detection: The Next 100 "
@@ -57,5 +57,5 @@ class AKH(Fingerprint):
 
 @hookimpl
 def bench_methods() -> list[Fingerprint]:
-    """Return the floor."""
+    """Return the baseline."""
     return [AKH()]

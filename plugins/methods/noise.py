@@ -1,4 +1,4 @@
-"""Label agreement on noise: a floor that needs no data.
+"""Label agreement on noise: a baseline that needs no data.
 
 Images whose every pixel is drawn uniformly; the score is the share on which the suspect gives the source's label.
 Nothing in training says what to answer there, so a network's answers are its own.
@@ -22,7 +22,7 @@ class Noise(Fingerprint):
     version: int = 1
     samples: int = 100
 
-    floor = True
+    baseline = True
     budget = "samples"
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
@@ -41,5 +41,5 @@ class Noise(Fingerprint):
 
 @hookimpl
 def bench_methods() -> list[Fingerprint]:
-    """Return the floor."""
+    """Return the baseline."""
     return [Noise()]

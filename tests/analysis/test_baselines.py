@@ -1,4 +1,4 @@
-"""The floors: agreement on mistakes, on plain images, and on noise."""
+"""The baselines: agreement on mistakes, on plain images, and on noise."""
 
 import math
 
@@ -39,10 +39,10 @@ class Constant(nn.Module):
 
 
 @pytest.mark.parametrize("method", FLOORS, ids=lambda m: m.name)
-def test_a_floor_agrees_wholly_with_its_own_source(method):
+def test_a_baseline_agrees_wholly_with_its_own_source(method):
     fingerprint, _ = extract(method)
     probes = fingerprint["probes"]
-    assert method.floor and probes.dtype == torch.uint8 and probes.is_contiguous()
+    assert method.baseline and probes.dtype == torch.uint8 and probes.is_contiguous()
     assert torch.equal(labels(trained(), probes), fingerprint["labels"])
     assert scores(method, fingerprint, [trained()]) == [1.0]
 

@@ -124,7 +124,7 @@ def test_three_results_are_held_against_the_first(before):
     assert {r["before"] for r in made.values()} == {"before"}
 
 
-def test_floors_stand_below_the_line_and_new_methods_above_it(before):
+def test_baselines_stand_below_the_line_and_new_methods_above_it(before):
     run = benchmark(methods=("sac", "mark", "late"))
     run["components"]["method"]["late"] = run["components"]["method"]["mark"]
     rows = anew(trials()) + [r | {"method": "late", "key": r["key"] and digest([r["key"], 3])} for r in trials()
@@ -132,7 +132,7 @@ def test_floors_stand_below_the_line_and_new_methods_above_it(before):
     write(before.parent / "after", rows, run)
     shown = compare([before, before.parent / "after"], "md").splitlines()
     assert [n.split("|")[1].strip() for n in shown if n.startswith("|")][2:] == [
-        "sac", "mark", "late", "*floors*", "noise",
+        "sac", "mark", "late", "*baselines*", "noise",
     ]  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def test_what_only_one_of_them_has_is_no_obstacle(before):
 def test_methods_seeds_and_numbers_of_models_may_differ_and_are_told(before):
     def change(run):
         run["components"]["method"]["sac"]["params"] = {"samples": 50}
-        run["spec"]["landed"] = 2
+        run["spec"]["target_replicates"] = 2
         run["libraries"]["torch"] = "3.0"
 
     first, second = read([before, spoilt(before, change)])

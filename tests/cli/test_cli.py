@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from bench import cli
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.store.store import Store
 from bench.testing import toy_plugins
 
 TOY = ["--plugin", toy_plugins.__file__]
 WORLD = [*TOY, "--datasets", "toy", "--architectures", "toy_net", "--attacks", "toy_tune,toy_polish",
-         "--methods", "toy_match,toy_relation", "--no-floors", "--replicates", "2", "--copies", "2",
+         "--methods", "toy_match,toy_relation", "--no-baselines", "--replicates", "2", "--copies", "2",
          "--set", "recipe.epochs=2"]  # fmt: skip
 RUN = ["run", *WORLD, "--workers", "0", "--quiet"]
 
@@ -115,12 +115,12 @@ def test_a_saved_spec_repeats_the_run(there, bench):
 def test_a_short_file_written_by_hand_is_a_spec_too(there, bench):
     content = {
         "datasets": "toy", "architectures": ["toy_net"], "attacks": ["toy_tune", "toy_polish"],
-        "methods": "toy_match,toy_relation", "no-floors": True, "replicates": 2, "copies": 2,
+        "methods": "toy_match,toy_relation", "no-baselines": True, "replicates": 2, "copies": 2,
         "set": {"recipe": {"epochs": 2}},
     }  # fmt: skip
     (there / "mine.json").write_text(json.dumps(content))
     (there / "mine.toml").write_text(
-        'datasets = "toy"\narchitectures = ["toy_net"]\nattacks = ["toy_tune", "toy_polish"]\nno_floors = true\n'
+        'datasets = "toy"\narchitectures = ["toy_net"]\nattacks = ["toy_tune", "toy_polish"]\nno_baselines = true\n'
         'methods = "toy_match,toy_relation"\nreplicates = 2\ncopies = 2\n[set]\n"recipe.epochs" = 2\n'
     )
     for name in ("mine.json", "mine.toml"):
@@ -451,7 +451,7 @@ def test_a_missing_dataset_stops_before_training_and_names_the_command_that_gets
 def test_a_landing_place_that_nobody_named_and_nobody_has_leaves_its_attacks_not_applicable(bench, tmp_path):
     away = tmp_path / "away.py"
     away.write_text(AWAY)
-    asked = ["run", *TOY, "--plugin", away, "--datasets", "home", "--architectures", "toy_conv", "--no-floors",
+    asked = ["run", *TOY, "--plugin", away, "--datasets", "home", "--architectures", "toy_conv", "--no-baselines",
              "--methods", "toy_relation", "--preset", "smoke", "--workers", "0"]  # fmt: skip
     code, out, err = bench(*asked, "--out", "results/home")
     assert code == 0, err + out
@@ -462,7 +462,7 @@ def test_a_landing_place_that_nobody_named_and_nobody_has_leaves_its_attacks_not
 
 
 def test_a_damaged_dataset_is_told_from_a_missing_one(bench, tmp_path):
-    for path in load_catalogue().get("dataset", "fashion_mnist").checksums:
+    for path in load_registry().get("dataset", "fashion_mnist").checksums:
         (tmp_path / "data" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "data" / path).write_bytes(b"not what was published")
     told = refused(bench, tmp_path, "run", *REAL, "--data", tmp_path / "data")
@@ -574,9 +574,9 @@ def test_help_names_every_command(bench):
 def test_list_shows_every_component_with_a_line(bench):
     code, out, _ = bench("list")
     assert code == 0
-    catalogue = load_catalogue()
+    registry = load_registry()
     for kind in ("dataset", "architecture", "attack", "method"):
-        for name in catalogue.names(kind):
+        for name in registry.names(kind):
             assert re.search(rf"^  {name} +v\d+ +\S", out, re.MULTILINE), name
 
 

@@ -10,7 +10,7 @@ from click.shell_completion import BashComplete
 
 from bench import cli
 from bench.cli.completion import component_names
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.registry.registry import KINDS
 from bench.testing import toy_plugins
 
@@ -49,10 +49,10 @@ def values(*words):
 
 
 def test_the_names_read_from_source_text_are_those_of_the_catalogue():
-    catalogue = load_catalogue([toy_plugins.__file__])
-    assert not catalogue.broken
+    registry = load_registry([toy_plugins.__file__])
+    assert not registry.broken
     for kind in KINDS:
-        assert component_names([kind], [toy_plugins.__file__]) == list(catalogue.names(kind))
+        assert component_names([kind], [toy_plugins.__file__]) == list(registry.names(kind))
 
 
 def test_options_offer_names_of_their_kind():

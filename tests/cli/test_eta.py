@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.cli.eta import Pace
+from bench.cli.eta import Eta
 from bench.core.tasks import Outcome, Task
 
 
@@ -33,7 +33,7 @@ class Story:
 
     def __init__(self, **counts):
         self.clock, self.tasks = Clock(), tasks(**counts)
-        self.pace = Pace(self.tasks, self.clock)
+        self.pace = Eta(self.tasks, self.clock)
         self.waiting = list(self.tasks)
 
     def start(self, kind):

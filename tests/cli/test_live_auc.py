@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bench.cli.live_auc import Standings
+from bench.cli.live_auc import LiveAucs
 from bench.core.tasks import Trial
 from bench.stats.auc import auc
 
@@ -25,13 +25,13 @@ def stolen(count, attack="extract", **what):
     return [trial("stolen", n, attack=attack, **what) for n in range(count)]
 
 
-def standing(found, method="sac", attack="extract"):
+def live(found, method="sac", attack="extract"):
     return found.table()[1][method][attack]
 
 
-def landed(found, trials, values):
+def target_replicates(found, trials, values):
     for t, value in zip(trials, values, strict=True):
-        found.landed(t.score, value)
+        found.target_replicates(t.score, value)
 
 
 def nothing(key):
@@ -40,80 +40,80 @@ def nothing(key):
 
 def test_there_is_no_table_before_there_is_an_auc():
     trials = [*irrelevant(2), *stolen(2)]
-    found = Standings(trials, (), nothing)
+    found = LiveAucs(trials, (), nothing)
     assert found.table() is None
-    landed(found, trials[:2], [0.1, 0.2])
+    target_replicates(found, trials[:2], [0.1, 0.2])
     assert found.table() is None
-    assert Standings([], (), nothing).table() is None
+    assert LiveAucs([], (), nothing).table() is None
 
 
 def test_an_auc_grows_up_with_its_scores():
     trials = [*irrelevant(2), *stolen(2)]
-    found = Standings(trials, (), nothing)
-    landed(found, trials[:3], [0.1, 0.3, 0.2])
-    assert standing(found) == (0.5, False, True)
-    assert standing(found).text == "0.50…"
-    landed(found, trials[3:], [0.4])
-    assert standing(found) == (0.75, True, True)
-    assert standing(found).text == "0.75"
+    found = LiveAucs(trials, (), nothing)
+    target_replicates(found, trials[:3], [0.1, 0.3, 0.2])
+    assert live(found) == (0.5, False, True)
+    assert live(found).text == "0.50…"
+    target_replicates(found, trials[3:], [0.4])
+    assert live(found) == (0.75, True, True)
+    assert live(found).text == "0.75"
 
 
 def test_it_is_the_auc_of_the_report_over_sources():
     random = np.random.default_rng(0)
     trials = [*itertools.chain.from_iterable([*irrelevant(9, seed=s), *stolen(7, seed=s)] for s in (0, 1, 2))]
     values = random.integers(0, 6, len(trials)).astype(float)
-    found = Standings(trials, (), nothing)
-    landed(found, trials, values)
+    found = LiveAucs(trials, (), nothing)
+    target_replicates(found, trials, values)
     each = [auc(values[16 * s + 9 : 16 * s + 16], values[16 * s : 16 * s + 9]) for s in (0, 1, 2)]
-    assert standing(found).auc == pytest.approx(np.mean(each))
+    assert live(found).auc == pytest.approx(np.mean(each))
 
 
 def test_suspects_are_held_against_networks_of_the_dataset_they_land_on():
     trials = [*irrelevant(2), *irrelevant(2, on="letters"), *stolen(2), *stolen(2, "transfer", on="letters")]
-    found = Standings(trials, (), nothing)
-    landed(found, trials, [0.1, 0.1, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5])
-    assert standing(found).text == "1.00"
-    assert standing(found, attack="transfer").text == "0.00"
+    found = LiveAucs(trials, (), nothing)
+    target_replicates(found, trials, [0.1, 0.1, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5])
+    assert live(found).text == "1.00"
+    assert live(found, attack="transfer").text == "0.00"
 
 
 def test_scores_that_never_come_leave_a_mark():
     trials = [*irrelevant(2), *stolen(2), *stolen(2, "prune")]
-    found = Standings(trials, (), nothing)
-    landed(found, trials, [0.1, 0.2, 0.3, None, None, None])
-    assert standing(found).text == "1.00*"
-    assert standing(found, attack="prune").text == "lost"
-    found.landed(trials[0].score, 5.0)  # made anew: it has been counted
-    found.landed("of no trial", 5.0)
-    assert standing(found).text == "1.00*"
+    found = LiveAucs(trials, (), nothing)
+    target_replicates(found, trials, [0.1, 0.2, 0.3, None, None, None])
+    assert live(found).text == "1.00*"
+    assert live(found, attack="prune").text == "lost"
+    found.target_replicates(trials[0].score, 5.0)  # made anew: it has been counted
+    found.target_replicates("of no trial", 5.0)
+    assert live(found).text == "1.00*"
 
 
 def test_what_an_earlier_run_scored_is_there_from_the_start():
     trials = [*irrelevant(2), *stolen(2)]
     kept = dict(zip([t.score for t in trials], [0.1, 0.2, 0.3, 0.4], strict=True))
-    assert standing(Standings(trials, (), kept.get)).text == "1.00"
+    assert live(LiveAucs(trials, (), kept.get)).text == "1.00"
 
 
 def test_cells_that_cannot_be_and_cells_to_come_are_told_apart():
     trials = [*irrelevant(1), *stolen(1), *stolen(1, "prune"), *stolen(1, "transfer", on="letters", reason="labels")]
-    found = Standings(trials, (), nothing)
-    landed(found, trials[:2], [0.1, 0.2])
-    assert standing(found, attack="prune").text == "·"
-    assert standing(found, attack="transfer") is None
+    found = LiveAucs(trials, (), nothing)
+    target_replicates(found, trials[:2], [0.1, 0.2])
+    assert live(found, attack="prune").text == "·"
+    assert live(found, attack="transfer") is None
 
 
 def test_methods_are_shown_with_their_default_budget():
     trials = [*irrelevant(1), *stolen(1), *irrelevant(1, budget=10), *stolen(1, budget=10)]
-    found = Standings(trials, (), nothing)
-    landed(found, trials, [0.1, 0.2, 0.2, 0.1])
-    assert standing(found).text == "1.00"
+    found = LiveAucs(trials, (), nothing)
+    target_replicates(found, trials, [0.1, 0.2, 0.2, 0.1])
+    assert live(found).text == "1.00"
 
 
 def test_of_several_tables_the_one_is_shown_where_a_score_landed_last():
     trials = [*irrelevant(1), *stolen(1), *irrelevant(1, source="net"), *stolen(1, source="net")]
-    found = Standings(trials, (), nothing)
-    landed(found, trials[:3], [0.1, 0.2, 0.3])
+    found = LiveAucs(trials, (), nothing)
+    target_replicates(found, trials[:3], [0.1, 0.2, 0.3])
     assert found.table() is None
-    landed(found, trials[3:], [0.2])
+    target_replicates(found, trials[3:], [0.2])
     place, rows = found.table()
     assert place == ("digits", "net")
     assert rows["sac"]["extract"].text == "0.00"

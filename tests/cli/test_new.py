@@ -137,7 +137,7 @@ def test_their_own_tests_pass(installed):
 
 def test_they_give_a_table(installed):
     names = [word for kind, name in NAMES.items() for word in (f"--{kind}s", name)]
-    told = run(installed, "bench", "run", "--preset", "smoke", *names, "--no-floors", "--workers", 0)
+    told = run(installed, "bench", "run", "--preset", "smoke", *names, "--no-baselines", "--workers", 0)
     assert re.search(rf"^{NAMES['method']} +[01]\.\d\d", told, re.MULTILINE), told
 
 

@@ -9,7 +9,7 @@ from test_eta import tasks
 from test_live_auc import irrelevant, nothing, stolen
 
 from bench import cli
-from bench.cli.live_auc import Standings
+from bench.cli.live_auc import LiveAucs
 from bench.cli.progress import Progress
 from bench.core.tasks import Outcome
 from bench.testing import toy_plugins
@@ -58,7 +58,7 @@ def run(terminal):
     """Follow a run whose tasks bear the keys of the trials' scores."""
     terminal()
     made = dict(zip([t.score for t in TRIALS if t.score], tasks(score_sac=8).values(), strict=True))
-    with Progress(made, standings=lambda: Standings(TRIALS, ("noise",), nothing)) as progress:
+    with Progress(made, live_aucs=lambda: LiveAucs(TRIALS, ("noise",), nothing)) as progress:
         yield progress
 
 
@@ -76,7 +76,7 @@ def test_aucs_fill_a_table_while_scores_land(run, monkeypatch):
     assert ["sac", "0.50", "–"] in rows
     assert ["noise", "0.50", "–"] in rows
     between = rows[rows.index(["sac", "0.50", "–"]) + 1]
-    assert set("".join(between)) == {"─"}, "floors stand below a line"
+    assert set("".join(between)) == {"─"}, "baselines stand below a line"
 
 
 def test_the_table_is_drawn_at_most_once_in_a_while(run, monkeypatch):
@@ -100,7 +100,7 @@ def test_names_are_no_markup(terminal, monkeypatch):
     terminal()
     trials = [*irrelevant(1, method="[red]x[/]"), *stolen(1, "[b]y", method="[red]x[/]")]
     made = dict(zip([t.score for t in trials], tasks(score_sac=2).values(), strict=True))
-    with Progress(made, standings=lambda: Standings(trials, (), nothing)) as progress:
+    with Progress(made, live_aucs=lambda: LiveAucs(trials, (), nothing)) as progress:
         scored(progress, trials, [0.1, 0.2])
         monkeypatch.setattr("bench.cli.progress.BEAT", 0.0)
         assert "[red]x[/]" in seen(progress)
@@ -114,7 +114,7 @@ def test_without_a_terminal_nobody_asks_for_aucs(capsys, monkeypatch):
     def never():
         raise AssertionError("asked for")
 
-    with Progress(made, standings=never) as progress:
+    with Progress(made, live_aucs=never) as progress:
         for key in made:
             progress.started(key)
             progress.settled(Outcome(key, "done", facts={"score": 0.5}, seconds=1.0))
@@ -138,7 +138,7 @@ def test_a_run_on_a_terminal_shows_its_aucs(terminal, tmp_path, monkeypatch):
     monkeypatch.setattr(
         sys, "argv",
         ["bench", "run", "--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures", "toy_net",
-         "--attacks", "toy_tune", "--methods", "toy_match", "--no-floors", "--replicates", "2", "--copies", "2",
+         "--attacks", "toy_tune", "--methods", "toy_match", "--no-baselines", "--replicates", "2", "--copies", "2",
          "--set", "recipe.epochs=2", "--workers", "0"],
     )  # fmt: skip
     shown = terminal()

@@ -15,7 +15,7 @@ from bench.testing import toy_plugins
 
 TOY = [
     "--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures", "toy_net", "--attacks", "toy_tune,toy_copy",
-    "--methods", "toy_match,toy_relation", "--no-floors", "--preset", "smoke", "--set", "recipe.epochs=2",
+    "--methods", "toy_match,toy_relation", "--no-baselines", "--preset", "smoke", "--set", "recipe.epochs=2",
     "--workers", "0",
 ]  # fmt: skip
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.tasks import Outcome, Task
-from bench.execution.queue import HANDFUL, Ledger
+from bench.execution.queue import HANDFUL, TaskQueue
 
 
 def task(name, kind="train", **inputs):
@@ -35,59 +35,59 @@ CHAIN = graph(
 )
 
 
-def drain(ledger, outcome=done):
+def drain(queue, outcome=done):
     order = []
-    while ledger.left:
-        unit = ledger.take()
+    while queue.left:
+        unit = queue.take()
         assert unit, "nothing is ready, but something is left"
         for t in unit:
             order.append(t.key)
-            ledger.settle(outcome(t.key))
+            queue.settle(outcome(t.key))
     return order
 
 
 def test_every_task_comes_once_and_after_its_inputs():
-    order = drain(Ledger(CHAIN))
+    order = drain(TaskQueue(CHAIN))
     assert sorted(order) == sorted(CHAIN)
     for key, t in CHAIN.items():
         assert all(order.index(before) < order.index(key) for before in t.inputs.values())
 
 
 def test_fingerprints_go_first_then_the_longest_chain_and_a_suspect_is_judged_as_soon_as_it_can_be():
-    order = drain(Ledger(CHAIN))
+    order = drain(TaskQueue(CHAIN))
     assert order == ["data", "source", "fingerprint", "student", "irrelevant", "score1", "hardened", "score2"]
 
 
 def test_a_suspect_is_judged_when_all_of_its_scores_are_ready_or_nothing_else_is_left():
-    ledger = Ledger(graph(
+    queue = TaskQueue(graph(
         task("suspect"), task("other"), task("early", "fingerprint"), task("late", "fingerprint", x="other"),
         task("s1", "score", suspect="suspect", fingerprint="early"),
         task("s2", "score", suspect="suspect", fingerprint="late"),
     ))  # fmt: skip
-    assert [ledger.take()[0].key for _ in range(3)] == ["other", "early", "suspect"]
-    ledger.settle(done("suspect"))
-    ledger.settle(done("early"))
-    ledger.again("other")
-    assert [t.key for t in ledger.take()] == ["other"], "a training goes before half of a suspect's scores"
-    assert [t.key for t in ledger.take()] == ["s1"], "but they go before nothing"
-    ledger.settle(done("other"))
-    ledger.settle(done("late"))
-    assert [t.key for t in ledger.take()] == ["s2"]
+    assert [queue.take()[0].key for _ in range(3)] == ["other", "early", "suspect"]
+    queue.settle(done("suspect"))
+    queue.settle(done("early"))
+    queue.again("other")
+    assert [t.key for t in queue.take()] == ["other"], "a training goes before half of a suspect's scores"
+    assert [t.key for t in queue.take()] == ["s1"], "but they go before nothing"
+    queue.settle(done("other"))
+    queue.settle(done("late"))
+    assert [t.key for t in queue.take()] == ["s2"]
 
 
 def test_a_score_that_is_blocked_does_not_hold_up_the_others_of_its_suspect():
-    ledger = Ledger(graph(
+    queue = TaskQueue(graph(
         task("suspect"), task("good", "fingerprint"), task("bad", "fingerprint"),
         task("long"), task("longer", x="long"),
         task("s1", "score", suspect="suspect", fingerprint="good"),
         task("s2", "score", suspect="suspect", fingerprint="bad"),
     ))  # fmt: skip
-    assert {ledger.take()[0].key for _ in range(4)} == {"suspect", "good", "bad", "long"}
+    assert {queue.take()[0].key for _ in range(4)} == {"suspect", "good", "bad", "long"}
     for key in ("suspect", "good", "long"):
-        ledger.settle(done(key))
-    ledger.settle(Outcome("bad", "failed"))
-    assert [t.key for t in ledger.take()] == ["s1"]
-    assert [t.key for t in ledger.take()] == ["longer"]
+        queue.settle(done(key))
+    queue.settle(Outcome("bad", "failed"))
+    assert [t.key for t in queue.take()] == ["s1"]
+    assert [t.key for t in queue.take()] == ["longer"]
 
 
 def test_the_weights_of_few_suspects_have_to_be_kept():
@@ -98,7 +98,7 @@ def test_the_weights_of_few_suspects_have_to_be_kept():
         *(task(f"s{i} {m}", "score", suspect=f"m{i}", fingerprint=f"f{m}") for m in range(3) for i in range(50)),
     )  # fmt: skip
     kept, most = Counter(), 0
-    for key in drain(Ledger(tasks)):
+    for key in drain(TaskQueue(tasks)):
         if key.startswith("m"):
             kept[key] = 3
         elif key.startswith("s") and key != "source":
@@ -108,24 +108,24 @@ def test_the_weights_of_few_suspects_have_to_be_kept():
 
 
 def test_nothing_is_ready_before_its_inputs_are_settled():
-    ledger = Ledger(CHAIN)
-    assert [t.key for t in ledger.take()] == ["data"]
-    assert ledger.take() == []
-    ledger.settle(done("data"))
-    assert {t.key for unit in (ledger.take(), ledger.take()) for t in unit} == {"source", "irrelevant"}
-    assert ledger.take() == []
+    queue = TaskQueue(CHAIN)
+    assert [t.key for t in queue.take()] == ["data"]
+    assert queue.take() == []
+    queue.settle(done("data"))
+    assert {t.key for unit in (queue.take(), queue.take()) for t in unit} == {"source", "irrelevant"}
+    assert queue.take() == []
 
 
 def test_inputs_that_are_stored_already_are_not_waited_for():
-    ledger = Ledger(graph(CHAIN["score1"]))
-    assert [t.key for t in ledger.take()] == ["score1"]
+    queue = TaskQueue(graph(CHAIN["score1"]))
+    assert [t.key for t in queue.take()] == ["score1"]
 
 
 def test_scores_of_one_suspect_come_in_handfuls():
     scores = [task(f"s{i}", "score", suspect="m" if i % 2 else "n") for i in range(2 * HANDFUL + 6)]
-    ledger = Ledger(graph(*scores))
+    queue = TaskQueue(graph(*scores))
     sizes, seen = [], []
-    while unit := ledger.take():
+    while unit := queue.take():
         assert len({t.inputs["suspect"] for t in unit}) == 1
         sizes.append(len(unit))
         seen += [t.key for t in unit]
@@ -134,45 +134,45 @@ def test_scores_of_one_suspect_come_in_handfuls():
 
 
 def test_a_failure_blocks_what_needs_it_and_nothing_else():
-    ledger = Ledger(CHAIN)
-    assert [t.key for t in ledger.take()] == ["data"]
-    ledger.settle(done("data"))
-    assert [t.key for t in ledger.take()] == ["source"]
+    queue = TaskQueue(CHAIN)
+    assert [t.key for t in queue.take()] == ["data"]
+    queue.settle(done("data"))
+    assert [t.key for t in queue.take()] == ["source"]
     failed = Outcome("source", "failed", error="it broke", root="train source", log="log.txt", seconds=3.0)
-    told = ledger.settle(failed)
+    told = queue.settle(failed)
     assert told[0] is failed
     blocked = {o.key: o for o in told[1:]}
     assert set(blocked) == {"student", "hardened", "fingerprint", "score1", "score2"}
     assert {(o.status, o.error, o.root, o.seconds) for o in blocked.values()} == {
         ("blocked", "it broke", "train source", 0.0)
     }
-    assert drain(ledger) == ["irrelevant"]
+    assert drain(queue) == ["irrelevant"]
 
 
 def test_a_task_that_two_failures_block_is_told_once():
     tasks = graph(task("a"), task("b"), task("c", x="a", y="b"))
-    ledger = Ledger(tasks)
-    assert [o.key for o in ledger.settle(Outcome("a", "failed"))] == ["a", "c"]
-    assert [o.key for o in ledger.settle(Outcome("b", "failed"))] == ["b"]
-    assert ledger.left == 0
+    queue = TaskQueue(tasks)
+    assert [o.key for o in queue.settle(Outcome("a", "failed"))] == ["a", "c"]
+    assert [o.key for o in queue.settle(Outcome("b", "failed"))] == ["b"]
+    assert queue.left == 0
 
 
 def test_an_input_under_two_roles_is_waited_for_once():
-    ledger = Ledger(graph(task("a"), task("b", source="a", start="a")))
-    assert drain(ledger) == ["a", "b"]
+    queue = TaskQueue(graph(task("a"), task("b", source="a", start="a")))
+    assert drain(queue) == ["a", "b"]
 
 
 def test_what_is_put_back_comes_again_when_its_time_has_come():
-    ledger = Ledger(graph(task("a"), task("b")))
-    (first,) = ledger.take()
-    ledger.again(first.key, after=0.05)
-    (second,) = ledger.take()
+    queue = TaskQueue(graph(task("a"), task("b")))
+    (first,) = queue.take()
+    queue.again(first.key, after=0.05)
+    (second,) = queue.take()
     assert second.key != first.key
-    assert ledger.take() == []
+    assert queue.take() == []
     time.sleep(0.06)
-    assert [t.key for t in ledger.take()] == [first.key]
-    ledger.again(first.key)
-    assert [t.key for t in ledger.take()] == [first.key]
+    assert [t.key for t in queue.take()] == [first.key]
+    queue.again(first.key)
+    assert [t.key for t in queue.take()] == [first.key]
 
 
 @st.composite
@@ -189,14 +189,14 @@ def graphs(draw):
 @settings(max_examples=80, deadline=None)
 @given(graphs(), st.sets(st.integers(0, 24), max_size=4))
 def test_whatever_fails_every_task_is_settled_exactly_once(tasks, failing):
-    ledger, told, handed = Ledger(tasks), [], []
+    queue, told, handed = TaskQueue(tasks), [], []
     bad = {f"t{i}" for i in failing}
-    while ledger.left:
-        unit = ledger.take()
+    while queue.left:
+        unit = queue.take()
         assert unit
         for t in unit:
             handed.append(t.key)
-            told += ledger.settle(Outcome(t.key, "failed" if t.key in bad else "done"))
+            told += queue.settle(Outcome(t.key, "failed" if t.key in bad else "done"))
     statuses = {o.key: o.status for o in told}
     assert len(told) == len(tasks) == len(statuses)
     assert len(handed) == len(set(handed))
@@ -207,6 +207,6 @@ def test_whatever_fails_every_task_is_settled_exactly_once(tasks, failing):
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_small_graphs(count):
-    ledger = Ledger(graph(*[task("a")][:count]))
-    assert ledger.left == count
-    assert len(ledger.take()) == count
+    queue = TaskQueue(graph(*[task("a")][:count]))
+    assert queue.left == count
+    assert len(queue.take()) == count

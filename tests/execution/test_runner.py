@@ -14,18 +14,18 @@ from bench.core.errors import NonFiniteLoss
 from bench.core.tasks import Task
 from bench.datasets.sampling import halve
 from bench.execution.runner import execute
-from bench.execution.task_context import Desk
+from bench.execution.task_context import WorkerState
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
 from bench.store.store import Store
-from bench.testing import run_toy, toy_catalogue, toy_plugins, toy_spec
+from bench.testing import run_toy, toy_plugins, toy_registry, toy_spec
 from bench.testing.toy_run import carry_out
 
 SMALL = {"suspects": ("toy_net",), "replicates": 1, "copies": 1}
 
 
 def run(*components, root=None, **changes):
-    return run_toy(toy_spec(**{**SMALL, **changes}), toy_catalogue(*components), root)
+    return run_toy(toy_spec(**{**SMALL, **changes}), toy_registry(*components), root)
 
 
 def outcomes(found, kind, **named):
@@ -64,14 +64,14 @@ def test_the_same_tasks_in_another_store_give_the_same_scores_to_the_bit(toy_run
 
 def test_the_order_of_tasks_does_not_matter(toy_run, tmp_path):
     tasks = toy_run.plan.tasks
-    store, catalogue = Store(tmp_path), toy_catalogue()
+    store, registry = Store(tmp_path), toy_registry()
     left, reverse = dict(tasks), {}
     while left:
         for key in reversed([k for k, t in left.items() if not set(t.inputs.values()) & set(left)]):
             reverse[key] = left.pop(key)
-    desk = Desk(store, catalogue)
+    state = WorkerState(store, registry)
     for task in reverse.values():
-        execute(task, store, catalogue, desk=desk)
+        execute(task, store, registry, state=state)
     for key in toy_run.scores():
         assert store.facts(key)["score"] == toy_run.outcomes[key].facts["score"]
 
@@ -346,12 +346,12 @@ def test_an_unknown_version_is_one_clear_line(base):
     found = run(root=base, attacks=("toy_tune",), methods=("toy_match",))
     task = next(t for t in found.plan.tasks.values() if t.kind == "steal")
     other = Task.of("steal", "stolen", {**task.params, "attack": {**task.params["attack"], "version": 9}}, task.inputs)
-    outcome = execute(other, found.store, toy_catalogue())
+    outcome = execute(other, found.store, toy_registry())
     assert outcome.error == (
         "attack 'toy_tune' is version 1 here, but the task needs version 9: install the same version on every machine"
     )
     missing = Task.of("steal", "stolen", {**task.params, "attack": {**task.params["attack"], "name": "x"}}, task.inputs)
-    assert execute(missing, found.store, toy_catalogue()).error.startswith("Unknown attack 'x'")
+    assert execute(missing, found.store, toy_registry()).error.startswith("Unknown attack 'x'")
 
 
 def test_a_damaged_input_is_told_and_not_used(tmp_path):
@@ -362,7 +362,7 @@ def test_a_damaged_input_is_told_and_not_used(tmp_path):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    outcome = execute(task, found.store, toy_catalogue())
+    outcome = execute(task, found.store, toy_registry())
     assert outcome.status == "failed"
     assert "was damaged and has been set aside" in outcome.error
     again = run(root=tmp_path, attacks=("toy_tune",), methods=("toy_match",))
@@ -371,19 +371,19 @@ def test_a_damaged_input_is_told_and_not_used(tmp_path):
 
 def test_a_store_that_cannot_be_written_is_a_cause_of_its_own(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    found = plan(spec := toy_spec(), declare(spec, toy_catalogue()))
-    outcome = execute(next(iter(found.tasks.values())), Store(tmp_path / "file" / "store"), toy_catalogue())
+    found = plan(spec := toy_spec(), declare(spec, toy_registry()))
+    outcome = execute(next(iter(found.tasks.values())), Store(tmp_path / "file" / "store"), toy_registry())
     assert (outcome.status, outcome.cause) == ("failed", "store")
     assert "cannot be used" in outcome.error
 
 
 def test_a_task_that_somebody_else_is_at_is_busy(tmp_path):
-    found = plan(spec := toy_spec(), declare(spec, toy_catalogue()))
+    found = plan(spec := toy_spec(), declare(spec, toy_registry()))
     task = next(iter(found.tasks.values()))
     with Store(tmp_path).claim(task.key) as ours:
         assert ours
-        assert execute(task, Store(tmp_path), toy_catalogue()).status == "busy"
-    assert execute(task, Store(tmp_path), toy_catalogue()).status == "done"
+        assert execute(task, Store(tmp_path), toy_registry()).status == "busy"
+    assert execute(task, Store(tmp_path), toy_registry()).status == "done"
 
 
 # --- a loss that is not finite ------------------------------------------------------------------------------------
@@ -474,7 +474,7 @@ class Onto(toy_plugins.ToyTune):
 
     name: str = "onto"
 
-    lands_on = "corrupted"
+    target = "corrupted"
 
     def steal(self, source, data, build, context):
         seen["thief"] = index(data.images)
@@ -502,7 +502,7 @@ seen = {}
 
 def test_published_corruptions_of_test_images_never_hold_a_probe(tmp_path):
     found = run(Numbered(), NumberedTest(), Onto(), Looker(), root=tmp_path, datasets=("numbered",), attacks=("onto",),
-                methods=("looker",), landed=1)  # fmt: skip
+                methods=("looker",), target_replicates=1)  # fmt: skip
     assert {o.status for o in found.outcomes.values()} == {"done"}
     stored = {t.params["dataset"]["name"]: found.store.load(t.key, "data")
               for t in found.plan.tasks.values() if t.kind == "data"}  # fmt: skip
@@ -565,7 +565,7 @@ def test_each_network_is_trained_on_its_half(tmp_path, monkeypatch, role, half):
     task = next(t for t in found.plan.tasks.values() if t.role == role)
     given.clear()
     found.store.forget(task.key)
-    assert execute(task, found.store, toy_catalogue(Numbered(), NumberedTest())).status == "done"
+    assert execute(task, found.store, toy_registry(Numbered(), NumberedTest())).status == "done"
     assert given == [index(found.store.load(data, "data")[f"{half}.images"])]
 
 
@@ -586,7 +586,7 @@ def test_a_label_only_attack_gives_the_same_suspect_whatever_the_true_labels_are
     for key in (task.key, task.inputs["data"]):
         found.store.forget(key)
     found.store.save(task.inputs["data"], "data", record["facts"], {"data": tensors}, record["made"])
-    assert execute(task, found.store, toy_catalogue()).status == "done"
+    assert execute(task, found.store, toy_registry()).status == "done"
     after = found.store.load(task.key, "weights")
     assert all(torch.equal(before[n], after[n]) for n in before)
 
@@ -622,7 +622,7 @@ def test_agreement_across_datasets_of_one_label_space_is_asked_on_the_sources_im
 
         name: str = "corrupt"
 
-        lands_on = "corrupted"
+        target = "corrupted"
 
     found = run(Corrupt(), root=tmp_path, attacks=("corrupt", "toy_move"), methods=("toy_relation",))
     rows = {r["attack"]: r for r in found.rows() if r["attack"]}
@@ -642,17 +642,17 @@ def test_an_artifact_says_how_it_was_made(toy_run):
 
 
 def test_a_desk_remembers_only_so_much(toy_run):
-    desk = Desk(toy_run.store, toy_catalogue())
+    state = WorkerState(toy_run.store, toy_registry())
     for number in range(10):
-        desk.remembered("model", str(number), lambda n=number: n, 2)
-    assert list(desk.read) == [("model", "8"), ("model", "9")]
-    assert desk.remembered("model", "9", lambda: "made again", 2) == 9
+        state.remembered("model", str(number), lambda n=number: n, 2)
+    assert list(state.read) == [("model", "8"), ("model", "9")]
+    assert state.remembered("model", "9", lambda: "made again", 2) == 9
 
 
 def test_progress_is_told_per_epoch(tmp_path):
     told = []
-    found = plan(spec := toy_spec(**SMALL, methods=("toy_match",), attacks=()), declare(spec, toy_catalogue()))
-    desk = Desk(Store(tmp_path), toy_catalogue(), told=lambda *what: told.append(what))
-    carry_out(found.tasks, lambda task: execute(task, desk.store, desk.catalogue, desk=desk))
+    found = plan(spec := toy_spec(**SMALL, methods=("toy_match",), attacks=()), declare(spec, toy_registry()))
+    state = WorkerState(Store(tmp_path), toy_registry(), told=lambda *what: told.append(what))
+    carry_out(found.tasks, lambda task: execute(task, state.store, state.registry, state=state))
     source = next(t.key for t in found.tasks.values() if t.role == "source")
     assert [(round(e, 6), n) for k, e, n, _ in told if k == source] == [(1, 3), (2, 3), (3, 3)]

@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from bench.core.errors import StoreError
-from bench.execution.run_config import Place
+from bench.execution.run_config import RunConfig
 from bench.execution.scheduler import run
 from bench.execution.slots import Slot
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.store.store import Store
-from bench.testing import toy_catalogue, toy_plugins, toy_spec
+from bench.testing import toy_plugins, toy_registry, toy_spec
 
 SMALL = {"suspects": ("toy_net",), "replicates": 1, "copies": 1, "methods": ("toy_match",)}
 
 
-def planned(catalogue, **changes):
+def planned(registry, **changes):
     spec = toy_spec(**changes)
-    return plan(spec, declare(spec, catalogue))
+    return plan(spec, declare(spec, registry))
 
 
 def carried_out(found, place):
@@ -45,16 +45,16 @@ def scores(outcomes):
 
 
 def test_nothing_to_do_starts_nothing(tmp_path):
-    place = Place(Store(tmp_path), toy_catalogue(), tmp_path, slots=[Slot()])
+    place = RunConfig(Store(tmp_path), toy_registry(), tmp_path, slots=[Slot()])
     run({}, place)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_inline_gives_what_executing_one_by_one_gives(toy_run, tmp_path):
-    catalogue, started, epochs = toy_catalogue(), [], []
-    place = Place(Store(tmp_path), catalogue, tmp_path, on_start=started.append,
+    registry, started, epochs = toy_registry(), [], []
+    place = RunConfig(Store(tmp_path), registry, tmp_path, on_start=started.append,
                   on_progress=lambda *told: epochs.append(told))  # fmt: skip
-    found = planned(catalogue)
+    found = planned(registry)
     outcomes = carried_out(found, place)
     assert scores(outcomes) == toy_run.scores()
     assert sorted(started) == sorted(found.tasks)
@@ -62,8 +62,8 @@ def test_inline_gives_what_executing_one_by_one_gives(toy_run, tmp_path):
 
 
 def test_a_wish_to_stop_is_heard_between_tasks(tmp_path):
-    found, done = planned(toy_catalogue(), **SMALL), []
-    place = Place(Store(tmp_path), toy_catalogue(), tmp_path)
+    found, done = planned(toy_registry(), **SMALL), []
+    place = RunConfig(Store(tmp_path), toy_registry(), tmp_path)
     place.on_outcome = done.append
     place.stop = lambda: int(len(done) >= 3)
     run(found.tasks, place)
@@ -73,9 +73,9 @@ def test_a_wish_to_stop_is_heard_between_tasks(tmp_path):
 
 def test_a_store_that_cannot_be_used_stops_the_run(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    place = Place(Store(tmp_path / "file" / "store"), toy_catalogue(), tmp_path)
+    place = RunConfig(Store(tmp_path / "file" / "store"), toy_registry(), tmp_path)
     with pytest.raises(StoreError, match="cannot be used"):
-        run(planned(toy_catalogue(), **SMALL).tasks, place)
+        run(planned(toy_registry(), **SMALL).tasks, place)
 
 
 @dataclass(frozen=True)
@@ -98,9 +98,9 @@ tried = []
 @pytest.mark.parametrize("times", [1, 9])
 def test_out_of_memory_is_tried_once_more(tmp_path, times):
     tried.clear()
-    catalogue = toy_catalogue(Greedy(times=times))
-    found = planned(catalogue, **SMALL, attacks=("greedy",))
-    outcomes = carried_out(found, Place(Store(tmp_path), catalogue, tmp_path))
+    registry = toy_registry(Greedy(times=times))
+    found = planned(registry, **SMALL, attacks=("greedy",))
+    outcomes = carried_out(found, RunConfig(Store(tmp_path), registry, tmp_path))
     (outcome,) = of(found, outcomes, "steal")
     assert len(tried) == 2
     assert outcome.status == ("done" if times == 1 else "failed")
@@ -122,9 +122,9 @@ ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be 
 
 
 def test_a_device_that_is_lost_stops_the_process_that_has_no_other(tmp_path):
-    catalogue, said, outcomes = toy_catalogue(Asserting()), [], []
-    found = planned(catalogue, **{**SMALL, "copies": 2}, attacks=("asserting", "toy_tune"))
-    place = Place(Store(tmp_path), catalogue, tmp_path, on_outcome=outcomes.append, say=said.append)
+    registry, said, outcomes = toy_registry(Asserting()), [], []
+    found = planned(registry, **{**SMALL, "copies": 2}, attacks=("asserting", "toy_tune"))
+    place = RunConfig(Store(tmp_path), registry, tmp_path, on_outcome=outcomes.append, say=said.append)
     run(found.tasks, place)
     (failed,) = (o for o in outcomes if o.status == "failed")
     assert failed.error == LOST
@@ -137,8 +137,8 @@ LOST = "RuntimeError: CUDA error: device-side assert triggered; its process coul
 
 
 def test_a_task_that_another_run_is_at_is_waited_for(tmp_path):
-    catalogue, store = toy_catalogue(), Store(tmp_path)
-    found = planned(catalogue, **SMALL, attacks=())
+    registry, store = toy_registry(), Store(tmp_path)
+    found = planned(registry, **SMALL, attacks=())
     source = next(t for t in found.tasks.values() if t.role == "source")
     ours, let_go = threading.Event(), threading.Event()
 
@@ -158,7 +158,7 @@ def test_a_task_that_another_run_is_at_is_waited_for(tmp_path):
         if len(outcomes) == 2:  # the data and the irrelevant model: all that does not need the source
             let_go.set()
 
-    run(found.tasks, Place(store, catalogue, tmp_path, on_outcome=note))
+    run(found.tasks, RunConfig(store, registry, tmp_path, on_outcome=note))
     thread.join()
     assert set(outcomes) == set(found.tasks)
     assert {o.status for o, _ in outcomes.values()} == {"done"}
@@ -173,9 +173,9 @@ def test_a_failure_blocks_what_needs_it_and_the_rest_goes_on(tmp_path):
         def steal(self, source, data, build, context):
             raise ValueError("no")
 
-    catalogue = toy_catalogue(Raiser())
-    found = planned(catalogue, **SMALL)
-    outcomes = carried_out(found, Place(Store(tmp_path), catalogue, tmp_path))
+    registry = toy_registry(Raiser())
+    found = planned(registry, **SMALL)
+    outcomes = carried_out(found, RunConfig(Store(tmp_path), registry, tmp_path))
     assert {o.status for o in of(found, outcomes, "steal", attack="toy_copy")} == {"failed"}
     blocked = [o for o in outcomes.values() if o.status == "blocked"]
     assert {found.tasks[o.key].kind for o in blocked} == {"steal", "score"}
@@ -327,11 +327,11 @@ def patient():
 
 
 def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_again(toy_run, plugins, patient, tmp_path):
-    catalogue = load_catalogue(plugins)
+    registry = load_registry(plugins)
     found = together(
-        planned(catalogue, methods=("toy_match", "toy_mark")), planned(catalogue, **SMALL, attacks=("killer",))
+        planned(registry, methods=("toy_match", "toy_mark")), planned(registry, **SMALL, attacks=("killer",))
     )
-    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=[Slot("cpu")], plugins=plugins, stop=patient)
+    place = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=[Slot("cpu")], plugins=plugins, stop=patient)
     outcomes = carried_out(found, place)
     assert set(outcomes) == set(found.tasks)
     (killed,) = of(found, outcomes, "steal", attack="killer")
@@ -343,20 +343,18 @@ def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_agai
 
 
 def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(toy_run, plugins, patient, tmp_path):
-    catalogue, epochs, started = load_catalogue(plugins), [], []
+    registry, epochs, started = load_registry(plugins), [], []
     meeting = tmp_path / "meeting"
     meeting.mkdir()
     found = together(
-        planned(catalogue),
+        planned(registry),
+        planned(registry, **{**SMALL, "copies": 6}, attacks=("placed",), settings={"placed": {"folder": f"{meeting}"}}),
         planned(
-            catalogue, **{**SMALL, "copies": 6}, attacks=("placed",), settings={"placed": {"folder": f"{meeting}"}}
-        ),
-        planned(
-            catalogue, **SMALL, attacks=("once", "sleeper", "raiser"), settings={"once": {"flag": f"{tmp_path}/killed"}}
+            registry, **SMALL, attacks=("once", "sleeper", "raiser"), settings={"once": {"flag": f"{tmp_path}/killed"}}
         ),
     )
     slots = [Slot("cpu", {"CUDA_VISIBLE_DEVICES": name}) for name in ("4", "GPU-7f")]
-    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=slots, plugins=plugins, timeout=15.0,
+    place = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=slots, plugins=plugins, timeout=15.0,
                   stop=patient, on_start=started.append, on_progress=lambda *told: epochs.append(told))  # fmt: skip
     outcomes = carried_out(found, place)
     assert set(outcomes) == set(found.tasks)
@@ -385,9 +383,9 @@ def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(
 
 
 def test_a_worker_that_lost_its_device_is_replaced_and_no_later_task_suffers(plugins, patient, tmp_path):
-    catalogue = load_catalogue(plugins)
-    found = planned(catalogue, **{**SMALL, "copies": 2}, attacks=("asserting", "sensitive"))
-    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=[Slot("cpu")], plugins=plugins, stop=patient)
+    registry = load_registry(plugins)
+    found = planned(registry, **{**SMALL, "copies": 2}, attacks=("asserting", "sensitive"))
+    place = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=[Slot("cpu")], plugins=plugins, stop=patient)
     outcomes = carried_out(found, place)
     assert set(outcomes) == set(found.tasks)
     assert [o.error for o in of(found, outcomes, "steal", attack="asserting")] == [LOST] * 2
@@ -396,9 +394,9 @@ def test_a_worker_that_lost_its_device_is_replaced_and_no_later_task_suffers(plu
 
 
 def test_all_workers_give_back_their_memory_before_a_task_runs_alone(plugins, patient, tmp_path):
-    catalogue = load_catalogue(plugins)
-    found = planned(catalogue, **SMALL, attacks=("greedy",), settings={"greedy": {"folder": str(tmp_path)}})
-    place = Place(Store(tmp_path / "store"), catalogue, tmp_path, slots=[Slot("cpu", {"FOLDER": str(tmp_path)})] * 2,
+    registry = load_registry(plugins)
+    found = planned(registry, **SMALL, attacks=("greedy",), settings={"greedy": {"folder": str(tmp_path)}})
+    place = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=[Slot("cpu", {"FOLDER": str(tmp_path)})] * 2,
                   plugins=plugins, stop=patient)  # fmt: skip
     (outcome,) = of(found, carried_out(found, place), "steal")
     assert outcome.facts["notes"] == {"emptied": 2}

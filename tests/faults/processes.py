@@ -20,7 +20,7 @@ from bench.store.store import Store
 PLUGIN = Path(__file__).with_name("slow_plugin.py")
 OPTIONS = (
     "--plugin", str(PLUGIN), "--datasets", "slow_images", "--architectures", "slow_net", "--attacks",
-    "slow_tune,slow_copy", "--methods", "slow_match", "--no-floors", "--preset", "smoke", "--set", "recipe.images=0",
+    "slow_tune,slow_copy", "--methods", "slow_match", "--no-baselines", "--preset", "smoke", "--set", "recipe.images=0",
     "--set", "recipe.epochs=2", "--set", "recipe.precision=fp32", "--replicates", "3", "--copies", "3",
 )  # fmt: skip
 """A run of TASKS tasks of the slow plugin."""
@@ -190,7 +190,7 @@ class World:
         """List the artifacts that are there, every byte of each checked."""
         store = self.store
         found = {key for key in store.all_keys() if store.verify(key)}
-        self.damaged += store.set_aside
+        self.damaged += store.quarantined
         return found
 
     def rows(self, out="out", timings=False):

@@ -11,7 +11,7 @@ from broken_plugins import ARCHITECTURE, ATTACK, BROKEN, DATASET, METHOD, USABLE
 from processes import TIMINGS
 
 from bench.core.errors import BenchError
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.testing import toy_plugins
 
 SOUND = {"sound_method": METHOD, "sound_attack": ATTACK, "sound_architecture": ARCHITECTURE, "sound_dataset": DATASET}
@@ -107,7 +107,7 @@ def loadable(tmp_path_factory):
     for name in (n for n in BROKEN if n not in DEADLY):
         (file,) = written(place, [name])
         try:
-            load_catalogue([place / file])
+            load_registry([place / file])
             good.append(name)
         except BenchError as error:
             refused[name] = str(error)
@@ -119,7 +119,7 @@ def rows(place, out):
         return [{k: v for k, v in r.items() if k not in TIMINGS} for r in csv.DictReader(file)]
 
 
-RUN = ("--plugin", toy_plugins.__file__, "--no-floors", "--preset", "smoke", "--replicates", "1", "--copies", "1",
+RUN = ("--plugin", toy_plugins.__file__, "--no-baselines", "--preset", "smoke", "--replicates", "1", "--copies", "1",
        "--set", "recipe.epochs=1", "--sources", "toy_net", "--workers", "0")  # fmt: skip
 HEALTHY = {"--datasets": ("toy",), "--suspects": ("toy_net",), "--attacks": ("toy_tune", "toy_copy"),
            "--methods": ("toy_match",)}  # fmt: skip

@@ -12,7 +12,7 @@ from bench.execution.runner import execute
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
 from bench.store.store import Store
-from bench.testing import toy_catalogue, toy_spec
+from bench.testing import toy_registry, toy_spec
 
 pytestmark = pytest.mark.faults
 
@@ -39,8 +39,8 @@ def test_workers_give_what_this_process_gives(world, undisturbed, workers):
 @pytest.fixture(scope="module")
 def toys():
     """A catalogue and a plan with a component and a task of every sort."""
-    catalogue, spec = toy_catalogue(), toy_spec(replicates=1, copies=1)
-    return catalogue, plan(spec, declare(spec, catalogue)).tasks
+    registry, spec = toy_registry(), toy_spec(replicates=1, copies=1)
+    return registry, plan(spec, declare(spec, registry)).tasks
 
 
 def in_some_order(tasks, chance):
@@ -54,27 +54,27 @@ def in_some_order(tasks, chance):
         yield task
 
 
-def run_all(tasks, catalogue, root, before=lambda: None):
+def run_all(tasks, registry, root, before=lambda: None):
     store = Store(root)
     for task in tasks:
         before()
-        outcome = execute(task, store, catalogue)
+        outcome = execute(task, store, registry)
         assert outcome.status == "done", outcome
     return digests(store)
 
 
 def test_no_result_depends_on_what_ran_before(toys, tmp_path):
-    catalogue, tasks = toys
-    usual = run_all(tasks.values(), catalogue, tmp_path / "usual")
+    registry, tasks = toys
+    usual = run_all(tasks.values(), registry, tmp_path / "usual")
     assert set(usual) == set(tasks)
     for seed in range(2):
         order = in_some_order(tasks, random.Random(seed))
-        assert run_all(order, catalogue, tmp_path / str(seed)) == usual
+        assert run_all(order, registry, tmp_path / str(seed)) == usual
 
 
 def test_no_result_depends_on_the_state_of_the_process(toys, tmp_path, monkeypatch):
-    catalogue, tasks = toys
-    usual = run_all(tasks.values(), catalogue, tmp_path / "usual")
+    registry, tasks = toys
+    usual = run_all(tasks.values(), registry, tmp_path / "usual")
     chance = random.Random(0)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SOMETHING", "0")
@@ -89,7 +89,7 @@ def test_no_result_depends_on_the_state_of_the_process(toys, tmp_path, monkeypat
         os.environ["SOMETHING"] = str(chance.random())
 
     try:
-        assert run_all(tasks.values(), catalogue, tmp_path / "disturbed", disturb) == usual
+        assert run_all(tasks.values(), registry, tmp_path / "disturbed", disturb) == usual
     finally:
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)

@@ -15,7 +15,7 @@ import faulty_plugin as faulty
 import pytest
 from processes import TIMINGS
 
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.testing import toy_plugins
 
 TRAINED = "steal toy {} toy_net 0"
@@ -126,7 +126,7 @@ def run(place, *more, datasets=(), architectures=(), attacks=(), methods=()):
         "--methods": (*methods, "toy_match"),
     }
     command = [sys.executable, "-m", "bench", "run", "--plugin", toy_plugins.__file__, "--plugin", faulty.__file__,
-               "--sources", "toy_net", "--no-floors", "--preset", "smoke", "--replicates", "1", "--copies", "1",
+               "--sources", "toy_net", "--no-baselines", "--preset", "smoke", "--replicates", "1", "--copies", "1",
                "--set", "recipe.epochs=1", "--store", place / "store", "--out", place / "out"]  # fmt: skip
     command += [part for option, them in names.items() for part in (option, ",".join(them))]
     (place / "count").mkdir(parents=True)
@@ -298,9 +298,9 @@ def test_two_plugin_files_of_one_name_are_two_plugins(tmp_path):
     for folder, name in (("one", "first"), ("two", "second")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "idea.py").write_text(ONE_OF_TWO.format(cls=name.title(), name=name))
-    catalogue = load_catalogue([tmp_path / "one" / "idea.py", tmp_path / "two" / "idea.py"], [])
-    assert set(catalogue.names("attack")) == {"first", "second"}
-    assert catalogue.source_digest("attack", "first") != catalogue.source_digest("attack", "second")
+    registry = load_registry([tmp_path / "one" / "idea.py", tmp_path / "two" / "idea.py"], [])
+    assert set(registry.names("attack")) == {"first", "second"}
+    assert registry.source_digest("attack", "first") != registry.source_digest("attack", "second")
 
 
 # --- in worker processes ------------------------------------------------------------------------------------------

@@ -19,12 +19,12 @@ from bench import BenchError
 from bench.core.canonical import canonical, digest
 from bench.core.errors import DamagedArtifact
 from bench.core.tasks import Outcome, Task
-from bench.execution.queue import HANDFUL, Ledger
+from bench.execution.queue import HANDFUL, TaskQueue
 from bench.planning.declarations import declare
 from bench.planning.planner import plan, wanted
-from bench.store.archive import bring_in, export
+from bench.store.archive import export, import_archive
 from bench.store.store import Store
-from bench.testing import toy_catalogue, toy_spec
+from bench.testing import toy_registry, toy_spec
 
 EXAMPLES = Counter()
 
@@ -88,8 +88,8 @@ def test_a_key_outlives_a_way_through_a_file(value):
 @tried("keys", 40, st.integers(1, 50), st.sampled_from(["int", "float", "text", "text of a float"]))
 def test_a_setting_is_one_key_however_its_number_is_written(number, way):
     value = {"int": number, "float": float(number), "text": str(number), "text of a float": f"{number}.0"}[way]
-    catalogue = toy_catalogue()
-    given, usual = (catalogue.declaration("attack", "toy_copy", {"length": v}) for v in (value, float(number)))
+    registry = toy_registry()
+    given, usual = (registry.declaration("attack", "toy_copy", {"length": v}) for v in (value, float(number)))
     assert canonical(given.identity()) == canonical(usual.identity())
     one, other = (toy_spec(epochs=e, lr=e, warmup=0, clip=e) for e in (number, float(number)))
     assert one.digest() == other.digest()
@@ -130,7 +130,7 @@ SPECS = st.fixed_dictionaries(
         "budgets": st.lists(st.integers(1, 20), unique=True, max_size=2).map(tuple),
         "replicates": st.integers(1, 3),
         "copies": st.integers(1, 3),
-        "landed": st.integers(1, 2),
+        "target_replicates": st.integers(1, 2),
         "split_seed": st.integers(0, 3),
     }
 )
@@ -138,7 +138,7 @@ SPECS = st.fixed_dictionaries(
 
 @functools.cache
 def toys():
-    return toy_catalogue()
+    return toy_registry()
 
 
 def planned(given):
@@ -156,7 +156,7 @@ def trials_of(spec):
                 networks = len({*spec.suspects, source})
                 # attacks that land elsewhere bring innocents from there, for the methods that can judge them
                 lands = dataset == "toy" and "toy_move" in spec.attacks and method == "toy_relation"
-                rows = networks * (spec.replicates + spec.landed * lands)
+                rows = networks * (spec.replicates + spec.target_replicates * lands)
                 for attack in spec.attacks:
                     keeps = attack in ("toy_tune", "toy_move")
                     rows += spec.copies if keeps else spec.replicates * len(spec.suspects)
@@ -244,10 +244,10 @@ def test_whatever_fails_is_lost_or_is_put_back_every_task_is_settled(tasks, data
     """Run a graph with failures, artifacts that vanish, tasks that others are at, and some that are stored before."""
     store = {k for k in tasks if data.draw(st.integers(0, 4)) == 0}
     todo = {k: t for k, t in tasks.items() if k not in store}
-    ledger, told, status = Ledger(todo), Counter(), {}
+    queue, told, status = TaskQueue(todo), Counter(), {}
     trouble = data.draw(st.integers(0, 12))
-    while ledger.left:
-        unit = ledger.take()
+    while queue.left:
+        unit = queue.take()
         assert len(unit) <= HANDFUL
         for task in unit:
             event = data.draw(st.sampled_from(["fail", "busy", "lose", "done"])) if trouble else "done"
@@ -255,14 +255,14 @@ def test_whatever_fails_is_lost_or_is_put_back_every_task_is_settled(tasks, data
             if event == "lose" and store:
                 store.remove(data.draw(st.sampled_from(sorted(store))))
             if event == "busy":
-                ledger.again(task.key)
+                queue.again(task.key)
                 continue
             outcome = "failed" if event == "fail" else "done"
             if not set(task.inputs.values()) <= store:
-                if ledger.mend(task.key, lost(tasks, task.key, store)):
+                if queue.mend(task.key, lost(tasks, task.key, store)):
                     continue
                 outcome = "failed"
-            for settled in ledger.settle(Outcome(task.key, outcome, error="first", root=task.key)):
+            for settled in queue.settle(Outcome(task.key, outcome, error="first", root=task.key)):
                 told[settled.key] += 1
                 status[settled.key] = settled
             if outcome == "done":
@@ -278,11 +278,11 @@ def test_whatever_fails_is_lost_or_is_put_back_every_task_is_settled(tasks, data
 
 @tried("ledgers", 150, graphs(), st.sets(st.integers(0, 19), max_size=4))
 def test_without_trouble_every_task_is_settled_exactly_once(tasks, failing):
-    ledger, told = Ledger(tasks), []
+    queue, told = TaskQueue(tasks), []
     bad = {f"t{i}" for i in failing}
-    while ledger.left:
-        for task in ledger.take():
-            told += ledger.settle(Outcome(task.key, "failed" if task.key in bad else "done"))
+    while queue.left:
+        for task in queue.take():
+            told += queue.settle(Outcome(task.key, "failed" if task.key in bad else "done"))
     assert Counter(o.key for o in told) == Counter(dict.fromkeys(tasks, 1))
     for outcome in told:
         spoilt = bad & ancestors(tasks, outcome.key)
@@ -463,7 +463,7 @@ class AnyUse(RuleBasedStateMachine):
             if key not in self.spoilt:
                 assert self.store.whole(key) == (None not in files.values())
         assert list((self.store.root / "tmp").glob("*")) == []
-        assert len(self.store.damaged()) == len(self.store.set_aside)
+        assert len(self.store.damaged()) == len(self.store.quarantined)
 
 
 AnyUse.TestCase.settings = settings(
@@ -507,7 +507,7 @@ def test_an_archive_that_is_spoilt_anywhere_brings_in_nothing_false(toy_run, arc
         path, store = Path(folder) / "spoilt.tar", Store(Path(folder) / "store")
         path.write_bytes(spoilt)
         try:
-            done = bring_in(store, path)
+            done = import_archive(store, path)
         except BenchError as error:
             assert str(error).isprintable()
             assert not store.root.exists()

@@ -18,10 +18,10 @@ from toy_runs import Place
 from bench.execution.run_config import Place as Placing
 from bench.execution.scheduler import run
 from bench.planning.declarations import declare
-from bench.planning.inventory import Stock
+from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.store.store import RECORD, Store
-from bench.testing import toy_catalogue, toy_spec
+from bench.testing import toy_registry, toy_spec
 
 
 @pytest.fixture(scope="module")
@@ -148,17 +148,17 @@ def test_everything_damaged_at_once_is_made_anew(place, completes):
 def test_weights_that_another_run_removes_are_made_anew(tmp_path, toy_run):
     """`--keep scores` of one run removes a suspect's weights that another one has planned with."""
     spec = toy_spec()
-    catalogue, store = toy_catalogue(), Store(tmp_path)
-    stock = Stock(plan(spec, declare(spec, catalogue)), store)
+    registry, store = toy_registry(), Store(tmp_path)
+    inventory = Inventory(plan(spec, declare(spec, registry)), store)
     done, removed = {}, []
 
     def settled(outcome):
         done[outcome.key] = outcome
-        if stock.plan.tasks[outcome.key].kind in ("steal", "embed") and outcome.key not in removed:
+        if inventory.plan.tasks[outcome.key].kind in ("steal", "embed") and outcome.key not in removed:
             removed.append(outcome.key)
             assert store.drop(outcome.key, "weights")
 
-    run(stock.missing(), Placing(store, catalogue, Path(), on_outcome=settled, anew=stock.anew))
+    run(inventory.missing(), Placing(store, registry, Path(), on_outcome=settled, anew=inventory.anew))
     assert {o.status for o in done.values()} == {"done"}
     assert len(removed) > 10
     assert {k: done[k].facts["score"] for k in toy_run.scores()} == toy_run.scores()

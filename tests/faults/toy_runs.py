@@ -19,7 +19,7 @@ from bench.testing import toy_plugins
 
 OPTIONS = (
     "--plugin", toy_plugins.__file__, "--plugin", faulty_plugin.__file__, "--datasets", "toy", "--architectures", "toy_net",
-    "--attacks", "toy_tune,toy_copy", "--methods", "toy_match,toy_relation,toy_mark", "--no-floors", "--preset",
+    "--attacks", "toy_tune,toy_copy", "--methods", "toy_match,toy_relation,toy_mark", "--no-baselines", "--preset",
     "smoke", "--set", "recipe.epochs=2",
 )  # fmt: skip
 """A small run of healthy components; the faulty ones are there, too."""
@@ -79,7 +79,7 @@ class Place:
         """Count the artifacts, every byte of each checked: none is half-written."""
         store = self.store
         sound = sum(store.verify(key) for key in store.all_keys())
-        assert store.set_aside == []
+        assert store.quarantined == []
         assert list((store.root / "tmp").glob("*")) == []
         return sound
 

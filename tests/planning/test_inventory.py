@@ -10,118 +10,121 @@ from bench.core.tasks import Outcome
 from bench.execution.runner import execute
 from bench.planning.declarations import declare
 from bench.planning.estimates import TIMINGS, expect, learn
-from bench.planning.inventory import Stock
+from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
-from bench.planning.retention import Keeper
+from bench.planning.retention import WeightRetention
 from bench.store.store import Store
-from bench.testing import toy_catalogue, toy_spec
+from bench.testing import toy_registry, toy_spec
 from bench.testing.toy_run import carry_out
 
 
-def planned(catalogue=None, **changes):
+def planned(registry=None, **changes):
     spec = toy_spec(**changes)
-    return plan(spec, declare(spec, catalogue or toy_catalogue()))
+    return plan(spec, declare(spec, registry or toy_registry()))
 
 
 @pytest.fixture
-def stock(toy_run, tmp_path):
+def inventory(toy_run, tmp_path):
     """The finished toy run, in a store of its own."""
     shutil.copytree(toy_run.store.root, tmp_path / "store")
-    return Stock(toy_run.plan, Store(tmp_path / "store"))
+    return Inventory(toy_run.plan, Store(tmp_path / "store"))
 
 
 def kinds(tasks):
     return {(t.kind, t.role) for t in tasks.values()}
 
 
-def test_nothing_is_missing_after_a_finished_run(stock):
-    assert stock.missing() == {}
+def test_nothing_is_missing_after_a_finished_run(inventory):
+    assert inventory.missing() == {}
 
 
 def test_everything_is_missing_from_an_empty_store(tmp_path):
     found = planned()
-    assert set(Stock(found, Store(tmp_path)).missing()) == set(found.tasks)
+    assert set(Inventory(found, Store(tmp_path)).missing()) == set(found.tasks)
 
 
-def test_more_replicates_are_missing_with_what_needs_them_only(stock):
+def test_more_replicates_are_missing_with_what_needs_them_only(inventory):
     more = planned(replicates=3)
-    missing = Stock(more, stock.store).missing()
+    missing = Inventory(more, inventory.store).missing()
     assert {t.params["replicate"] for t in missing.values() if "replicate" in t.params} == {2}
     assert kinds(missing) == {("train", "irrelevant"), ("steal", "stolen"), ("score", "score")}
 
 
-def test_records_are_read_once(stock):
-    key = stock.plan.trials[0].score
-    stock.missing()
-    stock.store.forget(key)
-    assert stock.record(key) is not None
-    stock.records.clear()
-    assert stock.record(key) is None
+def test_records_are_read_once(inventory):
+    key = inventory.plan.trials[0].score
+    inventory.missing()
+    inventory.store.forget(key)
+    assert inventory.record(key) is not None
+    inventory.records.clear()
+    assert inventory.record(key) is None
 
 
-def test_what_became_of_a_task_is_told_from_this_run_or_from_the_store(stock):
-    key = stock.plan.trials[0].score
-    stored = stock.outcome(key, {})
+def test_what_became_of_a_task_is_told_from_this_run_or_from_the_store(inventory):
+    key = inventory.plan.trials[0].score
+    stored = inventory.outcome(key, {})
     assert (stored.status, stored.stored) == ("done", True)
-    assert stored.facts["score"] == stock.store.facts(key)["score"]
-    assert stored.seconds == stock.store.record(key)["made"]["seconds"]
+    assert stored.facts["score"] == inventory.store.facts(key)["score"]
+    assert stored.seconds == inventory.store.record(key)["made"]["seconds"]
     mine = Outcome(key, "failed")
-    assert stock.outcome(key, {key: mine}) is mine
-    assert stock.outcome("", {}) is None
-    assert Stock(stock.plan, Store(stock.store.root / "empty")).outcome(key, {}) is None
+    assert inventory.outcome(key, {key: mine}) is mine
+    assert inventory.outcome("", {}) is None
+    assert Inventory(inventory.plan, Store(inventory.store.root / "empty")).outcome(key, {}) is None
 
 
 # --- refresh ------------------------------------------------------------------------------------------------------
 
 
-def test_a_refreshed_method_is_made_again_with_its_scores(stock):
-    stock.refresh(["toy_match"])
-    missing = stock.missing()
+def test_a_refreshed_method_is_made_again_with_its_scores(inventory):
+    inventory.refresh(["toy_match"])
+    missing = inventory.missing()
     assert kinds(missing) == {("fingerprint", "fingerprint"), ("score", "score")}
     assert {t.params["method"]["name"] for t in missing.values()} == {"toy_match"}
 
 
-def test_a_refreshed_attack_is_made_again_with_what_goes_on_from_it(stock):
-    stock.refresh(["toy_copy"])
-    missing = stock.missing()
+def test_a_refreshed_attack_is_made_again_with_what_goes_on_from_it(inventory):
+    inventory.refresh(["toy_copy"])
+    missing = inventory.missing()
     assert {t.params["attack"]["name"] for t in missing.values() if t.kind == "steal"} == {"toy_copy", "toy_polish"}
     assert kinds(missing) == {("steal", "stolen"), ("score", "score")}
 
 
-def test_a_refreshed_watermark_takes_its_stolen_suspects_along(stock):
-    count = stock.refresh(["toy_mark"])
-    missing = stock.missing()
+def test_a_refreshed_watermark_takes_its_stolen_suspects_along(inventory):
+    count = inventory.refresh(["toy_mark"])
+    missing = inventory.missing()
     assert len(missing) == count
     assert ("embed", "source") in kinds(missing)
     assert ("steal", "stolen") in kinds(missing)
     assert not [t for t in missing.values() if t.role == "irrelevant"]
 
 
-def test_a_refreshed_dataset_is_everything(stock):
-    stock.refresh(["toy"])
-    data = [t for t in stock.missing().values() if t.kind == "data"]
+def test_a_refreshed_dataset_is_everything(inventory):
+    inventory.refresh(["toy"])
+    data = [t for t in inventory.missing().values() if t.kind == "data"]
     assert [t.params["dataset"]["name"] for t in data] == ["toy"]
-    left = set(stock.plan.tasks) - set(stock.missing())
-    assert {stock.plan.tasks[k].params["dataset"]["name"] for k in left} == {"toy_other"}
+    left = set(inventory.plan.tasks) - set(inventory.missing())
+    assert {inventory.plan.tasks[k].params["dataset"]["name"] for k in left} == {"toy_other"}
 
 
-def test_what_takes_no_part_cannot_be_refreshed_and_nothing_is_lost(stock):
+def test_what_takes_no_part_cannot_be_refreshed_and_nothing_is_lost(inventory):
     with pytest.raises(BenchError, match="--refresh nothing: 'nothing' takes no part in this run"):
-        stock.refresh(["toy_match", "nothing"])
-    assert stock.missing() == {}
+        inventory.refresh(["toy_match", "nothing"])
+    assert inventory.missing() == {}
 
 
 # --- sources that changed -----------------------------------------------------------------------------------------
 
 
-def test_source_text_that_changed_under_one_version_is_told(stock):
-    stock.missing()
-    assert stock.outdated(toy_catalogue()) == []
-    for key, record in stock.records.items():
-        if stock.plan.tasks[key].kind == "steal" and stock.plan.tasks[key].params["attack"]["name"] == "toy_copy":
+def test_source_text_that_changed_under_one_version_is_told(inventory):
+    inventory.missing()
+    assert inventory.outdated(toy_registry()) == []
+    for key, record in inventory.records.items():
+        if (
+            inventory.plan.tasks[key].kind == "steal"
+            and inventory.plan.tasks[key].params["attack"]["name"] == "toy_copy"
+        ):
             record["made"]["sources"]["attack:toy_copy"] = "0" * 64
-    copies = sum(t.kind == "steal" and t.params["attack"]["name"] == "toy_copy" for t in stock.plan.tasks.values())
-    assert stock.outdated(toy_catalogue()) == [
+    copies = sum(t.kind == "steal" and t.params["attack"]["name"] == "toy_copy" for t in inventory.plan.tasks.values())
+    assert inventory.outdated(toy_registry()) == [
         f"{copies} stored results of toy_copy were made by other source text under the same version: "
         "raise its version, or make them again with --refresh toy_copy"
     ]
@@ -131,15 +134,15 @@ def test_source_text_that_changed_under_one_version_is_told(stock):
 
 
 def test_a_suspects_weights_go_once_all_its_scores_are_there(tmp_path):
-    found, store, catalogue = planned(), Store(tmp_path), toy_catalogue()
-    keeper = Keeper(found, store, found.tasks)
+    found, store, registry = planned(), Store(tmp_path), toy_registry()
+    retention = WeightRetention(found, store, found.tasks)
     left = {}
 
     def do(task):
-        outcome = execute(task, store, catalogue)
-        keeper.settled(outcome)
+        outcome = execute(task, store, registry)
+        retention.settled(outcome)
         left[task.key] = outcome
-        for suspect in keeper.suspects & set(left):
+        for suspect in retention.suspects & set(left):
             needed = [t.key for t in found.tasks.values() if suspect in t.inputs.values()]
             dropped = bool(store.record(suspect)["dropped"])
             assert dropped == all(k in left for k in needed)
@@ -152,60 +155,60 @@ def test_a_suspects_weights_go_once_all_its_scores_are_there(tmp_path):
     for role in ("source", "surrogate", "reference"):
         assert all(store.whole(t.key) for t in found.tasks.values() if t.role == role)
     assert all(store.facts(k)["accuracy"] >= 0 for k in suspects)
-    assert Stock(found, store).missing() == {}
+    assert Inventory(found, store).missing() == {}
 
 
 def test_what_failed_may_be_tried_again_so_its_suspect_stays(tmp_path):
-    found, store, catalogue = planned(methods=("toy_match",), attacks=()), Store(tmp_path), toy_catalogue()
-    keeper = Keeper(found, store, found.tasks)
+    found, store, registry = planned(methods=("toy_match",), attacks=()), Store(tmp_path), toy_registry()
+    retention = WeightRetention(found, store, found.tasks)
     for task in found.tasks.values():
-        outcome = execute(task, store, catalogue)
-        keeper.settled(replace(outcome, status="failed") if task.kind == "score" else outcome)
+        outcome = execute(task, store, registry)
+        retention.settled(replace(outcome, status="failed") if task.kind == "score" else outcome)
     assert all(store.whole(t.suspect) for t in found.trials)
 
 
-def test_weights_that_another_run_needs_are_its_own_business(stock):
+def test_weights_that_another_run_needs_are_its_own_business(inventory):
     """Only tasks of this run are waited for: a task that was stored before needs nothing any more."""
-    keeper = Keeper(stock.plan, stock.store, {})
-    keeper.settled(Outcome(stock.plan.trials[0].score, "done"))
-    assert all(stock.store.whole(t.suspect) for t in stock.plan.trials if t.suspect)
+    retention = WeightRetention(inventory.plan, inventory.store, {})
+    retention.settled(Outcome(inventory.plan.trials[0].score, "done"))
+    assert all(inventory.store.whole(t.suspect) for t in inventory.plan.trials if t.suspect)
 
 
 # --- what it will cost --------------------------------------------------------------------------------------------
 
 
-def test_the_next_plan_knows_what_the_last_one_took(stock):
-    settled = {k: replace(stock.outcome(k, {}), stored=False, seconds=2.0) for k in stock.plan.tasks}
-    learn(stock.store, stock.plan.tasks, settled, dict.fromkeys(settled, 1000))
+def test_the_next_plan_knows_what_the_last_one_took(inventory):
+    settled = {k: replace(inventory.outcome(k, {}), stored=False, seconds=2.0) for k in inventory.plan.tasks}
+    learn(inventory.store, inventory.plan.tasks, settled, dict.fromkeys(settled, 1000))
     more = planned(replicates=4)
-    missing = Stock(more, stock.store).missing()
-    cost = expect(stock.store, missing)
+    missing = Inventory(more, inventory.store).missing()
+    cost = expect(inventory.store, missing)
     assert cost.unknown == 0
     assert cost.seconds == pytest.approx(2.0 * len(missing))
     assert cost.size == 1000 * len(missing)
 
 
-def test_what_was_never_measured_is_not_guessed(stock):
-    settled = {k: replace(stock.outcome(k, {}), stored=False) for k in stock.plan.tasks}
-    learn(stock.store, stock.plan.tasks, settled, {})
+def test_what_was_never_measured_is_not_guessed(inventory):
+    settled = {k: replace(inventory.outcome(k, {}), stored=False) for k in inventory.plan.tasks}
+    learn(inventory.store, inventory.plan.tasks, settled, {})
     longer = planned(epochs=9.0)
-    missing = Stock(longer, stock.store).missing()
-    cost = expect(stock.store, missing)
+    missing = Inventory(longer, inventory.store).missing()
+    cost = expect(inventory.store, missing)
     trained = sum(t.kind in ("train", "steal", "embed", "fingerprint") for t in missing.values())
     assert cost.unknown == trained > 0
 
 
-def test_stored_and_failed_tasks_teach_nothing(stock):
-    settled = {k: stock.outcome(k, {}) for k in stock.plan.tasks}
-    learn(stock.store, stock.plan.tasks, settled, {})
+def test_stored_and_failed_tasks_teach_nothing(inventory):
+    settled = {k: inventory.outcome(k, {}) for k in inventory.plan.tasks}
+    learn(inventory.store, inventory.plan.tasks, settled, {})
     failed = {k: replace(o, stored=False, status="failed") for k, o in settled.items()}
-    learn(stock.store, stock.plan.tasks, failed, {})
-    assert expect(stock.store, stock.plan.tasks).unknown == len(stock.plan.tasks)
+    learn(inventory.store, inventory.plan.tasks, failed, {})
+    assert expect(inventory.store, inventory.plan.tasks).unknown == len(inventory.plan.tasks)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 3}', '{"a": [1, "x", 2]}', '{"a": null}', "7"])
-def test_damaged_timings_are_no_matter(stock, content):
-    (stock.store.root / TIMINGS).write_text(content)
-    assert expect(stock.store, stock.plan.tasks).unknown == len(stock.plan.tasks)
-    learn(stock.store, stock.plan.tasks, {}, {})
-    assert (stock.store.root / TIMINGS).read_text() == "{}"
+def test_damaged_timings_are_no_matter(inventory, content):
+    (inventory.store.root / TIMINGS).write_text(content)
+    assert expect(inventory.store, inventory.plan.tasks).unknown == len(inventory.plan.tasks)
+    learn(inventory.store, inventory.plan.tasks, {}, {})
+    assert (inventory.store.root / TIMINGS).read_text() == "{}"

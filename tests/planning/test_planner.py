@@ -18,15 +18,15 @@ from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.planning.declarations import chain, declare
 from bench.planning.planner import plan, wanted
-from bench.registry.discovery import load_catalogue
-from bench.testing import toy_catalogue, toy_plugins, toy_spec
+from bench.registry.discovery import load_registry
+from bench.testing import toy_plugins, toy_registry, toy_spec
 
 ALL = ("toy_tune", "toy_copy", "toy_polish", "toy_move")
 
 
-def planned(catalogue=None, **changes):
+def planned(registry=None, **changes):
     spec = toy_spec(**changes)
-    return plan(spec, declare(spec, catalogue or toy_catalogue()))
+    return plan(spec, declare(spec, registry or toy_registry()))
 
 
 def ancestors(found, key):
@@ -123,7 +123,7 @@ def test_a_changed_split_or_number_of_images_changes_every_key():
 
 def test_a_raised_version_changes_the_keys():
     raised = replace(toy_plugins.ToyCopy(), version=2)
-    before, after = planned(), planned(toy_catalogue(raised))
+    before, after = planned(), planned(toy_registry(raised))
     assert not {t.key for t in of(before, "steal", attack="toy_copy")} & set(after.tasks)
     assert {t.key for t in of(before, "steal", attack="toy_tune")} <= set(after.tasks)
 
@@ -138,7 +138,7 @@ def test_without_the_role_a_reference_would_be_the_source():
 
 def test_scale_alone_is_in_no_key():
     """Methods' budgets and helpers enter through the methods' own fields, so that a larger run finds the smaller."""
-    small, large = planned(replicates=2, copies=2), planned(replicates=5, copies=4, preset="other", landed=3)
+    small, large = planned(replicates=2, copies=2), planned(replicates=5, copies=4, preset="other", target_replicates=3)
     assert set(small.tasks) < set(large.tasks)
     assert {t.key for t in of(planned(budget=9), "train")} == {t.key for t in of(planned(), "train")}
 
@@ -154,12 +154,12 @@ def test_scale_alone_is_in_no_key():
     attacks=st.lists(st.sampled_from(ALL), unique=True).map(tuple),
     methods=st.lists(st.sampled_from(["toy_match", "toy_relation", "toy_mark"]), unique=True, min_size=1).map(tuple),
     seeds=st.sampled_from([(0,), (3, 1)]),
-    replicates=st.integers(1, 3), copies=st.integers(1, 3), landed=st.integers(1, 2),
+    replicates=st.integers(1, 3), copies=st.integers(1, 3), target_replicates=st.integers(1, 2),
 )  # fmt: skip
 def test_the_product_is_full_and_its_graph_is_whole(datasets, sources, suspects, attacks, methods, seeds, replicates,
-                                                    copies, landed):  # fmt: skip
+                                                    copies, target_replicates):  # fmt: skip
     found = planned(datasets=datasets, sources=sources, suspects=suspects, attacks=attacks, methods=methods,
-                    seeds=seeds, replicates=replicates, copies=copies, landed=landed)  # fmt: skip
+                    seeds=seeds, replicates=replicates, copies=copies, target_replicates=target_replicates)  # fmt: skip
     cells = Counter((t.dataset, t.source_architecture, t.source_seed, t.method, t.attack, t.suspect_architecture,
                      t.suspect_dataset, t.replicate) for t in found.trials)  # fmt: skip
     assert max(cells.values(), default=1) == 1
@@ -247,9 +247,9 @@ def test_a_dataset_of_the_same_label_space_is_judged_by_everybody():
 
         name: str = "corrupt"
 
-        lands_on = "corrupted"
+        target = "corrupted"
 
-    found = planned(toy_catalogue(Corrupt()), attacks=("corrupt",))
+    found = planned(toy_registry(Corrupt()), attacks=("corrupt",))
     assert all(not t.reason for t in found.trials)
     assert len(rows(found, method="toy_match", suspect_kind="irrelevant", suspect_dataset="toy_corrupted")) == 2
 
@@ -281,7 +281,7 @@ def related_to(target, size=(1, 8, 8)):
         def load(self, root, train):
             raise NotImplementedError
 
-    return toy_catalogue(Leading(), Target())
+    return toy_registry(Leading(), Target())
 
 
 @pytest.mark.parametrize(
@@ -291,17 +291,17 @@ def related_to(target, size=(1, 8, 8)):
         (related_to("target", (3, 8, 8)), "the images of target have not the shape of those of leading"),
     ],
 )
-def test_a_target_that_is_not_there_or_does_not_fit_is_told(catalogue, reason):
-    found = planned(catalogue, datasets=("leading",), methods=("toy_relation",))
+def test_a_target_that_is_not_there_or_does_not_fit_is_told(registry, reason):
+    found = planned(registry, datasets=("leading",), methods=("toy_relation",))
     assert {t.reason for t in rows(found, attack="toy_move")} == {reason}
     assert {t.suspect_dataset for t in rows(found, suspect_kind="irrelevant")} == {"leading"}
 
 
 def test_irrelevant_models_of_the_landed_on_set_are_made_for_the_methods_that_can_judge_there():
-    found = planned(landed=2)
-    landed = rows(found, suspect_kind="irrelevant", suspect_dataset="toy_other")
-    assert {t.method for t in landed} == {"toy_relation"}
-    assert Counter(t.suspect_architecture for t in landed) == {"toy_net": 2, "toy_conv": 2}
+    found = planned(target_replicates=2)
+    target_replicates = rows(found, suspect_kind="irrelevant", suspect_dataset="toy_other")
+    assert {t.method for t in target_replicates} == {"toy_relation"}
+    assert Counter(t.suspect_architecture for t in target_replicates) == {"toy_net": 2, "toy_conv": 2}
     assert not rows(planned(attacks=("toy_copy",)), suspect_dataset="toy_other")
 
 
@@ -342,29 +342,29 @@ def after(before, **more):
 
 
 def test_a_chain_inherits_where_it_lands_and_whether_it_keeps_the_architecture():
-    found = planned(toy_catalogue(after("toy_move")), attacks=("later",), methods=("toy_relation",), copies=3)
+    found = planned(toy_registry(after("toy_move")), attacks=("later",), methods=("toy_relation",), copies=3)
     trials = rows(found, attack="later")
     assert len(trials) == 3
     assert {t.suspect_dataset for t in trials} == {"toy_other"}
     assert {t.suspect_architecture for t in trials} == {"toy_net"}
 
 
-@pytest.mark.parametrize("own", [{"lands_on": "transfer"}, {"same_architecture": True}])
+@pytest.mark.parametrize("own", [{"target": "transfer"}, {"same_architecture": True}])
 def test_a_chain_may_not_declare_its_own(own):
-    with pytest.raises(BenchError, match="'later' starts from 'toy_copy' and inherits same_architecture and lands_on"):
-        planned(toy_catalogue(after("toy_copy", **own)), attacks=("later",))
+    with pytest.raises(BenchError, match="'later' starts from 'toy_copy' and inherits same_architecture and target"):
+        planned(toy_registry(after("toy_copy", **own)), attacks=("later",))
 
 
 def test_a_chain_that_goes_in_a_circle_or_nowhere_is_one_line():
     with pytest.raises(BenchError, match="Attack 'later' starts from itself: later"):
-        planned(toy_catalogue(after("later")), attacks=("later",))
+        planned(toy_registry(after("later")), attacks=("later",))
     with pytest.raises(BenchError, match="Attack 'later' starts from 'nowhere', which is not installed"):
-        planned(toy_catalogue(after("nowhere")), attacks=("later",))
+        planned(toy_registry(after("nowhere")), attacks=("later",))
 
 
 def test_a_chain_of_three_is_walked_to_its_end():
     third = after("toy_polish")
-    known = declare(toy_spec(attacks=("later",)), toy_catalogue(third)).attacks
+    known = declare(toy_spec(attacks=("later",)), toy_registry(third)).attacks
     assert [a.name for a in chain(known, "later")] == ["toy_copy", "toy_polish", "later"]
 
 
@@ -373,7 +373,7 @@ def test_a_chain_of_three_is_walked_to_its_end():
 
 def test_helpers_are_shared_by_the_methods_that_ask_alike():
     more = toy_plugins.ToyRelation(name="more", surrogates=3)
-    found = planned(toy_catalogue(more), methods=("toy_relation", "more"))
+    found = planned(toy_registry(more), methods=("toy_relation", "more"))
     surrogates = {m: set(rows(found, method=m)[0].helpers) for m in ("toy_relation", "more")}
     assert surrogates["toy_relation"] < surrogates["more"]
     assert len([t for t in found.tasks.values() if t.role == "surrogate"]) == 3
@@ -381,7 +381,7 @@ def test_helpers_are_shared_by_the_methods_that_ask_alike():
 
 
 def test_surrogates_learn_labels_and_probabilities_in_turn_from_the_source():
-    found = planned(toy_catalogue(toy_plugins.ToyRelation(name="more", surrogates=4)), methods=("more",))
+    found = planned(toy_registry(toy_plugins.ToyRelation(name="more", surrogates=4)), methods=("more",))
     fingerprint = found.tasks[rows(found, method="more")[0].fingerprint]
     tasks = [found.tasks[fingerprint.inputs[f"surrogate{i}"]] for i in range(4)]
     assert [t.params["answers"] for t in tasks] == ["labels", "probabilities"] * 2
@@ -405,7 +405,7 @@ def test_helpers_have_the_architectures_that_the_method_names():
 
         name: str = "toy_other_net"
 
-    found = planned(toy_catalogue(Choosy(), Other()), methods=("choosy",))
+    found = planned(toy_registry(Choosy(), Other()), methods=("choosy",))
     helpers = [t for t in found.tasks.values() if t.role in ("surrogate", "reference")]
     assert {t.params["architecture"]["name"] for t in helpers} == {"toy_other_net"}
     assert "toy_other_net" not in {t.suspect_architecture for t in found.trials}
@@ -467,7 +467,7 @@ def test_no_suspect_reaches_a_helper_or_a_fingerprint_of_the_toy_world():
 
 @functools.cache
 def installed():
-    return load_catalogue()
+    return load_registry()
 
 
 @functools.cache
@@ -479,7 +479,7 @@ def paper(datasets="cifar10"):
 def test_no_suspect_reaches_a_helper_or_a_fingerprint_of_any_installed_method():
     spec, found = paper()
     assert no_leak(found) == len(installed().names("method"))
-    assert {t.method for t in found.trials} == {*spec.methods, *spec.floors} == set(installed().names("method"))
+    assert {t.method for t in found.trials} == {*spec.methods, *spec.baselines} == set(installed().names("method"))
 
 
 def test_the_paper_preset_plans_the_papers_numbers_of_models():
@@ -601,7 +601,7 @@ def test_trials_that_are_not_applicable_ask_for_nothing():
 
 
 def test_two_hundred_thousand_trials_are_planned_and_walked():
-    found = planned(seeds=tuple(range(25)), replicates=340, copies=340, landed=2)
+    found = planned(seeds=tuple(range(25)), replicates=340, copies=340, target_replicates=2)
     assert len(found.trials) >= 200_000
     assert len({(t.score or id(t)) for t in found.trials}) == len(found.trials)
     assert len(wanted(found, lambda key: False, lambda key: False)) > 200_000

@@ -19,7 +19,7 @@ def test_the_paper_preset_has_the_papers_counts():
     paper = preset("paper")
     assert len(paper.suspects) * paper.replicates == 20
     assert paper.copies == 10
-    assert (len(paper.suspects) + 1) * paper.landed == 10
+    assert (len(paper.suspects) + 1) * paper.target_replicates == 10
     assert paper.recipe.epochs == 200
     assert paper.recipe.images == 0
     assert paper.recipe.helpers == 1

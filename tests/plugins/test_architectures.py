@@ -34,7 +34,7 @@ def described(name, classes=10, shape=(3, 32, 32)):
         return architecture(name).build(classes, shape)
 
 
-def stock(name, classes=10):
+def inventory(name, classes=10):
     prepare_torchvision()
     from torchvision import models
 
@@ -131,7 +131,7 @@ def test_the_seed_decides_the_weights_and_no_two_share_memory(name):
 @pytest.mark.parametrize("name", STOCK)
 def test_parameters_are_torchvisions_but_for_the_last_layer(name):
     with torch.device("meta"):
-        published = stock(name, 1000)
+        published = inventory(name, 1000)
     ours = described(name, 7)
     wanted = [tuple(p.shape) for p in published.parameters()]
     assert [tuple(p.shape) for p in ours.parameters()] == [*wanted[:-2], (7, wanted[-2][1]), (7,)]
@@ -144,7 +144,7 @@ def test_parameters_are_torchvisions_but_for_the_last_layer(name):
 @pytest.mark.parametrize("name", (*LIGHT, *HEAVY))
 def test_answers_are_torchvisions_and_small_grey_images_lie_in_a_frame_of_zeros(name):
     torch.manual_seed(3)
-    published = stock(name).eval()
+    published = inventory(name).eval()
     x = torch.rand(2, 3, 32, 32)
     grey = torch.rand(2, 1, 9, 8)
     framed = torch.zeros(2, 3, 32, 32)

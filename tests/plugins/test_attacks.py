@@ -515,9 +515,9 @@ def test_what_is_stolen_is_worth_stealing(sources):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["vgg16_bn", "resnet18", "densenet121", "mobilenet_v2"])
 def test_stock_networks_are_pruned_exactly(name):
-    from bench.registry.discovery import load_catalogue
+    from bench.registry.discovery import load_registry
 
-    architecture = load_catalogue().get("architecture", name)
+    architecture = load_registry().get("architecture", name)
     torch.manual_seed(0)
     model = architecture.build(10, (1, 8, 8)).eval()
     found = pruning.activations(model, TEST.x[:64], "activation")

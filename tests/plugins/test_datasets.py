@@ -19,9 +19,9 @@ from bench.core.spec import Recipe
 from bench.datasets.fetch import fetch
 from bench.datasets.files import absent, ready, verify
 from bench.datasets.sampling import halve
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.registry.registry import configured
-from bench.registry.validation import fault
+from bench.registry.validation import contract_violation
 from bench.training.inference import accuracy, predict
 from bench.training.loop import fit
 from bench.training.networks import Normalised
@@ -38,8 +38,8 @@ DATA = Path(os.environ.get("BENCH_DATA") or NOWHERE)
 
 @pytest.fixture(scope="module")
 def shipped():
-    catalogue = load_catalogue()
-    return {name: catalogue.get("dataset", name) for name in catalogue.names("dataset")}
+    registry = load_registry()
+    return {name: registry.get("dataset", name) for name in registry.names("dataset")}
 
 
 def real(dataset):
@@ -161,7 +161,7 @@ def test_letters_are_told_apart_by_their_clean_shapes(shipped):
 
 @pytest.mark.slow
 def test_a_small_network_is_right_as_often_as_the_paper_s_on_noisy_digits(shipped):
-    dataset, build = shipped["noisy_digits"], load_catalogue().get("architecture", "tiny_vgg").build
+    dataset, build = shipped["noisy_digits"], load_registry().get("architecture", "tiny_vgg").build
     train, test = dataset.load(NOWHERE, True), dataset.load(NOWHERE, False)
     found = []
     for seed, half in enumerate(halve(train.labels.numpy(), 0, "train") * 2):
@@ -180,7 +180,7 @@ def test_every_dataset_keeps_the_contract_and_its_relations(shipped):
     published = {"fashion_mnist", "cifar10", "cifar10_c", "cifar100", "cifar100_first10", "tiny_imagenet"}
     assert set(shipped) >= published | set(BUNDLED)
     for name, dataset in shipped.items():
-        assert not fault(dataset)
+        assert not contract_violation(dataset)
         for key, other in dataset.related.items():
             assert shipped[other].shape == dataset.shape
             space = shipped[other].label_space or other
@@ -438,8 +438,13 @@ def test_the_stock_folder_is_read_with_val_as_test(tiny, tmp_path):
 
 
 def test_the_stock_folder_has_200_classes_of_500(shipped):
-    stock = shipped["tiny_imagenet"]
-    assert (stock.num_classes, stock.per_class, stock.held_out, stock.shape) == (200, 500, 10_000, (3, 64, 64))
+    inventory = shipped["tiny_imagenet"]
+    assert (inventory.num_classes, inventory.per_class, inventory.held_out, inventory.shape) == (
+        200,
+        500,
+        10_000,
+        (3, 64, 64),
+    )
 
 
 def spoil(folder, what):

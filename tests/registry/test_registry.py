@@ -11,9 +11,9 @@ import textwrap
 import pytest
 
 from bench import BenchError
-from bench.registry.discovery import load_catalogue
-from bench.registry.registry import KINDS, Catalogue, configured
-from bench.testing import toy_catalogue, toy_plugins
+from bench.registry.discovery import load_registry
+from bench.registry.registry import KINDS, Registry, configured
+from bench.testing import toy_plugins, toy_registry
 
 METHOD = '''
 """A plugin."""
@@ -72,12 +72,12 @@ class _Distribution:
 
 
 def test_a_plugin_is_found_through_its_entry_point(plugin):
-    catalogue = load_catalogue(entry_points=[plugin("")])
-    assert catalogue.broken == []
-    assert catalogue.names("method") == ("mine",)
-    assert catalogue.kind_of("mine") == "method"
-    assert catalogue.entries["method"]["mine"].distribution == "strangers-plugin 1.2"
-    declared = catalogue.declaration("method", "mine")
+    registry = load_registry(entry_points=[plugin("")])
+    assert registry.broken == []
+    assert registry.names("method") == ("mine",)
+    assert registry.kind_of("mine") == "method"
+    assert registry.entries["method"]["mine"].distribution == "strangers-plugin 1.2"
+    declared = registry.declaration("method", "mine")
     assert declared.summary == "Do what mine does."
     assert declared.params == {"samples": 3}
     assert declared.types == {"samples": "int"}
@@ -103,13 +103,13 @@ def test_what_a_plugin_does_to_its_process_when_it_is_imported_is_undone(plugin,
         """
     )
     was = dict(os.environ), os.getcwd(), sys.stdout, sys.stderr, sys.getrecursionlimit()  # noqa: PTH109
-    assert load_catalogue(entry_points=[entry]).broken == []
+    assert load_registry(entry_points=[entry]).broken == []
     assert (dict(os.environ), os.getcwd(), sys.stdout, sys.stderr, sys.getrecursionlimit()) == was  # noqa: PTH109
 
 
 def test_each_call_gives_a_fresh_catalogue(plugin):
     entry = plugin("")
-    first, second = load_catalogue(entry_points=[entry]), load_catalogue(entry_points=[entry])
+    first, second = load_registry(entry_points=[entry]), load_registry(entry_points=[entry])
     assert first is not second
     assert first.entries is not second.entries
 
@@ -152,9 +152,9 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_plugin_is_reported_and_does_not_stop_the_others(plugin, case):
     text, reason = BROKEN[case]
-    catalogue = load_catalogue(entry_points=[plugin(text, "bad"), plugin("", "good")])
-    assert catalogue.names("method") == ("good",)
-    (broken,) = catalogue.broken
+    registry = load_registry(entry_points=[plugin(text, "bad"), plugin("", "good")])
+    assert registry.names("method") == ("good",)
+    (broken,) = registry.broken
     assert broken.name == "bad"
     assert broken.distribution == "strangers-plugin 1.2"
     assert reason in broken.reason
@@ -174,7 +174,7 @@ with contextlib.{}:
 def test_ctrl_c_stops_an_import_and_names_the_plugin_whatever_that_makes_of_it(plugin, hears_ctrl_c, plugins_own):
     entry = plugin(PRESSED.format(plugins_own), "slow")
     with pytest.raises(KeyboardInterrupt, match=r"^while plugin 'slow' of strangers-plugin 1\.2 was imported$"):
-        load_catalogue(entry_points=[entry, plugin("", "good")])
+        load_registry(entry_points=[entry, plugin("", "good")])
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -189,75 +189,75 @@ for thread in threading.enumerate():
 
 def test_a_plugin_whose_import_takes_long_is_named(plugin, monkeypatch, capsys):
     monkeypatch.setattr("bench.registry.discovery.SLOW", 0.01)
-    load_catalogue(entry_points=[plugin(WAITING + (METHOD + HOOK).format(name="slow"), "slow")])
+    load_registry(entry_points=[plugin(WAITING + (METHOD + HOOK).format(name="slow"), "slow")])
     told = "Still importing plugin 'slow' of strangers-plugin 1.2 after 0.01 s: Ctrl-C stops."
     assert capsys.readouterr().err.startswith(told)
 
 
 def test_a_broken_plugin_is_fatal_where_it_is_asked_for(plugin):
-    catalogue = load_catalogue(entry_points=[plugin("import nowhere_to_be_found", "bad")])
+    registry = load_registry(entry_points=[plugin("import nowhere_to_be_found", "bad")])
     with pytest.raises(BenchError, match=r"Plugin 'bad' of strangers-plugin 1.2 is broken: import failed: Module"):
-        catalogue.get("method", "bad")
+        registry.get("method", "bad")
 
 
 def test_two_plugins_with_one_name_are_both_out_and_both_distributions_are_named(plugin):
     entries = [plugin("", distribution=d) for d in ("first", "second", "third")]
-    catalogue = load_catalogue(entry_points=[*entries, plugin("", "other")])
-    assert catalogue.names("method") == ("other",)
+    registry = load_registry(entry_points=[*entries, plugin("", "other")])
+    assert registry.names("method") == ("other",)
     with pytest.raises(BenchError, match=r"'mine' of first 1.2 and second 1.2 and third 1.2 is broken: two plugins"):
-        catalogue.get("method", "mine")
+        registry.get("method", "mine")
 
 
 def test_one_name_for_two_kinds_is_a_clash_too():
-    catalogue = toy_catalogue()
-    catalogue.add("attack", toy_plugins.ToyCopy(name="toy_net"), "a stranger")
-    assert "toy_net" not in catalogue.names("architecture") + catalogue.names("attack")
-    (broken,) = catalogue.broken
+    registry = toy_registry()
+    registry.add("attack", toy_plugins.ToyCopy(name="toy_net"), "a stranger")
+    assert "toy_net" not in registry.names("architecture") + registry.names("attack")
+    (broken,) = registry.broken
     assert "architecture of the toy world and attack of a stranger" in broken.reason
 
 
 def test_order_of_entry_points_does_not_matter(plugin):
     entries = [plugin("", name) for name in ("b", "a", "c")]
-    both = [load_catalogue(entry_points=e).names("method") for e in (entries, entries[::-1])]
+    both = [load_registry(entry_points=e).names("method") for e in (entries, entries[::-1])]
     assert both == [("a", "b", "c")] * 2
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_unknown_name_gets_a_suggestion_and_the_way_out(kind):
-    catalogue = toy_catalogue()
-    known = catalogue.names(kind)[0]
+    registry = toy_registry()
+    known = registry.names(kind)[0]
     with pytest.raises(
         BenchError, match=f"^Unknown {kind} '{known}x'. Did you mean '{known}'. See: bench list {kind}s"
     ):
-        catalogue.get(kind, f"{known}x")
+        registry.get(kind, f"{known}x")
     with pytest.raises(BenchError, match=r"a newly added plugin shows after: pip install -e \."):
-        catalogue.get(kind, "something_else_entirely")
+        registry.get(kind, "something_else_entirely")
 
 
 # --- settings and declarations ------------------------------------------------------------------------------------
 
 
 def test_settings_are_applied_to_a_copy_before_declarations_are_read():
-    catalogue = toy_catalogue()
-    changed = catalogue.declaration("dataset", "toy", {"classes": "7", "pattern": 3})
+    registry = toy_registry()
+    changed = registry.declaration("dataset", "toy", {"classes": "7", "pattern": 3})
     assert changed.params["classes"] == 7
     assert changed.attributes["num_classes"] == 7
     assert changed.attributes["label_space"] == "toy3"
-    assert catalogue.declaration("dataset", "toy").attributes["num_classes"] == 4
+    assert registry.declaration("dataset", "toy").attributes["num_classes"] == 4
 
 
 def test_a_setting_that_makes_a_component_unusable_is_refused():
     with pytest.raises(BenchError, match=r"toy with .*'classes': 1.* is not usable: class ToyImages: num_classes must"):
-        toy_catalogue().get("dataset", "toy", {"classes": 1})
+        toy_registry().get("dataset", "toy", {"classes": 1})
     with pytest.raises(BenchError, match=r"toy\.classes must be int, not 'many'"):
-        toy_catalogue().get("dataset", "toy", {"classes": "many"})
+        toy_registry().get("dataset", "toy", {"classes": "many"})
 
 
 def test_what_a_component_says_of_a_setting_reaches_the_user(plugin):
     body = METHOD + "    def __post_init__(self):\n        if self.samples < 1: raise ValueError('too few')\n" + HOOK
-    catalogue = load_catalogue(entry_points=[plugin("", body=body)])
+    registry = load_registry(entry_points=[plugin("", body=body)])
     with pytest.raises(BenchError, match=r"mine does not take \{'samples': 0\}: too few"):
-        catalogue.get("method", "mine", {"samples": 0})
+        registry.get("method", "mine", {"samples": 0})
 
 
 def test_an_attacks_variants_are_read_for_as_many_copies_as_there_are():
@@ -267,9 +267,9 @@ def test_an_attacks_variants_are_read_for_as_many_copies_as_there_are():
         def variant(self, replicate):
             return f"ratio={replicate / 10}"
 
-    catalogue = Catalogue()
-    catalogue.add("attack", Varied(), "test")
-    assert catalogue.declaration("attack", "toy_tune", copies=3).variants == ("ratio=0.0", "ratio=0.1", "ratio=0.2")
+    registry = Registry()
+    registry.add("attack", Varied(), "test")
+    assert registry.declaration("attack", "toy_tune", copies=3).variants == ("ratio=0.0", "ratio=0.1", "ratio=0.2")
 
 
 def test_configured_keeps_what_is_not_set():
@@ -278,8 +278,8 @@ def test_configured_keeps_what_is_not_set():
 
 def test_the_digest_of_a_source_text_changes_with_it(plugin, tmp_path):
     first, second = plugin("", "one"), plugin("", "two", body=METHOD + "\n# a remark\n" + HOOK)
-    catalogue = load_catalogue(entry_points=[first, second])
-    digests = [catalogue.source_digest("method", n) for n in ("one", "two")]
+    registry = load_registry(entry_points=[first, second])
+    digests = [registry.source_digest("method", n) for n in ("one", "two")]
     assert len(set(digests)) == 2
     assert all(len(d) == 64 for d in digests)
 
@@ -290,10 +290,10 @@ def test_the_digest_of_a_source_text_changes_with_it(plugin, tmp_path):
 def test_a_single_file_is_a_plugin(tmp_path):
     file = tmp_path / "idea.py"
     file.write_text((METHOD + HOOK).format(name="idea"))
-    catalogue = load_catalogue([file], entry_points=[])
-    assert catalogue.names("method") == ("idea",)
-    assert catalogue.entries["method"]["idea"].distribution == str(file)
-    assert len(catalogue.source_digest("method", "idea")) == 64
+    registry = load_registry([file], entry_points=[])
+    assert registry.names("method") == ("idea",)
+    assert registry.entries["method"]["idea"].distribution == str(file)
+    assert len(registry.source_digest("method", "idea")) == 64
 
 
 def test_a_single_file_that_is_broken_or_absent_is_fatal(tmp_path):
@@ -302,7 +302,7 @@ def test_a_single_file_that_is_broken_or_absent_is_fatal(tmp_path):
     for name, told in (("bad.py", "import failed: ZeroDivisionError"), ("empty.py", "it implements no hook"),
                        ("absent.py", "There is no plugin file")):  # fmt: skip
         with pytest.raises(BenchError, match=told):
-            load_catalogue([tmp_path / name], entry_points=[])
+            load_registry([tmp_path / name], entry_points=[])
 
 
 # --- what is installed --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench import Architecture, Attack, BenchError, Dataset, Fingerprint
 from bench.registry.fields import coerce, convert, hyperparameters, plain_attributes
-from bench.registry.validation import fault
+from bench.registry.validation import contract_violation
 from bench.testing import toy_plugins
 
 
@@ -41,7 +41,7 @@ class Sound(Fingerprint):
 
 
 def test_a_sound_component_has_no_fault_and_is_read_as_plain_data():
-    assert fault(Sound()) == ""
+    assert contract_violation(Sound()) == ""
     assert hyperparameters(Sound()) == {
         "samples": 50, "ratio": 0.5, "mode": "fast", "sizes": [1, 2], "pair": [1, 2.0], "flag": False, "limit": None,
         "label": "x",
@@ -55,7 +55,7 @@ def test_a_sound_component_has_no_fault_and_is_read_as_plain_data():
 @pytest.mark.parametrize("component", [*toy_plugins.bench_datasets(), *toy_plugins.bench_architectures(), *toy_plugins.bench_attacks(),
                                        *toy_plugins.bench_methods()], ids=lambda c: c.name)  # fmt: skip
 def test_toy_components_have_no_fault(component):
-    assert fault(component) == ""
+    assert contract_violation(component) == ""
 
 
 # --- faults -------------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ FAULTS = [
           "ratio": "Nowhere"}), "its annotations cannot be read: NameError"),
     (made(Fingerprint, extract=extract, score=score, budget="samples"), "budget must name a field"),
     (made(Fingerprint, extract=extract), "does not define score(self, fingerprint, suspect)"),
-    (made(Fingerprint, extract=extract, score=score, floor=1), "floor must be True or False"),
+    (made(Fingerprint, extract=extract, score=score, baseline=1), "baseline must be True or False"),
     (made(Dataset, num_classes=4, shape=(1, 8, 8)), "does not define load(self, root, train)"),
     (made(Dataset, num_classes=1, shape=(1, 8, 8), load=score), "num_classes must be a whole number from 2"),
     (made(Dataset, num_classes=4, shape=(8, 8), load=score), "shape must be (channels, height, width)"),
@@ -126,7 +126,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("component", "told"), FAULTS, ids=range(len(FAULTS)))
 def test_a_fault_names_the_class_and_the_line_to_write(component, told):
-    reason = fault(component)
+    reason = contract_violation(component)
     assert told in reason
     assert "class Bad" in reason
     assert "\n" not in reason
@@ -137,7 +137,7 @@ def test_private_names_methods_and_properties_are_the_authors_own():
         Attack, access="labels", steal=steal, _cache=3, twice=lambda self: 2, half=property(lambda self: 1),
         alike=staticmethod(len), made=classmethod(lambda cls: cls()),
     )  # fmt: skip
-    assert fault(component) == ""
+    assert contract_violation(component) == ""
 
 
 def test_a_declaration_may_be_a_property_and_may_be_inherited():
@@ -145,8 +145,8 @@ def test_a_declaration_may_be_a_property_and_may_be_inherited():
         access = "labels"
         steal = steal
 
-    assert fault(made(Base)) == ""
-    assert fault(made(Attack, steal=steal, access=property(lambda self: "logits"))) == ""
+    assert contract_violation(made(Base)) == ""
+    assert contract_violation(made(Attack, steal=steal, access=property(lambda self: "logits"))) == ""
 
 
 def test_a_field_may_be_added_by_a_class_in_between():
@@ -157,7 +157,7 @@ def test_a_field_may_be_added_by_a_class_in_between():
         name: str = "between"
         extra: float = 1.0
 
-    assert fault(Between()) == ""
+    assert contract_violation(Between()) == ""
     assert hyperparameters(Between()) == {"length": 1.0, "extra": 1.0}
 
 

@@ -34,14 +34,14 @@ def component(version=1, watermark=False, params=None, **attributes):
 
 
 def benchmark(**changes):
-    """Describe a run: two methods and a floor against three attacks, one of which lands elsewhere."""
+    """Describe a run: two methods and a baseline against three attacks, one of which lands elsewhere."""
     reported = [
         Reported("digits", "vgg", ("vgg",), "finetune_a", 1.0, 10, 20),
         Reported("digits", "vgg", ("net", "res"), "extract_l", 0.95, 20, 20),
         Reported("letters", "vgg", ("net",), "extract_l", 0.5, 20, 20),
     ]
     spec = {"datasets": ("digits",), "sources": ("vgg",), "suspects": ("net", "res"), "methods": ("sac", "mark"),
-            "floors": ("noise",), "attacks": ("finetune_a", "extract_l", "transfer"), "replicates": 3, "copies": 2,
+            "baselines": ("noise",), "attacks": ("finetune_a", "extract_l", "transfer"), "replicates": 3, "copies": 2,
             "recipe": Recipe(epochs=7, precision="fp32"), "preset": "quick"} | changes  # fmt: skip
     return {
         "format": 1,
@@ -52,7 +52,7 @@ def benchmark(**changes):
             "attack": {
                 "finetune_a": component(2, access="weights", same_architecture=True),
                 "extract_l": component(access="labels"),
-                "transfer": component(lands_on="transfer", same_architecture=True),
+                "transfer": component(target="transfer", same_architecture=True),
                 "tuned": component(starts_from="transfer"),
             },
             "method": {
@@ -64,7 +64,7 @@ def benchmark(**changes):
                     ReportedAccuracy("digits", "vgg", "irrelevant", "letters", "", 0.77),
                     ReportedAccuracy("digits", "vgg", "extract_l", "digits", "res", 0.785),
                 ]),
-                "noise": component(floor=True),
+                "noise": component(baseline=True),
             },
         },
         "libraries": {"torch": "2.13.0"},
@@ -462,11 +462,11 @@ def test_the_mean_is_blank_where_one_of_its_attacks_is_missing(tmp_path):
     assert [c.strip() for c in sac.split("|")[3:6:2]] == [r"\*<br>paper 0.95", ""]
 
 
-def test_floors_stand_below_a_line_in_every_format(tmp_path):
+def test_baselines_stand_below_a_line_in_every_format(tmp_path):
     write(tmp_path, trials(), benchmark())
     shown = (tmp_path / "table.md").read_text().splitlines()
     first = [n.split("|")[1].strip() for n in shown if n.startswith("|")][2:6]
-    assert first == ["sac", "mark", "*floors*", "noise"]
+    assert first == ["sac", "mark", "*baselines*", "noise"]
     for text in ((tmp_path / "table.txt").read_text(), check(tmp_path)):
         plain = text.splitlines()
         at = next(n for n, line in enumerate(plain) if line.startswith("noise"))
@@ -490,7 +490,7 @@ def test_a_wide_table_is_cut_on_a_terminal_and_nowhere_else(tmp_path):
     text = write(tmp_path, rows, run)
     assert max(map(len, text.splitlines())) <= 100
     assert text.count("\nmethod  ") == 4 + 1  # AUCs, costs
-    assert (tmp_path / "table.md").read_text().count("| method ") == 4  # against the floors and other negatives, too
+    assert (tmp_path / "table.md").read_text().count("| method ") == 4  # against the baselines and other negatives, too
 
 
 def test_only_the_default_budget_stands_in_the_tables(tmp_path):
@@ -533,11 +533,11 @@ def test_a_watermarks_price_and_the_cost_of_fingerprints_are_told(tmp_path):
     assert "suspect.x" not in text
 
 
-# --- against the floors, and rates --------------------------------------------------------------------------------
+# --- against the baselines, and rates --------------------------------------------------------------------------------
 
 
 def better(irrelevant=20, stolen=20, **more):
-    """Make a method that is perfect, one that is chance (as the floor is), and a watermark that is perfect."""
+    """Make a method that is perfect, one that is chance (as the baseline is), and a watermark that is perfect."""
     rows = []
     for method, gap in (("sac", 100), ("mark", 100), ("noise", 0)):
         for n in range(irrelevant):
@@ -548,55 +548,55 @@ def better(irrelevant=20, stolen=20, **more):
     return rows
 
 
-def floors_of(folder, method="sac", attack="extract_l"):
-    return {n: v for n, v in cell(folder, method, attack).items() if "floor" in n and n != "floor"}
+def baselines_of(folder, method="sac", attack="extract_l"):
+    return {n: v for n, v in cell(folder, method, attack).items() if "baseline" in n and n != "baseline"}
 
 
 def one_attack(**changes):
     return benchmark(attacks=("extract_l",), **changes)
 
 
-def test_cells_that_beat_every_floor_are_marked_and_the_tests_counted(tmp_path):
+def test_cells_that_beat_every_baseline_are_marked_and_the_tests_counted(tmp_path):
     text = write(tmp_path, better(), one_attack())
-    found = floors_of(tmp_path)
-    assert (found["beats_floors"], found["hardest_floor"], found["floor_tests"]) == ("1", "noise", "2")
-    assert (found["floor_paired"], floors_of(tmp_path, "mark")["floor_paired"]) == ("1", "0")
-    assert float(found["floor_difference"]) == pytest.approx(1 - float(cell(tmp_path, "noise", "extract_l")["auc"]))
-    assert float(found["floor_p"]) < float(found["floor_p_adjusted"]) <= 2 * float(found["floor_p"])
-    assert set(floors_of(tmp_path, "noise").values()) == {""}
+    found = baselines_of(tmp_path)
+    assert (found["beats_baselines"], found["hardest_baseline"], found["baseline_tests"]) == ("1", "noise", "2")
+    assert (found["baseline_paired"], baselines_of(tmp_path, "mark")["baseline_paired"]) == ("1", "0")
+    assert float(found["baseline_difference"]) == pytest.approx(1 - float(cell(tmp_path, "noise", "extract_l")["auc"]))
+    assert float(found["baseline_p"]) < float(found["baseline_p_adjusted"]) <= 2 * float(found["baseline_p"])
+    assert set(baselines_of(tmp_path, "noise").values()) == {""}
     assert "1.00†" in text
     joined = " ".join(text.split())
-    assert "better than every floor that can judge there (noise), p ≤ 0.05" in joined
+    assert "better than every baseline that can judge there (noise), p ≤ 0.05" in joined
     assert "for the 2 tests of this table; 2 of the 2 cells are." in joined
     assert r"1.00$\dagger$" in (tmp_path / "table.tex").read_text()
 
 
-def test_a_method_that_is_no_better_than_a_floor_is_not_marked(tmp_path):
+def test_a_method_that_is_no_better_than_a_baseline_is_not_marked(tmp_path):
     rows = trials()
     for made in rows:
         if made["method"] == "noise" and made["attack"] and made["status"] == "done":
             made["score"] = 1.0
     text = write(tmp_path, rows, benchmark())
-    assert floors_of(tmp_path)["beats_floors"] == "0"
+    assert baselines_of(tmp_path)["beats_baselines"] == "0"
     assert "†" not in text.split("Each AUC")[0]
     assert "none of the 4 cells is." in " ".join(text.split())
 
 
-def test_a_cell_is_not_tested_where_no_floor_can_judge(tmp_path):
+def test_a_cell_is_not_tested_where_no_baseline_can_judge(tmp_path):
     text = write(tmp_path, trials(), benchmark())
-    assert set(floors_of(tmp_path, "sac", "transfer").values()) == {""}
+    assert set(baselines_of(tmp_path, "sac", "transfer").values()) == {""}
     joined = " ".join(text.split())
-    assert "Not tested, since no floor can judge there or one has no score: sac (transfer)." in joined
+    assert "Not tested, since no baseline can judge there or one has no score: sac (transfer)." in joined
     assert "not tested" in (tmp_path / "table.md").read_text()
 
 
-def test_a_cell_is_not_tested_against_a_floor_that_has_no_score(tmp_path):
+def test_a_cell_is_not_tested_against_a_baseline_that_has_no_score(tmp_path):
     rows = better()
     for made in rows:
         if made["method"] == "noise" and made["attack"]:
             made |= {"status": "failed", "score": None, "error": "score noise: no"}
     write(tmp_path, rows, one_attack())
-    assert set(floors_of(tmp_path).values()) == {""}
+    assert set(baselines_of(tmp_path).values()) == {""}
 
 
 def test_methods_are_compared_on_the_suspects_that_both_judged(tmp_path):
@@ -608,15 +608,15 @@ def test_methods_are_compared_on_the_suspects_that_both_judged(tmp_path):
     lost = next(r for r in rows if r["method"] == "noise" and not r["attack"])
     lost |= gone
     write(tmp_path, rows, one_attack())
-    assert float(floors_of(tmp_path)["floor_difference"]) == pytest.approx(
+    assert float(baselines_of(tmp_path)["baseline_difference"]) == pytest.approx(
         1 - float(cell(tmp_path, "noise", "extract_l")["auc"])
     )
 
 
-def test_without_floors_nothing_is_said_of_them(tmp_path):
-    text = write(tmp_path, [r for r in trials() if r["method"] != "noise"], benchmark(floors=()))
-    assert "floor" not in text
-    assert "floor" not in (tmp_path / "table.md").read_text()
+def test_without_baselines_nothing_is_said_of_them(tmp_path):
+    text = write(tmp_path, [r for r in trials() if r["method"] != "noise"], benchmark(baselines=()))
+    assert "baseline" not in text
+    assert "baseline" not in (tmp_path / "table.md").read_text()
 
 
 def test_rates_are_reported_with_exact_intervals_where_there_are_enough_models(tmp_path):
@@ -802,7 +802,7 @@ def many(share):
 
 
 def verdicts(folder, rows, **changes):
-    write(folder, rows, benchmark(methods=("sac",), floors=(), attacks=("extract_l",), **changes))
+    write(folder, rows, benchmark(methods=("sac",), baselines=(), attacks=("extract_l",), **changes))
     return cell(folder, "sac", "extract_l")["verdict"], check(folder)
 
 
@@ -832,7 +832,7 @@ def test_a_fine_tuned_source_is_held_against_innocents_of_the_papers_architectur
     def made(suspects):
         rows = [r for r in many(0) if r["suspect_architecture"] in (*suspects, "vgg") and not r["attack"]]
         rows += [line(attack="finetune_a", architecture="vgg", replicate=n, score=2.0) for n in range(60)]
-        write(tmp_path, rows, benchmark(methods=("sac",), floors=(), attacks=("finetune_a",), suspects=suspects))
+        write(tmp_path, rows, benchmark(methods=("sac",), baselines=(), attacks=("finetune_a",), suspects=suspects))
         return cell(tmp_path, "sac", "finetune_a")["verdict"]
 
     assert made(("net", "res")) == "agrees"

@@ -112,8 +112,8 @@ def test_the_page_shows_every_method_against_every_attack(tmp_path):
     assert shown[1].startswith("0.89[0.59, 0.98]")
     assert "6 / 9" in shown[1]
     assert shown[5] == "–"
-    floors = found.all("tbody", class_="floors")
-    assert any("noise" in body[2] for body in floors)
+    baselines = found.all("tbody", class_="baselines")
+    assert any("noise" in body[2] for body in baselines)
 
 
 def test_the_page_tells_of_the_run_and_how_to_repeat_it(tmp_path):
@@ -295,7 +295,7 @@ def test_tables_that_find_no_room_are_named(tmp_path, monkeypatch):
 def many(count):
     """Make a run of so many rows: ten methods, six attacks, five sources."""
     methods, attacks = [f"method_{n}" for n in range(10)], [f"attack_{n}" for n in range(6)]
-    run = benchmark(methods=tuple(methods), attacks=tuple(attacks), floors=(), seeds=(0, 1, 2, 3, 4))
+    run = benchmark(methods=tuple(methods), attacks=tuple(attacks), baselines=(), seeds=(0, 1, 2, 3, 4))
     run["components"] |= {"method": {m: component() for m in methods}, "attack": {a: component() for a in attacks}}
     known = dict.fromkeys(COLUMNS) | dict.fromkeys(("variant", "key", "note", "error"), "") | {
         "dataset": "digits", "source_architecture": "vgg", "method_version": 1, "suspect_dataset": "digits",
@@ -390,7 +390,7 @@ def test_the_page_fits_its_window_in_light_and_dark(visit, width, scheme):
     )
 
 
-def test_columns_are_sorted_and_floors_stay_below(visit):
+def test_columns_are_sorted_and_baselines_stay_below(visit):
     opened = visit()
     head = opened.get_by_role("button", name="extract_l", exact=True)
     assert methods(opened) == ["sac", "mark", "noise"]
@@ -421,7 +421,7 @@ def test_methods_and_attacks_are_found_by_name(visit):
     assert methods(opened) == []
     assert opened.locator(".empty").is_visible()
     find.fill("")
-    opened.get_by_role("checkbox", name="floors").uncheck()
+    opened.get_by_role("checkbox", name="baselines").uncheck()
     assert methods(opened) == ["sac", "mark"]
 
 

@@ -23,9 +23,9 @@ HOSTILE = 'a|b<i>_&%${}~^\\#"–≥’†\u202e'
 def table(columns):
     """Make a table with hostile text in every place and `columns` columns of figures."""
     figures = [[Line("1.00†"), Line("[0.73, 1.00]"), Line(HOSTILE, faint=True)], cell("-0.7"), cell("–"), []]
-    rows = [[cell(name), *(figures[n % 4] for n in range(columns))] for name in (HOSTILE, "*", "[0.5]", "floor")]
+    rows = [[cell(name), *(figures[n % 4] for n in range(columns))] for name in (HOSTILE, "*", "[0.5]", "baseline")]
     header = ["method", *(f"extract_{n}\n({HOSTILE})" for n in range(columns))]
-    return Table(HOSTILE, header, rows, caption=HOSTILE, notes=[HOSTILE], floors=3, label="A_b-auc")
+    return Table(HOSTILE, header, rows, caption=HOSTILE, notes=[HOSTILE], baselines=3, label="A_b-auc")
 
 
 def grids(text):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.errors import BenchError
-from bench.sandbox.supervised_process import Apart, Died
+from bench.sandbox.supervised_process import Died, SupervisedProcess
 
 
 def count(tell, most):
@@ -66,7 +66,7 @@ def apart():
     made = []
 
     def make(limit=60.0):
-        made.append(Apart(limit))
+        made.append(SupervisedProcess(limit))
         return made[-1]
 
     yield make

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.sandbox.logs import LARGEST_LOG, Log
-from bench.sandbox.torch_state import undisturbed
+from bench.sandbox.torch_state import isolated
 
 
 def draws():
@@ -66,7 +66,7 @@ def log(tmp_path, monkeypatch):
 def test_everything_is_put_back_also_when_the_code_raises(log, raises):
     before, states = observed(), (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())
     try:
-        with undisturbed(1, log):
+        with isolated(1, log):
             spoil()
             if raises is not None:
                 raise raises
@@ -79,12 +79,12 @@ def test_everything_is_put_back_also_when_the_code_raises(log, raises):
 
 
 def test_the_seed_alone_decides_what_is_drawn_whatever_ran_before(log):
-    with undisturbed(5, log):
+    with isolated(5, log):
         first = draws()
-    with undisturbed(6, log):
+    with isolated(6, log):
         other = draws()
     torch.rand(4), np.random.rand(9), random.random()
-    with undisturbed(5, log):
+    with isolated(5, log):
         assert draws() == first
     assert other != first
 
@@ -100,7 +100,7 @@ def test_the_state_that_a_task_starts_from_is_always_the_same(log):
     torch.backends.cudnn.benchmark = True
     errors = np.seterr(all="raise")
     try:
-        with undisturbed(1, log, threads=2):
+        with isolated(1, log, threads=2):
             inside = observed()
             assert {k: inside[k] for k in ("dtype", "grad", "deterministic", "precision", "cudnn")} == {
                 k: as_it_starts[k] for k in ("dtype", "grad", "deterministic", "precision", "cudnn")
@@ -124,7 +124,7 @@ def test_the_state_that_a_task_starts_from_is_always_the_same(log):
 
 
 def test_what_is_printed_goes_to_the_log(log, capsys):
-    with undisturbed(1, log):
+    with isolated(1, log):
         print("to the log")
         print("this too", file=sys.stderr)
         sys.stdout.close()
@@ -135,7 +135,7 @@ def test_what_is_printed_goes_to_the_log(log, capsys):
 
 
 def test_a_log_exists_only_where_something_was_written(log):
-    with undisturbed(1, log):
+    with isolated(1, log):
         pass
     assert not log.path.exists()
     assert log.size == 0

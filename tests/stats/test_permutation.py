@@ -7,7 +7,7 @@ import pytest
 from bench.stats.auc import auc
 from bench.stats.permutation import (
     Scores,
-    beats_floors,
+    beats_baselines,
     holm,
     paired_permutation,
     paired_permutations,
@@ -165,14 +165,14 @@ def test_suspects_that_do_not_match_are_refused():
     assert unpaired_permutation(a, b, draws=100).difference == auc(*a) - auc(*b)
 
 
-def test_beating_the_floors_is_beating_the_one_that_is_hardest_to_beat():
+def test_beating_the_baselines_is_beating_the_one_that_is_hardest_to_beat():
     rng = np.random.default_rng(9)
     method, easy, hard = (Scores(rng.normal(c, 1, 10), rng.normal(0, 1, 10)) for c in (3, 0, 2.5))
     for paired, test in ((True, paired_permutation), (False, unpaired_permutation)):
-        each = [test(method, floor).greater for floor in (easy, hard)]
-        assert beats_floors(method, [easy, hard], paired) == max(each) == each[1] > each[0]
-    with pytest.raises(ValueError, match="no floor"):
-        beats_floors(method, [])
+        each = [test(method, baseline).greater for baseline in (easy, hard)]
+        assert beats_baselines(method, [easy, hard], paired) == max(each) == each[1] > each[0]
+    with pytest.raises(ValueError, match="no baseline"):
+        beats_baselines(method, [])
 
 
 def test_holm_by_hand():

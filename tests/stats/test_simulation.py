@@ -124,21 +124,21 @@ def test_the_frozen_threshold_holds_its_rate_on_average():
 
 def test_holm_marks_a_cell_of_a_table_without_effects_in_at_most_one_table_of_twenty():
     rng = np.random.default_rng(12)
-    methods, attacks, floors, models = 4, 5, 3, 12
-    errors = {"one floor": 0, "the hardest of three floors": 0}
+    methods, attacks, baselines, models = 4, 5, 3, 12
+    errors = {"one baseline": 0, "the hardest of three baselines": 0}
     for table in range(BENCHMARKS):
-        count = methods + floors
+        count = methods + baselines
         innocent = rng.normal(size=models) + rng.normal(size=(count, models))
         first, hardest = [], []
         for _ in range(attacks):
             suspects = 1 + rng.normal(size=models) + rng.normal(size=(count, models))
             judged = [Scores(s, i) for s, i in zip(suspects, innocent, strict=True)]
-            for method in judged[floors:]:
-                p = [paired_permutation(method, floor, seed=table).greater for floor in judged[:floors]]
+            for method in judged[baselines:]:
+                p = [paired_permutation(method, baseline, seed=table).greater for baseline in judged[:baselines]]
                 first.append(p[0])
                 hardest.append(max(p))
-        errors["one floor"] += holm(first).min() <= 0.05
-        errors["the hardest of three floors"] += holm(hardest).min() <= 0.05
+        errors["one baseline"] += holm(first).min() <= 0.05
+        errors["the hardest of three baselines"] += holm(hardest).min() <= 0.05
     print("\n\nTables without any effect in which Holm marks a cell at 5 %\n\n| test | tables |\n|---|---|")
     for name, count in errors.items():
         print(f"| {methods} × {attacks} cells against {name} | {100 * count / BENCHMARKS:.1f} % |")

@@ -9,7 +9,7 @@ import torch
 
 from bench import BenchError
 from bench.core.errors import StoreError
-from bench.store.archive import bring_in, export
+from bench.store.archive import export, import_archive
 from bench.store.record_schema import FILES
 from bench.store.store import Store
 
@@ -47,7 +47,7 @@ def spoil(path):
 
 def test_every_kind_of_artifact_arrives_as_it_was(toy_run, archive, tmp_path):
     other = Store(tmp_path)
-    done = bring_in(other, archive)
+    done = import_archive(other, archive)
     assert (done.added, done.known, done.refused) == (len(toy_run.plan.tasks), 0, ())
     assert {other.record(key)["kind"] for key in other.all_keys()} == set(FILES)
     assert content(other) == content(toy_run.store)
@@ -57,9 +57,9 @@ def test_every_kind_of_artifact_arrives_as_it_was(toy_run, archive, tmp_path):
 
 def test_what_is_there_already_is_not_taken_again(archive, tmp_path):
     other = Store(tmp_path)
-    first = bring_in(other, archive)
+    first = import_archive(other, archive)
     inodes = {p: p.stat().st_ino for p in (other.root / "artifacts").rglob("*")}
-    again = bring_in(other, archive)
+    again = import_archive(other, archive)
     assert (again.added, again.known, again.refused) == (0, first.added, ())
     assert {p: p.stat().st_ino for p in (other.root / "artifacts").rglob("*")} == inodes
 
@@ -80,7 +80,7 @@ def test_only_what_was_asked_for_is_written(own, tmp_path):
     key = next(own.all_keys())
     assert export(own, [key, key, "0" * 64], tmp_path / "one.tar") == 1
     other = Store(tmp_path / "other")
-    assert bring_in(other, tmp_path / "one.tar").added == 1
+    assert import_archive(other, tmp_path / "one.tar").added == 1
     assert list(other.all_keys()) == [key]
 
 
@@ -91,14 +91,14 @@ def test_facts_without_their_weights_travel_too_and_never_replace_weights(own, t
     own.drop(key, "weights")
     export(own, [key], facts)
     other = Store(tmp_path / "other")
-    assert bring_in(other, facts).added == 1
+    assert import_archive(other, facts).added == 1
     assert other.has(key) and not other.whole(key)
-    assert bring_in(other, facts).known == 1
-    assert bring_in(other, whole).added == 1
+    assert import_archive(other, facts).known == 1
+    assert import_archive(other, whole).added == 1
     assert other.whole(key)
-    assert bring_in(other, facts).known == 1
+    assert import_archive(other, facts).known == 1
     assert other.whole(key)
-    assert other.set_aside == []
+    assert other.quarantined == []
 
 
 # --- what is not written ------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_damaged_artifacts_are_set_aside_and_left_out(own, tmp_path):
     key = next(k for k in own.all_keys() if own.record(k)["kind"] == "train")
     spoil(own.folder(key) / "weights.safetensors")
     assert export(own, own.all_keys(), tmp_path / "rest.tar") == 3
-    assert own.set_aside == [key]
+    assert own.quarantined == [key]
     assert not own.has(key)
 
 
@@ -138,13 +138,13 @@ def test_a_damaged_artifact_is_refused_and_the_others_are_taken(archive, tmp_pat
     text[hit.offset_data + hit.size - 1] ^= 1
     (tmp_path / "damaged.tar").write_bytes(text)
     other, told = Store(tmp_path / "other"), []
-    done = bring_in(other, tmp_path / "damaged.tar", told.append)
+    done = import_archive(other, tmp_path / "damaged.tar", told.append)
     key = hit.name[:64]
     assert done.refused == (f"{key[:12]}: weights.safetensors is damaged: its digest differs",)
     assert tuple(told) == done.refused
     assert not other.has(key)
     assert done.added == len(list(other.all_keys())) > 1
-    assert bring_in(other, archive).added == 1
+    assert import_archive(other, archive).added == 1
     assert other.verify(key)
 
 
@@ -156,7 +156,7 @@ def test_an_archive_that_was_not_copied_whole_is_refused(archive, tmp_path):
     for length in (0, 1, 511, 512, members[3].offset, members[3].offset + 700, end - 512, end):
         (tmp_path / "part.tar").write_bytes(text[:length])
         with pytest.raises(BenchError, match=r"ends early\. Was it copied whole\?$"):
-            bring_in(Store(tmp_path / "other"), tmp_path / "part.tar")
+            import_archive(Store(tmp_path / "other"), tmp_path / "part.tar")
     assert not (tmp_path / "other").exists()
 
 
@@ -164,13 +164,13 @@ def test_what_is_no_archive_is_refused_in_one_line(tmp_path):
     (tmp_path / "text.tar").write_text("key,score\n" * 1000)
     for path in (tmp_path / "text.tar", tmp_path / "absent.tar", tmp_path):
         with pytest.raises(BenchError, match=r"^[^\n]*(no archive that|cannot be read)[^\n]*$"):
-            bring_in(Store(tmp_path / "other"), path)
+            import_archive(Store(tmp_path / "other"), path)
 
 
 def test_a_store_that_cannot_be_written_stops_the_import(archive, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(StoreError, match="cannot be used"):
-        bring_in(Store(tmp_path / "file"), archive)
+        import_archive(Store(tmp_path / "file"), archive)
 
 
 def test_a_file_larger_than_eight_gibibytes_is_read_as_tar_writes_it(tmp_path):
@@ -182,7 +182,7 @@ def test_a_file_larger_than_eight_gibibytes_is_read_as_tar_writes_it(tmp_path):
         assert header[124] == 0x80
         (tmp_path / "large.tar").write_bytes(header + bytes(1024))
         with pytest.raises(BenchError, match=why):
-            bring_in(Store(tmp_path / "other"), tmp_path / "large.tar")
+            import_archive(Store(tmp_path / "other"), tmp_path / "large.tar")
 
 
 def test_tensors_are_read_but_never_run(tmp_path, own):
@@ -203,5 +203,5 @@ def test_tensors_are_read_but_never_run(tmp_path, own):
     }
     (own.folder(key) / RECORD).write_text(canonical({**record, "digest": digest(record)}))
     assert export(own, [key], tmp_path / "pickle.tar") == 1
-    done = bring_in(Store(tmp_path / "other"), tmp_path / "pickle.tar")
+    done = import_archive(Store(tmp_path / "other"), tmp_path / "pickle.tar")
     assert done.refused == (f"{key[:12]}: weights.safetensors is no safetensors file",)

@@ -186,7 +186,7 @@ def test_a_damaged_artifact_is_never_used_and_can_be_made_again(store, case):
         store.load(KEY, "weights")
     assert not store.has(KEY)
     assert not store.whole(KEY)
-    assert store.set_aside == [KEY]
+    assert store.quarantined == [KEY]
     assert len(list((store.root / "damaged").iterdir())) == 1
     save(store)
     assert torch.equal(store.load(KEY, "weights")["w"], WEIGHTS["w"])
@@ -199,7 +199,7 @@ def test_damage_that_shows_without_reading_the_weights_is_seen_when_planning(sto
     save(store)
     DAMAGE[case](store.folder(KEY))
     assert not store.whole(KEY)
-    assert store.set_aside == [KEY]
+    assert store.quarantined == [KEY]
 
 
 def test_every_single_bit_of_an_artifact_matters(store):
@@ -256,7 +256,7 @@ def test_dropped_weights_leave_the_facts(store):
     assert store.drop(KEY, "weights") == 0
     assert store.drop(KEY, "nothing") == 0
     assert store.drop(OTHER, "weights") == 0
-    assert store.set_aside == []
+    assert store.quarantined == []
 
 
 def test_dropped_weights_are_gone_but_not_damaged(store):
@@ -265,7 +265,7 @@ def test_dropped_weights_are_gone_but_not_damaged(store):
     with pytest.raises(DamagedArtifact, match="has no weights"):
         store.load(KEY, "weights")
     assert store.facts(KEY) == {"accuracy": 0.5}
-    assert store.set_aside == []
+    assert store.quarantined == []
 
 
 def test_dropped_weights_can_be_made_again(store):

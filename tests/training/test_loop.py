@@ -20,8 +20,7 @@ from bench.training import augmentation
 from bench.training.augmentation import augment
 from bench.training.inference import accuracy, predict
 from bench.training.loop import fit
-from bench.training.memory_format import laid_out
-from bench.training.networks import Normalised, rebuild
+from bench.training.networks import Normalised, rebuild, with_memory_format
 from bench.training.optimizer import rate
 
 RECIPE = Recipe(epochs=2, batch=8, precision="fp32")
@@ -524,7 +523,9 @@ def test_a_network_that_relies_on_torchs_own_layout_gets_it(channels):
         inner = ByView(how=how).build(3, shape)
         inner.deep[1].eval()
         before = state(inner), torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
-        model = laid_out(Normalised(inner, torch.full((channels,), 0.5), torch.ones(channels)), ByView(how=how), shape)
+        model = with_memory_format(
+            Normalised(inner, torch.full((channels,), 0.5), torch.ones(channels)), ByView(how=how), shape
+        )
         assert same(state(inner), before[0]) and torch.equal(torch.get_rng_state(), before[1])
         assert (random.getstate(), np.random.get_state()[1].tolist()) == before[2:]
         assert inner.training and not inner.deep[1].training

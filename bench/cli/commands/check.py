@@ -12,9 +12,9 @@ import click
 
 from bench.cli.completion import Names
 from bench.core.errors import BenchError, BrokenPlugin
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.registry.registry import KINDS
-from bench.sandbox.supervised_process import Apart, Died
+from bench.sandbox.supervised_process import Died, SupervisedProcess
 
 USABLE = "Be a plugin that can be used."
 MARKS = {True: "ok", False: "FAILED", None: "-"}
@@ -32,8 +32,8 @@ class Wanted:
 
 def every(tell: Callable[[Any], None], plugins: tuple[str, ...]) -> None:
     """Tell the name of everything that is installed, broken or not."""
-    catalogue = load_catalogue(plugins)
-    tell([*(n for kind in KINDS for n in catalogue.names(kind)), *(b.name for b in catalogue.broken)])
+    registry = load_registry(plugins)
+    tell([*(n for kind in KINDS for n in registry.names(kind)), *(b.name for b in registry.broken)])
 
 
 def judge(tell: Callable[[Any], None], wanted: Wanted, done: tuple[str, ...]) -> None:
@@ -42,10 +42,10 @@ def judge(tell: Callable[[Any], None], wanted: Wanted, done: tuple[str, ...]) ->
     files = list({Path(f).resolve(): f for f in files}.values())
     tell(("at", USABLE, "the import"))
     try:
-        catalogue = load_catalogue(files)  # before torch: a plugin may hang when it is imported
+        registry = load_registry(files)  # before torch: a plugin may hang when it is imported
         from bench import testing
 
-        found = testing.find(wanted.what, catalogue)
+        found = testing.find(wanted.what, registry)
     except BrokenPlugin as error:
         tell(("component", wanted.what, "plugin", [USABLE], 0))
         tell(("finding", USABLE, False, str(error)))
@@ -54,7 +54,7 @@ def judge(tell: Callable[[Any], None], wanted: Wanted, done: tuple[str, ...]) ->
     for component, others in found:
         if component.name in done:
             continue
-        entry = catalogue.entries[component.kind][component.name]
+        entry = registry.entries[component.kind][component.name]
         about = f"{component.kind}, version {component.version}, from {entry.distribution}"
         promised = [testing.sentence(p) for p in testing.promised(component, wanted.thorough)]
         long = len(testing.promised(component)) - len(promised)
@@ -129,7 +129,7 @@ def _is_foreign(frame: str) -> bool:
     return path.is_absolute() and not ours and not {"site-packages", "lib"} & set(path.parts)
 
 
-def _all(what: tuple[str, ...], everything: bool, plugins: tuple[str, ...], process: Apart) -> list[str]:
+def _all(what: tuple[str, ...], everything: bool, plugins: tuple[str, ...], process: SupervisedProcess) -> list[str]:
     if everything and what:
         raise BenchError("--all checks whatever is installed: leave the names out")
     if not everything and not what:
@@ -144,11 +144,11 @@ class _Processes:
     """A process to work in, and another each time that the last one is gone."""
 
     def __init__(self, timeout: float) -> None:
-        self.timeout, self.last = timeout, Apart(timeout, daemon=False)
+        self.timeout, self.last = timeout, SupervisedProcess(timeout, daemon=False)
 
-    def get(self) -> Apart:
+    def get(self) -> SupervisedProcess:
         if not self.last.process.is_alive():
-            self.last = Apart(self.timeout, daemon=False)
+            self.last = SupervisedProcess(self.timeout, daemon=False)
         return self.last
 
     def __enter__(self) -> _Processes:

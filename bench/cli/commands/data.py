@@ -13,8 +13,8 @@ from bench.cli.completion import Names
 from bench.core.errors import BenchError
 from bench.datasets.fetch import Progress, fetch
 from bench.datasets.files import absent, data_root, problems, verify
-from bench.registry.discovery import load_catalogue
-from bench.registry.registry import Catalogue
+from bench.registry.discovery import load_registry
+from bench.registry.registry import Registry
 
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,7 +29,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _datasets(catalogue: Catalogue, names: tuple[str, ...], settings: tuple[str, ...]) -> list[Dataset]:
+def _datasets(registry: Registry, names: tuple[str, ...], settings: tuple[str, ...]) -> list[Dataset]:
     """Look datasets up, with their fields set."""
     fields: dict[str, dict[str, str]] = {}
     for setting in settings:
@@ -38,7 +38,7 @@ def _datasets(catalogue: Catalogue, names: tuple[str, ...], settings: tuple[str,
         if not (equals and dot and field and name in names):
             raise BenchError(f"--set takes DATASET.FIELD=VALUE for {', '.join(names)}, not {setting!r}")
         fields.setdefault(name, {})[field] = value
-    return [catalogue.get("dataset", name, fields.get(name)) for name in dict.fromkeys(names)]
+    return [registry.get("dataset", name, fields.get(name)) for name in dict.fromkeys(names)]
 
 
 @click.group("data")
@@ -53,8 +53,8 @@ def command() -> None:
 @_options
 def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]) -> int:
     """Say which datasets are bundled, there, missing or damaged."""
-    root, catalogue = data_root(data), load_catalogue(plugins)
-    datasets = _datasets(catalogue, catalogue.names("dataset"), settings)
+    root, registry = data_root(data), load_registry(plugins)
+    datasets = _datasets(registry, registry.names("dataset"), settings)
     width = max((len(d.name) for d in datasets), default=0)
     for dataset in datasets:
         if not dataset.checksums and not dataset.downloads:
@@ -79,7 +79,7 @@ def fetch_(
 ) -> int:
     """Download datasets, check them and unpack them; goes on where it was interrupted."""
     root = data_root(data)
-    for dataset in _datasets(load_catalogue(plugins), names, settings):
+    for dataset in _datasets(load_registry(plugins), names, settings):
         with _shown() as progress:
             fetch(dataset, root, progress, mirror)
         click.echo(f"{dataset.name}: " + (f"there, in {root}" if dataset.checksums else "bundled, nothing to fetch"))
@@ -93,7 +93,7 @@ def verify_(names: tuple[str, ...], data: str | None, settings: tuple[str, ...],
     """Check every byte of datasets; exit code 1 if something is missing or damaged."""
     root = data_root(data)
     sound = True
-    for dataset in _datasets(load_catalogue(plugins), names, settings):
+    for dataset in _datasets(load_registry(plugins), names, settings):
         found = verify(dataset, root)
         sound = sound and not found
         for line in found:

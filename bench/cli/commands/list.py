@@ -9,8 +9,8 @@ import click
 from bench.cli.completion import Names
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.tasks import Declaration
-from bench.registry.discovery import load_catalogue
-from bench.registry.registry import KINDS, Catalogue
+from bench.registry.discovery import load_registry
+from bench.registry.registry import KINDS, Registry
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -18,19 +18,19 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     return ["  ".join([*(f"{c:<{w}}" for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in rows]
 
 
-def overview(catalogue: Catalogue, kinds: tuple[str, ...]) -> list[str]:
+def overview(registry: Registry, kinds: tuple[str, ...]) -> list[str]:
     """List components by kind with a line each, then what is broken."""
     lines: list[str] = []
     for kind in kinds:
         rows = []
-        for d in catalogue.declarations(kind):
-            mark = " (floor)" if d.attributes.get("floor") else ""
+        for d in registry.declarations(kind):
+            mark = " (baseline)" if d.attributes.get("baseline") else ""
             more = f" [{d.attributes['paper']}]" if d.attributes.get("paper") else ""
             rows.append((f"  {d.name}", f"v{d.version}", f"{d.summary}{mark}{more}"))
         lines += [f"{kind}s:", *_table(rows), ""]
-    if catalogue.broken:
+    if registry.broken:
         lines.append("broken:")
-        lines += _table([(f"  {b.name}", b.distribution, b.reason) for b in catalogue.broken])
+        lines += _table([(f"  {b.name}", b.distribution, b.reason) for b in registry.broken])
     return lines
 
 
@@ -51,17 +51,17 @@ def description(declaration: Declaration) -> list[str]:
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
 def command(what: str | None, plugins: tuple[str, ...]) -> int:
     """List what is installed: all of it, a kind (such as `methods`), or one component by name."""
-    catalogue = load_catalogue(plugins)
+    registry = load_registry(plugins)
     kinds = {f"{kind}s": kind for kind in KINDS}
     if what is None or what in kinds:
-        click.echo("\n".join(overview(catalogue, (kinds[what],) if what else KINDS)).rstrip())
+        click.echo("\n".join(overview(registry, (kinds[what],) if what else KINDS)).rstrip())
         return 0
-    kind = catalogue.kind_of(what)
+    kind = registry.kind_of(what)
     if kind is not None:
-        click.echo("\n".join(description(catalogue.declaration(kind, what))))
+        click.echo("\n".join(description(registry.declaration(kind, what))))
         return 0
-    broken = next((b for b in catalogue.broken if b.name == what), None)
+    broken = next((b for b in registry.broken if b.name == what), None)
     if broken is not None:
         raise BenchError(f"Plugin {what!r} of {broken.distribution} is broken: {broken.reason}")
-    every = [*kinds, *(n for k in KINDS for n in catalogue.names(k))]
+    every = [*kinds, *(n for k in KINDS for n in registry.names(k))]
     raise BenchError(f"There is no component {what!r}. {did_you_mean(what, every)}See: bench list")

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from bench.core.errors import BenchError
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.registry.registry import KINDS
 from bench.registry.validation import NAME
 
@@ -56,12 +56,12 @@ def check_name(name: str) -> None:
         )
     if keyword.iskeyword(name) or name == "recipe":
         raise BenchError(f"{name!r} means something else already: choose another name")
-    catalogue = load_catalogue()
-    kind = catalogue.kind_of(name)
+    registry = load_registry()
+    kind = registry.kind_of(name)
     if kind is not None:
-        where = catalogue.entries[kind][name].distribution
+        where = registry.entries[kind][name].distribution
         raise BenchError(f"There is {kind} {name!r} of {where} already: choose another name")
-    for broken in (b for b in catalogue.broken if b.name == name):
+    for broken in (b for b in registry.broken if b.name == name):
         raise BenchError(f"There is plugin {name!r} of {broken.distribution} already: choose another name")
     spec = importlib.util.find_spec(name)
     if name in sys.stdlib_module_names or (spec and spec.origin and Path(spec.origin).parent != Path.cwd()):

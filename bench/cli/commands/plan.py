@@ -11,25 +11,25 @@ from bench.cli.spec_options import build, options
 from bench.core.hardware import cores, gpus, suitable_precision
 from bench.core.spec import Spec
 from bench.planning.estimates import expect
-from bench.planning.inventory import Stock
+from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
-from bench.registry.discovery import load_catalogue
+from bench.registry.discovery import load_registry
 from bench.sandbox.process_state import uncollected
 from bench.store.store import Store, default_root
 
 
-def lines(spec: Spec, stock: Stock, slots: int) -> list[str]:
+def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
     """Describe a plan: trials, tasks per kind, what is stored, what the rest will cost."""
-    trials, tasks = stock.plan.trials, stock.plan.tasks
-    missing = stock.missing()
+    trials, tasks = inventory.plan.trials, inventory.plan.tasks
+    missing = inventory.missing()
     impossible = sum(bool(t.reason) for t in trials)
     kinds = Counter(_sort(t.kind, t.role) for t in tasks.values())
     left = Counter(_sort(t.kind, t.role) for t in missing.values())
-    stored = Counter(_sort(tasks[k].kind, tasks[k].role) for k in tasks if stock.record(k) is not None)
+    stored = Counter(_sort(tasks[k].kind, tasks[k].role) for k in tasks if inventory.record(k) is not None)
     width = max(map(len, kinds), default=0)
     result = [
         f"Preset {spec.preset}; {len(spec.datasets)} dataset(s), {len(spec.sources)} source architecture(s), "
-        f"{len(spec.attacks)} attacks, {len(spec.methods)} methods, {len(spec.floors)} floors",
+        f"{len(spec.attacks)} attacks, {len(spec.methods)} methods, {len(spec.baselines)} baselines",
         f"{len(trials):,} trials, of which {impossible:,} not applicable",
         f"{len(tasks):,} tasks:",
     ]
@@ -37,7 +37,7 @@ def lines(spec: Spec, stock: Stock, slots: int) -> list[str]:
         f"  {kind:<{width}}  {count:>9,}   {stored[kind]:>9,} in the store   {left[kind]:>9,} to run"
         for kind, count in kinds.items()
     ]
-    cost = expect(stock.store, missing)
+    cost = expect(inventory.store, missing)
     if not missing:
         result.append("Everything is in the store: a run only writes the tables")
     elif cost.unknown == len(missing):
@@ -66,9 +66,9 @@ def _sort(kind: str, role: str) -> str:
 def command(file: str | None, store: str | None, plugins: tuple[str, ...], **chosen: Any) -> int:
     """Say what a run would do, and what of it is stored."""
     present = gpus()
-    spec, known = build(chosen, file, load_catalogue(plugins), suitable_precision(present))
-    stock = Stock(plan(spec, known), Store(store or default_root()))
+    spec, known = build(chosen, file, load_registry(plugins), suitable_precision(present))
+    inventory = Inventory(plan(spec, known), Store(store or default_root()))
     with uncollected():
-        told = lines(spec, stock, len(present) or cores())
+        told = lines(spec, inventory, len(present) or cores())
     click.echo("\n".join(told))
     return 0

@@ -24,24 +24,24 @@ from bench.core.hardware import gpus, suitable_precision
 from bench.core.spec import Spec
 from bench.core.tasks import Outcome, Task
 from bench.datasets.files import absent, data_root, ready
-from bench.execution.run_config import Place
+from bench.execution.run_config import RunConfig
 from bench.execution.scheduler import run
 from bench.execution.slots import inline_device, slots
 from bench.planning.declarations import Known
 from bench.planning.estimates import learn
-from bench.planning.inventory import Stock
+from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.planning.presets import PRESETS
-from bench.planning.retention import Keeper
-from bench.registry.discovery import load_catalogue
-from bench.registry.registry import Catalogue
+from bench.planning.retention import WeightRetention
+from bench.registry.discovery import load_registry
+from bench.registry.registry import Registry
 from bench.results.provenance import ORIGIN, describe
 from bench.results.writer import partials
 from bench.sandbox.process_state import uncollected
 from bench.store.store import Store, default_root
 
 if TYPE_CHECKING:
-    from bench.cli.live_auc import Standings
+    from bench.cli.live_auc import LiveAucs
 
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "safetensors", "distributed", "fingerprint-bench")
 
@@ -111,31 +111,31 @@ def _numbers(text: str | None) -> list[int] | None:
         raise BenchError(f"--gpus takes numbers with commas between them, such as 0,1, not {text!r}") from None
 
 
-def _check_data(missing: Mapping[str, Task], catalogue: Catalogue, data: Path) -> None:
+def _check_data(missing: Mapping[str, Task], registry: Registry, data: Path) -> None:
     for task in missing.values():
         if task.kind == "data":
             identity = task.params["dataset"]
-            ready(catalogue.get("dataset", identity["name"], identity["params"]), data)
+            ready(registry.get("dataset", identity["name"], identity["params"]), data)
 
 
-def _unavailable(missing: Mapping[str, Task], spec: Spec, catalogue: Catalogue, data: Path) -> dict[str, str]:
+def _unavailable(missing: Mapping[str, Task], spec: Spec, registry: Registry, data: Path) -> dict[str, str]:
     """Name the datasets that nobody asked for by name, attacks land on, and whose files are not there."""
     wanted = (t.params["dataset"] for t in missing.values() if t.kind == "data")
     names = {str(d["name"]): d["params"] for d in wanted}
     return {
         name: f"{name} is not in the data folder (bench data fetch {name})"
         for name, params in sorted(names.items())
-        if name not in spec.datasets and absent(catalogue.get("dataset", name, params), data)
+        if name not in spec.datasets and absent(registry.get("dataset", name, params), data)
     }
 
 
-def _rows(stock: Stock, settled: Mapping[str, Outcome]) -> list[dict[str, object]]:
+def _rows(inventory: Inventory, settled: Mapping[str, Outcome]) -> list[dict[str, object]]:
     from bench.results.rows import row
 
     def of(key: str) -> Outcome | None:
-        return stock.outcome(key, settled)
+        return inventory.outcome(key, settled)
 
-    return [row(t, of(t.score), of(t.source), of(t.suspect)) for t in stock.plan.trials]
+    return [row(t, of(t.score), of(t.source), of(t.suspect)) for t in inventory.plan.trials]
 
 
 @click.command("run")
@@ -159,46 +159,46 @@ def command(file: str | None, **chosen: Any) -> int:
     """Run a benchmark: train what is missing, score every suspect, write and print the tables."""
     present = gpus()
     wanted = _numbers(chosen["wanted"])
-    catalogue = load_catalogue(chosen["plugins"])
-    spec, known = build(chosen, file, catalogue, suitable_precision(present if wanted is None else wanted))
+    registry = load_registry(chosen["plugins"])
+    spec, known = build(chosen, file, registry, suitable_precision(present if wanted is None else wanted))
     places = slots(chosen["workers"], wanted, chosen["per_gpu"], present)
     folder = folder_of(spec, chosen["out"])
     store, data = Store(chosen["store"] or default_root()), data_root(chosen["data"])
-    stock = Stock(plan(spec, known), store)
+    inventory = Inventory(plan(spec, known), store)
     if chosen["dry_run"]:
-        click.echo("\n".join([*lines(spec, stock, len(places)), f"Results would go to {folder}"]))
+        click.echo("\n".join([*lines(spec, inventory, len(places)), f"Results would go to {folder}"]))
         return 0
-    for broken in catalogue.broken:
+    for broken in registry.broken:
         click.echo(
             f"Note: plugin {broken.name} of {broken.distribution} is broken and left out: {broken.reason}", err=True
         )
-    missing = stock.missing(stock.touched(chosen["refresh"]))
-    without = {} if chosen["attacks"] else _unavailable(missing, spec, catalogue, data)
+    missing = inventory.missing(inventory.touched(chosen["refresh"]))
+    without = {} if chosen["attacks"] else _unavailable(missing, spec, registry, data)
     if without:
-        stock = Stock(plan(spec, known, without), store)
-        missing = stock.missing(stock.touched(chosen["refresh"]))
+        inventory = Inventory(plan(spec, known, without), store)
+        missing = inventory.missing(inventory.touched(chosen["refresh"]))
         for reason in without.values():
             click.echo(f"Note: {reason}: attacks that land there are not applicable", err=True)
-    _check_data(missing, catalogue, data)
+    _check_data(missing, registry, data)
     store.check_writable()
     _check_folder(folder)
     if chosen["refresh"]:
-        stock.refresh(chosen["refresh"])
-    for line in stock.outdated(catalogue):
+        inventory.refresh(chosen["refresh"])
+    for line in inventory.outdated(registry):
         click.echo(f"Note: {line}", err=True)
-    for key in store.set_aside:
+    for key in store.quarantined:
         click.echo(f"Note: artifact {key[:8]} was damaged and has been set aside: it is made anew", err=True)
     if _here(chosen, missing):
         places = []
-    place = Place(
-        store=store, catalogue=catalogue, data=data.absolute(), slots=places, address=chosen["scheduler"],
+    place = RunConfig(
+        store=store, registry=registry, data=data.absolute(), slots=places, address=chosen["scheduler"],
         plugins=tuple(str(Path(p).absolute()) for p in chosen["plugins"]), threads=chosen["threads"],
         timeout=chosen["task_timeout"], device=inline_device(wanted, present),
     )  # fmt: skip
     keep = chosen["keep"] or PRESETS[spec.preset].keep
-    settled, interrupted = _execute(missing, stock, place, keep, chosen["quiet"], chosen["debug"], spec.floors)
+    settled, interrupted = _execute(missing, inventory, place, keep, chosen["quiet"], chosen["debug"], spec.baselines)
     with uncollected():
-        return _finish(spec, known, stock, missing, settled, folder, interrupted)
+        return _finish(spec, known, inventory, missing, settled, folder, interrupted)
 
 
 def _here(chosen: Mapping[str, Any], missing: Mapping[str, Task]) -> bool:
@@ -223,12 +223,18 @@ def _check_folder(folder: Path) -> None:
 
 
 def _execute(
-    missing: dict[str, Task], stock: Stock, place: Place, keep: str, quiet: bool, debug: bool, floors: Sequence[str]
+    missing: dict[str, Task],
+    inventory: Inventory,
+    place: RunConfig,
+    keep: str,
+    quiet: bool,
+    debug: bool,
+    baselines: Sequence[str],
 ) -> tuple[dict[str, Outcome], bool]:
     settled: dict[str, Outcome] = {}
-    told = {k for k in missing if k in stock.store.set_aside}
-    keeper = Keeper(stock.plan, stock.store, missing) if keep == "scores" else None
-    with Progress(missing, quiet, lambda: _standings(missing, stock, floors)) as progress:
+    told = {k for k in missing if k in inventory.store.quarantined}
+    retention = WeightRetention(inventory.plan, inventory.store, missing) if keep == "scores" else None
+    with Progress(missing, quiet, lambda: _live_aucs(missing, inventory, baselines)) as progress:
         stop = Interrupt(say=progress.stopping, inline=not place.slots and not place.address)
 
         def note(outcome: Outcome) -> None:
@@ -236,19 +242,19 @@ def _execute(
             progress.settled(outcome)
             if debug and outcome.status == "failed" and outcome.log:
                 progress.say(Path(outcome.log).read_text(errors="replace"))
-            if keeper is not None:
-                keeper.settled(outcome)
+            if retention is not None:
+                retention.settled(outcome)
 
         def anew(key: str) -> dict[str, Task]:
-            lost = stock.anew(key)
+            lost = inventory.anew(key)
             for k in lost:
                 if k not in told:
-                    aside = any(p.name.startswith(k) for p in stock.store.damaged())
+                    aside = any(p.name.startswith(k) for p in inventory.store.damaged())
                     what = "was damaged and has been set aside" if aside else "is not whole any more"
                     progress.say(f"Note: artifact {k[:8]} {what}: it is made anew")
                 told.add(k)
-            if keeper is not None:
-                keeper.expect(lost)
+            if retention is not None:
+                retention.expect(lost)
             missing.update(lost)
             return lost
 
@@ -273,14 +279,14 @@ def _import_report() -> None:
     import bench.reporting.build  # noqa: F401
 
 
-def _standings(missing: Mapping[str, Task], stock: Stock, floors: Sequence[str]) -> Standings:
-    from bench.cli.live_auc import Standings
+def _live_aucs(missing: Mapping[str, Task], inventory: Inventory, baselines: Sequence[str]) -> LiveAucs:
+    from bench.cli.live_auc import LiveAucs
 
     def stored(key: str) -> float | None:
-        outcome = None if key in missing else stock.outcome(key, {})
+        outcome = None if key in missing else inventory.outcome(key, {})
         return float(outcome.facts["score"]) if outcome else None
 
-    return Standings(stock.plan.trials, floors, stored)
+    return LiveAucs(inventory.plan.trials, baselines, stored)
 
 
 def _as_made(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
@@ -295,7 +301,7 @@ def _as_made(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
 def _finish(
     spec: Spec,
     known: Known,
-    stock: Stock,
+    inventory: Inventory,
     missing: Mapping[str, Task],
     settled: Mapping[str, Outcome],
     folder: Path,
@@ -303,11 +309,11 @@ def _finish(
 ) -> int:
     from bench.reporting.build import write
 
-    sizes = {k: stock.store.size(k) for k, o in settled.items() if o.status == "done"}
-    learn(stock.store, missing, settled, sizes)
+    sizes = {k: inventory.store.size(k) for k, o in settled.items() if o.status == "done"}
+    learn(inventory.store, missing, settled, sizes)
     for key in settled:
-        stock.records.pop(key, None)
-    rows = _rows(stock, settled)
+        inventory.records.pop(key, None)
+    rows = _rows(inventory, settled)
     executed = sum(o.status == "done" and not o.stored for o in settled.values())
     made = describe(spec, known, sys.argv[1:])
     text = write(folder, rows, made if executed else _as_made(folder, made))
@@ -316,7 +322,7 @@ def _finish(
     blocked = sum(o.status == "blocked" for o in settled.values())
     click.echo(text)
     click.echo(f"executed {executed} tasks, {failed} failed, {blocked} blocked, "
-               f"{len(stock.plan.tasks) - len(missing)} found in the store")  # fmt: skip
+               f"{len(inventory.plan.tasks) - len(missing)} found in the store")  # fmt: skip
     click.echo("trials: " + ", ".join(f"{n} {s}" for s, n in sorted(statuses.items())))
     click.echo(f"results: {folder}")
     click.echo(f"page: {folder / 'index.html'}")

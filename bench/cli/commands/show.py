@@ -34,10 +34,10 @@ def _planned(spec: Spec, plugins: tuple[str, ...]) -> Mapping[str, Task]:
     """Give the tasks of a run's plan: what is not stored says nothing of what it would have been made from."""
     from bench.planning.declarations import declare
     from bench.planning.planner import plan
-    from bench.registry.discovery import load_catalogue
+    from bench.registry.discovery import load_registry
 
     try:
-        return plan(spec, declare(spec, load_catalogue(plugins))).tasks
+        return plan(spec, declare(spec, load_registry(plugins))).tasks
     except BenchError as error:
         click.echo(f"Note: what the trial would have been made from cannot be told: {error}", err=True)
         return {}

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from bench.core.errors import BenchError
-from bench.store.archive import bring_in, export
+from bench.store.archive import export, import_archive
 from bench.store.store import KEY, Store, default_root
 
 WHERE = click.option("--store", "root", type=click.Path(file_okay=False), help="Where artifacts are.")
@@ -33,7 +33,7 @@ def _bytes(count: float) -> str:
 
 
 def _tell_damage(store: Store) -> None:
-    for key in store.set_aside:
+    for key in store.quarantined:
         click.echo(f"damaged, set aside: {key}")
 
 
@@ -87,8 +87,8 @@ def verify(root: str | None) -> int:
     store = _store(root)
     sound = sum(store.verify(key) for key in store.all_keys())
     _tell_damage(store)
-    click.echo(f"{sound} artifacts are sound, {len(store.set_aside)} were damaged")
-    return 1 if store.set_aside else 0
+    click.echo(f"{sound} artifacts are sound, {len(store.quarantined)} were damaged")
+    return 1 if store.quarantined else 0
 
 
 @command.command("gc")
@@ -145,13 +145,13 @@ def _needed(folder: Path, plugins: tuple[str, ...]) -> list[str]:
     from bench.core.spec import Spec
     from bench.planning.declarations import declare
     from bench.planning.planner import plan
-    from bench.registry.discovery import load_catalogue
+    from bench.registry.discovery import load_registry
 
     if all(row["status"] in ("done", "not_applicable") for row in _rows(folder)):
         return []
     try:
         spec = Spec.from_json(json.loads((folder / "run.json").read_text())["spec"])
-        return list(plan(spec, declare(spec, load_catalogue(plugins))).tasks)
+        return list(plan(spec, declare(spec, load_registry(plugins))).tasks)
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BenchError(
@@ -172,7 +172,7 @@ def export_(file: str, root: str | None, results: tuple[str, ...]) -> int:
     count = export(store, keys, Path(file))
     _tell_damage(store)
     click.echo(f"{count} artifacts written to {file}")
-    return 1 if store.set_aside else 0
+    return 1 if store.quarantined else 0
 
 
 @command.command("import")
@@ -184,6 +184,6 @@ def import_(file: str, root: str | None) -> int:
     store.check_writable()
     if not Path(file).is_file():
         raise BenchError(f"There is no archive {file}")
-    done = bring_in(store, Path(file), lambda line: click.echo(f"refused: {line}", err=True))
+    done = import_archive(store, Path(file), lambda line: click.echo(f"refused: {line}", err=True))
     click.echo(f"{done.added} artifacts brought in, {done.known} were there already, {len(done.refused)} refused")
     return 1 if done.refused else 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from bench.analysis.error_rates import RATES
 from bench.core.canonical import JSON
 from bench.reporting.html.distributions import Detail, Distributions
-from bench.stats import rates
+from bench.stats.rates import NotReported, Rate
 
 if TYPE_CHECKING:
     from bench.analysis.cells import Cell
@@ -74,7 +74,7 @@ class Details:
             "errors": [[self._text(e), n] for e, n in c.errors.items()],
             "paper": [_round(c.paper.auc), c.paper.stolen, c.paper.irrelevant, int(c.paper.same)] if c.paper else None,
             "verdict": self._text(c.verdict) if c.paper else None,
-            "floors": self._floors(c),
+            "baselines": self._baselines(c),
             "spread": spread,
             "elsewhere": not c.home,
         }
@@ -85,11 +85,11 @@ class Details:
             told["conditional"] = c.figure.conditional
         return {k: v for k, v in told.items() if k == "m" or not (v is None or v is False or v in ("", {}, []))}
 
-    def _floors(self, c: Cell) -> JSON:
-        f = c.floors
+    def _baselines(self, c: Cell) -> JSON:
+        f = c.baselines
         if f is None:
             return None
-        return [int(f.beaten), self._text(f.floor), _round(f.difference), _p(f.p), _p(f.adjusted), f.tests]
+        return [int(f.beaten), self._text(f.baseline), _round(f.difference), _p(f.p), _p(f.adjusted), f.tests]
 
 
 def _measures(c: Cell) -> dict[str, JSON]:
@@ -106,10 +106,10 @@ def _measures(c: Cell) -> dict[str, JSON]:
     return found
 
 
-def _rate(value: rates.Rate | Frozen | rates.NotReported) -> JSON:
-    if isinstance(value, rates.NotReported):
+def _rate(value: Rate | Frozen | NotReported) -> JSON:
+    if isinstance(value, NotReported):
         return value.needs
-    rate = value if isinstance(value, rates.Rate) else value.false_accusations
+    rate = value if isinstance(value, Rate) else value.false_accusations
     return [_round(v) for v in (rate.rate, rate.low, rate.high)]
 
 

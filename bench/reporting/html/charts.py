@@ -14,7 +14,7 @@ from bench.core.canonical import JSON
 from bench.core.spec import Spec
 from bench.reporting.html import svg
 from bench.reporting.html.svg import Chart, Group, Line, Point
-from bench.reporting.tables.auc import by_method
+from bench.reporting.tables.grouping import by_method
 
 MOST_CHARTS = 24
 """On one page: they take a twentieth of a second each."""
@@ -48,7 +48,7 @@ class Charts:
         aucs = {m: value for m, row in by_method(cells).items() if (value := mean(row)) is not None}
         count = sum(c.home for c in cells if c.method == cells[0].method)
         drawn = Drawn(note=f"AUC: the mean of {count} attacks that stay with the source's dataset; the dashed line is "
-                           "chance, hollow points are floors.")  # fmt: skip
+                           "chance, hollow points are baselines.")  # fmt: skip
         without = sorted({c.method for c in costs} - set(aucs))
         if without:
             drawn.note += f" Without a mean, hence not in the charts: {', '.join(without)}."
@@ -59,8 +59,8 @@ class Charts:
             ("Queries to verify a suspect", "queries", lambda c: c.queries[1] if c.queries else None, False),
         ]
         for title, label, what, log in kinds:
-            found = [(c.method, what(c), c.floor) for c in costs if c.method in aucs]
-            points = [Point(m, x, aucs[m], self._series(m, floor)) for m, x, floor in found
+            found = [(c.method, what(c), c.baseline) for c in costs if c.method in aucs]
+            points = [Point(m, x, aucs[m], self._series(m, baseline)) for m, x, baseline in found
                       if x is not None and (x > 0 or not log)]  # fmt: skip
             if points:
                 self._draw(drawn, svg.against_cost, title, points, label, log)
@@ -106,13 +106,13 @@ class Charts:
     def _lines(
         self, drawn: Drawn, title: str, found: Mapping[str, Sequence[tuple[int, float]]], points: Sequence[AtBudget]
     ) -> None:
-        floors = {p.cell.method: p.cell.floor for p in points}
-        lines = [Line(m, line, self._series(m, floors[m])) for m, line in found.items() if line]
+        baselines = {p.cell.method: p.cell.baseline for p in points}
+        lines = [Line(m, line, self._series(m, baselines[m])) for m, line in found.items() if line]
         if lines:
             self._draw(drawn, svg.against_budget, title, lines)
 
-    def _series(self, method: str, floor: bool) -> int | None:
-        return None if floor else self.methods.get(method)
+    def _series(self, method: str, baseline: bool) -> int | None:
+        return None if baseline else self.methods.get(method)
 
     def _legend(self, series: Iterable[tuple[str, int | None]]) -> Iterator[tuple[str, str]]:
         for name, number in series:

@@ -24,7 +24,8 @@ from bench.core.spec import Spec
 from bench.reporting.html.cell_details import Details, component_words, cost_words
 from bench.reporting.html.charts import Charts
 from bench.reporting.html.distributions import LEVELS
-from bench.reporting.tables.auc import by_method, check_table, place
+from bench.reporting.tables.auc import check_table
+from bench.reporting.tables.grouping import by_method, place
 from bench.reporting.tables.table import Table
 
 if TYPE_CHECKING:
@@ -121,14 +122,14 @@ def _script_json(value: JSON) -> str:
 
 
 def _boxes(cells: Sequence[Cell], first: int) -> Iterator[tuple[str, bool, list[Box], Box]]:
-    """Give the rows of the main table: the method, whether it is a floor, its cells, and their mean."""
+    """Give the rows of the main table: the method, whether it is a baseline, its cells, and their mean."""
     number = first
     for method, row in by_method(cells).items():
         boxes = []
         for c in row:
             boxes.append(_box(c, number))
             number += 1
-        yield method, row[0].floor, boxes, _mean(row)
+        yield method, row[0].baseline, boxes, _mean(row)
 
 
 def _box(c: Cell, number: int) -> Box:
@@ -139,7 +140,7 @@ def _box(c: Cell, number: int) -> Box:
     if f is None:
         lost = "failed" if c.lost.keys() & {"failed", "blocked"} else "not run" if c.lost else "no rows"
         return Box(number, "lost", lost, paper)
-    marks = "†" * bool(c.floors and c.floors.beaten) + "*" * (c.status == "incomplete")
+    marks = "†" * bool(c.baselines and c.baselines.beaten) + "*" * (c.status == "incomplete")
     several = ["{:.2f} to {:.2f}".format(*f.range)] if len(f.by_source) > 1 else []
     lines = [f"[{f.low:.2f}, {f.high:.2f}]", f"{f.stolen} / {f.irrelevant}", *several, *paper]
     style = f"{shade(f.auc)};--l:{100 * f.low:.0f};--h:{100 * f.high:.0f};--v:{100 * f.auc:.0f}"
@@ -173,7 +174,7 @@ def _section(section: Section, charts: Charts, first: int, number: int) -> dict[
         "place": place(cells),
         "header": [h.split("\n") for h in main.header],
         "attacks": list(dict.fromkeys(c.attack for c in cells)),
-        "bodies": [body for floor in (False, True) if (body := [r for r in rows if r[1] == floor])],
+        "bodies": [body for baseline in (False, True) if (body := [r for r in rows if r[1] == baseline])],
         "caption": main.caption,
         "notes": main.notes,
         "costs": charts.cost(cells, section.costs),
@@ -197,7 +198,7 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     return {
         "title": f"{' + '.join(spec.datasets)}, preset {spec.preset}",
         "facts": {
-            "methods": f"{len(spec.methods)} and {_counted(len(spec.floors), 'floor')}",
+            "methods": f"{len(spec.methods)} and {_counted(len(spec.baselines), 'baseline')}",
             "attacks": str(len(spec.attacks)),
             "trials": f"{sum(statuses.values())}: {counted}",
             "sources": f"{', '.join(spec.sources)}; seed{'s' * (len(spec.seeds) > 1)} {seeds}",

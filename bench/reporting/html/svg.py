@@ -43,7 +43,7 @@ class Chart:
 
 
 class Point(NamedTuple):
-    """A method in a chart, with its colour; None: it is a floor."""
+    """A method in a chart, with its colour; None: it is a baseline."""
 
     name: str
     x: float

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from bench.analysis.accuracies import Accuracy
 from bench.core.canonical import JSON
-from bench.reporting.tables.auc import place
+from bench.reporting.tables.grouping import place
 from bench.reporting.tables.notes import caption
 from bench.reporting.tables.table import Table, cell
-from bench.stats import rates
+from bench.stats.rates import Summary
 
 
-def percent(accuracy: rates.Summary | None) -> str:
+def percent(accuracy: Summary | None) -> str:
     if accuracy is None:
         return ""
     spread = f" ± {100 * accuracy.sd:.1f}" if accuracy.n > 1 else ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
 
 from bench.analysis.cells import VERDICTS, Cell, mean, paper_mean
 from bench.analysis.reported import Paper
 from bench.core.canonical import JSON
+from bench.reporting.tables.grouping import attacks, by_method, first_baseline, place
 from bench.reporting.tables.notes import INTERVAL, against_papers, caption, inapplicable, incomplete, marks, meanings
 from bench.reporting.tables.table import Line, Table, cell
 
@@ -29,48 +29,9 @@ def auc_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
             *incomplete(cells),
             *against_papers(cells),
         ],
-        floors=first_floor(rows),
+        baselines=first_baseline(rows),
         label=f"{cells[0].dataset}-{cells[0].source_architecture}-auc",
     )  # fmt: skip
-
-
-class Placed(Protocol):
-    """What belongs to a dataset and a source architecture."""
-
-    @property
-    def dataset(self) -> str:
-        """Name the dataset."""
-        ...
-
-    @property
-    def source_architecture(self) -> str:
-        """Name the architecture."""
-        ...
-
-
-def by_method(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
-    """Give the cells of each row."""
-    rows: dict[str, list[Cell]] = {}
-    for c in cells:
-        rows.setdefault(c.method, []).append(c)
-    return rows
-
-
-def first_floor(rows: Mapping[str, Sequence[Cell]]) -> int | None:
-    """Give the number of the first row that is a floor."""
-    return next((n for n, row in enumerate(rows.values()) if row[0].floor), None)
-
-
-def place(things: Sequence[Placed]) -> str:
-    """Name what a table is about: dataset and source architecture, which all of its things share."""
-    return f"{things[0].dataset}, source {things[0].source_architecture}"
-
-
-def attacks(cells: Sequence[Cell]) -> list[str]:
-    """Name the columns: the attacks, those that land elsewhere with the dataset they land on."""
-    landed = {c.attack: c.suspect_dataset for c in cells if not c.home and c.suspect_dataset}
-    names = dict.fromkeys(c.attack for c in cells)
-    return [f"{a}\n({landed[a]})" if a in landed else a for a in names]
 
 
 def _auc_lines(c: Cell) -> list[Line]:
@@ -81,7 +42,7 @@ def _auc_lines(c: Cell) -> list[Line]:
     if c.figure is None:
         return [Line(mark), *paper]
     f = c.figure
-    beaten = "†" if c.floors and c.floors.beaten else ""
+    beaten = "†" if c.baselines and c.baselines.beaten else ""
     lines = cell(f"{f.auc:.2f}{beaten}{mark}", f"[{f.low:.2f}, {f.high:.2f}]", f"{f.stolen} / {f.irrelevant}")
     if len(f.by_source) > 1:
         lines += cell(f"{len(f.by_source)} sources", "{:.2f} to {:.2f}".format(*f.range))
@@ -102,29 +63,29 @@ def _mean_lines(cells: Sequence[Cell]) -> list[Line]:
     return [Line(f"{value:.2f}{mark}"), *([_paper_line(paper)] if paper else [])]
 
 
-def floors_table(cells: Sequence[Cell]) -> Table | None:
-    """Lay out by how much each cell beats the floor that is hardest to beat; None where nothing was tested."""
-    if not any(c.floors for c in cells):
+def baselines_table(cells: Sequence[Cell]) -> Table | None:
+    """Lay out by how much each cell beats the baseline that is hardest to beat; None where nothing was tested."""
+    if not any(c.baselines for c in cells):
         return None
 
     def lines(c: Cell) -> list[Line]:
-        if c.floors is None:
+        if c.baselines is None:
             return cell("–" if c.reason else "not tested" if c.figure else "*")
-        f = c.floors
+        f = c.baselines
         difference = f"{f.difference:+.2f}".replace("-", "−")
         mark = "†" if f.beaten else ""
-        return cell(f"{difference}{mark} {f.floor}", f"p {_p(f.p)} / {_p(f.adjusted)}")
+        return cell(f"{difference}{mark} {f.baseline}", f"p {_p(f.p)} / {_p(f.adjusted)}")
 
-    rows = {name: row for name, row in by_method(cells).items() if not row[0].floor}
+    rows = {name: row for name, row in by_method(cells).items() if not row[0].baseline}
     return Table(
-        title=f"{place(cells)}: against the floors",
+        title=f"{place(cells)}: against the baselines",
         header=["method", *attacks(cells)],
         rows=[[cell(name), *map(lines, row)] for name, row in rows.items()],
-        caption="AUC minus that of the floor that is hardest to beat, which is named; the p-value of “better than "
-        "every floor” / the same after Holm's correction for all cells of this table. Methods that judge the floors' "
+        caption="AUC minus that of the baseline that is hardest to beat, which is named; the p-value of “better than "
+        "every baseline” / the same after Holm's correction for all cells of this table. Methods that judge the baselines' "
         "suspects are tested in pairs; a watermark, whose stolen suspects are its own, is not.",
         level=3,
-        label=f"{cells[0].dataset}-{cells[0].source_architecture}-floors",
+        label=f"{cells[0].dataset}-{cells[0].source_architecture}-baselines",
     )
 
 
@@ -152,7 +113,7 @@ def negatives_table(cells: Sequence[Cell]) -> Table:
         rows=[[cell(name), *map(lines, row)] for name, row in rows.items()],
         caption="AUC against all irrelevant models of the dataset / against those in the suspect's own architecture "
         f"(mean over architectures){third}.",
-        floors=first_floor(rows),
+        baselines=first_baseline(rows),
         level=3,
         label=f"{cells[0].dataset}-{cells[0].source_architecture}-negatives",
     )
@@ -179,5 +140,5 @@ def check_table(cells: Sequence[Cell]) -> Table:
         caption=", ".join(f"{counts[v]} {v}" for v in VERDICTS) + ".",
         notes=["Compared without the irrelevant models in the source's architecture, which the papers do not have."]
         * reduced,
-        floors=first_floor(rows),
+        baselines=first_baseline(rows),
     )

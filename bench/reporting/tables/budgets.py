@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.analysis.budgets import AtBudget
 from bench.analysis.cells import Cell, mean
-from bench.reporting.tables.auc import attacks, place
+from bench.reporting.tables.grouping import attacks, place
 from bench.reporting.tables.table import Line, Table, cell
 
 
@@ -37,7 +37,7 @@ def budgets_table(points: Sequence[AtBudget]) -> Table:
         ],
         caption="The AUC, with its 95 % interval, of methods whose number of queries was set. All other tables are of "
         "the default.",
-        floors=next((n for n, row in enumerate(rows.values()) if row[0].floor), None),
+        baselines=next((n for n, row in enumerate(rows.values()) if row[0].baseline), None),
         level=3,
         label=f"{several[0].dataset}-{several[0].source_architecture}-budgets",
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.analysis.costs import Cost
 from bench.reporting.tables.accuracies import percent
-from bench.reporting.tables.auc import place
+from bench.reporting.tables.grouping import place
 from bench.reporting.tables.table import Table, cell
 
 
@@ -21,7 +21,7 @@ def cost_table(costs: Sequence[Cost]) -> Table:
         "asked of a suspect, queries per suspect, median seconds to verify one; seconds to make a fingerprint (a "
         "watermark: its source too) with the networks (nets) trained for it.",
         notes=[note for c in costs for note in _cost_notes(c)],
-        floors=next((n for n, c in enumerate(costs) if c.floor), None),
+        baselines=next((n for n, c in enumerate(costs) if c.baseline), None),
         level=3,
         label=f"{first.dataset}-{first.source_architecture}-cost",
     )  # fmt: skip

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MARKDOWN = re.compile(r"([\\`*<>|~$&]|(?<=\])[(\[])")
 
-BELOW = "*floors*"
+BELOW = "*baselines*"
 
 
 def markdown_escaped(text: str) -> str:

@@ -10,7 +10,7 @@ from bench.analysis.baselines import LEVEL
 from bench.analysis.cells import VERDICTS, Cell
 from bench.core.canonical import JSON
 from bench.core.spec import Spec
-from bench.reporting.tables.auc import by_method
+from bench.reporting.tables.grouping import by_method
 
 MOST_ERRORS = 10
 """Different errors that are printed under a table; the others are counted."""
@@ -24,7 +24,7 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
     zero = {"images": "all", "width": "default", "budget": "default", "clip": "none"}
     recipe = {k: v or zero.get(k, v) for k, v in dataclasses.asdict(spec.recipe).items()}
     told = ", ".join(f"{k} {_number(v)}" for k, v in recipe.items())
-    counts = f"replicates {spec.replicates}, copies {spec.copies}, landed {spec.landed}"
+    counts = f"replicates {spec.replicates}, copies {spec.copies}, landed {spec.target_replicates}"
     seeds = f"source seeds {', '.join(map(str, spec.seeds))}; split seed {spec.split_seed}"
     changed = [f"{n}.{f}={v}" for n, fields in sorted(spec.settings.items()) for f, v in sorted(fields.items())]
     machine = ", ".join(f"{k} {v}" for k, v in sorted((run.get("hardware") or {}).items()))
@@ -71,28 +71,28 @@ def meanings(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
 
 
 def marks(cells: Sequence[Cell]) -> list[str]:
-    """Say which cells beat the floors, out of how many that were tested, and which could not be."""
-    tested = [c for c in cells if c.floors]
-    if not any(c.floor for c in cells):
+    """Say which cells beat the baselines, out of how many that were tested, and which could not be."""
+    tested = [c for c in cells if c.baselines]
+    if not any(c.baseline for c in cells):
         return []
     notes = []
     if tested:
-        beaten = sum(c.floors.beaten for c in tested if c.floors)
-        rivals = dict.fromkeys(f for c in tested if c.floors for f in c.floors.floors)
+        beaten = sum(c.baselines.beaten for c in tested if c.baselines)
+        rivals = dict.fromkeys(f for c in tested if c.baselines for f in c.baselines.baselines)
         notes.append(
-            f"†: better than every floor that can judge there ({', '.join(rivals)}), p ≤ {LEVEL:g} in permutation "
+            f"†: better than every baseline that can judge there ({', '.join(rivals)}), p ≤ {LEVEL:g} in permutation "
             f"tests after Holm's correction for the {_counted(len(tested), 'test')} of this table; {beaten or 'none'} "
             f"of the {_counted(len(tested), 'cell')} {'is' if beaten < 2 else 'are'}."
         )
     left: dict[str, dict[str, None]] = {}
     for c in cells:
-        if c.figure and not c.floor and not c.floors:
+        if c.figure and not c.baseline and not c.baselines:
             left.setdefault(c.attack, {})[c.method] = None
     together: dict[str, list[str]] = {}
     for attack, methods in left.items():
         together.setdefault(", ".join(methods), []).append(attack)
     told = "; ".join(f"{methods} ({', '.join(names)})" for methods, names in together.items())
-    return [*notes, *([f"Not tested, since no floor can judge there or one has no score: {told}."] if told else [])]
+    return [*notes, *([f"Not tested, since no baseline can judge there or one has no score: {told}."] if told else [])]
 
 
 def _counted(count: int, what: str) -> str:

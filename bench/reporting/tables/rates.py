@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from bench.analysis.cells import Cell
 from bench.analysis.error_rates import RATES
-from bench.reporting.tables.auc import attacks, by_method, first_floor, place
+from bench.reporting.tables.grouping import attacks, by_method, first_baseline, place
 from bench.reporting.tables.table import Line, Table, cell
-from bench.stats import rates
+from bench.stats.rates import NotReported, Rate
 from bench.stats.thresholds import Frozen
 
 
 def rates_tables(cells: Sequence[Cell]) -> Iterator[Table]:
     """Lay out TPRs and false accusations, where any can be reported; otherwise only how many models they need."""
-    found = [r for r in RATES if any(isinstance(c.hits.get(r), rates.Rate) for c in cells)]
+    found = [r for r in RATES if any(isinstance(c.hits.get(r), Rate) for c in cells)]
     frozen = [r for r in RATES if any(isinstance(c.accused.get(r), Frozen) for c in cells)]
     if found:
         yield _hits_table(cells, found)
@@ -38,7 +38,7 @@ def _hits_table(cells: Sequence[Cell], rates: Sequence[float]) -> Table:
         caption="The share of stolen suspects that a method finds while it accuses at most so many of the irrelevant "
         "models, with its exact 95 % interval (which takes the threshold as given). n/r: not reported, for it needs so "
         "many irrelevant models.",
-        floors=first_floor(rows),
+        baselines=first_baseline(rows),
         level=3,
         label=f"{cells[0].dataset}-{cells[0].source_architecture}-tpr",
     )
@@ -62,14 +62,14 @@ def _accused_table(cells: Sequence[Cell], rates: Sequence[float]) -> Table:
         "as to accuse at most so many (split conformal), with its exact 95 % interval and the number of models judged. "
         "The halves are drawn from the split seed, once per dataset, the same for all methods. n/r: not reported, for "
         "it needs so many irrelevant models.",
-        floors=first_floor(rows),
+        baselines=first_baseline(rows),
         level=3,
         label=f"{cells[0].dataset}-{cells[0].source_architecture}-accusations",
     )
 
 
-def _rate(value: rates.Rate | Frozen | rates.NotReported) -> str:
-    if isinstance(value, rates.NotReported):
+def _rate(value: Rate | Frozen | NotReported) -> str:
+    if isinstance(value, NotReported):
         return f"n/r (needs ≥ {value.needs})"
     rate = value.false_accusations if isinstance(value, Frozen) else value
     judged = f" of {rate.of}" if isinstance(value, Frozen) else ""
@@ -84,7 +84,7 @@ def _needs_table(cells: Sequence[Cell], found: Sequence[float], frozen: Sequence
     for dataset in dict.fromkeys(c.suspect_dataset for c in cells if c.hits):
         here = [c for c in cells if c.suspect_dataset == dataset and c.hits]
         told = [here[0].hits[r] for r in hits] + [here[0].accused[r] for r in accused if r in here[0].accused]
-        needed = [cell("n/r", f"needs ≥ {v.needs}") for v in told if isinstance(v, rates.NotReported)]
+        needed = [cell("n/r", f"needs ≥ {v.needs}") for v in told if isinstance(v, NotReported)]
         rows.append([cell(dataset), cell(_numbers(here)), *needed])
     if not rows:
         return

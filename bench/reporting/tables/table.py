@@ -22,7 +22,7 @@ class Line(NamedTuple):
 class Table:
     """A table with what stands around it. A cell is a sequence of lines; the first column names the row.
 
-    The rows from number `floors` on stand below a line. `label` is what LaTeX refers to it by,
+    The rows from number `baselines` on stand below a line. `label` is what LaTeX refers to it by,
     `level` that of its heading in Markdown.
     """
 
@@ -31,14 +31,14 @@ class Table:
     rows: Sequence[Sequence[Sequence[Line]]]
     caption: str = ""
     notes: Sequence[str] = field(default_factory=tuple)
-    floors: int | None = None
+    baselines: int | None = None
     label: str = ""
     level: int = 2
 
     @property
     def line(self) -> int | None:
         """Give the row above which the line stands; None where all rows are of one kind."""
-        return self.floors if self.floors is not None and 0 < self.floors < len(self.rows) else None
+        return self.baselines if self.baselines is not None and 0 < self.baselines < len(self.rows) else None
 
 
 def cell(*texts: str) -> list[Line]:
@@ -51,7 +51,7 @@ def flat_rows(
 ) -> tuple[list[list[str]], dict[int, bool]]:
     """Give the physical rows, one for each line of a row's highest cell, and before which of them there is a gap.
 
-    Rows of several lines are set apart, and floors by a rule: then the gap is True. No physical row is blank, for
+    Rows of several lines are set apart, and baselines by a rule: then the gap is True. No physical row is blank, for
     tabulate would leave it out.
     """
     physical: list[list[str]] = []

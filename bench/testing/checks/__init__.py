@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.api.components import Component
-from bench.registry.registry import Catalogue
-from bench.registry.validation import fault
+from bench.registry.registry import Registry
+from bench.registry.validation import contract_violation
 from bench.testing.checks.architectures import (
     BIG,
     answers_each_image_alone,
@@ -58,7 +58,7 @@ from bench.testing.checks.runs import (
 
 def takes_long(component: Component, promise: Promise) -> bool:
     """Say whether a promise takes long to judge for a component: big files, big networks."""
-    if promise not in COSTLY or fault(component):
+    if promise not in COSTLY or contract_violation(component):
         return False
     if component.kind == "dataset":
         return bool(component.checksums)  # type: ignore[attr-defined]
@@ -87,7 +87,7 @@ PROMISES: dict[str, tuple[Promise, ...]] = {
 """What a component of each kind promises, in the order of telling."""
 
 
-def needed(component: Component, among: Catalogue) -> list[Component]:
+def needed(component: Component, among: Registry) -> list[Component]:
     """List what a component relies on, as far as a catalogue has it: attacks, helpers' architectures, datasets."""
     found: list[Component] = []
     before = getattr(component, "starts_from", "")

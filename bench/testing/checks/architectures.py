@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 
-from bench.sandbox.torch_state import undisturbed
+from bench.sandbox.torch_state import isolated
 from bench.testing.checks.check import SHAPES, costly
 from bench.testing.harness import Ground
 from bench.testing.recorder import content
-from bench.training.memory_format import laid_out
-from bench.training.networks import Normalised, check, rebuild
+from bench.training.networks import Normalised, check, rebuild, with_memory_format
 
 BIG = 1_000_000
 """Parameters from which on a network is only described on the meta device, unless time does not matter."""
@@ -35,7 +34,7 @@ def builds_for_every_shape(ground: Ground) -> str:
     device = _device(ground)
     for shape in SHAPES:
         try:
-            with undisturbed(1, ground.log), torch.device(device), torch.no_grad():
+            with isolated(1, ground.log), torch.device(device), torch.no_grad():
                 answer = architecture.build(7, shape).eval()(torch.zeros(2, *shape))
         except (Exception, SystemExit) as error:  # whatever a stranger's network raises
             return f"build(7, {shape}), asked about two images: {type(error).__name__}: {error}{ground.place(error)}"
@@ -51,7 +50,7 @@ def builds_for_every_shape(ground: Ground) -> str:
 def has_head_and_stages_inside(ground: Ground) -> str:
     """Have a head with parameters, and stages, that are parts of the network."""
     architecture: Any = ground.component
-    with undisturbed(1, ground.log), torch.device(_device(ground)):
+    with isolated(1, ground.log), torch.device(_device(ground)):
         model = architecture.build(7, SHAPES[0])
         head, stages = architecture.head(model), list(architecture.stages(model))
     inside = {id(m) for m in model.modules()}
@@ -66,11 +65,11 @@ def reloads_strictly(ground: Ground) -> str:
     """Take one network's weights strictly into another, which then answers alike."""
     architecture: Any = ground.component
     device, empty = _device(ground), (torch.zeros(1), torch.ones(1))
-    with undisturbed(1, ground.log), torch.no_grad():
+    with isolated(1, ground.log), torch.no_grad():
         with torch.device(device):
             one, other = (Normalised(architecture.build(7, SHAPES[0]), *empty).eval() for _ in range(2))
             for model in (one, other) if device != "meta" else ():
-                laid_out(model, architecture, SHAPES[0])
+                with_memory_format(model, architecture, SHAPES[0])
         if device == "meta":
             keys = ({k: v.shape for k, v in m.state_dict().items()} for m in (one, other))
             return "" if next(keys) == next(keys) else "two networks that it built have different entries"
@@ -84,7 +83,7 @@ def reloads_strictly(ground: Ground) -> str:
 def answers_each_image_alone(ground: Ground) -> str:
     """Answer an image in eval mode alike, whatever else is in the batch."""
     architecture: Any = ground.component
-    with undisturbed(1, ground.log), torch.no_grad():
+    with isolated(1, ground.log), torch.no_grad():
         model = architecture.build(7, SHAPES[0]).eval()
         x = torch.rand(5, *SHAPES[0])
         together, alone = model(x), torch.cat([model(x[i : i + 1]) for i in range(5)])
@@ -98,7 +97,7 @@ def starts_from_the_seed(ground: Ground) -> str:
     architecture: Any = ground.component
     weights = []
     for seed in (1, 2, 1):
-        with undisturbed(seed, ground.log):
+        with isolated(seed, ground.log):
             weights.append([content(p) for p in architecture.build(7, SHAPES[0]).parameters()])
     if weights[0] != weights[2]:
         return "the same seed gave other weights"

@@ -46,7 +46,7 @@ def returns_what_build_takes(ground: Ground) -> str:
     """Return a network that loads strictly into a fresh build(), and answers from the store as it did."""
     for task in ground.done():
         call = ground.during[task.key][-1]
-        architecture = ground.catalogue.get("architecture", task.params["architecture"]["name"])
+        architecture = ground.registry.get("architecture", task.params["architecture"]["name"])
         facts, files = ground.artifact(task)
         again = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), files["weights"]).eval()
         x = torch.rand(8, *facts["shape"], generator=torch.Generator().manual_seed(0))

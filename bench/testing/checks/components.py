@@ -9,15 +9,15 @@ import sys
 from bench.api.components import fields_of
 from bench.registry.fields import hyperparameters
 from bench.registry.registry import HOOKS, configured
-from bench.registry.validation import fault
-from bench.sandbox.torch_state import undisturbed
+from bench.registry.validation import contract_violation
+from bench.sandbox.torch_state import isolated
 from bench.testing.harness import Ground, Unjudged
 from bench.testing.recorder import GENERATORS, changes, drawn, surroundings
 
 
 def has_the_form_of_a_component(ground: Ground) -> str:
     """Be a frozen dataclass of fields and declarations."""
-    return fault(ground.component)
+    return contract_violation(ground.component)
 
 
 def says_what_it_is(ground: Ground) -> str:
@@ -51,7 +51,7 @@ def is_imported_without_a_trace(ground: Ground) -> str:
     spec = importlib.util.spec_from_file_location(module.__name__, ground.file)
     if spec is None or spec.loader is None:
         raise Unjudged(f"{ground.file} cannot be imported again")
-    with undisturbed(1, ground.log), ground.elsewhere():
+    with isolated(1, ground.log), ground.elsewhere():
         around, before = surroundings(), drawn()
         spec.loader.exec_module(importlib.util.module_from_spec(spec))  # what it imports was imported before
         changed = changes(around)

@@ -10,7 +10,7 @@ from bench.api.data import Split
 from bench.core.errors import BenchError
 from bench.datasets.files import absent
 from bench.datasets.partition import PARTS, cut, read
-from bench.sandbox.torch_state import undisturbed
+from bench.sandbox.torch_state import isolated
 from bench.testing.checks.check import costly
 from bench.testing.harness import Ground, Unjudged
 from bench.testing.recorder import changes, content, surroundings
@@ -49,7 +49,7 @@ def loads_the_same_again(ground: Ground) -> str:
     """Load the same images again, drawing on no global generator and leaving the process alone."""
     seen = []
     for seed in (1, 2):
-        with undisturbed(seed, ground.log), ground.elsewhere():
+        with isolated(seed, ground.log), ground.elsewhere():
             around, generator = surroundings(), torch.get_rng_state()
             seen.append(_parts(ground))
             changed = changes(around)  # those of the second time: the first may import a library, which sets some

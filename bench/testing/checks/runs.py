@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bench.core.tasks import Task
-from bench.execution.task_context import Desk
+from bench.execution.task_context import WorkerState
 from bench.testing import two_processes
 from bench.testing.checks.check import costly
 from bench.testing.harness import Ground, Unjudged
@@ -93,11 +93,11 @@ def agrees_with_a_gpu(ground: Ground) -> str:
 
 def on_device(ground: Ground, device: str) -> str:
     """Do a task of each sort on another device; say how one failed, or by how much a score differs from the CPU's."""
-    desk = Desk(ground.store, ground.catalogue, device)
+    state = WorkerState(ground.store, ground.registry, device)
     for task in ground.sorts():
         there = Task.of(task.kind, task.role, {**task.params, "device": device}, task.inputs)
         ground.store.forget(there.key)
-        outcome = ground.execute(there, desk)
+        outcome = ground.execute(there, state)
         ground.store.forget(there.key)
         if outcome.status != "done":
             return f"on {device}, {ground.told(there, outcome)}"

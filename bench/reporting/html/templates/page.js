@@ -128,9 +128,9 @@
       const shown = t.attacks.map((attack) => hit(attack, ofAttacks));
       let here = 0;
       for (const { body, rows: own } of t.bodies) {
-        const floors = body.classList.contains("floors");
+        const baselines = body.classList.contains("baselines");
         for (const row of own) {
-          row.hidden = strange || (floors && !byId("floors").checked) || !hit(row.dataset.method, ofMethods);
+          row.hidden = strange || (baselines && !byId("baselines").checked) || !hit(row.dataset.method, ofMethods);
           here += !row.hidden;
           shown.forEach((yes, n) => { row.cells[n + 1].hidden = !yes; });
         }
@@ -145,7 +145,7 @@
   };
 
   const points = {
-    beaten: (cell) => cell.floors?.[0] === 1,
+    beaten: (cell) => cell.baselines?.[0] === 1,
     under: (cell) => cell.m.auc?.[0] < 0.9,
     incomplete: (cell) => cell.status === "incomplete",
     paper: (cell) => Boolean(cell.paper),
@@ -192,7 +192,7 @@
 
   const ticks = (low, high, count) => {
     const rough = (high - low) / count || 1;
-    const power = 10 ** Math.floor(Math.log10(rough));
+    const power = 10 ** Math.baseline(Math.log10(rough));
     const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough);
     const found = [];
     for (let n = Math.ceil(low / step - 1e-9); n * step <= high + 1e-9 * step; n += 1) found.push(Number((n * step).toPrecision(12)));
@@ -302,7 +302,7 @@
   const middle = (values) => {
     const sorted = [...values].sort((a, b) => a - b);
     const half = sorted.length / 2;
-    return sorted.length % 2 ? sorted[Math.floor(half)] : (sorted[half - 1] + sorted[half]) / 2;
+    return sorted.length % 2 ? sorted[Math.baseline(half)] : (sorted[half - 1] + sorted[half]) / 2;
   };
   const inWords = (spread) => {
     if (!spread.dots || spread.dots.length > 1) return null;
@@ -325,10 +325,10 @@
 
   const judged = (cell) => {
     const found = [];
-    if (cell.floors) {
-      const [beaten, floor, difference, p, adjusted, tests] = cell.floors;
-      const ahead = `AUC ${difference >= 0 ? "+" : "−"}${two(Math.abs(difference))} against ${text(floor)}, the hardest floor`;
-      found.push(el("p", {}, el("b", {}, beaten ? "† Beats every floor. " : "Not shown to beat every floor. "),
+    if (cell.baselines) {
+      const [beaten, baseline, difference, p, adjusted, tests] = cell.baselines;
+      const ahead = `AUC ${difference >= 0 ? "+" : "−"}${two(Math.abs(difference))} against ${text(baseline)}, the hardest baseline`;
+      found.push(el("p", {}, el("b", {}, beaten ? "† Beats every baseline. " : "Not shown to beat every baseline. "),
         `${ahead}; p = ${p}, ${adjusted} after Holm over ${tests} tests.`));
     }
     if (cell.paper) {
@@ -432,7 +432,7 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   for (const [key, name] of Object.entries(data.measures)) byId("measure").append(el("option", { value: key }, name));
   byId("find").addEventListener("input", find);
-  byId("floors").addEventListener("change", find);
+  byId("baselines").addEventListener("change", find);
   byId("point").addEventListener("change", point);
   byId("measure").addEventListener("change", () => {
     measure = byId("measure").value;
