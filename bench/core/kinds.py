@@ -1,11 +1,90 @@
-"""The closed sets of words that the host compares."""
+"""The closed sets of words that the host compares. Every member is a `str`: it is written and hashed as its value."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from enum import StrEnum
 
-if TYPE_CHECKING:
-    pass
 
-ACCESS = ("labels", "probabilities", "logits", "weights")
-"""What a network may be asked for, weakest first."""
+class Status(StrEnum):
+    """State of a task, and of a row of `trials.csv`."""
+
+    DONE = "done"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    """An input failed."""
+    NOT_APPLICABLE = "not_applicable"
+    """Rows only: the method cannot judge this suspect."""
+    NOT_RUN = "not_run"
+    """Rows only: the run ended before this trial."""
+    BUSY = "busy"
+    """Tasks only, never final: another process is computing it."""
+
+
+class FailureCause(StrEnum):
+    """Causes of a failure that the scheduler acts on."""
+
+    NONE = ""
+    MEMORY = "memory"
+    DEVICE = "device"
+    """The process lost its device."""
+    STORE = "store"
+    """The store cannot be read or written."""
+    DAMAGED = "damaged"
+    """An input is damaged or missing."""
+
+
+class SuspectKind(StrEnum):
+    """What a suspect is in truth."""
+
+    STOLEN = "stolen"
+    IRRELEVANT = "irrelevant"
+
+
+class ComponentKind(StrEnum):
+    """Kinds of component, in the order of every list."""
+
+    DATASET = "dataset"
+    ARCHITECTURE = "architecture"
+    ATTACK = "attack"
+    METHOD = "method"
+
+
+class TaskKind(StrEnum):
+    """Kinds of task."""
+
+    DATA = "data"
+    TRAIN = "train"
+    EMBED = "embed"
+    STEAL = "steal"
+    FINGERPRINT = "fingerprint"
+    SCORE = "score"
+
+
+class Role(StrEnum):
+    """Roles of a task's result."""
+
+    DATA = "data"
+    SOURCE = "source"
+    STOLEN = "stolen"
+    IRRELEVANT = "irrelevant"
+    SURROGATE = "surrogate"
+    REFERENCE = "reference"
+    FINGERPRINT = "fingerprint"
+    SCORE = "score"
+
+
+class Access(StrEnum):
+    """What a network may be asked for, weakest first."""
+
+    LABELS = "labels"
+    PROBABILITIES = "probabilities"
+    LOGITS = "logits"
+    WEIGHTS = "weights"
+
+    @staticmethod
+    def rank(access: str) -> int:
+        """Return the position of an access in this order; -1 if it is empty, ValueError if it is unknown."""
+        return tuple(Access).index(Access(access)) if access else -1
+
+
+ACCESS = tuple(Access)
