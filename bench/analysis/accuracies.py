@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from bench.core.canonical import JSON
+from bench.core.kinds import ComponentKind, Role, SuspectKind
 from bench.core.spec import Spec
 from bench.stats.rates import Summary, accuracy_summary
 
@@ -67,15 +68,15 @@ def _models(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame:
     """Give the networks that rows tell of, each once, with `owner`, `model` and `accuracy`."""
     import pandas as pd
 
-    watermark = {n for n, m in run["components"]["method"].items() if m.get("watermark")}
+    watermark = {n for n, m in run["components"][ComponentKind.METHOD].items() if m.get("watermark")}
     known = frame.assign(owner=frame.method.where(frame.method.isin(watermark), "plain"))
     sources = known.assign(
-        model="source", variant="", suspect_dataset=known.dataset, suspect_architecture=known.source_architecture,
+        model=Role.SOURCE, variant="", suspect_dataset=known.dataset, suspect_architecture=known.source_architecture,
         replicate=0.0, accuracy=known.source_accuracy,
     )  # fmt: skip
-    irrelevant = known.suspect_kind == "irrelevant"
+    irrelevant = known.suspect_kind == SuspectKind.IRRELEVANT
     suspects = known.assign(
-        model=known.attack.where(~irrelevant, "irrelevant"), accuracy=known.suspect_accuracy,
+        model=known.attack.where(~irrelevant, SuspectKind.IRRELEVANT), accuracy=known.suspect_accuracy,
         owner=known.owner.where(~irrelevant, "plain"), source_seed=known.source_seed.where(~irrelevant, 0.0),
     )  # fmt: skip
     wanted = ["dataset", *MODEL, "accuracy"]
@@ -91,7 +92,7 @@ def _table(groups: Groups, dataset: str, source: str, spec: Spec, run: Mapping[s
         if alike and not architecture:
             groups[owner, model, variant, on, ""] = alike
     owners = {name: n for n, name in enumerate(("plain", *spec.methods, *spec.baselines))}
-    models = {name: n for n, name in enumerate(("source", "irrelevant", *spec.attacks))}
+    models = {name: n for n, name in enumerate((Role.SOURCE, SuspectKind.IRRELEVANT, *spec.attacks))}
     for group in sorted(groups, key=lambda g: (owners[g[0]], models[g[1]])):
         worth = accuracy_summary(groups[group])
         yield Accuracy(dataset, source, *group, worth, reported.get(group))
@@ -105,10 +106,10 @@ def _reported(dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]) ->
     """
     result = {}
     for method in (*spec.methods, *spec.baselines):
-        entry = run["components"]["method"][method]
+        entry = run["components"][ComponentKind.METHOD][method]
         for r in entry["attributes"].get("reported_accuracy", ()):
             if r["dataset"] == dataset and r["source_architecture"] == source:
-                plain = r.get("plain") or r["model"] == "irrelevant" or not entry.get("watermark")
+                plain = r.get("plain") or r["model"] == SuspectKind.IRRELEVANT or not entry.get("watermark")
                 where = (r["model"], r.get("variant", ""), r["suspect_dataset"], r["suspect_architecture"])
                 result["plain" if plain else method, *where] = float(r["accuracy"])
     return result

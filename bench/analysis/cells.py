@@ -19,6 +19,7 @@ from bench.analysis.error_rates import Accused, Division, Hits, hits
 from bench.analysis.groups import Matched, Rows, Samples
 from bench.analysis.reported import Figures, Paper
 from bench.core.canonical import JSON
+from bench.core.kinds import ComponentKind, Status
 from bench.core.spec import Spec
 from bench.stats.auc import auc
 from bench.stats.intervals import AucEstimate, agrees, estimate_auc
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NOBODY: Rows = np.empty(0, np.intp)
-LOST = ("failed", "blocked", "not_run")
+LOST = (Status.FAILED, Status.BLOCKED, Status.NOT_RUN)
 """Statuses of trials that should have given a score and did not."""
 VERDICTS = ("agrees", "differs", "too few models to tell", "no figure")
 
@@ -92,7 +93,7 @@ class Cell:
     def status(self) -> str:
         """Give `not_applicable`, `complete`, or `incomplete`: also where a cell has no rows at all."""
         if self.reason:
-            return "not_applicable"
+            return Status.NOT_APPLICABLE
         return "incomplete" if self.lost or self.figure is None else "complete"
 
 
@@ -104,7 +105,7 @@ def component(run: Mapping[str, JSON], kind: str, name: str) -> Mapping[str, JSO
 
 def attack_target(run: Mapping[str, JSON], attack: str) -> str:
     """Say on which related dataset an attack lands, itself or the one it starts from; empty: on the source's own."""
-    attacks, seen = run["components"]["attack"], set()
+    attacks, seen = run["components"][ComponentKind.ATTACK], set()
     while attack in attacks and attack not in seen:
         seen.add(attack)
         attributes = attacks[attack]["attributes"]
@@ -116,7 +117,7 @@ def attack_target(run: Mapping[str, JSON], attack: str) -> str:
 
 def own_budget(run: Mapping[str, JSON], method: str) -> int | None:
     """Give the queries that a method asks by default in this run; None where it declares no budget."""
-    entry = component(run, "method", method)
+    entry = component(run, ComponentKind.METHOD, method)
     budget: int | None = entry["params"].get(entry["attributes"].get("budget"))
     return budget
 
@@ -142,8 +143,8 @@ class Judge:
         self.samples = Samples(frame, self.spec.seeds)
         self.division = Division(self.samples, self.spec.split_seed)
         self.methods = (*self.spec.methods, *self.spec.baselines)
-        self.watermarks = {m for m in self.methods if component(run, "method", m).get("watermark")}
-        self.papers = {m: Figures(component(run, "method", m)["attributes"]) for m in self.methods}
+        self.watermarks = {m for m in self.methods if component(run, ComponentKind.METHOD, m).get("watermark")}
+        self.papers = {m: Figures(component(run, ComponentKind.METHOD, m)["attributes"]) for m in self.methods}
         self.home = {a: not attack_target(run, a) for a in self.spec.attacks}
 
     def all(self) -> Iterator[Cell]:
@@ -166,7 +167,7 @@ class Judge:
         stolen = np.concatenate([*sample.stolen, NOBODY])
         on = str(column["suspect_dataset"][stolen[0]]) if stolen.size else ""
         reason = ""
-        if stolen.size and (column["status"][stolen] == "not_applicable").all():
+        if stolen.size and (column["status"][stolen] == Status.NOT_APPLICABLE).all():
             reason = str(column["note"][stolen[0]]) or "not applicable"
         everybody = np.concatenate([stolen, *sample.irrelevant])
         missing = everybody[~self.samples.done[everybody]]
@@ -175,8 +176,8 @@ class Judge:
         architectures = {str(self.samples.architectures[n]) for n in np.unique(self.samples.architecture[stolen])}
         made = Cell(
             dataset=dataset, source_architecture=source, method=method, attack=attack, suspect_dataset=on,
-            method_version=int(component(self.run, "method", method)["version"]),
-            attack_version=int(component(self.run, "attack", attack)["version"]),
+            method_version=int(component(self.run, ComponentKind.METHOD, method)["version"]),
+            attack_version=int(component(self.run, ComponentKind.ATTACK, attack)["version"]),
             baseline=method in self.spec.baselines, home=self.home[attack], reason=reason, stolen_planned=len(stolen),
             irrelevant_planned=self._different(sample.irrelevant),
             lost=dict(Counter(str(s) for s in column["status"][missing] if s in LOST)),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from bench.analysis.cells import Cell, cells, default_budget
 from bench.core.canonical import JSON
+from bench.core.kinds import ComponentKind, Status
 from bench.core.spec import Spec
 from bench.results.reader import load
 from bench.stats.intervals import AucEstimate, difference_interval
@@ -92,7 +93,7 @@ def read(folders: Sequence[Path]) -> list[Results]:
 
 def _keys(frame: pd.DataFrame, made: Mapping[Where, Cell]) -> dict[Where, frozenset[str]]:
     """Give the keys of the scores of each cell: of its stolen suspects, and of the irrelevant models of its AUC."""
-    done = frame[frame.status == "done"]
+    done = frame[frame.status == Status.DONE]
     known = done.groupby(["dataset", "source_architecture", "method", "attack", "suspect_dataset"], sort=False).key
     keys = {place: frozenset(values) for place, values in known}
     nobody: frozenset[str] = frozenset()
@@ -111,27 +112,25 @@ def obstacles(a: Results, b: Results) -> list[str]:
             reasons += _differences(f"recipe.{name}", getattr(mine.recipe, name), getattr(others.recipe, name))
     reasons += _differences("suspects", sorted(mine.suspects), sorted(others.suspects))
     reasons += _differences("copies", mine.copies, others.copies)
-    for kind in ("dataset", "architecture", "attack"):
+    for kind in (ComponentKind.DATASET, ComponentKind.ARCHITECTURE, ComponentKind.ATTACK):
         used = _used(a, kind) & _used(b, kind)
         reasons += [r for name in sorted(used) for r in _changed(a, b, kind, name)]
     return reasons
 
 
-def _used(results: Results, kind: str) -> set[str]:
+def _used(results: Results, kind: ComponentKind) -> set[str]:
     """Name the components that took part, as far as `run.json` describes them."""
     spec = results.spec
     target_replicates = {c.suspect_dataset for c in results.cells.values()}
-    names = {
-        "dataset": {*spec.datasets, *target_replicates},
-        "architecture": {*spec.sources, *spec.suspects},
-        "attack": {*spec.attacks, *(_starts(results, a) for a in spec.attacks)},
-        "method": {*spec.methods, *spec.baselines},
-    }[kind]
-    return names & set(results.run["components"][kind])
+    more = {
+        ComponentKind.DATASET: target_replicates,
+        ComponentKind.ATTACK: {_starts(results, a) for a in spec.attacks},
+    }
+    return {*spec.components()[kind], *more.get(kind, ())} & set(results.run["components"][kind])
 
 
 def _starts(results: Results, attack: str) -> str:
-    return str(results.run["components"]["attack"][attack]["attributes"].get("starts_from") or "")
+    return str(results.run["components"][ComponentKind.ATTACK][attack]["attributes"].get("starts_from") or "")
 
 
 def _changed(a: Results, b: Results, kind: str, name: str) -> Iterator[str]:
@@ -155,7 +154,8 @@ def _short(value: JSON) -> str:
 
 def remarks(a: Results, b: Results) -> list[str]:
     """Say what else is not the same in two results, and may be: methods, seeds, numbers of models, machine."""
-    told = [r for name in sorted(_used(a, "method") & _used(b, "method")) for r in _changed(a, b, "method", name)]
+    method = ComponentKind.METHOD
+    told = [r for name in sorted(_used(a, method) & _used(b, method)) for r in _changed(a, b, method, name)]
     for field in ("seeds", "replicates", "target_replicates", "split_seed"):
         mine, others = (getattr(r.spec, field) for r in (a, b))
         told += _differences(field, *(list(v) if isinstance(v, tuple) else v for v in (mine, others)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bench.core.canonical import JSON
-from bench.core.kinds import ACCESS
+from bench.core.kinds import Access, ComponentKind, Status
 from bench.core.spec import Spec
 from bench.stats.rates import Summary, accuracy_summary
 
@@ -49,7 +49,7 @@ def costs(frame: pd.DataFrame, run: Mapping[str, JSON]) -> Iterator[Cost]:
     spec = Spec.from_json(run["spec"])
     told = _Told(frame)
     methods = (*spec.methods, *spec.baselines)
-    marked = {m for m in methods if run["components"]["method"][m].get("watermark")}
+    marked = {m for m in methods if run["components"][ComponentKind.METHOD][m].get("watermark")}
     for dataset, source in itertools.product(spec.datasets, spec.sources):
         usual: dict[float, float] = {}
         for method in methods:
@@ -58,7 +58,7 @@ def costs(frame: pd.DataFrame, run: Mapping[str, JSON]) -> Iterator[Cost]:
         for method in methods:
             place = dataset, source, method
             if place in told.places:
-                entry = run["components"]["method"][method]
+                entry = run["components"][ComponentKind.METHOD][method]
                 yield _cost(told, place, usual if method in marked else {}, entry, method in spec.baselines)
 
 
@@ -67,7 +67,7 @@ class _Told:
 
     def __init__(self, frame: pd.DataFrame) -> None:
         place = list(PLACE)
-        done = frame[frame.status == "done"]
+        done = frame[frame.status == Status.DONE]
         self.places = set(frame[place].drop_duplicates().itertuples(index=False, name=None))
         self.accuracy = self._by_seed(frame, "source_accuracy")
         self.making = self._by_seed(frame, "fingerprint_seconds")
@@ -98,7 +98,7 @@ def _cost(told: _Told, place: Place, usual: Mapping[float, float], entry: Mappin
         baseline=baseline,
         accuracy=accuracy_summary(list(accuracy.values())) if accuracy else None,
         lost=_mean([usual[s] - accuracy[s] for s in accuracy if s in usual]),
-        access=max(told.access.get(place, ()), key=lambda a: ACCESS.index(a) if a else -1, default=""),
+        access=max(told.access.get(place, ()), key=Access.rank, default=""),
         queries=(int(queries[0]), int(queries[1])) if queries[0] is not None and queries[1] is not None else None,
         seconds_to_verify=_known(told.verifying.get(place)),
         seconds_to_make=_mean(list(told.making.get(place, {}).values())),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.core.kinds import Status, SuspectKind
 from bench.stats.permutation import Scores
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ class Samples:
         self.score: NDArray[np.float64] = frame.score.to_numpy()
         names = ("status", "suspect_dataset", "suspect_architecture", "note", "error")
         self.column: dict[str, NDArray[np.object_]] = {n: frame[n].to_numpy(dtype=object) for n in names}
-        self.done: NDArray[np.bool_] = (frame.status == "done").to_numpy()
-        self.irrelevant: NDArray[np.bool_] = (frame.suspect_kind == "irrelevant").to_numpy()
+        self.done: NDArray[np.bool_] = (frame.status == Status.DONE).to_numpy()
+        self.irrelevant: NDArray[np.bool_] = (frame.suspect_kind == SuspectKind.IRRELEVANT).to_numpy()
         architectures, unique = pd.factorize(frame.suspect_architecture)
         self.architectures: NDArray[np.object_] = np.asarray(unique, dtype=object)
         self.architecture: Rows = architectures
@@ -73,9 +74,9 @@ class Samples:
         """Give all rows of a method against an attack, with a score or without."""
         seeds, stolen, irrelevant = [], [], []
         for seed in self.seeds:
-            mine = self.rows.get((dataset, source, method, "stolen", attack, float(seed)))
+            mine = self.rows.get((dataset, source, method, SuspectKind.STOLEN, attack, float(seed)))
             if mine is not None:
-                others = self.rows.get((dataset, source, method, "irrelevant", "", float(seed)), mine[:0])
+                others = self.rows.get((dataset, source, method, SuspectKind.IRRELEVANT, "", float(seed)), mine[:0])
                 seeds.append(seed)
                 stolen.append(mine)
                 irrelevant.append(others[self.on[others] == self.on[mine[0]]])

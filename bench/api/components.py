@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.api.context import Context, Helpers, Source, Suspect
 from bench.api.data import DefenderData, Split
+from bench.core.kinds import ComponentKind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,7 +31,7 @@ class Component:
 class Dataset(Component):
     """Labelled images with a train and a test part."""
 
-    kind = "dataset"
+    kind = ComponentKind.DATASET
     declarations = {
         "num_classes": None,
         "shape": None,
@@ -70,7 +71,7 @@ class Dataset(Component):
 class Architecture(Component):
     """Makes an untrained network for a number of classes and an image shape."""
 
-    kind = "architecture"
+    kind = ComponentKind.ARCHITECTURE
     declarations = {"precision": ""}
     precision: ClassVar[Any] = ""
     """`fp32` for networks that bf16 slows down (depthwise convolutions on CPUs); empty: the run's."""
@@ -96,7 +97,7 @@ class Architecture(Component):
 class Attack(Component):
     """Turns a source model into a stolen suspect."""
 
-    kind = "attack"
+    kind = ComponentKind.ATTACK
     declarations = {"access": None, "same_architecture": False, "starts_from": "", "target": ""}
     access: ClassVar[Any]
     """The most it asks of the source: `weights`, `logits`, `probabilities` or `labels`."""
@@ -119,7 +120,7 @@ class Attack(Component):
 class Method(Component):
     """What fingerprints and watermarks share: they score a suspect, higher = more probably stolen."""
 
-    kind = "method"
+    kind = ComponentKind.METHOD
     declarations = {
         "any_label_space": False,
         "helper_architectures": (),

@@ -14,10 +14,11 @@ import click
 from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
-from bench.registry.registry import HOOKS, KINDS
+from bench.core.kinds import ComponentKind
+from bench.registry.registry import HOOKS
 
 
-def component_names(kinds: Iterable[str] = KINDS, files: Sequence[str] = ()) -> list[str]:
+def component_names(kinds: Iterable[str] = tuple(ComponentKind), files: Sequence[str] = ()) -> list[str]:
     """List the names of what is installed, and of plugin files, sorted. What cannot be read gives the plugin's name."""
     wanted, found = set(kinds), set[str]()
     for entry in importlib.metadata.entry_points(group="bench"):
@@ -53,7 +54,7 @@ def _offered(file: Path | None, plugin: str) -> Iterator[tuple[str, str]]:
         names = [_given(c) or defaults[c.func.id] for c in calls if c.func.id in defaults]  # type: ignore[attr-defined]
         yield from ((HOOKS[hook][0], name) for name in filter(None, names or [plugin]))
     if not hooks:
-        yield from ((kind, plugin) for kind in KINDS)
+        yield from ((kind, plugin) for kind in ComponentKind)
 
 
 def _is_text(value: object) -> bool:
@@ -82,7 +83,7 @@ class Names(StringParamType):
     """Names of components: any text, which a shell completes. `many`: several, with commas between them."""
 
     def __init__(self, *kinds: str, many: bool = False, more: Sequence[str] = (), files: bool = False) -> None:
-        self.kinds, self.many, self.more, self.files = kinds or KINDS, many, more, files
+        self.kinds, self.many, self.more, self.files = kinds or tuple(ComponentKind), many, more, files
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Offer the names that go on as was typed; files, where those are good too and no name does."""

@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import Outcome, Task
 
-TRAININGS = ("train", "embed", "steal")
+TRAININGS = (TaskKind.TRAIN, TaskKind.EMBED, TaskKind.STEAL)
 """Kinds that are as long as one another, until more is known; all others are short beside them."""
 ENOUGH = 3
 """Settled tasks before anything is said."""
@@ -19,7 +20,7 @@ Sort = tuple[str, str]
 
 def sort(task: Task) -> Sort:
     """Name what tasks of one length share: the kind, and the attack, method or architecture."""
-    name = next((task.params[k]["name"] for k in ("attack", "method", "architecture") if k in task.params), "")
+    name = next((task.params[k]["name"] for k in reversed(ComponentKind) if k in task.params), "")
     return task.kind, str(name)
 
 
@@ -71,7 +72,7 @@ class Eta:
         self.over.add(outcome.key)
         if not outcome.stored:
             self.spent += outcome.seconds
-        if outcome.status == "done" and not outcome.stored:
+        if outcome.status == Status.DONE and not outcome.stored:
             count, seconds = self.taken.get(which, (0, 0.0))
             self.taken[which] = count + 1, seconds + outcome.seconds
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.eta import Eta
+from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ class Progress:
             self.became[outcome.key] = outcome.status
             if self.aucs is not None:
                 self.aucs.target_replicates(
-                    outcome.key, outcome.facts.get("score") if outcome.status == "done" else None
+                    outcome.key, outcome.facts.get("score") if outcome.status == Status.DONE else None
                 )
-        if outcome.status == "failed":
+        if outcome.status == Status.FAILED:
             log = f" (log: {outcome.log})" if outcome.log else ""
             self.say(f"Failed: {outcome.root}: {outcome.error}{log}")
         if self.live is None and not self.quiet and time.monotonic() - self.said >= PAUSE:
@@ -122,7 +123,7 @@ class Progress:
 
     def line(self) -> str:
         """Give the counts in one line."""
-        done, failed, blocked = (self.counts[status] for status in ("done", "failed", "blocked"))
+        done, failed, blocked = (self.counts[status] for status in (Status.DONE, Status.FAILED, Status.BLOCKED))
         bad = f", {failed} failed, {blocked} blocked" if failed or blocked else ""
         return f"{done} of {len(self.tasks)} tasks done{bad}, {len(self.running)} running, {self.left()} left"
 

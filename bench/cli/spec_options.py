@@ -15,11 +15,12 @@ import click
 from bench.cli.completion import Names
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe, Spec
 from bench.planning.declarations import Known, declare
 from bench.planning.presets import ATTACKS, METHODS, PRESETS, Preset, ordered, preset
 from bench.registry.fields import check_types, convert
-from bench.registry.registry import KINDS, Registry
+from bench.registry.registry import Registry
 
 COUNTS = ("replicates", "copies")
 MOST = 100_000
@@ -30,7 +31,7 @@ LARGEST_FILE = 1 << 24
 CHOICES = ("datasets", "architectures", "sources", "suspects", "attacks", "methods", "seeds", "budgets", "split_seed",
            "preset", "no_baselines", "set", *COUNTS)  # fmt: skip
 
-_DATASET, _NETWORK, _ATTACK, _METHOD = (Names(kind, many=True) for kind in KINDS)
+_DATASET, _NETWORK, _ATTACK, _METHOD = (Names(kind, many=True) for kind in ComponentKind)
 _SCALES = Names("preset", more=tuple(PRESETS))
 
 
@@ -161,9 +162,11 @@ def _chosen(given: Mapping[str, Any], registry: Registry) -> Spec:
     sources = _names(given["sources"], "sources") if "sources" in given else both or scale.sources
     suspects = _names(given["suspects"], "suspects") if "suspects" in given else both or scale.suspects
     datasets = _names(given["datasets"], "datasets") if "datasets" in given else scale.datasets
-    attacks = _installed(given.get("attacks"), "attacks", scale.attacks, ordered(registry.names("attack"), ATTACKS))
-    named = _installed(given.get("methods"), "methods", scale.methods, ordered(registry.names("method"), METHODS))
-    baselines = {n for n in registry.names("method") if registry.get("method", n).baseline}
+    known = registry.names(ComponentKind.METHOD)
+    every = ordered(registry.names(ComponentKind.ATTACK), ATTACKS)
+    attacks = _installed(given.get("attacks"), "attacks", scale.attacks, every)
+    named = _installed(given.get("methods"), "methods", scale.methods, ordered(known, METHODS))
+    baselines = {n for n in known if registry.get(ComponentKind.METHOD, n).baseline}
     below = baselines & set(named) if given.get("no_baselines") else baselines
     if given.get("no_baselines") and "methods" not in given:
         below = set()
@@ -226,7 +229,7 @@ def _settings(pairs: Iterable[Any], recipe: Recipe, registry: Registry) -> tuple
             continue
         kind = registry.kind_of(name)
         if kind is None:
-            every = ["recipe", *(n for k in KINDS for n in registry.names(k))]
+            every = ["recipe", *(n for k in ComponentKind for n in registry.names(k))]
             raise BenchError(f"--set {left}: unknown component {name!r}. {did_you_mean(name, every)}See: bench list")
         fitted = registry.get(kind, name, {field: value})
         settings.setdefault(name, {})[field] = getattr(fitted, field)
@@ -269,8 +272,7 @@ def _checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Know
             f"This would be up to {trials:,} trials, more than {MOST_TRIALS:,}: divide it into several runs"
         )
     _checked_recipe(spec.recipe)
-    for kind, names in (("dataset", spec.datasets), ("architecture", spec.sources + spec.suspects),
-                        ("attack", spec.attacks), ("method", spec.methods + spec.baselines)):  # fmt: skip
+    for kind, names in spec.components().items():
         for name in names:
             registry.get(kind, name)
     if spec.recipe.precision == "auto":

@@ -6,10 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-if TYPE_CHECKING:
-    pass
+from typing import Any, TypeAlias
 
 JSON: TypeAlias = Any
 """None, bool, int, float, str, or lists and string-keyed dictionaries of these."""
@@ -18,7 +15,7 @@ SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def _plain(value: object) -> JSON:
-    if type(value) in SCALARS:
+    if type(value) in SCALARS or isinstance(value, str):
         return value
     if isinstance(value, dict | Mapping):  # `dict` first: asking an abstract class takes ten times as long
         return {str(k): v if type(v) in SCALARS else _plain(v) for k, v in value.items()}

@@ -85,6 +85,3 @@ class Access(StrEnum):
     def rank(access: str) -> int:
         """Return the position of an access in this order; -1 if it is empty, ValueError if it is unknown."""
         return tuple(Access).index(Access(access)) if access else -1
-
-
-ACCESS = tuple(Access)

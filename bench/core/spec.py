@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.core.canonical import JSON, canonical, digest
+from bench.core.kinds import ComponentKind
 
 if TYPE_CHECKING:
     pass
@@ -71,6 +72,15 @@ class Spec:
     preset: str = "quick"
     recipe: Recipe = field(default_factory=Recipe)
     settings: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
+
+    def components(self) -> dict[ComponentKind, tuple[str, ...]]:
+        """Return the names that the Spec lists, by kind of component."""
+        return {
+            ComponentKind.DATASET: self.datasets,
+            ComponentKind.ARCHITECTURE: self.sources + self.suspects,
+            ComponentKind.ATTACK: self.attacks,
+            ComponentKind.METHOD: self.methods + self.baselines,
+        }
 
     def to_json(self) -> dict[str, JSON]:
         """Give plain data that `from_json` reads back."""

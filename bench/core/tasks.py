@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON, canonical
+from bench.core.kinds import ComponentKind, FailureCause, Status, TaskKind
 
 if TYPE_CHECKING:
     pass
@@ -49,16 +50,25 @@ class Task:
 
         `written` is `canonical(params)`, where many tasks share their parameters.
         """
-        parts = {"inputs": canonical(inputs), "kind": canonical(kind), "params": written or canonical(params),
-                 "role": canonical(role)}  # fmt: skip
+        parts = {
+            "inputs": canonical(inputs),
+            "kind": canonical(kind),
+            "params": written or canonical(params),
+            "role": canonical(role),
+        }
         text = ",".join(f'"{name}":{part}' for name, part in parts.items())
         return Task(kind, role, params, inputs, hashlib.sha256(f"{{{text}}}".encode()).hexdigest())
+
+    def components(self) -> dict[ComponentKind, str]:
+        """Return the names of the components whose code the task runs; the dataset only if the task reads its files."""
+        kinds = [k for k in ComponentKind if k != ComponentKind.DATASET or self.kind == TaskKind.DATA]
+        return {k: str(self.params[k]["name"]) for k in kinds if k in self.params}
 
     @property
     def name(self) -> str:
         """Say what it is in a few words, for people: `steal extract_l tiny_vgg 0`."""
-        parts = [self.kind, self.role if self.kind == "train" else ""]
-        kinds = ("dataset", "attack", "method", "architecture")
+        parts = [self.kind, self.role if self.kind == TaskKind.TRAIN else ""]
+        kinds = (ComponentKind.DATASET, ComponentKind.ATTACK, ComponentKind.METHOD, ComponentKind.ARCHITECTURE)
         parts += [str(self.params[k]["name"]) for k in kinds if k in self.params]
         parts.append(str(self.params.get("replicate", "")))
         return " ".join(p for p in parts if p)
@@ -98,7 +108,7 @@ class Outcome:
     """
 
     key: str
-    status: str
+    status: Status
     stored: bool = False
     facts: Mapping[str, JSON] = field(default_factory=dict)
     seconds: float = 0.0
@@ -106,5 +116,5 @@ class Outcome:
     error: str = ""
     root: str = ""
     log: str = ""
-    cause: str = ""
+    cause: FailureCause = FailureCause.NONE
     """Why it failed, where the scheduler has to act on it: `memory`, `device` (lost), `store`, `damaged` (an input)."""

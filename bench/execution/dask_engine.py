@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
+from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution import cluster
 from bench.execution.queue import TaskQueue
@@ -224,7 +225,7 @@ class DaskEngine:
             text = f"the worker died {error.allowed_failures + 1} times while it was at this task"
         else:
             text = f"the worker could not run it: {type(error).__name__}: {cluster.line(error)}"
-        return Outcome(task.key, "failed", error=text, root=task.name, log=str(self.place.store.log(task.key)))
+        return Outcome(task.key, Status.FAILED, error=text, root=task.name, log=str(self.place.store.log(task.key)))
 
     def _late(self, client: Client) -> None:
         """Stop a worker whose task has passed the time limit: a thread cannot be stopped, a process can."""
@@ -241,9 +242,10 @@ class DaskEngine:
             text = f"it ran longer than --task-timeout {self.place.timeout:g} s and was stopped"
             for task in flight.unit:
                 if self.place.store.has(task.key):
-                    outcome = Outcome(task.key, "done", facts=self.place.store.facts(task.key) or {})
+                    outcome = Outcome(task.key, Status.DONE, facts=self.place.store.facts(task.key) or {})
                 elif task.key == key:
-                    outcome = Outcome(key, "failed", error=text, root=task.name, log=str(self.place.store.log(key)))
+                    log = str(self.place.store.log(key))
+                    outcome = Outcome(key, Status.FAILED, error=text, root=task.name, log=log)
                 else:
                     self.queue.again(task.key)
                     continue

@@ -7,6 +7,7 @@ import traceback
 import torch
 
 from bench.core.errors import BenchError, DamagedArtifact, StoreError, first_line
+from bench.core.kinds import FailureCause
 
 LONGEST_ERROR = 500
 """Characters of an error that are told; the log has it whole."""
@@ -18,21 +19,21 @@ LOST = ("CUDA error", "HIP error", "device-side assert")
 """How torch says that a device is of no use any more, memory apart."""
 
 
-def classify_failure(failure: BaseException, device: str) -> tuple[str, str]:
+def classify_failure(failure: BaseException, device: str) -> tuple[str, FailureCause]:
     """Say in one line why a task failed, and the cause that the scheduler has to act on."""
     if isinstance(failure, StoreError):
-        return str(failure), "store"
+        return str(failure), FailureCause.STORE
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):
         traceback.clear_frames(failure.__traceback__)  # what filled the memory: to say so needs some
-        return f"out of memory: {_line(failure)}", "memory"
+        return f"out of memory: {_line(failure)}", FailureCause.MEMORY
     line, kind = _line(failure), type(failure).__name__
     if any(text in line for text in FULL):
-        return f"out of memory: {kind}: {line}", "memory"
+        return f"out of memory: {kind}: {line}", FailureCause.MEMORY
     if _is_lost(failure, device):
-        return f"{kind}: {line}; its process could not use the device any more", "device"
+        return f"{kind}: {line}; its process could not use the device any more", FailureCause.DEVICE
     if isinstance(failure, BenchError):
-        return line, "damaged" if isinstance(failure, DamagedArtifact) else ""
-    return f"{kind}: {line}", ""
+        return line, FailureCause.DAMAGED if isinstance(failure, DamagedArtifact) else FailureCause.NONE
+    return f"{kind}: {line}", FailureCause.NONE
 
 
 def _is_lost(failure: BaseException, device: str) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from bench.core.kinds import Status, TaskKind
 from bench.core.tasks import Outcome, Task
 
 HANDFUL = 32
@@ -52,9 +53,9 @@ class TaskQueue:
                 self.dependants.setdefault(before, {})[key] = None
         for key in reversed(keys):
             above = max((self.height[d] for d in self.dependants.get(key, ())), default=0)
-            self.height[key] = above + (FIRST if self.tasks[key].kind == "fingerprint" else 1)
+            self.height[key] = above + (FIRST if self.tasks[key].kind == TaskKind.FINGERPRINT else 1)
         for key in keys:
-            if self.waiting[key] and self.tasks[key].kind == "score":
+            if self.waiting[key] and self.tasks[key].kind == TaskKind.SCORE:
                 self.unready.setdefault(self.tasks[key].inputs["suspect"], set()).add(key)
         for key in keys:
             if not self.waiting[key]:
@@ -62,7 +63,7 @@ class TaskQueue:
 
     def _offer(self, key: str) -> None:
         task = self.tasks[key]
-        if task.kind == "score":
+        if task.kind == TaskKind.SCORE:
             suspect = task.inputs["suspect"]
             self.scores.setdefault(suspect, []).append(key)
             self.unready.get(suspect, set()).discard(key)
@@ -112,7 +113,7 @@ class TaskQueue:
         often as it has inputs: then its own failure stands.
         """
         self.mended[key] += 1
-        failed = any(self.settled.get(k, "done") != "done" for k in lost)
+        failed = any(self.settled.get(k, Status.DONE) != Status.DONE for k in lost)
         if failed or self.mended[key] > len(self.tasks[key].inputs) + 1:
             return False
         anew = [k for k in lost if k not in self.tasks or k in self.settled]
@@ -130,7 +131,7 @@ class TaskQueue:
         """Take note of an outcome; give it and those of all dependants that it blocks."""
         result = [outcome]
         self.settled[outcome.key] = outcome.status
-        if outcome.status == "done":
+        if outcome.status == Status.DONE:
             for key in self.dependants.get(outcome.key, ()):
                 if outcome.key in self.waiting[key]:
                     self.waiting[key].discard(outcome.key)
@@ -141,15 +142,15 @@ class TaskQueue:
         while stack:
             key = stack.pop()
             if key not in self.settled:
-                self.settled[key] = "blocked"
-                result.append(replace(outcome, key=key, status="blocked", seconds=0.0))
+                self.settled[key] = Status.BLOCKED
+                result.append(replace(outcome, key=key, status=Status.BLOCKED, seconds=0.0))
                 self._forget(key)
                 stack += self.dependants.get(key, ())
         return result
 
     def _forget(self, key: str) -> None:
         """Wait no more for a score that is blocked: it may have been the last one that its suspect waited for."""
-        if self.tasks[key].kind == "score":
+        if self.tasks[key].kind == TaskKind.SCORE:
             suspect = self.tasks[key].inputs["suspect"]
             self.unready.get(suspect, set()).discard(key)
             self._line_up(suspect)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.core.errors import StoreError
+from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome
 from bench.execution.queue import TaskQueue
 from bench.execution.run_config import RunConfig
@@ -25,15 +26,15 @@ def settle_or_requeue(
 
     Put back are those that another run is at, that ran out of memory once, or whose inputs have to be made anew.
     """
-    if outcome.status == "busy":
+    if outcome.status == Status.BUSY:
         queue.again(outcome.key, PATIENCE)
-    elif outcome.cause == "store":
+    elif outcome.cause == FailureCause.STORE:
         raise StoreError(outcome.error)
-    elif outcome.cause == "memory" and outcome.key not in tried:
+    elif outcome.cause == FailureCause.MEMORY and outcome.key not in tried:
         tried.add(outcome.key)
         alone(outcome.key)
-    elif outcome.cause != "damaged" or not queue.mend(outcome.key, place.anew(outcome.key)):
-        if outcome.cause == "memory":
+    elif outcome.cause != FailureCause.DAMAGED or not queue.mend(outcome.key, place.anew(outcome.key)):
+        if outcome.cause == FailureCause.MEMORY:
             outcome = replace(outcome, error=f"{outcome.error} (also when it ran alone on the device)")
         for told in queue.settle(outcome):
             place.on_outcome(told)

@@ -16,6 +16,7 @@ from torch import Tensor
 from bench.api.torchvision import prepare_torchvision
 from bench.core.canonical import JSON, seed_of
 from bench.core.errors import BenchError, NonFiniteLoss
+from bench.core.kinds import ComponentKind, FailureCause, Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.failures import classify_failure
 from bench.execution.result_checks import data_checksum
@@ -52,14 +53,14 @@ def execute(
 def _executed(task: Task, state: WorkerState, pressed: threading.Event) -> Outcome:
     store, log = state.store, Log(state.store.log(task.key))
     started = time.perf_counter()
-    error, cause = "", ""
+    error, cause = "", FailureCause.NONE
     try:
         record = store.record(task.key)
         if record is not None and store.is_complete(task.key, record):
             return done(task.key, record, stored=True)
         with store.claim(task.key) as ours:
             if not ours:
-                return Outcome(task.key, "busy")
+                return Outcome(task.key, Status.BUSY)
             record = store.record(task.key)  # another run may have finished it in between
             if record is not None and store.is_complete(task.key, record):
                 return done(task.key, record, stored=True)
@@ -72,14 +73,14 @@ def _executed(task: Task, state: WorkerState, pressed: threading.Event) -> Outco
         if pressed.is_set():
             raise
         error, cause = classify_failure(failure, state.device)
-        if cause != "store":
+        if cause != FailureCause.STORE:
             log.end(traceback.format_exc())
     finally:
         state.read = OrderedDict() if error else state.read
-    if cause == "memory" and state.device.startswith("cuda"):
+    if cause == FailureCause.MEMORY and state.device.startswith("cuda"):
         torch.cuda.empty_cache()
     return Outcome(
-        task.key, "failed", seconds=time.perf_counter() - started, device=state.device, error=error,
+        task.key, Status.FAILED, seconds=time.perf_counter() - started, device=state.device, error=error,
         root=task.name, log=str(log.path) if log.size else "", cause=cause,
     )  # fmt: skip
 
@@ -87,7 +88,7 @@ def _executed(task: Task, state: WorkerState, pressed: threading.Event) -> Outco
 def done(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
     """Give the outcome of a task from its artifact's record."""
     made = record["made"]
-    return Outcome(key, "done", stored, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
+    return Outcome(key, Status.DONE, stored, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
 
 
 def _run_handler(context: TaskContext, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
@@ -97,7 +98,7 @@ def _run_handler(context: TaskContext, log: Log) -> tuple[dict[str, JSON], dict[
     if context.versions:
         data = context.data()
         if context.versions != data.versions or context.seal() != data_checksum(data):
-            who = next(k for k in ("attack", "method", "architecture") if k in context.params)
+            who = next(k for k in reversed(ComponentKind) if k in context.params)
             raise BenchError(
                 f"{who} {context.params[who]['name']!r} changed images or labels in place: take a copy, images.clone()"
             )
@@ -120,11 +121,6 @@ def _attempt(task: Task, state: WorkerState, log: Log) -> tuple[dict[str, JSON],
 
 def _made(task: Task, state: WorkerState, seconds: float) -> dict[str, JSON]:
     """Say how an artifact came to be: recorded with it, no part of its key."""
-    used = {
-        f"{kind}:{task.params[kind]['name']}": kind
-        for kind in ("dataset", "architecture", "attack", "method")
-        if kind in task.params and (kind != "dataset" or task.kind == "data")
-    }
     return {
         "name": task.name,
         "inputs": dict(task.inputs),
@@ -133,5 +129,5 @@ def _made(task: Task, state: WorkerState, seconds: float) -> dict[str, JSON]:
         "threads": state.threads,
         "torch": torch.__version__,
         "machine": f"{platform.system()} {platform.machine()}",
-        "sources": {name: state.registry.source_digest(kind, name.split(":")[1]) for name, kind in used.items()},
-    }  # fmt: skip
+        "sources": {f"{k}:{n}": state.registry.source_digest(k, n) for k, n in task.components().items()},
+    }

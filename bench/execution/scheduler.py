@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bench.core.hardware import keep_freed_memory
+from bench.core.kinds import FailureCause
 from bench.core.tasks import Task
 from bench.execution.dask_engine import DaskEngine
 from bench.execution.queue import TaskQueue
@@ -58,7 +59,7 @@ def _inline(queue: TaskQueue, place: RunConfig) -> None:
             place.on_start(task.key)
             outcome = execute(task, place.store, place.registry, place.device, state=state)
             settle_or_requeue(outcome, queue, place, tried, queue.again)
-            if outcome.cause == "device":
+            if outcome.cause == FailureCause.DEVICE:
                 place.say(
                     f"Stopping: this process cannot use {place.device} any more. With --workers 1 the same command "
                     "takes a new process after such a task"

@@ -16,6 +16,7 @@ from bench.api.components import Architecture, Component
 from bench.api.context import Context
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, DamagedArtifact
+from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
@@ -91,7 +92,7 @@ class TaskContext:
         return Recipe(**self.params["recipe"])
 
     def architecture(self) -> Architecture:
-        found: Architecture = self.state.component("architecture", self.params["architecture"])
+        found: Architecture = self.state.component(ComponentKind.ARCHITECTURE, self.params["architecture"])
         return found
 
     def build(self) -> nn.Module:
@@ -121,7 +122,7 @@ class TaskContext:
     def model(self, key: str) -> tuple[nn.Module, Architecture]:
         """Load a network in eval mode, and its architecture."""
         facts = self.facts(key)
-        architecture: Architecture = self.state.component("architecture", facts["architecture"])
+        architecture: Architecture = self.state.component(ComponentKind.ARCHITECTURE, facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
         return model.to(self.device).eval(), architecture

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.api.context import Helpers
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
+from bench.core.kinds import Access, ComponentKind, Role, TaskKind
 from bench.datasets.partition import PARTS, cut, read
 from bench.execution.result_checks import check_fingerprint, check_readable
 from bench.execution.task_context import LazyNetworks, TaskContext
@@ -22,7 +23,7 @@ from bench.training.oracle import Oracle, Source, Suspect
 
 
 def _data(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    dataset = work.state.component("dataset", work.params["dataset"])
+    dataset = work.state.component(ComponentKind.DATASET, work.params["dataset"])
     train = read(dataset, work.state.data, True)
     test = None if train.origin is not None else read(dataset, work.state.data, False)
     tensors = cut(train, test, work.params["split_seed"], work.params["images"])
@@ -40,10 +41,10 @@ def _data(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Te
 
 def _train(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
     data, role = work.data(), work.task.role
-    split = data.parts["attacker" if role == "irrelevant" else "defender"]
+    split = data.parts["attacker" if role == Role.IRRELEVANT else "defender"]
     targets: Tensor | Callable[[Tensor], Tensor] = split.labels
-    if role == "surrogate":
-        oracle = Oracle(work.model(work.task.inputs["source"])[0], "probabilities", "the host")
+    if role == Role.SURROGATE:
+        oracle = Oracle(work.model(work.task.inputs["source"])[0], Access.PROBABILITIES, "the host")
         targets = getattr(oracle, work.params["answers"])
     model = work.build()
     context = work.context(work.architecture())
@@ -53,7 +54,7 @@ def _train(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, T
 
 
 def _embed(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    method = work.state.component("method", work.params["method"])
+    method = work.state.component(ComponentKind.METHOD, work.params["method"])
     context = work.context(work.architecture(), work.budget(method))
     result = method.embed(work.build, work.data().defender, context)
     if not (isinstance(result, tuple) and len(result) == 2):
@@ -66,7 +67,7 @@ def _embed(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, T
 
 
 def _steal(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    attack = work.state.component("attack", work.params["attack"])
+    attack = work.state.component(ComponentKind.ATTACK, work.params["attack"])
     model, _ = work.model(work.task.inputs["source"])
     source = Source(model, attack.access, attack.name)
     start = work.model(work.task.inputs["start"])[0] if "start" in work.task.inputs else None
@@ -79,18 +80,18 @@ def _steal(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, T
 
 
 def _fingerprint(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    method = work.state.component("method", work.params["method"])
+    method = work.state.component(ComponentKind.METHOD, work.params["method"])
     source, architecture = work.model(work.task.inputs["source"])
     helpers = {
         role: [key for i in range(len(work.task.inputs)) if (key := work.task.inputs.get(f"{role}{i}"))]
-        for role in ("surrogate", "reference")
+        for role in (Role.SURROGATE, Role.REFERENCE)
     }
     work.params = {**work.params, "recipe": {**work.params["recipe"], "precision": "fp32"}}
-    keys = helpers["surrogate"] + helpers["reference"]
+    keys = helpers[Role.SURROGATE] + helpers[Role.REFERENCE]
     found = method.extract(
         source,
         work.data().defender,
-        Helpers(*(LazyNetworks(helpers[role], lambda key: work.model(key)[0]) for role in ("surrogate", "reference"))),
+        Helpers(*(LazyNetworks(keys, lambda key: work.model(key)[0]) for keys in helpers.values())),
         work.context(architecture, work.budget(method)),
     )
     spent = sum(work.record(key)["made"]["seconds"] for key in keys)
@@ -100,7 +101,7 @@ def _fingerprint(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[
 
 def _score(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
     inputs, state = work.task.inputs, work.state
-    method = state.component("method", work.params["method"])
+    method = state.component(ComponentKind.METHOD, work.params["method"])
     suspect_key, source_key = inputs["suspect"], inputs["source"]
     model = state.remembered("model", suspect_key, lambda: work.model(suspect_key)[0], 2)
     loaded = functools.partial(work.store.load, inputs["fingerprint"], "fingerprint", str(work.device))
@@ -147,10 +148,10 @@ def _agreement(work: TaskContext, suspect: str, source: str) -> float | None:
 
 
 KINDS: dict[str, Callable[[TaskContext], tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]]] = {
-    "data": _data,
-    "train": _train,
-    "embed": _embed,
-    "steal": _steal,
-    "fingerprint": _fingerprint,
-    "score": _score,
+    TaskKind.DATA: _data,
+    TaskKind.TRAIN: _train,
+    TaskKind.EMBED: _embed,
+    TaskKind.STEAL: _steal,
+    TaskKind.FINGERPRINT: _fingerprint,
+    TaskKind.SCORE: _score,
 }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
 from bench.core.hardware import keep_freed_memory
+from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
 from bench.store.store import Store
 
@@ -69,15 +70,15 @@ def work(
         try:
             state = state_of(store, data, plugins, threads)
         except BenchError as error:
-            return [Outcome(t.key, "failed", error=str(error), root=t.name) for t in unit], ""
+            return [Outcome(t.key, Status.FAILED, error=str(error), root=t.name) for t in unit], ""
         state.told = lambda *told: worker.log_event(topic, {"epoch": told})
         for task in unit:
             if _lost.is_set():
-                outcomes.append(Outcome(task.key, "busy"))
+                outcomes.append(Outcome(task.key, Status.BUSY))
                 continue
             worker.log_event(topic, {"start": task.key, "worker": worker.address, "unit": name})
             outcomes.append(execute(task, state.store, state.registry, state.device, state=state))
-            if outcomes[-1].cause == "device":
+            if outcomes[-1].cause == FailureCause.DEVICE:
                 _lost.set()
         return outcomes, worker.address if _lost.is_set() else ""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
+from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
 from bench.planning.presets import scaled
@@ -36,11 +37,11 @@ def declare(spec: Spec, registry: Registry) -> Known:
 
     datasets: dict[str, Declaration] = {}
     waiting = list(spec.datasets)
-    installed = registry.names("dataset")
+    installed = registry.names(ComponentKind.DATASET)
     while waiting:
         name = waiting.pop()
         if name not in datasets:
-            datasets[name] = one("dataset", name)
+            datasets[name] = one(ComponentKind.DATASET, name)
             waiting += [r for r in datasets[name].attributes["related"].values() if r in installed]
     attacks: dict[str, Declaration] = {}
     waiting = list(spec.attacks)
@@ -48,10 +49,10 @@ def declare(spec: Spec, registry: Registry) -> Known:
         name = waiting.pop()
         if name in attacks:
             continue
-        attacks[name] = one("attack", name)
+        attacks[name] = one(ComponentKind.ATTACK, name)
         before = attacks[name].attributes["starts_from"]
         if before:
-            if before not in registry.names("attack"):
+            if before not in registry.names(ComponentKind.ATTACK):
                 raise BenchError(f"Attack {name!r} starts from {before!r}, which is not installed")
             if attacks[name].attributes["same_architecture"] or attacks[name].attributes["target"]:
                 raise BenchError(
@@ -64,17 +65,17 @@ def declare(spec: Spec, registry: Registry) -> Known:
     methods: dict[str, tuple[tuple[int | None, Declaration], ...]] = {}
     helpers: set[str] = set()
     for name in (*spec.methods, *spec.baselines):
-        default = one("method", name)
+        default = one(ComponentKind.METHOD, name)
         budget = str(default.attributes["budget"])
         versions: list[tuple[int | None, Declaration]] = []
         for queries in spec.budgets if budget else ():
             if queries != default.params[budget]:
-                versions.append((queries, one("method", name, **{budget: queries})))
-        usual = registry.declaration("method", name).params.get(budget)
+                versions.append((queries, one(ComponentKind.METHOD, name, **{budget: queries})))
+        usual = registry.declaration(ComponentKind.METHOD, name).params.get(budget)
         first = default.params[budget] if budget and default.params[budget] != usual else None
         methods[name] = ((first, default), *versions)
         helpers |= set(default.attributes["helper_architectures"])
-    architectures = {n: one("architecture", n) for n in sorted({*spec.sources, *spec.suspects, *helpers})}
+    architectures = {n: one(ComponentKind.ARCHITECTURE, n) for n in sorted({*spec.sources, *spec.suspects, *helpers})}
     return Known(datasets, architectures, attacks, methods)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.core.canonical import digest
+from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.store.store import Store
 
@@ -29,7 +30,7 @@ def learn(store: Store, tasks: Mapping[str, Task], settled: Mapping[str, Outcome
     """Keep what tasks took, so that the next plan can say what it expects."""
     known = _timings(store)
     for key, outcome in settled.items():
-        if outcome.status == "done" and not outcome.stored and key in tasks:
+        if outcome.status == Status.DONE and not outcome.stored and key in tasks:
             count, seconds, size = known.get(_signature(tasks[key]), (0, 0.0, 0))
             known[_signature(tasks[key])] = (count + 1, seconds + outcome.seconds, size + sizes.get(key, 0))
     path = store.root / TIMINGS

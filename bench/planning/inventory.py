@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
+from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.planning.planner import Plan, wanted
 from bench.sandbox.process_state import uncollected
@@ -71,7 +72,7 @@ class Inventory:
         if record is None:
             return None
         made = record["made"]
-        return Outcome(key, "done", True, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
+        return Outcome(key, Status.DONE, True, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
 
     def outdated(self, registry: Registry) -> list[str]:
         """Name the components whose source text has changed, under the same version, since artifacts were made."""
@@ -101,7 +102,7 @@ class Inventory:
         """Give the tasks that some components take part in, and all that need them; BenchError names one that none."""
         gone: set[str] = set()
         for name in names:
-            hit = {k for k, t in self.plan.tasks.items() if name in _components(t)}
+            hit = {k for k, t in self.plan.tasks.items() if name in t.components().values()}
             if not hit:
                 raise BenchError(f"--refresh {name}: {name!r} takes no part in this run")
             gone |= hit
@@ -112,8 +113,3 @@ class Inventory:
             grew = bool(more)
             gone |= more
         return gone
-
-
-def _components(task: Task) -> set[str]:
-    kinds = ("architecture", "attack", "method", *(("dataset",) if task.kind == "data" else ()))
-    return {str(task.params[k]["name"]) for k in kinds if k in task.params}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from bench.core.canonical import JSON, canonical
+from bench.core.kinds import Access, Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Task, Trial
 from bench.planning.declarations import Known, chain
@@ -53,7 +54,7 @@ class _Planner:
             "split_seed": self.spec.split_seed,
             "images": self.spec.recipe.images,
         }
-        return self.plan.add("data", "data", params, {})
+        return self.plan.add(TaskKind.DATA, Role.DATA, params, {})
 
     def _params(self, dataset: str, architecture: str, replicate: int) -> dict[str, JSON]:
         return {
@@ -66,19 +67,19 @@ class _Planner:
     def _trained(self, role: str, dataset: str, architecture: str, replicate: int, source: str = "") -> str:
         params = self._params(dataset, architecture, replicate)
         inputs = {"data": self.data(dataset)}
-        if role == "surrogate":
+        if role == Role.SURROGATE:
             inputs["source"] = source
-            params["answers"] = "labels" if replicate % 2 == 0 else "probabilities"
-        return self.plan.add("train", role, params, inputs)
+            params["answers"] = Access.LABELS if replicate % 2 == 0 else Access.PROBABILITIES
+        return self.plan.add(TaskKind.TRAIN, role, params, inputs)
 
     def helpers(self, method: Declaration, dataset: str, source: str) -> dict[str, str]:
         """Plan a method's surrogates and references, in the architectures it names or the suspects' in turn."""
         names = tuple(method.attributes["helper_architectures"]) or self.spec.suspects
         inputs: dict[str, str] = {}
         for i in range(int(method.params.get("surrogates") or 0)):
-            inputs[f"surrogate{i}"] = self.trained("surrogate", dataset, names[i % len(names)], i, source)
+            inputs[f"surrogate{i}"] = self.trained(Role.SURROGATE, dataset, names[i % len(names)], i, source)
         for i in range(int(method.params.get("references") or 0)):
-            inputs[f"reference{i}"] = self.trained("reference", dataset, names[i % len(names)], i)
+            inputs[f"reference{i}"] = self.trained(Role.REFERENCE, dataset, names[i % len(names)], i)
         return inputs
 
     def target_dataset(self, dataset: str, attack: str) -> tuple[str, str]:
@@ -112,20 +113,20 @@ class _Planner:
         before = str(declaration.attributes["starts_from"])
         if before:
             inputs["start"] = self.steal(source, dataset, before, architecture, replicate)
-        return self.plan.add("steal", "stolen", params, inputs)
+        return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs)
 
     def owned(self, method: Declaration, dataset: str, architecture: str, seed: int) -> tuple[str, str, dict[str, str]]:
         """Plan a method's source and fingerprint: the plain source, or the watermark's own."""
         if method.watermark:
             params = self._params(dataset, architecture, seed)
             params["method"] = method.identity()
-            key = self.plan.add("embed", "source", params, {"data": self.data(dataset)})
+            key = self.plan.add(TaskKind.EMBED, Role.SOURCE, params, {"data": self.data(dataset)})
             return key, key, {}
-        source = self.trained("source", dataset, architecture, seed)
+        source = self.trained(Role.SOURCE, dataset, architecture, seed)
         helpers = self.helpers(method, dataset, source)
         params = {"method": method.identity(), "dataset": {"name": dataset}, "recipe": self.recipes[architecture]}
         inputs = {"data": self.data(dataset), "source": source, **helpers}
-        return source, self.plan.add("fingerprint", "fingerprint", params, inputs), helpers
+        return source, self.plan.add(TaskKind.FINGERPRINT, Role.FINGERPRINT, params, inputs), helpers
 
     def run(self) -> Plan:
         """Walk the product in the order of the rows."""
@@ -149,7 +150,7 @@ class _Planner:
             score = ""
             if not reason:
                 inputs = {"data": data, "source": source, "fingerprint": fingerprint, "suspect": suspect}
-                score = self.plan.add("score", "score", identity, inputs, written)
+                score = self.plan.add(TaskKind.SCORE, Role.SCORE, identity, inputs, written)
             return Trial(
                 dataset=dataset, source_architecture=architecture, source_seed=seed, method=method.name,
                 method_version=method.version, budget=budget, score=score, source=source, suspect=suspect,
@@ -165,8 +166,8 @@ class _Planner:
             for suspect_architecture in dict.fromkeys((*self.spec.suspects, architecture)):
                 for replicate in range(count):
                     yield trial(
-                        self.trained("irrelevant", target, suspect_architecture, replicate), "",
-                        suspect_kind="irrelevant", attack="", attack_version=None, variant="",
+                        self.trained(Role.IRRELEVANT, target, suspect_architecture, replicate), "",
+                        suspect_kind=SuspectKind.IRRELEVANT, attack="", attack_version=None, variant="",
                         suspect_dataset=target, suspect_architecture=suspect_architecture, replicate=replicate,
                     )  # fmt: skip
         for attack in self.spec.attacks:
@@ -178,9 +179,9 @@ class _Planner:
                 for replicate in range(self.spec.copies if same else self.spec.replicates):
                     suspect = "" if reason else self.steal(source, target, attack, suspect_architecture, replicate)
                     yield trial(
-                        suspect, reason, suspect_kind="stolen", attack=attack, attack_version=declaration.version,
-                        variant=declaration.variants[replicate], suspect_dataset=target,
-                        suspect_architecture=suspect_architecture, replicate=replicate,
+                        suspect, reason, suspect_kind=SuspectKind.STOLEN, attack=attack,
+                        attack_version=declaration.version, variant=declaration.variants[replicate],
+                        suspect_dataset=target, suspect_architecture=suspect_architecture, replicate=replicate,
                     )  # fmt: skip
 
     def incompatible_labels(self, method: Declaration, dataset: str, target: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
 
@@ -105,9 +106,9 @@ def scaled(declaration: Declaration, recipe: Recipe) -> dict[str, JSON]:
     a method gets its own default times `helpers`, at least one where it asked for any.
     """
     settings: dict[str, JSON] = {}
-    if declaration.kind == "architecture" and recipe.width and "width" in declaration.params:
+    if declaration.kind == ComponentKind.ARCHITECTURE and recipe.width and "width" in declaration.params:
         settings["width"] = recipe.width
-    if declaration.kind == "method":
+    if declaration.kind == ComponentKind.METHOD:
         for name in ("surrogates", "references"):
             count = declaration.params.get(name, 0)
             if count and recipe.helpers != 1:

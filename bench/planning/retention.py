@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.planning.planner import Plan
 from bench.store.store import Store
@@ -38,7 +39,7 @@ class WeightRetention:
 
     def settled(self, outcome: Outcome) -> None:
         """Take note of an outcome. What failed may be tried again by the next run, so its suspect stays."""
-        if outcome.key in self.missing and outcome.status == "done":
+        if outcome.key in self.missing and outcome.status == Status.DONE:
             for key in set(self.missing[outcome.key].inputs.values()) & self.suspects:
                 self.needed[key] -= 1
                 if not self.needed[key]:

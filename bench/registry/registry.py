@@ -13,21 +13,20 @@ from typing import Any
 from bench.api.components import Architecture, Attack, Component, Dataset, Method, Watermark
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, BrokenPlugin, describe_error, did_you_mean
+from bench.core.kinds import ComponentKind
 from bench.core.tasks import Declaration
 from bench.registry.fields import coerce, hyperparameters, plain_attributes
 from bench.registry.validation import LONGEST_TEXT, contract_violation
 from bench.sandbox.process_state import watched
 
 HOOKS: dict[str, tuple[str, type[Component]]] = {
-    "bench_datasets": ("dataset", Dataset),
-    "bench_architectures": ("architecture", Architecture),
-    "bench_attacks": ("attack", Attack),
-    "bench_methods": ("method", Method),
+    "bench_datasets": (ComponentKind.DATASET, Dataset),
+    "bench_architectures": (ComponentKind.ARCHITECTURE, Architecture),
+    "bench_attacks": (ComponentKind.ATTACK, Attack),
+    "bench_methods": (ComponentKind.METHOD, Method),
 }
 
 LONGEST_VARIANT = 100
-
-KINDS = tuple(kind for kind, _ in HOOKS.values())
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class Entry:
 class Registry:
     """Every component that is installed, by kind and name, and every plugin that is broken."""
 
-    entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
+    entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in ComponentKind})
     broken: list[Broken] = field(default_factory=list)
 
     def names(self, kind: str) -> tuple[str, ...]:
@@ -60,7 +59,7 @@ class Registry:
 
     def kind_of(self, name: str) -> str | None:
         """Say what kind of component a name belongs to."""
-        return next((kind for kind in KINDS if name in self.entries[kind]), None)
+        return next((kind for kind in ComponentKind if name in self.entries[kind]), None)
 
     def get(self, kind: str, name: str, settings: Mapping[str, JSON] | None = None) -> Any:
         """Look a component up, with some of its fields set; BenchError with a suggestion where there is none."""

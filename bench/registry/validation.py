@@ -22,7 +22,7 @@ from bench.api.components import (
 )
 from bench.api.data import Download, Reported, ReportedAccuracy
 from bench.core.errors import did_you_mean
-from bench.core.kinds import ACCESS
+from bench.core.kinds import Access
 from bench.registry.fields import check_types
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -132,7 +132,7 @@ def _declared(component: Component, name: str, value: Any) -> str:
     if name == "crop":
         return "" if type(value) is int and value >= 0 else "must be a number of pixels"
     if name == "access":
-        return "" if value in ACCESS else f"must be one of {', '.join(ACCESS)}"
+        return "" if value in tuple(Access) else f"must be one of {', '.join(Access)}"
     if name == "precision":
         return "" if value in ("", "fp32") else "must be 'fp32' or empty"
     if name == "budget":

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.analysis.accuracies import Accuracy
 from bench.analysis.baselines import AgainstBaselines
 from bench.analysis.budgets import AtBudget
-from bench.analysis.cells import Cell, mean, paper_mean
+from bench.analysis.cells import LOST, Cell, mean, paper_mean
 from bench.analysis.error_rates import RATES
 from bench.results.writer import harmless
 from bench.stats.rates import NotReported, Rate
@@ -69,7 +69,7 @@ def _cell_line(c: Cell) -> list[object]:
         c.suspect_dataset, c.status, c.reason,
         *((f.auc, f.low, f.high, f.stolen, f.irrelevant) if f else [None] * 5),
         *((len(f.by_source), *f.range, f.conditional) if f else [None] * 4),
-        c.stolen_planned, c.irrelevant_planned, *(c.lost.get(s, 0) for s in ("failed", "blocked", "not_run")),
+        c.stolen_planned, c.irrelevant_planned, *(c.lost.get(s, 0) for s in LOST),
         max(c.errors, key=lambda e: c.errors[e], default=""),
         *((strata.auc, strata.stolen, strata.irrelevant) if strata else [None] * 3),
         *((only.auc, only.low, only.high, only.irrelevant) if only else [None] * 4),

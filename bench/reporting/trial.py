@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON, seed_of
 from bench.core.errors import BenchError
+from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.reporting.tables.text import WIDTH
@@ -134,17 +135,17 @@ def _parameters(found: Found) -> Iterator[tuple[str, str]]:
     yield f"recipe ({found.spec.preset})", _listed(dataclasses.asdict(found.spec.recipe))
     attacks: list[str] = []
     name = row.get("attack", "")
-    while name and name in components["attack"] and name not in attacks:
+    while name and name in components[ComponentKind.ATTACK] and name not in attacks:
         attacks.insert(0, name)
-        name = components["attack"][name]["attributes"].get("starts_from") or ""
-    for kind, names in (("dataset", (row["dataset"], row.get("suspect_dataset", ""))),
-                        ("architecture", (row["source_architecture"], row["suspect_architecture"])),
-                        ("attack", attacks), ("method", (row["method"],))):  # fmt: skip
+        name = components[ComponentKind.ATTACK][name]["attributes"].get("starts_from") or ""
+    for kind, names in ((ComponentKind.DATASET, (row["dataset"], row.get("suspect_dataset", ""))),
+                        (ComponentKind.ARCHITECTURE, (row["source_architecture"], row["suspect_architecture"])),
+                        (ComponentKind.ATTACK, attacks), (ComponentKind.METHOD, (row["method"],))):  # fmt: skip
         for name in dict.fromkeys(names):
             if name in components[kind]:
                 entry = components[kind][name]
                 params = dict(entry["params"])
-                if kind == "method" and "budget" in row:
+                if kind == ComponentKind.METHOD and "budget" in row:
                     params[entry["attributes"].get("budget") or "budget"] = row["budget"]
                 yield f"{kind} {name}", _listed({"version": entry["version"], **params})
 

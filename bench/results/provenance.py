@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.core.canonical import JSON
 from bench.core.hardware import hardware
+from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
 from bench.planning.declarations import Known
@@ -32,10 +33,10 @@ def describe(spec: Spec, known: Known, command: Sequence[str]) -> dict[str, JSON
 
     methods = {name: versions[0][1] for name, versions in known.methods.items()}
     groups = {
-        "dataset": known.datasets,
-        "architecture": known.architectures,
-        "attack": known.attacks,
-        "method": methods,
+        ComponentKind.DATASET: known.datasets,
+        ComponentKind.ARCHITECTURE: known.architectures,
+        ComponentKind.ATTACK: known.attacks,
+        ComponentKind.METHOD: methods,
     }
     libraries = {}
     for name in LIBRARIES:
@@ -47,7 +48,7 @@ def describe(spec: Spec, known: Known, command: Sequence[str]) -> dict[str, JSON
         "format": 1,
         "spec": spec.to_json(),
         "components": {
-            kind: {n: plain(d) for n, d in sorted(ds.items())} for kind, ds in {**groups, "method": methods}.items()
+            kind: {n: plain(d) for n, d in sorted(ds.items())} for kind, ds in groups.items()
         },
         "libraries": {"python": sys.version.split()[0], **libraries},
         "hardware": hardware(),

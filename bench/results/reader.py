@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import ACCESS
+from bench.core.kinds import Access, ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
 from bench.results.columns import COLUMNS, COUNTS, REALS, SHARES
 from bench.results.run_schema import SchemaError, error_line, load_run, read_content, remedy
@@ -34,7 +34,7 @@ IDENTITY = ("dataset", "source_architecture", "source_seed", "method", "budget",
             "suspect_dataset", "suspect_architecture", "replicate")  # fmt: skip
 """What tells two trials apart."""
 
-STATUSES = ("done", "failed", "blocked", "not_applicable", "not_run")
+STATUSES = tuple(s for s in Status if s != Status.BUSY)
 
 MOST_ROWS = 2_000_000
 
@@ -137,26 +137,27 @@ def _number(name: str, text: str) -> float | str:
 
 
 def _check_rows(frame: pd.DataFrame) -> None:
-    words = {"status": STATUSES, "suspect_kind": ("stolen", "irrelevant"), "access": ("", *ACCESS)}
+    words = {"status": STATUSES, "suspect_kind": tuple(SuspectKind), "access": ("", *Access)}
     for column, allowed in words.items():
         strange = (~frame[column].isin(allowed)).to_numpy()
         if strange.any():
             at = int(strange.argmax())
             known = ", ".join(filter(None, allowed))
             raise SchemaError(f"line {at + 2}: {column} is {frame[column].iloc[at]!r}, not one of {known}")
+    stolen = frame.suspect_kind == SuspectKind.STOLEN
     for text, wrong in (
-        ("is done but has no score", (frame.status == "done") & frame.score.isna()),
-        ("has a score but is not done", (frame.status != "done") & frame.score.notna()),
-        ("is stolen but names no attack", (frame.suspect_kind == "stolen") & (frame.attack == "")),
-        ("is stolen but has no attack_version", (frame.suspect_kind == "stolen") & frame.attack_version.isna()),
-        ("is irrelevant but names an attack", (frame.suspect_kind == "irrelevant") & (frame.attack != "")),
-        ("can be judged but names no suspect_dataset", (frame.status == "done") & (frame.suspect_dataset == "")),
+        ("is done but has no score", (frame.status == Status.DONE) & frame.score.isna()),
+        ("has a score but is not done", (frame.status != Status.DONE) & frame.score.notna()),
+        ("is stolen but names no attack", stolen & (frame.attack == "")),
+        ("is stolen but has no attack_version", stolen & frame.attack_version.isna()),
+        ("is irrelevant but names an attack", ~stolen & (frame.attack != "")),
+        ("can be judged but names no suspect_dataset", (frame.status == Status.DONE) & (frame.suspect_dataset == "")),
         ("is a trial that stands there twice", frame.duplicated(list(IDENTITY))),
         ("has a key that stands there twice", frame.key.duplicated() & (frame.key != "")),
     ):
         if wrong.any():
             raise SchemaError(f"line {int(wrong.to_numpy().argmax()) + 2} {text}")
-    for kind in ("method", "attack"):
+    for kind in (ComponentKind.METHOD, ComponentKind.ATTACK):
         versions = frame[frame[kind] != ""].groupby(kind, sort=False)[f"{kind}_version"].unique()
         for name, found in versions.items():
             if len(found) > 1:
@@ -173,7 +174,7 @@ def _same_run(frame: pd.DataFrame, run: Mapping[str, JSON], folder: Path) -> Non
         if strange:
             told = f"{path} has rows of the {column} {strange[0]!r}, which run.json beside it does not name"
             raise BenchError(f"{told}. {remedy(path)}")
-    for kind in ("method", "attack"):
+    for kind in (ComponentKind.METHOD, ComponentKind.ATTACK):
         for name, version in frame[frame[kind] != ""].groupby(kind)[f"{kind}_version"].first().items():
             told = run["components"][kind][name]["version"]
             if told != version:

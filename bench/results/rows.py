@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from bench.core.canonical import JSON
+from bench.core.kinds import Status, SuspectKind
 from bench.core.tasks import Outcome, Trial
 
 KEY = re.compile(r"\b[0-9a-f]{64}\b")
@@ -48,13 +49,13 @@ def row(
         "score": facts.get("score"),
         "queries": facts.get("queries"),
         "access": facts.get("access") or "",
-        "source_queries": asked.get("queries") if trial.suspect_kind == "stolen" else None,
+        "source_queries": asked.get("queries") if trial.suspect_kind == SuspectKind.STOLEN else None,
         "source_accuracy": bought.get("accuracy"),
         "suspect_accuracy": asked.get("accuracy"),
         "agreement": facts.get("agreement"),
         "fingerprint_seconds": seconds,
         "fingerprint_networks": networks,
-        "seconds": score.seconds if score is not None and status == "done" else None,
+        "seconds": score.seconds if score is not None and status == Status.DONE else None,
         "key": trial.score,
         "note": trial.reason or ";".join(f"{k}={_short(v)}" for k, v in sorted(notes.items())),
         "error": error,
@@ -62,7 +63,7 @@ def row(
 
 
 def _facts(outcome: Outcome | None) -> Mapping[str, JSON]:
-    return outcome.facts if outcome is not None and outcome.status == "done" else {}
+    return outcome.facts if outcome is not None and outcome.status == Status.DONE else {}
 
 
 def _short(value: JSON) -> str:
@@ -77,17 +78,17 @@ def _cost(
     """Give the seconds that a fingerprint took, its helpers' training included, and how many helpers there were."""
     if "fingerprint_seconds" in facts:
         return round(facts["fingerprint_seconds"], 6), facts.get("fingerprint_networks", 0)
-    if fingerprint is None or fingerprint.status != "done":
+    if fingerprint is None or fingerprint.status != Status.DONE:
         return None, None
     return round(fingerprint.seconds + sum(h.seconds for h in helpers), 6), len(helpers)
 
 
 def _status(trial: Trial, score: Outcome | None) -> tuple[str, str]:
     if trial.reason:
-        return "not_applicable", ""
+        return Status.NOT_APPLICABLE, ""
     if score is None:
-        return "not_run", ""
-    if score.status == "done":
-        return "done", ""
+        return Status.NOT_RUN, ""
+    if score.status == Status.DONE:
+        return Status.DONE, ""
     lines = KEY.sub("(key)", score.error).strip().splitlines() or ["no reason was given"]
     return score.status, f"{score.root}: {lines[0]}" if score.root else lines[0]

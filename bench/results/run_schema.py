@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from bench.api.data import Reported, ReportedAccuracy
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
+from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
 from bench.registry.fields import check_types
 from bench.results.writer import UNPRINTABLE, clean
 
 if TYPE_CHECKING:
     pass
-
-KINDS = ("dataset", "architecture", "attack", "method")
 
 MOST_BYTES = 1 << 29
 
@@ -90,14 +89,13 @@ def load_run(path: Path) -> dict[str, JSON]:
         spec = Spec.from_json(run["spec"])
         check_types(spec, "recipe")
         check_types(spec.recipe)
-        for kind in KINDS:
+        for kind in ComponentKind:
             for name, entry in run["components"][kind].items():
                 _check_component(kind, name, entry)
-        for group, names in (("dataset", spec.datasets), ("architecture", spec.sources + spec.suspects),
-                             ("attack", spec.attacks), ("method", spec.methods + spec.baselines)):  # fmt: skip
+        for kind, names in spec.components().items():
             for name in names:
-                if name not in run["components"][group]:
-                    raise SchemaError(f"it does not describe the {group} {name!r}")
+                if name not in run["components"][kind]:
+                    raise SchemaError(f"it does not describe the {kind} {name!r}")
     except KeyError as error:
         raise BenchError(f"{path} lacks {error}. {remedy(path)}") from None
     except (ValueError, TypeError, AttributeError, RecursionError, SchemaError) as error:
@@ -138,7 +136,7 @@ def _check_component(kind: str, name: str, entry: Mapping[str, JSON]) -> None:
     for attribute, value in attributes.items():
         if attribute in ATTRIBUTES and not ATTRIBUTES[attribute](value):
             raise SchemaError(f"its {kind} {name!r} declares {attribute} = {value!r:.60}")
-    if kind == "method":
+    if kind == ComponentKind.METHOD:
         _check_figures(name, entry["params"], attributes)
 
 

@@ -6,16 +6,16 @@ import math
 from collections.abc import Callable, Mapping
 
 from bench.core.canonical import JSON
-from bench.core.kinds import ACCESS
+from bench.core.kinds import Access, TaskKind
 from bench.store.store import KEY
 
 FILES = {
-    "data": {"data"},
-    "train": {"weights", "answers"},
-    "embed": {"weights", "answers", "fingerprint"},
-    "steal": {"weights", "answers"},
-    "fingerprint": {"fingerprint"},
-    "score": set[str](),
+    TaskKind.DATA: {"data"},
+    TaskKind.TRAIN: {"weights", "answers"},
+    TaskKind.EMBED: {"weights", "answers", "fingerprint"},
+    TaskKind.STEAL: {"weights", "answers"},
+    TaskKind.FINGERPRINT: {"fingerprint"},
+    TaskKind.SCORE: set[str](),
 }
 """The files of each kind of artifact."""
 
@@ -68,17 +68,17 @@ _NETWORK: dict[str, Callable[[JSON], bool]] = {
 }  # fmt: skip
 
 FACTS: dict[str, dict[str, Callable[[JSON], bool]]] = {
-    "data": {
+    TaskKind.DATA: {
         "dataset": _text, "num_classes": _classes, "shape": _shape, "label_space": _text,
         "flip": lambda v: isinstance(v, bool), "crop": _count,
         "defender": _count, "attacker": _count, "probe": _count, "test": _count,
     },
-    "train": _NETWORK,
-    "embed": _NETWORK,
-    "steal": {**_NETWORK, "queries": _count},
-    "fingerprint": {"notes": _named, "networks": _count, "helper_seconds": _duration},
-    "score": {
-        "score": _real, "queries": _count, "access": lambda v: v in ("", *ACCESS),
+    TaskKind.TRAIN: _NETWORK,
+    TaskKind.EMBED: _NETWORK,
+    TaskKind.STEAL: {**_NETWORK, "queries": _count},
+    TaskKind.FINGERPRINT: {"notes": _named, "networks": _count, "helper_seconds": _duration},
+    TaskKind.SCORE: {
+        "score": _real, "queries": _count, "access": lambda v: v in ("", *Access),
         "agreement": lambda v: v is None or _share(v), "fingerprint_seconds": _duration,
         "fingerprint_networks": _count, "notes": _named,
     },

@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 from bench.api.components import Component
 from bench.core.errors import BenchError, BrokenPlugin, did_you_mean
+from bench.core.kinds import ComponentKind
 from bench.datasets.files import data_root
 from bench.registry.discovery import load_registry
-from bench.registry.registry import KINDS, Registry
+from bench.registry.registry import Registry
 from bench.sandbox.torch_state import isolated
 from bench.testing.checks import PROMISES, needed, takes_long
 from bench.testing.checks.check import Promise
@@ -91,7 +92,7 @@ def find(what: str, registry: Registry | None = None) -> list[tuple[Component, l
     is_file = what.endswith(".py")
     if registry is None:
         registry = load_registry([what] if is_file else [])
-    entries = [(kind, e) for kind in KINDS for e in registry.entries[kind].values()]
+    entries = [(kind, e) for kind in ComponentKind for e in registry.entries[kind].values()]
     kind = registry.kind_of(what)
     found = [e.component for _, e in entries if e.distribution == what] if is_file else []
     if kind is not None:

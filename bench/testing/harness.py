@@ -20,6 +20,7 @@ from torch import Tensor
 
 from bench.api.components import Component
 from bench.core.canonical import JSON, canonical
+from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import Outcome, Task
 from bench.datasets.files import data_root
 from bench.execution.runner import execute
@@ -35,10 +36,20 @@ from bench.testing import toy_plugins, two_processes
 from bench.testing.recorder import GENERATORS, Call, content, watched
 from bench.testing.toy_run import carry_out, temporary, toy_registry, toy_spec
 
-KINDS = {"architecture": ("train",), "attack": ("steal",), "method": ("embed", "fingerprint", "score")}
+KINDS: dict[str, tuple[str, ...]] = {
+    ComponentKind.ARCHITECTURE: (TaskKind.TRAIN,),
+    ComponentKind.ATTACK: (TaskKind.STEAL,),
+    ComponentKind.METHOD: (TaskKind.EMBED, TaskKind.FINGERPRINT, TaskKind.SCORE),
+}
 """The kinds of tasks that call a component, beside `data`."""
-CALLED = {"data": "load", "train": "build", "steal": "steal", "embed": "embed", "fingerprint": "extract",
-          "score": "score"}  # fmt: skip
+CALLED: dict[str, str] = {
+    TaskKind.DATA: "load",
+    TaskKind.TRAIN: "build",
+    TaskKind.STEAL: "steal",
+    TaskKind.EMBED: "embed",
+    TaskKind.FINGERPRINT: "extract",
+    TaskKind.SCORE: "score",
+}
 """What each kind of task calls."""
 FRAME = re.compile(r'File "(.+)", line (\d+)')
 
@@ -111,10 +122,10 @@ class Ground:
         name, kind = self.component.name, self.component.kind
         names: dict[str, Any] = {"sources": ("toy_conv",), "attacks": (), "methods": ("toy_match",)}
         sizes: dict[str, Any] = {"epochs": 8.0, "batch": 32, "lr": 0.1, "budget": 20, "helpers": 0.1}
-        if kind == "architecture":
+        if kind == ComponentKind.ARCHITECTURE:
             names |= {"sources": (name,), "suspects": (name,), "attacks": ("toy_tune",), "replicates": 1, "copies": 1}
             sizes |= {"epochs": 1.0, "batch": 64, "images": 128}
-        elif kind == "attack":
+        elif kind == ComponentKind.ATTACK:
             names |= {"attacks": (name,), "methods": ("toy_relation",)}
         else:
             names |= {"attacks": ("toy_tune", "toy_copy", "toy_move"), "methods": (name,)}
@@ -172,7 +183,7 @@ class Ground:
         """List the component's own tasks; Unjudged where one of them is not done."""
         for task in self.own(*kinds):
             outcome = self.outcomes[task.key]
-            if outcome.status != "done":
+            if outcome.status != Status.DONE:
                 raise Unjudged(f"{outcome.root} failed: {outcome.error}")
         return self.own(*kinds)
 
@@ -203,7 +214,7 @@ class Ground:
                 np.random.seed(5)
                 random.seed(5)
                 outcome = self.execute(task, state)
-            failed = outcome.status != "done"
+            failed = outcome.status != Status.DONE
             differences[task.key] = f"it failed: {outcome.error}" if failed else _differ(before, self.artifact(task))
         return differences
 
@@ -211,8 +222,9 @@ class Ground:
         """List a task of each sort, and every score; Unjudged where one of the component's own is not done."""
         sorts: dict[tuple[str, ...], Task] = {}
         for task in self.done():
-            architecture = str(task.params.get("architecture", {}).get("name", ""))
-            sorts.setdefault((task.kind, task.role, architecture, task.key if task.kind == "score" else ""), task)
+            architecture = task.components().get(ComponentKind.ARCHITECTURE, "")
+            key = task.key if task.kind == TaskKind.SCORE else ""
+            sorts.setdefault((task.kind, task.role, architecture, key), task)
         return list(sorts.values())
 
     @functools.cached_property
@@ -220,8 +232,9 @@ class Ground:
         """Do the same tasks once more, divided between two other processes; say how each differs."""
         differences: dict[str, str] = {}
         packed = two_processes.packed_up(self.component, self.needed)
-        scores = [t for t in self.sorts() if t.kind == "score"]
-        for tasks in ([t for t in self.sorts() if t.kind != "score"], scores):  # scores read what the others write
+        scores = [t for t in self.sorts() if t.kind == TaskKind.SCORE]
+        others = [t for t in self.sorts() if t.kind != TaskKind.SCORE]
+        for tasks in (others, scores):  # scores read the others' artifacts
             before = {t.key: self.artifact(t) for t in tasks}
             for task in tasks:
                 self.store.forget(task.key)
@@ -239,7 +252,7 @@ class Ground:
     def reseeded(self) -> list[tuple[str, str]]:
         """Name each of the component's methods that seeded a generator, and which one."""
         calls = self.tried()
-        for task in self.own("embed", "fingerprint"):  # of which there may be one only: once more with another seed
+        for task in self.own(TaskKind.EMBED, TaskKind.FINGERPRINT):  # once more with another seed
             other = Task.of(task.kind, task.role, {**task.params, "again": 1}, task.inputs)
             self.execute(other)
             self.store.forget(other.key)

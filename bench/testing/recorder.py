@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bench.api.components import BASES, Component
 from bench.api.data import DefenderData, Split
-from bench.core.kinds import ACCESS
+from bench.core.kinds import Access
 from bench.registry.validation import WRITE
 from bench.training.oracle import Oracle, Source
 
@@ -76,7 +76,7 @@ class Call:
     @property
     def strongest(self) -> str:
         """Give the strongest access that was asked for; empty: nothing was asked."""
-        return max((q.access for q in self.asked), key=ACCESS.index, default="")
+        return max((q.access for q in self.asked), key=Access.rank, default="")
 
 
 class Heard:
@@ -92,21 +92,21 @@ class Heard:
 
     def logits(self, x: Tensor) -> Tensor:
         """Note that logits were asked for."""
-        self._note("logits", x)
+        self._note(Access.LOGITS, x)
         return self._heard.logits(x)
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Note that probabilities were asked for."""
-        self._note("probabilities", x)
+        self._note(Access.PROBABILITIES, x)
         return self._heard.probabilities(x)
 
     def labels(self, x: Tensor) -> Tensor:
         """Note that labels were asked for."""
-        self._note("labels", x)
+        self._note(Access.LABELS, x)
         return self._heard.labels(x)
 
     def _network(self) -> nn.Module:
-        self._note("weights", None)
+        self._note(Access.WEIGHTS, None)
         assert isinstance(self._heard, Source)
         return self._heard.model()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.api.components import Component
 from bench.core.errors import BenchError
+from bench.core.kinds import Status, TaskKind
 from bench.core.spec import Recipe, Spec
 from bench.core.tasks import Outcome, Task
 from bench.execution.queue import TaskQueue
@@ -81,8 +82,8 @@ class ToyRun:
 
     def scores(self) -> dict[str, float]:
         """Give the score of each score task that is done, by key."""
-        done = {k: o for k, o in self.outcomes.items() if o.status == "done"}
-        return {k: float(o.facts["score"]) for k, o in done.items() if self.plan.tasks[k].kind == "score"}
+        done = {k: o for k, o in self.outcomes.items() if o.status == Status.DONE}
+        return {k: float(o.facts["score"]) for k, o in done.items() if self.plan.tasks[k].kind == TaskKind.SCORE}
 
 
 def run_toy(spec: Spec | None = None, registry: Registry | None = None, root: Path | None = None) -> ToyRun:

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.errors import BenchError
-from bench.core.kinds import ACCESS
+from bench.core.kinds import Access
 
 
 class Oracle:
     """A network that only answers: eval mode, no gradients, float32, in batches; queries are counted.
 
-    `access` is the most that may be asked (one of `ACCESS`), `limit` the most queries; asking for more raises
+    `access` is the most that may be asked (`Access`), `limit` the most queries; asking for more raises
     `BenchError`. `queries` counts images, `strongest` is the strongest thing asked so far.
     """
 
@@ -25,14 +25,14 @@ class Oracle:
         self.strongest = ""
 
     def _ask(self, what: str, count: int = 0) -> None:
-        if ACCESS.index(what) > ACCESS.index(self._access):
+        if Access.rank(what) > Access.rank(self._access):
             raise BenchError(
                 f"{self._asker} asked for {what}, but its access is {self._access!r}: declare access = {what!r}"
             )
         self.queries += count
         if self._limit is not None and self.queries > self._limit:
             raise BenchError(f"{self._asker} asked {self.queries} queries, but its budget is {self._limit}")
-        if not self.strongest or ACCESS.index(what) > ACCESS.index(self.strongest):
+        if not self.strongest or Access.rank(what) > Access.rank(self.strongest):
             self.strongest = what
 
     def _check(self, x: Tensor) -> None:
@@ -55,17 +55,17 @@ class Oracle:
 
     def logits(self, x: Tensor) -> Tensor:
         """Answer float images [N, C, H, W] in [0, 1] with logits, float32 [N, K]."""
-        self._ask("logits", len(x))
+        self._ask(Access.LOGITS, len(x))
         return self._answers(x)
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Answer float images in [0, 1] with probabilities, float32 [N, K]."""
-        self._ask("probabilities", len(x))
+        self._ask(Access.PROBABILITIES, len(x))
         return self._answers(x).softmax(1)
 
     def labels(self, x: Tensor) -> Tensor:
         """Answer float images in [0, 1] with labels, int64 [N]."""
-        self._ask("labels", len(x))
+        self._ask(Access.LABELS, len(x))
         return self._answers(x).argmax(1)
 
 
@@ -77,7 +77,7 @@ class Source(Oracle):
 
     def model(self) -> nn.Module:
         """Give a copy of the network, in eval mode. Only where `access` is `weights`."""
-        self._ask("weights")
+        self._ask(Access.WEIGHTS)
         return copy.deepcopy(self._model)
 
 
@@ -89,7 +89,7 @@ class Suspect(Oracle):
     """
 
     def __init__(self, model: nn.Module, method: str, budget: int | None = None) -> None:
-        super().__init__(model, "logits", f"method {method!r}", budget)
+        super().__init__(model, Access.LOGITS, f"method {method!r}", budget)
 
     def _check(self, x: Tensor) -> None:
         super()._check(x)

@@ -10,8 +10,8 @@ from click.shell_completion import BashComplete
 
 from bench import cli
 from bench.cli.completion import component_names
+from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
-from bench.registry.registry import KINDS
 from bench.testing import toy_plugins
 
 TWO = '''
@@ -51,7 +51,7 @@ def values(*words):
 def test_the_names_read_from_source_text_are_those_of_the_catalogue():
     registry = load_registry([toy_plugins.__file__])
     assert not registry.broken
-    for kind in KINDS:
+    for kind in ComponentKind:
         assert component_names([kind], [toy_plugins.__file__]) == list(registry.names(kind))
 
 
@@ -89,7 +89,7 @@ def test_a_file_that_cannot_be_read_is_offered_by_its_own_name(tmp_path, text):
     file = tmp_path / "strange.py"
     if text is not None:
         file.write_text(text)
-    for kind in KINDS:
+    for kind in ComponentKind:
         assert "strange" in component_names([kind], [str(file)])
 
 

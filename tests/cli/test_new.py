@@ -13,9 +13,9 @@ import pytest
 
 from bench import cli
 from bench.cli.commands.new import rendered
-from bench.registry.registry import KINDS
+from bench.core.kinds import ComponentKind
 
-NAMES = {kind: f"new_{kind}" for kind in KINDS}
+NAMES = {kind: f"new_{kind}" for kind in ComponentKind}
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def new(capsys, monkeypatch, tmp_path):
 # --- what it makes ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ComponentKind)
 def test_it_makes_a_complete_distribution(new, kind):
     code, out, err = new(kind, "my_own_idea")
     assert (code, err) == (0, "")
@@ -77,7 +77,7 @@ def test_a_plugin_file_of_that_name_may_lie_here_already(new, tmp_path):
     assert new("method", "my_own_idea")[0] == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ComponentKind)
 def test_plugin_files_are_written_as_ours_are(kind):
     pytest.importorskip("ruff", reason="ruff is not installed here: tox -e lint has it")
     for command in (["check", "--select", "E,F,W,I,B,UP,SIM,C4,D1", "--ignore", "D105,D107"], ["format", "--check"]):

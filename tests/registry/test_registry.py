@@ -11,8 +11,9 @@ import textwrap
 import pytest
 
 from bench import BenchError
+from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
-from bench.registry.registry import KINDS, Registry, configured
+from bench.registry.registry import Registry, configured
 from bench.testing import toy_plugins, toy_registry
 
 METHOD = '''
@@ -222,7 +223,7 @@ def test_order_of_entry_points_does_not_matter(plugin):
     assert both == [("a", "b", "c")] * 2
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ComponentKind)
 def test_an_unknown_name_gets_a_suggestion_and_the_way_out(kind):
     registry = toy_registry()
     known = registry.names(kind)[0]

@@ -17,14 +17,14 @@ import torch
 from torch import nn
 
 from bench import Architecture, BenchError, Dataset, Split
+from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
-from bench.registry.registry import KINDS
 from bench.testing import check_component, checks, contract, find, harness, judge, toy_plugins
 from bench.testing.checks import runs
 
 CATALOGUE = load_registry()
 
-test_installed_components = contract(*(n for k in KINDS for n in CATALOGUE.names(k)), registry=CATALOGUE)
+test_installed_components = contract(*(n for k in ComponentKind for n in CATALOGUE.names(k)), registry=CATALOGUE)
 test_toy_components = contract(toy_plugins.__file__)
 
 
@@ -47,10 +47,10 @@ class Thief(toy_plugins.ToyCopy):
     """Break one promise of an attack."""
 
     name: str = "thief"
-    contract_violation: str = ""
+    fault: str = ""
 
     def steal(self, source, data, build, context):
-        match self.contract_violation:
+        match self.fault:
             case "access":
                 source.logits(data.x)
             case "range":
@@ -97,10 +97,10 @@ class Judge(toy_plugins.ToyMatch):
     """Break one promise of a method."""
 
     name: str = "judge"
-    contract_violation: str = ""
+    fault: str = ""
 
     def extract(self, source, data, helpers, context):
-        match self.contract_violation:
+        match self.fault:
             case "source":
                 with torch.no_grad():
                     next(source.parameters()).zero_()
@@ -122,7 +122,7 @@ class Judge(toy_plugins.ToyMatch):
         return super().extract(source, data, helpers, context)
 
     def score(self, fingerprint, suspect):
-        match self.contract_violation:
+        match self.fault:
             case "budget":
                 suspect.labels(fingerprint["x"].repeat(9, 1, 1, 1))
             case "range":
@@ -164,11 +164,11 @@ class Pictures(toy_plugins.ToyImages):
     """Break one promise of a dataset."""
 
     name: str = "pictures"
-    contract_violation: str = ""
+    fault: str = ""
 
     def load(self, root, train):
         split = super().load(root, train)
-        match self.contract_violation:
+        match self.fault:
             case "float":
                 return Split(split.x, split.labels)
             case "int32":
@@ -197,10 +197,10 @@ class Builder(toy_plugins.ToyConv):
     """Break one promise of an architecture."""
 
     name: str = "builder"
-    contract_violation: str = ""
+    fault: str = ""
 
     def build(self, num_classes, shape):
-        match self.contract_violation:
+        match self.fault:
             case "classes":
                 return super().build(10, shape)
             case "small":
@@ -217,10 +217,10 @@ class Builder(toy_plugins.ToyConv):
         return super().build(num_classes, shape)
 
     def head(self, model):
-        return nn.Linear(2, 2) if self.contract_violation == "head" else super().head(model)
+        return nn.Linear(2, 2) if self.fault == "head" else super().head(model)
 
     def stages(self, model):
-        return [] if self.contract_violation == "stages" else super().stages(model)
+        return [] if self.fault == "stages" else super().stages(model)
 
 
 class Centred(nn.Module):
@@ -311,8 +311,8 @@ BREACHES = [
 
 @pytest.mark.parametrize(("kind", "fault", "promise", "told"), BREACHES,
                          ids=[f"{c.__name__}-{f}-{p.__name__}" for c, f, p, _ in BREACHES])  # fmt: skip
-def test_a_breach_is_told(kind, contract_violation, promise, told):
-    finding = judge(the_ground(kind, contract_violation), promise)
+def test_a_breach_is_told(kind, fault, promise, told):
+    finding = judge(the_ground(kind, fault), promise)
     assert finding.ok is False
     assert told in finding.told
 
@@ -320,13 +320,13 @@ def test_a_breach_is_told(kind, contract_violation, promise, told):
 GROUNDS = {}
 
 
-def the_ground(kind, contract_violation):
-    if (kind, contract_violation) not in GROUNDS:
+def the_ground(kind, fault):
+    if (kind, fault) not in GROUNDS:
         GROUNDS.clear()
-        GROUNDS[kind, contract_violation] = harness.Ground(
-            kind() if contract_violation is None else kind(contract_violation=contract_violation)
+        GROUNDS[kind, fault] = harness.Ground(
+            kind() if fault is None else kind(fault=fault)
         )
-    return GROUNDS[kind, contract_violation]
+    return GROUNDS[kind, fault]
 
 
 @pytest.mark.parametrize("kind", [Thief, Judge, Pictures, Builder])
@@ -421,7 +421,7 @@ def test_the_toy_world_agrees_with_a_gpu(kind):
 
 
 def test_each_promise_is_a_sentence():
-    for kind in KINDS:
+    for kind in ComponentKind:
         for promise in checks.PROMISES[kind]:
             assert promise.__doc__.split("\n")[0].endswith(".")
 

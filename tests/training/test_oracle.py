@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from bench import BenchError
-from bench.core.kinds import ACCESS
+from bench.core.kinds import Access
 from bench.training.oracle import Oracle, Source, Suspect
 
 
@@ -17,12 +17,12 @@ def network():
 X = torch.rand(10, 1, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("declared", ACCESS)
-@pytest.mark.parametrize("asked", ACCESS)
+@pytest.mark.parametrize("declared", Access)
+@pytest.mark.parametrize("asked", Access)
 def test_an_attack_gets_no_more_than_it_declares(declared, asked):
     source = Source(network(), declared, "greedy")
     ask = source.model if asked == "weights" else lambda: getattr(source, asked)(X)
-    if ACCESS.index(asked) <= ACCESS.index(declared):
+    if Access.rank(asked) <= Access.rank(declared):
         ask()
         assert source.strongest == asked
     else:

@@ -12,8 +12,8 @@ import click
 
 from bench.cli.completion import Names
 from bench.core.errors import BenchError, BrokenPlugin
+from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
-from bench.registry.registry import KINDS
 from bench.sandbox.supervised_process import Died, SupervisedProcess
 
 USABLE = "Be a plugin that can be used."
@@ -33,7 +33,7 @@ class Wanted:
 def every(tell: Callable[[Any], None], plugins: tuple[str, ...]) -> None:
     """Tell the name of everything that is installed, broken or not."""
     registry = load_registry(plugins)
-    tell([*(n for kind in KINDS for n in registry.names(kind)), *(b.name for b in registry.broken)])
+    tell([*(n for kind in ComponentKind for n in registry.names(kind)), *(b.name for b in registry.broken)])
 
 
 def judge(tell: Callable[[Any], None], wanted: Wanted, done: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ import click
 from bench.api.components import Dataset
 from bench.cli.completion import Names
 from bench.core.errors import BenchError
+from bench.core.kinds import ComponentKind
 from bench.datasets.fetch import Progress, fetch
 from bench.datasets.files import absent, data_root, problems, verify
 from bench.registry.discovery import load_registry
@@ -38,7 +39,7 @@ def _datasets(registry: Registry, names: tuple[str, ...], settings: tuple[str, .
         if not (equals and dot and field and name in names):
             raise BenchError(f"--set takes DATASET.FIELD=VALUE for {', '.join(names)}, not {setting!r}")
         fields.setdefault(name, {})[field] = value
-    return [registry.get("dataset", name, fields.get(name)) for name in dict.fromkeys(names)]
+    return [registry.get(ComponentKind.DATASET, name, fields.get(name)) for name in dict.fromkeys(names)]
 
 
 @click.group("data")
@@ -54,7 +55,7 @@ def command() -> None:
 def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]) -> int:
     """Say which datasets are bundled, there, missing or damaged."""
     root, registry = data_root(data), load_registry(plugins)
-    datasets = _datasets(registry, registry.names("dataset"), settings)
+    datasets = _datasets(registry, registry.names(ComponentKind.DATASET), settings)
     width = max((len(d.name) for d in datasets), default=0)
     for dataset in datasets:
         if not dataset.checksums and not dataset.downloads:
@@ -71,7 +72,7 @@ def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...])
 
 
 @command.command("fetch")
-@click.argument("names", nargs=-1, required=True, type=Names("dataset"), metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, type=Names(ComponentKind.DATASET), metavar="NAME...")
 @click.option("--from", "mirror", metavar="URL|FOLDER", help="Where files of these names lie, instead of their host.")
 @_options
 def fetch_(
@@ -87,7 +88,7 @@ def fetch_(
 
 
 @command.command("verify")
-@click.argument("names", nargs=-1, required=True, type=Names("dataset"), metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, type=Names(ComponentKind.DATASET), metavar="NAME...")
 @_options
 def verify_(names: tuple[str, ...], data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]) -> int:
     """Check every byte of datasets; exit code 1 if something is missing or damaged."""

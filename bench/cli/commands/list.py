@@ -8,9 +8,10 @@ import click
 
 from bench.cli.completion import Names
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.kinds import ComponentKind
 from bench.core.tasks import Declaration
 from bench.registry.discovery import load_registry
-from bench.registry.registry import KINDS, Registry
+from bench.registry.registry import Registry
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -47,14 +48,14 @@ def description(declaration: Declaration) -> list[str]:
 
 
 @click.command("list")
-@click.argument("what", required=False, type=Names(more=[f"{kind}s" for kind in KINDS]))
+@click.argument("what", required=False, type=Names(more=[f"{kind}s" for kind in ComponentKind]))
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
 def command(what: str | None, plugins: tuple[str, ...]) -> int:
     """List what is installed: all of it, a kind (such as `methods`), or one component by name."""
     registry = load_registry(plugins)
-    kinds = {f"{kind}s": kind for kind in KINDS}
+    kinds = {f"{kind}s": kind for kind in ComponentKind}
     if what is None or what in kinds:
-        click.echo("\n".join(overview(registry, (kinds[what],) if what else KINDS)).rstrip())
+        click.echo("\n".join(overview(registry, (kinds[what],) if what else tuple(ComponentKind))).rstrip())
         return 0
     kind = registry.kind_of(what)
     if kind is not None:
@@ -63,5 +64,5 @@ def command(what: str | None, plugins: tuple[str, ...]) -> int:
     broken = next((b for b in registry.broken if b.name == what), None)
     if broken is not None:
         raise BenchError(f"Plugin {what!r} of {broken.distribution} is broken: {broken.reason}")
-    every = [*kinds, *(n for k in KINDS for n in registry.names(k))]
+    every = [*kinds, *(n for k in ComponentKind for n in registry.names(k))]
     raise BenchError(f"There is no component {what!r}. {did_you_mean(what, every)}See: bench list")

@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from bench.core.errors import BenchError
+from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
-from bench.registry.registry import KINDS
 from bench.registry.validation import NAME
 
 PLACES = {
@@ -69,7 +69,7 @@ def check_name(name: str) -> None:
 
 
 @click.command("new")
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", type=click.Choice([str(kind) for kind in ComponentKind]))
 @click.argument("name")
 @click.option("--into", type=click.Path(file_okay=False), default=".", help="Where its folder goes; default: here.")
 def command(kind: str, name: str, into: str) -> int:

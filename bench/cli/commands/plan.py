@@ -9,6 +9,7 @@ import click
 
 from bench.cli.spec_options import build, options
 from bench.core.hardware import cores, gpus, suitable_precision
+from bench.core.kinds import TaskKind
 from bench.core.spec import Spec
 from bench.planning.estimates import expect
 from bench.planning.inventory import Inventory
@@ -54,7 +55,7 @@ def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
 
 
 def _sort(kind: str, role: str) -> str:
-    return f"train ({role})" if kind == "train" else kind
+    return f"train ({role})" if kind == TaskKind.TRAIN else kind
 
 
 @click.command("plan")

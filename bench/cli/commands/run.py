@@ -21,6 +21,7 @@ from bench.cli.spec_options import build, options
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.hardware import gpus, suitable_precision
+from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Outcome, Task
 from bench.datasets.files import absent, data_root, ready
@@ -113,19 +114,19 @@ def _numbers(text: str | None) -> list[int] | None:
 
 def _check_data(missing: Mapping[str, Task], registry: Registry, data: Path) -> None:
     for task in missing.values():
-        if task.kind == "data":
+        if task.kind == TaskKind.DATA:
             identity = task.params["dataset"]
-            ready(registry.get("dataset", identity["name"], identity["params"]), data)
+            ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
 
 
 def _unavailable(missing: Mapping[str, Task], spec: Spec, registry: Registry, data: Path) -> dict[str, str]:
     """Name the datasets that nobody asked for by name, attacks land on, and whose files are not there."""
-    wanted = (t.params["dataset"] for t in missing.values() if t.kind == "data")
+    wanted = (t.params["dataset"] for t in missing.values() if t.kind == TaskKind.DATA)
     names = {str(d["name"]): d["params"] for d in wanted}
     return {
         name: f"{name} is not in the data folder (bench data fetch {name})"
         for name, params in sorted(names.items())
-        if name not in spec.datasets and absent(registry.get("dataset", name, params), data)
+        if name not in spec.datasets and absent(registry.get(ComponentKind.DATASET, name, params), data)
     }
 
 
@@ -210,7 +211,8 @@ def _here(chosen: Mapping[str, Any], missing: Mapping[str, Task]) -> bool:
         if asked:
             raise BenchError("--task-timeout stops a worker process: leave --workers 0 and --debug out")
         return False
-    return asked or (chosen["workers"] is None and all(t.kind in ("fingerprint", "score") for t in missing.values()))
+    short = (TaskKind.FINGERPRINT, TaskKind.SCORE)
+    return asked or (chosen["workers"] is None and all(t.kind in short for t in missing.values()))
 
 
 def _check_folder(folder: Path) -> None:
@@ -240,7 +242,7 @@ def _execute(
         def note(outcome: Outcome) -> None:
             settled[outcome.key] = outcome
             progress.settled(outcome)
-            if debug and outcome.status == "failed" and outcome.log:
+            if debug and outcome.status == Status.FAILED and outcome.log:
                 progress.say(Path(outcome.log).read_text(errors="replace"))
             if retention is not None:
                 retention.settled(outcome)
@@ -309,17 +311,17 @@ def _finish(
 ) -> int:
     from bench.reporting.build import write
 
-    sizes = {k: inventory.store.size(k) for k, o in settled.items() if o.status == "done"}
+    sizes = {k: inventory.store.size(k) for k, o in settled.items() if o.status == Status.DONE}
     learn(inventory.store, missing, settled, sizes)
     for key in settled:
         inventory.records.pop(key, None)
     rows = _rows(inventory, settled)
-    executed = sum(o.status == "done" and not o.stored for o in settled.values())
+    executed = sum(o.status == Status.DONE and not o.stored for o in settled.values())
     made = describe(spec, known, sys.argv[1:])
     text = write(folder, rows, made if executed else _as_made(folder, made))
     statuses = Counter(str(r["status"]) for r in rows)
-    failed = sum(o.status == "failed" for o in settled.values())
-    blocked = sum(o.status == "blocked" for o in settled.values())
+    failed = sum(o.status == Status.FAILED for o in settled.values())
+    blocked = sum(o.status == Status.BLOCKED for o in settled.values())
     click.echo(text)
     click.echo(f"executed {executed} tasks, {failed} failed, {blocked} blocked, "
                f"{len(inventory.plan.tasks) - len(missing)} found in the store")  # fmt: skip
@@ -328,4 +330,4 @@ def _finish(
     click.echo(f"page: {folder / 'index.html'}")
     if interrupted:
         return 130
-    return 1 if statuses.keys() & {"failed", "blocked", "not_run"} else 0
+    return 1 if statuses.keys() & {Status.FAILED, Status.BLOCKED, Status.NOT_RUN} else 0

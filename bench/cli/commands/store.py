@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from bench.core.errors import BenchError
+from bench.core.kinds import Status
 from bench.store.archive import export, import_archive
 from bench.store.store import KEY, Store, default_root
 
@@ -147,7 +148,7 @@ def _needed(folder: Path, plugins: tuple[str, ...]) -> list[str]:
     from bench.planning.planner import plan
     from bench.registry.discovery import load_registry
 
-    if all(row["status"] in ("done", "not_applicable") for row in _rows(folder)):
+    if all(row["status"] in (Status.DONE, Status.NOT_APPLICABLE) for row in _rows(folder)):
         return []
     try:
         spec = Spec.from_json(json.loads((folder / "run.json").read_text())["spec"])

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.analysis.cells import Cell, default_budget, mean, paper_mean
 from bench.analysis.groups import Samples
 from bench.core.canonical import JSON
+from bench.core.kinds import ComponentKind, Status
 from bench.core.spec import Spec
 from bench.reporting.html.cell_details import Details, component_words, cost_words
 from bench.reporting.html.charts import Charts
@@ -97,7 +98,7 @@ def _data(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     samples, variants = Samples(frame, Spec.from_json(run["spec"]).seeds), frame.variant.to_list()
     about = {
         kind: {name: component_words(entry, name) for name, entry in run["components"][kind].items()}
-        for kind in ("method", "attack")
+        for kind in (ComponentKind.METHOD, ComponentKind.ATTACK)
     }
     costs = [{c.method: cost_words(c) for c in section.costs} for section in sections]
     curves: dict[tuple[str, ...], list[Floats]] = {}
@@ -138,7 +139,7 @@ def _box(c: Cell, number: int) -> Box:
     paper = [f"paper {c.paper.auc:.2f}" if c.paper.same else f"(paper {c.paper.auc:.2f})"] if c.paper else []
     f = c.figure
     if f is None:
-        lost = "failed" if c.lost.keys() & {"failed", "blocked"} else "not run" if c.lost else "no rows"
+        lost = Status.FAILED if c.lost.keys() & {Status.FAILED, Status.BLOCKED} else "not run" if c.lost else "no rows"
         return Box(number, "lost", lost, paper)
     marks = "†" * bool(c.baselines and c.baselines.beaten) + "*" * (c.status == "incomplete")
     several = ["{:.2f} to {:.2f}".format(*f.range)] if len(f.by_source) > 1 else []
@@ -212,7 +213,7 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
         "libraries": dict(sorted((run.get("libraries") or {}).items())),
         "commit": commit,
         "components": [
-            (kind, component_words(entry, name)) for kind in ("dataset", "architecture", "attack", "method")
+            (kind, component_words(entry, name)) for kind in tuple(ComponentKind)
             for name, entry in sorted(run["components"][kind].items())
         ],
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.api.components import Component
+from bench.core.kinds import ComponentKind
 from bench.registry.registry import Registry
 from bench.registry.validation import contract_violation
 from bench.testing.checks.architectures import (
@@ -60,9 +61,9 @@ def takes_long(component: Component, promise: Promise) -> bool:
     """Say whether a promise takes long to judge for a component: big files, big networks."""
     if promise not in COSTLY or contract_violation(component):
         return False
-    if component.kind == "dataset":
+    if component.kind == ComponentKind.DATASET:
         return bool(component.checksums)  # type: ignore[attr-defined]
-    return component.kind == "architecture" and parameters(component) >= BIG
+    return component.kind == ComponentKind.ARCHITECTURE and parameters(component) >= BIG
 
 
 EVERY: tuple[Promise, ...] = (
@@ -73,16 +74,20 @@ RUN: tuple[Promise, ...] = (
     works_in_the_toy_world, *SAME, leaves_alone_what_it_is_given, leaves_the_process_alone, asks_within_the_range,
 )  # fmt: skip
 PROMISES: dict[str, tuple[Promise, ...]] = {
-    "dataset": (*EVERY, loads_both_parts, loads_the_same_again, has_two_different_parts, can_be_divided,
+    ComponentKind.DATASET: (*EVERY, loads_both_parts, loads_the_same_again, has_two_different_parts, can_be_divided,
                 leads_to_images_of_equal_shape),
-    "architecture": (
+    ComponentKind.ARCHITECTURE: (
         *EVERY, builds_for_every_shape, has_head_and_stages_inside, reloads_strictly, answers_each_image_alone,
         starts_from_the_seed, works_in_the_toy_world, *SAME,
     ),
-    "attack": (*EVERY, *RUN, keeps_to_its_access, asks_its_source, pays_for_what_it_asks, returns_what_build_takes,
-               varies_with_the_replicate),
-    "method": (*EVERY, *RUN, keeps_to_its_budget, asks_every_suspect, says_what_it_asked, keeps_its_fingerprint,
-               gives_finite_scores, knows_its_source, judges_where_it_can),
+    ComponentKind.ATTACK: (
+        *EVERY, *RUN, keeps_to_its_access, asks_its_source, pays_for_what_it_asks, returns_what_build_takes,
+        varies_with_the_replicate,
+    ),
+    ComponentKind.METHOD: (
+        *EVERY, *RUN, keeps_to_its_budget, asks_every_suspect, says_what_it_asked, keeps_its_fingerprint,
+        gives_finite_scores, knows_its_source, judges_where_it_can,
+    ),
 }  # fmt: skip
 """What a component of each kind promises, in the order of telling."""
 
@@ -91,9 +96,9 @@ def needed(component: Component, among: Registry) -> list[Component]:
     """List what a component relies on, as far as a catalogue has it: attacks, helpers' architectures, datasets."""
     found: list[Component] = []
     before = getattr(component, "starts_from", "")
-    while before in among.names("attack") and before not in (component.name, *(c.name for c in found)):
-        found.append(among.get("attack", before))
+    while before in among.names(ComponentKind.ATTACK) and before not in (component.name, *(c.name for c in found)):
+        found.append(among.get(ComponentKind.ATTACK, before))
         before = found[-1].starts_from  # type: ignore[attr-defined]
-    wanted = {"architecture": getattr(component, "helper_architectures", ()),
-              "dataset": getattr(component, "related", {}).values()}  # fmt: skip
+    wanted = {ComponentKind.ARCHITECTURE: getattr(component, "helper_architectures", ()),
+              ComponentKind.DATASET: getattr(component, "related", {}).values()}  # fmt: skip
     return found + [among.get(kind, n) for kind, names in wanted.items() for n in names if n in among.names(kind)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from bench.core.kinds import ACCESS
+from bench.core.kinds import Access, ComponentKind, TaskKind
 from bench.core.tasks import Task
 from bench.testing.checks.runs import told
 from bench.testing.harness import Ground, Unjudged
@@ -18,7 +18,7 @@ def keeps_to_its_access(ground: Ground) -> str:
     """Ask the source for no more than the access that it declares."""
     declared = ground.component.access  # type: ignore[attr-defined]
     for _, call in ground.tried():
-        if call.strongest and ACCESS.index(call.strongest) > ACCESS.index(declared):
+        if call.strongest and Access.rank(call.strongest) > Access.rank(declared):
             return f"steal asked for {call.strongest}, but declares access = {declared!r}"
     return ""
 
@@ -36,7 +36,7 @@ def asks_its_source(ground: Ground) -> str:
 
 def pays_for_what_it_asks(ground: Ground) -> str:
     """Have a row that says how many queries it asked of the source."""
-    for task, facts, queries, _ in told(ground, ground.done(), "steal"):
+    for task, facts, queries, _ in told(ground, ground.done(), TaskKind.STEAL):
         if facts["queries"] != queries:
             return f"{task.name} asked {queries} queries, its row says {facts['queries']}"
     return ""
@@ -46,7 +46,7 @@ def returns_what_build_takes(ground: Ground) -> str:
     """Return a network that loads strictly into a fresh build(), and answers from the store as it did."""
     for task in ground.done():
         call = ground.during[task.key][-1]
-        architecture = ground.registry.get("architecture", task.params["architecture"]["name"])
+        architecture = ground.registry.get(ComponentKind.ARCHITECTURE, task.params["architecture"]["name"])
         facts, files = ground.artifact(task)
         again = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), files["weights"]).eval()
         x = torch.rand(8, *facts["shape"], generator=torch.Generator().manual_seed(0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from bench.core.kinds import Role, Status, SuspectKind, TaskKind
 from bench.core.tasks import Task
 from bench.testing.checks.runs import told
 from bench.testing.harness import Ground, Unjudged
@@ -34,7 +35,7 @@ def asks_every_suspect(ground: Ground) -> str:
 
 def says_what_it_asked(ground: Ground) -> str:
     """Have rows that say how many queries it asked of a suspect, and the strongest access."""
-    for task, facts, queries, strongest in told(ground, ground.done("score"), "score"):
+    for task, facts, queries, strongest in told(ground, ground.done(TaskKind.SCORE), TaskKind.SCORE):
         if (facts["queries"], facts["access"]) != (queries, strongest):
             row = f"its row says {facts['queries']} for {facts['access']}"
             return f"{task.name} asked {queries} queries for {strongest}, {row}"
@@ -43,9 +44,9 @@ def says_what_it_asked(ground: Ground) -> str:
 
 def keeps_its_fingerprint(ground: Ground) -> str:
     """Get from the store the tensors that it put there."""
-    for task in ground.done("embed", "fingerprint"):
+    for task in ground.done(TaskKind.EMBED, TaskKind.FINGERPRINT):
         returned = ground.during[task.key][-1].returned
-        tensors = returned[1] if task.kind == "embed" else returned
+        tensors = returned[1] if task.kind == TaskKind.EMBED else returned
         stored = ground.artifact(task)[1]["fingerprint"]
         for name, tensor in tensors.items():
             if content(tensor) != content(stored[name]):
@@ -55,7 +56,7 @@ def keeps_its_fingerprint(ground: Ground) -> str:
 
 def gives_finite_scores(ground: Ground) -> str:
     """Give one finite float for every suspect."""
-    for task in ground.own("score"):
+    for task in ground.own(TaskKind.SCORE):
         for call in ground.during.get(task.key, ()) if task.key in ground.outcomes else ():
             if call.method == "score" and not _finite(call.returned):
                 return f"score ({task.name}) returned {call.returned!r:.60}"
@@ -72,15 +73,15 @@ def _finite(score: Any) -> bool:
 def knows_its_source(ground: Ground) -> str:
     """Score the source itself not below an irrelevant model."""
     ground.done()
-    for task in ground.own("embed", "fingerprint"):
-        source = task.key if task.kind == "embed" else task.inputs["source"]
-        scores = [t for t in ground.own("score") if t.inputs["fingerprint"] == task.key]
-        asked = Task.of("score", "score", scores[0].params, {**scores[0].inputs, "suspect": source})
+    for task in ground.own(TaskKind.EMBED, TaskKind.FINGERPRINT):
+        source = task.key if task.kind == TaskKind.EMBED else task.inputs["source"]
+        scores = [t for t in ground.own(TaskKind.SCORE) if t.inputs["fingerprint"] == task.key]
+        asked = Task.of(TaskKind.SCORE, Role.SCORE, scores[0].params, {**scores[0].inputs, "suspect": source})
         ground.store.forget(asked.key)
         outcome = ground.execute(asked)
-        if outcome.status != "done":
+        if outcome.status != Status.DONE:
             return f"the score of the source itself failed: {outcome.error}"
-        irrelevant = {t.score for t in ground.plan.trials if t.suspect_kind == "irrelevant"}
+        irrelevant = {t.score for t in ground.plan.trials if t.suspect_kind == SuspectKind.IRRELEVANT}
         highest = max(ground.outcomes[t.key].facts["score"] for t in scores if t.key in irrelevant)
         if outcome.facts["score"] < highest:
             return f"the source itself scores {outcome.facts['score']:.4g}, an irrelevant model {highest:.4g}"
@@ -95,6 +96,6 @@ def judges_where_it_can(ground: Ground) -> str:
         return "" if all(t.reason for t in foreign) else "it is asked about suspects of another label space"
     for trial in foreign:
         outcome = ground.outcomes[trial.score]
-        if outcome.status != "done":
+        if outcome.status != Status.DONE:
             return f"a suspect of another label space: {outcome.error}"
     return ""

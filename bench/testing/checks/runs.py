@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from bench.core.kinds import Status
 from bench.core.tasks import Task
 from bench.execution.task_context import WorkerState
 from bench.testing import two_processes
@@ -23,7 +24,7 @@ def works_in_the_toy_world(ground: Ground) -> str:
     """Do all of its tasks in the toy world."""
     for task in ground.own():
         outcome = ground.outcomes[task.key]
-        if outcome.status != "done":
+        if outcome.status != Status.DONE:
             return ground.told(task, outcome)
     return ""
 
@@ -99,7 +100,7 @@ def on_device(ground: Ground, device: str) -> str:
         ground.store.forget(there.key)
         outcome = ground.execute(there, state)
         ground.store.forget(there.key)
-        if outcome.status != "done":
+        if outcome.status != Status.DONE:
             return f"on {device}, {ground.told(there, outcome)}"
         one, other = (o.facts.get("score", 0.0) for o in (ground.outcomes[task.key], outcome))
         if abs(one - other) > NEAR * (1 + abs(one)):
