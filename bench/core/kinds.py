@@ -5,7 +5,13 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Status(StrEnum):
+class _Word(StrEnum):
+    """A word that messages quote as any other string."""
+
+    __repr__ = str.__repr__
+
+
+class Status(_Word):
     """State of a task, and of a row of `trials.csv`."""
 
     DONE = "done"
@@ -20,7 +26,7 @@ class Status(StrEnum):
     """Tasks only, never final: another process is computing it."""
 
 
-class FailureCause(StrEnum):
+class FailureCause(_Word):
     """Causes of a failure that the scheduler acts on."""
 
     NONE = ""
@@ -33,14 +39,14 @@ class FailureCause(StrEnum):
     """An input is damaged or missing."""
 
 
-class SuspectKind(StrEnum):
+class SuspectKind(_Word):
     """What a suspect is in truth."""
 
     STOLEN = "stolen"
     IRRELEVANT = "irrelevant"
 
 
-class ComponentKind(StrEnum):
+class ComponentKind(_Word):
     """Kinds of component, in the order of every list."""
 
     DATASET = "dataset"
@@ -49,7 +55,7 @@ class ComponentKind(StrEnum):
     METHOD = "method"
 
 
-class TaskKind(StrEnum):
+class TaskKind(_Word):
     """Kinds of task."""
 
     DATA = "data"
@@ -60,7 +66,7 @@ class TaskKind(StrEnum):
     SCORE = "score"
 
 
-class Role(StrEnum):
+class Role(_Word):
     """Roles of a task's result."""
 
     DATA = "data"
@@ -73,7 +79,7 @@ class Role(StrEnum):
     SCORE = "score"
 
 
-class Access(StrEnum):
+class Access(_Word):
     """What a network may be asked for, weakest first."""
 
     LABELS = "labels"
