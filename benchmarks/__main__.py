@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure what the tables of RESULTS.md say, on this machine."""
+"""`python -m benchmarks`: measure the tables of RESULTS.md on this machine."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks import anatomy, gpu, growth, house, precision, results_file, scores, training
+from benchmarks import commands, gpu, precision, profile, results_file, scaling, scores, training
 from benchmarks.measure import Row
 
-PARTS = ("training", "house", "scores", "growth", "large", "scheduler")
+PARTS = ("training", "commands", "scores", "scaling", "large", "scheduler")
 """What is measured by default, together in some twenty minutes on two cores."""
-MORE = ("precision", "anatomy")
+MORE = ("precision", "profile")
 """What `--full` adds."""
 
 
@@ -34,47 +34,58 @@ class Choice:
 def rows(part: str, choice: Choice) -> Iterator[Row]:
     """Measure one part."""
     rounds, full = choice.rounds, choice.full
-    few = rounds if full else min(rounds, 3)  # of long commands that are held against seconds and nothing else
+    few = rounds if full else min(rounds, 3)  # of long commands that have a time limit only
     if part == "training":
         yield from training.rows(choice.data or Path(), rounds, choice.only, full)
-    elif part == "house":
-        yield from house.rows(rounds)
+    elif part == "commands":
+        yield from commands.rows(rounds)
     elif part == "scores":
         yield from scores.rows(few)
-    elif part == "growth":
-        yield from growth.rows(rounds)
+    elif part == "scaling":
+        yield from scaling.rows(rounds)
     elif part == "large":
-        yield from growth.large(few)
+        yield from scaling.large(few)
     elif part == "scheduler":
-        yield house.scheduler(rounds if full else 1)
+        yield commands.scheduler(rounds if full else 1)
     elif part == "precision":
         yield from precision.rows()
-    elif part == "anatomy":
-        yield from anatomy.rows(choice.data or Path(), rounds, choice.only)
+    elif part == "profile":
+        yield from profile.rows(choice.data or Path(), rounds, choice.only)
     else:
         yield from gpu.rows(rounds, choice.only)
 
 
 @click.command()
-@click.option("--part", "parts", multiple=True, type=click.Choice((*PARTS, *MORE)),
-              help=f"What to measure, may be repeated; default: all but {', '.join(MORE)}.")  # fmt: skip
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice((*PARTS, *MORE)),
+    help=f"What to measure, may be repeated; default: all but {', '.join(MORE)}.",
+)
 @click.option("--gpu", "on_gpu", is_flag=True, help="Measure the rows of a GPU, and nothing else.")
 @click.option(
     "--only", multiple=True, metavar="ARCHITECTURE", help="Of the training and GPU rows, those of one network."
 )
 @click.option("--rounds", type=click.IntRange(1), default=5, help="Rounds of each comparison; default: 5.")
 @click.option(
-    "--full", is_flag=True,
+    "--full",
+    is_flag=True,
     help="More images, accuracies of all small networks, every round of all rows, the parts left out otherwise.",
-)  # fmt: skip
+)
 @click.option(
     "--data", type=click.Path(exists=True, path_type=Path), envvar="BENCH_DATA", help="FashionMNIST, CIFAR10."
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A Markdown file that keeps the tables.")
 def main(
-    parts: tuple[str, ...], on_gpu: bool, only: tuple[str, ...], rounds: int, full: bool, data: Path | None,
+    parts: tuple[str, ...],
+    on_gpu: bool,
+    only: tuple[str, ...],
+    rounds: int,
+    full: bool,
+    data: Path | None,
     out: Path | None,
-) -> None:  # fmt: skip
+) -> None:
     """Measure part after part: a line per row as it is known, and a table per part when it is done.
 
     `--out` puts each table into a file at once, in place of the same part's last one.
@@ -84,7 +95,7 @@ def main(
     if on_gpu and not torch.cuda.is_available():
         raise SystemExit("--gpu: torch sees no GPU here (torch.cuda.is_available() is false), so nothing was measured")
     chosen = ("gpu",) if on_gpu else parts or (*PARTS, *(MORE if full else ()))
-    if {"training", "anatomy"} & {*chosen} and data is None:
+    if {"training", "profile"} & {*chosen} and data is None:
         raise click.UsageError("the rows about training need FashionMNIST and CIFAR10: set --data or $BENCH_DATA")
     if only and out is not None:
         raise click.UsageError("--only measures some rows of a part, and --out keeps whole ones: leave one of them out")

@@ -31,7 +31,7 @@ from bench.planning.presets import PRESETS
 from bench.registry.discovery import load_registry
 from bench.training.loop import fit
 from bench.training.networks import Normalised
-from benchmarks import plain_loop
+from benchmarks import reference_loop
 from benchmarks.measure import SHARE, Row, interleaved, seconds
 
 CLASSES, SHAPE, CROP = 10, (3, 32, 32), 4
@@ -77,7 +77,7 @@ def build(architecture: str, seed: int) -> Normalised:
 
 
 def finished(device: str) -> None:
-    """Wait until the device has done what it was told."""
+    """Wait until the device has finished its work."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
 
@@ -86,15 +86,16 @@ def ours(architecture: str, count: int, recipe: Recipe, device: str, seed: int =
     """Train a network by our loop."""
     seen, labels = images(count)
     generator = torch.Generator(device).manual_seed(seed)
-    fit(build(architecture, seed), seen, labels, recipe=recipe, generator=generator, device=device, flip=True,
-        crop=CROP)  # fmt: skip
+    fit(
+        build(architecture, seed), seen, labels, recipe=recipe, generator=generator, device=device, flip=True, crop=CROP
+    )
     finished(device)
 
 
 def plain(architecture: str, scale: Scale, workers: int) -> None:
     """Train a network by the plain loop: float32, a DataLoader with so many processes."""
-    seen = plain_loop.Held(*images(scale.images), flip=True, crop=CROP)
-    plain_loop.train(build(architecture, 0).inner, seen, scale.recipe, 0, workers, scale.device)
+    seen = reference_loop.InMemoryImages(*images(scale.images), flip=True, crop=CROP)
+    reference_loop.train(build(architecture, 0).inner, seen, scale.recipe, 0, workers, scale.device)
     finished(scale.device)
 
 
@@ -120,8 +121,9 @@ def against_plain(architecture: str, scale: Scale, rounds: int) -> Row:
     loaders = min(choices, key=lambda n: seconds(lambda: plain(architecture, few, n)))
     mine, theirs = interleaved(
         lambda: ours(architecture, scale.images, scale.recipe, scale.device),
-        lambda: plain(architecture, scale, loaders), rounds,
-    )  # fmt: skip
+        lambda: plain(architecture, scale, loaders),
+        rounds,
+    )
     note = f"{scale.images:,} images, batch {scale.recipe.batch}; plain loop with {loaders} loader processes"
     return Row(f"training {architecture}, CIFAR10-sized, GPU", mine, theirs, 10, note)
 
@@ -208,7 +210,7 @@ def share(scale: Scale, rounds: int) -> Row:
 
 
 def share_of_many(scale: Scale, together: Row) -> Row:
-    """Give the share of the peak that many networks reach together, from the seconds of their row."""
+    """Return the share of the peak that many networks reach together, from the seconds of their row."""
     done = operations(MANY, 16, scale.device) / 16 * scale.suspect_images * scale.recipe.epochs * scale.suspects
     reached = [done / spent / 1e12 for spent in together.ours]
     peaks = [peak(scale) for _ in reached]

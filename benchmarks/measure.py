@@ -35,8 +35,8 @@ SHARE = Aim(" TFLOP/s", upside_down=True, sign="")
 class Row:
     """One line of the table: what was measured on both sides over the rounds, and what was hoped for.
 
-    `goal` and `reached` tell of targets that are no figure of the row, such as counts; both have to be met where
-    there is a `target` too.
+    `goal` and `reached` are a target that is no figure of the row, such as a count. Where there is a `target` too, both
+    must be met.
     """
 
     what: str
@@ -50,13 +50,13 @@ class Row:
 
     @property
     def ratios(self) -> list[float]:
-        """Give plain over ours, or ours over plain, round by round; empty where there is one side only."""
+        """Return plain over ours, or ours over plain, round by round; empty where there is one side only."""
         pairs = zip(self.ours, self.plain, strict=True) if self.plain else ()
         return [o / p if self.aim.upside_down else p / o for o, p in pairs]
 
     @property
     def met(self) -> str:
-        """Say whether the median is as good as the target: `yes`, `no`, or nothing where there is none."""
+        """Return `yes` if the median meets the target, `no` if it does not, empty where there is no target."""
         verdicts = [] if self.reached is None else [self.reached]
         if self.target is not None:
             middle = statistics.median(self.ratios or self.ours)
@@ -64,12 +64,20 @@ class Row:
         return ("yes" if all(verdicts) else "no") if verdicts else ""
 
     def cells(self) -> list[str]:
-        """Give the row as text, in the order of HEADERS."""
+        """Return the row as text, in the order of HEADERS."""
         sign, unit = "≤" if self.aim.most else "≥", self.aim.unit
         target = "" if self.target is None else f"{sign} {self.target:g}{self.aim.sign}"
         goal = "; ".join(filter(None, (target, self.goal)))
-        return [self.what, _span(self.ours, unit), _span(self.plain, unit), _span(self.ratios, self.aim.sign), goal,
-                self.met, str(len(self.ours) or ""), self.note]  # fmt: skip
+        return [
+            self.what,
+            _span(self.ours, unit),
+            _span(self.plain, unit),
+            _span(self.ratios, self.aim.sign),
+            goal,
+            self.met,
+            str(len(self.ours) or ""),
+            self.note,
+        ]
 
 
 HEADERS = ("what", "ours", "other", "ratio", "target", "met", "rounds", "note")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bench.analysis.cells import cells
 from bench.results.reader import load
-from benchmarks.house import timed
+from benchmarks.commands import timed
 from benchmarks.measure import Row
 
 METHODS = ("ipguard", "sac_m")
@@ -36,9 +36,19 @@ def rows(words: Sequence[str] = DEFAULT) -> Iterator[Row]:
         store = Path(folder) / "store"
         for precision in PRECISIONS:
             spent, _ = timed(
-                store, "run", "--quiet", "--methods", ",".join(METHODS), "--seeds", str(SEEDS),
-                "--set", f"recipe.precision={precision}", *words, "--out", precision,
-            )  # fmt: skip
+                store,
+                "run",
+                "--quiet",
+                "--methods",
+                ",".join(METHODS),
+                "--seeds",
+                str(SEEDS),
+                "--set",
+                f"recipe.precision={precision}",
+                *words,
+                "--out",
+                precision,
+            )
             yield Row(f"default benchmark, {SEEDS} sources, {', '.join(METHODS)}, {precision}", [spent])
         found = {precision: aucs(store.parent / precision) for precision in PRECISIONS}
         for method in METHODS:
@@ -55,27 +65,31 @@ def aucs(results: Path) -> dict[str, dict[str, tuple[float, ...]]]:
 
 
 def compared(method: str, bf16: Aucs, fp32: Aucs) -> Row:
-    """Hold the AUCs of a method in both precisions against the spread of its sources."""
+    """Compare the AUCs of a method in both precisions, given the spread of its sources."""
     means = [[statistics.mean(source) for source in zip(*side.values(), strict=True)] for side in (bf16, fp32)]
     moves = {attack: apart(bf16[attack], fp32[attack]) for attack in fp32}
     furthest = max(moves, key=lambda attack: moves[attack][0] - moves[attack][1])
     by, span = moves[furthest]
     moved = sum(far > spread for far, spread in moves.values())
-    told = [f"{name} {_told(values)}" for name, values in zip(PRECISIONS, means, strict=True)]
+    shown = [f"{name} {_summary(values)}" for name, values in zip(PRECISIONS, means, strict=True)]
     distance, spread = apart(*means)
     note = (
-        f"mean AUC over {len(fp32)} attacks, by source: {', '.join(told)}; {distance:.3f} apart, sources {spread:.3f}; "
-        f"single attacks that moved: {moved}; furthest {furthest}: {by:.3f} apart, sources {span:.3f}"
+        f"mean AUC over {len(fp32)} attacks, by source: {', '.join(shown)}; {distance:.3f} apart, sources "
+        f"{spread:.3f}; single attacks that moved: {moved}; furthest {furthest}: {by:.3f} apart, sources {span:.3f}"
     )
-    return Row(f"AUC of {method}, bf16 against fp32", note=note, goal="no further apart than sources are",
-               reached=distance <= spread)  # fmt: skip
+    return Row(
+        f"AUC of {method}, bf16 against fp32",
+        note=note,
+        goal="no further apart than sources are",
+        reached=distance <= spread,
+    )
 
 
 def apart(ours: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """Give how far two means lie apart, and the larger of the two spreads (largest less smallest)."""
+    """Return how far two means are apart, and the larger of the two spreads (largest less smallest)."""
     distance = abs(statistics.mean(ours) - statistics.mean(other))
     return distance, max(max(side) - min(side) for side in (ours, other))
 
 
-def _told(values: Sequence[float]) -> str:
+def _summary(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.3f} [{min(values):.3f}, {max(values):.3f}]"

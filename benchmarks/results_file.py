@@ -22,13 +22,13 @@ INTRODUCTION = """\
 
 What `python -m benchmarks` printed last, part by part ([how to run it](../docs/speed.md)). `ours` and `other` are
 medians with [least, most] over the rounds, `ratio` is the median of the ratios of the rounds, in which both sides stood
-next to each other. `other` is the plain loop; of growth it is the smaller problem, of many networks on a GPU the same
+next to each other. `other` is the plain loop; of scaling it is the smaller problem, of many networks on a GPU the same
 ones one after the other, of shares of the peak the rate of a large matrix product.
 """
 
 
 def load_average() -> float:
-    """Give how many processes wanted to run, on average over the last minute."""
+    """Return how many processes wanted to run, on average over the last minute."""
     return os.getloadavg()[0]
 
 
@@ -36,10 +36,10 @@ def machine() -> str:
     """Describe in a line what was measured on: processor, GPUs, versions, commit."""
     import torch
 
-    told = hardware()
+    machine = hardware()
     cards = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
     versions = [f"Python {sys.version.split()[0]}", *(f"{n} {importlib.metadata.version(n)}" for n in LIBRARIES)]
-    parts = (f"{told['cpu']}, {told['cores']} cores", ", ".join(cards) or "no GPU", str(told["system"]))
+    parts = (f"{machine['cpu']}, {machine['cores']} cores", ", ".join(cards) or "no GPU", str(machine["system"]))
     return "; ".join([*parts, ", ".join(versions), f"commit {_commit()}"])
 
 
@@ -55,12 +55,12 @@ def _commit() -> str:
 
 def section(part: str, rows: Sequence[Row], command: str, before: float, spent: float) -> str:
     """Write the section of a part: the command, the machine and its load, the table."""
-    told = (
+    heading = (
         f"{datetime.date.today()}, `{command}`, {spent / 60:.1f} minutes for this part; {machine()}; "
         f"load average before {before:.1f}, after {load_average():.1f}."
     )
     table = tabulate([row.cells() for row in rows], HEADERS, tablefmt="github", disable_numparse=True)
-    return f"## {part}\n\n{told}\n\n{table}\n"
+    return f"## {part}\n\n{heading}\n\n{table}\n"
 
 
 def keep(path: Path, part: str, text: str) -> None:

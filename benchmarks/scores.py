@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.store.store import Store
-from benchmarks.house import bench, executed, timed
+from benchmarks.commands import bench, executed, timed
 from benchmarks.measure import LIMIT, Row
 
 METHODS = ("ipguard", "cae", "ewe", "sac_m")
@@ -56,17 +56,25 @@ def one_more(store: Path, rounds: int, words: Sequence[str] = FINISHED) -> Row:
     spent, done = [], Counter[str]()
     for n in range(rounds):
         before, out = kinds(store), f"more-{n}"
-        took, told = timed(store, *words, "--set", f"sac_m.samples={SAMPLES + n}", "--out", out)
+        took, output = timed(store, *words, "--set", f"sac_m.samples={SAMPLES + n}", "--out", out)
         new = kinds(store) - before
-        if new.total() != executed(told):
-            raise RuntimeError(f"{executed(told)} tasks were executed, but the store got {dict(new)}")
+        if new.total() != executed(output):
+            raise RuntimeError(f"{executed(output)} tasks were executed, but the store got {dict(new)}")
         spent.append(took)
         done += new
     due = sum(r["method"] == "sac_m" and r["status"] == "done" for r in trials(store.parent / "more-0"))
     right = done == Counter(fingerprint=rounds, score=rounds * due)
-    told = ", ".join(f"{count / rounds:g} of kind {kind}" for kind, count in sorted(done.items()))
-    return Row("one more method on a finished benchmark", spent, (), None, f"executed in each round: {told}", LIMIT,
-               f"1 fingerprint and its {due} scores, nothing else", right)  # fmt: skip
+    counts = ", ".join(f"{count / rounds:g} of kind {kind}" for kind, count in sorted(done.items()))
+    return Row(
+        "one more method on a finished benchmark",
+        spent,
+        (),
+        None,
+        f"executed in each round: {counts}",
+        LIMIT,
+        f"1 fingerprint and its {due} scores, nothing else",
+        right,
+    )
 
 
 def trials(results: Path) -> list[dict[str, str]]:
@@ -80,10 +88,26 @@ def scoring(
 ) -> Row:
     """Measure a run that has nothing left to do but scores."""
     words = (
-        "run", "--quiet", "--preset", "smoke", "--suspects", suspects, "--attacks", "finetune_a,extract_l",
-        "--methods", ",".join(METHODS), "--no-baselines", "--replicates", str(replicates), "--copies", str(copies),
-        "--set", "recipe.budget=0", "--out", "judged",
-    )  # fmt: skip
+        "run",
+        "--quiet",
+        "--preset",
+        "smoke",
+        "--suspects",
+        suspects,
+        "--attacks",
+        "finetune_a,extract_l",
+        "--methods",
+        ",".join(METHODS),
+        "--no-baselines",
+        "--replicates",
+        str(replicates),
+        "--copies",
+        str(copies),
+        "--set",
+        "recipe.budget=0",
+        "--out",
+        "judged",
+    )
     bench(store, *words)
     keys = [r["key"] for r in trials(store.parent / "judged") if r["status"] == "done"]
     judged = Counter(r["method"] for r in trials(store.parent / "judged") if r["status"] == "done")
@@ -91,9 +115,17 @@ def scoring(
     for _ in range(rounds):
         there = Store(store)
         removed = sum(map(there.forget, keys))
-        took, told = timed(store, *words)
+        took, output = timed(store, *words)
         spent.append(took)
-        right &= removed == len(keys) == executed(told)
+        right &= removed == len(keys) == executed(output)
     each = ", ".join(f"{name} {count}" for name, count in judged.items())
-    return Row(f"scoring: {len(judged)} methods, {min(judged.values())} suspects each, CPU", spent, (), 30,
-               f"suspects: {each}", LIMIT, "only scores executed", right)  # fmt: skip
+    return Row(
+        f"scoring: {len(judged)} methods, {min(judged.values())} suspects each, CPU",
+        spent,
+        (),
+        30,
+        f"suspects: {each}",
+        LIMIT,
+        "only scores executed",
+        right,
+    )

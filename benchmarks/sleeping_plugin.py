@@ -24,7 +24,7 @@ class TwoTones(Dataset):
     shape = (1, 4, 4)
 
     def load(self, root, train):
-        """Give 64 images of two tones."""
+        """Return 64 images of two tones."""
         labels = torch.arange(64) % 2
         return Split((labels * 200)[:, None, None, None].expand(64, 1, 4, 4).to(torch.uint8).contiguous(), labels)
 
@@ -53,7 +53,7 @@ class Nap(Attack):
     same_architecture = True
 
     def steal(self, source, data, build, context):
-        """Give a copy of the source after a second."""
+        """Return a copy of the source after a second."""
         time.sleep(self.seconds)
         return copy.deepcopy(context.start) if context.start else source.model()
 

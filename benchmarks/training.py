@@ -29,7 +29,7 @@ from bench.training.inference import accuracy as share
 from bench.training.inference import predict
 from bench.training.loop import fit
 from bench.training.networks import Normalised
-from benchmarks import plain_loop
+from benchmarks import reference_loop
 from benchmarks.measure import Row, interleaved, seconds
 
 RECIPE = Recipe(epochs=1, precision="fp32")
@@ -75,16 +75,25 @@ def ours(job: Job, seed: int) -> nn.Module:
     dataset, split = part(job.dataset, job.root, True)
     generator = torch.Generator(job.device).manual_seed(seed)
     images, labels = split.images[: job.images], split.labels[: job.images]
-    return fit(build(job, seed), images, labels, recipe=job.recipe, generator=generator, device=job.device,
-               flip=dataset.flip, crop=dataset.crop)  # fmt: skip
+    return fit(
+        build(job, seed),
+        images,
+        labels,
+        recipe=job.recipe,
+        generator=generator,
+        device=job.device,
+        flip=dataset.flip,
+        crop=dataset.crop,
+    )
 
 
 def plain(job: Job, seed: int, workers: int) -> nn.Module:
     """Train one network by the plain loop, whose images are normalised before they reach the network."""
     dataset = load_registry(()).get("dataset", job.dataset, None)
-    images = plain_loop.dataset(job.dataset, Path(job.root), True, dataset.flip, dataset.crop)
-    return plain_loop.train(build(job, seed).inner, plain_loop.first(images, job.images), job.recipe, seed, workers,
-                            job.device)  # fmt: skip
+    images = reference_loop.dataset(job.dataset, Path(job.root), True, dataset.flip, dataset.crop)
+    return reference_loop.train(
+        build(job, seed).inner, reference_loop.first(images, job.images), job.recipe, seed, workers, job.device
+    )
 
 
 def begin() -> None:
@@ -106,8 +115,8 @@ def _tested(job: Job, seed: int) -> float:
 
 def _plainly_tested(job: Job, seed: int, workers: int) -> float:
     dataset = load_registry(()).get("dataset", job.dataset, None)
-    test = plain_loop.dataset(job.dataset, Path(job.root), False, dataset.flip, dataset.crop)
-    return plain_loop.accuracy(plain(job, seed, workers), test, job.device)
+    test = reference_loop.dataset(job.dataset, Path(job.root), False, dataset.flip, dataset.crop)
+    return reference_loop.accuracy(plain(job, seed, workers), test, job.device)
 
 
 def best_loaders(job: Job) -> int:
@@ -122,15 +131,15 @@ def rows(root: Path, rounds: int, only: Sequence[str], full: bool) -> Iterator[R
     In a round each side trains a network per core, for an epoch: small ones on 10,000 images each, stock ones on 2,048,
     so that two cores see 4,096 a round; twice as many if `full`.
     """
-    images, inventory = (2 * IMAGES, 2 * FEW) if full else (IMAGES, FEW)
+    images, few = (2 * IMAGES, 2 * FEW) if full else (IMAGES, FEW)
     jobs = [
         (Job(d, a, images, RECIPE, str(root)), target)
         for d in ("fashion_mnist", "cifar10")
         for a, target in TINY.items()
     ]
-    jobs += [(Job("cifar10", a, inventory, RECIPE, str(root)), target) for a, target in STOCK.items()]
+    jobs += [(Job("cifar10", a, few, RECIPE, str(root)), target) for a, target in STOCK.items()]
     count = cores()
-    with ProcessPoolExecutor(count, get_context("spawn"), begin) as pool, plain_loop.threads(count):
+    with ProcessPoolExecutor(count, get_context("spawn"), begin) as pool, reference_loop.threads(count):
         for job, target in jobs:
             if only and job.architecture not in only:
                 continue
@@ -159,14 +168,14 @@ def accuracies(job: Job, pool: ProcessPoolExecutor) -> Row:
     mine = list(pool.map(_tested, [job] * len(seeds), seeds))
     theirs = [_plainly_tested(job, seed, 1) for seed in seeds]
 
-    def told(values: Sequence[float]) -> str:
+    def summary(values: Sequence[float]) -> str:
         return f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}"
 
     spread = statistics.stdev(theirs)
     alike = statistics.mean(mine) >= statistics.mean(theirs) - spread
     note = (
-        f"test accuracy, 5 seeds, {job.images:,} images, {job.recipe.epochs:g} epochs: ours {told(mine)}, "
-        f"plain {told(theirs)}"
+        f"test accuracy, 5 seeds, {job.images:,} images, {job.recipe.epochs:g} epochs: ours {summary(mine)}, "
+        f"plain {summary(theirs)}"
     )
     goal = "no worse than plain less its spread over seeds"
     return Row(f"accuracy of {job.architecture}, {job.dataset}", note=note, goal=goal, reached=alike)

@@ -24,7 +24,7 @@ from bench.testing import toy_plugins
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is no part of the distribution
 
-from benchmarks import gpu, growth, made_up, plain_loop, precision, results_file, scores  # noqa: E402
+from benchmarks import gpu, precision, reference_loop, results_file, scaling, scores, synthetic  # noqa: E402
 from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E402
 
 # --- rows and tables ----------------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E
         (Row("a", [2.0]), "", "", ""),
     ],
 )
-def test_a_row_is_held_against_its_target(row, ratio, target, met):
+def test_a_row_is_compared_with_its_target(row, ratio, target, met):
     cells = row.cells()
     assert cells[3:6] == [ratio, target, met]
 
@@ -63,11 +63,11 @@ def test_the_file_keeps_one_table_per_part(tmp_path):
         text = results_file.section(part, [Row("a row", [value])], "python -m benchmarks", 0.0, 60.0)
         results_file.keep(path, part, text)
 
-    measured("house", 1.0)
+    measured("commands", 1.0)
     measured("scores", 2.0)
-    measured("house", 3.0)
+    measured("commands", 3.0)
     text = path.read_text()
-    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["house", "scores"]
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["commands", "scores"]
     assert "| 3 s" in text
     assert "| 1 s" not in text
     assert text.startswith("# Speed")
@@ -80,8 +80,14 @@ def test_the_file_keeps_one_table_per_part(tmp_path):
 
 def program(*words, folder):
     environment = {k: v for k, v in os.environ.items() if k != "BENCH_DATA"} | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-m", "benchmarks", *words], cwd=folder, env=environment,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -104,7 +110,7 @@ def test_training_rows_without_data_are_refused(tmp_path):
 
 def test_images_in_memory_are_handed_out_as_torchvision_does():
     images, labels = gpu.images(6)
-    held = plain_loop.Held(images, labels, flip=False, crop=0)
+    held = reference_loop.InMemoryImages(images, labels, flip=False, crop=0)
     x, y = held[3]
     assert torch.allclose(x, images[3].float() / 127.5 - 1, atol=1e-6)
     assert (len(held), y) == (6, int(labels[3]))
@@ -122,29 +128,33 @@ def test_the_rows_of_a_gpu_run_on_a_cpu():
     scale = gpu.Scale("cpu", 32, 2, 16, 64, recipe, (0, 1), (1, 2))
     rows = list(gpu.rows(1, ["resnet18"], scale))
     assert [r.what.split(",")[0] for r in rows] == [
-        "training resnet18", rows[1].what.split(",")[0], "share of the peak", "share of the peak", "share of the peak",
-    ]  # fmt: skip
+        "training resnet18",
+        rows[1].what.split(",")[0],
+        "share of the peak",
+        "share of the peak",
+        "share of the peak",
+    ]
     for row in rows:
         assert len(row.ours) == len(row.plain) == 1
         assert row.met in ("yes", "no")
 
 
-def test_a_made_up_benchmark_has_the_rows_and_the_growth_that_were_asked_for():
-    small = made_up.benchmark(3000)
-    large = made_up.benchmark(0, 10 * small.spec.replicates)
+def test_a_synthetic_benchmark_has_the_rows_and_the_growth_that_were_asked_for():
+    small = synthetic.benchmark(3000)
+    large = synthetic.benchmark(0, 10 * small.spec.replicates)
     assert 3000 <= len(small.plan.trials) < 6000
     assert len(large.plan.trials) == 10 * len(small.plan.trials)
 
 
 @pytest.mark.slow
-def test_growth_is_measured_in_plan_schedule_and_report():
-    rows = list(growth.rows(1, 1))
-    assert [r.what.split(",")[0] for r in rows] == ["growth: plan", "growth: schedule", "growth: report"]
+def test_scaling_is_measured_in_plan_schedule_and_report():
+    rows = list(scaling.rows(1, 1))
+    assert [r.what.split(",")[0] for r in rows] == ["scaling: plan", "scaling: schedule", "scaling: report"]
 
 
 @pytest.mark.slow
-def test_a_store_of_made_up_artifacts_is_found_by_the_command_line():
-    found, own, report = growth.large(1, 300, 300)
+def test_a_store_of_synthetic_artifacts_is_found_by_the_command_line():
+    found, own, report = scaling.large(1, 300, 300)
     assert found.reached
     assert "executed 0 tasks" in own.note
     assert report.reached
@@ -190,23 +200,54 @@ HEAVY = {"torchvision", "sklearn", "scipy", "pandas", "matplotlib", "distributed
 """What a run that finds everything does not import; torch it does, with the first plugin."""
 METHODS = ("toy_relation", "toy_match")
 """One that needs helpers, and one more that needs none."""
-WORDS = ("run", "--quiet", "--workers", "0", "--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures",
-         "toy_net,toy_conv", "--sources", "toy_net", "--attacks", "toy_tune,toy_copy,toy_polish", "--no-baselines",
-         "--replicates", "2", "--copies", "2", "--set", "recipe.epochs=2", "--methods")  # fmt: skip
+WORDS = (
+    "run",
+    "--quiet",
+    "--workers",
+    "0",
+    "--plugin",
+    toy_plugins.__file__,
+    "--datasets",
+    "toy",
+    "--architectures",
+    "toy_net,toy_conv",
+    "--sources",
+    "toy_net",
+    "--attacks",
+    "toy_tune,toy_copy,toy_polish",
+    "--no-baselines",
+    "--replicates",
+    "2",
+    "--copies",
+    "2",
+    "--set",
+    "recipe.epochs=2",
+    "--methods",
+)
 
 
 def watched(folder, *words):
     environment = {**os.environ, "BENCH_STORE": str(folder / "store")}
-    done = subprocess.run([sys.executable, "-c", WATCHED, json.dumps(words)], cwd=folder, env=environment,
-                          capture_output=True, text=True, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, json.dumps(words)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout, json.loads((folder / "watched.json").read_text())
 
 
 def planned(*methods):
-    chosen = dict(zip(("datasets", "architectures", "sources", "attacks", "methods"),
-                      ("toy", "toy_net,toy_conv", "toy_net", "toy_tune,toy_copy,toy_polish", ",".join(methods)),
-                      strict=True))  # fmt: skip
+    chosen = dict(
+        zip(
+            ("datasets", "architectures", "sources", "attacks", "methods"),
+            ("toy", "toy_net,toy_conv", "toy_net", "toy_tune,toy_copy,toy_polish", ",".join(methods)),
+            strict=True,
+        )
+    )
     chosen |= {"no_baselines": True, "replicates": 2, "copies": 2, "set": ("recipe.epochs=2",)}
     return plan(*build(chosen, None, load_registry((toy_plugins.__file__,)), "fp32"))
 
@@ -237,8 +278,11 @@ def test_each_network_is_trained_once_for_all_trials_that_need_it(finished):
     assert executed(told) == len(keys)
     kinds = Counter(task.kind for task in found.tasks.values())
     assert kinds["score"] == len(found.trials)
-    assert kinds["train"] == len({t.source for t in found.trials} | {k for t in found.trials for k in t.helpers}
-                                 | {t.suspect for t in found.trials if t.suspect_kind == "irrelevant"})  # fmt: skip
+    assert kinds["train"] == len(
+        {t.source for t in found.trials}
+        | {k for t in found.trials for k in t.helpers}
+        | {t.suspect for t in found.trials if t.suspect_kind == "irrelevant"}
+    )
     assert kinds["steal"] == len({t.suspect for t in found.trials if t.suspect_kind == "stolen"})
 
 

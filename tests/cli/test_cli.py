@@ -16,9 +16,24 @@ from bench.store.store import Store
 from bench.testing import toy_plugins
 
 TOY = ["--plugin", toy_plugins.__file__]
-WORLD = [*TOY, "--datasets", "toy", "--architectures", "toy_net", "--attacks", "toy_tune,toy_polish",
-         "--methods", "toy_match,toy_relation", "--no-baselines", "--replicates", "2", "--copies", "2",
-         "--set", "recipe.epochs=2"]  # fmt: skip
+WORLD = [
+    *TOY,
+    "--datasets",
+    "toy",
+    "--architectures",
+    "toy_net",
+    "--attacks",
+    "toy_tune,toy_polish",
+    "--methods",
+    "toy_match,toy_relation",
+    "--no-baselines",
+    "--replicates",
+    "2",
+    "--copies",
+    "2",
+    "--set",
+    "recipe.epochs=2",
+]
 RUN = ["run", *WORLD, "--workers", "0", "--quiet"]
 
 
@@ -114,10 +129,15 @@ def test_a_saved_spec_repeats_the_run(there, bench):
 
 def test_a_short_file_written_by_hand_is_a_spec_too(there, bench):
     content = {
-        "datasets": "toy", "architectures": ["toy_net"], "attacks": ["toy_tune", "toy_polish"],
-        "methods": "toy_match,toy_relation", "no-baselines": True, "replicates": 2, "copies": 2,
+        "datasets": "toy",
+        "architectures": ["toy_net"],
+        "attacks": ["toy_tune", "toy_polish"],
+        "methods": "toy_match,toy_relation",
+        "no-baselines": True,
+        "replicates": 2,
+        "copies": 2,
         "set": {"recipe": {"epochs": 2}},
-    }  # fmt: skip
+    }
     (there / "mine.json").write_text(json.dumps(content))
     (there / "mine.toml").write_text(
         'datasets = "toy"\narchitectures = ["toy_net"]\nattacks = ["toy_tune", "toy_polish"]\nno_baselines = true\n'
@@ -339,22 +359,37 @@ SPECS = {
     "wrong count": ('{"datasets": "toy", "architectures": "toy_net", "replicates": "two"}', "--replicates must be"),
     "no Spec": ('{"spec": {"datasets": ["toy"], "extra": 1}}', "unknown field 'extra'"),
     "half a Spec": ('{"spec": {"datasets": ["toy"]}}', "holds no Spec that bench wrote"),
-    "a Spec of texts": ('{"spec": {"datasets": "toy", "sources": "toy_net", "suspects": "toy_net", "attacks": "",'
-                        ' "methods": "toy_match"}}', "holds no Spec that bench wrote"),
-    "a Spec of numbers": ('{"spec": {"datasets": [1], "sources": ["toy_net"], "suspects": ["toy_net"], "attacks": [],'
-                          ' "methods": ["toy_match"]}}', "holds no Spec that bench wrote"),
-    "a recipe of texts": ('{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
-                          ' "attacks": [], "methods": ["toy_match"], "recipe": {"epochs": "many"}}}',
-                          "holds no Spec that bench wrote"),
-    "a recipe's batch of text": ('{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
-                                 ' "attacks": [], "methods": ["toy_match"], "recipe": {"batch": "many"}}}',
-                                 "holds no Spec that bench wrote"),
-    "seeds of text": ('{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
-                      ' "attacks": [], "methods": ["toy_match"], "seeds": ["a"]}}', "holds no Spec that bench wrote"),
-    "settings of nothing": ('{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
-                            ' "attacks": [], "methods": ["toy_match"], "settings": {"nothing": {"a": 1}}}}',
-                            "'nothing' is not part of this run"),
-}  # fmt: skip
+    "a Spec of texts": (
+        '{"spec": {"datasets": "toy", "sources": "toy_net", "suspects": "toy_net", "attacks": "",'
+        ' "methods": "toy_match"}}',
+        "holds no Spec that bench wrote",
+    ),
+    "a Spec of numbers": (
+        '{"spec": {"datasets": [1], "sources": ["toy_net"], "suspects": ["toy_net"], "attacks": [],'
+        ' "methods": ["toy_match"]}}',
+        "holds no Spec that bench wrote",
+    ),
+    "a recipe of texts": (
+        '{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
+        ' "attacks": [], "methods": ["toy_match"], "recipe": {"epochs": "many"}}}',
+        "holds no Spec that bench wrote",
+    ),
+    "a recipe's batch of text": (
+        '{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
+        ' "attacks": [], "methods": ["toy_match"], "recipe": {"batch": "many"}}}',
+        "holds no Spec that bench wrote",
+    ),
+    "seeds of text": (
+        '{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
+        ' "attacks": [], "methods": ["toy_match"], "seeds": ["a"]}}',
+        "holds no Spec that bench wrote",
+    ),
+    "settings of nothing": (
+        '{"spec": {"datasets": ["toy"], "sources": ["toy_net"], "suspects": ["toy_net"],'
+        ' "attacks": [], "methods": ["toy_match"], "settings": {"nothing": {"a": 1}}}}',
+        "'nothing' is not part of this run",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", SPECS)
@@ -451,8 +486,23 @@ def test_a_missing_dataset_stops_before_training_and_names_the_command_that_gets
 def test_a_landing_place_that_nobody_named_and_nobody_has_leaves_its_attacks_not_applicable(bench, tmp_path):
     away = tmp_path / "away.py"
     away.write_text(AWAY)
-    asked = ["run", *TOY, "--plugin", away, "--datasets", "home", "--architectures", "toy_conv", "--no-baselines",
-             "--methods", "toy_relation", "--preset", "smoke", "--workers", "0"]  # fmt: skip
+    asked = [
+        "run",
+        *TOY,
+        "--plugin",
+        away,
+        "--datasets",
+        "home",
+        "--architectures",
+        "toy_conv",
+        "--no-baselines",
+        "--methods",
+        "toy_relation",
+        "--preset",
+        "smoke",
+        "--workers",
+        "0",
+    ]
     code, out, err = bench(*asked, "--out", "results/home")
     assert code == 0, err + out
     assert "Note: abroad is not in the data folder (bench data fetch abroad)" in err
@@ -533,9 +583,20 @@ assert not [m for m in sys.modules if m.startswith(("torch.", "distributed", "da
 """
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["plan", "--help"],
-                                       ["list", "--help"], ["data", "--help"], ["report", "--help"],
-                                       ["report", "results/toy"]], ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["run", "--help"],
+        ["plan", "--help"],
+        ["list", "--help"],
+        ["data", "--help"],
+        ["report", "--help"],
+        ["report", "results/toy"],
+    ],
+    ids=" ".join,
+)
 def test_commands_that_need_no_torch_import_none(there, arguments):
     code = WITHOUT_TORCH.format(arguments=arguments)
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)

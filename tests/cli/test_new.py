@@ -44,9 +44,14 @@ def test_it_makes_a_complete_distribution(new, kind):
     folder = Path("bench-my-own-idea")
     files = {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
     assert set(files) == {
-        "my_own_idea.py", "test_my_own_idea.py", "pyproject.toml", "README.md", "CITATION.cff", "tox.ini",
+        "my_own_idea.py",
+        "test_my_own_idea.py",
+        "pyproject.toml",
+        "README.md",
+        "CITATION.cff",
+        "tox.ini",
         ".github/workflows/test.yml",
-    }  # fmt: skip
+    }
     for name, text in files.items():
         assert not re.search(r"my_idea|MyIdea|my-idea|KIND", text), name
         assert text.endswith("\n")
@@ -110,8 +115,13 @@ def installed(tmp_path_factory):
 
 
 def run(place, module, *arguments, code=0):
-    environment = {**os.environ, "PYTHONPATH": str(place / "there"), "OMP_NUM_THREADS": "1",
-                   "BENCH_STORE": str(place / "store"), "BENCH_DATA": str(place / "data")}  # fmt: skip
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(place / "there"),
+        "OMP_NUM_THREADS": "1",
+        "BENCH_STORE": str(place / "store"),
+        "BENCH_DATA": str(place / "data"),
+    }
     command = [sys.executable, "-m", module, *map(str, arguments)]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr

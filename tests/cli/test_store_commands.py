@@ -14,10 +14,24 @@ from bench.store.store import Store
 from bench.testing import toy_plugins
 
 TOY = [
-    "--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures", "toy_net", "--attacks", "toy_tune,toy_copy",
-    "--methods", "toy_match,toy_relation", "--no-baselines", "--preset", "smoke", "--set", "recipe.epochs=2",
-    "--workers", "0",
-]  # fmt: skip
+    "--plugin",
+    toy_plugins.__file__,
+    "--datasets",
+    "toy",
+    "--architectures",
+    "toy_net",
+    "--attacks",
+    "toy_tune,toy_copy",
+    "--methods",
+    "toy_match,toy_relation",
+    "--no-baselines",
+    "--preset",
+    "smoke",
+    "--set",
+    "recipe.epochs=2",
+    "--workers",
+    "0",
+]
 
 
 @pytest.fixture
@@ -245,8 +259,19 @@ def test_gc_without_results_removes_nothing(bench, place, monkeypatch):
     assert keys(place / "store") == before
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "key,status\n../../etc,done\n", "key\n", "key,status\n", "\0" * 40,
-                                  b"\xff\xfe", "key,status\n" + "f" * 200_000 + ",done\n"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a,b\n1,2\n",
+        "key,status\n../../etc,done\n",
+        "key\n",
+        "key,status\n",
+        "\0" * 40,
+        b"\xff\xfe",
+        "key,status\n" + "f" * 200_000 + ",done\n",
+    ],
+)
 def test_gc_removes_nothing_where_results_cannot_be_read(bench, place, text):
     before = keys("store")
     (place / "results/broken").mkdir()

@@ -309,8 +309,9 @@ BREACHES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "fault", "promise", "told"), BREACHES,
-                         ids=[f"{c.__name__}-{f}-{p.__name__}" for c, f, p, _ in BREACHES])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "fault", "promise", "told"), BREACHES, ids=[f"{c.__name__}-{f}-{p.__name__}" for c, f, p, _ in BREACHES]
+)
 def test_a_breach_is_told(kind, fault, promise, told):
     finding = judge(the_ground(kind, fault), promise)
     assert finding.ok is False
@@ -323,9 +324,7 @@ GROUNDS = {}
 def the_ground(kind, fault):
     if (kind, fault) not in GROUNDS:
         GROUNDS.clear()
-        GROUNDS[kind, fault] = harness.Ground(
-            kind() if fault is None else kind(fault=fault)
-        )
+        GROUNDS[kind, fault] = harness.Ground(kind() if fault is None else kind(fault=fault))
     return GROUNDS[kind, fault]
 
 
@@ -477,8 +476,12 @@ def test_three_lines_give_an_outside_project_its_tests(tmp_path):
     )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "pytest", "-vp", "no:cacheprovider", "--rootdir", tmp_path, tmp_path],
-        capture_output=True, text=True, check=False, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stdout
     assert "test_contract[mean-keeps_to_its_budget] PASSED" in done.stdout
     gpu = torch.cuda.is_available()

@@ -1,4 +1,4 @@
-"""The opponent: a training loop as the code of such papers has it.
+"""The reference loop: training as the papers' code does it.
 
 torchvision's dataset, a PIL transform per image, a DataLoader, float32, the default memory layout. Network, batch,
 optimiser, learning rates, clipping and epochs are those of `bench.training.loop.fit`.
@@ -24,7 +24,7 @@ FOLDERS = {"fashion_mnist": ("FashionMNIST", 28), "cifar10": ("CIFAR10", 32)}
 
 
 def transform(side: int, train: bool, flip: bool, crop: int) -> Callable[[object], Tensor]:
-    """Give the transforms that such code uses on PIL images: augmentation for training only, and [-1, 1]."""
+    """Return the transforms that such code uses on PIL images: augmentation for training only, and [-1, 1]."""
     prepare_torchvision()
     from torchvision import transforms
 
@@ -37,7 +37,7 @@ def transform(side: int, train: bool, flip: bool, crop: int) -> Callable[[object
 
 @cache
 def dataset(name: str, root: Path, train: bool, flip: bool, crop: int) -> Dataset[tuple[Tensor, int]]:
-    """Give torchvision's dataset with its transforms; read once."""
+    """Return torchvision's dataset with its transforms, read once."""
     prepare_torchvision()
     from torchvision import datasets
 
@@ -48,8 +48,8 @@ def dataset(name: str, root: Path, train: bool, flip: bool, crop: int) -> Datase
     return found
 
 
-class Held(Dataset[tuple[Tensor, int]]):
-    """Images in memory, handed out for training as torchvision's CIFAR10 does: as arrays made PIL images one by one."""
+class InMemoryImages(Dataset[tuple[Tensor, int]]):
+    """Images in memory, converted to PIL images one by one as torchvision's CIFAR10 does."""
 
     def __init__(self, images: Tensor, labels: Tensor, flip: bool, crop: int) -> None:
         self.images, self.labels = images.permute(0, 2, 3, 1).contiguous().numpy(), labels.tolist()
@@ -66,7 +66,7 @@ class Held(Dataset[tuple[Tensor, int]]):
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let torch use so many threads inside."""
+    """Set the number of torch's threads inside."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -78,12 +78,16 @@ def threads(count: int) -> Iterator[None]:
 def train(
     model: nn.Module, images: Dataset[tuple[Tensor, int]], recipe: Recipe, seed: int, workers: int, device: str = "cpu"
 ) -> nn.Module:
-    """Train a network in place by SGD, with `workers` loader processes, and give it back in eval mode."""
+    """Train a network in place by SGD, with `workers` loader processes, and return it in eval mode."""
     torch.manual_seed(seed)
     loader = DataLoader(
-        images, recipe.batch, shuffle=True, num_workers=workers, persistent_workers=workers > 0,
+        images,
+        recipe.batch,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
         pin_memory=device != "cpu",
-    )  # fmt: skip
+    )
     model.to(device).train()
     optimiser = torch.optim.SGD(
         model.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
@@ -105,7 +109,7 @@ def train(
 
 @torch.no_grad()
 def accuracy(model: nn.Module, images: Dataset[tuple[Tensor, int]], device: str = "cpu") -> float:
-    """Give the share of images that a network is right about."""
+    """Return the share of images that a network classifies correctly."""
     right, count = 0, 0
     for x, y in DataLoader(images, 512):
         right += int((model(x.to(device)).argmax(1).cpu() == y).sum())

@@ -1,7 +1,7 @@
 """Rows about one step of training: which operations take its time on a CPU, and what else was tried.
 
 Shares are of the time that torch's profiler counts over an epoch of one network in one thread, what is done to the
-images included; what lies between the operations, in Python, is not in them.
+images included; the Python code between the operations is not counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from torch.profiler import ProfilerActivity, profile
 
 from bench.core.hardware import cores
-from benchmarks import plain_loop
+from benchmarks import reference_loop
 from benchmarks.measure import Row, interleaved
 from benchmarks.training import FEW, IMAGES, RECIPE, STOCK, TINY, Job, begin, ours
 
@@ -33,7 +33,7 @@ REST = "rest"
 
 
 def rows(root: Path, rounds: int, only: Sequence[str]) -> Iterator[Row]:
-    """Take the steps of each network on CIFAR10 apart, then try bf16, and two threads instead of two processes."""
+    """Profile a step of each network on CIFAR10, then try bf16, and two threads instead of two processes."""
     jobs = [Job("cifar10", name, IMAGES // 2, RECIPE, str(root)) for name in TINY]
     jobs += [Job("cifar10", name, FEW // 2, RECIPE, str(root)) for name in STOCK]
     count = cores()
@@ -41,16 +41,16 @@ def rows(root: Path, rounds: int, only: Sequence[str]) -> Iterator[Row]:
         for job in jobs:
             if only and job.architecture not in only:
                 continue
-            shares = pool.submit(anatomy, job).result()
-            told = ", ".join(f"{part} {100 * share:.0f} %" for part, share in shares.items())
-            yield Row(f"a step of {job.architecture}, {job.dataset}", note=told)
+            shares = pool.submit(shares_of_time, job).result()
+            note = ", ".join(f"{part} {100 * share:.0f} %" for part, share in shares.items())
+            yield Row(f"a step of {job.architecture}, {job.dataset}", note=note)
             coarse = dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, precision="bf16"))
             yield _tried(pool, f"{job.architecture} in bf16 against fp32", coarse, job, rounds)
             yield _side_by_side(pool, job, count, rounds)
 
 
-def anatomy(job: Job) -> dict[str, float]:
-    """Train one network, and give each part's share of the time."""
+def shares_of_time(job: Job) -> dict[str, float]:
+    """Train one network, and return each part's share of the time."""
     ours(job, 0)
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         ours(job, 0)
@@ -61,7 +61,7 @@ def anatomy(job: Job) -> dict[str, float]:
 
 
 def part_of(operation: str) -> str:
-    """Say which part of a step an operation belongs to."""
+    """Return the part of a step that an operation belongs to."""
     return next((part for part, names in PARTS.items() if any(n in operation.lower() for n in names)), REST)
 
 
@@ -70,7 +70,7 @@ def _quietly(job: Job, seed: int) -> None:
 
 
 def _tried(pool: ProcessPoolExecutor, what: str, other: Job, usual: Job, rounds: int) -> Row:
-    """Hold another way of training one network against ours, both in one thread."""
+    """Compare another way of training one network with ours, both in one thread."""
     times = interleaved(
         lambda: pool.submit(_quietly, other, 0).result(), lambda: pool.submit(_quietly, usual, 0).result(), rounds
     )
@@ -78,10 +78,10 @@ def _tried(pool: ProcessPoolExecutor, what: str, other: Job, usual: Job, rounds:
 
 
 def _side_by_side(pool: ProcessPoolExecutor, job: Job, count: int, rounds: int) -> Row:
-    """Hold one network after the other with a thread per core against a process per network."""
+    """Compare one network after the other, with a thread per core, with a process per network."""
 
     def threads() -> None:
-        with plain_loop.threads(count):
+        with reference_loop.threads(count):
             for seed in range(count):
                 ours(job, seed)
 

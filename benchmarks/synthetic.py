@@ -1,6 +1,6 @@
-"""Benchmarks that nobody ran: the plan is a real one, what became of its tasks is made up.
+"""Synthetic benchmarks: a real plan with made-up outcomes.
 
-What plans, finds, schedules and reports is the host's own code; it cannot tell the difference.
+The host's own code plans, finds, schedules and reports.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SEEDS = 5
 
 
 @dataclass(frozen=True)
-class MadeUp:
+class SyntheticBenchmark:
     """A planned benchmark, and the options of `bench` that plan the same."""
 
     spec: Spec
@@ -39,44 +39,49 @@ class MadeUp:
     words: tuple[str, ...]
 
 
-def benchmark(trials: int, copies: int = 0) -> MadeUp:
-    """Plan the default benchmark with five source seeds and so many copies and replicates that it has `trials` rows.
+def benchmark(trials: int, copies: int = 0) -> SyntheticBenchmark:
+    """Plan the default benchmark with five source seeds, and enough copies and replicates for `trials` rows.
 
     `copies` sets the number of copies instead.
     """
     registry = load_registry(())
 
-    def planned(count: int) -> MadeUp:
+    def planned(count: int) -> SyntheticBenchmark:
         counts = {"seeds": str(SEEDS), "replicates": count, "copies": count}
         spec, known = build(counts, None, registry, suitable_precision(gpus()))
         words = tuple(word for name, value in counts.items() for word in (f"--{name}", str(value)))
-        return MadeUp(spec, known, plan(spec, known), words)
+        return SyntheticBenchmark(spec, known, plan(spec, known), words)
 
     if copies:
         return planned(copies)
-    # in steps of three, for then the innocents of other datasets grow in proportion
+    # in steps of three, so that irrelevant models of other datasets grow in proportion
     return planned(3 * max(1, -(-trials // len(planned(3).plan.trials))))
 
 
 def facts(task: Task, chance: random.Random) -> dict[str, JSON]:
-    """Make up what a task found."""
+    """Return made-up facts of a task."""
     if task.kind == "score":
         return {
-            "score": chance.gauss(0, 1), "queries": 100, "access": "labels", "agreement": chance.random(),
-            "fingerprint_seconds": 1.0, "fingerprint_networks": 0, "notes": {},
-        }  # fmt: skip
+            "score": chance.gauss(0, 1),
+            "queries": 100,
+            "access": "labels",
+            "agreement": chance.random(),
+            "fingerprint_seconds": 1.0,
+            "fingerprint_networks": 0,
+            "notes": {},
+        }
     queries = {"queries": 1000} if task.kind == "steal" else {}
     return {"accuracy": 0.8 + 0.2 * chance.random(), "notes": {}, **queries}
 
 
-def outcomes(made: MadeUp) -> dict[str, Outcome]:
-    """Make up what became of every task."""
+def outcomes(made: SyntheticBenchmark) -> dict[str, Outcome]:
+    """Return a made-up outcome of every task."""
     chance = random.Random(0)
     return {key: Outcome(key, "done", facts=facts(task, chance), seconds=0.01) for key, task in made.plan.tasks.items()}
 
 
-def results(made: MadeUp, folder: Path) -> int:
-    """Write `trials.csv` and `run.json` as the run would have; give the number of rows."""
+def results(made: SyntheticBenchmark, folder: Path) -> int:
+    """Write `trials.csv` and `run.json` as the run would have; return the number of rows."""
     get: Mapping[str, Outcome] = outcomes(made)
     rows = [row(t, get.get(t.score), get.get(t.source), get.get(t.suspect)) for t in made.plan.trials]
     save(folder, rows, describe(made.spec, made.known, ["run", *made.words]))
@@ -85,7 +90,7 @@ def results(made: MadeUp, folder: Path) -> int:
 
 @contextmanager
 def _without_waiting_for_the_disk() -> Iterator[None]:
-    """Let nothing be flushed inside: a hundred thousand artifacts are to be read, not to survive a power cut."""
+    """Skip every fsync inside: these artifacts need not survive a power cut."""
     was, os.fsync = os.fsync, lambda handle: None
     try:
         yield
@@ -93,8 +98,8 @@ def _without_waiting_for_the_disk() -> Iterator[None]:
         os.fsync = was
 
 
-def fill(store: Store, made: MadeUp) -> int:
-    """Save an artifact without tensors for every task, through the store's own door; give their number."""
+def fill(store: Store, made: SyntheticBenchmark) -> int:
+    """Save an artifact without tensors for every task, with the store's own `save`; return their number."""
     with _without_waiting_for_the_disk():
         for key, outcome in outcomes(made).items():
             task = made.plan.tasks[key]
