@@ -38,10 +38,10 @@ def python(code, *options):
 
 def test_after_preparing_torchvision_works_and_operators_are_declared_only_where_it_did_not():
     outcome = python(f"""{BARE}
-from bench import vision
-torchvision.prepare_torchvision()
-torchvision.prepare_torchvision()
-print(torchvision._declare() is not None)
+from bench.api import torchvision as module
+module.prepare_torchvision()
+module.prepare_torchvision()
+print(module._declare() is not None)
 {USE}""")
     assert outcome.split() in (["fails", "True"], ["works", "False"])
 

@@ -1,4 +1,4 @@
-"""Device slots and precision, with declared fake devices: no GPU is needed."""
+"""GPUs, cores and precision of this machine, with a fake nvidia-smi: no GPU is needed."""
 
 import os
 import platform
@@ -8,66 +8,13 @@ import sys
 
 import pytest
 
-from bench import BenchError
 from bench.core import hardware
 from bench.core.hardware import cores, suitable_precision
-from bench.execution.slots import Slot, inline_device, slots
 
 
 @pytest.fixture(autouse=True)
-def no_mac(monkeypatch):
-    monkeypatch.setattr(hardware, "has_mps", lambda: False)
+def visible_devices(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-
-
-def named(found):
-    return [s.environment.get("CUDA_VISIBLE_DEVICES") for s in found]
-
-
-def test_without_a_gpu_there_is_a_slot_per_core_and_none_sees_a_gpu():
-    found = slots(None, None, 1, ())
-    assert len(found) == cores()
-    assert {s.device for s in found} == {"cpu"}
-    assert set(named(found)) == {""}
-    assert len(slots(3, None, 1, ())) == 3
-
-
-def test_each_gpu_gets_its_slots_in_turn_and_its_own_number():
-    assert named(slots(None, None, 1, (0, 1, 2))) == ["0", "1", "2"]
-    assert named(slots(None, None, 2, (0, 1))) == ["0", "1", "0", "1"]
-    assert named(slots(None, [2, 0], 1, (0, 1, 2))) == ["2", "0"]
-    assert named(slots(3, None, 2, (0, 1))) == ["0", "1", "0"]
-    assert {s.device for s in slots(None, None, 2, (0, 1))} == {"cuda:0"}
-
-
-def test_numbers_are_those_of_the_gpus_that_are_visible(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7f,6")
-    assert named(slots(None, [0, 1], 1, (0, 1, 2))) == ["4", "GPU-7f"]
-
-
-def test_gpus_may_be_declined():
-    assert {s.device for s in slots(2, [], 1, (0, 1))} == {"cpu"}
-    assert inline_device([], (0, 1)) == "cpu"
-
-
-def test_a_gpu_that_is_not_there_is_one_line():
-    with pytest.raises(BenchError, match=r"There is no GPU 3: there are 0, 1\. Leave --gpus out"):
-        slots(None, [0, 3], 1, (0, 1))
-    with pytest.raises(BenchError, match="There is no GPU 0: there is none that torch can use"):
-        slots(None, [0], 1, ())
-
-
-def test_a_mac_counts_as_one_slot(monkeypatch):
-    monkeypatch.setattr(hardware, "has_mps", lambda: True)
-    assert slots(None, None, 1, ()) == [Slot("mps")]
-    assert inline_device(None, ()) == "mps"
-    assert {s.device for s in slots(2, [], 1, ())} == {"cpu"}
-
-
-def test_the_inline_device_is_the_first_that_was_asked_for():
-    assert inline_device(None, (0, 1)) == "cuda:0"
-    assert inline_device([1], (0, 1)) == "cuda:1"
-    assert inline_device(None, ()) == "cpu"
 
 
 def test_gpus_compute_in_bf16_and_this_machine_says_one_of_two():
@@ -124,7 +71,7 @@ def test_hardware_is_described_without_importing_torch():
 TAKING_AND_FREEING = """
 import mmap, os, resource, sys
 import torch
-from bench.devices import keep_freed_memory
+from bench.core.hardware import keep_freed_memory
 if "keep" in sys.argv:
     keep_freed_memory()
 torch.zeros(1 << 20)
