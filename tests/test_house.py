@@ -6,11 +6,13 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 import bench
+from bench.core import kinds
 from bench.registry.discovery import load_registry
 from bench.registry.registry import HOOKS
 
@@ -52,11 +54,6 @@ def at_the_top(path):
     return found
 
 
-def package(path):
-    """Name the package of a host file; a module at the top has none."""
-    return path.relative_to(HOST).parent.parts[:1]
-
-
 HOST_FILES = sorted(HOST.rglob("*.py"))
 PLUGIN_FILES = sorted(p for p in PLUGINS.rglob("*.py") if p.name != "__init__.py" and not p.name.startswith("make_"))
 
@@ -64,10 +61,11 @@ PLUGIN_FILES = sorted(p for p in PLUGINS.rglob("*.py") if p.name != "__init__.py
 # --- who imports whom ---------------------------------------------------------------------------------------------
 
 
-def test_imports_go_down():
-    """import-linter holds the layers of setup.cfg, without an exception."""
+def test_imports_go_down_and_without_a_cycle():
+    """import-linter checks the two contracts of setup.cfg, without an exception."""
     found = subprocess.run(["lint-imports", "setup.cfg"], cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stdout
+    assert "Contracts: 2 kept" in found.stdout
     assert "ignore_imports" not in (ROOT / "setup.cfg").read_text()
 
 
@@ -97,24 +95,18 @@ def test_the_face_imports_no_torch_and_no_library_but_pluggy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-SLOW = (
-    "torch",
-    "torchvision",
-    "distributed",
-    "dask",
-    "pandas",
-    "scipy",
-    "sklearn",
-    "rich",
-    "tabulate",
-    "safetensors",
-    "jinja2",
-    "matplotlib",
-)
+SLOW = {
+    *("torch", "torchvision", "distributed", "dask", "pandas", "scipy", "sklearn"),
+    *("rich", "tabulate", "safetensors", "jinja2", "matplotlib"),
+}
+EXECUTING = ("runner", "tasks", "task_context", "result_checks", "failures", "preload")
 WORKING = (
-    "training", "testing", "datasets/partition.py", "sandbox/torch_state.py",
-    *(f"execution/{name}.py" for name in ("runner", "tasks", "task_context", "result_checks", "failures", "preload")),
-)  # fmt: skip
+    "training",
+    "testing",
+    "datasets/partition.py",
+    "sandbox/torch_state.py",
+    *(f"execution/{name}.py" for name in EXECUTING),
+)
 """What is imported only when something is computed."""
 
 
@@ -124,7 +116,7 @@ WORKING = (
     ids=lambda p: str(p.relative_to(HOST)),
 )
 def test_slow_libraries_are_imported_where_they_are_used(path):
-    assert not {m.split(".")[0] for m in at_the_top(path)} & set(SLOW)
+    assert not {m.split(".")[0] for m in at_the_top(path)} & SLOW
 
 
 def test_the_host_does_not_mention_the_shipped_plugins():
@@ -239,3 +231,111 @@ def test_no_names_that_say_nothing():
 def test_no_unfinished_business():
     for path in (*HOST_FILES, *PLUGIN_FILES):
         assert not re.search(r"\b(TODO|FIXME|XXX)\b", path.read_text()), path
+
+
+# --- size, words --------------------------------------------------------------------------------------------------
+
+LONGEST_FILE, LONGEST_CLASS, MOST_SKIPS = 300, 150, 10
+DESIGN = (ROOT / "DESIGN.md").read_text()
+
+
+@pytest.mark.parametrize("path", HOST_FILES, ids=lambda p: str(p.relative_to(HOST)))
+def test_files_and_classes_are_short_or_design_says_why(path):
+    text = path.read_text()
+    lines, explained = len(text.splitlines()), f"`{path.relative_to(HOST).as_posix()}`" in DESIGN
+    assert lines <= LONGEST_FILE or explained
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ClassDef):
+            lines, explained = node.end_lineno - node.lineno + 1, f"`{node.name}`" in DESIGN
+            assert lines <= LONGEST_CLASS or explained, node.name
+
+
+def test_the_formatter_is_switched_off_ten_times_at_most():
+    skips = [p for p in (*HOST_FILES, *PLUGIN_FILES) for _ in re.findall(r"# fmt: skip", p.read_text())]
+    assert len(skips) <= MOST_SKIPS, Counter(str(p.relative_to(ROOT)) for p in skips)
+
+
+def test_docstrings_of_functions_begin_with_what_the_function_does():
+    begun = re.compile(r"(Give|Say|Tell|Hold)\b")
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (*HOST_FILES, *PLUGIN_FILES)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and begun.match(ast.get_docstring(node) or "")
+    ]
+    assert found == []
+
+
+WORDS = {*kinds.Status, *kinds.SuspectKind} - {""}
+BY_NAME = {
+    "kind": {*kinds.ComponentKind, *kinds.TaskKind},
+    "role": set(kinds.Role),
+    "cause": set(kinds.FailureCause) - {""},
+    "access": set(kinds.Access),
+}
+"""Words that are ordinary elsewhere, by the name of what they are compared with or given as."""
+LOOKUPS = ("registry.get", "among.get", ".names", ".declaration", ".declarations", ".source_digest", ".component")
+
+
+def bare_words(tree):
+    """List the nodes that write a member of an enum as a string, but for names of columns and of fields."""
+    parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _is_bare(node, parents):
+            yield node
+
+
+def _is_bare(node, parents):
+    parent = parents[node]
+    if isinstance(parent, ast.Tuple | ast.List | ast.Set):
+        owner = parents[parent]
+        names_columns = isinstance(owner, ast.Assign) and ast.unparse(owner.targets[0]).endswith("COLUMNS")
+        if names_columns and node.value in WORDS:
+            return False
+        parent = owner if isinstance(owner, ast.Compare) else parent
+    if isinstance(parent, ast.Call) and node in parent.args:
+        called = ast.unparse(parent.func)
+        if node is parent.args[0] and called.endswith(LOOKUPS):
+            return node.value in set(kinds.ComponentKind)
+        return not called.endswith((".get", "Column")) and node.value in WORDS
+    if isinstance(parent, ast.Compare):
+        names = {
+            n.attr if isinstance(n, ast.Attribute) else n.id
+            for n in ast.walk(parent)
+            if isinstance(n, ast.Attribute | ast.Name)
+        }
+        return node.value in WORDS or any(node.value in words for name, words in BY_NAME.items() if name in names)
+    if isinstance(parent, ast.keyword):
+        return node.value in WORDS | BY_NAME.get(parent.arg, set())
+    if isinstance(parent, ast.Subscript):
+        return (
+            node is parent.slice
+            and "components" in ast.unparse(parent.value)
+            and node.value in set(kinds.ComponentKind)
+        )
+    if isinstance(parent, ast.Dict):
+        return node in parent.values and node.value in WORDS
+    return node.value in WORDS and not isinstance(parent, ast.Expr | ast.JoinedStr)
+
+
+@pytest.mark.parametrize("path", HOST_FILES, ids=lambda p: str(p.relative_to(HOST)))
+def test_statuses_and_kinds_are_members_of_enums(path):
+    if path != HOST / "core" / "kinds.py":
+        assert [(n.lineno, n.value) for n in bare_words(ast.parse(path.read_text()))] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["o.status == 'done'", "f('failed')", "return 'blocked'", "x in ('stolen',)", "f(suspect_kind='irrelevant')",
+     "task.kind == 'score'", "o.cause != 'memory'", "r.names('attack')", "registry.get('method', n)",
+     "run['components']['dataset']", "role in ('surrogate', 'x')", "{'a': 'busy'}"],
+)  # fmt: skip
+def test_bare_words_are_found(code):
+    assert list(bare_words(ast.parse(code)))
+
+
+@pytest.mark.parametrize(
+    "code", ["'done'", "r.get('stolen', 0)", "f('data')", "COLUMNS = ('failed',)", "{'stolen': 1}"]
+)
+def test_names_of_columns_and_other_words_are_let_be(code):
+    assert not list(bare_words(ast.parse(code)))
