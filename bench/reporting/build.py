@@ -19,8 +19,9 @@ from bench.core.canonical import JSON
 from bench.reporting import cache, csv_files
 from bench.reporting.html import page
 from bench.reporting.tables.accuracies import accuracy_table
-from bench.reporting.tables.auc import auc_table, baselines_table, check_table, negatives_table
+from bench.reporting.tables.auc import auc_table
 from bench.reporting.tables.budgets import budgets_table
+from bench.reporting.tables.comparisons import baselines_table, check_table, negatives_table
 from bench.reporting.tables.costs import cost_table
 from bench.reporting.tables.latex import latex
 from bench.reporting.tables.markdown import markdown

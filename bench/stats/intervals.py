@@ -11,6 +11,8 @@ import numpy as np
 
 from bench.stats.auc import SLACK, BySource, Floats, auc, by_source, placements
 
+LEVEL = 0.95
+"""Of every interval that is not asked for at another level."""
 ENOUGH_SOURCES = 5
 """From so many sources on, an interval speaks of sources in general; below, only of those at hand."""
 
@@ -32,7 +34,7 @@ def newcombe_variance(theta: float, m: float, n: float) -> float:
 
 
 def newcombe_interval(
-    auc: float, m: float, n: float, level: float = 0.95, inflation: float = 1.0
+    auc: float, m: float, n: float, level: float = LEVEL, inflation: float = 1.0
 ) -> tuple[float, float]:
     """Give the theta between which |theta - auc| <= z sqrt(inflation var(theta)): (low, high), inside [0, 1].
 
@@ -93,7 +95,7 @@ class AucEstimate:
 
 
 def estimate_auc(
-    stolen: BySource, irrelevant: BySource, level: float = 0.95, seed: int = 0, draws: int = 10_000
+    stolen: BySource, irrelevant: BySource, level: float = LEVEL, seed: int = 0, draws: int = 10_000
 ) -> AucEstimate:
     """Compute the AUC within each source, their mean, and an interval for it. By source; needs no equal m_s.
 
@@ -172,5 +174,5 @@ def agrees(cell: AucEstimate, paper: float, stolen: int = 0, irrelevant: int = 0
         return "too few models to tell"
     ours = cell.high - cell.auc if paper > cell.auc else cell.auc - cell.low
     known = stolen > 0 and irrelevant > 0
-    theirs = normal_quantile(0.95) * math.sqrt(hanley_mcneil_variance(paper, stolen, irrelevant)) if known else 0.0
+    theirs = normal_quantile(LEVEL) * math.sqrt(hanley_mcneil_variance(paper, stolen, irrelevant)) if known else 0.0
     return "agrees" if abs(paper - cell.auc) <= math.hypot(ours, theirs) + 0.005 + SLACK else "differs"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bench.stats.auc import SLACK, BySource, by_source, vector
+from bench.stats.intervals import LEVEL
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class NotReported:
 
 
 @lru_cache(maxsize=1024)
-def binomial_bound(hits: int, of: int, level: float = 0.95) -> tuple[float, float]:
+def binomial_bound(hits: int, of: int, level: float = LEVEL) -> tuple[float, float]:
     """Give the exact two-sided interval of a share (Clopper, Pearson, Biometrika 26, 1934): (low, high) in [0, 1]."""
     from scipy.special import betaincinv
 
@@ -48,7 +49,7 @@ def binomial_bound(hits: int, of: int, level: float = 0.95) -> tuple[float, floa
     return low, high
 
 
-def tpr_at_fpr(stolen: BySource, irrelevant: BySource, fpr: float, level: float = 0.95) -> Rate | NotReported:
+def tpr_at_fpr(stolen: BySource, irrelevant: BySource, fpr: float, level: float = LEVEL) -> Rate | NotReported:
     """Give the largest share of stolen suspects found at a share of false alarms of at most `fpr`. By source.
 
     That is the highest ROC point with FPR <= fpr, never an interpolated one: within each source a suspect is found

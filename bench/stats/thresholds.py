@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bench.stats.auc import SLACK, BySource, by_source
+from bench.stats.intervals import LEVEL
 from bench.stats.rates import NotReported, Rate, binomial_bound
 
 
@@ -42,7 +43,7 @@ class Frozen:
 
 
 def frozen_threshold(
-    irrelevant: BySource, calibration: ArrayLike, alpha: float, level: float = 0.95
+    irrelevant: BySource, calibration: ArrayLike, alpha: float, level: float = LEVEL
 ) -> Frozen | NotReported:
     """Set a threshold that accuses an irrelevant model with probability at most alpha, and see whom it accuses.
 

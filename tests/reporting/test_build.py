@@ -712,7 +712,7 @@ def test_other_rows_or_another_run_make_another_report(tmp_path):
 WARM = """
 import json, sys
 from pathlib import Path
-from bench.report import write
+from bench.reporting.build import write
 rows, run = json.loads(Path(sys.argv[1]).read_text())
 write(Path(sys.argv[2]), rows, run)
 print(sorted({"torch", "pandas", "scipy", "sklearn", "matplotlib", "tabulate", "jinja2"} & set(sys.modules)))

@@ -14,7 +14,7 @@ from bench.core.canonical import JSON
 from bench.core.spec import Spec
 from bench.reporting.html import svg
 from bench.reporting.html.svg import Chart, Group, Line, Point
-from bench.reporting.tables.grouping import by_method
+from bench.reporting.tables.method_table import by_method
 
 MOST_CHARTS = 24
 """On one page: they take a twentieth of a second each."""

@@ -25,8 +25,8 @@ from bench.core.spec import Spec
 from bench.reporting.html.cell_details import Details, component_words, cost_words
 from bench.reporting.html.charts import Charts
 from bench.reporting.html.distributions import LEVELS
-from bench.reporting.tables.auc import check_table
-from bench.reporting.tables.grouping import by_method, place
+from bench.reporting.tables.comparisons import check_table
+from bench.reporting.tables.method_table import by_method, section_title
 from bench.reporting.tables.table import Table
 
 if TYPE_CHECKING:
@@ -85,9 +85,14 @@ def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Sectio
     script, style = _part("page.js"), _part("page.css")
     hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return templates.get_template("page.html").render(
-        _head(frame, run, sections), sections=written, left_out=[place(s.cells) for s in sections[len(written) :]],
-        data=data, script=script, style=style, script_hash=f"sha256-{hashed}",
-    )  # fmt: skip
+        _head(frame, run, sections),
+        sections=written,
+        left_out=[section_title(s.cells) for s in sections[len(written) :]],
+        data=data,
+        script=script,
+        style=style,
+        script_hash=f"sha256-{hashed}",
+    )
 
 
 # --- the cells ----------------------------------------------------------------------------------------------------
@@ -172,7 +177,7 @@ def _section(section: Section, charts: Charts, first: int, number: int) -> dict[
     others = [*section.tables[1:], *([check_table(cells)] if papers else [])]
     return {
         "number": number,
-        "place": place(cells),
+        "place": section_title(cells),
         "header": [h.split("\n") for h in main.header],
         "attacks": list(dict.fromkeys(c.attack for c in cells)),
         "bodies": [body for baseline in (False, True) if (body := [r for r in rows if r[1] == baseline])],
@@ -207,7 +212,7 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
             "precision": spec.recipe.precision,
             "made": str(run.get("date") or "undated"),
         },
-        "places": [place(s.cells) for s in sections],
+        "places": [section_title(s.cells) for s in sections],
         "command": str(run.get("command") or ""),
         "hardware": dict(sorted((run.get("hardware") or {}).items())),
         "libraries": dict(sorted((run.get("libraries") or {}).items())),

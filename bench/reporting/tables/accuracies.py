@@ -6,28 +6,21 @@ from collections.abc import Mapping, Sequence
 
 from bench.analysis.accuracies import Accuracy
 from bench.core.canonical import JSON
-from bench.reporting.tables.grouping import place
+from bench.reporting.tables.method_table import section_title
 from bench.reporting.tables.notes import caption
+from bench.reporting.tables.numbers import percent
 from bench.reporting.tables.table import Table, cell
-from bench.stats.rates import Summary
-
-
-def percent(accuracy: Summary | None) -> str:
-    if accuracy is None:
-        return ""
-    spread = f" ± {100 * accuracy.sd:.1f}" if accuracy.n > 1 else ""
-    return f"{100 * accuracy.mean:.1f}{spread}"
 
 
 def accuracy_table(networks: Sequence[Accuracy], run: Mapping[str, JSON]) -> Table:
-    """Lay out the test accuracies of one dataset and source architecture, in percent."""
+    """Return the test accuracies of one dataset and source architecture, in percent."""
     rows = []
     for a in networks:
         value, n = percent(a.summary), str(a.summary.n)
         texts = (a.owner, a.model, a.variant, a.suspect_dataset, a.suspect_architecture or "all", value, n)
         rows.append([*map(cell, texts), cell(f"{100 * a.paper:.1f}" if a.paper is not None else "")])
     return Table(
-        title=f"{place(networks)}: test accuracy",
+        title=f"{section_title(networks)}: test accuracy",
         header=["source", "model", "variant", "tested on", "architecture", "accuracy", "n", "paper"],
         rows=rows,
         caption=caption(

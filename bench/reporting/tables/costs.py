@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.costs import Cost
-from bench.reporting.tables.accuracies import percent
-from bench.reporting.tables.grouping import place
+from bench.reporting.tables.method_table import section_label, section_title
+from bench.reporting.tables.numbers import percent, three_digits
 from bench.reporting.tables.table import Table, cell
 
 
 def cost_table(costs: Sequence[Cost]) -> Table:
-    """Lay out what each method costs, on one dataset and source architecture."""
-    first = costs[0]
+    """Return what each method costs, on one dataset and source architecture."""
     return Table(
-        title=f"{place(costs)}: cost",
+        title=f"{section_title(costs)}: cost",
         header=["method", "accuracy", "lost", "access", "queries", "verify s", "make s", "nets"],
         rows=[list(map(cell, _cost_texts(c))) for c in costs],
         caption="Test accuracy of the source in percent, and the points lost by a watermark; the strongest access "
@@ -23,8 +22,8 @@ def cost_table(costs: Sequence[Cost]) -> Table:
         notes=[note for c in costs for note in _cost_notes(c)],
         baselines=next((n for n, c in enumerate(costs) if c.baseline), None),
         level=3,
-        label=f"{first.dataset}-{first.source_architecture}-cost",
-    )  # fmt: skip
+        label=section_label(costs, "cost"),
+    )
 
 
 def _cost_texts(c: Cost) -> list[str]:
@@ -34,8 +33,8 @@ def _cost_texts(c: Cost) -> list[str]:
         "" if c.lost is None else f"{100 * c.lost:.1f}",
         c.access,
         " to ".join(map(str, dict.fromkeys(c.queries or ()))),
-        _three(c.seconds_to_verify),
-        _three(c.seconds_to_make),
+        three_digits(c.seconds_to_verify),
+        three_digits(c.seconds_to_make),
         "" if c.networks is None else str(c.networks),
     ]
 
@@ -45,8 +44,3 @@ def _cost_notes(c: Cost) -> Iterator[str]:
         yield f"networks of {c.method}: {', '.join(c.helper_architectures) or 'the suspects’ architectures'} in turn."
     if c.notes:
         yield f"notes of {c.method}: {', '.join(f'{name} {value}' for name, value in c.notes.items())}."
-
-
-def _three(seconds: float | None) -> str:
-    """Write seconds with three digits; nothing where they are not known."""
-    return "" if seconds is None else f"{seconds:.3g}" if seconds < 1000 else f"{seconds:.0f}"

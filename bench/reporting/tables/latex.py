@@ -1,4 +1,4 @@
-"""Tables as LaTeX, in parts where they are too wide for a page."""
+"""Tables as LaTeX. A table that is too wide for a page is divided."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ if TYPE_CHECKING:
     from tabulate import TableFormat
 
 PAGE = 110
-"""Characters of the smallest letters that a printed line holds: a wider table is cut into several in LaTeX."""
+"""Characters of a printed line in the smallest letters: a wider table is divided."""
 
-LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", '"': "''", "–": "--", "—": "---", "…": r"\dots{}", "×": r"$\times$", "±": r"$\pm$",
-    "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", "‘": "`", "’": "'", "“": "``",
-    "”": "''", "†": r"$\dagger$",
-}  # fmt: skip
+TEXT = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}
+MATHS = {"×": r"\times", "±": r"\pm", "−": "-", "≥": r"\geq", "≤": r"\leq", "†": r"\dagger"}
+ESCAPED = {
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    **{c: rf"\text{name}{{}}" for c, name in TEXT.items()},
+    **{c: f"${name}$" for c, name in MATHS.items()},
+    **dict(zip('"–—…‘’“”', ("''", "--", "---", r"\dots{}", "`", "'", "``", "''"), strict=True)),
+}
+"""What LaTeX needs for a character that it would take for a command, or that its fonts lack."""
 
 
 def latex_escaped(text: str) -> str:
     """Escape text for LaTeX; characters beyond Latin that an ordinary document cannot print become `?`."""
-    return "".join(LATEX.get(c, c if c.isascii() or 0xA0 < ord(c) < 0x180 else "?") for c in text)
+    return "".join(ESCAPED.get(c, c if c.isascii() or 0xA0 < ord(c) < 0x180 else "?") for c in text)
 
 
 def _booktabs(columns: int) -> TableFormat:
@@ -38,9 +40,14 @@ def _booktabs(columns: int) -> TableFormat:
     row = DataRow("", " & ", r" \\")
     return TableFormat(
         lineabove=rule(rf"\begin{{tabular}}{{l{'c' * (columns - 1)}}}" + "\n" + r"\toprule"),
-        linebelowheader=rule(r"\midrule"), linebetweenrows=None, linebelow=rule("\\bottomrule\n\\end{tabular}"),
-        headerrow=row, datarow=row, padding=0, with_header_hide=None,
-    )  # fmt: skip
+        linebelowheader=rule(r"\midrule"),
+        linebetweenrows=None,
+        linebelow=rule("\\bottomrule\n\\end{tabular}"),
+        headerrow=row,
+        datarow=row,
+        padding=0,
+        with_header_hide=None,
+    )
 
 
 def _header(text: str) -> str:
@@ -57,24 +64,21 @@ def _size(table: Table) -> str:
 def latex(table: Table) -> str:
     """Write a table as LaTeX to be read by `\\input`: it needs the packages booktabs and graphicx.
 
-    One that is too wide for a page is cut into several; one that is too wide for the document's lines is scaled down.
+    A table that is too wide for a page is divided; one that is too wide for the document's lines is scaled down.
     """
-    cuts = column_groups(table, PAGE)
+    groups = column_groups(table, PAGE)
     below = latex_escaped(" ".join((table.caption, *table.notes)).strip())
     notes = [r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize", below, r"\end{minipage}"]
     label = re.sub(r"[^a-z0-9]+", "-", table.label.lower())
     floats = []
-    for number, columns in enumerate(cuts, start=1):
-        part = f" ({number} of {len(cuts)})" if len(cuts) > 1 else ""
-        again = f"-{number}" if number > 1 else ""
-        floats += [
-            r"\begin{table}", rf"\centering\{_size(table)}\setlength{{\tabcolsep}}{{3pt}}",
-            rf"\caption{{{latex_escaped(table.title)}{part}}}\label{{tab:{label}{again}}}",
-            r"\sbox0{%", *_latex_grid(table, columns), r"}%",
-            r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi",
-            *(notes if number == len(cuts) else []),
-            r"\end{table}", "",
-        ]  # fmt: skip
+    for number, columns in enumerate(groups, start=1):
+        part = f" ({number} of {len(groups)})" if len(groups) > 1 else ""
+        suffix = f"-{number}" if number > 1 else ""
+        floats += [r"\begin{table}", rf"\centering\{_size(table)}\setlength{{\tabcolsep}}{{3pt}}"]
+        floats += [rf"\caption{{{latex_escaped(table.title)}{part}}}\label{{tab:{label}{suffix}}}"]
+        floats += [r"\sbox0{%", *_latex_grid(table, columns), r"}%"]
+        floats += [r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"]
+        floats += [*(notes if number == len(groups) else []), r"\end{table}", ""]
     return "\n".join(floats)
 
 
@@ -87,7 +91,7 @@ def _latex_grid(table: Table, columns: Sequence[int]) -> list[str]:
         return latex_escaped(re.sub(r"^-(?=\d)", "−", x.text))
 
     rows = [[[shown(x) for x in c] for c in row] for row in table.rows]
-    physical, gaps = flat_rows(rows, columns, table.line)
+    physical, gaps = flat_rows(rows, columns, table.rule)
     for row in physical:
         row[0] = "{}" + row[0] if row[0].startswith(("[", "*")) else row[0]  # no argument of the row's end above
     header = [_header(table.header[c]) for c in columns]

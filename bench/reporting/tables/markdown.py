@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from bench.reporting.tables.table import Line, Table
-
-if TYPE_CHECKING:
-    pass
 
 MARKDOWN = re.compile(r"([\\`*<>|~$&]|(?<=\])[(\[])")
 
@@ -31,8 +27,8 @@ def markdown(table: Table) -> str:
         return "<br>".join(f"*{t}*" if faint else t for t, faint in texts)
 
     rows = [[join(c) for c in row] for row in table.rows]
-    if table.line is not None:
-        rows.insert(table.line, [BELOW, *[""] * (len(table.header) - 1)])
+    if table.rule is not None:
+        rows.insert(table.rule, [BELOW, *[""] * (len(table.header) - 1)])
     header = [markdown_escaped(h).replace("\n", "<br>") for h in table.header]
     body = tabulate(rows, header, tablefmt="pipe", disable_numparse=True)
     parts = [f"{'#' * table.level} {markdown_escaped(table.title)}", body]

@@ -10,28 +10,29 @@ from bench.analysis.baselines import LEVEL
 from bench.analysis.cells import VERDICTS, Cell
 from bench.core.canonical import JSON
 from bench.core.spec import Spec
-from bench.reporting.tables.grouping import by_method
+from bench.reporting.tables.method_table import by_method
+from bench.reporting.tables.numbers import CONFIDENCE, counted
 
 MOST_ERRORS = 10
 """Different errors that are printed under a table; the others are counted."""
 
-INTERVAL = "each AUC with its 95 % interval, then the numbers of stolen / irrelevant models"
+INTERVAL = f"each AUC with its {CONFIDENCE} interval, then the numbers of stolen / irrelevant models"
 
 
 def caption(run: Mapping[str, JSON], what: str) -> str:
-    """Say what a table shows, and under which conditions: everything that its numbers depend on."""
+    """Return what a table shows and everything that its numbers depend on."""
     spec = Spec.from_json(run["spec"])
     zero = {"images": "all", "width": "default", "budget": "default", "clip": "none"}
     recipe = {k: v or zero.get(k, v) for k, v in dataclasses.asdict(spec.recipe).items()}
-    told = ", ".join(f"{k} {_number(v)}" for k, v in recipe.items())
-    counts = f"replicates {spec.replicates}, copies {spec.copies}, landed {spec.target_replicates}"
+    settings = ", ".join(f"{k} {_number(v)}" for k, v in recipe.items())
+    counts = f"replicates {spec.replicates}, copies {spec.copies}, target_replicates {spec.target_replicates}"
     seeds = f"source seeds {', '.join(map(str, spec.seeds))}; split seed {spec.split_seed}"
     changed = [f"{n}.{f}={v}" for n, fields in sorted(spec.settings.items()) for f, v in sorted(fields.items())]
     machine = ", ".join(f"{k} {v}" for k, v in sorted((run.get("hardware") or {}).items()))
     torch = (run.get("libraries") or {}).get("torch")
     parts = [
         f"{what[:1].upper()}{what[1:]}",
-        f"Preset {spec.preset}: {told}; {counts}; {seeds}",
+        f"Preset {spec.preset}: {settings}; {counts}; {seeds}",
         *([f"Set: {', '.join(changed)}"] if changed else []),
         *([f"Hardware: {machine}"] if machine else []),
         *([f"torch {torch}"] if torch else []),
@@ -45,7 +46,7 @@ def _number(value: JSON) -> str:
 
 
 def meanings(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
-    """Explain what stands in the cells, as far as it does."""
+    """Explain the figures that the cells have."""
     notes = []
     figures = [c.figure for c in cells if c.figure]
     if home:
@@ -71,36 +72,34 @@ def meanings(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
 
 
 def marks(cells: Sequence[Cell]) -> list[str]:
-    """Say which cells beat the baselines, out of how many that were tested, and which could not be."""
-    tested = [c for c in cells if c.baselines]
+    """Count the cells that beat the baselines among those tested, and name the cells that could not be tested."""
+    tested = [c.baselines for c in cells if c.baselines]
     if not any(c.baseline for c in cells):
         return []
     notes = []
     if tested:
-        beaten = sum(c.baselines.beaten for c in tested if c.baselines)
-        rivals = dict.fromkeys(f for c in tested if c.baselines for f in c.baselines.baselines)
+        beaten = sum(t.beaten for t in tested)
+        baselines = dict.fromkeys(name for t in tested for name in t.baselines)
         notes.append(
-            f"†: better than every baseline that can judge there ({', '.join(rivals)}), p ≤ {LEVEL:g} in permutation "
-            f"tests after Holm's correction for the {_counted(len(tested), 'test')} of this table; {beaten or 'none'} "
-            f"of the {_counted(len(tested), 'cell')} {'is' if beaten < 2 else 'are'}."
+            f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {LEVEL:g} in "
+            f"permutation tests after Holm's correction for the {counted(len(tested), 'test')} of this table; "
+            f"{beaten or 'none'} of the {counted(len(tested), 'cell')} {'is' if beaten < 2 else 'are'}."
         )
-    left: dict[str, dict[str, None]] = {}
+    untested: dict[str, dict[str, None]] = {}
     for c in cells:
         if c.figure and not c.baseline and not c.baselines:
-            left.setdefault(c.attack, {})[c.method] = None
-    together: dict[str, list[str]] = {}
-    for attack, methods in left.items():
-        together.setdefault(", ".join(methods), []).append(attack)
-    told = "; ".join(f"{methods} ({', '.join(names)})" for methods, names in together.items())
-    return [*notes, *([f"Not tested, since no baseline can judge there or one has no score: {told}."] if told else [])]
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
+            untested.setdefault(c.attack, {})[c.method] = None
+    attacks_of: dict[str, list[str]] = {}
+    for attack, methods in untested.items():
+        attacks_of.setdefault(", ".join(methods), []).append(attack)
+    if attacks_of:
+        named = "; ".join(f"{methods} ({', '.join(attacks)})" for methods, attacks in attacks_of.items())
+        notes.append(f"Not tested, since no baseline can judge there or one has no score: {named}.")
+    return notes
 
 
 def inapplicable(cells: Sequence[Cell]) -> list[str]:
-    """Give each reason once, with the methods and attacks it holds for. One that names its method is shared too."""
+    """Return each reason once, with its methods and attacks; a method's name at its beginning is left out."""
     reasons: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for c in cells:
         if c.reason:
@@ -113,27 +112,29 @@ def inapplicable(cells: Sequence[Cell]) -> list[str]:
 
 
 def incomplete(cells: Sequence[Cell]) -> list[str]:
+    """Return, for each method, the cells that lack scores; then the errors, each once."""
     notes = []
     for name, row in by_method(cells).items():
-        short = []
-        for c in row:
-            if c.status == "incomplete":
-                has = (c.figure.stolen, c.figure.irrelevant) if c.figure else (0, 0)
-                lost = ", ".join(f"{n} {status}" for status, n in sorted(c.lost.items())) or "no rows"
-                short.append(
-                    f"{c.attack} from {has[0]} of {c.stolen_planned} stolen, {has[1]} of {c.irrelevant_planned} "
-                    f"irrelevant models ({lost})"
-                    if c.figure
-                    else f"{c.attack} has no figure ({lost})"
-                )
-        if short:
-            notes.append(f"*: incomplete: {name}: {'; '.join(short)}.")
+        described = [_incomplete(c) for c in row if c.status == "incomplete"]
+        if described:
+            notes.append(f"*: incomplete: {name}: {'; '.join(described)}.")
     errors = list(dict.fromkeys(e for c in cells for e in c.errors))
     notes += [f"*: {e}" for e in errors[:MOST_ERRORS]]
     return [*notes, f"*: and {len(errors) - MOST_ERRORS} other errors"] if errors[MOST_ERRORS:] else notes
 
 
+def _incomplete(c: Cell) -> str:
+    lost = ", ".join(f"{n} {status}" for status, n in sorted(c.lost.items())) or "no rows"
+    if c.figure is None:
+        return f"{c.attack} has no figure ({lost})"
+    return (
+        f"{c.attack} from {c.figure.stolen} of {c.stolen_planned} stolen, {c.figure.irrelevant} of "
+        f"{c.irrelevant_planned} irrelevant models ({lost})"
+    )
+
+
 def against_papers(cells: Sequence[Cell]) -> list[str]:
+    """Count the verdicts, if there are any."""
     counts = Counter(c.verdict for c in cells)
     if counts["no figure"] == len(cells):
         return []

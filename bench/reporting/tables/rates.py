@@ -6,14 +6,22 @@ from collections.abc import Iterator, Sequence
 
 from bench.analysis.cells import Cell
 from bench.analysis.error_rates import RATES
-from bench.reporting.tables.grouping import attacks, by_method, first_baseline, place
+from bench.reporting.tables.method_table import (
+    Column,
+    attack_columns,
+    method_table,
+    no_figure,
+    section_label,
+    section_title,
+)
+from bench.reporting.tables.numbers import CONFIDENCE, interval, percentage
 from bench.reporting.tables.table import Line, Table, cell
 from bench.stats.rates import NotReported, Rate
 from bench.stats.thresholds import Frozen
 
 
 def rates_tables(cells: Sequence[Cell]) -> Iterator[Table]:
-    """Lay out TPRs and false accusations, where any can be reported; otherwise only how many models they need."""
+    """Make the tables of TPRs and of false accusations, and one of the rates that need more irrelevant models."""
     found = [r for r in RATES if any(isinstance(c.hits.get(r), Rate) for c in cells)]
     frozen = [r for r in RATES if any(isinstance(c.accused.get(r), Frozen) for c in cells)]
     if found:
@@ -26,45 +34,38 @@ def rates_tables(cells: Sequence[Cell]) -> Iterator[Table]:
 
 def _hits_table(cells: Sequence[Cell], rates: Sequence[float]) -> Table:
     def lines(c: Cell) -> list[Line]:
-        if c.reason or not c.hits:
-            return cell("–" if c.reason else "*")
-        return [Line(f"{_percentage(rate)}: {_rate(c.hits[rate])}") for rate in rates]
+        return [Line(f"{percentage(rate)}: {_rate(c.hits[rate])}") for rate in rates] if c.hits else no_figure(c)
 
-    rows = by_method(cells)
-    return Table(
-        title=f"{place(cells)}: TPR at a fixed FPR",
-        header=["method", *attacks(cells)],
-        rows=[[cell(name), *map(lines, row)] for name, row in rows.items()],
-        caption="The share of stolen suspects that a method finds while it accuses at most so many of the irrelevant "
-        "models, with its exact 95 % interval (which takes the threshold as given). n/r: not reported, for it needs so "
-        "many irrelevant models.",
-        baselines=first_baseline(rows),
-        level=3,
-        label=f"{cells[0].dataset}-{cells[0].source_architecture}-tpr",
+    return method_table(
+        cells,
+        "TPR at a fixed FPR",
+        attack_columns(cells, lines),
+        "The share of stolen suspects that a method finds while it accuses at most so many of the irrelevant "
+        f"models, with its exact {CONFIDENCE} interval (which takes the threshold as given). n/r: not reported, for it "
+        "needs so many irrelevant models.",
+        label="tpr",
     )
 
 
 def _accused_table(cells: Sequence[Cell], rates: Sequence[float]) -> Table:
-    datasets = [*dict.fromkeys(c.suspect_dataset for c in cells if c.accused)]
-    rows = by_method(cells)
+    def column(dataset: str) -> Column:
+        def lines(row: Sequence[Cell]) -> list[Line]:
+            accused = next((c.accused for c in row if c.accused and c.suspect_dataset == dataset), None)
+            if accused is None:
+                return cell("–")
+            return [Line(f"{percentage(rate)}: {_rate(accused[rate])}") for rate in rates]
 
-    def lines(row: Sequence[Cell], dataset: str) -> list[Line]:
-        of = next((c.accused for c in row if c.accused and c.suspect_dataset == dataset), None)
-        if of is None:
-            return cell("–")
-        return [Line(f"{_percentage(rate)}: {_rate(of[rate])}") for rate in rates]
+        return lines
 
-    return Table(
-        title=f"{place(cells)}: false accusations",
-        header=["method", *datasets],
-        rows=[[cell(name), *(lines(row, d) for d in datasets)] for name, row in rows.items()],
-        caption="The share of irrelevant models that a threshold accuses which was set on the other half of them so "
-        "as to accuse at most so many (split conformal), with its exact 95 % interval and the number of models judged. "
-        "The halves are drawn from the split seed, once per dataset, the same for all methods. n/r: not reported, for "
-        "it needs so many irrelevant models.",
-        baselines=first_baseline(rows),
-        level=3,
-        label=f"{cells[0].dataset}-{cells[0].source_architecture}-accusations",
+    return method_table(
+        cells,
+        "false accusations",
+        {d: column(d) for d in dict.fromkeys(c.suspect_dataset for c in cells if c.accused)},
+        "The share of irrelevant models that a threshold accuses which was set on the other half of them so "
+        f"as to accuse at most so many (split conformal), with its exact {CONFIDENCE} interval and the number of "
+        "models judged. The halves are drawn from the split seed, once per dataset, the same for all methods. n/r: not "
+        "reported, for it needs so many irrelevant models.",
+        label="accusations",
     )
 
 
@@ -73,38 +74,35 @@ def _rate(value: Rate | Frozen | NotReported) -> str:
         return f"n/r (needs ≥ {value.needs})"
     rate = value.false_accusations if isinstance(value, Frozen) else value
     judged = f" of {rate.of}" if isinstance(value, Frozen) else ""
-    return f"{rate.rate:.2f} [{rate.low:.2f}, {rate.high:.2f}]{judged}"
+    return f"{rate.rate:.2f} {interval(rate)}{judged}"
 
 
 def _needs_table(cells: Sequence[Cell], found: Sequence[float], frozen: Sequence[float]) -> Iterator[Table]:
-    """Say which rates no cell has, and how many irrelevant models they would need."""
+    """Make the table of the rates that no cell has, and of how many irrelevant models they need."""
     hits = [r for r in RATES if r not in found]
     accused = [r for r in RATES if r not in frozen]
     rows = []
     for dataset in dict.fromkeys(c.suspect_dataset for c in cells if c.hits):
-        here = [c for c in cells if c.suspect_dataset == dataset and c.hits]
-        told = [here[0].hits[r] for r in hits] + [here[0].accused[r] for r in accused if r in here[0].accused]
-        needed = [cell("n/r", f"needs ≥ {v.needs}") for v in told if isinstance(v, NotReported)]
-        rows.append([cell(dataset), cell(_numbers(here)), *needed])
+        judged = [c for c in cells if c.suspect_dataset == dataset and c.hits]
+        first = judged[0]
+        rates = [first.hits[r] for r in hits] + [first.accused[r] for r in accused if r in first.accused]
+        needs = [cell("n/r", f"needs ≥ {v.needs}") for v in rates if isinstance(v, NotReported)]
+        rows.append([cell(dataset), cell(_irrelevant(judged)), *needs])
     if not rows:
         return
-    names = [f"TPR at\n{_percentage(r)} FPR" for r in hits] + [f"accused\nat {_percentage(r)}" for r in accused]
+    names = [f"TPR at\n{percentage(r)} FPR" for r in hits] + [f"accused\nat {percentage(r)}" for r in accused]
     yield Table(
-        title=f"{place(cells)}: rates that need more irrelevant models",
+        title=f"{section_title(cells)}: rates that need more irrelevant models",
         header=["irrelevant models of", "there are", *names],
         rows=rows,
         caption="n/r: not reported, for it needs so many irrelevant models. TPR: the share of stolen suspects found "
         "at such a rate of false alarms; accused: the share of irrelevant models that a threshold accuses which was "
         "set on the other half of them.",
         level=3,
-        label=f"{cells[0].dataset}-{cells[0].source_architecture}-needs",
+        label=section_label(cells, "needs"),
     )
 
 
-def _numbers(cells: Sequence[Cell]) -> str:
+def _irrelevant(cells: Sequence[Cell]) -> str:
     counts = sorted({c.figure.irrelevant for c in cells if c.figure})
     return " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
-
-
-def _percentage(rate: float) -> str:
-    return f"{100 * rate:g} %"

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    pass
+from typing import NamedTuple
 
 
 class Line(NamedTuple):
-    """A line of a cell. `faint` ones are less than a result; `short` stands instead where room is scarce."""
+    """A line of a cell. A `faint` line is less than a result; `short` replaces its text in narrow columns."""
 
     text: str
     faint: bool = False
@@ -20,10 +17,10 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table with what stands around it. A cell is a sequence of lines; the first column names the row.
+    """A table with its title, caption and notes. A cell is a sequence of lines; the first column names the row.
 
-    The rows from number `baselines` on stand below a line. `label` is what LaTeX refers to it by,
-    `level` that of its heading in Markdown.
+    A rule separates the rows from number `baselines` on. LaTeX refers to the table by its `label`; `level` is that of
+    its heading in Markdown.
     """
 
     title: str
@@ -36,8 +33,8 @@ class Table:
     level: int = 2
 
     @property
-    def line(self) -> int | None:
-        """Give the row above which the line stands; None where all rows are of one kind."""
+    def rule(self) -> int | None:
+        """Return the number of the row below the rule; None if all rows are of one kind."""
         return self.baselines if self.baselines is not None and 0 < self.baselines < len(self.rows) else None
 
 
@@ -47,19 +44,18 @@ def cell(*texts: str) -> list[Line]:
 
 
 def flat_rows(
-    rows: Sequence[Sequence[Sequence[str]]], columns: Sequence[int], line: int | None
+    rows: Sequence[Sequence[Sequence[str]]], columns: Sequence[int], rule: int | None
 ) -> tuple[list[list[str]], dict[int, bool]]:
-    """Give the physical rows, one for each line of a row's highest cell, and before which of them there is a gap.
+    """Return the physical rows, one for each line of a row's highest cell, and the gaps before them by number.
 
-    Rows of several lines are set apart, and baselines by a rule: then the gap is True. No physical row is blank, for
-    tabulate would leave it out.
+    A gap separates rows of several lines; it is True for a rule. No physical row is blank: tabulate would omit it.
     """
     physical: list[list[str]] = []
     gaps = {}
     high = any(len(row[c]) > 1 for row in rows for c in columns)
     for n, row in enumerate(rows):
-        if n and (high or n == line):
-            gaps[len(physical)] = n == line
+        if n and (high or n == rule):
+            gaps[len(physical)] = n == rule
         height = max(1, *(len(row[c]) for c in columns))
         lines = [[row[c][k] if k < len(row[c]) else "" for c in columns] for k in range(height)]
         physical += [cells for cells in lines if any(cells)]
@@ -67,28 +63,30 @@ def flat_rows(
 
 
 def shown(x: Line) -> str:
+    """Write a line as plain text."""
     return f"({x.short or x.text})" if x.faint and x.text else x.text
 
 
 def column_groups(table: Table, width: int) -> list[list[int]]:
-    """Divide the columns into as few parts as fit into `width`, each led by the first column and none much wider."""
+    """Divide the columns into as few parts as fit into `width`; the first column leads each of them."""
     widths = [column_width(table, column) for column in range(len(table.header))]
     parts = _packed(widths, width)
     return next(packed for limit in range(1, width + 1) if len(packed := _packed(widths, limit)) == len(parts))
 
 
 def column_width(table: Table, column: int) -> int:
+    """Return the number of characters that a column takes."""
     title = max(map(len, table.header[column].split("\n"))) + 2  # tabulate gives headers more room
     return 2 + max(title, *(len(shown(x)) for row in table.rows for x in row[column]), 0)
 
 
 def _packed(widths: Sequence[int], limit: int) -> list[list[int]]:
     parts: list[list[int]] = [[0]]
-    room = limit - widths[0]
+    free = limit - widths[0]
     for column in range(1, len(widths)):
-        if widths[column] > room and len(parts[-1]) > 1:
+        if widths[column] > free and len(parts[-1]) > 1:
             parts.append([0])
-            room = limit - widths[0]
+            free = limit - widths[0]
         parts[-1].append(column)
-        room -= widths[column]
+        free -= widths[column]
     return parts

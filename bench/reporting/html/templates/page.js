@@ -192,7 +192,7 @@
 
   const ticks = (low, high, count) => {
     const rough = (high - low) / count || 1;
-    const power = 10 ** Math.baseline(Math.log10(rough));
+    const power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough);
     const found = [];
     for (let n = Math.ceil(low / step - 1e-9); n * step <= high + 1e-9 * step; n += 1) found.push(Number((n * step).toPrecision(12)));
@@ -302,7 +302,7 @@
   const middle = (values) => {
     const sorted = [...values].sort((a, b) => a - b);
     const half = sorted.length / 2;
-    return sorted.length % 2 ? sorted[Math.baseline(half)] : (sorted[half - 1] + sorted[half]) / 2;
+    return sorted.length % 2 ? sorted[Math.floor(half)] : (sorted[half - 1] + sorted[half]) / 2;
   };
   const inWords = (spread) => {
     if (!spread.dots || spread.dots.length > 1) return null;

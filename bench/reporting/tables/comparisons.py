@@ -1,0 +1,84 @@
+"""Tables that compare the AUCs: with the baselines, with other negatives, with the papers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from bench.analysis.cells import VERDICTS, Cell
+from bench.reporting.tables.auc import paper_line
+from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
+from bench.reporting.tables.numbers import interval, signed
+from bench.reporting.tables.table import Line, Table, cell
+
+
+def baselines_table(cells: Sequence[Cell]) -> Table | None:
+    """Return by how much each cell beats the baseline that is hardest to beat; None if nothing was tested."""
+    if not any(c.baselines for c in cells):
+        return None
+    methods = [c for c in cells if not c.baseline]
+    return method_table(
+        methods,
+        "against the baselines",
+        attack_columns(methods, _baseline_lines),
+        "AUC minus that of the baseline that is hardest to beat, which is named; the p-value of “better than every "
+        "baseline” / the same after Holm's correction for all cells of this table. Methods that judge the baselines' "
+        "suspects are tested in pairs; a watermark, whose stolen suspects are its own, is not.",
+        label="baselines",
+    )
+
+
+def _baseline_lines(c: Cell) -> list[Line]:
+    if c.baselines is None:
+        return cell("not tested") if c.figure and not c.reason else no_figure(c)
+    f = c.baselines
+    return cell(f"{signed(f.difference)}{'†' * f.beaten} {f.baseline}", f"p {_p(f.p)} / {_p(f.adjusted)}")
+
+
+def _p(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.4f}"
+
+
+def negatives_table(cells: Sequence[Cell]) -> Table:
+    """Return the AUCs against different sets of irrelevant models: how much of an AUC is architecture."""
+    reduced = any(c.suspects_only for c in cells)
+    third = " / without those in the source's architecture, which is not among the suspects'" if reduced else ""
+
+    def lines(c: Cell) -> list[Line]:
+        if c.reason or c.figure is None:
+            return no_figure(c)
+        figures = (c.figure, c.same_architecture, *[c.suspects_only] * reduced)
+        return cell(" / ".join(f"{f.auc:.2f}" if f else "none" for f in figures))
+
+    return method_table(
+        cells,
+        "AUC against other negatives",
+        attack_columns(cells, lines),
+        "AUC against all irrelevant models of the dataset / against those in the suspect's own architecture "
+        f"(mean over architectures){third}.",
+        label="negatives",
+    )
+
+
+def check_table(cells: Sequence[Cell]) -> Table:
+    """Return the papers' AUCs beside ours, with a verdict per cell."""
+    counts = Counter(c.verdict for c in cells)
+    reduced = any(c.paper and c.paper.same and c.home and c.suspects_only for c in cells)
+    return method_table(
+        cells,
+        "against the papers",
+        attack_columns(cells, _check_lines),
+        ", ".join(f"{counts[v]} {v}" for v in VERDICTS) + ".",
+        notes=["Compared without the irrelevant models in the source's architecture, which the papers do not have."]
+        * reduced,
+        level=2,
+    )
+
+
+def _check_lines(c: Cell) -> list[Line]:
+    if c.reason:
+        return cell("–", c.verdict)
+    ours = c.like_paper if c.paper and c.paper.same else c.figure
+    figures = cell(f"{ours.auc:.2f}", interval(ours)) if ours else cell("*")
+    paper = [paper_line(c.paper)] if c.paper else []
+    return [*figures, *paper, *cell(*c.verdict.replace("models to", "models\nto").split("\n"))]
