@@ -12,7 +12,8 @@ import click
 
 from bench import __version__
 from bench.core.errors import BenchError, did_you_mean
-from bench.sandbox.process_state import left_behind
+from bench.core.renamed import RENAMED
+from bench.sandbox.process_state import leftover_threads
 
 COMMANDS = {
     "run": "Run a benchmark and print its tables.",
@@ -71,6 +72,11 @@ def main() -> None:
         if str(error.__cause__ or ""):  # what was interrupted, where somebody said so
             click.echo(f"Interrupted {_shown(str(error.__cause__))}", err=True)
         code = 130
+    except click.NoSuchOption as error:
+        new = RENAMED.get(error.option_name.lstrip("-").replace("-", "_"), "").replace("_", "-")
+        message = f"{error.option_name} is now --{new}" if new else _shown(error.format_message())
+        click.echo(f"Error: {message}", err=True)
+        code = 2
     except click.ClickException as error:
         click.echo(f"Error: {_shown(error.format_message())}", err=True)
         code = 2
@@ -89,7 +95,7 @@ def _shown(text: str) -> str:
 
 def _leave(code: int) -> None:
     """End this process, also where a plugin left threads running, which Python would wait for."""
-    if any(thread.is_alive() for thread in left_behind):
+    if any(thread.is_alive() for thread in leftover_threads):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

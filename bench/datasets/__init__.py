@@ -1,0 +1,1 @@
+"""Dataset files, and how images are divided."""

@@ -21,7 +21,7 @@ from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import PATIENCE, settle_or_requeue
 from bench.execution.run_config import RunConfig
 from bench.execution.worker import make_room, work
-from bench.sandbox.process_state import uncollected
+from bench.sandbox.process_state import gc_paused
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -59,7 +59,7 @@ class DaskEngine:
 
     def run(self) -> None:
         cluster.prepare(self.place.slots)  # which imports in a process of its own, while this one does
-        with uncollected():
+        with gc_paused():
             import dask
             from distributed import Client
 

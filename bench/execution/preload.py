@@ -5,9 +5,9 @@ Python's garbage collector neither walks it meanwhile, nor ever again in the wor
 
 import gc
 
-from bench.sandbox.process_state import uncollected
+from bench.sandbox.process_state import gc_paused
 
-with uncollected():
+with gc_paused():
     import distributed
     import torch
 

@@ -24,7 +24,7 @@ from bench.execution.task_context import ProgressCallback, TaskContext, WorkerSt
 from bench.execution.tasks import KINDS
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
-from bench.sandbox.process_state import watched
+from bench.sandbox.process_state import genuine_interrupts
 from bench.sandbox.torch_state import isolated
 from bench.store.store import Store
 
@@ -46,7 +46,7 @@ def execute(
     that many scores of one suspect load it once.
     """
     state = state or WorkerState(store, registry, device, data or Path(), threads, told)
-    with watched() as pressed:
+    with genuine_interrupts() as pressed:
         return _executed(task, state, pressed)
 
 
@@ -64,7 +64,7 @@ def _executed(task: Task, state: WorkerState, pressed: threading.Event) -> Outco
             record = store.record(task.key)  # another run may have finished it in between
             if record is not None and store.is_complete(task.key, record):
                 return done(task.key, record, stored=True)
-            with log.ready():
+            with log.catching_crashes():
                 facts, files = _attempt(task, state, log)
             seconds = time.perf_counter() - started
             record = store.save(task.key, task.kind, facts, files, _made(task, state, seconds))
@@ -74,7 +74,7 @@ def _executed(task: Task, state: WorkerState, pressed: threading.Event) -> Outco
             raise
         error, cause = classify_failure(failure, state.device)
         if cause != FailureCause.STORE:
-            log.end(traceback.format_exc())
+            log.append_failure(traceback.format_exc())
     finally:
         state.read = OrderedDict() if error else state.read
     if cause == FailureCause.MEMORY and state.device.startswith("cuda"):

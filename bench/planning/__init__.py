@@ -1,0 +1,1 @@
+"""From a Spec to the tasks that have to run."""

@@ -13,7 +13,7 @@ from bench.core.errors import BenchError
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.planning.planner import Plan, wanted
-from bench.sandbox.process_state import uncollected
+from bench.sandbox.process_state import gc_paused
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Inventory:
         def whole(key: str) -> bool:
             return has(key) and self.store.is_complete(key, self.record(key) or {})
 
-        with uncollected():
+        with gc_paused():
             return wanted(self.plan, has, whole)
 
     def anew(self, key: str) -> dict[str, Task]:

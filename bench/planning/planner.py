@@ -11,7 +11,7 @@ from bench.core.kinds import Access, Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Task, Trial
 from bench.planning.declarations import Known, chain
-from bench.sandbox.process_state import uncollected
+from bench.sandbox.process_state import gc_paused
 
 
 @dataclass
@@ -196,7 +196,7 @@ def plan(spec: Spec, known: Known, unavailable: Mapping[str, str] | None = None)
 
     `unavailable` says of datasets that attacks would land on why they cannot: such trials are not applicable.
     """
-    with uncollected():
+    with gc_paused():
         return _Planner(spec, known, unavailable or {}).run()
 
 

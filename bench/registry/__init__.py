@@ -1,0 +1,1 @@
+"""Find, look up and validate plugins."""

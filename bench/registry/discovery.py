@@ -26,7 +26,7 @@ from bench.api.components import Component, Method
 from bench.core.errors import BenchError, BrokenPlugin, describe_error
 from bench.registry.registry import HOOKS, Broken, Registry
 from bench.registry.validation import contract_violation
-from bench.sandbox.process_state import preserved_process_state, uncollected, watched
+from bench.sandbox.process_state import gc_paused, genuine_interrupts, preserved_process_state
 
 SLOW = 10.0
 """Seconds after which the user is told which plugin is still being imported."""
@@ -62,7 +62,7 @@ def _patient(plugin: str) -> Iterator[None]:
 
 def _use(registry: Registry, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
     """Import a plugin and put its components into the catalogue; say what is wrong with it, or nothing."""
-    with _patient(f"plugin {name!r} of {where}"), preserved_process_state(), watched(), uncollected():
+    with _patient(f"plugin {name!r} of {where}"), preserved_process_state(), genuine_interrupts(), gc_paused():
         try:
             plugin = load()
         except BaseException as error:  # a stranger's module: whatever it raises makes the plugin broken

@@ -17,7 +17,7 @@ from bench.core.kinds import ComponentKind
 from bench.core.tasks import Declaration
 from bench.registry.fields import coerce, hyperparameters, plain_attributes
 from bench.registry.validation import LONGEST_TEXT, contract_violation
-from bench.sandbox.process_state import watched
+from bench.sandbox.process_state import genuine_interrupts
 
 HOOKS: dict[str, tuple[str, type[Component]]] = {
     "bench_datasets": (ComponentKind.DATASET, Dataset),
@@ -127,7 +127,7 @@ class Registry:
 
 def _variant(attack: Attack, replicate: int) -> str:
     """Name one copy of an attack; BenchError where its author's `variant` gives no short text."""
-    with watched():
+    with genuine_interrupts():
         try:
             text = attack.variant(replicate)
         except BaseException as error:  # a stranger's code may raise anything

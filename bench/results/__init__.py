@@ -1,0 +1,1 @@
+"""Write and read `trials.csv` and `run.json`."""

@@ -1,0 +1,1 @@
+"""Third-party code under control: process state, output, separate processes."""

@@ -1,4 +1,4 @@
-"""The log of a task: a text file that plugin output and tracebacks go to."""
+"""The log of a task: a text file with plugin output and tracebacks."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 LARGEST_LOG = 10_000_000
+"""Characters of plugin output; the rest is dropped."""
 
 
 class Log(io.TextIOBase):
-    """A text file that exists once something was written to it; what passes `LARGEST_LOG` characters is dropped."""
+    """A text file that is created with the first output; output beyond `LARGEST_LOG` is dropped."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.size, self.begun = path, 0, False
+        self.path, self.size, self.created = path, 0, False
 
     def write(self, text: str) -> int:
         """Append text."""
@@ -25,28 +26,28 @@ class Log(io.TextIOBase):
         self.size += len(text)
         return len(text)
 
-    def end(self, text: str) -> None:
-        """Append how a task failed, whatever it has printed before."""
+    def append_failure(self, text: str) -> None:
+        """Append the traceback of a failed task, also to a full log."""
         self._append(text)
         self.size += len(text)
 
     def _append(self, text: str) -> None:
         if not text:
             return
-        with suppress(OSError):  # a log that cannot be written must not fail a task that can
+        with suppress(OSError):  # a task does not fail with its log
             self.path.parent.mkdir(exist_ok=True)
-            with self.path.open("a" if self.begun else "w", errors="replace") as file:
-                self.begun = True
+            with self.path.open("a" if self.created else "w", errors="replace") as file:
+                self.created = True
                 file.write(text)
 
     @contextmanager
-    def ready(self) -> Iterator[None]:
-        """Be there, though empty, while plugin code runs: should that kill the process, the stack is written here."""
+    def catching_crashes(self) -> Iterator[None]:
+        """Open the file while plugin code runs: if the code kills the process, its stack is written here."""
         handle = -1
         with suppress(OSError):
             self.path.parent.mkdir(exist_ok=True)
             handle = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
-            self.begun = True
+            self.created = True
         ours = handle >= 0 and not faulthandler.is_enabled()
         if ours:
             faulthandler.enable(handle)
@@ -61,8 +62,8 @@ class Log(io.TextIOBase):
                 self.path.unlink(missing_ok=True)
 
     def writable(self) -> bool:
-        """Say that it can be written to."""
+        """Return True."""
         return True
 
     def close(self) -> None:
-        """Ignore a plugin that closes its stdout: the next line opens the file again."""
+        """Do nothing: a plugin may close its stdout, and later output still belongs here."""

@@ -1,4 +1,4 @@
-"""Put back what belongs to a whole process after foreign code ran in it."""
+"""Restore the state of the whole process after third-party code ran in it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-left_behind: list[threading.Thread] = []
-"""Threads that plugin code started and did not end: this process would wait for them, perhaps for ever."""
+leftover_threads: list[threading.Thread] = []
+"""Running threads that plugin code started and did not end: the interpreter would wait for them at its exit."""
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Keep the garbage collector from walking over and over what is being made: imports or a plan leave no garbage."""
+def gc_paused() -> Iterator[None]:
+    """Pause the garbage collector, where code makes many objects and no garbage: imports, plans."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -29,9 +29,9 @@ def uncollected() -> Iterator[None]:
 
 @contextmanager
 def preserved_process_state() -> Iterator[None]:
-    """Run foreign code, and put back: folder, environment, streams, signals, depth of recursion.
+    """Run third-party code, then restore folder, environment, streams, signal handlers and recursion limit.
 
-    Threads that it started and did not end are noted in `left_behind`.
+    Threads that it started and did not end are added to `leftover_threads`.
     """
     folder: str | None = None
     with suppress(OSError):
@@ -39,8 +39,8 @@ def preserved_process_state() -> Iterator[None]:
     environment, streams, depth = dict(os.environ), (sys.stdout, sys.stderr), sys.getrecursionlimit()
     threads = set(threading.enumerate())
     main = threading.current_thread() is threading.main_thread()
-    heard = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)} if main else {}
-    # a file that is opened after standard output was closed takes its number: what we print would go into it
+    handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    # if third-party code closes standard output, the next file it opens gets number 1, and our output
     copies = {n: os.dup(n) for n in (0, 1, 2) if _is_open(n)}
     try:
         yield
@@ -49,7 +49,7 @@ def preserved_process_state() -> Iterator[None]:
         for number, copy in copies.items():
             os.dup2(copy, number)
             os.close(copy)
-        for number, handler in heard.items():
+        for number, handler in handlers.items():
             if handler is not None and signal.getsignal(number) is not handler:
                 signal.signal(number, handler)
         sys.setrecursionlimit(depth)
@@ -60,35 +60,35 @@ def preserved_process_state() -> Iterator[None]:
         if folder is not None:
             with suppress(OSError):
                 os.chdir(folder)
-        left_behind[:] = [t for t in left_behind if t.is_alive()]
-        left_behind.extend(t for t in threading.enumerate() if t not in threads and not t.daemon)
+        leftover_threads[:] = [t for t in leftover_threads if t.is_alive()]
+        leftover_threads.extend(t for t in threading.enumerate() if t not in threads and not t.daemon)
 
 
 @contextmanager
-def watched() -> Iterator[threading.Event]:
-    """Tell Ctrl-C from foreign code that raises KeyboardInterrupt: give an event that is set where it was pressed.
+def genuine_interrupts() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C sets: third-party code may raise KeyboardInterrupt itself, or catch ours.
 
-    Once it was, this ends in KeyboardInterrupt, whatever that code made of it.
+    If the event is set, leaving the context raises KeyboardInterrupt.
     """
     pressed = threading.Event()
     main = threading.current_thread() is threading.main_thread()
-    heard = signal.getsignal(signal.SIGINT) if main else None
-    if not callable(heard):  # only the main thread hears it, and a job in the background does not
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    if not callable(handler):  # only the main thread receives signals, and a background job ignores this one
         yield pressed
         return
 
-    def hear(number: int, frame: FrameType | None) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         try:
-            heard(number, frame)
+            handler(number, frame)
         except KeyboardInterrupt:
             pressed.set()
             raise
 
-    signal.signal(signal.SIGINT, hear)
+    signal.signal(signal.SIGINT, note)
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, heard)
+        signal.signal(signal.SIGINT, handler)
         if pressed.is_set():
             raise KeyboardInterrupt
 

@@ -1,4 +1,4 @@
-"""A process of its own for work that may hang its process, or kill it; whatever becomes of it, this one goes on."""
+"""Run work in a separate process that may hang or die, while this process continues."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from typing import Any
 from bench.core.errors import BenchError
 
 GRACE = 10
-"""Seconds after its limit in which a process that hangs should have ended itself."""
+"""Seconds that a hanging process has, after its limit, to end itself."""
 FRAME = re.compile(r'File "(.+)", line (\d+) in (.+)')
 
 
 class Died(Exception):
-    """What ended a process before its work was done, for people; `frames` is where it was: file, line, function."""
+    """A process ended before its work was done. `frames` is its stack: file, line, function."""
 
     def __init__(self, how: str, frames: list[tuple[str, int, str]]) -> None:
         super().__init__(how)
@@ -33,53 +33,54 @@ class Died(Exception):
 
 
 class SupervisedProcess:
-    """A process that works for this one. `limit` is how many seconds it may go without telling anything."""
+    """A separate process that does work; it is stopped if it sends nothing for `limit` seconds."""
 
     def __init__(self, limit: float, daemon: bool = True) -> None:
         self.limit, self.daemon = limit, daemon
-        self.folder = tempfile.TemporaryDirectory(prefix="bench-apart-", ignore_cleanup_errors=True)
+        self.folder = tempfile.TemporaryDirectory(prefix="bench-process-", ignore_cleanup_errors=True)
         self.stack = Path(self.folder.name) / "stack.txt"
         self.stack.touch()
         context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        given = theirs, self.folder.name, str(self.stack), limit
-        self.process = context.Process(target=_serve, args=given, daemon=daemon)
-        with _starting():
+        self.connection, other_end = context.Pipe()
+        arguments = other_end, self.folder.name, str(self.stack), limit
+        self.process = context.Process(target=_serve, args=arguments, daemon=daemon)
+        with _main_hidden():
             self.process.start()
-        theirs.close()
+        other_end.close()
 
-    def ask(self, work: Callable[..., None], *given: Any) -> Iterator[Any]:
-        """Let it do `work(tell, *given)` at once; yield what it tells, one by one.
+    def submit(self, work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
+        """Start `work(send, *arguments)` in the process, and yield each object that it sends.
 
-        BenchError as the work raised it; Died where the process ended, or went over its limit.
+        `work` is a function of an importable module. Raises its BenchError; RuntimeError with the traceback of any
+        other exception; Died if the process ended or exceeded its limit.
         """
-        with suppress(OSError):  # a process that is gone is found out below
-            self.connection.send((work, given))
-        return self._told()
+        with suppress(OSError):  # the pipe of a dead process: `_received` raises Died
+            self.connection.send((work, arguments))
+        return self._received()
 
-    def _told(self) -> Iterator[Any]:
+    def _received(self) -> Iterator[Any]:
         while True:
             try:
-                what, told = self.connection.recv() if self.connection.poll(self.limit + GRACE) else ("hangs", None)
+                kind, content = self.connection.recv() if self.connection.poll(self.limit + GRACE) else ("hang", None)
             except (EOFError, OSError):
-                what, told = "died", None
-            if what == "told":
-                yield told
-            elif what == "done":
+                kind, content = "death", None
+            if kind == "sent":
+                yield content
+            elif kind == "end":
                 return
-            elif what == "refused":
-                raise BenchError(told)
-            elif what == "failed":
-                raise RuntimeError(told)
+            elif kind == "refusal":
+                raise BenchError(content)
+            elif kind == "error":
+                raise RuntimeError(content)
             else:
-                raise self._death(what == "hangs")
+                raise self._death(kind == "hang")
 
     def _death(self, hangs: bool) -> Died:
         if hangs:
             self.process.kill()
         self.process.join(GRACE)
         code = self.process.exitcode or 0
-        text = self.stack.read_text(errors="replace") if self.stack.is_file() else ""  # gone: it was closed before
+        text = self.stack.read_text(errors="replace") if self.stack.is_file() else ""  # `close` removes it
         self.close()
         if hangs or text.startswith("Timeout"):
             how = f"ran longer than {self.limit:g} s and was stopped"
@@ -90,7 +91,7 @@ class SupervisedProcess:
         return Died(how, [(file, int(line), name) for file, line, name in FRAME.findall(text)])
 
     def close(self) -> None:
-        """End the process, and remove its files; one that is at work gets a second to notice."""
+        """End the process, within a second, and remove its files."""
         self.connection.close()
         self.process.join(1)
         if self.process.is_alive():
@@ -100,11 +101,11 @@ class SupervisedProcess:
 
 
 @contextmanager
-def _starting() -> Iterator[None]:
-    """Hide the script that this process runs, which a new one would run again, and the seed of its hashes.
+def _main_hidden() -> Iterator[None]:
+    """Hide this process's main script and its hash seed from a process that is started.
 
-    Whoever wrote the script without a guard would start processes without end; and what depends on how texts are
-    hashed is to differ between two processes, as it does between two runs.
+    `spawn` runs the main script again: without a guard in it, processes would start without end. Hashes of strings
+    have to differ between two processes, as they do between two runs.
     """
     main, seed = sys.modules["__main__"], os.environ.pop("PYTHONHASHSEED", None)
     sys.modules["__main__"] = ModuleType("__main__")
@@ -117,29 +118,31 @@ def _starting() -> Iterator[None]:
 
 
 def _serve(connection: Connection, folder: str, stack: str, limit: float) -> None:
-    """Do what is asked until nobody is there to ask. A fault that kills, and a hang, leave a stack in `stack`."""
-    tempfile.tempdir = folder  # whatever becomes of this process, its files go away
+    """Do the work that arrives until the other end closes; a fatal signal or a timeout writes the stack to `stack`."""
+    tempfile.tempdir = folder  # the parent removes it, however this process ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process of the group
     with Path(stack).open("w") as file, suppress(EOFError, OSError):
         faulthandler.enable(file)
         while True:
-            work, given = connection.recv()
+            work, arguments = connection.recv()
 
-            def tell(told: Any) -> None:
+            def send(content: Any) -> None:
                 faulthandler.dump_traceback_later(limit, exit=True, file=file)
-                connection.send(("told", told))
+                connection.send(("sent", content))
 
             faulthandler.dump_traceback_later(limit, exit=True, file=file)
-            answer = _done(work, tell, given)
+            last = _last_message(work, send, arguments)
             faulthandler.cancel_dump_traceback_later()
-            connection.send(answer)
+            connection.send(last)
 
 
-def _done(work: Callable[..., None], tell: Callable[[Any], None], given: tuple[Any, ...]) -> tuple[str, str | None]:
+def _last_message(
+    work: Callable[..., None], send: Callable[[Any], None], arguments: tuple[Any, ...]
+) -> tuple[str, str | None]:
     try:
-        work(tell, *given)
+        work(send, *arguments)
     except BenchError as error:
-        return "refused", str(error)
-    except Exception:  # our own fault: told where it can be seen
-        return "failed", traceback.format_exc()
-    return "done", None
+        return "refusal", str(error)
+    except Exception:  # an error of bench itself: the parent raises it with its traceback
+        return "error", traceback.format_exc()
+    return "end", None

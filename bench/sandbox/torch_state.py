@@ -1,6 +1,6 @@
-"""Let plugin code run without leaving a trace: seeds before, every piece of global state put back after.
+"""Run plugin code seeded and from a fixed global state, and restore that state afterwards.
 
-No result may depend on which tasks ran before in a process, so the state a task starts from is always the same.
+A result must not depend on the tasks that ran before in the same process.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-def _as_torch_starts() -> None:
-    """Give torch the state that it starts with: a plugin's module may have changed it when it was imported."""
+def _reset_torch() -> None:
+    """Set torch's flags to their defaults: importing a plugin may have changed them."""
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     if torch.get_default_device() != torch.device("cpu"):
         torch.set_default_device(None)
@@ -34,7 +34,7 @@ def _as_torch_starts() -> None:
     torch.set_grad_enabled(True)
     torch.set_flush_denormal(False)
     torch.autograd.set_detect_anomaly(False)
-    if torch.are_deterministic_algorithms_enabled():  # asked first, for to set it imports half of torch's compiler
+    if torch.are_deterministic_algorithms_enabled():  # setting it imports torch's compiler: avoid that
         torch.use_deterministic_algorithms(False)
     torch.set_float32_matmul_precision("highest")
     cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = True, False, False, True
@@ -44,7 +44,7 @@ def _as_torch_starts() -> None:
 
 @contextmanager
 def isolated(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
-    """Run plugin code seeded and from a fixed global state, its output going to `log`; put everything back after."""
+    """Run plugin code seeded and from a fixed global state, with its output in `log`; restore all state afterwards."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     dtype, grad, count = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
@@ -54,7 +54,7 @@ def isolated(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
     device, anomalies = torch.get_default_device(), torch.is_anomaly_enabled()
     with preserved_process_state(), np.errstate():
         try:
-            _as_torch_starts()
+            _reset_torch()
             torch.set_num_threads(threads)
             seed_everything(seed)
             sys.stdout = sys.stderr = log

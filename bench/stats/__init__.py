@@ -1,0 +1,1 @@
+"""Statistics of scores, with numpy and scipy only."""

@@ -41,7 +41,7 @@ def divide(work: Callable[..., None], given: Sequence[Any], tasks: Sequence[Task
     done. Where it cannot begin it tells None and the reason, for which Unknown is raised.
     """
     shares = [(w, tasks[i::2]) for i, w in enumerate(workers())]
-    asked = [(w.ask(work, *given, own), own) for w, own in shares if own]
+    asked = [(w.submit(work, *given, own), own) for w, own in shares if own]
     failures: dict[str, str] = {}
     for told, own in asked:
         failures |= _heard(told, own)

@@ -1,4 +1,4 @@
-"""Work in a process of its own: what it tells arrives, and whatever becomes of it is told."""
+"""Work in a separate process: its messages arrive, and its death is reported."""
 
 import ctypes
 import os
@@ -14,55 +14,55 @@ from bench.core.errors import BenchError
 from bench.sandbox.supervised_process import Died, SupervisedProcess
 
 
-def count(tell, most):
+def count(send, most):
     for i in range(most):
-        tell(i)
+        send(i)
 
 
-def place(tell):
+def folder(send):
     path = Path(tempfile.mkdtemp())
-    tell((os.getpid(), str(path)))
+    send((os.getpid(), str(path)))
 
 
-def text(tell):
-    tell((hash("a text"), "PYTHONHASHSEED" in os.environ, sys.modules["__main__"].__name__))
+def text(send):
+    send((hash("a text"), "PYTHONHASHSEED" in os.environ, sys.modules["__main__"].__name__))
 
 
-def slow(tell):
+def slow(send):
     for _ in range(3):
         time.sleep(1.5)
-        tell("still there")
+        send("still there")
 
 
-def refuse(tell):
-    tell("asked")
+def refuse(send):
+    send("asked")
     raise BenchError("this cannot be: type that")
 
 
-def stumble(tell):
+def stumble(send):
     raise ValueError("our own fault")
 
 
-def leave(tell):
-    tell("before")
+def leave(send):
+    send("before")
     os._exit(3)
 
 
-def kill(tell):
+def kill(send):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def crash(tell):
+def crash(send):
     ctypes.string_at(0)
 
 
-def hang(tell):
+def hang(send):
     while True:
         time.sleep(1)
 
 
 @pytest.fixture
-def apart():
+def supervised():
     made = []
 
     def make(limit=60.0):
@@ -76,35 +76,35 @@ def apart():
         assert not each.process.is_alive()
 
 
-def test_what_is_told_arrives_one_by_one_and_the_process_goes_on(apart):
-    process = apart()
-    assert list(process.ask(count, 3)) == [0, 1, 2]
-    ((pid, path),) = process.ask(place)
+def test_objects_arrive_one_by_one_and_the_process_continues(supervised):
+    process = supervised()
+    assert list(process.submit(count, 3)) == [0, 1, 2]
+    ((pid, path),) = process.submit(folder)
     assert pid == process.process.pid != os.getpid()
     assert Path(path).is_relative_to(process.folder.name)  # its files go away with it
 
 
-def test_a_process_hashes_texts_in_its_own_way_and_runs_no_script_again(apart, monkeypatch):
+def test_a_process_hashes_texts_in_its_own_way_and_runs_no_script_again(supervised, monkeypatch):
     monkeypatch.setenv("PYTHONHASHSEED", "1")
-    told = [next(apart().ask(text)) for _ in range(2)]
-    assert told[0] != told[1]
-    assert {t[1:] for t in told} == {(False, "__main__")}
+    received = [next(supervised().submit(text)) for _ in range(2)]
+    assert received[0] != received[1]
+    assert {t[1:] for t in received} == {(False, "__main__")}
     assert os.environ["PYTHONHASHSEED"] == "1"
 
 
-def test_the_limit_is_for_silence_not_for_the_whole(apart):
-    assert list(apart(limit=4.0).ask(slow)) == ["still there"] * 3
+def test_the_limit_is_for_silence_not_for_the_whole(supervised):
+    assert list(supervised(limit=4.0).submit(slow)) == ["still there"] * 3
 
 
-def test_an_error_of_the_users_arrives_as_such_and_one_of_ours_with_its_traceback(apart):
-    process = apart()
-    told = process.ask(refuse)
-    assert next(told) == "asked"
+def test_an_error_of_the_users_arrives_as_such_and_one_of_ours_with_its_traceback(supervised):
+    process = supervised()
+    received = process.submit(refuse)
+    assert next(received) == "asked"
     with pytest.raises(BenchError, match=r"^this cannot be: type that$"):
-        next(told)
+        next(received)
     with pytest.raises(RuntimeError, match="ValueError: our own fault"):
-        list(process.ask(stumble))
-    assert list(process.ask(count, 1)) == [0]
+        list(process.submit(stumble))
+    assert list(process.submit(count, 1)) == [0]
 
 
 @pytest.mark.parametrize(
@@ -116,11 +116,11 @@ def test_an_error_of_the_users_arrives_as_such_and_one_of_ours_with_its_tracebac
         (hang, r"ran longer than 3 s and was stopped", "hang"),
     ],
 )
-def test_how_a_process_ended_is_told_with_where_it_was(apart, work, how, function):
-    process = apart(limit=3.0 if work is hang else 60.0)
+def test_a_dead_process_is_reported_with_its_stack(supervised, work, how, function):
+    process = supervised(limit=3.0 if work is hang else 60.0)
     with pytest.raises(Died, match=f"^{how}$") as died:
-        list(process.ask(work))
+        list(process.submit(work))
     here = [name for file, _, name in died.value.frames if file == __file__]
     assert here == ([function] if function else [])
     with pytest.raises(Died):
-        list(process.ask(count, 1))
+        list(process.submit(count, 1))

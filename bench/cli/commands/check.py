@@ -136,7 +136,7 @@ def _all(what: tuple[str, ...], everything: bool, plugins: tuple[str, ...], proc
         raise BenchError("Name what to check: a component (bench list shows them), a plugin file, or --all")
     for file in (w for w in (*what, *plugins) if w.endswith(".py") and not Path(w).is_file()):
         raise BenchError(f"There is no plugin file {file}")
-    names: list[str] = next(process.ask(every, plugins)) if everything else list(what)
+    names: list[str] = next(process.submit(every, plugins)) if everything else list(what)
     return list(dict.fromkeys(names))
 
 
@@ -192,7 +192,7 @@ def _check(wanted: Wanted, report: Report, processes: _Processes) -> None:
     while True:
         report.left = []
         try:
-            for message in processes.get().ask(judge, wanted, tuple(report.done)):
+            for message in processes.get().submit(judge, wanted, tuple(report.done)):
                 report.hear(message)
             return
         except Died as death:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bench.cli.spec_options import build, options
+from bench.cli.spec_options import PARAMS, build
 from bench.core.hardware import cores, gpus, suitable_precision
 from bench.core.kinds import TaskKind
 from bench.core.spec import Spec
@@ -15,7 +15,7 @@ from bench.planning.estimates import expect
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
-from bench.sandbox.process_state import uncollected
+from bench.sandbox.process_state import gc_paused
 from bench.store.store import Store, default_root
 
 
@@ -58,8 +58,7 @@ def _sort(kind: str, role: str) -> str:
     return f"train ({role})" if kind == TaskKind.TRAIN else kind
 
 
-@click.command("plan")
-@options
+@click.command("plan", params=[*PARAMS])
 @click.option(
     "--store", type=click.Path(file_okay=False), help="Where artifacts are; default: $BENCH_STORE or the cache."
 )
@@ -69,7 +68,7 @@ def command(file: str | None, store: str | None, plugins: tuple[str, ...], **cho
     present = gpus()
     spec, known = build(chosen, file, load_registry(plugins), suitable_precision(present))
     inventory = Inventory(plan(spec, known), Store(store or default_root()))
-    with uncollected():
+    with gc_paused():
         told = lines(spec, inventory, len(present) or cores())
     click.echo("\n".join(told))
     return 0

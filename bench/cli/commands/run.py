@@ -17,7 +17,7 @@ import click
 
 from bench.cli.commands.plan import lines
 from bench.cli.progress import Progress
-from bench.cli.spec_options import build, options
+from bench.cli.spec_options import PARAMS, build
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.hardware import gpus, suitable_precision
@@ -38,7 +38,7 @@ from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 from bench.results.provenance import ORIGIN, describe
 from bench.results.writer import partials
-from bench.sandbox.process_state import uncollected
+from bench.sandbox.process_state import gc_paused
 from bench.store.store import Store, default_root
 
 if TYPE_CHECKING:
@@ -139,8 +139,7 @@ def _rows(inventory: Inventory, settled: Mapping[str, Outcome]) -> list[dict[str
     return [row(t, of(t.score), of(t.source), of(t.suspect)) for t in inventory.plan.trials]
 
 
-@click.command("run")
-@options
+@click.command("run", params=[*PARAMS])
 @click.option("--workers", type=click.IntRange(0), metavar="N", help="Worker processes; 0: in this process.")
 @click.option("--gpus", "wanted", metavar="LIST", help="GPUs to use, such as 0,1; default: all.")
 @click.option("--per-gpu", type=click.IntRange(1), default=1, help="Workers per GPU.")
@@ -198,7 +197,7 @@ def command(file: str | None, **chosen: Any) -> int:
     )  # fmt: skip
     keep = chosen["keep"] or PRESETS[spec.preset].keep
     settled, interrupted = _execute(missing, inventory, place, keep, chosen["quiet"], chosen["debug"], spec.baselines)
-    with uncollected():
+    with gc_paused():
         return _finish(spec, known, inventory, missing, settled, folder, interrupted)
 
 
