@@ -109,6 +109,7 @@ def test_they_give_a_table_together(place):
         rows = list(csv.DictReader(file))
     assert {r["status"] for r in rows} == {"done"}
     assert {(r["method"], r["attack"], r["suspect_architecture"]) for r in rows} >= {
-        ("local_maps", "warm_distil", "small_vit"), ("sac_m", "warm_distil", "tiny_vgg"),
+        ("local_maps", "warm_distil", "small_vit"),
+        ("sac_m", "warm_distil", "tiny_vgg"),
         ("local_maps", "finetune_l", "small_vit"),
-    }  # fmt: skip
+    }

@@ -72,8 +72,10 @@ def test_its_row_stands_in_the_table_above_the_baselines(place, printed):
 
 def test_every_trial_of_it_has_a_row(place, printed):
     mine = [r for r in rows(place, "first") if r["method"] == "outside_method"]
-    kinds = {k: [r for r in mine if (r["attack"] or r["suspect_kind"]) == k] for k in
-             ("irrelevant", "finetune_a", "extract_l", "transfer_a")}  # fmt: skip
+    kinds = {
+        k: [r for r in mine if (r["attack"] or r["suspect_kind"]) == k]
+        for k in ("irrelevant", "finetune_a", "extract_l", "transfer_a")
+    }
     assert {k: len(v) for k, v in kinds.items()} == {"irrelevant": 4, "finetune_a": 2, "extract_l": 4, "transfer_a": 2}
     for row in mine:
         assert row["status"] == ("not_applicable" if row["attack"] == "transfer_a" else "done"), row

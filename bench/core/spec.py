@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.core.canonical import JSON, canonical, digest
 from bench.core.kinds import ComponentKind
+from bench.core.renamed import new_name
 
 if TYPE_CHECKING:
     pass
@@ -73,6 +74,13 @@ class Spec:
     recipe: Recipe = field(default_factory=Recipe)
     settings: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
 
+    def __new__(cls, *values: object, **named: object) -> Spec:
+        """Raise TypeError for a field's old name."""
+        for name in named:
+            if new := new_name(name):
+                raise TypeError(new.rstrip(". "))
+        return super().__new__(cls)
+
     def components(self) -> dict[ComponentKind, tuple[str, ...]]:
         """Return the names that the Spec lists, by kind of component."""
         return {
@@ -93,7 +101,7 @@ class Spec:
         known = {f.name: f for f in dataclasses.fields(Spec)}
         unknown = sorted(set(data) - set(known))
         if unknown:
-            raise ValueError(f"unknown field {unknown[0]!r}")
+            raise ValueError(f"unknown field {unknown[0]!r}. {new_name(unknown[0])}".rstrip(". "))
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         recipe: dict[str, Any] = {
             f.name: (float(v) if f.type == "float" else v)

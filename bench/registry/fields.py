@@ -15,6 +15,7 @@ from bench.api.components import (
 )
 from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError, did_you_mean
+from bench.core.renamed import new_name
 
 
 def hyperparameters(component: Component) -> dict[str, JSON]:
@@ -31,8 +32,9 @@ def coerce(component: Component, name: str, value: JSON) -> JSON:
     """Fit a value to a field's annotation; a string may be the field's text as typed. BenchError where it cannot."""
     known = [f.name for f in fields_of(component)]
     if name not in known:
-        has = f"{did_you_mean(name, known)}It has {', '.join(known) or 'none'}. See: bench list {component.name}"
-        raise BenchError(f"{component.name} has no field {name!r}. {has}")
+        hint, has = new_name(name) or did_you_mean(name, known), ", ".join(known) or "none"
+        see = f"See: bench list {component.name}"
+        raise BenchError(f"{component.name} has no field {name!r}. {hint}It has {has}. {see}")
     hints = typing.get_type_hints(type(component))
     try:
         return convert(value, hints[name])

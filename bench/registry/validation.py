@@ -23,6 +23,7 @@ from bench.api.components import (
 from bench.api.data import Download, Reported, ReportedAccuracy
 from bench.core.errors import did_you_mean
 from bench.core.kinds import Access
+from bench.core.renamed import RENAMED
 from bench.registry.fields import check_types
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -69,6 +70,8 @@ def contract_violation(component: Component) -> str:
                 continue
             if callable(value) or isinstance(value, property | classmethod | staticmethod) or name in annotated:
                 continue
+            if name in RENAMED:
+                return f"{where}: {name!r} is now {RENAMED[name]!r}: write `{RENAMED[name]} = {value!r}`"
             if name in ("name", "version"):
                 return f"{where}: write `{name}: {type(value).__name__} = {value!r}`, with its annotation"
             known = ", ".join(component.declarations)

@@ -13,7 +13,7 @@ FIRST = '''
 """Two attacks."""
 from dataclasses import dataclass
 from bench import Attack, hookimpl
-from bench.testing.toy import ToyCopy
+from bench.testing.toy_plugins import ToyCopy
 
 @dataclass(frozen=True)
 class First(ToyCopy):

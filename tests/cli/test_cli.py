@@ -13,7 +13,7 @@ import pytest
 from bench import cli
 from bench.registry.discovery import load_registry
 from bench.store.store import Store
-from bench.testing import toy_plugins
+from bench.testing import toy_plugins, toy_spec
 
 TOY = ["--plugin", toy_plugins.__file__]
 WORLD = [
@@ -127,6 +127,22 @@ def test_a_saved_spec_repeats_the_run(there, bench):
     assert again[Path("trials.csv")] == before[Path("trials.csv")]
 
 
+def test_a_saved_spec_of_format_1_is_read_with_its_old_words(there, bench):
+    run = json.loads((there / "results/toy/run.json").read_text())
+    run["spec"] |= {"floors": run["spec"].pop("baselines"), "landed": run["spec"].pop("target_replicates")}
+    (there / "old.json").write_text(json.dumps(run | {"format": 1}))
+    code, out, _ = bench("run", *TOY, "--spec", "old.json", "--workers", "0", "--out", "results/again")
+    assert code == 0
+    assert "executed 0 tasks" in out
+
+
+def test_an_old_word_of_a_spec_is_refused_with_the_new_one():
+    with pytest.raises(TypeError, match="^'floors' is now 'baselines'$"):
+        toy_spec(floors=())
+    with pytest.raises(TypeError, match="^'landed' is now 'target_replicates'$"):
+        toy_spec(landed=2)
+
+
 def test_a_short_file_written_by_hand_is_a_spec_too(there, bench):
     content = {
         "datasets": "toy",
@@ -219,7 +235,7 @@ def test_a_damaged_artifact_is_told_and_made_anew(there, bench):
 RAISER = '''
 from dataclasses import dataclass
 from bench import hookimpl
-from bench.testing.toy import ToyTune
+from bench.testing.toy_plugins import ToyTune
 
 @dataclass(frozen=True)
 class Raiser(ToyTune):
@@ -326,6 +342,8 @@ BAD = [
     (["--gpus", "9"], r"There is no GPU 9: there (is none that torch can use|are .*)\. Leave --gpus out"),
     (["--gpus", "first"], r"--gpus takes numbers with commas between them, such as 0,1, not 'first'"),
     (["--nonsense"], r"No such option '--nonsense'|No such option: --nonsense"),
+    (["--no-floors"], r"^Error: --no-floors is now --no-baselines$"),
+    (["--set", "toy_match.floor=true"], r"toy_match has no field 'floor'\. 'floor' is now 'baseline'\. It has samples"),
     (["stray"], r"unexpected extra argument"),
     (["--plugin", "nowhere.py"], r"There is no plugin file nowhere\.py"),
     (["--refresh", "toy_mark"], r"--refresh toy_mark: 'toy_mark' takes no part in this run"),
@@ -355,6 +373,10 @@ SPECS = {
     "no JSON": ("{", "cannot be read"),
     "a list": ("[1]", "must hold one table of options"),
     "unknown entry": ('{"dataset": "toy"}', "unknown entry 'dataset'. Did you mean 'datasets'"),
+    "an old word": ('{"no-floors": true}', "unknown entry 'no_floors'. 'no_floors' is now 'no_baselines'. It may have"),
+    "a flag of text": ('{"no-baselines": "yes"}', "--no-baselines must be true or false, not 'yes'"),
+    "settings of text": ('{"set": "recipe.epochs=2"}', '--set must be a table, such as {"sac_m.samples": 50}'),
+    "an old word in a Spec": ('{"spec": {"datasets": ["toy"], "floors": []}}', "'floors' is now 'baselines'"),
     "unknown name": ('{"datasets": "toi", "architectures": "toy_net"}', "Unknown dataset 'toi'"),
     "wrong count": ('{"datasets": "toy", "architectures": "toy_net", "replicates": "two"}', "--replicates must be"),
     "no Spec": ('{"spec": {"datasets": ["toy"], "extra": 1}}', "unknown field 'extra'"),
@@ -455,7 +477,7 @@ def test_two_plugins_with_one_name_name_both_distributions(bench, install, tmp_p
 AWAY = """
 from dataclasses import dataclass
 from bench import hookimpl
-from bench.testing.toy import ToyImages
+from bench.testing.toy_plugins import ToyImages
 
 @dataclass(frozen=True)
 class Home(ToyImages):

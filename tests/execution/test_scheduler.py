@@ -196,7 +196,7 @@ from pathlib import Path
 import torch
 
 from bench import hookimpl
-from bench.testing.toy import ToyTune
+from bench.testing.toy_plugins import ToyTune
 
 
 @dataclass(frozen=True)

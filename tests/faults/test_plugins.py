@@ -280,7 +280,7 @@ ONE_OF_TWO = """
 from dataclasses import dataclass
 
 from bench import hookimpl
-from bench.testing.toy import ToyCopy
+from bench.testing.toy_plugins import ToyCopy
 
 
 @dataclass(frozen=True)

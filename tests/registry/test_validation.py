@@ -85,6 +85,8 @@ FAULTS = [
     (made(Attack, decorate=False, access="labels", steal=steal), "write @dataclass(frozen=True) above it"),
     (made(Attack, frozen=False, access="labels", steal=steal), "write @dataclass(frozen=True) above it"),
     (made(Attack, access="labels", steal=steal, samples=7), "Write `samples: int = 7` to make it a hyper-parameter"),
+    (made(Fingerprint, floor=True, extract=extract, score=score), "'floor' is now 'baseline': write `baseline = True`"),
+    (made(Attack, access="labels", lands_on="transfer", steal=steal), "write `target = 'transfer'`"),
     (made(Attack, acess="labels", access="labels", steal=steal), "'acess' is neither a field nor a declaration"),
     (made(Attack, acess="labels", access="labels", steal=steal), "Did you mean 'access'?"),
     (made(Attack, steal=steal, access="labels", annotations={"name": "str", "version": "int", "access": "str"}),

@@ -1,0 +1,74 @@
+"""Check that a Spec can be planned: its names, its sizes, its recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from bench.core.errors import BenchError
+from bench.core.spec import Recipe, Spec
+from bench.planning.declarations import Known, declare
+from bench.registry.registry import Registry
+
+MOST = 100_000
+"""Largest value of a count."""
+MOST_SEED = 1 << 53
+MOST_TRIALS = 2_000_000
+
+
+def check_number(name: str, value: object, least: int = 1, most: int = MOST) -> int:
+    """Return a whole number; BenchError where a value is none, or out of bounds."""
+    if type(value) is not int or value < least:
+        raise BenchError(f"{name} must be a whole number from {least}, not {value!r:.80}")
+    if value > most:
+        raise BenchError(f"{name} must be at most {most}, not {value}")
+    return value
+
+
+def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Known]:
+    """Return a Spec that can be planned, with `precision` in place of `auto`, and its components."""
+    if not all((spec.datasets, spec.sources, spec.suspects, spec.methods + spec.baselines)):
+        raise BenchError("There is nothing to run: no dataset, architecture or method. See: bench list")
+    for name in ("replicates", "copies", "target_replicates"):
+        check_number(f"--{name}", getattr(spec, name))
+    for seed in (*spec.seeds, spec.split_seed):
+        check_number("A seed", seed, 0, MOST_SEED)
+    _check_size(spec)
+    _check_recipe(spec.recipe)
+    for kind, names in spec.components().items():
+        for name in names:
+            registry.get(kind, name)
+    if spec.recipe.precision == "auto":
+        spec = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, precision=precision))
+    known = declare(spec, registry)
+    used = {*known.datasets, *known.architectures, *known.attacks, *known.methods}
+    for name in spec.settings:
+        if name not in used:
+            raise BenchError(f"--set {name}: {name!r} is not part of this run")
+    for _, method in (d for declarations in known.methods.values() for d in declarations):
+        if budget := method.attributes["budget"]:
+            check_number(f"{method.name}.{budget}", method.params[budget], most=MOST_SEED)
+    return spec, known
+
+
+def _check_size(spec: Spec) -> None:
+    sources = len(spec.datasets) * len(spec.sources) * len(spec.seeds)
+    methods = len(spec.methods + spec.baselines) * (1 + len(spec.budgets))
+    models = max(spec.replicates, spec.copies, spec.target_replicates)
+    trials = sources * methods * (1 + len(spec.attacks)) * (1 + len(spec.suspects)) * models
+    if trials > MOST_TRIALS:
+        raise BenchError(
+            f"This would be up to {trials:,} trials, more than {MOST_TRIALS:,}: divide it into several runs"
+        )
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    choices = {"schedule": ("linear", "cosine", "constant"), "precision": ("auto", "fp32", "bf16")}
+    for field, value in dataclasses.asdict(recipe).items():
+        if field in choices:
+            good = value in choices[field]
+        elif field in ("momentum", "warmup"):
+            good = 0 <= value < 1
+        else:
+            good = value > 0 if field in ("epochs", "batch", "lr") else value >= 0
+        if not good:
+            raise BenchError(f"recipe.{field} cannot be {value}. See: docs/presets.md")
