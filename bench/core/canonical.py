@@ -1,4 +1,4 @@
-"""Plain data as the one JSON text that keys and digests are made from."""
+"""Canonical JSON of plain data, from which keys and digests are computed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SCALARS = frozenset({str, int, float, bool, type(None)})
 def _plain(value: object) -> JSON:
     if type(value) in SCALARS or isinstance(value, str):
         return value
-    if isinstance(value, dict | Mapping):  # `dict` first: asking an abstract class takes ten times as long
+    if isinstance(value, dict | Mapping):  # `dict` first: a check of an abstract class takes ten times as long
         return {str(k): v if type(v) in SCALARS else _plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
@@ -30,15 +30,15 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 def canonical(value: object) -> str:
-    """Write plain data as the one JSON text that its key is made from: sorted, no spaces, tuples as lists, no NaN."""
+    """Return the canonical JSON of plain data: keys sorted, no spaces, tuples as lists; ValueError for NaN."""
     return _CANONICAL.encode(_plain(value))
 
 
 def digest(value: object) -> str:
-    """Give the SHA-256 of plain data's canonical JSON."""
+    """Return the SHA-256 of the canonical JSON of plain data, in hexadecimal."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def seed_of(key: str) -> int:
-    """Give the seed that a task starts from: the first 60 bits of its key."""
+    """Return the seed of a task: the first 60 bits of its key."""
     return int(key[:15], 16)

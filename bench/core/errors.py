@@ -1,34 +1,38 @@
-"""The errors a user can cause or mend: one line each, shown without a traceback."""
+"""Errors that a user can cause or fix, and text about errors.
+
+`bench` shows a `BenchError` as one line without a traceback: what is wrong, what was expected, what to type. Any other
+exception is a bug of bench or of a plugin; its traceback goes to the log of the task.
+"""
 
 import difflib
 from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """What is wrong, what was expected, what to type: one line for the user."""
+    """An error that a user can cause or fix; its message is one line."""
 
 
 class BrokenPlugin(BenchError):
-    """A plugin that somebody asked for by name cannot be used."""
+    """A plugin that was requested by name cannot be used; the message says why."""
 
 
 class StoreError(BenchError):
-    """The store cannot be written or read: the run has to stop."""
+    """The store cannot be read or written; the whole run stops."""
 
 
 class DamagedArtifact(BenchError):
-    """An artifact's bytes are not those that were saved: it has to be made again."""
+    """The bytes of an artifact differ from those that were saved; the artifact is recomputed."""
 
 
 class NonFiniteLoss(BenchError):
-    """A training loss became NaN or infinite: the training was stopped at once."""
+    """A training loss became NaN or infinite; the task is retried once with another seed."""
 
 
 def first_line(error: BaseException) -> str:
-    """Give the first line of what an error says; empty where it says nothing."""
+    """Return the first line of an error's message; empty if it has none."""
     try:
         lines = str(error).strip().splitlines()
-    except Exception:  # a stranger's exception may not even have a text
+    except Exception:  # `__str__` of a third-party exception may raise
         lines = []
     return lines[0] if lines else ""
 
@@ -40,6 +44,6 @@ def describe_error(error: BaseException) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Name the closest of the known names as a question with a space behind it; empty where none is close."""
+    """Return a question that names the closest known name, with a trailing space; empty if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"Did you mean {close[0]!r}? " if close else ""

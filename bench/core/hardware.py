@@ -1,4 +1,4 @@
-"""The processors and GPUs of this machine, found without importing torch."""
+"""Processors and GPUs of this machine, found without importing torch."""
 
 from __future__ import annotations
 
@@ -14,66 +14,67 @@ from pathlib import Path
 
 
 @cache
-def _torch_is(what: str) -> bool:
-    """Say whether the installed torch was built for `cuda` or `hip`, read from its version file."""
+def _torch_has(backend: str) -> bool:
+    """Return True if the installed torch was built for `cuda` or `hip`, according to its version file."""
     found = importlib.util.find_spec("torch")
     path = Path(found.origin).parent / "version.py" if found and found.origin else Path()
     text = path.read_text() if path.is_file() else ""
-    return bool(re.search(rf"^{what}\b[^=\n]*= *'", text, re.MULTILINE))
+    return bool(re.search(rf"^{backend}\b[^=\n]*= *'", text, re.MULTILINE))
 
 
 @cache
 def gpus() -> tuple[int, ...]:
-    """List the NVIDIA or AMD GPUs that torch could use here."""
-    if not (_torch_is("cuda") or _torch_is("hip")):
+    """Return the indices of the visible NVIDIA or AMD GPUs that torch can use; empty if the vendor's tool fails."""
+    if not (_torch_has("cuda") or _torch_has("hip")):
         return ()
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-    command = ["nvidia-smi", "--list-gpus"] if _torch_is("cuda") else ["rocm-smi", "--showid"]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    command = ["nvidia-smi", "--list-gpus"] if _torch_has("cuda") else ["rocm-smi", "--showid"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        listing = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return ()
-    count = len(re.findall(r"^GPU ?\[?\d+", answer.stdout, re.MULTILINE))
-    if shown is not None:
-        count = min(count, len([s for s in shown.split(",") if s.strip() not in ("", "-1")]))
+    count = len(re.findall(r"^GPU ?\[?\d+", listing.stdout, re.MULTILINE))
+    if visible is not None:
+        count = min(count, len([s for s in visible.split(",") if s.strip() not in ("", "-1")]))
     return tuple(range(count))
 
 
 def has_mps() -> bool:
-    """Say whether this is a Mac whose GPU torch can use."""
+    """Return True on a Mac whose GPU torch can use."""
     return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
 def cores() -> int:
-    """Count the CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def keep_freed_memory() -> None:
-    """Let this process use its freed memory again instead of giving each block back to the system; glibc only.
+    """Make glibc keep freed memory for this process instead of returning each block to the system.
 
-    Training frees and takes the same blocks in every step. Dask's nannies fix one of glibc's thresholds, which turns
-    off the other one's adjustment: every block above 128 KiB then costs a system call and a fault per page.
+    Every training step frees and allocates the same blocks. Dask's nannies set one of glibc's thresholds, which
+    disables the automatic adjustment of the other: every block above 128 KiB then costs a system call, and a page
+    fault per page. Does nothing with other C libraries.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.system() == "Linux" else None
     if mallopt is not None:
-        mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD, at the largest value that glibc takes
-        mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD: so much may lie idle
+        mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD: the largest value that glibc accepts
+        mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD: bytes that may stay unused
 
 
-def suitable_precision(present: Sequence[int]) -> str:
-    """Choose `bf16` on GPUs, `fp32` on CPUs: there bf16 costs small networks more than it brings.
+def suitable_precision(devices: Sequence[int]) -> str:
+    """Return `bf16` for GPUs and `fp32` for CPUs, where bf16 slows small networks down.
 
-    Measured on one thread of an AVX512-BF16 processor: 1.01 to 1.10 times the time of fp32 at width 8, 2.2 to 2.7
-    times for depthwise networks; only wider networks on larger images gain (0.85), for which `--set
-    recipe.precision=bf16` asks.
+    Measured on one thread of an AVX512-BF16 processor: bf16 takes 1.01 to 1.10 times as long as fp32 at width 8, and
+    2.2 to 2.7 times as long for depthwise networks. Only wider networks on larger images gain (0.85):
+    `--set recipe.precision=bf16`.
     """
-    return "bf16" if present else "fp32"
+    return "bf16" if devices else "fp32"
 
 
 def hardware() -> dict[str, object]:
-    """Describe this machine for `run.json`."""
+    """Return the description of this machine in `run.json`: processor, cores, GPUs, operating system."""
     model = platform.processor() or platform.machine()
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)

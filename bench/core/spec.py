@@ -1,4 +1,4 @@
-"""A benchmark named in full: the recipe of its trainings, and the Spec from which trials and tasks follow."""
+"""The full description of a benchmark: the Spec, from which trials and tasks follow, with its training recipe."""
 
 from __future__ import annotations
 
@@ -6,19 +6,16 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from bench.core.canonical import JSON, canonical, digest
 from bench.core.kinds import ComponentKind
 from bench.core.renamed import new_name
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the host trains, and how large a benchmark is; every field is set by a preset or `--set recipe.x=…`."""
+    """Training settings and sizes of a benchmark; a preset or `--set recipe.NAME=VALUE` sets each field."""
 
     images: int = 0
     """Training images per half, class-balanced and seeded; 0 = all."""
@@ -28,9 +25,9 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     warmup: float = 0.15
-    """Share of the steps in which the learning rate rises from 0."""
+    """Share of the steps during which the learning rate rises from 0."""
     schedule: str = "linear"
-    """How it falls to 0 afterwards: `linear`, `cosine`, or `constant` (which does not fall)."""
+    """How the learning rate falls to 0 afterwards: `linear`, `cosine`, or `constant` (it does not fall)."""
     clip: float = 5.0
     """Largest gradient norm; 0 = none."""
     precision: str = "auto"
@@ -38,25 +35,26 @@ class Recipe:
     width: int = 0
     """Width of the networks that have such a field; 0 = their own default."""
     helpers: float = 1.0
-    """Share of the surrogates and references that a method asks for by default."""
+    """Share of a method's default number of surrogates and references."""
     budget: int = 0
-    """Queries of every method that declares a budget; 0 = its own default."""
+    """Queries of each method that declares a budget; 0 = its own default."""
 
     SIZES: ClassVar[tuple[str, ...]] = ("images", "width", "helpers", "budget")
+    """Fields that change what is trained, not how."""
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
-            if f.type == "float":  # an int given for a float is a float, or two spellings would be two keys
+            if f.type == "float":  # 20 and 20.0 must have one key
                 object.__setattr__(self, f.name, float(getattr(self, f.name)))
 
     def training(self) -> dict[str, JSON]:
-        """Give the fields that change how one network is trained: they enter its key."""
+        """Return the fields that change how a network is trained; they enter its key."""
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in self.SIZES}
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One benchmark, named in full: everything that decides which trials there are and what they compute."""
+    """Everything that determines the trials of a benchmark and what they compute."""
 
     datasets: tuple[str, ...]
     sources: tuple[str, ...]
@@ -91,13 +89,13 @@ class Spec:
         }
 
     def to_json(self) -> dict[str, JSON]:
-        """Give plain data that `from_json` reads back."""
+        """Return plain data that `from_json` reads."""
         result: dict[str, JSON] = json.loads(canonical(dataclasses.asdict(self)))
         return result
 
     @staticmethod
     def from_json(data: Mapping[str, JSON]) -> Spec:
-        """Read what `to_json` gave; ValueError or TypeError where it is no Spec."""
+        """Read what `to_json` returned; ValueError or TypeError if it is no Spec."""
         known = {f.name: f for f in dataclasses.fields(Spec)}
         unknown = sorted(set(data) - set(known))
         if unknown:
@@ -115,5 +113,5 @@ class Spec:
         return Spec(**values)
 
     def digest(self) -> str:
-        """Give the SHA-256 of the Spec's canonical JSON."""
+        """Return the SHA-256 of the Spec's canonical JSON."""
         return digest(dataclasses.asdict(self))

@@ -1,22 +1,22 @@
-"""The plain data that flows through a run: declarations, tasks, trials and outcomes."""
+"""Plain data of a run: declarations, tasks, trials and outcomes."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON, canonical
 from bench.core.kinds import ComponentKind, FailureCause, Status, TaskKind
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Declaration:
-    """A component as the planner sees it: plain data, read off the live object after settings were applied."""
+    """A component as plain data, read from the live object after settings were applied; planning needs no more.
+
+    `params` are its hyper-parameters, `types` their annotations, `attributes` its declarations (see `Component`).
+    `variants` are an attack's names of its copies.
+    """
 
     kind: str
     name: str
@@ -30,13 +30,16 @@ class Declaration:
     variants: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, JSON]:
-        """Give what enters a key: name, version and parameters."""
+        """Return what enters a key: name, version and parameters."""
         return {"name": self.name, "version": self.version, "params": dict(self.params)}
 
 
 @dataclass(frozen=True)
 class Task:
-    """One unit of compute: strings and numbers only, so that it can cross to any process."""
+    """One unit of compute: strings and numbers only, so that any process can receive it.
+
+    `kind` is a `TaskKind`, `role` a `Role`; `inputs` maps names of inputs to the keys of the tasks that compute them.
+    """
 
     kind: str
     role: str
@@ -46,9 +49,9 @@ class Task:
 
     @staticmethod
     def of(kind: str, role: str, params: Mapping[str, JSON], inputs: Mapping[str, str], written: str = "") -> Task:
-        """Make a task and its key: SHA-256 over kind, role, parameters and the keys of the inputs.
+        """Return a task with its key: the SHA-256 of kind, role, parameters and input keys.
 
-        `written` is `canonical(params)`, where many tasks share their parameters.
+        `written` is `canonical(params)`, if many tasks share these parameters; empty: it is computed.
         """
         parts = {
             "inputs": canonical(inputs),
@@ -66,7 +69,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Say what it is in a few words, for people: `steal extract_l tiny_vgg 0`."""
+        """Return a short description for messages, such as `steal extract_l tiny_vgg 0`."""
         parts = [self.kind, self.role if self.kind == TaskKind.TRAIN else ""]
         kinds = (ComponentKind.DATASET, ComponentKind.ATTACK, ComponentKind.METHOD, ComponentKind.ARCHITECTURE)
         parts += [str(self.params[k]["name"]) for k in kinds if k in self.params]
@@ -76,7 +79,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Trial:
-    """One cell of the product, one row of the results: what it is, and the keys of what it needs."""
+    """One combination of the product, one row of the results; the last fields are the keys of the tasks it needs."""
 
     dataset: str
     source_architecture: str
@@ -97,14 +100,14 @@ class Trial:
     fingerprint: str = ""
     helpers: tuple[str, ...] = ()
     reason: str = ""
-    """Why it is not applicable; empty: it is."""
+    """Why it is not applicable; empty if it is."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task: `done`, `failed` or `blocked`; `facts` is the JSON part of its artifact.
+    """The result of a task: `facts` is the JSON part of its artifact, `stored` is True if it was cached.
 
-    `root` names the task that failed first (kind and name) where this one is `blocked`.
+    `root` names the task that failed: this one, or the input that blocks it. `log` is the path of that task's log.
     """
 
     key: str
@@ -117,4 +120,4 @@ class Outcome:
     root: str = ""
     log: str = ""
     cause: FailureCause = FailureCause.NONE
-    """Why it failed, where the scheduler has to act on it: `memory`, `device` (lost), `store`, `damaged` (an input)."""
+    """What the scheduler has to act on after a failure."""

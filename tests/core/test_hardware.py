@@ -33,7 +33,7 @@ def smi(tmp_path, monkeypatch):
         hardware.gpus.cache_clear()
 
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(hardware, "_torch_is", lambda what: what == "cuda")
+    monkeypatch.setattr(hardware, "_torch_has", lambda what: what == "cuda")
     yield write
     hardware.gpus.cache_clear()
 
