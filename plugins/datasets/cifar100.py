@@ -1,7 +1,11 @@
-"""CIFAR100: 60,000 colour pictures, 32x32, a hundred kinds of things.
+"""CIFAR100: 60,000 colour pictures, 32x32, a hundred kinds of things; and its first ten labels.
 
 A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009,
 https://www.cs.toronto.edu/~kriz/cifar.html. Files, layout and checksums are torchvision's; labels are the fine ones.
+
+`cifar100_first10` holds the fine labels 0 to 9 (apple to bowl, in alphabetical order): the target of Transfer-A and -L
+in J. Guan, J. Liang, R. He: Are You Stealing My Model? Sample Correlation for Fingerprinting Deep Neural Networks,
+NeurIPS 2022, https://arxiv.org/abs/2210.15427.
 """
 
 from __future__ import annotations
@@ -19,11 +23,11 @@ TRAIN = ("cifar-100-python/train", "md5:16019d7e3df5f24257cddd939b257f8d")
 TEST = ("cifar-100-python/test", "md5:f0ef6b0ae62326f3e7ffdfab6717acfc")
 
 
-def read(path: Path, checksum: str) -> tuple[np.ndarray, np.ndarray]:
+def read(path: Path, checksum: str, dataset: str) -> tuple[np.ndarray, np.ndarray]:
     """Read uint8 [N, 3, 32, 32] and fine labels, int64 [N]. A pickle can run code: its checksum has to match first."""
     content = path.read_bytes()
     if f"md5:{hashlib.md5(content, usedforsecurity=False).hexdigest()}" != checksum:
-        raise BenchError(f"{path} is damaged. Type: bench data fetch cifar100")
+        raise BenchError(f"{path} is damaged. Type: bench data fetch {dataset}")
     batch = pickle.loads(content, encoding="latin1")
     return batch["data"].reshape(-1, 3, 32, 32), np.asarray(batch["fine_labels"], np.int64)
 
@@ -54,11 +58,22 @@ class CIFAR100(Dataset):
         import torch
 
         path, checksum = TRAIN if train else TEST
-        images, labels = read(root / path, checksum)
-        return Split(torch.from_numpy(images), torch.from_numpy(labels))
+        images, labels = read(root / path, checksum, self.name)
+        kept = labels < self.num_classes
+        return Split(torch.from_numpy(images[kept]), torch.from_numpy(labels[kept]))
+
+
+@dataclass(frozen=True)
+class CIFAR100First10(CIFAR100):
+    """The first ten labels of CIFAR100, 32x32 colour: 5,000 train, 1,000 test."""
+
+    name: str = "cifar100_first10"
+    version: int = 1
+
+    num_classes = 10
 
 
 @hookimpl
-def bench_datasets():
-    """Offer the dataset."""
-    return [CIFAR100()]
+def bench_datasets() -> list[Dataset]:
+    """Return both datasets."""
+    return [CIFAR100(), CIFAR100First10()]

@@ -19,8 +19,9 @@ SHAPES = ((1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64))
 
 
 def architecture(name, **fields):
-    (found,) = importlib.import_module(f"bench_plugins.architectures.{name}").bench_architectures()
-    return dataclasses.replace(found, **fields)
+    module = "torchvision_networks" if name in STOCK else name
+    offered = importlib.import_module(f"bench_plugins.architectures.{module}").bench_architectures()
+    return dataclasses.replace(next(found for found in offered if found.name == name), **fields)
 
 
 def build(name, classes=10, shape=(3, 32, 32), seed=0, **fields):

@@ -18,8 +18,7 @@ from bench_plugins.attacks.finetune_a import FinetuneA
 from bench_plugins.attacks.finetune_c import FinetuneC
 from bench_plugins.attacks.finetune_l import FinetuneL, block_of
 from bench_plugins.attacks.prune import Prune
-from bench_plugins.attacks.transfer_a import TransferA
-from bench_plugins.attacks.transfer_l import TransferL
+from bench_plugins.attacks.transfer import TransferA, TransferL
 from safetensors.torch import load, save
 from small_world import (
     ATTACKER,

@@ -1,0 +1,71 @@
+"""Transfer the stolen source model to another task.
+
+`transfer_a` trains all layers, `transfer_l` a new last layer only. The thief puts a new head on the source's backbone and trains on another dataset with other labels (Guan, Liang, He:
+Are You Stealing My Model?, NeurIPS 2022, https://arxiv.org/abs/2210.15427, "Transfer-A" and "Transfer-L": CIFAR10 to
+the first ten labels of CIFAR100). The network takes the normalisation of the new dataset. In `transfer_l` the backbone
+stays bit for bit the source's, batch statistics too. The paper does not state epochs, learning rates and whether the
+authors kept the head.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from bench import Attack, Context, Source, Split, hookimpl
+
+
+def with_new_head(source: nn.Module, fresh: nn.Module, head: nn.Module) -> nn.Module:
+    """Copy the source's backbone into a fresh network, which keeps its own head and normalisation."""
+    prefix = next(name for name, module in fresh.named_modules() if module is head)
+    own = {name for name in fresh.state_dict() if name.startswith(prefix + ".") or name in ("mean", "std")}
+    backbone = {name: value for name, value in source.state_dict().items() if name not in own}
+    fresh.load_state_dict({**fresh.state_dict(), **backbone})
+    return fresh
+
+
+@dataclass(frozen=True)
+class TransferA(Attack):
+    """Transfer the source to another dataset: new head, all layers trained."""
+
+    name: str = "transfer_a"
+    version: int = 1
+    length: float = 0.25
+    lr: float = 0.05
+
+    access = "weights"
+    same_architecture = True
+    target = "transfer"
+
+    def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
+        """Train the source's backbone under a new head."""
+        fresh = build()
+        model = with_new_head(source.model(), fresh, context.head(fresh))
+        return context.fit(model, data.images, data.labels, length=self.length, lr=self.lr)
+
+
+@dataclass(frozen=True)
+class TransferL(Attack):
+    """Transfer the source to another dataset: new head, backbone frozen."""
+
+    name: str = "transfer_l"
+    version: int = 1
+    length: float = 0.25
+    lr: float = 0.1
+
+    access = "weights"
+    same_architecture = True
+    target = "transfer"
+
+    def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
+        """Train a new head on the source's frozen backbone."""
+        fresh = build()
+        head = context.head(fresh)
+        model = with_new_head(source.model(), fresh, head)
+        return context.fit(model, data.images, data.labels, length=self.length, lr=self.lr, trainable=head)
+
+
+@hookimpl
+def bench_attacks() -> list[Attack]:
+    """Return both attacks."""
+    return [TransferA(), TransferL()]
