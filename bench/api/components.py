@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class Component:
-    """What every dataset, architecture, attack and method is: a frozen dataclass with a name and a version.
+    """Base of datasets, architectures, attacks and methods: a frozen dataclass with a name and a version.
 
-    All annotated fields but `name` and `version` are hyper-parameters, with JSON-able, immutable defaults.
-    `declarations` lists the plain class attributes (or properties) that the planner reads, with their defaults.
+    All annotated fields but `name` and `version` are hyper-parameters, with JSON-able, immutable defaults. `version` is
+    a whole number from 1; increase it when results may change. `declarations` lists the class attributes or properties
+    that planning reads, with their defaults; None: every component has to define it.
     """
 
     name: str
@@ -43,45 +44,51 @@ class Dataset(Component):
         "downloads": (),
     }
     num_classes: ClassVar[Any]
-    """How many labels there are."""
+    """Number of labels, from 2."""
     shape: ClassVar[Any]
-    """(channels, height, width)."""
+    """Shape of an image: (channels, height, width)."""
     flip: ClassVar[Any] = False
-    """Whether a mirrored image keeps its label: training then mirrors half of them."""
+    """True if a mirrored image keeps its label: training then mirrors half of the images."""
     crop: ClassVar[Any] = 0
-    """By how many pixels training shifts the images."""
+    """Largest shift of a training image, in pixels."""
     label_space: ClassVar[Any] = ""
-    """Whose labels these are; empty: its own. Two datasets with one label space can be judged by one fingerprint."""
+    """Name of the dataset whose labels it has; empty: its own. A fingerprint can score models of one label space."""
     related: ClassVar[Any] = {}
-    """Datasets of equal shape that attacks may land on, such as {"transfer": "cifar100_first10"}."""
+    """Datasets of equal shape on which attacks may train, such as {"transfer": "cifar100_first10"}."""
     checksums: ClassVar[Any] = {}
     """Files below the data root that `load` reads, each with its published checksum (`md5:...`), or empty."""
     downloads: ClassVar[Any] = ()
-    """The published archives (`Download`) that `bench data fetch` gets."""
+    """Published archives (`Download`) that `bench data fetch` downloads."""
 
     def load(self, root: Path, train: bool) -> Split:
-        """Read the train or the test part from the data folder `root`."""
+        """Return the train or the test part: uint8 images [N, C, H, W] and int64 labels [N].
+
+        `root` is the data folder. Raise OSError or `BenchError` if a file is missing or damaged.
+        """
         raise TypeError(f"{type(self).__name__} does not define load(root, train)")
 
     def check(self, root: Path) -> list[str]:
-        """Say what is wrong with the files below `root`, one line each; beyond `checksums`, which the host checks."""
+        """Return what is wrong with the files below `root`, one line each; the host compares `checksums` itself."""
         return []
 
 
 class Architecture(Component):
-    """Makes an untrained network for a number of classes and an image shape."""
+    """Builds an untrained network for a number of classes and an image shape."""
 
     kind = ComponentKind.ARCHITECTURE
     declarations = {"precision": ""}
     precision: ClassVar[Any] = ""
-    """`fp32` for networks that bf16 slows down (depthwise convolutions on CPUs); empty: the run's."""
+    """`fp32` for networks that bf16 slows down (depthwise convolutions on CPUs); empty: the run's precision."""
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-        """Make an untrained network: float images `[N, *shape]` in, logits [N, num_classes] out."""
+        """Return an untrained network: float images [N, *shape] in [0, 1] in, logits [N, num_classes] out."""
         raise TypeError(f"{type(self).__name__} does not define build(num_classes, shape)")
 
     def head(self, model: nn.Module) -> nn.Module:
-        """Find the last layer of a network that `build` made (default: the last `nn.Linear`)."""
+        """Return the last layer of a network that `build` returned (default: the last `nn.Linear`).
+
+        Raises TypeError if there is no such layer.
+        """
         from torch import nn
 
         layers = [m for m in model.modules() if isinstance(m, nn.Linear)]
@@ -90,35 +97,38 @@ class Architecture(Component):
         return layers[-1]
 
     def stages(self, model: nn.Module) -> Sequence[nn.Module]:
-        """List the blocks of a network, first to last (default: its top-level children)."""
+        """Return the blocks of a network, first to last (default: its top-level children)."""
         return list(model.children())
 
 
 class Attack(Component):
-    """Turns a source model into a stolen suspect."""
+    """Derives a stolen suspect from a source model."""
 
     kind = ComponentKind.ATTACK
     declarations = {"access": None, "same_architecture": False, "starts_from": "", "target": ""}
     access: ClassVar[Any]
-    """The most it asks of the source: `weights`, `logits`, `probabilities` or `labels`."""
+    """The strongest access to the source that it needs: `weights`, `logits`, `probabilities` or `labels`."""
     same_architecture: ClassVar[Any] = False
-    """Whether the suspect keeps the source's architecture."""
+    """True if the suspect has the source's architecture."""
     starts_from: ClassVar[Any] = ""
-    """Another attack, whose suspect this one goes on with."""
+    """Name of the attack whose suspect this one starts from; empty: none."""
     target: ClassVar[Any] = ""
-    """A key of the dataset's `related`: what the suspect is trained on; empty: the source's own dataset."""
+    """Key of the dataset's `related` that names the suspect's training set; empty: the source's own dataset."""
 
     def variant(self, replicate: int) -> str:
-        """Name what varies over its copies, such as `ratio=0.3`; empty: nothing but the seed."""
+        """Return what varies between copies, such as `ratio=0.3`; empty: only the seed."""
         return ""
 
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
-        """Make a suspect from a source model and the thief's images."""
+        """Return a suspect that classifies the images of `data`, the attacker's training images.
+
+        `build()` returns an untrained network of the suspect's architecture; the result must have its state dict.
+        """
         raise TypeError(f"{type(self).__name__} does not define steal(source, data, build, context)")
 
 
 class Method(Component):
-    """What fingerprints and watermarks share: they score a suspect, higher = more probably stolen."""
+    """Common base of fingerprints and watermarks: it scores a suspect, higher = more probably stolen."""
 
     kind = ComponentKind.METHOD
     declarations = {
@@ -131,40 +141,46 @@ class Method(Component):
         "reported_accuracy": (),
     }
     any_label_space: ClassVar[Any] = False
-    """Whether it can judge a suspect whose labels are not the source's."""
+    """True if it can score a suspect whose label space differs from the source's."""
     helper_architectures: ClassVar[Any] = ()
-    """The architectures of its surrogates and references in turn; empty: the suspects'."""
+    """Architectures of its surrogates and references, in turn; empty: the suspects' architectures."""
     baseline: ClassVar[Any] = False
-    """Whether it is a trivial method that stands below a line in every table."""
+    """True for a trivial method, which every table lists below a line and other methods are compared with."""
     paper: ClassVar[Any] = ""
     """Authors, title, venue, link."""
     budget: ClassVar[Any] = ""
-    """The field that sets its number of queries, such as `samples`."""
+    """Name of the field with its number of queries (images), such as `samples`; empty: it has no budget."""
     reported: ClassVar[Any] = ()
-    """The AUCs of the paper, as `Reported`."""
+    """AUCs in its paper, as `Reported`."""
     reported_accuracy: ClassVar[Any] = ()
-    """The test accuracies of the paper, as `ReportedAccuracy`."""
+    """Test accuracies in its paper, as `ReportedAccuracy`."""
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Judge a suspect by its answers: higher = more probably stolen."""
+        """Return a finite score of a suspect from its answers: higher = more probably stolen.
+
+        `fingerprint` holds copies of the tensors that `extract` or `embed` returned, on the task's device.
+        """
         raise TypeError(f"{type(self).__name__} does not define score(fingerprint, suspect)")
 
 
 class Fingerprint(Method):
-    """Read off a finished source model."""
+    """A method that reads a fingerprint from a trained source model."""
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Make the named tensors that `score` needs, from a source model (eval mode) and the owner's data."""
+        """Return the named tensors that `score` needs, from a source model (eval mode) and the owner's data."""
         raise TypeError(f"{type(self).__name__} does not define extract(source, data, helpers, context)")
 
 
 class Watermark(Method):
-    """Embedded while the source model is trained."""
+    """A method that embeds a watermark while the source model is trained."""
 
     def embed(
         self, build: Callable[[], nn.Module], data: DefenderData, context: Context
     ) -> tuple[nn.Module, dict[str, Tensor]]:
-        """Train a source model that carries a watermark; give it and the named tensors that `score` needs."""
+        """Train and return a source model with a watermark, and the named tensors that `score` needs.
+
+        `build()` returns an untrained network; the model must have its state dict.
+        """
         raise TypeError(f"{type(self).__name__} does not define embed(build, data, context)")
 
 
@@ -172,5 +188,5 @@ BASES: tuple[type[Component], ...] = (Dataset, Architecture, Attack, Fingerprint
 
 
 def fields_of(component: type | object) -> Iterator[dataclasses.Field[Any]]:
-    """Walk a component's hyper-parameters: all its fields but `name` and `version`."""
+    """Yield the hyper-parameters of a component: all its fields but `name` and `version`."""
     return (f for f in dataclasses.fields(component) if f.name not in ("name", "version"))  # type: ignore[arg-type]

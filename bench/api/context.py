@@ -1,4 +1,4 @@
-"""What plugins receive beside their data: source, suspect, helpers, training loop and context."""
+"""What plugins receive in addition to data: source, suspect, helpers, training loop and context."""
 
 from __future__ import annotations
 
@@ -14,48 +14,43 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class Source(Protocol):
-    """The source model as an attack may see it: no more than the attack's `access`; queries are counted."""
+class Answers(Protocol):
+    """A network that answers queries and counts them.
+
+    Images are float [N, C, H, W] in [0, 1]; K is the number of classes. `BenchError` for other images.
+    """
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the logits of images, float32 [N, K]."""
+        ...
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Return the probabilities of images, float32 [N, K]."""
+        ...
+
+    def labels(self, x: Tensor) -> Tensor:
+        """Return the predicted labels of images, int64 [N]."""
+        ...
+
+
+class Source(Answers, Protocol):
+    """The source model as an attack sees it; `BenchError` for a request beyond the attack's `access`."""
 
     def model(self) -> nn.Module:
-        """Give a copy of the network. Only where `access` is `weights`."""
-        ...
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Answer float images [N, C, H, W] in [0, 1] with logits [N, K]."""
-        ...
-
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Answer float images in [0, 1] with probabilities [N, K]."""
-        ...
-
-    def labels(self, x: Tensor) -> Tensor:
-        """Answer float images in [0, 1] with labels, int64 [N]."""
+        """Return a copy of the network, in eval mode; only with `access = "weights"`."""
         ...
 
 
-class Suspect(Protocol):
-    """A suspect as a method may see it: its answers, never its weights; queries are counted."""
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Answer float images [N, C, H, W] in [0, 1] with logits, float32 [N, K]."""
-        ...
-
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Answer float images in [0, 1] with probabilities, float32 [N, K]."""
-        ...
-
-    def labels(self, x: Tensor) -> Tensor:
-        """Answer float images in [0, 1] with labels, int64 [N]."""
-        ...
+class Suspect(Answers, Protocol):
+    """A suspect as a method sees it: its answers, never its weights; `BenchError` beyond the method's budget."""
 
 
 @dataclass(frozen=True)
 class Helpers:
-    """Networks the host trained on `defender` for a method, in eval mode, loaded when they are looked at.
+    """Networks that the host trains on `DefenderData.train` for a method: in eval mode, loaded at their first use.
 
-    `surrogates` learned the source's answers (even ones its labels, odd ones its probabilities), `references` the
-    true labels. Neither is ever a source or a suspect.
+    Surrogates learn the source's answers (those with an even index its labels, with an odd index its probabilities),
+    references the true labels. None of them is a source or a suspect.
     """
 
     surrogates: Sequence[nn.Module] = ()
@@ -63,7 +58,7 @@ class Helpers:
 
 
 class Fit(Protocol):
-    """The host's training loop, as `Context.fit` gives it."""
+    """Type of `Context.fit`, the host's training loop."""
 
     def __call__(
         self,
@@ -76,16 +71,23 @@ class Fit(Protocol):
         trainable: nn.Module | None = None,
         **recipe_overrides: JSON,
     ) -> nn.Module:
-        """Train `model` in place and give it back; see `bench.training.loop.fit`."""
+        """Train `model` in place, and return it in eval mode.
+
+        `images` are uint8, or float in [0, 1], [N, C, H, W]. `targets` are labels int64 [N], probabilities [N, K], or a
+        function from a batch of augmented float images to one of these, called without gradients. `length` multiplies
+        the recipe's epochs. `loss(model, x, targets)` replaces cross-entropy. `trainable` is the part of the model to
+        train. `recipe_overrides` replace fields of the recipe, such as `lr=1e-3`. Raises `BenchError` for unknown
+        fields, and stops the task if a loss becomes NaN or infinite.
+        """
         ...
 
 
 @dataclass
 class Context:
-    """What a task knows besides its data: seeds, recipe, device, the training loop, and where to leave notes.
+    """What a task provides besides data: seeds, recipe, device, training loop, and a place for notes.
 
-    `start` is the suspect of the attack named by `starts_from`; `budget` the number of queries the method may ask;
-    `length` the share of the recipe's epochs that `fit` trains by default.
+    `generator` is seeded with `seed` and on `device`. `head` and `stages` are those of the architecture. `start` is the
+    suspect of the attack named by `starts_from`, `budget` the number of queries (images) that the method may ask.
     """
 
     seed: int
@@ -101,5 +103,5 @@ class Context:
     notes: dict[str, JSON] = field(default_factory=dict)
 
     def note(self, **values: JSON) -> None:
-        """Keep values for the row's `note`, such as converged=0.97."""
+        """Add values to the row's `note`, such as converged=0.97."""
         self.notes.update(values)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 class Split:
     """Labelled images.
 
-    `images` is uint8 [N, C, H, W]; `labels` is int64 [N]. What the host hands to a plugin lies on the task's device.
-    `origin` (int64 [N], optional) is for a dataset made from another dataset's *test* images: the index of the image
-    that each one was made from. Such a dataset returns all its images for `train=True`; the host then leaves out those
-    whose original lies in `probe` and divides the rest into a train and a test part.
+    `images` is uint8 [N, C, H, W] in 0 to 255, `labels` int64 [N] from 0. Plugins receive both on the task's device.
+    `origin` (int64 [N], optional) is for a dataset made from another dataset's *test* images: the index of each image's
+    original. Such a dataset returns all its images for `train=True`; the host leaves out those whose original is in
+    `probe`, and divides the others into a train and a test part.
     """
 
     images: Tensor
@@ -25,7 +25,7 @@ class Split:
 
     @property
     def x(self) -> Tensor:
-        """Give the images as float32 in [0, 1], [N, C, H, W]."""
+        """Return the images as float32 in [0, 1], [N, C, H, W]."""
         return self.images.float() / 255
 
     def __len__(self) -> int:
@@ -34,7 +34,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DefenderData:
-    """What the owner of a source model holds: `train` (the defender half) and `probe` (seen by no training)."""
+    """The data of a source model's owner: `train`, the defender's half, and `probe`, which no model trains on."""
 
     train: Split
     probe: Split
@@ -44,9 +44,9 @@ class DefenderData:
 class Download:
     """One published archive of a dataset.
 
-    `url` is where it lies; `path` is where it is kept below the data root; `checksum` is `md5:...` or `sha256:...`
-    as published, or empty where none is; `unpack` is the folder below the data root into which its members go
-    (empty: it is used as it is). `unpack` of a plain `.gz` file names the unpacked file.
+    `url` is its address, `path` its file below the data root. `checksum` is `md5:...` or `sha256:...` as published, or
+    empty if none is. `unpack` is the folder below the data root for its members (for a plain `.gz`: the unpacked file);
+    empty if the archive is read as it is.
     """
 
     url: str
@@ -57,7 +57,13 @@ class Download:
 
 @dataclass(frozen=True)
 class Reported:
-    """An AUC that a method's paper reports: of what, against what, from how many models (0: not known)."""
+    """An AUC in a method's paper.
+
+    `auc` is within 0 and 1; `stolen` and `irrelevant` are the numbers of models behind it, 0 if unknown. For
+    example (invented), 0.98 for VGG-16 and ResNet-18 suspects of a ResNet-18, from 20 stolen and 10 irrelevant models:
+
+        reported = (Reported("cifar10", "resnet18", ("vgg16_bn", "resnet18"), "extract_p", 0.98, 20, 10),)
+    """
 
     dataset: str
     source_architecture: str
@@ -70,10 +76,10 @@ class Reported:
 
 @dataclass(frozen=True)
 class ReportedAccuracy:
-    """A test accuracy (share, not percent) that a paper reports.
+    """A test accuracy in a method's paper, within 0 and 1.
 
-    `model` is `source`, `irrelevant` or an attack's name; `plain` tells that it belongs to the source without the
-    method's watermark; `suspect_dataset` is what the model was last trained on.
+    `model` is `source`, `irrelevant` or an attack's name; `suspect_dataset` is the dataset it was last trained on.
+    `plain` is True if the accuracy belongs to a source without the method's watermark.
     """
 
     dataset: str

@@ -27,12 +27,12 @@ def bench_datasets() -> Iterable[Dataset]:  # type: ignore[empty-body]
 
 @hookspec
 def bench_architectures() -> Iterable[Architecture]:  # type: ignore[empty-body]
-    """Return architectures: makers of untrained networks."""
+    """Return architectures: builders of untrained networks."""
 
 
 @hookspec
 def bench_attacks() -> Iterable[Attack]:  # type: ignore[empty-body]
-    """Return attacks: what turns a source model into a stolen suspect."""
+    """Return attacks, which derive a stolen suspect from a source model."""
 
 
 @hookspec

@@ -1,9 +1,10 @@
-"""Make `import torchvision` work beside a CPU build of torch; imports neither of them until it is called.
+"""Make `import torchvision` work with a CPU build of torch; this module imports neither of them.
 
-The torchvision wheel on the package index is a CUDA build whose C++ part cannot load beside a CPU build of torch.
-Its Python part then registers fake kernels for two operators that nobody declared, and the import stops with
-`operator torchvision::nms does not exist`. Declared beforehand, the import passes: datasets, models and transforms.v2
-work; the operators themselves (`ops.nms`) and the C++ image codecs of `io` stay unusable, and nothing here needs them.
+The torchvision wheel on the package index is a CUDA build, whose C++ part cannot load with a CPU build of torch. Its
+Python part then registers fake kernels for two undeclared operators, and the import fails with `operator
+torchvision::nms does not exist`. If both are declared beforehand, the import succeeds: datasets, models and
+transforms.v2 work. The operators themselves (`ops.nms`) and the C++ image codecs of `io` stay unusable; bench needs
+neither.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-"""The two operators that torchvision's Python part expects its C++ part to have declared."""
+"""Operators that torchvision's Python part expects from its C++ part."""
 
 
 def prepare_torchvision() -> None:
-    """Let `import torchvision` succeed, whatever build of torch is beside it.
+    """Make a later `import torchvision` succeed with any build of torch.
 
-    Does not import torchvision, costs about a millisecond the first time and nothing afterwards, and changes nothing
-    where torchvision's C++ part can load. Raises `BenchError` where torchvision is not installed.
+    Does nothing if torchvision's C++ part can load. Does not import torchvision; takes about a millisecond, once.
+    Raises `BenchError` if torchvision is not installed.
     """
     _declare()
 
 
 @functools.cache
 def _declare() -> Library | None:
-    """Declare the missing operators, if they are missing; the cache keeps alive what lives only while it is held."""
+    """Declare the operators if they are missing; the cache keeps the library, which has to stay referenced."""
     if "torchvision" in sys.modules:
         return None
     spec = importlib.util.find_spec("torchvision")
@@ -55,7 +56,7 @@ def _declare() -> Library | None:
 
 
 def _loads(folder: Path) -> bool:
-    """Say whether the C++ part in torchvision's folder can be loaded; the import itself only loads it once more."""
+    """Return True if the C++ part in torchvision's folder can be loaded; loading it twice is harmless."""
     import torch
 
     for path in (folder / f"_C{suffix}" for suffix in EXTENSION_SUFFIXES):
