@@ -48,7 +48,7 @@ def write(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, 
     """
     folder = Path(folder)
     save(folder, rows, run)
-    if cache.is_kept(folder):
+    if cache.is_current(folder):
         return (folder / "table.txt").read_text(encoding="utf-8")
     return render(folder)
 
@@ -65,7 +65,7 @@ def render(folder: Path) -> str:
         put(folder / name, content)
     for name in {"budgets.csv"} - set(files):
         (folder / name).unlink(missing_ok=True)
-    cache.keep(folder, files)
+    cache.write_stamp(folder, files)
     return files["table.txt"]
 
 

@@ -1,4 +1,4 @@
-"""Know whether the files of a report are still those of its two true files and of the code that makes them."""
+"""Check whether a report is still that of its two source files and of the code that makes it."""
 
 from __future__ import annotations
 
@@ -11,37 +11,34 @@ from pathlib import Path
 from bench.results.writer import put
 
 STAMP = ".report"
-TRUE = ("run.json", "trials.csv")
+SOURCES = ("run.json", "trials.csv")
 LIBRARIES = ("numpy", "pandas", "scipy", "tabulate", "jinja2", "matplotlib")
-"""What takes part in the bytes of a report."""
-MAKERS = ("core", "stats", "results", "analysis", "reporting")
-"""The packages whose code does."""
+PACKAGES = ("core", "stats", "results", "analysis", "reporting")
+"""The libraries, and the packages of the host with all below them, that the bytes of a report depend on."""
+HOST = Path(__file__).parents[1]
 
 
-def keep(folder: Path, names: Iterable[str]) -> None:
-    """Note that these files of a folder are made from its true ones; BenchError where it cannot be written."""
-    made = {name: _digest((folder / name).read_bytes()) for name in sorted(names)}
-    put(folder / STAMP, json.dumps({"from": _origin(folder), "files": made}, indent=1) + "\n")
+def write_stamp(folder: Path, names: Iterable[str]) -> None:
+    """Write the digests of these files of a report and of their sources; raise BenchError if that is impossible."""
+    files = {name: _digest((folder / name).read_bytes()) for name in sorted(names)}
+    put(folder / STAMP, json.dumps({"from": _origin(folder), "files": files}, indent=1) + "\n")
 
 
-def is_kept(folder: Path) -> bool:
-    """Say whether every file of the report is there as it was made, and nothing it was made from has changed."""
+def is_current(folder: Path) -> bool:
+    """Return True if every file of the report is as it was written, and its sources and their code have not changed."""
     try:
-        noted = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-        files = noted["files"].items()
-        return noted["from"] == _origin(folder) and all(_digest((folder / n).read_bytes()) == d for n, d in files)
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        files = stamp["files"].items()
+        return stamp["from"] == _origin(folder) and all(_digest((folder / n).read_bytes()) == d for n, d in files)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return False
 
 
 def _origin(folder: Path) -> str:
-    """Give a digest of the two true files, and of all that makes a report of them."""
-    parts = [_digest((folder / name).read_bytes()) for name in TRUE]
-    host = Path(__file__).parents[1]
-    packages = (host / name for name in MAKERS)
-    code = sorted(p for package in packages for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc")
-    parts += [_digest(p.read_bytes()) for p in code]
-    return _digest("\n".join([*parts, *map(_version, LIBRARIES)]).encode())
+    """Return a digest of the two source files, of the code and of the versions of the libraries."""
+    code = (p for name in PACKAGES for p in (HOST / name).rglob("*") if p.is_file() and p.suffix != ".pyc")
+    paths = [*(folder / name for name in SOURCES), *sorted(code)]
+    return _digest("\n".join([*(_digest(p.read_bytes()) for p in paths), *map(_version, LIBRARIES)]).encode())
 
 
 def _version(library: str) -> str:

@@ -677,10 +677,10 @@ def test_without_budgets_there_is_no_such_file(tmp_path):
     assert "query budget" not in (tmp_path / "table.md").read_text()
 
 
-# --- what is kept -------------------------------------------------------------------------------------------------
+# --- the stamp -------------------------------------------------------------------------------------------------
 
 
-def test_a_report_of_unchanged_files_is_kept(tmp_path):
+def test_a_current_report_is_not_made_again(tmp_path):
     write(tmp_path, trials(), benchmark())
     before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     text = write(tmp_path, trials(), benchmark())
@@ -719,7 +719,7 @@ print(sorted({"torch", "pandas", "scipy", "sklearn", "matplotlib", "tabulate", "
 """
 
 
-def test_a_report_that_is_kept_imports_nothing_that_makes_one(tmp_path):
+def test_a_current_report_imports_nothing_that_makes_one(tmp_path):
     (tmp_path / "what.json").write_text(json.dumps([trials(), benchmark()]))
     words = [sys.executable, "-c", WARM, str(tmp_path / "what.json"), str(tmp_path / "out")]
     shown = [subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() for _ in range(2)]
