@@ -1,7 +1,7 @@
-"""Discover plugins, collect their components, look them up by name, and report broken ones.
+"""Find plugins, import them, and collect their components in a registry.
 
-Entry points are walked one by one, since pluggy's own loader dies with the first plugin whose import fails. A plugin
-that cannot be used becomes `Broken`: fatal only when somebody asks for it by name.
+Entry points are imported one by one, because pluggy's loader stops at the first plugin whose import fails. A plugin
+that cannot be used becomes `Broken`: an error only if it is requested by name.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from bench.registry.validation import contract_violation
 from bench.sandbox.process_state import gc_paused, genuine_interrupts, preserved_process_state
 
 SLOW = 10.0
-"""Seconds after which the user is told which plugin is still being imported."""
+"""Seconds after which a message names the plugin that is still being imported."""
 
 
-def _where(entry: importlib.metadata.EntryPoint) -> str:
+def _distribution(entry: importlib.metadata.EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
 
 
 @contextmanager
-def _patient(plugin: str) -> Iterator[None]:
-    """Say which plugin is being imported where that takes long, and where Ctrl-C stopped it."""
-    if threading.current_thread() is not threading.main_thread():  # a worker's task, which has a limit of its own
+def _reported_import(plugin: str) -> Iterator[None]:
+    """Name the plugin on standard error if its import is slow, and in the KeyboardInterrupt if Ctrl-C stops it."""
+    if threading.current_thread() is not threading.main_thread():  # a worker's task, which has its own time limit
         yield
         return
     line = f"Still importing {plugin} after {SLOW:g} s: Ctrl-C stops. If it hangs, uninstall it or leave --plugin out"
-    screen = sys.stderr
+    stderr = sys.stderr
 
-    def tell() -> None:
-        with suppress(OSError, ValueError):  # it may be closed by now
-            print(line, file=screen, flush=True)
+    def warn() -> None:
+        with suppress(OSError, ValueError):  # the stream may be closed
+            print(line, file=stderr, flush=True)
 
-    timer = threading.Timer(SLOW, tell)
+    timer = threading.Timer(SLOW, warn)
     timer.daemon = True
     timer.start()
     try:
@@ -61,20 +61,20 @@ def _patient(plugin: str) -> Iterator[None]:
 
 
 def _use(registry: Registry, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
-    """Import a plugin and put its components into the catalogue; say what is wrong with it, or nothing."""
-    with _patient(f"plugin {name!r} of {where}"), preserved_process_state(), genuine_interrupts(), gc_paused():
+    """Import a plugin and add its components to the registry; return what is wrong with it, or an empty string."""
+    with _reported_import(f"plugin {name!r} of {where}"), preserved_process_state(), genuine_interrupts(), gc_paused():
         try:
             plugin = load()
-        except BaseException as error:  # a stranger's module: whatever it raises makes the plugin broken
+        except BaseException as error:  # whatever the module raises makes the plugin broken
             return f"import failed: {describe_error(error)}"
         try:
             return _collect(registry, manager, plugin, name, where)
-        except BaseException as error:  # its components may raise whenever they are looked at
+        except BaseException as error:  # components may raise whenever they are read
             return f"its components cannot be read: {describe_error(error)}"
 
 
 def _collect(registry: Registry, manager: pluggy.PluginManager, plugin: object, name: str, where: str) -> str:
-    """Put a plugin's components into the catalogue; say what is wrong with it, or nothing."""
+    """Add a plugin's components to the registry; return what is wrong with it, or an empty string."""
     try:
         manager.register(plugin, name=f"{name} of {where}")
         manager.check_pending()
@@ -95,7 +95,7 @@ def _collect(registry: Registry, manager: pluggy.PluginManager, plugin: object, 
             if not isinstance(returned, Iterable | None):
                 return f"{caller.name}() must return a list of components, not {returned!r:.80}"
             components: list[Any] = list(returned or ())
-        except BaseException as error:  # a stranger's code: whatever it raises makes the plugin broken
+        except BaseException as error:  # whatever the hook raises makes the plugin broken
             return f"{caller.name}() failed: {describe_error(error)}"
         for component in components:
             if not isinstance(component, base):
@@ -111,8 +111,8 @@ def _collect(registry: Registry, manager: pluggy.PluginManager, plugin: object, 
 
 
 def _import_file(path: Path) -> ModuleType:
-    place = hashlib.sha256(str(path).encode()).hexdigest()[:12]  # two folders may hold files of one name
-    spec = importlib.util.spec_from_file_location(f"bench_plugin_file_{path.stem}_{place}", path)
+    suffix = hashlib.sha256(str(path).encode()).hexdigest()[:12]  # two folders may hold files of one name
+    spec = importlib.util.spec_from_file_location(f"bench_plugin_file_{path.stem}_{suffix}", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
@@ -124,13 +124,16 @@ def _import_file(path: Path) -> ModuleType:
 def load_registry(
     files: Sequence[str | Path] = (), entry_points: Iterable[importlib.metadata.EntryPoint] | None = None
 ) -> Registry:
-    """Discover all plugins: entry points of the group `bench`, and single files. A fresh object each time."""
+    """Return a new registry of all plugins: entry points of the group `bench`, and single files.
+
+    BrokenPlugin if a file is broken, BenchError if it does not exist; a broken entry point is listed in the registry.
+    """
     registry = Registry()
     manager = pluggy.PluginManager("bench")
     manager.add_hookspecs(hookspecs)
     if entry_points is None:
         entry_points = importlib.metadata.entry_points(group="bench")
-    found = [(entry, _where(entry)) for entry in entry_points]  # which parses the distribution's metadata each time
+    found = [(entry, _distribution(entry)) for entry in entry_points]  # once each: `dist` parses metadata
     for entry, where in sorted(found, key=lambda pair: (pair[0].name, pair[1])):
         reason = _use(registry, manager, entry.load, entry.name, where)
         if reason:

@@ -1,4 +1,4 @@
-"""The fields and declarations of components as plain data, and values converted to their types."""
+"""Fields and declarations of components as plain data, and conversion of values to annotations."""
 
 from __future__ import annotations
 
@@ -7,29 +7,27 @@ import json
 import types as pytypes
 import typing
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from bench.api.components import (
-    Component,
-    fields_of,
-)
+from bench.api.components import Component, fields_of
 from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.renamed import new_name
 
 
 def hyperparameters(component: Component) -> dict[str, JSON]:
-    """Give a component's fields but `name` and `version` as plain data, tuples as lists, in their order."""
+    """Return the hyper-parameters of a component as plain data, tuples as lists, in their order."""
     return {f.name: json.loads(canonical(getattr(component, f.name))) for f in fields_of(component)}
 
 
 def plain_attributes(component: Component) -> dict[str, JSON]:
-    """Give what a component declares as plain data."""
+    """Return the declarations of a component as plain data, sorted by name."""
     return {name: json.loads(canonical(getattr(component, name))) for name in sorted(component.declarations)}
 
 
 def coerce(component: Component, name: str, value: JSON) -> JSON:
-    """Fit a value to a field's annotation; a string may be the field's text as typed. BenchError where it cannot."""
+    """Convert a JSON value, or text as typed, to a field's annotation; BenchError if it does not fit."""
     known = [f.name for f in fields_of(component)]
     if name not in known:
         hint, has = new_name(name) or did_you_mean(name, known), ", ".join(known) or "none"
@@ -43,14 +41,14 @@ def coerce(component: Component, name: str, value: JSON) -> JSON:
         raise BenchError(f"{component.name}.{name} must be {wanted}, not {value!r}") from None
 
 
-def check_types(saved: object, *skip: str) -> None:
-    """See that a dataclass which was read from a file has the types it was written with, but for the fields to skip.
+def check_types(record: object, *skip: str) -> None:
+    """Check the types of a dataclass that was read from a file, but for the fields to skip; lists count as tuples.
 
-    ValueError names the first field that has not. A list stands for a tuple.
+    ValueError names the first field with another type.
     """
-    hints = typing.get_type_hints(type(saved))
-    for f in dataclasses.fields(saved):  # type: ignore[arg-type]
-        value = getattr(saved, f.name)
+    hints = typing.get_type_hints(type(record))
+    for f in dataclasses.fields(record):  # type: ignore[arg-type]
+        value = getattr(record, f.name)
         if f.name not in skip and not _fits(tuple(value) if isinstance(value, list) else value, hints[f.name]):
             raise ValueError(f"{f.name!r} is {value!r:.80}")
 
@@ -66,38 +64,29 @@ def _fits(value: JSON, hint: Any) -> bool:
 
 
 def convert(value: JSON, hint: Any) -> JSON:
-    """Fit a JSON value, or text as typed, to an annotation; ValueError where it does not fit."""
+    """Convert a JSON value, or text as typed, to an annotation; ValueError if it does not fit."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, pytypes.UnionType):
         if type(None) in arguments and value in (None, "none", "None", "null"):
             return None
         for option in arguments:
-            try:
+            with suppress(ValueError):
                 return convert(value, option)
-            except ValueError:
-                continue
-        raise ValueError(value)
     if origin is typing.Literal:
         for option in arguments:
             if value == option or str(value) == str(option):
                 return option
-        raise ValueError(value)
-    if hint is Any:
-        return value
-    if origin is tuple or hint is tuple:
+    elif origin is tuple or hint is tuple:
         return _tuple(value, arguments)
-    if hint is str:
-        if not isinstance(value, str):
-            raise ValueError(value)
+    elif hint is Any or (hint is str and isinstance(value, str)):
         return value
-    if isinstance(value, str):
-        value = {"true": True, "false": False}.get(value.lower(), value) if hint is bool else _number(value)
-    if hint is bool and isinstance(value, bool):
-        return value
-    if hint is int and type(value) is int:
-        return value
-    if hint is float and type(value) in (int, float) and abs(value) < float("inf"):
-        return float(value)
+    elif hint in (bool, int, float):
+        if isinstance(value, str):
+            value = {"true": True, "false": False}.get(value.lower(), value) if hint is bool else _number(value)
+        if hint is not float and type(value) is hint:
+            return value
+        if hint is float and type(value) in (int, float) and abs(value) < float("inf"):
+            return float(value)
     raise ValueError(value)
 
 

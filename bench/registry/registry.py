@@ -27,11 +27,12 @@ HOOKS: dict[str, tuple[str, type[Component]]] = {
 }
 
 LONGEST_VARIANT = 100
+"""Characters of an attack's variant, which is a cell of `trials.csv`."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A plugin that cannot be used, and why."""
+    """A plugin that cannot be used, and the reason."""
 
     name: str
     distribution: str
@@ -40,7 +41,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Entry:
-    """A component and the distribution it came with."""
+    """A component and the distribution that provides it."""
 
     component: Component
     distribution: str
@@ -48,21 +49,21 @@ class Entry:
 
 @dataclass
 class Registry:
-    """Every component that is installed, by kind and name, and every plugin that is broken."""
+    """Every installed component by kind and name, and every broken plugin."""
 
     entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in ComponentKind})
     broken: list[Broken] = field(default_factory=list)
 
     def names(self, kind: str) -> tuple[str, ...]:
-        """List the names of a kind (`dataset`, `architecture`, `attack`, `method`), sorted."""
+        """Return the names of a kind of component, sorted."""
         return tuple(sorted(self.entries[kind]))
 
     def kind_of(self, name: str) -> str | None:
-        """Say what kind of component a name belongs to."""
+        """Return the kind of the component with this name; None if there is none."""
         return next((kind for kind in ComponentKind if name in self.entries[kind]), None)
 
     def get(self, kind: str, name: str, settings: Mapping[str, JSON] | None = None) -> Any:
-        """Look a component up, with some of its fields set; BenchError with a suggestion where there is none."""
+        """Return a component, with some of its fields set; BenchError with a suggestion if there is none."""
         self._known(kind, name)
         component = self.entries[kind][name].component
         return configured(component, settings) if settings else component
@@ -80,7 +81,7 @@ class Registry:
     def declaration(
         self, kind: str, name: str, settings: Mapping[str, JSON] | None = None, copies: int = 0
     ) -> Declaration:
-        """Read a component as plain data, after `settings` were applied; `copies` is how many variants to name."""
+        """Return a component as plain data, with `settings` applied and the names of `copies` variants."""
         component = self.get(kind, name, settings)
         entry = self.entries[kind][name]
         variants = tuple(_variant(component, i) for i in range(copies)) if isinstance(component, Attack) else ()
@@ -99,11 +100,11 @@ class Registry:
         )
 
     def declarations(self, kind: str) -> tuple[Declaration, ...]:
-        """Read all components of a kind as plain data."""
+        """Return all components of a kind as plain data."""
         return tuple(self.declaration(kind, name) for name in self.names(kind))
 
     def source_digest(self, kind: str, name: str) -> str:
-        """Give the SHA-256 of the source text of a component's module; empty where it has no file."""
+        """Return the SHA-256 of the source file of a component's module; empty if it has none."""
         path = getattr(sys.modules.get(type(self.entries[kind][name].component).__module__), "__file__", None)
         try:
             return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
@@ -111,7 +112,7 @@ class Registry:
             return ""
 
     def add(self, kind: str, component: Component, distribution: str) -> None:
-        """Put a component in; two with one name become broken, whatever their kinds, for `--set` goes by name."""
+        """Add a component; two with one name, of any kind, become broken, because `--set` looks names up."""
         other = self.kind_of(component.name)
         if other is not None:
             first = self.entries[other].pop(component.name)
@@ -119,22 +120,22 @@ class Registry:
             self.broken.append(Broken(component.name, f"{first.distribution} and {distribution}", reason))
         elif any(b.name == component.name and b.reason.startswith("two plugins") for b in self.broken):
             at = next(i for i, b in enumerate(self.broken) if b.name == component.name)
-            was = self.broken[at]
-            self.broken[at] = replace(was, distribution=f"{was.distribution} and {distribution}")
+            known = self.broken[at]
+            self.broken[at] = replace(known, distribution=f"{known.distribution} and {distribution}")
         else:
             self.entries[kind][component.name] = Entry(component, distribution)
 
 
 def _variant(attack: Attack, replicate: int) -> str:
-    """Name one copy of an attack; BenchError where its author's `variant` gives no short text."""
+    """Return the variant of one copy of an attack; BenchError if it is no short text."""
     with genuine_interrupts():
         try:
             text = attack.variant(replicate)
-        except BaseException as error:  # a stranger's code may raise anything
+        except BaseException as error:  # plugin code may raise anything
             raise BenchError(f"{attack.name}.variant({replicate}) failed: {describe_error(error)}") from error
     if not isinstance(text, str) or not text.isprintable() or len(text) > LONGEST_VARIANT:
         most = f"at most {LONGEST_VARIANT} printable characters"
-        raise BenchError(f"{attack.name}.variant({replicate}) must give {most}, not {text!r:.80}")
+        raise BenchError(f"{attack.name}.variant({replicate}) must return {most}, not {text!r:.80}")
     return text
 
 
@@ -146,15 +147,13 @@ def _annotations(component: Component) -> dict[str, str]:
 
 
 def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
-    """Give a component with some fields set, each checked against its annotation; BenchError where one does not fit."""
-    checked = {}
-    for name, value in settings.items():
-        checked[name] = coerce(component, name, value)
+    """Return a component with some fields set, each converted to its annotation; BenchError if one does not fit."""
+    values = {name: coerce(component, name, value) for name, value in settings.items()}
     try:
-        changed = replace(component, **checked)  # type: ignore[type-var]
+        changed = replace(component, **values)  # type: ignore[type-var]
     except (ValueError, TypeError) as error:
-        raise BenchError(f"{component.name} does not take {dict(checked)}: {error}") from error
+        raise BenchError(f"{component.name} does not take {values}: {error}") from error
     reason = contract_violation(changed)
     if reason:
-        raise BenchError(f"{component.name} with {dict(checked)} is not usable: {reason}")
+        raise BenchError(f"{component.name} with {values} is not usable: {reason}")
     return changed

@@ -6,20 +6,10 @@ import dataclasses
 import inspect
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.api.components import (
-    BASES,
-    Architecture,
-    Attack,
-    Component,
-    Dataset,
-    Fingerprint,
-    Method,
-    Watermark,
-    fields_of,
-)
+from bench.api.components import Architecture, Attack, Component, Dataset, Fingerprint, Method, Watermark, fields_of
 from bench.api.data import Download, Reported, ReportedAccuracy
 from bench.core.errors import did_you_mean
 from bench.core.kinds import Access
@@ -33,149 +23,169 @@ LONGEST_TEXT = 1000
 MOST_HELPERS = 1000
 """Surrogates or references of one method: each is a network that is trained."""
 
-WRITE: dict[type[Component], dict[str, int]] = {
-    Dataset: {"load": 2},
-    Architecture: {"build": 2},
-    Attack: {"steal": 4},
-    Fingerprint: {"extract": 4, "score": 2},
-    Watermark: {"embed": 3, "score": 2},
+REQUIRED: dict[type[Component], tuple[str, ...]] = {
+    Dataset: ("load",),
+    Architecture: ("build",),
+    Attack: ("steal",),
+    Fingerprint: ("extract", "score"),
+    Watermark: ("embed", "score"),
 }
-"""What each base class leaves to its authors, with the number of arguments."""
+"""The methods that authors write, by base class."""
+
+Rule = tuple[Callable[[Any], bool], str]
+"""A check of a declared value, and what the value must be."""
 
 
-def _base(component: Component) -> type[Component] | None:
-    return next((base for base in BASES if isinstance(component, base)), None)
+def _is_record(value: object, cls: type) -> bool:
+    try:
+        check_types(value)
+    except (ValueError, TypeError):
+        return False
+    return isinstance(value, cls) and 0 <= getattr(value, "auc", getattr(value, "accuracy", 0.0)) <= 1
 
 
-def _own_classes(component: Component) -> list[type]:
-    """List the classes that a plugin wrote: all of the MRO but ours."""
-    return [c for c in type(component).__mro__ if c.__module__ != Component.__module__ and c is not object]
+def _all(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, tuple | list) and all(map(check, value))
+
+
+def _records(cls: type) -> Rule:
+    text = f"must be a tuple of {cls.__name__}, with the types that its fields are annotated with"
+    return _all(lambda v: _is_record(v, cls)), text
+
+
+_FLAG: Rule = (lambda v: isinstance(v, bool), "must be True or False")
+_TEXT: Rule = (
+    lambda v: isinstance(v, str) and v.isprintable() and len(v) <= LONGEST_TEXT,
+    f"must be a string of at most {LONGEST_TEXT} printable characters",
+)
+_MAP: Rule = (
+    lambda v: isinstance(v, Mapping) and all(isinstance(x, str) for pair in v.items() for x in pair),
+    "must map strings to strings",
+)
+RULES: dict[str, Rule] = {
+    "num_classes": (lambda v: type(v) is int and v >= 2, "must be a whole number from 2"),
+    "shape": (
+        lambda v: _all(lambda n: type(n) is int and n > 0)(v) and len(v) == 3,
+        "must be (channels, height, width)",
+    ),
+    "crop": (lambda v: type(v) is int and v >= 0, "must be a number of pixels"),
+    "precision": (lambda v: v in ("", "fp32"), "must be 'fp32' or empty"),
+    "access": (lambda v: v in tuple(Access), f"must be one of {', '.join(Access)}"),
+    "helper_architectures": (_all(lambda v: isinstance(v, str)), "must be a tuple of str"),
+    "downloads": _records(Download),
+    "reported": _records(Reported),
+    "reported_accuracy": _records(ReportedAccuracy),
+    **dict.fromkeys(("flip", "same_architecture", "any_label_space", "baseline"), _FLAG),
+    **dict.fromkeys(("label_space", "starts_from", "target", "paper"), _TEXT),
+    **dict.fromkeys(("related", "checksums"), _MAP),
+}
+"""What each declaration must be, but for `budget`."""
 
 
 def contract_violation(component: Component) -> str:
-    """Say how a component breaks the contract, naming the class and the line to write; empty: it keeps it."""
+    """Return how a component breaks its contract, with the class and the line to write; empty if it does not."""
     cls = type(component)
-    where = f"class {cls.__name__}"
-    base = _base(component)
+    base = next((base for base in REQUIRED if isinstance(component, base)), None)
     if base is None:
-        return f"{where} is none of Dataset, Architecture, Attack, Fingerprint, Watermark"
+        return f"class {cls.__name__} is none of Dataset, Architecture, Attack, Fingerprint, Watermark"
     parameters = cls.__dict__.get("__dataclass_params__")
     if parameters is None or not parameters.frozen:
-        return f"{where} is no frozen dataclass: write @dataclass(frozen=True) above it"
-    fields = {f.name for f in dataclasses.fields(component)}  # type: ignore[arg-type]
-    for own in _own_classes(component):
-        annotated = vars(own).get("__annotations__", {})
-        for name, value in vars(own).items():
-            if name.startswith("_") or name in fields or name in component.declarations:
+        return f"class {cls.__name__} is not a frozen dataclass: write @dataclass(frozen=True) above it"
+    reason = (
+        _stray_attribute(component)
+        or _wrong_identity(component)
+        or _wrong_field(component)
+        or _wrong_declaration(component)
+        or _wrong_method(component, base)
+    )
+    return f"class {cls.__name__}{reason}" if reason else ""
+
+
+def _stray_attribute(component: Component) -> str:
+    """Return the first attribute of the author's classes that is neither a field nor a declaration."""
+    known = {f.name for f in dataclasses.fields(component)} | component.declarations.keys()  # type: ignore[arg-type]
+    for cls in type(component).__mro__:
+        if cls.__module__ == Component.__module__ or cls is object:
+            continue
+        annotated = vars(cls).get("__annotations__", {})
+        for name, value in vars(cls).items():
+            if name.startswith("_") or name in known or name in annotated:
                 continue
-            if callable(value) or isinstance(value, property | classmethod | staticmethod) or name in annotated:
+            if callable(value) or isinstance(value, property | classmethod | staticmethod):
                 continue
             if name in RENAMED:
-                return f"{where}: {name!r} is now {RENAMED[name]!r}: write `{RENAMED[name]} = {value!r}`"
+                return f": {name!r} is now {RENAMED[name]!r}: write `{RENAMED[name]} = {value!r}`"
             if name in ("name", "version"):
-                return f"{where}: write `{name}: {type(value).__name__} = {value!r}`, with its annotation"
-            known = ", ".join(component.declarations)
-            hint = did_you_mean(name, component.declarations)
+                return f": write `{name}: {type(value).__name__} = {value!r}`, with its annotation"
             return (
-                f"{where}: {name!r} is neither a field nor a declaration ({known}). {hint}"
+                f": {name!r} is neither a field nor a declaration ({', '.join(component.declarations)}). "
+                f"{did_you_mean(name, component.declarations)}"
                 f"Write `{name}: {type(value).__name__} = {value!r}` to make it a hyper-parameter"
             )
-    for name in component.declarations:
-        if name in fields:
-            return f"{where}: {name!r} is a declaration, not a field: write `{name} = ...` without annotation"
-    for name in ("name", "version"):
-        if name not in fields:
-            return f"{where} has no field {name!r}: write `{name}: {'str' if name == 'name' else 'int'} = ...`"
-    if not isinstance(component.name, str) or not NAME.fullmatch(component.name):
-        return f"{where}: the name {component.name!r:.80} is not lower-case snake_case"
-    if type(component.version) is not int or component.version < 1:
-        return f"{where}: version must be a whole number from 1, not {component.version!r:.80}"
-    return _values(component, where) or _methods(component, base, where)
-
-
-def _values(component: Component, where: str) -> str:
-    try:
-        typing.get_type_hints(type(component))
-    except Exception as error:  # an annotation is an expression, which may raise anything
-        return f"{where}: its annotations cannot be read: {type(error).__name__}: {error}"
-    for f in fields_of(component):
-        value = getattr(component, f.name)
-        if not _immutable(value):
-            return f"{where}: field {f.name!r} must hold JSON-able, immutable data (use tuples), not {value!r:.80}"
-        if f.name in ("surrogates", "references") and not (type(value) is int and 0 <= value <= MOST_HELPERS):
-            return f"{where}: field {f.name!r} must be a whole number from 0 to {MOST_HELPERS}, not {value!r:.80}"
-    for name, default in component.declarations.items():
-        try:
-            value = getattr(component, name) if hasattr(type(component), name) else None
-        except Exception as error:  # a stranger's property may raise anything
-            return f"{where}: {name} cannot be read: {type(error).__name__}: {error}"
-        if value is None and default is None:
-            return f"{where} does not declare {name!r}: write `{name} = ...` in the class"
-        reason = _declared(component, name, value)
-        if reason:
-            return f"{where}: {name} {reason}, not {value!r:.80}"
     return ""
 
 
-def _immutable(value: object) -> bool:
+def _wrong_identity(component: Component) -> str:
+    fields = {f.name for f in dataclasses.fields(component)}  # type: ignore[arg-type]
+    for name in component.declarations:
+        if name in fields:
+            return f": {name!r} is a declaration, not a field: write `{name} = ...` without annotation"
+    for name in ("name", "version"):
+        if name not in fields:
+            return f" has no field {name!r}: write `{name}: {'str' if name == 'name' else 'int'} = ...`"
+    if not isinstance(component.name, str) or not NAME.fullmatch(component.name):
+        return f": the name {component.name!r:.80} is not lower-case snake_case"
+    if type(component.version) is not int or component.version < 1:
+        return f": version must be a whole number from 1, not {component.version!r:.80}"
+    return ""
+
+
+def _wrong_field(component: Component) -> str:
+    try:
+        typing.get_type_hints(type(component))
+    except Exception as error:  # an annotation is an expression, which may raise anything
+        return f": its annotations cannot be read: {type(error).__name__}: {error}"
+    for f in fields_of(component):
+        value = getattr(component, f.name)
+        if not _is_immutable(value):
+            return f": field {f.name!r} must hold JSON-able, immutable data (use tuples), not {value!r:.80}"
+        if f.name in ("surrogates", "references") and not (type(value) is int and 0 <= value <= MOST_HELPERS):
+            return f": field {f.name!r} must be a whole number from 0 to {MOST_HELPERS}, not {value!r:.80}"
+    return ""
+
+
+def _is_immutable(value: object) -> bool:
     if isinstance(value, tuple):
-        return all(_immutable(v) for v in value)
+        return all(_is_immutable(v) for v in value)
     if isinstance(value, float):
         return value == value and abs(value) != float("inf")
     return value is None or isinstance(value, bool | int | str)
 
 
-def _declared(component: Component, name: str, value: Any) -> str:
-    """Say what a declared value must be; empty: it is."""
-    if name == "shape":
-        good = isinstance(value, tuple | list) and len(value) == 3 and all(type(v) is int and v > 0 for v in value)
-        return "" if good else "must be (channels, height, width)"
-    if name == "num_classes":
-        return "" if type(value) is int and value >= 2 else "must be a whole number from 2"
-    if name == "crop":
-        return "" if type(value) is int and value >= 0 else "must be a number of pixels"
-    if name == "access":
-        return "" if value in tuple(Access) else f"must be one of {', '.join(Access)}"
-    if name == "precision":
-        return "" if value in ("", "fp32") else "must be 'fp32' or empty"
-    if name == "budget":
-        good = value == "" or value in {f.name for f in fields_of(component)}
-        return "" if good else "must name a field"
-    if name in ("flip", "same_architecture", "any_label_space", "baseline"):
-        return "" if isinstance(value, bool) else "must be True or False"
-    if name in ("label_space", "starts_from", "target", "paper"):
-        good = isinstance(value, str) and value.isprintable() and len(value) <= LONGEST_TEXT
-        return "" if good else f"must be a string of at most {LONGEST_TEXT} printable characters"
-    if name in ("related", "checksums"):
-        good = isinstance(value, Mapping) and all(isinstance(x, str) for kv in value.items() for x in kv)
-        return "" if good else "must map strings to strings"
-    wanted = {"reported": Reported, "reported_accuracy": ReportedAccuracy, "downloads": Download}.get(name, str)
-    good = isinstance(value, tuple | list) and all(isinstance(v, wanted) and _sound(v) for v in value)
-    typed = "" if wanted is str else ", with the types that its fields are annotated with"
-    return "" if good else f"must be a tuple of {wanted.__name__}{typed}"
-
-
-def _sound(value: object) -> bool:
-    """Say whether a record among the declarations has the types that its fields are annotated with."""
-    if isinstance(value, str):
-        return True
-    try:
-        check_types(value)
-    except ValueError:
-        return False
-    figure = getattr(value, "auc", getattr(value, "accuracy", 0.0))
-    return bool(0 <= figure <= 1)
-
-
-def _methods(component: Component, base: type[Component], where: str) -> str:
-    for name, arguments in WRITE[base].items():
-        method = getattr(type(component), name)
-        if method in (getattr(base, name), getattr(Method, name, None)):
-            wanted = ", ".join(inspect.signature(getattr(base, name)).parameters)
-            return f"{where} does not define {name}({wanted})"
+def _wrong_declaration(component: Component) -> str:
+    fields = ["", *(f.name for f in fields_of(component))]
+    rules = {**RULES, "budget": (fields.__contains__, "must name a field")}
+    for name, default in component.declarations.items():
         try:
-            inspect.signature(method).bind(*[None] * (arguments + 1))
+            value = getattr(component, name) if hasattr(type(component), name) else None
+        except Exception as error:  # a property may raise anything
+            return f": {name} cannot be read: {type(error).__name__}: {error}"
+        if value is None and default is None:
+            return f" does not declare {name!r}: write `{name} = ...` in the class"
+        is_valid, requirement = rules[name]
+        if not is_valid(value):
+            return f": {name} {requirement}, not {value!r:.80}"
+    return ""
+
+
+def _wrong_method(component: Component, base: type[Component]) -> str:
+    for name in REQUIRED[base]:
+        method, parameters = getattr(type(component), name), inspect.signature(getattr(base, name)).parameters
+        wanted = ", ".join(parameters)
+        if method in (getattr(base, name), getattr(Method, name, None)):
+            return f" does not define {name}({wanted})"
+        try:
+            inspect.signature(method).bind(*parameters)
         except TypeError:
-            wanted = ", ".join(inspect.signature(getattr(base, name)).parameters)
-            return f"{where}: {name} has the wrong arguments: write def {name}({wanted})"
+            return f": {name} has the wrong arguments: write def {name}({wanted})"
     return ""

@@ -247,7 +247,7 @@ BROKEN = {
         "(frozen=True)",
         "",
         USABLE,
-        r"class Mine is no frozen dataclass: write @dataclass\(frozen=True\) above it",
+        r"class Mine is not a frozen dataclass: write @dataclass\(frozen=True\) above it",
     ),
     "no_annotation": Broken(
         METHOD,
