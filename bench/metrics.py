@@ -1,10 +1,10 @@
 """AUC, intervals, rates and tests of scores: the public names of `bench.stats`.
 
 The unit of every statistic is a model, never a pair of models. Scores are floats, higher = more probably stolen;
-infinite scores are allowed, NaN is a ValueError. `stolen` and `irrelevant` are the scores of one source, shape [n]. Where
-a function says "by source", `stolen` is a list of vectors [m_s] and `irrelevant` a matrix [sources, n] whose columns are
-the same irrelevant models for every source; scores of different sources are never pooled. `docs/statistics.md` explains
-the choice of the intervals and their coverage.
+infinite scores are allowed, NaN is a ValueError. `stolen` and `irrelevant` are the scores of one source, shape [n].
+Where a function says "by source", `stolen` is a list of vectors [m_s], and `irrelevant` a matrix [sources, n] whose
+columns are the same irrelevant models for every source; scores of different sources are never pooled.
+`docs/statistics.md` explains the choice of the intervals and their coverage.
 """
 
 from bench.stats.auc import BySource, Floats, auc
