@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from bench.api.torchvision import prepare_torchvision
 from bench.core.spec import Recipe
-from bench.training.optimizer import rate
+from bench.training.optimizer import learning_rate
 
 FOLDERS = {"fashion_mnist": ("FashionMNIST", 28), "cifar10": ("CIFAR10", 32)}
 """By our dataset: torchvision's class, and the side of its images in pixels."""
@@ -96,7 +96,7 @@ def train(
     step, steps = 0, round(recipe.epochs) * len(loader)
     for _ in range(round(recipe.epochs)):
         for x, y in loader:
-            optimiser.param_groups[0]["lr"] = rate(step, steps, recipe)
+            optimiser.param_groups[0]["lr"] = learning_rate(step, steps, recipe)
             optimiser.zero_grad()
             value = loss(model(x.to(device)), y.to(device))
             value.backward()

@@ -12,8 +12,8 @@ from torch.nn import functional
 def augment(images: Tensor, flip: bool, crop: int, generator: torch.Generator) -> Tensor:
     """Shift each image by up to `crop` pixels (filled with black) and mirror half of them.
 
-    images: [N, C, H, W], any dtype and device. Gives a tensor of the same shape and dtype. Draws on the generator's
-    device, so that a generator on the CPU gives the same views everywhere.
+    images: [N, C, H, W], any dtype and device. Returns a tensor of the same shape and dtype. Random numbers are drawn
+    on the generator's device, so that a generator on the CPU gives the same views everywhere.
     """
     if not flip and not crop:
         return images
@@ -23,21 +23,22 @@ def augment(images: Tensor, flip: bool, crop: int, generator: torch.Generator) -
     if crop:
         images = functional.pad(images, (crop, crop, crop, crop))
         shift = torch.randint(2 * crop + 1, (2, n, 1), device=generator.device, generator=generator)[:, :, 0]
-    cut = _copied if images.device.type == "cpu" and images.dtype != torch.bfloat16 else _gathered  # numpy lacks it
-    return cut(images.detach(), shift.to(images.device), mirrored.to(images.device), h, w)
+    on_cpu = images.device.type == "cpu" and images.dtype != torch.bfloat16  # numpy has no bfloat16
+    windows = _windows_by_numpy if on_cpu else _windows_by_gather
+    return windows(images.detach(), shift.to(images.device), mirrored.to(images.device), h, w)
 
 
-def _copied(images: Tensor, shift: Tensor, mirrored: Tensor, h: int, w: int) -> Tensor:
-    """Cut a window of [h, w] out of each image, row by row, and mirror some of them."""
+def _windows_by_numpy(images: Tensor, shift: Tensor, mirrored: Tensor, h: int, w: int) -> Tensor:
+    """Copy a window of [h, w] out of each image, row by row, and mirror some of them."""
     windows = sliding_window_view(images.numpy(), (h, w), axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5)
-    seen = torch.from_numpy(windows[np.arange(len(images)), shift[0].numpy(), shift[1].numpy()])
-    which = mirrored.nonzero()[:, 0]
-    seen[which] = seen[which].flip(3)
-    return seen
+    views = torch.from_numpy(windows[np.arange(len(images)), shift[0].numpy(), shift[1].numpy()])
+    chosen = mirrored.nonzero()[:, 0]
+    views[chosen] = views[chosen].flip(3)
+    return views
 
 
-def _gathered(images: Tensor, shift: Tensor, mirrored: Tensor, h: int, w: int) -> Tensor:
-    """Do as `_copied`, pixel by pixel: a GPU does so in one piece."""
+def _windows_by_gather(images: Tensor, shift: Tensor, mirrored: Tensor, h: int, w: int) -> Tensor:
+    """Compute the same pixel by pixel, which a GPU does in one operation."""
     n, c = images.shape[:2]
     rows = torch.arange(h, device=images.device) + shift[0, :, None]
     columns = torch.arange(w, device=images.device).expand(n, w)
@@ -48,5 +49,5 @@ def _gathered(images: Tensor, shift: Tensor, mirrored: Tensor, h: int, w: int) -
 
 
 def pixels(images: Tensor) -> Tensor:
-    """Give uint8 images as float32 in [0, 1]; float ones stay as they are."""
+    """Convert uint8 images to float32 in [0, 1], and other dtypes to float32 as they are."""
     return images.float().div_(255) if images.dtype == torch.uint8 else images.float()

@@ -1,4 +1,4 @@
-"""Answer images with logits, in eval mode and in batches."""
+"""Compute logits in batches, and their accuracy."""
 
 from __future__ import annotations
 
@@ -7,24 +7,31 @@ from torch import Tensor, nn
 
 from bench.training.augmentation import pixels
 
+BATCH = 512
+
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Tensor, device: torch.device | str = "cpu", batch: int = 512) -> Tensor:
-    """Answer images (uint8, or float in [0, 1]) with float32 logits [N, K] on the device; eval mode, in batches."""
-    model.to(device)
-    was = model.training
-    model.eval()
-    try:
-        with torch.autocast(torch.device(device).type, enabled=False):
-            parts = [
-                model(pixels(part.to(device)).contiguous(memory_format=torch.channels_last)).float()
-                for part in torch.split(images, batch)
-            ]
-    finally:
-        model.train(was)
+def logits_in_batches(model: nn.Module, images: Tensor, device: torch.device, batch: int = BATCH) -> Tensor:
+    """Compute float32 logits [N, K] of images (uint8, or float in [0, 1]) by a network that is on the device."""
+    with torch.autocast(device.type, enabled=False):
+        parts = [
+            model(pixels(part.to(device)).contiguous(memory_format=torch.channels_last)).float()
+            for part in torch.split(images, batch)
+        ]
     return torch.cat(parts)
 
 
+def predict(model: nn.Module, images: Tensor, device: torch.device | str = "cpu", batch: int = BATCH) -> Tensor:
+    """Move a network to the device and compute logits [N, K] in eval mode; the mode is restored afterwards."""
+    model.to(device)
+    was_training = model.training
+    model.eval()
+    try:
+        return logits_in_batches(model, images, torch.device(device), batch)
+    finally:
+        model.train(was_training)
+
+
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Give the share of images whose largest logit is at their label."""
+    """Return the share of images whose largest logit is that of their label."""
     return float((logits.argmax(1) == labels.to(logits.device)).double().mean())

@@ -1,4 +1,4 @@
-"""The host's training loop and its counterpart for answers: data resident on the device, augmented there in one piece.
+"""The training loop: data stay on the device and are augmented there, many batches at once.
 
 Images are uint8 or float in [0, 1]; networks take float in [0, 1] and return logits.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,11 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.spec import Recipe
 from bench.training.augmentation import augment, pixels
-from bench.training.optimizer import check_finite, clip_gradients, rate, sgd_step
+from bench.training.memory_format import set_weight_format
+from bench.training.optimizer import Momenta, check_finite, clip_gradients, learning_rate, sgd_step
 
 Progress = Callable[[float, float, float], None]
-"""Told after each epoch: epochs done, epochs in all, mean loss of the epoch."""
+"""Called after each epoch with the epochs done, the epochs in all and the mean loss of the epoch."""
 
 CHUNK = 1 << 25
 """Bytes of images that are augmented at once."""
@@ -30,36 +32,8 @@ SCHEDULES = ("linear", "cosine", "constant")
 """How the learning rate falls after its rise."""
 
 
-@contextmanager
-def _only(model: nn.Module, trainable: nn.Module | None) -> Iterator[list[nn.Parameter]]:
-    """Put `trainable` (or all) in train mode with gradients, everything else in eval mode and frozen."""
-    wanted = {id(p): p.requires_grad for p in model.parameters()}
-    part = model if trainable is None else trainable
-    inside = {id(p) for p in part.parameters()}
-    if not inside or not inside <= set(wanted):
-        raise BenchError("fit(trainable=...) takes a part of the model that is trained, such as context.head(model)")
-    model.train(trainable is None)
-    part.train()
-    try:
-        for p in model.parameters():
-            p.requires_grad_(id(p) in inside)
-        yield [p for p in model.parameters() if id(p) in inside]
-    finally:
-        for p in model.parameters():
-            p.requires_grad_(wanted[id(p)])
-        model.eval()
-
-
-@contextmanager
-def _own_randomness(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Let dropout and the callers' functions draw from a stream that the generator alone decides; restore it after."""
-    seed = int(torch.randint(1 << 62, (1,), device=generator.device, generator=generator))
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
-def _cross_entropy(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+def cross_entropy(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+    """Compute the default loss."""
     return functional.cross_entropy(model(x).float(), targets)
 
 
@@ -79,7 +53,7 @@ def fit(
     progress: Progress | None = None,
     **recipe_overrides: JSON,
 ) -> nn.Module:
-    """Train a network in place by SGD and give it back in eval mode.
+    """Train a network in place by SGD and return it in eval mode.
 
     images: uint8 [N, C, H, W], or float in [0, 1]. targets: int64 [N], probabilities [N, K], or a callable from a
     batch of augmented float images to either (it is called without gradients). `loss(model, x, targets)` defaults
@@ -89,83 +63,94 @@ def fit(
     generator is left as it was. Raises `NonFiniteLoss` as soon as a loss is NaN or infinite (on a GPU: within 50
     steps).
     """
-    try:
-        recipe = dataclasses.replace(recipe, **recipe_overrides)
-    except TypeError:
-        known = ", ".join(f.name for f in dataclasses.fields(Recipe))
-        raise BenchError(f"fit() takes fields of the recipe ({known}), not {', '.join(recipe_overrides)}") from None
-    if recipe.schedule not in SCHEDULES:
-        raise BenchError(f"recipe.schedule is one of {', '.join(SCHEDULES)}, not {recipe.schedule!r}")
+    recipe = _overridden(recipe, recipe_overrides)
     if len(images) == 0:
         raise BenchError("fit() was given no images")
     device = torch.device(device)
-    loss = loss or _cross_entropy
-    _lay_out(model.to(device), device)
+    set_weight_format(model.to(device), device, getattr(model, "contiguous_only", False))
     images = images.to(device)
-    if isinstance(targets, Tensor):
-        targets = targets.to(device)
-    n = len(images)
-    batches = math.ceil(n / recipe.batch)
-    epochs = recipe.epochs * length
-    steps = max(1, round(epochs * batches))
-    bf16 = recipe.precision == "bf16"
-    watch = 1 if device.type == "cpu" else 50
-    with _own_randomness(generator, device), _only(model, trainable) as parameters:
-        momenta: dict[nn.Parameter, Tensor | None] = {}
+    targets = targets.to(device) if isinstance(targets, Tensor) else targets
+    batches = math.ceil(len(images) / recipe.batch)
+    steps = max(1, round(recipe.epochs * length * batches))
+    check_every = 1 if device.type == "cpu" else 50  # a check waits for the GPU
+    with _own_random_stream(generator, device), _trainable_only(model, trainable) as parameters:
+        momenta: Momenta = {}
         step, total = 0, torch.zeros((), device=device)
         while step < steps:
-            first = step
+            epoch_start = step
             total.zero_()
-            for x, picked in _batches(images, batches, flip, crop, generator, device):
-                if callable(targets):
-                    with torch.no_grad():
-                        wanted = targets(x)
-                else:
-                    wanted = targets[picked]
-                with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                    value = loss(model, x, wanted)
+            epoch = _epoch(images, batches, flip, crop, generator, device)
+            for x, indices in islice(epoch, steps - step):
+                with torch.no_grad():
+                    batch_targets = targets(x) if callable(targets) else targets[indices]
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                    value = (loss or cross_entropy)(model, x, batch_targets)
                 for p in parameters:
                     p.grad = None
                 torch.autograd.backward(value)
                 if recipe.clip:
                     clip_gradients(parameters, recipe.clip)
-                sgd_step(parameters, momenta, recipe, rate(step, steps, recipe))
+                sgd_step(parameters, momenta, recipe, learning_rate(step, steps, recipe))
                 total += value.detach()
                 step += 1
-                if step % watch == 0 or step == steps:
+                if step % check_every == 0 or step == steps:
                     check_finite(total, step, steps)
-                if step == steps:
-                    break
             if progress is not None:
-                progress(step / batches, steps / batches, float(total) / (step - first))
+                progress(step / batches, steps / batches, float(total) / (step - epoch_start))
     return model
 
 
-def _lay_out(model: nn.Module, device: torch.device) -> None:
-    """Give the weights the memory layout that trains fastest: `channels_last`, but for dense convolutions on a CPU.
-
-    Those are brought into a layout of the library's own in each step, and their gradients back into theirs. A network
-    that relies on torch's own layout has it throughout.
-    """
-    if getattr(model, "own_layout", False):
-        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        return
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
-    for part in model.modules() if device.type == "cpu" else ():
-        if isinstance(part, nn.Conv2d) and part.groups == 1:
-            part.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+def _overridden(recipe: Recipe, overrides: Mapping[str, JSON]) -> Recipe:
+    """Return a recipe with some fields replaced; BenchError names what it cannot be."""
+    try:
+        recipe = dataclasses.replace(recipe, **overrides)
+    except TypeError:
+        known = ", ".join(f.name for f in dataclasses.fields(Recipe))
+        raise BenchError(f"fit() takes fields of the recipe ({known}), not {', '.join(overrides)}") from None
+    if recipe.schedule not in SCHEDULES:
+        raise BenchError(f"recipe.schedule is one of {', '.join(SCHEDULES)}, not {recipe.schedule!r}")
+    return recipe
 
 
-def _batches(
+def _epoch(
     images: Tensor, batches: int, flip: bool, crop: int, generator: torch.Generator, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Walk one epoch: float batches of nearly equal size, augmented, with the indices of their images."""
+    """Yield float batches of nearly equal size, shuffled and augmented, with the indices of their images."""
     order = torch.randperm(len(images), generator=generator, device=generator.device).to(device)
     parts = order.tensor_split(batches)
-    each = max(1, CHUNK // max(1, images[0].numel() * images.element_size() * len(parts[0])))
-    for at in range(0, batches, each):
-        chunk = parts[at : at + each]
-        seen = augment(images.index_select(0, torch.cat(chunk)), flip, crop, generator)
-        seen = seen.contiguous(memory_format=torch.channels_last)
-        for part, x in zip(chunk, torch.split(seen, [len(p) for p in chunk]), strict=True):
-            yield pixels(x), part
+    at_once = max(1, CHUNK // max(1, images[0].numel() * images.element_size() * len(parts[0])))
+    for start in range(0, batches, at_once):
+        chunk = parts[start : start + at_once]
+        views = augment(images.index_select(0, torch.cat(chunk)), flip, crop, generator)
+        views = views.contiguous(memory_format=torch.channels_last)
+        for indices, x in zip(chunk, torch.split(views, [len(p) for p in chunk]), strict=True):
+            yield pixels(x), indices
+
+
+@contextmanager
+def _trainable_only(model: nn.Module, trainable: nn.Module | None) -> Iterator[list[nn.Parameter]]:
+    """Put `trainable` (or all) in train mode with gradients, everything else in eval mode and frozen."""
+    flags = {id(p): p.requires_grad for p in model.parameters()}
+    part = model if trainable is None else trainable
+    inside = {id(p) for p in part.parameters()}
+    if not inside or not inside <= set(flags):
+        raise BenchError("fit(trainable=...) takes a part of the model that is trained, such as context.head(model)")
+    model.train(trainable is None)
+    part.train()
+    try:
+        for p in model.parameters():
+            p.requires_grad_(id(p) in inside)
+        yield [p for p in model.parameters() if id(p) in inside]
+    finally:
+        for p in model.parameters():
+            p.requires_grad_(flags[id(p)])
+        model.eval()
+
+
+@contextmanager
+def _own_random_stream(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators, which dropout uses, from the generator alone; restore them after."""
+    seed = int(torch.randint(1 << 62, (1,), device=generator.device, generator=generator))
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -1,37 +1,28 @@
-"""The memory format of images and weights on a CPU, and the convolutions that need another one."""
+"""Memory formats of images and weights, and the networks and convolutions that need a certain one."""
 
 from __future__ import annotations
 
+import copy
+import random
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 BLOCK = 16
-"""Channels that oneDNN takes at once with the widest vectors there are."""
+"""Channels that oneDNN processes at once with the widest vector instructions."""
 
 
-def is_unsafe(part: nn.Conv2d) -> bool:
-    """Say whether oneDNN may write beyond its buffer when it differentiates this convolution in `channels_last`.
-
-    So it does for strided 1x1 convolutions of fewer channels than fit one of its blocks, mostly in several threads:
-    https://github.com/uxlfoundation/oneDNN/issues/6035
-    """
-    return part.kernel_size == (1, 1) and max(part.stride) > 1 and part.groups == 1 and part.in_channels < BLOCK
-
-
-def to_safety(part: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Give a convolution its images in torch's own layout, in which the library takes another way."""
-    return tuple(x.contiguous() if x.device.type == "cpu" else x for x in given)
-
-
-def and_back(part: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
-    """Give the answer the layout that the rest of the network is fastest in."""
-    return answer.contiguous(memory_format=torch.channels_last) if answer.device.type == "cpu" else answer
+def contiguous(x: Tensor) -> Tensor:
+    """Return images in torch's default memory format."""
+    return x.contiguous()
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Give images the memory layout in which networks are fastest on a CPU, those of one channel included.
+    """Return images in the memory format in which networks are fastest on a CPU.
 
-    Of the latter torch does not know which layout they have, and takes the slower one; their strides have to say it.
+    With one channel, torch cannot distinguish the formats and assumes the slower one, so the strides have to state it.
     """
     if x.shape[1] == 1:
         return x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
@@ -39,7 +30,68 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def per_pixel(values: Tensor, x: Tensor) -> Tensor:
-    """Repeat a value per channel for each pixel: a CPU goes through `channels_last` images faster so."""
+    """Repeat a value per channel for each pixel: on a CPU, arithmetic with `channels_last` images is faster then."""
     if x.shape[1] == 1:
         return values
     return values.expand(1, *x.shape[1:]).contiguous(memory_format=torch.channels_last)
+
+
+def set_weight_format(model: nn.Module, device: torch.device, contiguous_only: bool) -> None:
+    """Bring the weights into the memory format that trains fastest: `channels_last`, with one exception.
+
+    On a CPU, dense convolutions stay contiguous: oneDNN converts their weights and gradients in every step. A network
+    that runs on contiguous images only is contiguous throughout.
+    """
+    formats = (torch.contiguous_format, torch.channels_last)
+    model.to(memory_format=formats[not contiguous_only])  # type: ignore[call-overload]  # torch's stubs lack it
+    for part in model.modules() if device.type == "cpu" else ():
+        if isinstance(part, nn.Conv2d) and part.groups == 1:
+            part.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def needs_contiguous(network: nn.Module, shape: tuple[int, int, int], device: torch.device) -> bool:
+    """Return True if a network fails on `channels_last` images and runs on contiguous ones.
+
+    Such a network calls `view` on the output of a convolution, for example.
+    """
+    return not _runs(network, shape, device, channels_last) and _runs(network, shape, device, contiguous)
+
+
+def _runs(
+    network: nn.Module, shape: tuple[int, int, int], device: torch.device, layout: Callable[[Tensor], Tensor]
+) -> bool:
+    """Try a copy of a network, and restore every random generator: no later task may depend on the trial."""
+    states = np.random.get_state(), random.getstate()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            copy.deepcopy(network).eval()(layout(torch.zeros(2, *shape, device=device)))
+    except Exception:  # third-party code; a fault of another kind is reported where the network is used
+        return False
+    finally:
+        np.random.set_state(states[0])
+        random.setstate(states[1])
+    return True
+
+
+def guard_convolutions(network: nn.Module) -> None:
+    """Compute the convolutions at which oneDNN fails in `channels_last` on contiguous images."""
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d) and needs_guard(part):
+            part.register_forward_pre_hook(_to_contiguous)
+            part.register_forward_hook(_to_channels_last)
+
+
+def needs_guard(part: nn.Conv2d) -> bool:
+    """Return True for convolutions whose gradient oneDNN may write beyond its buffer in `channels_last`.
+
+    The upstream issue: https://github.com/uxlfoundation/oneDNN/issues/6035
+    """
+    return part.kernel_size == (1, 1) and max(part.stride) > 1 and part.groups == 1 and part.in_channels < BLOCK
+
+
+def _to_contiguous(part: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(x.contiguous() if x.device.type == "cpu" else x for x in inputs)
+
+
+def _to_channels_last(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output.contiguous(memory_format=torch.channels_last) if output.device.type == "cpu" else output

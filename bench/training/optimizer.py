@@ -11,9 +11,11 @@ from torch.optim.sgd import sgd
 from bench.core.errors import NonFiniteLoss
 from bench.core.spec import Recipe
 
+Momenta = dict[nn.Parameter, Tensor | None]
 
-def rate(step: int, steps: int, recipe: Recipe) -> float:
-    """Give the learning rate of a step: a linear rise over `warmup`, then the recipe's fall to 0."""
+
+def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
+    """Return the learning rate of a step: a linear rise over `warmup`, then the recipe's schedule down to 0."""
     rise = recipe.warmup * steps
     if step < rise:
         return recipe.lr * (step + 1) / (rise + 1)
@@ -26,32 +28,38 @@ def rate(step: int, steps: int, recipe: Recipe) -> float:
 
 
 @torch.no_grad()
-def sgd_step(
-    parameters: list[nn.Parameter], momenta: dict[nn.Parameter, Tensor | None], recipe: Recipe, lr: float
-) -> None:
+def sgd_step(parameters: list[nn.Parameter], momenta: Momenta, recipe: Recipe, lr: float) -> None:
     """Take a step of SGD with momentum, in place.
 
-    By torch's function rather than its class, whose first step in a process imports torch's compiler for a second.
+    This calls torch's function. The class imports torch's compiler at the first step of a process, for a second.
     """
-    moved = [p for p in parameters if p.grad is not None]
-    for part in ([p for p in moved if p in momenta], [p for p in moved if p not in momenta]):
-        held = [momenta.get(p) for p in part]
+    trained = [p for p in parameters if p.grad is not None]
+    # The function takes momenta of all parameters or of none, so parameters with a first gradient go separately.
+    for group in ([p for p in trained if p in momenta], [p for p in trained if p not in momenta]):
+        buffers = [momenta.get(p) for p in group]
         sgd(
-            list[Tensor](part), [p.grad for p in part if p.grad is not None], held, fused=True,
-            weight_decay=recipe.weight_decay, momentum=recipe.momentum, lr=lr, dampening=0, nesterov=False,
+            list[Tensor](group),
+            [p.grad for p in group if p.grad is not None],
+            buffers,
+            fused=True,
+            weight_decay=recipe.weight_decay,
+            momentum=recipe.momentum,
+            lr=lr,
+            dampening=0,
+            nesterov=False,
             maximize=False,
-        )  # fmt: skip
-        momenta.update(zip(part, held, strict=True))
+        )
+        momenta.update(zip(group, buffers, strict=True))
 
 
 def clip_gradients(parameters: list[nn.Parameter], most: float) -> None:
     """Scale the gradients so that their norm is at most `most`."""
-    given = [p.grad for p in parameters if p.grad is not None]
-    norm = nn.utils.get_total_norm(given)
-    if norm.device.type != "cpu" or norm > most:  # looking at it would wait for a GPU
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if norm.device.type != "cpu" or norm > most:  # to compare on a GPU would wait for it
         nn.utils.clip_grads_with_norm_(parameters, most, norm)
 
 
 def check_finite(total: Tensor, step: int, steps: int) -> None:
+    """Raise `NonFiniteLoss` if a sum of losses is NaN or infinite."""
     if not math.isfinite(float(total)):
         raise NonFiniteLoss(f"the training loss became {float(total)} at step {step} of {steps}")

@@ -1,4 +1,4 @@
-"""What an attack may ask of a source model, and a method of a suspect; and how often it did."""
+"""Access to a network by queries only: the source model for an attack, a suspect for a method; queries are counted."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from torch import Tensor, nn
 
 from bench.core.errors import BenchError
 from bench.core.kinds import Access
+from bench.training.inference import BATCH, logits_in_batches
 
 
 class Oracle:
-    """A network that only answers: eval mode, no gradients, float32, in batches; queries are counted.
+    """A network behind an interface of queries: eval mode, no gradients, float32, in batches.
 
-    `access` is the most that may be asked (`Access`), `limit` the most queries; asking for more raises
-    `BenchError`. `queries` counts images, `strongest` is the strongest thing asked so far.
+    `access` is the strongest kind of answer allowed (`Access`), `limit` the largest number of queries; asking for more
+    raises `BenchError`. `queries` counts images, `strongest` is the strongest kind of answer asked for so far.
     """
 
-    def __init__(self, model: nn.Module, access: str, asker: str, limit: int | None = None, batch: int = 512) -> None:
+    def __init__(self, model: nn.Module, access: str, asker: str, limit: int | None = None, batch: int = BATCH) -> None:
         self._model = model.eval()
         self._access, self._asker, self._limit, self._batch = access, asker, limit, batch
         self.queries = 0
@@ -41,50 +42,43 @@ class Oracle:
                 f"{self._asker} must ask with float images [N, C, H, W] in [0, 1], not {x.dtype} {list(x.shape)}"
             )
 
-    @torch.no_grad()
     def _answers(self, x: Tensor) -> Tensor:
         self._check(x)
         device = next(iter(self._model.state_dict().values())).device
-        self._model.eval()
-        with torch.autocast(device.type, enabled=False):
-            parts = [
-                self._model(part.to(device).float().contiguous(memory_format=torch.channels_last)).float()
-                for part in torch.split(x, self._batch)
-            ]
-        return torch.cat(parts).to(x.device)
+        return logits_in_batches(self._model.eval(), x, device, self._batch).to(x.device)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Answer float images [N, C, H, W] in [0, 1] with logits, float32 [N, K]."""
+        """Return the logits of float images [N, C, H, W] in [0, 1], float32 [N, K]."""
         self._ask(Access.LOGITS, len(x))
         return self._answers(x)
 
     def probabilities(self, x: Tensor) -> Tensor:
-        """Answer float images in [0, 1] with probabilities, float32 [N, K]."""
+        """Return the probabilities of float images in [0, 1], float32 [N, K]."""
         self._ask(Access.PROBABILITIES, len(x))
         return self._answers(x).softmax(1)
 
     def labels(self, x: Tensor) -> Tensor:
-        """Answer float images in [0, 1] with labels, int64 [N]."""
+        """Return the labels of float images in [0, 1], int64 [N]."""
         self._ask(Access.LABELS, len(x))
         return self._answers(x).argmax(1)
 
 
 class Source(Oracle):
-    """The source model in an attack's hands: no more than the access that the attack declares."""
+    """The source model as an attack gets it, limited to the access that the attack declares."""
 
     def __init__(self, model: nn.Module, access: str, attack: str) -> None:
         super().__init__(model, access, f"attack {attack!r}")
 
     def model(self) -> nn.Module:
-        """Give a copy of the network, in eval mode. Only where `access` is `weights`."""
+        """Return a copy of the network, in eval mode. Only where `access` is `weights`."""
         self._ask(Access.WEIGHTS)
         return copy.deepcopy(self._model)
 
 
 class Suspect(Oracle):
-    """A suspect in a method's hands: its answers, never its weights.
+    """A suspect as a method gets it: its answers, never its weights.
 
-    Images outside [0, 1] are refused, and so is a suspect that answers with NaN or infinity: the largest of such
+    Images outside [0, 1] raise `BenchError`. So does a suspect that answers with NaN or infinity: the largest of such
     logits is no label.
     """
 

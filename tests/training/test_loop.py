@@ -3,8 +3,6 @@
 import copy
 import math
 import random
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +18,9 @@ from bench.training import augmentation
 from bench.training.augmentation import augment
 from bench.training.inference import accuracy, predict
 from bench.training.loop import fit
+from bench.training.memory_format import needs_contiguous, needs_guard
 from bench.training.networks import Normalised, rebuild, with_memory_format
-from bench.training.optimizer import rate
+from bench.training.optimizer import learning_rate
 
 RECIPE = Recipe(epochs=2, batch=8, precision="fp32")
 
@@ -109,10 +108,10 @@ def test_augmentation_is_decided_by_the_generator_and_leaves_its_input_alone():
 
 @pytest.mark.parametrize("flip", [True, False])
 @pytest.mark.parametrize("crop", [0, 2])
-def test_a_cpu_cuts_the_views_that_a_gpu_gathers(flip, crop, monkeypatch):
+def test_a_cpu_copies_the_views_that_a_gpu_gathers(flip, crop, monkeypatch):
     images = some_images(200, channels=3)
     copied = augment(images, flip, crop, seeded(4))
-    monkeypatch.setattr(augmentation, "_copied", augmentation._gathered)
+    monkeypatch.setattr(augmentation, "_windows_by_numpy", augmentation._windows_by_gather)
     assert torch.equal(copied, augment(images, flip, crop, seeded(4)))
     assert torch.equal(copied.bfloat16(), augment(images.bfloat16().requires_grad_(), flip, crop, seeded(4)))
 
@@ -134,7 +133,7 @@ def test_images_need_not_be_square():
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_the_rate_rises_over_the_warm_up_then_falls_almost_to_nothing(schedule):
     recipe = Recipe(lr=0.4, warmup=0.25, schedule=schedule)
-    rates = [rate(step, 100, recipe) for step in range(100)]
+    rates = [learning_rate(step, 100, recipe) for step in range(100)]
     assert rates[:25] == sorted(rates[:25]) and 0 < rates[0] < 0.05
     assert rates[25:] == sorted(rates[25:], reverse=True)
     assert max(rates) == rates[25] == pytest.approx(0.4)
@@ -145,12 +144,12 @@ def test_the_rate_rises_over_the_warm_up_then_falls_almost_to_nothing(schedule):
 
 
 def test_a_constant_rate_stays_and_no_warm_up_starts_at_the_top():
-    assert {rate(step, 50, Recipe(lr=0.3, warmup=0, schedule="constant")) for step in range(50)} == {0.3}
-    assert rate(0, 50, Recipe(lr=0.3, warmup=0)) == 0.3
+    assert {learning_rate(step, 50, Recipe(lr=0.3, warmup=0, schedule="constant")) for step in range(50)} == {0.3}
+    assert learning_rate(0, 50, Recipe(lr=0.3, warmup=0)) == 0.3
 
 
 def test_a_training_of_one_step_has_a_rate():
-    assert 0 < rate(0, 1, Recipe(lr=0.3)) <= 0.3
+    assert 0 < learning_rate(0, 1, Recipe(lr=0.3)) <= 0.3
 
 
 # --- batches and steps --------------------------------------------------------------------------------------------
@@ -184,8 +183,8 @@ def test_length_is_a_share_of_the_epochs_and_at_least_one_step_is_made(length, s
     assert len(seen) == steps
 
 
-def test_progress_is_told_after_each_epoch():
-    told = []
+def test_progress_is_called_after_each_epoch():
+    calls = []
     fit(
         network(),
         some_images(),
@@ -193,11 +192,11 @@ def test_progress_is_told_after_each_epoch():
         recipe=RECIPE,
         generator=seeded(),
         length=1.25,
-        progress=lambda *values: told.append(values),
+        progress=lambda *values: calls.append(values),
     )
-    assert [done for done, _, _ in told] == pytest.approx([1, 2, 8 / 3])
-    assert {total for _, total, _ in told} == {8 / 3}
-    assert all(0 < loss < 10 for _, _, loss in told)
+    assert [done for done, _, _ in calls] == pytest.approx([1, 2, 8 / 3])
+    assert {total for _, total, _ in calls} == {8 / 3}
+    assert all(0 < loss < 10 for _, _, loss in calls)
 
 
 def test_a_large_set_is_augmented_in_pieces_that_still_show_every_image_once(monkeypatch):
@@ -503,7 +502,7 @@ class ByView(Architecture):
                 self.how = how
                 self.dense = nn.Conv2d(channels, 6, 3, padding=1)
                 self.deep = nn.Sequential(
-                    nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 1, 2)
+                    nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, 2, padding=1)
                 )
                 self.head = nn.Linear(6 * ((h + 1) // 2) * ((w + 1) // 2), num_classes)
 
@@ -515,7 +514,7 @@ class ByView(Architecture):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_network_that_relies_on_torchs_own_layout_gets_it(channels):
+def test_a_network_that_runs_on_contiguous_images_only_gets_them(channels):
     shape, images = (channels, 5, 5), some_images(channels=channels)
     answers = []
     for how in ("view", "reshape"):
@@ -529,7 +528,7 @@ def test_a_network_that_relies_on_torchs_own_layout_gets_it(channels):
         assert same(state(inner), before[0]) and torch.equal(torch.get_rng_state(), before[1])
         assert (random.getstate(), np.random.get_state()[1].tolist()) == before[2:]
         assert inner.training and not inner.deep[1].training
-        assert model.own_layout is (how == "view")
+        assert model.contiguous_only is (how == "view")
         fit(model, images, some_labels(), recipe=RECIPE, generator=seeded())
         again = rebuild(ByView(how=how), 3, shape, {k: v.contiguous() for k, v in model.state_dict().items()}).eval()
         answers.append(predict(model, images))
@@ -537,39 +536,64 @@ def test_a_network_that_relies_on_torchs_own_layout_gets_it(channels):
     assert torch.allclose(*answers, atol=1e-4)
 
 
-CONVOLUTIONS_THAT_ONEDNN_FAILS_AT = """
-import torch
-from bench.networks import Normalised, laid_out
-from bench.training import fit
-from bench.types import Architecture, Recipe
+@dataclass(frozen=True)
+class Strided(Architecture):
+    """A network with one convolution that is guarded, between two that are not."""
 
-torch.set_num_threads(2)
-torch.manual_seed(0)
-strided = torch.nn.Conv2d(8, 16, 1, 2)
-inner = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), strided, torch.nn.Flatten(), torch.nn.Linear(1024, 3))
-model = laid_out(Normalised(inner, torch.zeros(3), torch.ones(3)), Architecture(), (3, 16, 16))
-seen = []
-inner[2].register_forward_pre_hook(lambda part, given: seen.append(given[0].stride()))
-images = torch.randint(256, (630, 3, 16, 16), dtype=torch.uint8)
-recipe = Recipe(epochs=20, batch=63, precision="fp32")
-fit(model, images, torch.arange(630) % 3, recipe=recipe, generator=torch.Generator().manual_seed(0))
-assert set(seen) == {(1024, 1, 128, 16)}, set(seen)
-x = images[:63].float() / 255
-strided.weight.grad = None
-model(x).sum().backward()
-found = strided.weight.grad.clone()
-with torch.backends.mkldnn.flags(enabled=False):
-    strided.weight.grad = None
-    model(x).sum().backward()
-assert torch.allclose(found, strided.weight.grad, rtol=1e-3, atol=1e-4)
-"""
+    name: str = "strided"
+    version: int = 1
+
+    def build(self, num_classes, shape):
+        """Make three convolutions and a linear head."""
+        return nn.Sequential(
+            nn.Conv2d(shape[0], 4, 3),
+            nn.Conv2d(4, 6, 1, 2),
+            nn.Conv2d(6, 4, 1),
+            nn.Flatten(),
+            nn.LazyLinear(num_classes),
+        )
 
 
-def test_two_threads_train_a_strided_1x1_convolution_of_few_channels():
-    """https://github.com/uxlfoundation/oneDNN/issues/6035: without care, this process would die."""
-    command = [sys.executable, "-c", CONVOLUTIONS_THAT_ONEDNN_FAILS_AT]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, f"{done.returncode}: {done.stderr[-1000:]}"
+def test_convolutions_at_which_onednn_fails_get_contiguous_images():
+    """The guard for https://github.com/uxlfoundation/oneDNN/issues/6035; this test runs in one thread."""
+    assert torch.get_num_threads() == 1
+    shape = (3, 7, 6)
+    torch.manual_seed(0)
+    inner = Strided().build(5, shape)
+    x = torch.rand(4, *shape)
+    with torch.no_grad():
+        inner(x)  # gives the head its size
+    exact = copy.deepcopy(inner).double()
+    model = with_memory_format(Normalised(inner, torch.zeros(3), torch.ones(3)), Strided(), shape)
+    assert not model.contiguous_only
+    guarded = [bool(part._forward_pre_hooks) and bool(part._forward_hooks) for part in inner]
+    assert guarded == [needs_guard(part) if isinstance(part, nn.Conv2d) else False for part in inner]
+    assert guarded == [False, True, False, False, False]
+    formats = []
+    inner[1].register_forward_pre_hook(lambda part, inputs: formats.append(inputs[0].is_contiguous()))
+    inner[2].register_forward_pre_hook(lambda part, inputs: formats.append(inputs[0].stride()[1] == 1))
+    found, expected = model(x), exact(x.double())
+    assert formats == [True, True]
+    assert torch.allclose(found.double(), expected, atol=1e-6)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    for part, reference in zip(inner.parameters(), exact.parameters(), strict=True):
+        assert torch.allclose(part.grad.double(), reference.grad, atol=1e-5)
+
+
+def test_needing_contiguous_images_is_decided_by_trying_both_formats():
+    class Picky(nn.Module):
+        def __init__(self, *accepted):
+            super().__init__()
+            self.accepted = accepted
+
+        def forward(self, x):
+            if x.is_contiguous() not in self.accepted:
+                raise ValueError("any message")
+            return x.mean((1, 2, 3))
+
+    found = [needs_contiguous(Picky(*a), (3, 5, 5), torch.device("cpu")) for a in ([True, False], [True], [False], [])]
+    assert found == [False, True, False, False]
 
 
 def test_it_learns_handwritten_digits():
