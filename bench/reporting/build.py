@@ -1,6 +1,6 @@
-"""From the outcomes of trials to rows, from rows to tables: everything that stands in a results folder.
+"""Write the files of a results folder: its two source files, and the report made from them.
 
-`trials.csv` and `run.json` are the truth; what `render` writes is made from these two alone.
+The sources are `trials.csv` and `run.json`; `render` makes everything else from these two alone.
 """
 
 from __future__ import annotations
@@ -28,23 +28,19 @@ from bench.reporting.tables.markdown import markdown
 from bench.reporting.tables.rates import rates_tables
 from bench.reporting.tables.table import Table
 from bench.reporting.tables.text import text
-from bench.results.columns import COLUMNS
 from bench.results.reader import load
-from bench.results.rows import row
 from bench.results.writer import comma_separated, put, save
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "check", "load", "render", "row", "write"]
-
-Part = TypeVar("Part", Cell, Cost, Accuracy)
+Result = TypeVar("Result", Cell, Cost, Accuracy)
 
 
 def write(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, JSON]) -> str:
-    """Write a results folder whole; give the text of its tables. BenchError where it cannot be written.
+    """Write a results folder and return the text of its tables; raise BenchError if it cannot be written.
 
-    Where the rows, the run and the code that reports them are those of the last time, its files are kept.
+    A report is kept if its rows, its run and the code that makes it have not changed.
     """
     folder = Path(folder)
     save(folder, rows, run)
@@ -54,10 +50,10 @@ def write(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, 
 
 
 def render(folder: Path) -> str:
-    """Make every file of a report from its folder's `trials.csv` and `run.json`; give the text for a terminal.
+    """Make every file of a report from its folder's `trials.csv` and `run.json`; return the text for a terminal.
 
-    That is the tables of AUCs and costs; the others stand in the files. The same two files give the same bytes.
-    BenchError where they are damaged or not of one run.
+    The text has the tables of AUCs and costs, the files have the others, too. The same sources make the same bytes.
+    Raise BenchError if the sources are damaged or do not belong to one run.
     """
     folder = Path(folder)
     files = _files(*load(folder))
@@ -71,33 +67,33 @@ def render(folder: Path) -> str:
 
 def _files(frame: pd.DataFrame, run: Mapping[str, JSON]) -> dict[str, str]:
     judged, networks, budgets = cells(frame, run), accuracies(frame, run), by_budget(frame, run)
-    prices = dict(_parts(list(costs(default_budget(frame, run), run))))
-    points = {place: [p for p in budgets if _place(p.cell) == place] for place in dict.fromkeys(map(_place, judged))}
+    cost_of = dict(_by_section(list(costs(default_budget(frame, run), run))))
+    networks_of = dict(_by_section(networks))
+    accuracy_tables = {section: accuracy_table(group, run) for section, group in networks_of.items()}
     short: list[Table] = []
-    results: list[Table] = []
+    full: list[Table] = []
     sections: list[page.Section] = []
-    known = dict(_parts(networks))
-    worth = {place: accuracy_table(part, run) for place, part in known.items()}
-    for place, part in _parts(judged):
-        aucs, baselines = auc_table(part, run), baselines_table(part)
-        cost = [cost_table(prices[place])] if place in prices else []
+    for section, group in _by_section(judged):
+        points = [p for p in budgets if _section(p.cell) == section]
+        aucs, baselines = auc_table(group, run), baselines_table(group)
+        cost = [cost_table(cost_of[section])] if section in cost_of else []
         short += [aucs, *cost]
-        tables = [aucs, *([baselines] if baselines else []), *rates_tables(part), negatives_table(part)]
-        tables += [*cost, *([budgets_table(points[place])] if points[place] else [])]
-        results += tables
-        tables += [worth[place]] if place in worth else []
-        sections.append(page.Section(part, tables, prices.get(place, []), points[place], known.get(place, [])))
+        tables = [aucs, *([baselines] if baselines else []), *rates_tables(group), negatives_table(group)]
+        tables += [*cost, *([budgets_table(points)] if points else [])]
+        full += tables
+        tables += [accuracy_tables[section]] if section in accuracy_tables else []
+        sections.append(page.Section(group, tables, cost_of.get(section, []), points, networks_of.get(section, [])))
 
     def csv(columns: Sequence[str], values: Iterable[Sequence[object]]) -> str:
         return comma_separated(columns, map(csv_files.plain, values))
 
     files = {
         "table.csv": csv(csv_files.CELL_COLUMNS, csv_files.cell_lines(judged)),
-        "table.md": "\n".join(["# Results\n", *map(markdown, results)]),
-        "table.tex": "\n".join(["% needs \\usepackage{booktabs,graphicx}\n", *map(latex, results)]),
+        "table.md": "\n".join(["# Results\n", *map(markdown, full)]),
+        "table.tex": "\n".join(["% needs \\usepackage{booktabs,graphicx}\n", *map(latex, full)]),
         "table.txt": "\n\n".join(map(text, short)),
         "accuracy.csv": csv(csv_files.ACCURACY_COLUMNS, csv_files.accuracy_lines(networks)),
-        "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, worth.values())]),
+        "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, accuracy_tables.values())]),
         "index.html": page.html(frame, run, sections),
     }
     if budgets:
@@ -106,18 +102,18 @@ def _files(frame: pd.DataFrame, run: Mapping[str, JSON]) -> dict[str, str]:
 
 
 def check(folder: Path) -> str:
-    """Hold a folder's AUCs against those of the papers: a verdict per cell, and how often each was given."""
+    """Compare a folder's AUCs with those of the papers: a verdict per cell, and their counts."""
     judged = cells(*load(Path(folder)))
     counts = Counter(c.verdict for c in judged)
     total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
-    return "\n\n".join([*(text(check_table(part)) for _, part in _parts(judged)), f"all cells: {total}\n"])
+    return "\n\n".join([*(text(check_table(group)) for _, group in _by_section(judged)), f"all cells: {total}\n"])
 
 
-def _parts(things: Sequence[Part]) -> Iterator[tuple[tuple[str, str], list[Part]]]:
-    """Divide what is known, which stand in order, by dataset and source architecture."""
-    for place, part in itertools.groupby(things, key=_place):
-        yield place, list(part)
+def _by_section(results: Sequence[Result]) -> Iterator[tuple[tuple[str, str], list[Result]]]:
+    """Divide results, which are in order, by dataset and source architecture."""
+    for section, group in itertools.groupby(results, key=_section):
+        yield section, list(group)
 
 
-def _place(thing: Cell | Cost | Accuracy) -> tuple[str, str]:
-    return thing.dataset, thing.source_architecture
+def _section(result: Cell | Cost | Accuracy) -> tuple[str, str]:
+    return result.dataset, result.source_architecture

@@ -1,4 +1,4 @@
-"""Say all that is known of the cells of a table as plain data, for whoever opens one on a page."""
+"""Everything that is known of the cells of a table, as plain data for the dialog that shows a cell on a page."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MEASURES = {
     **{f"tpr{100 * r:g}": f"TPR at {100 * r:g} % FPR" for r in RATES},
     **{f"accused{100 * r:g}": f"false accusations, {100 * r:g} % promised" for r in RATES},
 }
-"""What a table can show of its cells."""
+"""What the cells of a table can show, with its name."""
 
 
-class Details:
-    """Collects what a page tells of cells. Texts that many cells share are numbered, and stand there once."""
+class CellDetails:
+    """Collects the details of cells. A text that many cells share is stored once, and numbered."""
 
     def __init__(
         self,
@@ -39,23 +39,23 @@ class Details:
     ) -> None:
         self.texts: dict[str, int] = {}
         self.cells: list[JSON] = []
-        self.spread = Distributions(samples, variants, detail, curves=curves) if detail else None
+        self.distributions = Distributions(samples, variants, detail, curves=curves) if detail else None
 
     def add(self, cells: Sequence[Cell]) -> list[JSON]:
-        """Take the cells of one table; give what is told of them."""
-        told: list[JSON] = [*map(self._cell, cells)]
-        self.cells += told
-        return told
+        """Add the cells of one table, and return their details."""
+        details: list[JSON] = [*map(self._cell, cells)]
+        self.cells += details
+        return details
 
-    def whole(self) -> dict[str, JSON]:
-        """Give everything that was taken."""
-        spread = self.spread
+    def to_json(self) -> dict[str, JSON]:
+        """Return everything that was added."""
+        distributions = self.distributions
         return {
             "measures": {k: v for k, v in MEASURES.items() if any(k in c["m"] for c in self.cells)},
             "cells": self.cells,
             "texts": list(self.texts),
-            "models": list(spread.models) if spread else [],
-            "irrelevant": [list(numbers) for numbers in spread.irrelevant] if spread else [],
+            "models": list(distributions.models) if distributions else [],
+            "irrelevant": [list(numbers) for numbers in distributions.irrelevant] if distributions else [],
         }
 
     def _text(self, text: str) -> int:
@@ -63,8 +63,8 @@ class Details:
 
     def _cell(self, c: Cell) -> dict[str, JSON]:
         where = (c.dataset, c.source_architecture, c.method, c.attack)
-        spread = self.spread.of(*where) if self.spread and c.figure else None
-        told: dict[str, JSON] = {
+        spread = self.distributions.of(*where) if self.distributions and c.figure else None
+        details: dict[str, JSON] = {
             "at": [self._text(t) for t in (*where, c.suspect_dataset)],
             "status": c.status,
             "planned": [c.stolen_planned, c.irrelevant_planned],
@@ -79,11 +79,11 @@ class Details:
             "elsewhere": not c.home,
         }
         if c.figure:
-            told["n"] = [c.figure.stolen, c.figure.irrelevant]
+            details["n"] = [c.figure.stolen, c.figure.irrelevant]
             if len(c.figure.by_source) > 1:
-                told["sources"] = [len(c.figure.by_source), *map(_round, c.figure.range)]
-            told["conditional"] = c.figure.conditional
-        return {k: v for k, v in told.items() if k == "m" or not (v is None or v is False or v in ("", {}, []))}
+                details["sources"] = [len(c.figure.by_source), *map(_round, c.figure.range)]
+            details["conditional"] = c.figure.conditional
+        return {k: v for k, v in details.items() if k == "m" or not (v is None or v is False or v in ("", {}, []))}
 
     def _baselines(self, c: Cell) -> JSON:
         f = c.baselines
@@ -93,7 +93,7 @@ class Details:
 
 
 def _measures(c: Cell) -> dict[str, JSON]:
-    """Give each figure with its interval; a number alone says how many irrelevant models it would need."""
+    """Return each figure with its interval; a number alone is the number of irrelevant models that it needs."""
     found: dict[str, JSON] = {}
     if c.figure:
         found["auc"] = [_round(v) for v in (c.figure.auc, c.figure.low, c.figure.high)]
@@ -122,7 +122,7 @@ def _p(value: float) -> float:
 
 
 def cost_words(c: Cost) -> str:
-    """Say in a line what a method costs."""
+    """Write what a method costs, in a line."""
     queries = " to ".join(map(str, dict.fromkeys(c.queries or ())))
     parts = [
         f"asks for {c.access}" if c.access else "",
@@ -136,7 +136,7 @@ def cost_words(c: Cost) -> str:
 
 
 def component_words(entry: Mapping[str, JSON], name: str) -> dict[str, str]:
-    """Say what a component is: its summary, paper, version and parameters."""
+    """Return what describes a component: its summary, paper, version and parameters."""
     params = ", ".join(f"{k}={v}" for k, v in sorted(entry["params"].items()))
     return {
         "name": name,

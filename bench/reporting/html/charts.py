@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from bench.analysis.accuracies import Accuracy
 from bench.analysis.budgets import AtBudget
@@ -13,16 +14,18 @@ from bench.analysis.costs import Cost
 from bench.core.canonical import JSON
 from bench.core.spec import Spec
 from bench.reporting.html import svg
-from bench.reporting.html.svg import Chart, Group, Line, Point
+from bench.reporting.html.svg import Chart, Line, NetworkGroup, Point
 from bench.reporting.tables.method_table import by_method
 
+Points: TypeAlias = Sequence[tuple[int, float]]
+"""Queries and AUCs."""
 MOST_CHARTS = 24
-"""On one page: they take a twentieth of a second each."""
+"""On one page: drawing takes a twentieth of a second each."""
 
 
 @dataclass
-class Drawn:
-    """Charts that belong together, the legend of their colours, what is said below them, and how many were left out."""
+class ChartGroup:
+    """Charts that belong together, the legend of their colours, a note, and how many were left out."""
 
     charts: list[Chart] = field(default_factory=list)
     legend: list[tuple[str, str]] = field(default_factory=list)
@@ -31,27 +34,27 @@ class Drawn:
 
 
 class Charts:
-    """Draws the charts of a page, up to MOST_CHARTS; a method or an architecture has one colour in all of them."""
+    """Draws up to MOST_CHARTS charts of a page; a method or an architecture has one colour in all of them."""
 
     def __init__(self, run: Mapping[str, JSON]) -> None:
         spec = Spec.from_json(run["spec"])
-        self.left = MOST_CHARTS
+        self.free = MOST_CHARTS
         self.methods = {m: n for n, m in enumerate(spec.methods)}
         self.architectures = {a: n for n, a in enumerate(dict.fromkeys((*spec.sources, *spec.suspects)))}
 
     def drawing(self) -> AbstractContextManager[None]:
-        """Prepare for charts; they are drawn within, once for all, for this takes as long as a chart."""
+        """Prepare for drawing. Draw all charts in one such context: entering it takes as long as a chart."""
         return svg.drawing()
 
-    def cost(self, cells: Sequence[Cell], costs: Sequence[Cost]) -> Drawn:
+    def cost(self, cells: Sequence[Cell], costs: Sequence[Cost]) -> ChartGroup:
         """Draw mean AUCs against seconds and networks for a fingerprint, and queries and seconds per suspect."""
         aucs = {m: value for m, row in by_method(cells).items() if (value := mean(row)) is not None}
         count = sum(c.home for c in cells if c.method == cells[0].method)
-        drawn = Drawn(note=f"AUC: the mean of {count} attacks that stay with the source's dataset; the dashed line is "
-                           "chance, hollow points are baselines.")  # fmt: skip
+        group = ChartGroup(note=f"AUC: the mean of {count} attacks that stay with the source's dataset; ")
+        group.note += "the dashed line is chance, hollow points are baselines."
         without = sorted({c.method for c in costs} - set(aucs))
         if without:
-            drawn.note += f" Without a mean, hence not in the charts: {', '.join(without)}."
+            group.note += f" Without a mean, hence not in the charts: {', '.join(without)}."
         kinds: list[tuple[str, str, Callable[[Cost], float | None], bool]] = [
             ("Making a fingerprint", "seconds", lambda c: c.seconds_to_make, True),
             ("Networks trained for it", "networks", lambda c: c.networks, False),
@@ -60,56 +63,54 @@ class Charts:
         ]
         for title, label, what, log in kinds:
             found = [(c.method, what(c), c.baseline) for c in costs if c.method in aucs]
-            points = [Point(m, x, aucs[m], self._series(m, baseline)) for m, x, baseline in found
-                      if x is not None and (x > 0 or not log)]  # fmt: skip
+            known = [(m, x, baseline) for m, x, baseline in found if x is not None and (x > 0 or not log)]
+            points = [Point(m, x, aucs[m], self._series(m, baseline)) for m, x, baseline in known]
             if points:
-                self._draw(drawn, svg.against_cost, title, points, label, log)
-        return drawn
+                self._draw(group, svg.against_cost, title, points, label, log)
+        return group
 
-    def budgets(self, points: Sequence[AtBudget]) -> Drawn:
+    def budgets(self, points: Sequence[AtBudget]) -> ChartGroup:
         """Draw AUCs against the number of queries: their mean, then for each attack."""
-        drawn = Drawn()
+        group = ChartGroup()
         rows: dict[str, dict[int, list[Cell]]] = {}
         for p in points:
             rows.setdefault(p.cell.method, {}).setdefault(p.budget, []).append(p.cell)
         if not rows:
-            return drawn
+            return group
         lines = {m: [(b, v) for b, row in sorted(by.items()) if (v := mean(row)) is not None] for m, by in rows.items()}
-        self._lines(drawn, "Mean of the attacks that stay", lines, points)
+        self._lines(group, "Mean of the attacks that stay", lines, points)
         for attack in dict.fromkeys(p.cell.attack for p in points):
             found: dict[str, list[tuple[int, float]]] = {}
             for m, by in rows.items():
                 figured = [(b, c.figure) for b, row in sorted(by.items()) for c in row if c.attack == attack]
                 found[m] = [(b, f.auc) for b, f in figured if f]
-            self._lines(drawn, attack, found, points)
-        drawn.legend = list(self._legend((m, self.methods.get(m)) for m in rows))
-        return drawn
+            self._lines(group, attack, found, points)
+        group.legend = list(self._legend((m, self.methods.get(m)) for m in rows))
+        return group
 
-    def accuracies(self, networks: Sequence[Accuracy]) -> Drawn:
+    def accuracies(self, networks: Sequence[Accuracy]) -> ChartGroup:
         """Draw the accuracies of all networks, a chart for each owner: the plain source, and each watermark."""
-        drawn = Drawn(note="Means and standard deviations of test accuracies, by architecture.")
+        group = ChartGroup(note="Means and standard deviations of test accuracies, by architecture.")
         for owner in dict.fromkeys(a.owner for a in networks):
+            own = [a for a in networks if a.owner == owner and a.suspect_architecture]
             groups = [
-                Group(_kind(a), a.suspect_architecture, a.summary.mean, a.summary.sd,
-                      self.architectures.get(a.suspect_architecture, 0), a.paper)
-                for a in networks if a.owner == owner and a.suspect_architecture
-            ]  # fmt: skip
+                NetworkGroup(_row(a), name, *a.summary[:2], self.architectures.get(name, 0), a.paper)
+                for a, name in ((a, a.suspect_architecture) for a in own)
+            ]
             whose = "Plain source and suspects" if owner == "plain" else f"Source marked by {owner} and suspects"
             if groups and len({g.row for g in groups}) <= 60:
-                self._draw(drawn, svg.accuracies, whose, groups)
+                self._draw(group, svg.accuracies, whose, groups)
         shown = dict.fromkeys(a.suspect_architecture for a in networks if a.suspect_architecture)
-        drawn.legend = list(self._legend((a, self.architectures.get(a, 0)) for a in shown)) if drawn.charts else []
+        group.legend = list(self._legend((a, self.architectures.get(a, 0)) for a in shown)) if group.charts else []
         if any(a.paper is not None for a in networks):
-            drawn.note += " Hollow diamonds: a paper's figure."
-        return drawn
+            group.note += " Hollow diamonds: a paper's figure."
+        return group
 
-    def _lines(
-        self, drawn: Drawn, title: str, found: Mapping[str, Sequence[tuple[int, float]]], points: Sequence[AtBudget]
-    ) -> None:
+    def _lines(self, group: ChartGroup, title: str, found: Mapping[str, Points], points: Sequence[AtBudget]) -> None:
         baselines = {p.cell.method: p.cell.baseline for p in points}
         lines = [Line(m, line, self._series(m, baselines[m])) for m, line in found.items() if line]
         if lines:
-            self._draw(drawn, svg.against_budget, title, lines)
+            self._draw(group, svg.against_budget, title, lines)
 
     def _series(self, method: str, baseline: bool) -> int | None:
         return None if baseline else self.methods.get(method)
@@ -118,14 +119,14 @@ class Charts:
         for name, number in series:
             yield name, svg.swatch(name, number)
 
-    def _draw(self, drawn: Drawn, make: Callable[..., Chart], title: str, *what: object) -> None:
-        if self.left:
-            self.left -= 1
-            drawn.charts.append(make(title, *what))
+    def _draw(self, group: ChartGroup, make: Callable[..., Chart], title: str, *what: object) -> None:
+        if self.free:
+            self.free -= 1
+            group.charts.append(make(title, *what))
         else:
-            drawn.left_out += 1
+            group.left_out += 1
 
 
-def _kind(a: Accuracy) -> str:
-    """Name the row of a group: what it is, where it lands, but not what varies over its copies."""
+def _row(a: Accuracy) -> str:
+    """Name the row of a group of networks by model and dataset, without the variant."""
     return a.model if a.suspect_dataset == a.dataset else f"{a.model} ({a.suspect_dataset})"

@@ -1,8 +1,7 @@
-"""Write the page of a results folder: one file that shows everything, and asks nobody for anything.
+"""Write the page of a results folder: one file with all tables and charts that loads nothing from elsewhere.
 
-What it shows was computed before; here it is put together: the table of AUCs with what stands behind each cell, charts,
-the other tables, and the run. It stays below MOST_BYTES, however many rows there are: behind the cells there is then
-less detail, and tables that find no room are named instead.
+It stays below MOST_BYTES, however many rows there are: a large page has less detail behind its cells, and names tables
+instead of showing them.
 """
 
 from __future__ import annotations
@@ -11,22 +10,24 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from bench.analysis.cells import Cell, default_budget, mean, paper_mean
+from bench.analysis.cells import Cell, default_budget
 from bench.analysis.groups import Samples
 from bench.core.canonical import JSON
-from bench.core.kinds import ComponentKind, Status
+from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
-from bench.reporting.html.cell_details import Details, component_words, cost_words
+from bench.reporting.html.cell_details import CellDetails, component_words, cost_words
 from bench.reporting.html.charts import Charts
 from bench.reporting.html.distributions import LEVELS
+from bench.reporting.html.main_table import shown_rows
 from bench.reporting.tables.comparisons import check_table
-from bench.reporting.tables.method_table import by_method, section_title
+from bench.reporting.tables.method_table import section_title
+from bench.reporting.tables.numbers import CONFIDENCE, counted
 from bench.reporting.tables.table import Table
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ MOST_BYTES = 1_900_000
 MOST_TABLES = 900_000
 """Bytes of a page, and of its tables and charts."""
 MOST_ROWS = 200
-"""Rows of a table that is not of AUCs: where there are more, its file has them."""
+"""Rows of a table that is not of AUCs; its file has the others."""
+SCRIPTS = ("elements.js", "tables.js", "filters.js", "scores.js", "roc.js", "cell.js", "controls.js")
+"""The parts of the page's script, in order."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """What is known of one dataset and source architecture; the first of its tables is that of the AUCs."""
+    """The results of one dataset and source architecture; the first of its tables is that of the AUCs."""
 
     cells: Sequence[Cell]
     tables: Sequence[Table]
@@ -56,50 +59,37 @@ class Section:
     networks: Sequence[Accuracy]
 
 
-class Box(NamedTuple):
-    """A cell of the main table as it is shown first: with its AUC."""
-
-    number: int
-    kind: str
-    value: str
-    lines: Sequence[str] = ()
-    style: str = ""
-
-
 def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section]) -> str:
     """Make the page from everything that was computed; the same numbers give the same bytes."""
     templates = _templates()
     charts = Charts(run)
-    written: list[str] = []
+    shown: list[str] = []
     first = 0
     with charts.drawing():
         for section in sections:
-            text = templates.get_template("section.html").render(_section(section, charts, first, len(written)))
-            if written and sum(map(len, written)) + len(text) > MOST_TABLES:
+            text = templates.get_template("section.html").render(_section(section, charts, first, len(shown)))
+            if shown and sum(map(len, shown)) + len(text) > MOST_TABLES:
                 break
-            written.append(text)
+            shown.append(text)
             first += len(section.cells)
     frame = default_budget(frame, run)
-    room = MOST_BYTES - sum(len(text.encode()) for text in written) - 100_000
-    data = _data(frame, run, sections[: len(written)], room)
-    script, style = _part("page.js"), _part("page.css")
+    free = MOST_BYTES - sum(len(text.encode()) for text in shown) - 100_000
+    script = "\n".join(['"use strict";', "(() => {", *map(_part, SCRIPTS), "})();\n"])
     hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return templates.get_template("page.html").render(
         _head(frame, run, sections),
-        sections=written,
-        left_out=[section_title(s.cells) for s in sections[len(written) :]],
-        data=data,
+        sections=shown,
+        left_out=[section_title(s.cells) for s in sections[len(shown) :]],
+        data=_data(frame, run, sections[: len(shown)], free),
+        level=CONFIDENCE,
         script=script,
-        style=style,
+        style=_part("page.css"),
         script_hash=f"sha256-{hashed}",
     )
 
 
-# --- the cells ----------------------------------------------------------------------------------------------------
-
-
-def _data(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section], room: int) -> str:
-    """Write what stands behind the cells, in as much detail as there is room for."""
+def _data(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section], free: int) -> str:
+    """Write the details of the cells as JSON, in as much detail as fits into `free` bytes."""
     samples, variants = Samples(frame, Spec.from_json(run["spec"]).seeds), frame.variant.to_list()
     about = {
         kind: {name: component_words(entry, name) for name, entry in run["components"][kind].items()}
@@ -108,124 +98,78 @@ def _data(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     costs = [{c.method: cost_words(c) for c in section.costs} for section in sections]
     curves: dict[tuple[str, ...], list[Floats]] = {}
     for detail in (*LEVELS, None):
-        details = Details(samples, variants, detail, curves)
+        details = CellDetails(samples, variants, detail, curves)
         size = 0
         for section in sections:
             size += len(_script_json(details.add(section.cells)))
-            if size > room and detail:
+            if size > free and detail:
                 break
         else:
-            text = _script_json({**details.whole(), "about": about, "costs": costs})
-            if len(text) <= room:
+            text = _script_json({**details.to_json(), "level": CONFIDENCE, "about": about, "costs": costs})
+            if len(text) <= free:
                 break
     return text
 
 
 def _script_json(value: JSON) -> str:
-    """Write JSON that ends no script element and opens no comment, whatever names are in it."""
+    """Write JSON that neither ends a script element nor opens a comment."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _boxes(cells: Sequence[Cell], first: int) -> Iterator[tuple[str, bool, list[Box], Box]]:
-    """Give the rows of the main table: the method, whether it is a baseline, its cells, and their mean."""
-    number = first
-    for method, row in by_method(cells).items():
-        boxes = []
-        for c in row:
-            boxes.append(_box(c, number))
-            number += 1
-        yield method, row[0].baseline, boxes, _mean(row)
-
-
-def _box(c: Cell, number: int) -> Box:
-    if c.reason:
-        return Box(number, "na", "–")
-    paper = [f"paper {c.paper.auc:.2f}" if c.paper.same else f"(paper {c.paper.auc:.2f})"] if c.paper else []
-    f = c.figure
-    if f is None:
-        lost = Status.FAILED if c.lost.keys() & {Status.FAILED, Status.BLOCKED} else "not run" if c.lost else "no rows"
-        return Box(number, "lost", lost, paper)
-    marks = "†" * bool(c.baselines and c.baselines.beaten) + "*" * (c.status == "incomplete")
-    several = ["{:.2f} to {:.2f}".format(*f.range)] if len(f.by_source) > 1 else []
-    lines = [f"[{f.low:.2f}, {f.high:.2f}]", f"{f.stolen} / {f.irrelevant}", *several, *paper]
-    style = f"{shade(f.auc)};--l:{100 * f.low:.0f};--h:{100 * f.high:.0f};--v:{100 * f.auc:.0f}"
-    return Box(number, "low" if f.auc < 0.5 else "", f"{f.auc:.2f}{marks}", lines, style)
-
-
-def _mean(row: Sequence[Cell]) -> Box:
-    value, paper = mean(row), paper_mean(row)
-    if value is None:
-        return Box(-1, "none", "")
-    mark = "*" if any(c.status == "incomplete" for c in row if c.home) else ""
-    told = [f"paper {paper.auc:.2f}" if paper.same else f"(paper {paper.auc:.2f})"] if paper else []
-    return Box(-1, "low" if value < 0.5 else "", f"{value:.2f}{mark}", told, shade(value))
-
-
-def shade(auc: float) -> str:
-    """Give how strongly an AUC is coloured, in percent: not at all at 0.5, the more the further from it."""
-    return f"--k:{100 * abs(2 * auc - 1) ** 1.6:.0f}"
-
-
-# --- what stands around them --------------------------------------------------------------------------------------
-
-
 def _section(section: Section, charts: Charts, first: int, number: int) -> dict[str, Any]:
     cells, main = section.cells, section.tables[0]
-    rows = list(_boxes(cells, first))
+    rows = list(shown_rows(cells, first))
     papers = any(c.paper for c in cells)
     others = [*section.tables[1:], *([check_table(cells)] if papers else [])]
     return {
         "number": number,
-        "place": section_title(cells),
+        "section_title": section_title(cells),
         "header": [h.split("\n") for h in main.header],
         "attacks": list(dict.fromkeys(c.attack for c in cells)),
-        "bodies": [body for baseline in (False, True) if (body := [r for r in rows if r[1] == baseline])],
+        "bodies": [body for baseline in (False, True) if (body := [r for r in rows if r.baseline == baseline])],
         "caption": main.caption,
         "notes": main.notes,
         "costs": charts.cost(cells, section.costs),
         "budgets": charts.budgets(section.budgets),
         "accuracies": charts.accuracies(section.networks),
-        "tables": {_about(t): t for t in others},
+        "tables": {_subject(t): t for t in others},
         "most_rows": MOST_ROWS,
     }
 
 
-def _about(table: Table) -> str:
-    """Say what a table is about beside its place, which stands in front: `cost`."""
+def _subject(table: Table) -> str:
+    """Return the title of a table without that of its section: `cost`."""
     return table.title.rpartition(": ")[2]
 
 
 def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section]) -> dict[str, Any]:
     spec = Spec.from_json(run["spec"])
     statuses = {str(status): int(n) for status, n in frame.status.value_counts().items()}
-    counted = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(statuses.items()))
+    trials = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(statuses.items()))
     commit, seeds = str(run.get("git_commit") or ""), ", ".join(map(str, spec.seeds))
     return {
         "title": f"{' + '.join(spec.datasets)}, preset {spec.preset}",
         "facts": {
-            "methods": f"{len(spec.methods)} and {_counted(len(spec.baselines), 'baseline')}",
+            "methods": f"{len(spec.methods)} and {counted(len(spec.baselines), 'baseline')}",
             "attacks": str(len(spec.attacks)),
-            "trials": f"{sum(statuses.values())}: {counted}",
+            "trials": f"{sum(statuses.values())}: {trials}",
             "sources": f"{', '.join(spec.sources)}; seed{'s' * (len(spec.seeds) > 1)} {seeds}",
             "suspects": ", ".join(spec.suspects),
             "precision": spec.recipe.precision,
             "made": str(run.get("date") or "undated"),
         },
-        "places": [section_title(s.cells) for s in sections],
+        "section_titles": [section_title(s.cells) for s in sections],
         "command": str(run.get("command") or ""),
         "hardware": dict(sorted((run.get("hardware") or {}).items())),
         "libraries": dict(sorted((run.get("libraries") or {}).items())),
         "commit": commit,
         "components": [
-            (kind, component_words(entry, name)) for kind in tuple(ComponentKind)
+            (kind, component_words(entry, name))
+            for kind in ComponentKind
             for name, entry in sorted(run["components"][kind].items())
         ],
-    }  # fmt: skip
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    }
 
 
 @lru_cache(maxsize=1)
@@ -233,9 +177,13 @@ def _templates() -> jinja2.Environment:
     import jinja2
 
     templates = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_part), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        loader=jinja2.FunctionLoader(_part),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     templates.filters |= {"linked": linked, "breakable": breakable}
     return templates
 
@@ -245,7 +193,7 @@ def _part(name: str) -> str:
 
 
 def linked(text: str) -> str:
-    """Make links of the addresses in a text that is otherwise shown as it is."""
+    """Escape a text and make links of its addresses."""
     import markupsafe
 
     parts = re.split(r"(https://[^\s<>\"'()]+[^\s<>\"'().,;])", text)

@@ -59,7 +59,7 @@ class Line(NamedTuple):
     series: int | None
 
 
-class Group(NamedTuple):
+class NetworkGroup(NamedTuple):
     """Networks of one kind: the row they stand in, mean and deviation of their accuracy, and their colour."""
 
     row: str
@@ -116,7 +116,7 @@ def against_budget(title: str, lines: Sequence[Line]) -> Chart:
     return Chart(title, "; ".join(told), _svg(figure, title))
 
 
-def accuracies(title: str, groups: Sequence[Group]) -> Chart:
+def accuracies(title: str, groups: Sequence[NetworkGroup]) -> Chart:
     """Draw accuracies in percent, a row for each kind of network, with the papers' figures as hollow diamonds."""
     rows = list(dict.fromkeys(g.row for g in groups))
     figure, axes = _axes(22 * len(rows) + 60, left=166, right=16)
@@ -197,7 +197,7 @@ def _cost_axis(axes: Axes, values: Sequence[float], log: bool) -> None:
         axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
 
 
-def _lanes(groups: Sequence[Group], rows: Sequence[str]) -> list[float]:
+def _lanes(groups: Sequence[NetworkGroup], rows: Sequence[str]) -> list[float]:
     """Give each group its height: that of its row, and within it a lane for each name."""
     lanes = {row: list(dict.fromkeys(g.name for g in groups if g.row == row)) for row in rows}
     place = {row: n for n, row in enumerate(rows)}

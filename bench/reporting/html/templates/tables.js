@@ -1,0 +1,91 @@
+// The tables of AUCs: which measure their cells show, and the order of their rows.
+
+const tables = all("table.auc").map((table) => ({
+  table,
+  section: table.closest("section"),
+  attacks: JSON.parse(table.dataset.attacks),
+  bodies: all("tbody", table).map((body) => ({ body, rows: [...body.rows] })),
+  heads: all("thead th", table),
+  sorted: { column: -1, down: true },
+}));
+const cellOf = (button) => data.cells[Number(button.dataset.cell)];
+const buttons = all("button[data-cell]");
+const originals = new Map();
+let measure = "auc";
+
+const describe = (cell) => {
+  const [, , method, attack] = cell.at.map(text);
+  const value = cell.m.auc;
+  if (cell.status === "not_applicable") return `${method} against ${attack}: not applicable`;
+  if (!value) return `${method} against ${attack}: no AUC`;
+  return `${method} against ${attack}: AUC ${two(value[0])}, ${data.level} interval ${two(value[1])} to ${two(value[2])}`;
+};
+
+for (const button of buttons) {
+  const td = button.parentElement;
+  originals.set(button, { kind: td.className, style: td.getAttribute("style"), children: [...button.childNodes] });
+  fill(button, { tabindex: -1, "aria-haspopup": "dialog", "aria-label": describe(cellOf(button)) }, []);
+}
+for (const { table } of tables) table.querySelector("button[data-cell]")?.setAttribute("tabindex", 0);
+
+const shade = (value) => {
+  if (measure.startsWith("tpr")) return [Math.round(100 * value), ""];
+  if (measure.startsWith("accused")) return [Math.round(100 * Math.min(1, 4 * value)), "low"];
+  return [Math.round(100 * Math.abs(2 * value - 1) ** 1.6), value < 0.5 ? "low" : ""];
+};
+
+const showMeasure = (button) => {
+  const td = button.parentElement;
+  const original = originals.get(button);
+  const cell = cellOf(button);
+  td.className = original.kind;
+  td.setAttribute("style", original.style || "");
+  if (measure === "auc" || !cell.m.auc) return button.replaceChildren(...original.children);
+  const value = cell.m[measure];
+  if (Array.isArray(value)) {
+    const [strength, kind] = shade(value[0]);
+    const ends = value.length > 2 ? `;--l:${100 * value[1]};--h:${100 * value[2]};--v:${100 * value[0]}` : "";
+    td.className = kind;
+    td.setAttribute("style", `--k:${strength}${ends}`);
+    return button.replaceChildren(el("b", {}, two(value[0])), el("small", {}, between(value)));
+  }
+  td.className = value === undefined ? "na" : "nr";
+  td.setAttribute("style", "");
+  const needs = value === undefined ? "" : `needs ≥ ${value}`;
+  return button.replaceChildren(el("b", {}, value === undefined ? "–" : "n/r"), el("small", {}, needs));
+};
+
+const valueIn = (row, column) => {
+  const td = row.cells[column];
+  const button = td.querySelector("button[data-cell]");
+  if (column === 0) return td.textContent;
+  const value = button ? cellOf(button).m[measure] : Number.parseFloat(td.textContent);
+  return Array.isArray(value) ? value[0] : button ? Number.NaN : value;
+};
+
+const reorder = (t) => {
+  const { column, down } = t.sorted;
+  for (const { body, rows } of t.bodies) {
+    const order = [...rows];
+    if (column === 0) order.sort((a, b) => valueIn(a, 0).localeCompare(valueIn(b, 0)) * (down ? -1 : 1));
+    else if (column > 0) {
+      const last = (value) => (Number.isNaN(value) ? (down ? -Infinity : Infinity) : value);
+      order.sort((a, b) => (last(valueIn(a, column)) - last(valueIn(b, column))) * (down ? -1 : 1) || 0);
+    }
+    body.append(...order);
+  }
+  t.heads.forEach((th, n) => {
+    if (n === column) th.setAttribute("aria-sort", down ? "descending" : "ascending");
+    else th.removeAttribute("aria-sort");
+  });
+};
+
+// A first click sorts the way one looks for, a second the other way, a third brings the order of the run back.
+const sortBy = (t, column) => {
+  const first = column !== 0;
+  if (t.sorted.column !== column) t.sorted = { column, down: first };
+  else if (t.sorted.down === first) t.sorted = { column, down: !first };
+  else t.sorted = { column: -1, down: true };
+  reorder(t);
+};
+for (const t of tables) t.heads.forEach((th, n) => th.querySelector("button").addEventListener("click", () => sortBy(t, n)));
