@@ -1,4 +1,4 @@
-"""Discovery of plugins: what is found, what is broken, and what the user is told."""
+"""Discovery of plugins: what is found, what is broken, and which message the user gets."""
 
 import importlib.metadata
 import itertools
@@ -58,8 +58,8 @@ def plugin(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def hears_ctrl_c():
-    """Hear Ctrl-C, which a job in the background ignores."""
+def handles_ctrl_c():
+    """Handle Ctrl-C, which a background job ignores."""
     was = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, was)
@@ -108,7 +108,7 @@ def test_what_a_plugin_does_to_its_process_when_it_is_imported_is_undone(plugin,
     assert (dict(os.environ), os.getcwd(), sys.stdout, sys.stderr, sys.getrecursionlimit()) == was  # noqa: PTH109
 
 
-def test_each_call_gives_a_fresh_catalogue(plugin):
+def test_each_call_gives_a_new_registry(plugin):
     entry = plugin("")
     first, second = load_registry(entry_points=[entry]), load_registry(entry_points=[entry])
     assert first is not second
@@ -172,7 +172,7 @@ with contextlib.{}:
 
 
 @pytest.mark.parametrize("plugins_own", ["nullcontext()", "suppress(BaseException)"])
-def test_ctrl_c_stops_an_import_and_names_the_plugin_whatever_that_makes_of_it(plugin, hears_ctrl_c, plugins_own):
+def test_ctrl_c_stops_an_import_and_names_the_plugin_whatever_that_makes_of_it(plugin, handles_ctrl_c, plugins_own):
     entry = plugin(PRESSED.format(plugins_own), "slow")
     with pytest.raises(KeyboardInterrupt, match=r"^while plugin 'slow' of strangers-plugin 1\.2 was imported$"):
         load_registry(entry_points=[entry, plugin("", "good")])
@@ -191,8 +191,8 @@ for thread in threading.enumerate():
 def test_a_plugin_whose_import_takes_long_is_named(plugin, monkeypatch, capsys):
     monkeypatch.setattr("bench.registry.discovery.SLOW", 0.01)
     load_registry(entry_points=[plugin(WAITING + (METHOD + HOOK).format(name="slow"), "slow")])
-    told = "Still importing plugin 'slow' of strangers-plugin 1.2 after 0.01 s: Ctrl-C stops."
-    assert capsys.readouterr().err.startswith(told)
+    message = "Still importing plugin 'slow' of strangers-plugin 1.2 after 0.01 s: Ctrl-C stops."
+    assert capsys.readouterr().err.startswith(message)
 
 
 def test_a_broken_plugin_is_fatal_where_it_is_asked_for(plugin):
@@ -300,9 +300,9 @@ def test_a_single_file_is_a_plugin(tmp_path):
 def test_a_single_file_that_is_broken_or_absent_is_fatal(tmp_path):
     (tmp_path / "bad.py").write_text("1 / 0")
     (tmp_path / "empty.py").write_text("")
-    for name, told in (("bad.py", "import failed: ZeroDivisionError"), ("empty.py", "it implements no hook"),
+    for name, message in (("bad.py", "import failed: ZeroDivisionError"), ("empty.py", "it implements no hook"),
                        ("absent.py", "There is no plugin file")):  # fmt: skip
-        with pytest.raises(BenchError, match=told):
+        with pytest.raises(BenchError, match=message):
             load_registry([tmp_path / name], entry_points=[])
 
 
@@ -311,5 +311,6 @@ def test_a_single_file_that_is_broken_or_absent_is_fatal(tmp_path):
 
 def test_installed_plugins_are_listed_by_kind_without_importing_torch():
     """Attacks and methods import torch at the top; datasets and the host itself do not have to."""
-    code = "import sys, bench.registry.discovery, bench.registry.validation, bench.planning.presets, bench.planning.planner; assert 'torch' not in sys.modules"
+    modules = "bench.registry.discovery, bench.registry.validation, bench.planning.presets, bench.planning.planner"
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -40,7 +40,7 @@ class Sound(Fingerprint):
         return 0.0
 
 
-def test_a_sound_component_has_no_fault_and_is_read_as_plain_data():
+def test_a_sound_component_has_no_violation_and_is_read_as_plain_data():
     assert contract_violation(Sound()) == ""
     assert hyperparameters(Sound()) == {
         "samples": 50, "ratio": 0.5, "mode": "fast", "sizes": [1, 2], "pair": [1, 2.0], "flag": False, "limit": None,
@@ -52,13 +52,20 @@ def test_a_sound_component_has_no_fault_and_is_read_as_plain_data():
     assert set(attributes) == set(Fingerprint.declarations)
 
 
-@pytest.mark.parametrize("component", [*toy_plugins.bench_datasets(), *toy_plugins.bench_architectures(), *toy_plugins.bench_attacks(),
-                                       *toy_plugins.bench_methods()], ids=lambda c: c.name)  # fmt: skip
-def test_toy_components_have_no_fault(component):
+HOOKS = (
+    toy_plugins.bench_datasets,
+    toy_plugins.bench_architectures,
+    toy_plugins.bench_attacks,
+    toy_plugins.bench_methods,
+)
+
+
+@pytest.mark.parametrize("component", [c for hook in HOOKS for c in hook()], ids=lambda c: c.name)
+def test_toy_components_have_no_violation(component):
     assert contract_violation(component) == ""
 
 
-# --- faults -------------------------------------------------------------------------------------------------------
+# --- violations -------------------------------------------------------------------------------------------------------
 
 
 def steal(self, source, data, build, context):
@@ -81,7 +88,7 @@ def made(base, frozen=True, decorate=True, **members):
     return (dataclass(frozen=frozen)(cls) if decorate else cls)()
 
 
-FAULTS = [
+VIOLATIONS = [
     (made(Attack, decorate=False, access="labels", steal=steal), "write @dataclass(frozen=True) above it"),
     (made(Attack, frozen=False, access="labels", steal=steal), "write @dataclass(frozen=True) above it"),
     (made(Attack, access="labels", steal=steal, samples=7), "Write `samples: int = 7` to make it a hyper-parameter"),
@@ -126,10 +133,10 @@ FAULTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("component", "told"), FAULTS, ids=range(len(FAULTS)))
-def test_a_fault_names_the_class_and_the_line_to_write(component, told):
+@pytest.mark.parametrize(("component", "message"), VIOLATIONS, ids=range(len(VIOLATIONS)))
+def test_a_violation_names_the_class_and_the_line_to_write(component, message):
     reason = contract_violation(component)
-    assert told in reason
+    assert message in reason
     assert "class Bad" in reason
     assert "\n" not in reason
 
