@@ -17,7 +17,7 @@ from bench.core.tasks import Outcome, Task
 from bench.planning.planner import plan, wanted
 from bench.reporting.build import render
 from bench.store.store import Store
-from bench.testing.toy_run import carry_out
+from bench.testing.toy_run import execute_all
 from benchmarks import synthetic
 from benchmarks.commands import bench, executed, timed
 from benchmarks.measure import GROWTH, LIMIT, Row, interleaved
@@ -55,7 +55,7 @@ def _scheduled(made: synthetic.SyntheticBenchmark) -> None:
         return Outcome(task.key, "done")
 
     gc.collect()
-    carry_out(made.plan.tasks, settle)
+    execute_all(made.plan.tasks, settle)
 
 
 def _reported(folder: Path) -> None:

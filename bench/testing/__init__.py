@@ -1,13 +1,13 @@
 """Check that components keep the contract, and run whole benchmarks in the toy world, in seconds on a CPU.
 
-Three lines give an outside project a test per promise:
+Three lines give a plugin's project one test per check:
 
     from bench.testing import contract
 
     test_contract = contract("my_method")
 
-Nothing is mocked: the component runs in the host with a store of its own, and notes what it is given, what it asks and
-what it leaves behind.
+Nothing is mocked: the component runs in the host, with a store of its own. Its inputs, its queries and its side effects
+are recorded.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ from bench.datasets.files import data_root
 from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 from bench.sandbox.torch_state import isolated
-from bench.testing.checks import PROMISES, needed, takes_long
-from bench.testing.checks.check import Promise
-from bench.testing.harness import Ground, Unjudged
+from bench.testing.checks import CHECKS, is_slow, required_by
+from bench.testing.checks.check import Check
+from bench.testing.harness import Harness, Skipped
 from bench.testing.toy_run import ToyRun, run_toy, toy_registry, toy_spec
 
 __all__ = ["Finding", "ToyRun", "check_component", "contract", "find", "run_toy", "toy_registry", "toy_spec"]
 
 
 class Finding(NamedTuple):
-    """How a component stands to one promise: kept, broken, or (None) not judged; `told` is what came, or why not."""
+    """The result of one check: passed, failed, or (None) skipped; `reason` says why it did not pass."""
 
-    promise: str
+    check: str
     ok: bool | None
-    told: str
+    reason: str
 
 
-def judge(ground: Ground, promise: Promise) -> Finding:
-    """Judge one promise of the component that a ground is about."""
+def run_check(harness: Harness, check: Check) -> Finding:
+    """Run one check of a harness's component."""
     try:
-        with isolated(1, ground.log):  # what was judged or imported before makes no difference
-            told = promise(ground)
-    except Unjudged as reason:
-        return Finding(sentence(promise), None, str(reason))
+        with isolated(1, harness.log):  # independent of what was checked or imported before
+            reason = check(harness)
+    except Skipped as error:
+        return Finding(title(check), None, str(error))
     except BenchError as error:
-        told = str(error)
-    except (Exception, SystemExit) as error:  # whatever a stranger's component raises breaks the promise at hand
-        told = f"{type(error).__name__}: {error}{ground.place(error)}"
-    return Finding(sentence(promise), not told, told)
+        reason = str(error)
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
+        reason = f"{type(error).__name__}: {error}{harness.location(error)}"
+    return Finding(title(check), not reason, reason)
 
 
-def sentence(promise: Promise) -> str:
-    """Give what a promise is, for people."""
-    return (promise.__doc__ or "").split("\n")[0]
+def title(check: Check) -> str:
+    """Return the sentence that describes a check."""
+    return (check.__doc__ or "").split("\n")[0]
 
 
 def check_component(
@@ -64,30 +64,30 @@ def check_component(
     *others: Component,
     data: Path | None = None,
     thorough: bool = True,
-    at: Callable[[str, str], None] = lambda promise, call: None,
+    on_call: Callable[[str, str], None] = lambda check, call: None,
 ) -> Iterator[Finding]:
-    """Judge every promise of a component, one by one.
+    """Run every check of a component, one by one.
 
-    `others` are components that it relies on, such as the attack it starts from; `data` is the folder of the datasets
-    (default: as the command line has it). Without `thorough`, what takes long for big networks and files is left out.
-    `at` is told which promise is judged, and each call of the component before it is made (empty: none yet).
+    `others` are components that it requires, such as the attack it starts from. `data` is the folder of the datasets
+    (default: that of the command line). Without `thorough`, checks that are slow for this component are left out.
+    `on_call` is called with the check before each call of the component (empty: none yet).
     """
-    ground = Ground(component, others, data or data_root())
-    for promise in promised(component, thorough):
-        ground.at = functools.partial(at, sentence(promise))
-        ground.at("")
-        yield judge(ground, promise)
+    harness = Harness(component, others, data or data_root())
+    for check in checks_of(component, thorough):
+        harness.on_call = functools.partial(on_call, title(check))
+        harness.on_call("")
+        yield run_check(harness, check)
 
 
-def promised(component: Component, thorough: bool = True) -> list[Promise]:
-    """List what a component promises; without `thorough`, not what takes long for big networks and files."""
-    return [p for p in PROMISES[component.kind] if thorough or not takes_long(component, p)]
+def checks_of(component: Component, thorough: bool = True) -> list[Check]:
+    """Return the checks of a component; without `thorough`, only those that are fast for it."""
+    return [c for c in CHECKS[component.kind] if thorough or not is_slow(component, c)]
 
 
 def find(what: str, registry: Registry | None = None) -> list[tuple[Component, list[Component]]]:
-    """Find a component by name, or all those of a plugin file by its path, each with the components it relies on.
+    """Return a component by name, or all those of a plugin file by path, each with the components it requires.
 
-    BrokenPlugin where the plugin cannot be used, BenchError where there is none.
+    Raise BrokenPlugin where the plugin cannot be used, BenchError where there is none.
     """
     is_file = what.endswith(".py")
     if registry is None:
@@ -105,33 +105,33 @@ def find(what: str, registry: Registry | None = None) -> list[tuple[Component, l
     if not found:
         hint = did_you_mean(what, [e.component.name for _, e in entries])
         raise BenchError(f"There is no component {what!r}. {hint}See: bench list")
-    return [(component, needed(component, registry)) for component in found]
+    return [(component, required_by(component, registry)) for component in found]
 
 
 def contract(*names: str, registry: Registry | None = None) -> Callable[..., None]:
-    """Make a pytest function with a test per promise of the components named, or of a plugin file's, by its path.
+    """Return a pytest function with one test per check, for components by name or for a plugin file's by path.
 
-    Tests that take long for big networks and files carry the mark `slow`.
+    Checks that are slow for a component carry the mark `slow`.
     """
     import pytest
 
     @functools.cache
-    def ground(component: Component, others: Sequence[Component]) -> Ground:
-        return Ground(component, others)
+    def harness(component: Component, others: Sequence[Component]) -> Harness:
+        return Harness(component, others)
 
     cases: list[Any] = []
     for what in names:
         for component, others in find(what, registry):
-            for promise in promised(component):
-                marks = [pytest.mark.slow] if takes_long(component, promise) else []
-                label = f"{component.name}-{promise.__name__}"
-                cases.append(pytest.param(component, tuple(others), promise, id=label, marks=marks))
+            for check in checks_of(component):
+                marks = [pytest.mark.slow] if is_slow(component, check) else []
+                label = f"{component.name}-{check.__name__}"
+                cases.append(pytest.param(component, tuple(others), check, id=label, marks=marks))
 
-    @pytest.mark.parametrize(("component", "others", "promise"), cases)
-    def test_contract(component: Component, others: tuple[Component, ...], promise: Promise) -> None:
-        finding = judge(ground(component, others), promise)
+    @pytest.mark.parametrize(("component", "others", "check"), cases)
+    def test_contract(component: Component, others: tuple[Component, ...], check: Check) -> None:
+        finding = run_check(harness(component, others), check)
         if finding.ok is None:
-            pytest.skip(finding.told)
-        assert finding.ok, f"{component.name} does not {finding.promise[0].lower()}{finding.promise[1:]} {finding.told}"
+            pytest.skip(finding.reason)
+        assert finding.ok, f"{component.name} does not {finding.check[0].lower()}{finding.check[1:]} {finding.reason}"
 
     return test_contract

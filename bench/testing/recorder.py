@@ -1,4 +1,4 @@
-"""Watch a component at work: what it is given and asks, and what it leaves changed. The component itself is real."""
+"""Record the calls of a component: its inputs, its queries, and what each call changes. The component is a real one."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from torch import Tensor, nn
 from bench.api.components import BASES, Component
 from bench.api.data import DefenderData, Split
 from bench.core.kinds import Access
-from bench.registry.validation import WRITE
+from bench.registry.validation import REQUIRED
 from bench.training.oracle import Oracle, Source
 
 ENVIRONMENT, WARNINGS = "the environment", "the warning filters"
 LATER = (ENVIRONMENT, WARNINGS)
-"""What a library may change when it is imported: here only the second time counts."""
+"""Changed by imports of libraries too, so that only a repeated call counts."""
 GENERATORS = ("torch's global generator", "numpy's global generator", "the generator of `random`")
 
 
 @dataclass(frozen=True)
-class Question:
-    """What was asked of a network: an access, for how many images, and their smallest and largest value."""
+class Query:
+    """One query of a network: access, number of images, smallest and largest value."""
 
     access: str
     images: int
@@ -46,83 +46,82 @@ class Call:
     """One call of a component's method."""
 
     method: str
-    asked: list[Question] = field(default_factory=list)
+    questions: list[Query] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
-    """What of the process was not put back."""
-    spoilt: list[str] = field(default_factory=list)
-    """Which of the things that it was given were changed."""
+    """Parts of the process that the call changed."""
+    changed_inputs: list[str] = field(default_factory=list)
+    """Inputs that the call changed."""
     returned: Any = None
-    drawn: list[tuple[int, int]] = field(default_factory=list)
-    """What the state of each of `GENERATORS` hashes to, before and after."""
+    generators: list[tuple[int, int]] = field(default_factory=list)
+    """Hash of the state of each of `GENERATORS`, before and after."""
 
     @contextmanager
-    def watching(self, given: Sequence[Any]) -> Iterator[None]:
-        """Compare the process, and what the method is given, before and after."""
-        around, things = surroundings(), dict(_things(given))
-        states = {name: state(thing) for name, thing in things.items()}
-        before = drawn()
+    def recording(self, given: Sequence[Any]) -> Iterator[None]:
+        """Compare the process and the inputs before and after."""
+        snapshot, inputs = process_snapshot(), dict(_inputs(given))
+        states, generators = {name: state(value) for name, value in inputs.items()}, generator_states()
         try:
             yield
         finally:
-            self.drawn = list(zip(before, drawn(), strict=True))
-            self.changed = changes(around)
-            self.spoilt = [name for name, thing in things.items() if state(thing) != states[name]]
+            self.generators = list(zip(generators, generator_states(), strict=True))
+            self.changed = changes(snapshot)
+            self.changed_inputs = [name for name, value in inputs.items() if state(value) != states[name]]
 
     @property
     def queries(self) -> int:
-        """Count the images that were asked about."""
-        return sum(q.images for q in self.asked)
+        """Return the number of images queried."""
+        return sum(q.images for q in self.questions)
 
     @property
     def strongest(self) -> str:
-        """Give the strongest access that was asked for; empty: nothing was asked."""
-        return max((q.access for q in self.asked), key=Access.rank, default="")
+        """Return the strongest access used; empty: no query."""
+        return max((q.access for q in self.questions), key=Access.rank, default="")
 
 
-class Heard:
-    """A source or suspect whose questions are noted before they are passed on."""
+class RecordedOracle:
+    """A source or suspect that records each query before it answers."""
 
     def __init__(self, oracle: Oracle, call: Call) -> None:
-        self._heard, self._call = oracle, call
+        self._oracle, self._call = oracle, call
 
-    def _note(self, access: str, x: Any) -> None:
+    def _record(self, access: str, x: Any) -> None:
         images = len(x) if isinstance(x, Tensor) and x.dim() else 0
         low, high = (float(x.min()), float(x.max())) if images and x.numel() else (0.0, 0.0)
-        self._call.asked.append(Question(access, images, low, high))
+        self._call.questions.append(Query(access, images, low, high))
 
     def logits(self, x: Tensor) -> Tensor:
-        """Note that logits were asked for."""
-        self._note(Access.LOGITS, x)
-        return self._heard.logits(x)
+        """Record a query for logits."""
+        self._record(Access.LOGITS, x)
+        return self._oracle.logits(x)
 
     def probabilities(self, x: Tensor) -> Tensor:
-        """Note that probabilities were asked for."""
-        self._note(Access.PROBABILITIES, x)
-        return self._heard.probabilities(x)
+        """Record a query for probabilities."""
+        self._record(Access.PROBABILITIES, x)
+        return self._oracle.probabilities(x)
 
     def labels(self, x: Tensor) -> Tensor:
-        """Note that labels were asked for."""
-        self._note(Access.LABELS, x)
-        return self._heard.labels(x)
+        """Record a query for labels."""
+        self._record(Access.LABELS, x)
+        return self._oracle.labels(x)
 
     def _network(self) -> nn.Module:
-        self._note(Access.WEIGHTS, None)
-        assert isinstance(self._heard, Source)
-        return self._heard.model()
+        self._record(Access.WEIGHTS, None)
+        assert isinstance(self._oracle, Source)
+        return self._oracle.model()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name == "_heard":
+        if name.startswith("__") or name == "_oracle":
             raise AttributeError(name)  # what copy and pickle look for
-        if name == "model" and isinstance(self._heard, Source):
+        if name == "model" and isinstance(self._oracle, Source):
             return self._network
         if name in ("queries", "strongest"):
-            return getattr(self._heard, name)
-        what = "source model" if isinstance(self._heard, Source) else "suspect"
+            return getattr(self._oracle, name)
+        what = "source model" if isinstance(self._oracle, Source) else "suspect"
         raise AttributeError(f"a {what} can be asked for logits, probabilities or labels, not for {name!r}")
 
 
-def surroundings() -> dict[str, object]:
-    """Describe what of a process a component has to leave as it is."""
+def process_snapshot() -> dict[str, object]:
+    """Return the parts of the process that a component must not change."""
     cudnn = torch.backends.cudnn
     return {
         ENVIRONMENT: dict(os.environ),
@@ -144,13 +143,13 @@ def surroundings() -> dict[str, object]:
 
 
 def changes(before: dict[str, object]) -> list[str]:
-    """Name what of a process is not as it was before."""
-    now = surroundings()
+    """Return the names of the parts of the process that changed."""
+    now = process_snapshot()
     return [name for name, value in before.items() if now[name] != value]
 
 
-def drawn() -> tuple[int, ...]:
-    """Hash the state of each of `GENERATORS`."""
+def generator_states() -> tuple[int, ...]:
+    """Return a hash of the state of each of `GENERATORS`."""
     name, keys, *more = np.random.get_state()
     return (
         hash(torch.get_rng_state().numpy().tobytes()),
@@ -159,21 +158,21 @@ def drawn() -> tuple[int, ...]:
     )
 
 
-def _things(given: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    for thing in given:
-        if isinstance(thing, Oracle):
-            yield "the network that it asks", thing._model
-        elif isinstance(thing, nn.Module):
-            yield "the source model", thing
-        elif isinstance(thing, Split):
-            yield "the images or labels", (thing.images, thing.labels)
-        elif isinstance(thing, DefenderData):
-            both = thing.train, thing.probe
+def _inputs(given: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    for value in given:
+        if isinstance(value, Oracle):
+            yield "the network that it asks", value._model
+        elif isinstance(value, nn.Module):
+            yield "the source model", value
+        elif isinstance(value, Split):
+            yield "the images or labels", (value.images, value.labels)
+        elif isinstance(value, DefenderData):
+            both = value.train, value.probe
             yield "the images or labels", tuple(t for split in both for t in (split.images, split.labels))
 
 
 def state(thing: Any) -> Any:
-    """Describe a network, or several tensors, so that any change shows."""
+    """Return the content of a network, or of several tensors, for comparison."""
     if isinstance(thing, nn.Module):
         weights = [(name, content(t)) for name, t in thing.state_dict().items()]
         return weights, [m.training for m in thing.modules()], [p.requires_grad for p in thing.parameters()]
@@ -181,30 +180,31 @@ def state(thing: Any) -> Any:
 
 
 def content(tensor: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
-    """Give a tensor's type, shape and bytes."""
+    """Return a tensor's type, shape and bytes."""
     plain = tensor.detach().cpu().contiguous().reshape(-1)
     return tensor.dtype, tuple(tensor.shape), plain.view(torch.uint8).numpy().tobytes()
 
 
-def watched(component: Component, note: Callable[[Call], None]) -> Component:
-    """Give the component as one of a derived class, whose methods note each call before it is made."""
+def recorded(component: Component, record: Callable[[Call], None]) -> Component:
+    """Return the component as an instance of a derived class, whose methods record each call before it is made."""
     cls = type(component)
     base = next(b for b in BASES if isinstance(component, b))
 
-    def noting(name: str) -> Callable[..., Any]:
+    def recording_method(name: str) -> Callable[..., Any]:
         method = getattr(cls, name)
 
         @functools.wraps(method)
-        def noted(self: Any, *given: Any) -> Any:
+        def recorded_method(self: Any, *given: Any) -> Any:
             call = Call(name)
-            note(call)
-            with call.watching(given):
-                call.returned = method(self, *(Heard(g, call) if isinstance(g, Oracle) else g for g in given))
+            record(call)
+            with call.recording(given):
+                call.returned = method(self, *(RecordedOracle(g, call) if isinstance(g, Oracle) else g for g in given))
             return call.returned
 
-        return noted
+        return recorded_method
 
-    own = {"__module__": cls.__module__, "__doc__": cls.__doc__, **{name: noting(name) for name in WRITE[base]}}
+    methods = {name: recording_method(name) for name in REQUIRED[base]}
+    own = {"__module__": cls.__module__, "__doc__": cls.__doc__, **methods}
     derived: Any = dataclass(frozen=True)(type(cls.__name__, (cls,), own))
     result: Component = derived(**{f.name: getattr(component, f.name) for f in dataclasses.fields(derived)})
     return result

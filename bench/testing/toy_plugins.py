@@ -1,7 +1,6 @@
-"""A world small enough for tests: noisy 8x8 patterns, two-layer networks, and a component of every sort.
+"""A world small enough for tests: noisy 8x8 patterns, two-layer networks, and a component of every kind.
 
-A plugin file like any other, written with the public names only: it runs through the whole host in seconds on a CPU.
-No number that it gives means anything.
+A plugin file that uses public names only. It runs through the whole host in seconds on a CPU; its numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -38,31 +37,31 @@ class ToyImages(Dataset):
     name: str = "toy"
     version: int = 1
     images: int = 64
-    """Images of each part, as equally many of each class as there are."""
+    """Images of each part, evenly many of each class."""
     classes: int = 4
     pattern: int = 0
     """Seed of the classes' patterns: datasets that share it share their labels' meaning."""
     contrast: float = 0.2
     noise: float = 0.35
     leads: str = ""
-    """One more key of `related`, which leads where `transfer` does."""
+    """One more key of `related`, with the dataset of `transfer`."""
 
     shape = (1, 8, 8)
     crop = 1
 
     @property
     def num_classes(self) -> int:
-        """Give the number of patterns."""
+        """Return the number of patterns."""
         return self.classes
 
     @property
     def label_space(self) -> str:
-        """Name the patterns that the labels are about."""
+        """Return the name of the patterns."""
         return f"toy{self.pattern}"
 
     @property
     def related(self) -> dict[str, str]:
-        """Name the other two toy datasets; they themselves lead nowhere."""
+        """Return the other two toy datasets; they have no related ones."""
         if self.name != "toy":
             return {}
         return {key: "toy_other" for key in ("transfer", self.leads) if key} | {"corrupted": "toy_corrupted"}
@@ -194,12 +193,12 @@ class ToyMatch(Fingerprint):
             return {"x": x, "labels": source(x).argmax(1)}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give the share of equal labels."""
+        """Return the share of equal labels."""
         return float((suspect.labels(fingerprint["x"]) == fingerprint["labels"]).double().mean())
 
 
 def relation(logits: Tensor) -> Tensor:
-    """Give how alike the answers to each pair of images are, [N, N]."""
+    """Return the cosine similarity of the answers to each pair of images, [N, N]."""
     unit = nn.functional.normalize(logits, dim=1)
     return unit @ unit.T
 
@@ -228,7 +227,7 @@ class ToyRelation(Fingerprint):
             return {"x": x[chosen], "relation": relation(source(x[chosen]))}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give the negative mean difference of the two relations."""
+        """Return the negative mean difference of the two relations."""
         return -float((relation(suspect.logits(fingerprint["x"])) - fingerprint["relation"]).abs().mean())
 
 
@@ -255,7 +254,7 @@ class ToyMark(Watermark):
         return context.fit(build(), images, labels, length=self.length), {"x": marked}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give the mean probability of the mark's label."""
+        """Return the mean probability of the mark's label."""
         return float(suspect.probabilities(fingerprint["x"])[:, 0].mean())
 
 

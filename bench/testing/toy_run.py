@@ -1,4 +1,4 @@
-"""The toy world as a benchmark: its catalogue, its Spec, and a run of it in this process."""
+"""The toy world as a benchmark: its registry, its Spec, and a run of it in this process."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from bench.testing import toy_plugins
 
 
 def toy_registry(*components: Component) -> Registry:
-    """Make a catalogue of the toy components and those given; BenchError where one has not the contract's form.
+    """Return a registry of the toy components and those given; raise BenchError if one breaks the contract.
 
-    A component that has the name of a toy one takes its place.
+    A component with the name of a toy one replaces it.
     """
     registry = Registry()
     names = {c.name for c in components}
@@ -48,7 +48,7 @@ def toy_registry(*components: Component) -> Registry:
 
 
 def toy_spec(**changes: Any) -> Spec:
-    """Name a benchmark of every toy component; `changes` are fields of `Spec` or of its recipe."""
+    """Return the Spec of a benchmark of every toy component; `changes` are fields of `Spec` or of its recipe."""
     recipe: dict[str, Any] = {"epochs": 3.0, "batch": 16, "lr": 0.05, "precision": "fp32"}
     spec: dict[str, Any] = {
         "datasets": ("toy",),
@@ -69,43 +69,43 @@ def toy_spec(**changes: Any) -> Spec:
 
 @dataclass(frozen=True)
 class ToyRun:
-    """A benchmark that was run: its plan, its store, and what became of each task."""
+    """A benchmark that was run: its plan, its store, and the outcome of each task."""
 
     plan: Plan
     store: Store
     outcomes: Mapping[str, Outcome]
 
     def rows(self) -> list[dict[str, object]]:
-        """Give the row of each trial, as `trials.csv` holds it."""
+        """Return the row of each trial, as in `trials.csv`."""
         get = self.outcomes.get
         return [row(t, get(t.score), get(t.source), get(t.suspect)) for t in self.plan.trials]
 
     def scores(self) -> dict[str, float]:
-        """Give the score of each score task that is done, by key."""
+        """Return the score of each score task that is done, by key."""
         done = {k: o for k, o in self.outcomes.items() if o.status == Status.DONE}
         return {k: float(o.facts["score"]) for k, o in done.items() if self.plan.tasks[k].kind == TaskKind.SCORE}
 
 
 def run_toy(spec: Spec | None = None, registry: Registry | None = None, root: Path | None = None) -> ToyRun:
-    """Plan and run a benchmark in this process; `root` is the folder of its store (default: one that goes away)."""
+    """Plan and run a benchmark in this process; `root` is the folder of its store (default: a temporary one)."""
     registry, spec = registry or toy_registry(), spec or toy_spec()
     planned = plan(spec, declare(spec, registry))
-    state = WorkerState(Store(root or temporary()), registry)
-    outcomes = carry_out(planned.tasks, lambda task: execute(task, state.store, registry, state=state))
+    state = WorkerState(Store(root or temporary_folder()), registry)
+    outcomes = execute_all(planned.tasks, lambda task: execute(task, state.store, registry, state=state))
     return ToyRun(planned, state.store, outcomes)
 
 
-def carry_out(tasks: Mapping[str, Task], do: Callable[[Task], Outcome]) -> dict[str, Outcome]:
-    """Do tasks one after the other; what needs a failed one is blocked."""
-    ledger, outcomes = TaskQueue(tasks), dict[str, Outcome]()
-    while ledger.left:
-        for task in ledger.take():
-            outcomes |= {told.key: told for told in ledger.settle(do(task))}
+def execute_all(tasks: Mapping[str, Task], do: Callable[[Task], Outcome]) -> dict[str, Outcome]:
+    """Execute tasks one after the other; those that depend on a failed one are blocked."""
+    queue, outcomes = TaskQueue(tasks), dict[str, Outcome]()
+    while queue.left:
+        for task in queue.take():
+            outcomes |= {outcome.key: outcome for outcome in queue.settle(do(task))}
     return outcomes
 
 
-def temporary() -> Path:
-    """Make a folder that goes away with this process."""
+def temporary_folder() -> Path:
+    """Return a new folder that is removed when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="bench-testing-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -1,4 +1,4 @@
-"""`bench check`: a line per promise, what may be asked for, and bad input in one line. Faults: tests/faults."""
+"""`bench check`: a line per check, what may be asked for, and bad input in one line. Faults: tests/faults."""
 
 import re
 import subprocess
@@ -77,18 +77,18 @@ def check(capsys, monkeypatch):
     return call
 
 
-def test_there_is_a_line_per_promise_and_a_last_one_that_counts(check):
+def test_there_is_a_line_per_check_and_a_last_one_that_counts(check):
     code, out, err = check("akh")
     assert (code, err) == (0, "")
     head, *lines, last = out.splitlines()
     assert re.fullmatch(r"akh \(method, version \d+, from fingerprint-bench .*\)", head)
-    assert len(lines) == len(checks.PROMISES["method"])
+    assert len(lines) == len(checks.CHECKS["method"])
     assert all(re.match(r"  (ok     |-      ) [A-Z]", line) for line in lines)
     kept = sum("  ok" in line for line in lines)
-    assert last == f"{kept} promises kept, 0 broken, {len(lines) - kept} not judged"
+    assert last == f"{kept} checks passed, 0 failed, {len(lines) - kept} skipped"
 
 
-def test_a_file_is_checked_whole_and_a_broken_promise_is_an_exit_code(check):
+def test_a_file_is_checked_whole_and_a_failed_check_is_an_exit_code(check):
     code, out, _ = check("first.py")
     assert code == 1
     assert re.findall(r"^(\w+) \(attack, version 1, from first.py\)$", out, re.MULTILINE) == ["first", "second"]
@@ -99,11 +99,11 @@ def test_a_file_is_checked_whole_and_a_broken_promise_is_an_exit_code(check):
         "Do all of its tasks in the toy world: steal (steal toy second toy_net 0): attack 'second' asked for logits, "
         "but its access is 'labels': declare access = 'logits' (first.py, line 19)"
     )
-    assert "not judged: steal toy second toy_net 0 failed: attack 'second' asked for logits" in second
-    assert "not judged: as above" in second
+    assert "skipped: steal toy second toy_net 0 failed: attack 'second' asked for logits" in second
+    assert "skipped: as above" in second
 
 
-def test_quiet_shows_broken_promises_only(check):
+def test_quiet_shows_failed_checks_only(check):
     code, out, _ = check("first.py", "--quiet")
     assert code == 1
     lines = out.splitlines()
@@ -121,13 +121,13 @@ def test_what_a_component_relies_on_may_stand_in_another_file(check):
     assert check("first", "--plugin", "first.py", "--quiet")[0] == 0
 
 
-def test_a_dataset_that_is_not_there_is_not_judged_and_big_ones_are_left_out(check, tmp_path):
+def test_a_dataset_that_is_not_there_is_skipped_and_big_ones_are_left_out(check, tmp_path):
     code, out, _ = check("fashion_mnist", "--data", tmp_path / "nowhere", "--thorough")
     assert code == 0
-    assert re.search(rf"not judged: not there: FashionMNIST/raw/.* in {tmp_path / 'nowhere'}", out)
-    assert "not judged: as above" in out
+    assert re.search(rf"skipped: not there: FashionMNIST/raw/.* in {tmp_path / 'nowhere'}", out)
+    assert "skipped: as above" in out
     assert "left out" not in out
-    assert "4 left out (they take long: --thorough)" in check("fashion_mnist", "--data", tmp_path / "nowhere")[1]
+    assert "4 left out (slow: --thorough)" in check("fashion_mnist", "--data", tmp_path / "nowhere")[1]
 
 
 @pytest.mark.parametrize(
@@ -136,8 +136,8 @@ def test_a_dataset_that_is_not_there_is_not_judged_and_big_ones_are_left_out(che
         (("akg",), "Error: There is no component 'akg'. Did you mean 'akh'? See: bench list"),
         (("nowhere.py",), "Error: There is no plugin file nowhere.py"),
         (("akh", "--plugin", "nowhere.py"), "Error: There is no plugin file nowhere.py"),
-        ((), "Error: Name what to check: a component (bench list shows them), a plugin file, or --all"),
-        (("--all", "akh"), "Error: --all checks whatever is installed: leave the names out"),
+        ((), "Error: Name what to check: a component (see bench list), a plugin file, or --all"),
+        (("--all", "akh"), "Error: --all checks everything that is installed: leave the names out"),
     ],
 )
 def test_bad_input_is_one_line(check, arguments, told):
@@ -156,7 +156,7 @@ def test_the_command_itself_needs_no_torch():
 
 
 @pytest.mark.slow
-def test_all_that_is_shipped_keeps_every_promise(check):
+def test_all_that_is_shipped_passes_every_check(check):
     code, out, err = check("--all", "--quiet")
     assert (code, err) == (0, "")
-    assert re.fullmatch(r"\d{3} promises kept, 0 broken, \d+ not judged, \d+ left out .*\n", out), out
+    assert re.fullmatch(r"\d{3} checks passed, 0 failed, \d+ skipped, \d+ left out .*\n", out), out

@@ -137,9 +137,9 @@ def test_a_saved_spec_of_format_1_is_read_with_its_old_words(there, bench):
 
 
 def test_an_old_word_of_a_spec_is_refused_with_the_new_one():
-    with pytest.raises(TypeError, match="^'floors' is now 'baselines'$"):
+    with pytest.raises(TypeError, match=r"^'floors' is now 'baselines'$"):
         toy_spec(floors=())
-    with pytest.raises(TypeError, match="^'landed' is now 'target_replicates'$"):
+    with pytest.raises(TypeError, match=r"^'landed' is now 'target_replicates'$"):
         toy_spec(landed=2)
 
 

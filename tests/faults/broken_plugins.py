@@ -1,6 +1,6 @@
 """Plugin files as strangers write them on a bad day: a sound one of each kind, and one edit each that breaks it.
 
-`BROKEN` has for each the edit, the promise that `bench check` names, and what it says of the fault.
+`BROKEN` has for each the edit, the check that fails, and the reason that `bench check` prints.
 """
 
 from typing import NamedTuple
@@ -130,13 +130,13 @@ def bench_datasets():
 
 
 class Broken(NamedTuple):
-    """A sound plugin, the edit that breaks it, and what is said: in which promise's line, and what of it."""
+    """A sound plugin, the edit that breaks it, the check that fails, and the reason that is printed."""
 
     sound: str
     old: str
     new: str
-    promise: str
-    told: str
+    check: str
+    reason: str
 
     def text(self, name: str) -> str:
         """Give the broken plugin, with its name."""
@@ -146,22 +146,22 @@ class Broken(NamedTuple):
 
 USABLE = "Be a plugin that can be used"
 FORM = "Be a frozen dataclass of fields and declarations"
-TRACE = "Stand in a file that changes nothing of the process when it is imported"
+TRACE = "Leave the process alone when its file is imported"
 WORKS = "Do all of its tasks in the toy world"
-AGAIN = "Give the same result for the same seed, whatever ran before"
-WORKERS = "Give the same result when its tasks are divided between two worker processes"
+AGAIN = "Return the same result for the same seed, whatever ran before"
+WORKERS = "Return the same result when two worker processes share its tasks"
 GIVEN = "Leave alone the images, and the source's weights, modes and gradients"
 PROCESS = "Leave alone seeds, environment, .*"
 RANGE = r"Ask only with images in \[0, 1\]"
-DOC = "Say in the first line of its docstring what it is"
+DOC = "Describe itself in the first line of its docstring"
 JSON = "Have parameters that come back from JSON as they were"
 THERE = "Rely on attacks and architectures that are installed"
 ACCESS = "Ask the source for no more than the access that it declares"
 REPLICATE = "Make another suspect for another replicate"
 BUDGET = "Ask a suspect no more queries than its budget"
-FINITE = "Give one finite float for every suspect"
+FINITE = "Return one finite float for every suspect"
 OWN = "Score the source itself not below an irrelevant model"
-PARTS = "Give other images as its test part than as its train part"
+PARTS = "Have a test part whose images are not those of its train part"
 SAME = "Load the same images again, drawing on no global generator and leaving the process alone"
 LOADS = "Load uint8 images of its shape and int64 labels, both parts, with every class in each"
 SHAPES = "Build a network for each shape of images, which gives one logit per class"

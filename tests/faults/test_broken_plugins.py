@@ -63,12 +63,12 @@ def test_the_fault_is_named(checked, name):
 
 def named(lines, name):
     broken = BROKEN[name]
-    pattern = re.compile(f"{broken.promise}: (Plugin .* is broken: )?(.*)")
+    pattern = re.compile(f"{broken.check}: (Plugin .* is broken: )?(.*)")
     told = [m[2] for m in map(pattern.fullmatch, lines) if m]
     assert len(told) == 1, lines
-    assert re.search(broken.told, told[0]), told[0]
+    assert re.search(broken.reason, told[0]), told[0]
     assert len(told[0]) < 400
-    assert broken.promise != USABLE or len(lines) == 1
+    assert broken.check != USABLE or len(lines) == 1
 
 
 @pytest.mark.parametrize("name", SOUND)

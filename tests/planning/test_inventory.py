@@ -15,7 +15,7 @@ from bench.planning.planner import plan
 from bench.planning.retention import WeightRetention
 from bench.store.store import Store
 from bench.testing import toy_registry, toy_spec
-from bench.testing.toy_run import carry_out
+from bench.testing.toy_run import execute_all
 
 
 def planned(registry=None, **changes):
@@ -148,7 +148,7 @@ def test_a_suspects_weights_go_once_all_its_scores_are_there(tmp_path):
             assert dropped == all(k in left for k in needed)
         return outcome
 
-    outcomes = carry_out(found.tasks, do)
+    outcomes = execute_all(found.tasks, do)
     assert {o.status for o in outcomes.values()} == {"done"}
     suspects = {t.suspect for t in found.trials if t.suspect}
     assert all(store.record(k)["dropped"] == ["weights.safetensors"] for k in suspects)

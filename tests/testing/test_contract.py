@@ -19,8 +19,8 @@ from torch import nn
 from bench import Architecture, BenchError, Dataset, Split
 from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
-from bench.testing import check_component, checks, contract, find, harness, judge, toy_plugins
-from bench.testing.checks import runs
+from bench.testing import check_component, checks, contract, find, harness, repetition, run_check, toy_plugins
+from bench.testing.checks import architectures, attacks, components, datasets, methods, runs
 
 CATALOGUE = load_registry()
 
@@ -229,83 +229,83 @@ class Centred(nn.Module):
 
 
 BREACHES = [
-    (Thief, "access", checks.keeps_to_its_access, "steal asked for logits, but declares access = 'labels'"),
-    (Thief, "access", checks.works_in_the_toy_world, "attack 'thief' asked for logits, but its access is 'labels'"),
-    (Thief, "range", checks.asks_within_the_range, "steal"),
-    (Thief, "images", checks.leaves_alone_what_it_is_given, "changed the images or labels"),
-    (Thief, "images", checks.works_in_the_toy_world, "attack 'thief' changed images or labels in place"),
-    (Thief, "reseed", checks.leaves_the_process_alone, "changed the seed of torch's global generator"),
-    (Thief, "folder", checks.leaves_the_process_alone, "changed the working directory"),
-    (Thief, "environment", checks.leaves_the_process_alone, "changed the environment"),
-    (Thief, "dtype", checks.leaves_the_process_alone, "changed torch's default dtype"),
-    (Thief, "chance", checks.gives_the_same_again, "done twice"),
-    (Thief, "same", checks.varies_with_the_replicate, "are the same network"),
-    (Thief, "silent", checks.asks_its_source, "returned a network without asking the source anything"),
+    (Thief, "access", attacks.keeps_to_its_access, "steal asked for logits, but declares access = 'labels'"),
+    (Thief, "access", runs.works_in_the_toy_world, "attack 'thief' asked for logits, but its access is 'labels'"),
+    (Thief, "range", runs.asks_within_the_range, "steal"),
+    (Thief, "images", runs.leaves_alone_what_it_is_given, "changed the images or labels"),
+    (Thief, "images", runs.works_in_the_toy_world, "attack 'thief' changed images or labels in place"),
+    (Thief, "reseed", runs.leaves_the_process_alone, "changed the seed of torch's global generator"),
+    (Thief, "folder", runs.leaves_the_process_alone, "changed the working directory"),
+    (Thief, "environment", runs.leaves_the_process_alone, "changed the environment"),
+    (Thief, "dtype", runs.leaves_the_process_alone, "changed torch's default dtype"),
+    (Thief, "chance", runs.gives_the_same_again, "done twice"),
+    (Thief, "same", attacks.varies_with_the_replicate, "are the same network"),
+    (Thief, "silent", attacks.asks_its_source, "returned a network without asking the source anything"),
     (
         Thief,
         "private",
-        checks.works_in_the_toy_world,
+        runs.works_in_the_toy_world,
         "steal (steal toy thief toy_net 0): AttributeError: a source model can be asked for logits, probabilities or "
         "labels, not for '_model' (test_contract.py, line ",
     ),
-    (Thief, "file", checks.leaves_the_process_alone, "changed the files in the working directory"),
-    (Thief, "thread", checks.leaves_the_process_alone, "changed the threads that are running"),
-    (Thief, "filter", checks.leaves_the_process_alone, "changed the warning filters"),
-    (Thief, "numpy", checks.leaves_the_process_alone, "steal seeded numpy's global generator"),
-    (Thief, "hash", checks.gives_the_same_on_two_workers, "done by another process: "),
-    (Thief, "shape", checks.works_in_the_toy_world, "it must load strictly into build()"),
-    (Thief, "nothing", checks.works_in_the_toy_world, "returned a NoneType, not a network"),
+    (Thief, "file", runs.leaves_the_process_alone, "changed the files in the working directory"),
+    (Thief, "thread", runs.leaves_the_process_alone, "changed the threads that are running"),
+    (Thief, "filter", runs.leaves_the_process_alone, "changed the warning filters"),
+    (Thief, "numpy", runs.leaves_the_process_alone, "steal seeded numpy's global generator"),
+    (Thief, "hash", runs.gives_the_same_on_two_workers, "done by another process: "),
+    (Thief, "shape", runs.works_in_the_toy_world, "it must load strictly into build()"),
+    (Thief, "nothing", runs.works_in_the_toy_world, "returned a NoneType, not a network"),
     (
         Judge,
         "source",
-        checks.leaves_alone_what_it_is_given,
+        runs.leaves_alone_what_it_is_given,
         "extract (fingerprint toy judge) changed the source model",
     ),
-    (Judge, "mode", checks.leaves_alone_what_it_is_given, "changed the source model"),
-    (Judge, "gradients", checks.leaves_alone_what_it_is_given, "changed the source model"),
-    (Judge, "probes", checks.leaves_alone_what_it_is_given, "changed the images or labels"),
-    (Judge, "list", checks.works_in_the_toy_world, "must return a dictionary of named tensors"),
-    (Judge, "number", checks.works_in_the_toy_world, "holds 'length', a int: it must be a tensor"),
-    (Judge, "budget", checks.keeps_to_its_budget, "asked 180 queries, but its budget is samples = 20"),
-    (Judge, "budget", checks.works_in_the_toy_world, "method 'judge' asked 180 queries, but its budget is 20"),
-    (Judge, "range", checks.asks_within_the_range, "score"),
+    (Judge, "mode", runs.leaves_alone_what_it_is_given, "changed the source model"),
+    (Judge, "gradients", runs.leaves_alone_what_it_is_given, "changed the source model"),
+    (Judge, "probes", runs.leaves_alone_what_it_is_given, "changed the images or labels"),
+    (Judge, "list", runs.works_in_the_toy_world, "must return a dictionary of named tensors"),
+    (Judge, "number", runs.works_in_the_toy_world, "holds 'length', a int: it must be a tensor"),
+    (Judge, "budget", methods.keeps_to_its_budget, "asked 180 queries, but its budget is samples = 20"),
+    (Judge, "budget", runs.works_in_the_toy_world, "method 'judge' asked 180 queries, but its budget is 20"),
+    (Judge, "range", runs.asks_within_the_range, "score"),
     (
         Judge,
         "weights",
-        checks.works_in_the_toy_world,
+        runs.works_in_the_toy_world,
         "AttributeError: a suspect can be asked for logits, probabilities or labels, not for 'model' "
         "(test_contract.py, line ",
     ),
-    (Judge, "seed", checks.leaves_the_process_alone, "extract seeded the generator of `random`"),
-    (Judge, "memory", checks.gives_the_same_on_two_workers, "done by another process: score was"),
-    (Judge, "constant", checks.asks_every_suspect, "returned 1.0 without asking the suspect anything"),
-    (Judge, "nan", checks.gives_finite_scores, "returned nan"),
-    (Judge, "tensor", checks.gives_finite_scores, "returned tensor"),
-    (Judge, "upside down", checks.knows_its_source, "the source itself scores -1, an irrelevant model"),
-    (Judge, "chance", checks.gives_the_same_again, "score was"),
-    (Foreigner, None, checks.judges_where_it_can, "these are not my labels"),
-    (Pictures, "float", checks.loads_both_parts, "images are torch.float32"),
-    (Pictures, "int32", checks.loads_both_parts, "labels are torch.int32"),
-    (Pictures, "shape", checks.loads_both_parts, "images are torch.uint8 [64, 1, 4, 8]"),
-    (Pictures, "label", checks.loads_both_parts, "labels reach from 1 to 4"),
-    (Pictures, "class", checks.loads_both_parts, "gave images of 3 classes instead of 4"),
-    (Pictures, "chance", checks.loads_the_same_again, "load changed the state of the global generator"),
-    (Pictures, "few", checks.can_be_divided, "its attacker part has images of 3 classes only"),
-    (Pictures, "same", checks.has_two_different_parts, "gave 64 of 64 images that are train images"),
-    (Pictures, "test", checks.loads_both_parts, "FileNotFoundError: t10k-images"),
-    (Builder, "classes", checks.builds_for_every_shape, "[2, 10], not float32 [2, 7]"),
+    (Judge, "seed", runs.leaves_the_process_alone, "extract seeded the generator of `random`"),
+    (Judge, "memory", runs.gives_the_same_on_two_workers, "done by another process: score was"),
+    (Judge, "constant", methods.asks_every_suspect, "returned 1.0 without asking the suspect anything"),
+    (Judge, "nan", methods.gives_finite_scores, "returned nan"),
+    (Judge, "tensor", methods.gives_finite_scores, "returned tensor"),
+    (Judge, "upside down", methods.knows_its_source, "the source itself scores -1, an irrelevant model"),
+    (Judge, "chance", runs.gives_the_same_again, "score was"),
+    (Foreigner, None, methods.judges_where_it_can, "these are not my labels"),
+    (Pictures, "float", datasets.loads_both_parts, "images are torch.float32"),
+    (Pictures, "int32", datasets.loads_both_parts, "labels are torch.int32"),
+    (Pictures, "shape", datasets.loads_both_parts, "images are torch.uint8 [64, 1, 4, 8]"),
+    (Pictures, "label", datasets.loads_both_parts, "labels reach from 1 to 4"),
+    (Pictures, "class", datasets.loads_both_parts, "gave images of 3 classes instead of 4"),
+    (Pictures, "chance", datasets.loads_the_same_again, "load changed the state of the global generator"),
+    (Pictures, "few", datasets.can_be_divided, "its attacker part has images of 3 classes only"),
+    (Pictures, "same", datasets.has_two_different_parts, "gave 64 of 64 images that are train images"),
+    (Pictures, "test", datasets.loads_both_parts, "FileNotFoundError: t10k-images"),
+    (Builder, "classes", architectures.builds_for_every_shape, "[2, 10], not float32 [2, 7]"),
     (
         Builder,
         "softmax",
-        checks.builds_for_every_shape,
+        architectures.builds_for_every_shape,
         "answers with probabilities, not logits: leave the softmax out",
     ),
-    (Builder, "exit", checks.builds_for_every_shape, "SystemExit: no such shape (test_contract.py, line"),
-    (Builder, "small", checks.builds_for_every_shape, "ValueError: only small images"),
-    (Builder, "fixed", checks.starts_from_the_seed, "the weights do not depend on the seed"),
-    (Builder, "batch", checks.answers_each_image_alone, "its answers differ by"),
-    (Builder, "head", checks.has_head_and_stages_inside, "head(model) gave Linear"),
-    (Builder, "stages", checks.has_head_and_stages_inside, "stages(model) gave []"),
+    (Builder, "exit", architectures.builds_for_every_shape, "SystemExit: no such shape (test_contract.py, line"),
+    (Builder, "small", architectures.builds_for_every_shape, "ValueError: only small images"),
+    (Builder, "fixed", architectures.starts_from_the_seed, "the weights do not depend on the seed"),
+    (Builder, "batch", architectures.answers_each_image_alone, "its answers differ by"),
+    (Builder, "head", architectures.has_head_and_stages_inside, "head(model) gave Linear"),
+    (Builder, "stages", architectures.has_head_and_stages_inside, "stages(model) gave []"),
 ]
 
 
@@ -313,9 +313,9 @@ BREACHES = [
     ("kind", "fault", "promise", "told"), BREACHES, ids=[f"{c.__name__}-{f}-{p.__name__}" for c, f, p, _ in BREACHES]
 )
 def test_a_breach_is_told(kind, fault, promise, told):
-    finding = judge(the_ground(kind, fault), promise)
+    finding = run_check(the_ground(kind, fault), promise)
     assert finding.ok is False
-    assert told in finding.told
+    assert told in finding.reason
 
 
 GROUNDS = {}
@@ -324,7 +324,7 @@ GROUNDS = {}
 def the_ground(kind, fault):
     if (kind, fault) not in GROUNDS:
         GROUNDS.clear()
-        GROUNDS[kind, fault] = harness.Ground(kind() if fault is None else kind(fault=fault))
+        GROUNDS[kind, fault] = harness.Harness(kind() if fault is None else kind(fault=fault))
     return GROUNDS[kind, fault]
 
 
@@ -355,8 +355,9 @@ class Forgetful(toy_plugins.ToyNet):
 
 
 def test_a_component_without_docstring_and_one_whose_default_does_not_fit_are_told():
-    assert judge(harness.Ground(Mute()), checks.says_what_it_is).told == "class Mute has no docstring"
-    assert "forgetful.share must be int, not 0.5" in judge(harness.Ground(Forgetful()), checks.survives_json).told
+    assert run_check(harness.Harness(Mute()), components.says_what_it_is).reason == "class Mute has no docstring"
+    finding = run_check(harness.Harness(Forgetful()), components.survives_json)
+    assert "forgetful.share must be int, not 0.5" in finding.reason
 
 
 @dataclass(frozen=True)
@@ -375,8 +376,8 @@ class Lost(Dataset):
 
 
 def test_a_dataset_whose_files_are_absent_is_not_judged_and_says_why(tmp_path):
-    findings = {f.promise: f for f in check_component(Lost(), data=tmp_path)}
-    told = [f.told for f in findings.values() if f.ok is None]
+    findings = {f.check: f for f in check_component(Lost(), data=tmp_path)}
+    told = [f.reason for f in findings.values() if f.ok is None]
     assert told.count(f"not there: lost/images: missing in {tmp_path}") == 4
     assert len(list(check_component(Lost(), data=tmp_path, thorough=False))) == len(findings) - 4
 
@@ -389,14 +390,14 @@ def test_what_has_not_the_form_of_a_component_is_not_run():
         version = 1
 
     findings = list(check_component(Loose()))
-    assert "write @dataclass(frozen=True) above it" in findings[0].told
+    assert "write @dataclass(frozen=True) above it" in findings[0].reason
     assert findings[-1].ok is None or findings[-1].ok is False
 
 
 def test_promises_that_cannot_be_judged_say_which_failure_stands_in_the_way():
-    finding = judge(the_ground(Thief, "nothing"), checks.returns_what_build_takes)
+    finding = run_check(the_ground(Thief, "nothing"), attacks.returns_what_build_takes)
     assert finding.ok is None
-    assert finding.told.startswith("steal toy thief toy_net 0 failed: attack 'thief' returned a NoneType")
+    assert finding.reason.startswith("steal toy thief toy_net 0 failed: attack 'thief' returned a NoneType")
 
 
 @pytest.mark.parametrize("kind", [Thief, Judge, Builder])
@@ -405,7 +406,7 @@ def test_what_is_asked_of_a_gpu_can_be_asked_of_any_device(kind):
     there = the_ground(kind, "")
     assert runs.on_device(there, "cpu") == ""
     if kind is Judge:
-        key = next(t.key for t in there.sorts() if t.kind == "score")
+        key = next(t.key for t in repetition.sample_tasks(there) if t.kind == "score")
         was = there.outcomes[key]
         there.outcomes[key] = dataclasses.replace(was, facts={**was.facts, "score": was.facts["score"] + 0.5})
         assert "on the CPU and" in runs.on_device(there, "cpu")
@@ -416,12 +417,12 @@ def test_what_is_asked_of_a_gpu_can_be_asked_of_any_device(kind):
 @pytest.mark.gpu
 @pytest.mark.parametrize("kind", [Thief, Judge, Builder])
 def test_the_toy_world_agrees_with_a_gpu(kind):
-    assert judge(the_ground(kind, ""), checks.agrees_with_a_gpu).ok is True
+    assert run_check(the_ground(kind, ""), runs.agrees_with_a_gpu).ok is True
 
 
 def test_each_promise_is_a_sentence():
     for kind in ComponentKind:
-        for promise in checks.PROMISES[kind]:
+        for promise in checks.CHECKS[kind]:
             assert promise.__doc__.split("\n")[0].endswith(".")
 
 
@@ -485,5 +486,5 @@ def test_three_lines_give_an_outside_project_its_tests(tmp_path):
     assert done.returncode == 0, done.stdout
     assert "test_contract[mean-keeps_to_its_budget] PASSED" in done.stdout
     gpu = torch.cuda.is_available()
-    assert f"{len(checks.PROMISES['method']) - (not gpu)} passed" in done.stdout
+    assert f"{len(checks.CHECKS['method']) - (not gpu)} passed" in done.stdout
     assert gpu or "test_contract[mean-agrees_with_a_gpu] SKIPPED" in done.stdout

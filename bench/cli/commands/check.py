@@ -1,4 +1,4 @@
-"""`bench check`: whether a component keeps the contract, a line per promise; in a process that may hang or die."""
+"""`bench check`: run the contract's checks of components, in a process that may hang or die."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ from bench.sandbox.supervised_process import Died, SupervisedProcess
 USABLE = "Be a plugin that can be used."
 MARKS = {True: "ok", False: "FAILED", None: "-"}
 
+Send = Callable[[Any], None]
+
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be checked: a name or a plugin file, with what it takes."""
+class Request:
+    """A component's name or a plugin file to check, and the options of the command."""
 
     what: str
     plugins: tuple[str, ...]
@@ -30,118 +32,110 @@ class Wanted:
     thorough: bool
 
 
-def every(tell: Callable[[Any], None], plugins: tuple[str, ...]) -> None:
-    """Tell the name of everything that is installed, broken or not."""
+def send_names(send: Send, plugins: tuple[str, ...]) -> None:
+    """Send the names of all installed plugins, broken ones included."""
     registry = load_registry(plugins)
-    tell([*(n for kind in ComponentKind for n in registry.names(kind)), *(b.name for b in registry.broken)])
+    send([*(n for kind in ComponentKind for n in registry.names(kind)), *(b.name for b in registry.broken)])
 
 
-def judge(tell: Callable[[Any], None], wanted: Wanted, done: tuple[str, ...]) -> None:
-    """Judge the components that are wanted but for those that are done, telling each step before it is made."""
-    files = [*wanted.plugins, *([wanted.what] if wanted.what.endswith(".py") else [])]
+def run_checks(send: Send, request: Request, done: tuple[str, ...]) -> None:
+    """Check the requested components, except those done, and send each step before it starts."""
+    files = [*request.plugins, *([request.what] if request.what.endswith(".py") else [])]
     files = list({Path(f).resolve(): f for f in files}.values())
-    tell(("at", USABLE, "the import"))
+    send(("call", USABLE, "the import"))
     try:
         registry = load_registry(files)  # before torch: a plugin may hang when it is imported
         from bench import testing
 
-        found = testing.find(wanted.what, registry)
+        found = testing.find(request.what, registry)
     except BrokenPlugin as error:
-        tell(("component", wanted.what, "plugin", [USABLE], 0))
-        tell(("finding", USABLE, False, str(error)))
+        send(("component", request.what, "plugin", [USABLE], 0))
+        send(("finding", USABLE, False, str(error)))
         return
-    root = Path(wanted.data) if wanted.data else None
+    root = Path(request.data) if request.data else None
     for component, others in found:
         if component.name in done:
             continue
         entry = registry.entries[component.kind][component.name]
         about = f"{component.kind}, version {component.version}, from {entry.distribution}"
-        promised = [testing.sentence(p) for p in testing.promised(component, wanted.thorough)]
-        long = len(testing.promised(component)) - len(promised)
-        tell(("component", component.name, about, promised, long))
-        at = functools.partial(lambda *told: tell(("at", *told)))
-        for finding in testing.check_component(component, *others, data=root, thorough=wanted.thorough, at=at):
-            tell(("finding", *finding))
+        titles = [testing.title(c) for c in testing.checks_of(component, request.thorough)]
+        send(("component", component.name, about, titles, len(testing.checks_of(component)) - len(titles)))
+        on_call = functools.partial(lambda *step: send(("call", *step)))
+        for finding in testing.check_component(
+            component, *others, data=root, thorough=request.thorough, on_call=on_call
+        ):
+            send(("finding", *finding))
 
 
 @dataclass
 class Report:
-    """What was found so far, and what is being tried; prints each finding as it comes."""
+    """The findings so far and the call in progress; prints each finding as it comes."""
 
     quiet: bool
     done: list[str] = field(default_factory=list)
-    """The components that are through."""
+    """Components whose checks have started."""
     counts: dict[bool | None, int] = field(default_factory=lambda: dict.fromkeys(MARKS, 0))
-    long: int = 0
-    """Promises that were left out, since they take long."""
-    left: list[str] = field(default_factory=list)
+    slow: int = 0
+    """Checks left out because they are slow."""
+    pending: list[str] = field(default_factory=list)
     name: str = ""
-    promise: str = USABLE
+    check: str = USABLE
     call: str = ""
-    told: set[str] = field(default_factory=set)
+    reasons: set[str] = field(default_factory=set)
+    """Reasons printed for this component."""
 
-    def hear(self, message: tuple[Any, ...]) -> None:
-        """Take in what the process tells."""
-        what, *rest = message
-        if what == "at":
-            self.promise, self.call = rest
+    def receive(self, message: tuple[Any, ...]) -> None:
+        """Handle a message of `run_checks`."""
+        what, *content = message
+        if what == "call":
+            self.check, self.call = content
         elif what == "component":
-            self.name, about, left, long = rest
-            self.left, self.told = list(left), set()
-            self.long += long
+            self.name, about, pending, slow = content
+            self.pending, self.reasons = list(pending), set()
+            self.slow += slow
             self.done.append(self.name)
             if not self.quiet:
                 click.echo(f"{self.name} ({about})")
         else:
-            self.find(*rest)
+            self.add(*content)
 
-    def find(self, promise: str, ok: bool | None, told: str) -> None:
-        """Print a finding, one line; what stands in the way of several promises is said in full once."""
+    def add(self, check: str, ok: bool | None, reason: str) -> None:
+        """Print a finding in one line; the same reason of several skipped checks is printed once."""
         self.counts[ok] += 1
-        if promise in self.left:
-            self.left.remove(promise)
-        shown = "".join(c if c.isprintable() else " " for c in told)
-        reason = f"not judged: {'as above' if told in self.told else shown}" if ok is None else shown
-        self.told.add(told)
-        line = f"{MARKS[ok]:<6}  {promise}" if ok else f"{MARKS[ok]:<6}  {promise[:-1]}: {reason}"
+        if check in self.pending:
+            self.pending.remove(check)
+        shown = "".join(c if c.isprintable() else " " for c in reason)
+        if ok is None:
+            shown = f"skipped: {'as above' if reason in self.reasons else shown}"
+        self.reasons.add(reason)
+        line = f"{MARKS[ok]:<6}  {check}" if ok else f"{MARKS[ok]:<6}  {check[:-1]}: {shown}"
         if not self.quiet:
             click.echo(f"  {line}")
         elif ok is False:
             click.echo(f"{self.name}: {line}")
 
-    def died(self, what: str, death: Died) -> None:
-        """Say at which promise and in which call the process ended, and that the component's others were not judged."""
-        if not self.left:  # at the import, before any component was named
-            self.hear(("component", what, "plugin", [USABLE], 0))
+    def add_death(self, what: str, death: Died) -> None:
+        """Report the check and the call during which the process ended; the component's other checks are skipped."""
+        if not self.pending:  # at the import, before any component was named
+            self.receive(("component", what, "plugin", [USABLE], 0))
         file = Path(what).resolve() if what.endswith(".py") else None
-        own = [(f, line) for f, line, _ in death.frames if Path(f) == file or _is_foreign(f)]
-        place = f" ({Path(own[0][0]).name}, line {own[0][1]})" if own else ""
-        longer = "; --timeout SECONDS gives it longer" if "ran longer" in str(death) and not own else ""
-        self.find(self.promise, False, f"{self.call or 'it'} {death}{place}{longer}")
-        for promise in list(self.left):
-            self.find(promise, None, f"its process ended before, see {self.promise!r}")
+        own = [(f, line) for f, line, _ in death.frames if Path(f) == file or _is_plugin(f)]
+        location = f" ({Path(own[0][0]).name}, line {own[0][1]})" if own else ""
+        longer = "; --timeout SECONDS extends the limit" if "ran longer" in str(death) and not own else ""
+        self.add(self.check, False, f"{self.call or 'it'} {death}{location}{longer}")
+        for check in list(self.pending):
+            self.add(check, None, f"its process ended before, see {self.check!r}")
 
 
-def _is_foreign(frame: str) -> bool:
-    """Say whether a line on the stack is neither a library's nor ours: a plugin's."""
+def _is_plugin(frame: str) -> bool:
+    """Return True if a file on the stack is a plugin's: neither the host's nor a library's."""
     path = Path(frame)
-    ours = Path(__file__).parents[2] in path.parents
-    return path.is_absolute() and not ours and not {"site-packages", "lib"} & set(path.parts)
-
-
-def _all(what: tuple[str, ...], everything: bool, plugins: tuple[str, ...], process: SupervisedProcess) -> list[str]:
-    if everything and what:
-        raise BenchError("--all checks whatever is installed: leave the names out")
-    if not everything and not what:
-        raise BenchError("Name what to check: a component (bench list shows them), a plugin file, or --all")
-    for file in (w for w in (*what, *plugins) if w.endswith(".py") and not Path(w).is_file()):
-        raise BenchError(f"There is no plugin file {file}")
-    names: list[str] = next(process.submit(every, plugins)) if everything else list(what)
-    return list(dict.fromkeys(names))
+    host = Path(__file__).parents[2]
+    return path.is_absolute() and host not in path.parents and not {"site-packages", "lib"} & set(path.parts)
 
 
 class _Processes:
-    """A process to work in, and another each time that the last one is gone."""
+    """One process at a time; a new one replaces one that died."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout, self.last = timeout, SupervisedProcess(timeout, daemon=False)
@@ -158,45 +152,50 @@ class _Processes:
         self.last.close()
 
 
+def _requested(
+    what: tuple[str, ...], everything: bool, plugins: tuple[str, ...], process: SupervisedProcess
+) -> list[str]:
+    if everything and what:
+        raise BenchError("--all checks everything that is installed: leave the names out")
+    if not everything and not what:
+        raise BenchError("Name what to check: a component (see bench list), a plugin file, or --all")
+    for file in (w for w in (*what, *plugins) if w.endswith(".py") and not Path(w).is_file()):
+        raise BenchError(f"There is no plugin file {file}")
+    names: list[str] = next(process.submit(send_names, plugins)) if everything else list(what)
+    return list(dict.fromkeys(names))
+
+
 @click.command("check")
 @click.argument("what", nargs=-1, type=Names(files=True), metavar="NAME|FILE...")
-@click.option("--all", "everything", is_flag=True, help="Check whatever is installed.")
-@click.option("--thorough", is_flag=True, help="Judge what takes long, too: big networks, downloaded datasets.")
+@click.option("--all", "everything", is_flag=True, help="Check everything that is installed.")
+@click.option("--thorough", is_flag=True, help="Run slow checks too: big networks, downloaded datasets.")
 @click.option("--timeout", type=click.FloatRange(1), default=60, help="Seconds that one call may take; default: 60.")
-@click.option("--data", type=click.Path(file_okay=False), help="Where datasets are; default: $BENCH_DATA.")
+@click.option("--data", type=click.Path(file_okay=False), help="Folder of the datasets; default: $BENCH_DATA.")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
-@click.option("--quiet", is_flag=True, help="Show broken promises only.")
-def command(
-    what: tuple[str, ...],
-    everything: bool,
-    thorough: bool,
-    timeout: float,
-    data: str | None,
-    plugins: tuple[str, ...],
-    quiet: bool,
-) -> int:
-    """Check that components, or those of a plugin file, keep the contract: in the toy world, on the CPU, in seconds."""
+@click.option("--quiet", is_flag=True, help="Show failed checks only.")
+def command(everything: bool, timeout: float, quiet: bool, what: tuple[str, ...], **options: Any) -> int:
+    """Check components, or those of a plugin file, against the contract: in the toy world, on the CPU, in seconds."""
     report = Report(quiet)
     with _Processes(timeout) as processes:
-        for name in _all(what, everything, plugins, processes.get()):
-            _check(Wanted(name, plugins, data, thorough), report, processes)
+        for name in _requested(what, everything, options["plugins"], processes.get()):
+            _check(Request(name, **options), report, processes)
     counts = report.counts
-    more = f", {report.long} left out (they take long: --thorough)" if report.long else ""
-    click.echo(f"{counts[True]} promises kept, {counts[False]} broken, {counts[None]} not judged{more}")
+    more = f", {report.slow} left out (slow: --thorough)" if report.slow else ""
+    click.echo(f"{counts[True]} checks passed, {counts[False]} failed, {counts[None]} skipped{more}")
     return 1 if counts[False] else 0
 
 
-def _check(wanted: Wanted, report: Report, processes: _Processes) -> None:
-    """Check one name or file, in a new process after each that died, until nothing of it is left."""
+def _check(request: Request, report: Report, processes: _Processes) -> None:
+    """Check one name or file to its end, in a new process after each that died."""
     report.done = []
     while True:
-        report.left = []
+        report.pending = []
         try:
-            for message in processes.get().submit(judge, wanted, tuple(report.done)):
-                report.hear(message)
+            for message in processes.get().submit(run_checks, request, tuple(report.done)):
+                report.receive(message)
             return
         except Died as death:
-            at_import = not report.left
-            report.died(wanted.what, death)
+            at_import = not report.pending
+            report.add_death(request.what, death)
             if at_import:
                 return

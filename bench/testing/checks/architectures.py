@@ -1,4 +1,4 @@
-"""What architectures promise."""
+"""Checks of architectures."""
 
 from __future__ import annotations
 
@@ -7,37 +7,41 @@ from typing import Any
 
 import torch
 
+from bench.core.kinds import ComponentKind
 from bench.sandbox.torch_state import isolated
-from bench.testing.checks.check import SHAPES, costly
-from bench.testing.harness import Ground
+from bench.testing.checks.check import SHAPES, applies_to
+from bench.testing.harness import Harness
 from bench.testing.recorder import content
 from bench.training.networks import Normalised, check, rebuild, with_memory_format
 
 BIG = 1_000_000
-"""Parameters from which on a network is only described on the meta device, unless time does not matter."""
+"""Networks with as many parameters are built on the meta device only, but for costly checks."""
 
 
 @functools.cache
 def parameters(architecture: Any, shape: tuple[int, int, int] = SHAPES[-1]) -> int:
-    """Count the parameters of an architecture's network, without making it."""
+    """Return the number of parameters of an architecture's network, without allocating it."""
     with torch.device("meta"):
         return sum(p.numel() for p in architecture.build(10, shape).parameters())
 
 
-def _device(ground: Ground) -> str:
-    return "meta" if parameters(ground.component) >= BIG else "cpu"
+def _device(harness: Harness) -> str:
+    return "meta" if parameters(harness.component) >= BIG else "cpu"
 
 
-def builds_for_every_shape(ground: Ground) -> str:
+@applies_to(ComponentKind.ARCHITECTURE)
+def builds_for_every_shape(harness: Harness) -> str:
     """Build a network for each shape of images, which gives one logit per class."""
-    architecture: Any = ground.component
-    device = _device(ground)
+    architecture: Any = harness.component
+    device = _device(harness)
     for shape in SHAPES:
         try:
-            with isolated(1, ground.log), torch.device(device), torch.no_grad():
+            with isolated(1, harness.log), torch.device(device), torch.no_grad():
                 answer = architecture.build(7, shape).eval()(torch.zeros(2, *shape))
-        except (Exception, SystemExit) as error:  # whatever a stranger's network raises
-            return f"build(7, {shape}), asked about two images: {type(error).__name__}: {error}{ground.place(error)}"
+        except (Exception, SystemExit) as error:  # a plugin may raise anything
+            return (
+                f"build(7, {shape}), asked about two images: {type(error).__name__}: {error}{harness.location(error)}"
+            )
         if tuple(answer.shape) != (2, 7) or answer.dtype != torch.float32:
             return f"build(7, {shape}) answers two images with {answer.dtype} {list(answer.shape)}, not float32 [2, 7]"
         if device == "cpu" and not bool(torch.isfinite(answer).all()):
@@ -47,10 +51,11 @@ def builds_for_every_shape(ground: Ground) -> str:
     return ""
 
 
-def has_head_and_stages_inside(ground: Ground) -> str:
+@applies_to(ComponentKind.ARCHITECTURE)
+def has_head_and_stages_inside(harness: Harness) -> str:
     """Have a head with parameters, and stages, that are parts of the network."""
-    architecture: Any = ground.component
-    with isolated(1, ground.log), torch.device(_device(ground)):
+    architecture: Any = harness.component
+    with isolated(1, harness.log), torch.device(_device(harness)):
         model = architecture.build(7, SHAPES[0])
         head, stages = architecture.head(model), list(architecture.stages(model))
     inside = {id(m) for m in model.modules()}
@@ -61,11 +66,12 @@ def has_head_and_stages_inside(ground: Ground) -> str:
     return ""
 
 
-def reloads_strictly(ground: Ground) -> str:
+@applies_to(ComponentKind.ARCHITECTURE)
+def reloads_strictly(harness: Harness) -> str:
     """Take one network's weights strictly into another, which then answers alike."""
-    architecture: Any = ground.component
-    device, empty = _device(ground), (torch.zeros(1), torch.ones(1))
-    with isolated(1, ground.log), torch.no_grad():
+    architecture: Any = harness.component
+    device, empty = _device(harness), (torch.zeros(1), torch.ones(1))
+    with isolated(1, harness.log), torch.no_grad():
         with torch.device(device):
             one, other = (Normalised(architecture.build(7, SHAPES[0]), *empty).eval() for _ in range(2))
             for model in (one, other) if device != "meta" else ():
@@ -79,11 +85,11 @@ def reloads_strictly(ground: Ground) -> str:
         return "" if torch.equal(one(x), again(x)) else "a network with the same weights answers differently"
 
 
-@costly
-def answers_each_image_alone(ground: Ground) -> str:
+@applies_to(ComponentKind.ARCHITECTURE, costly=True)
+def answers_each_image_alone(harness: Harness) -> str:
     """Answer an image in eval mode alike, whatever else is in the batch."""
-    architecture: Any = ground.component
-    with isolated(1, ground.log), torch.no_grad():
+    architecture: Any = harness.component
+    with isolated(1, harness.log), torch.no_grad():
         model = architecture.build(7, SHAPES[0]).eval()
         x = torch.rand(5, *SHAPES[0])
         together, alone = model(x), torch.cat([model(x[i : i + 1]) for i in range(5)])
@@ -91,13 +97,13 @@ def answers_each_image_alone(ground: Ground) -> str:
     return "" if gap <= 1e-4 * (1 + float(together.abs().max())) else f"its answers differ by {gap:.2g}"
 
 
-@costly
-def starts_from_the_seed(ground: Ground) -> str:
+@applies_to(ComponentKind.ARCHITECTURE, costly=True)
+def starts_from_the_seed(harness: Harness) -> str:
     """Start from other weights for another seed, and from the same for the same."""
-    architecture: Any = ground.component
+    architecture: Any = harness.component
     weights = []
     for seed in (1, 2, 1):
-        with isolated(seed, ground.log):
+        with isolated(seed, harness.log):
             weights.append([content(p) for p in architecture.build(7, SHAPES[0]).parameters()])
     if weights[0] != weights[2]:
         return "the same seed gave other weights"

@@ -1,4 +1,4 @@
-"""What attacks promise."""
+"""Checks of attacks."""
 
 from __future__ import annotations
 
@@ -8,46 +8,51 @@ import torch
 
 from bench.core.kinds import Access, ComponentKind, TaskKind
 from bench.core.tasks import Task
-from bench.testing.checks.runs import told
-from bench.testing.harness import Ground, Unjudged
+from bench.testing.checks.check import applies_to
+from bench.testing.checks.runs import recorded_queries
+from bench.testing.harness import Harness, Skipped
 from bench.testing.recorder import content
 from bench.training.networks import rebuild
 
 
-def keeps_to_its_access(ground: Ground) -> str:
+@applies_to(ComponentKind.ATTACK)
+def keeps_to_its_access(harness: Harness) -> str:
     """Ask the source for no more than the access that it declares."""
-    declared = ground.component.access  # type: ignore[attr-defined]
-    for _, call in ground.tried():
+    declared = harness.component.access  # type: ignore[attr-defined]
+    for _, call in harness.calls_made():
         if call.strongest and Access.rank(call.strongest) > Access.rank(declared):
             return f"steal asked for {call.strongest}, but declares access = {declared!r}"
     return ""
 
 
-def asks_its_source(ground: Ground) -> str:
+@applies_to(ComponentKind.ATTACK)
+def asks_its_source(harness: Harness) -> str:
     """Ask the source something (who does not has trained an irrelevant model)."""
-    if ground.component.starts_from:  # type: ignore[attr-defined]
-        raise Unjudged("the attack that it starts from does")
-    ground.done()
-    for task, call in ground.tried():
-        if not call.asked:
+    if harness.component.starts_from:  # type: ignore[attr-defined]
+        raise Skipped("the attack that it starts from does")
+    harness.completed_tasks()
+    for task, call in harness.calls_made():
+        if not call.questions:
             return f"steal ({task.name}) returned a network without asking the source anything"
     return ""
 
 
-def pays_for_what_it_asks(ground: Ground) -> str:
+@applies_to(ComponentKind.ATTACK)
+def pays_for_what_it_asks(harness: Harness) -> str:
     """Have a row that says how many queries it asked of the source."""
-    for task, facts, queries, _ in told(ground, ground.done(), TaskKind.STEAL):
+    for task, facts, queries, _ in recorded_queries(harness, TaskKind.STEAL):
         if facts["queries"] != queries:
             return f"{task.name} asked {queries} queries, its row says {facts['queries']}"
     return ""
 
 
-def returns_what_build_takes(ground: Ground) -> str:
+@applies_to(ComponentKind.ATTACK)
+def returns_what_build_takes(harness: Harness) -> str:
     """Return a network that loads strictly into a fresh build(), and answers from the store as it did."""
-    for task in ground.done():
-        call = ground.during[task.key][-1]
-        architecture = ground.registry.get(ComponentKind.ARCHITECTURE, task.params["architecture"]["name"])
-        facts, files = ground.artifact(task)
+    for task in harness.completed_tasks():
+        call = harness.calls_of[task.key][-1]
+        architecture = harness.registry.get(ComponentKind.ARCHITECTURE, task.params["architecture"]["name"])
+        facts, files = harness.artifact(task)
         again = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), files["weights"]).eval()
         x = torch.rand(8, *facts["shape"], generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
@@ -57,11 +62,12 @@ def returns_what_build_takes(ground: Ground) -> str:
     return ""
 
 
-def varies_with_the_replicate(ground: Ground) -> str:
+@applies_to(ComponentKind.ATTACK)
+def varies_with_the_replicate(harness: Harness) -> str:
     """Make another suspect for another replicate."""
     seen: dict[Any, Task] = {}
-    for task in ground.done():
-        weights = tuple(content(t) for t in ground.artifact(task)[1]["weights"].values())
+    for task in harness.completed_tasks():
+        weights = tuple(content(t) for t in harness.artifact(task)[1]["weights"].values())
         if weights in seen:
             return f"{task.name} and {seen[weights].name} are the same network"
         seen[weights] = task

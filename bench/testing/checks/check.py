@@ -1,22 +1,27 @@
-"""What a promise is: a function that says how a component breaks it, or nothing."""
+"""The type of a check, and the kinds of component that it applies to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.testing.harness import Ground
+from bench.core.kinds import ComponentKind
+from bench.testing.harness import Harness
 
-Promise = Callable[[Ground], str]
-"""Gives what was expected and what came, or nothing; its docstring's first line is the promise.
-
-It raises `Unjudged` where it cannot tell.
-"""
-COSTLY: set[Promise] = set()
+Check = Callable[[Harness], str]
+"""Returns why a component fails it, or nothing; its docstring's first line is its title. May raise `Skipped`."""
+APPLIES_TO: dict[Check, tuple[ComponentKind, ...]] = {}
+COSTLY: set[Check] = set()
+"""Checks that are slow for big networks or files."""
 SHAPES = ((1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64))
 """Shapes of the images of the shipped datasets."""
 
 
-def costly(promise: Promise) -> Promise:
-    """Mark a promise that takes long for big networks or files."""
-    COSTLY.add(promise)
-    return promise
+def applies_to(*kinds: ComponentKind, costly: bool = False) -> Callable[[Check], Check]:
+    """Register a function as a check of components of these kinds."""
+
+    def register(check: Check) -> Check:
+        APPLIES_TO[check] = kinds
+        COSTLY.update([check] if costly else [])
+        return check
+
+    return register

@@ -1,4 +1,4 @@
-"""What every component promises."""
+"""Checks of every component."""
 
 from __future__ import annotations
 
@@ -7,29 +7,34 @@ import json
 import sys
 
 from bench.api.components import fields_of
+from bench.core.kinds import ComponentKind
 from bench.registry.fields import hyperparameters
 from bench.registry.registry import HOOKS, configured
 from bench.registry.validation import contract_violation
 from bench.sandbox.torch_state import isolated
-from bench.testing.harness import Ground, Unjudged
-from bench.testing.recorder import GENERATORS, changes, drawn, surroundings
+from bench.testing.checks.check import applies_to
+from bench.testing.harness import Harness, Skipped
+from bench.testing.recorder import GENERATORS, changes, generator_states, process_snapshot
 
 
-def has_the_form_of_a_component(ground: Ground) -> str:
+@applies_to(*ComponentKind)
+def has_the_form_of_a_component(harness: Harness) -> str:
     """Be a frozen dataclass of fields and declarations."""
-    return contract_violation(ground.component)
+    return contract_violation(harness.component)
 
 
-def says_what_it_is(ground: Ground) -> str:
-    """Say in the first line of its docstring what it is."""
-    cls = type(ground.component)
+@applies_to(*ComponentKind)
+def says_what_it_is(harness: Harness) -> str:
+    """Describe itself in the first line of its docstring."""
+    cls = type(harness.component)
     text = (cls.__doc__ or "").strip()
     return f"class {cls.__name__} has no docstring" if not text or text.startswith(f"{cls.__name__}(") else ""
 
 
-def survives_json(ground: Ground) -> str:
+@applies_to(*ComponentKind)
+def survives_json(harness: Harness) -> str:
     """Have parameters that come back from JSON as they were."""
-    component = ground.component
+    component = harness.component
     back = configured(component, json.loads(json.dumps(hyperparameters(component))))
     for f in fields_of(component):
         was, now = getattr(component, f.name), getattr(back, f.name)
@@ -38,22 +43,24 @@ def survives_json(ground: Ground) -> str:
     return ""
 
 
-def relies_on_what_is_there(ground: Ground) -> str:
+@applies_to(*ComponentKind)
+def relies_on_what_is_there(harness: Harness) -> str:
     """Rely on attacks and architectures that are installed."""
-    return ground.lacks()
+    return harness.missing_requirement()
 
 
-def is_imported_without_a_trace(ground: Ground) -> str:
-    """Stand in a file that changes nothing of the process when it is imported."""
-    module = sys.modules.get(type(ground.component).__module__)
+@applies_to(*ComponentKind)
+def is_imported_without_a_trace(harness: Harness) -> str:
+    """Leave the process alone when its file is imported."""
+    module = sys.modules.get(type(harness.component).__module__)
     if module is None or not any(hasattr(module, hook) for hook in HOOKS):
-        raise Unjudged("it stands in no plugin file")
-    spec = importlib.util.spec_from_file_location(module.__name__, ground.file)
+        raise Skipped("it is defined in no plugin file")
+    spec = importlib.util.spec_from_file_location(module.__name__, harness.file)
     if spec is None or spec.loader is None:
-        raise Unjudged(f"{ground.file} cannot be imported again")
-    with isolated(1, ground.log), ground.elsewhere():
-        around, before = surroundings(), drawn()
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))  # what it imports was imported before
+        raise Skipped(f"{harness.file} cannot be imported again")
+    with isolated(1, harness.log), harness.empty_directory():
+        around, before = process_snapshot(), generator_states()
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))  # its own imports are cached
         changed = changes(around)
-        changed += [g for g, one, other in zip(GENERATORS, before, drawn(), strict=True) if one != other]
-    return f"{ground.file.name}, when it is imported, changes {', '.join(changed)}" if changed else ""
+        changed += [g for g, one, other in zip(GENERATORS, before, generator_states(), strict=True) if one != other]
+    return f"{harness.file.name}, when it is imported, changes {', '.join(changed)}" if changed else ""

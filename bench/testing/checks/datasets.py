@@ -1,4 +1,4 @@
-"""What datasets promise."""
+"""Checks of datasets."""
 
 from __future__ import annotations
 
@@ -8,51 +8,52 @@ import torch
 
 from bench.api.data import Split
 from bench.core.errors import BenchError
+from bench.core.kinds import ComponentKind
 from bench.datasets.files import absent
 from bench.datasets.partition import PARTS, cut, read
 from bench.sandbox.torch_state import isolated
-from bench.testing.checks.check import costly
-from bench.testing.harness import Ground, Unjudged
-from bench.testing.recorder import changes, content, surroundings
+from bench.testing.checks.check import applies_to
+from bench.testing.harness import Harness, Skipped
+from bench.testing.recorder import changes, content, process_snapshot
 
 
-def _load(ground: Ground) -> dict[bool, Split]:
-    dataset: Any = ground.component
-    missing = absent(dataset, ground.root)
+def _load(harness: Harness) -> dict[bool, Split]:
+    dataset: Any = harness.component
+    missing = absent(dataset, harness.root)
     if missing:
-        raise Unjudged(f"not there: {missing[0]} in {ground.root}")
-    first = read(dataset, ground.root, True)
-    return {True: first} if first.origin is not None else {True: first, False: read(dataset, ground.root, False)}
+        raise Skipped(f"not there: {missing[0]} in {harness.root}")
+    first = read(dataset, harness.root, True)
+    return {True: first} if first.origin is not None else {True: first, False: read(dataset, harness.root, False)}
 
 
-def _parts(ground: Ground) -> dict[bool, Split]:
-    """Load both parts; Unjudged where they cannot be, which the first promise tells."""
+def _parts(harness: Harness) -> dict[bool, Split]:
+    """Load both parts; raise Skipped if they cannot be loaded, which the first check reports."""
     try:
-        return _load(ground)
-    except Exception as error:  # whatever a stranger's dataset raises
-        raise Unjudged(str(error) if isinstance(error, Unjudged | BenchError) else f"load failed: {error}") from error
+        return _load(harness)
+    except Exception as error:  # a plugin may raise anything
+        raise Skipped(str(error) if isinstance(error, Skipped | BenchError) else f"load failed: {error}") from error
 
 
-@costly
-def loads_both_parts(ground: Ground) -> str:
+@applies_to(ComponentKind.DATASET, costly=True)
+def loads_both_parts(harness: Harness) -> str:
     """Load uint8 images of its shape and int64 labels, both parts, with every class in each."""
-    dataset: Any = ground.component
-    for train, split in _load(ground).items():
+    dataset: Any = harness.component
+    for train, split in _load(harness).items():
         present = torch.unique(split.labels).numel()
         if present != dataset.num_classes:
             return f"load(root, train={train}) gave images of {present} classes instead of {dataset.num_classes}"
     return ""
 
 
-@costly
-def loads_the_same_again(ground: Ground) -> str:
+@applies_to(ComponentKind.DATASET, costly=True)
+def loads_the_same_again(harness: Harness) -> str:
     """Load the same images again, drawing on no global generator and leaving the process alone."""
     seen = []
     for seed in (1, 2):
-        with isolated(seed, ground.log), ground.elsewhere():
-            around, generator = surroundings(), torch.get_rng_state()
-            seen.append(_parts(ground))
-            changed = changes(around)  # those of the second time: the first may import a library, which sets some
+        with isolated(seed, harness.log), harness.empty_directory():
+            around, generator = process_snapshot(), torch.get_rng_state()
+            seen.append(_parts(harness))
+            changed = changes(around)  # of the second time: the first may import a library, which may change some
             drawn = not torch.equal(generator, torch.get_rng_state())
     if changed or drawn:
         return f"load changed {', '.join(changed) or 'the state of the global generator of torch'}"
@@ -63,22 +64,22 @@ def loads_the_same_again(ground: Ground) -> str:
     return ""
 
 
-@costly
-def has_two_different_parts(ground: Ground) -> str:
-    """Give other images as its test part than as its train part."""
-    parts = _parts(ground)
+@applies_to(ComponentKind.DATASET, costly=True)
+def has_two_different_parts(harness: Harness) -> str:
+    """Have a test part whose images are not those of its train part."""
+    parts = _parts(harness)
     if False not in parts:
-        raise Unjudged("it is divided by the host")
+        raise Skipped("it is divided by the host")
     seen = {image.numpy().tobytes() for image in parts[True].images}
     again = sum(image.numpy().tobytes() in seen for image in parts[False].images)
     share = again / max(1, len(parts[False]))
     return f"load(root, train=False) gave {again} of {len(parts[False])} images that are train images" * (share > 0.5)
 
 
-@costly
-def can_be_divided(ground: Ground) -> str:
+@applies_to(ComponentKind.DATASET, costly=True)
+def can_be_divided(harness: Harness) -> str:
     """Have images of each class for the defender, the attacker, the probes and the test."""
-    dataset, parts = ground.component, _parts(ground)
+    dataset, parts = harness.component, _parts(harness)
     tensors = cut(parts[True], parts.get(False), 0, 0)
     for part in PARTS:
         classes = torch.unique(tensors[f"{part}.labels"]).numel()
@@ -87,11 +88,12 @@ def can_be_divided(ground: Ground) -> str:
     return ""
 
 
-def leads_to_images_of_equal_shape(ground: Ground) -> str:
+@applies_to(ComponentKind.DATASET)
+def leads_to_images_of_equal_shape(harness: Harness) -> str:
     """Have related datasets whose images are of its own shape."""
-    dataset: Any = ground.component
+    dataset: Any = harness.component
     for key, name in dataset.related.items():
-        for other in (o for o in ground.needed if o.name == name):
+        for other in (o for o in harness.required if o.name == name):
             if tuple(other.shape) != tuple(dataset.shape):  # type: ignore[attr-defined]
                 return f"{name}, its {key!r} dataset, has images of shape {other.shape}"  # type: ignore[attr-defined]
     return ""
