@@ -1,4 +1,4 @@
-"""Lay out results folders side by side: a table per dataset and source architecture, or lines of CSV."""
+"""Compare results folders: a table per dataset and source architecture, or lines of CSV."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from bench.analysis.comparison import Change, Results, Where, changes, obstacles
 from bench.core.errors import BenchError
 from bench.reporting.csv_files import plain
 from bench.reporting.tables.markdown import markdown, markdown_escaped
+from bench.reporting.tables.numbers import CONFIDENCE, counted, signed
 from bench.reporting.tables.table import Line, Table, cell
 from bench.reporting.tables.text import WIDTH, text
 from bench.results.writer import comma_separated
+from bench.stats.intervals import LEVEL
 
 COLUMNS = (
     "dataset", "source_architecture", "method", "attack", "before", "after", "what", "before_auc", "after_auc",
@@ -25,14 +27,14 @@ COLUMNS = (
 FORCED = "Forced: these results do not follow one protocol, so their differences need not be those of the methods"
 
 Changes: TypeAlias = list[dict[Where, Change]]
-"""Of each results folder after the first, against the first."""
+"""Of each results folder after the first, compared with the first."""
 
 
 def compare(folders: Sequence[Path], kind: str = "txt", forced: bool = False) -> str:
-    """Hold results folders against the first of them: as text, `md` or `csv`.
+    """Compare results folders with the first of them, and return the comparison as `txt`, `md` or `csv`.
 
-    BenchError where there are fewer than two, or where their presets, dataset versions or protocols differ, unless
-    `forced`, which then is said.
+    Raise BenchError if there are fewer than two, or if their presets, dataset versions or protocols differ and the
+    comparison is not `forced`. A forced comparison says so.
     """
     if not 2 <= len(folders) <= len(string.ascii_uppercase):
         raise BenchError("A comparison needs two results folders or more: bench compare A B")
@@ -42,46 +44,43 @@ def compare(folders: Sequence[Path], kind: str = "txt", forced: bool = False) ->
     if reasons and not forced:
         raise BenchError(
             f"These results do not follow one protocol ({' | '.join(reasons)}): their differences would not be those "
-            "of the methods. Hold them side by side all the same with --force"
+            "of the methods. Compare them all the same with --force"
         )
     found = [changes(first, r) for r in others]
     if kind == "csv":
         return comma_separated(COLUMNS, (plain(line) for line in _lines(results, found, bool(reasons))))
-    tables = [_table(place, results, found, bool(reasons)) for place in _places(found)]
-    said = [*([f"{FORCED}: {' | '.join(reasons)}."] if reasons else []), *_who(results), *_summary(found)]
+    sections = dict.fromkeys(where[:2] for of in found for where in of)
+    tables = [_table(section, results, found, bool(reasons)) for section in sections]
+    summary = [*([f"{FORCED}: {' | '.join(reasons)}."] if reasons else []), *_legend(results), *_summary(found)]
     if kind == "md":
-        return "\n".join(["# Comparison\n", *(f"- {markdown_escaped(s)}" for s in said), "", *map(markdown, tables)])
+        return "\n".join(["# Comparison\n", *(f"- {markdown_escaped(s)}" for s in summary), "", *map(markdown, tables)])
     wrap = textwrap.TextWrapper(WIDTH, subsequent_indent="   ", break_long_words=False, break_on_hyphens=False)
-    return "\n\n".join(["\n".join(map(wrap.fill, said)), *map(text, tables)])
+    return "\n\n".join(["\n".join(map(wrap.fill, summary)), *map(text, tables)])
 
 
 def _letter(number: int) -> str:
     return string.ascii_uppercase[number]
 
 
-# --- in words -----------------------------------------------------------------------------------------------------
-
-
-def _who(results: Sequence[Results]) -> Iterator[str]:
-    """Say what stands under each letter, and in what it is unlike the first."""
+def _legend(results: Sequence[Results]) -> Iterator[str]:
+    """Describe the results of each letter, and how they differ from the first."""
     for n, r in enumerate(results):
-        told = remarks(results[0], r)
-        unlike = f"; unlike A: {'; '.join(told)}" if told else ""
+        differences = remarks(results[0], r)
+        unlike = f"; unlike A: {'; '.join(differences)}" if differences else ""
         yield f"{_letter(n)}: {r.name}, preset {r.spec.preset}, {r.run.get('date') or 'undated'}{unlike}"
 
 
 def _summary(found: Changes) -> Iterator[str]:
-    """Count, for each results folder, the cells that differ from the first's, and name those added and lost."""
+    """Count the cells of each folder that differ from those of the first, and name the cells added and lost."""
     for n, of in enumerate(found, start=1):
         both = [c for c in of.values() if c.what == "both"]
         differ = sum(c.differs for c in both)
         same = sum(c.same for c in both)
         others = len(both) - same
-        told = f"; of the other {others}, {differ} differ (by chance alone about {others / 20:.1f} would, at 95 %)"
-        yield (
-            f"{_letter(n)} against A: {_number(len(both), 'cell')} in both, {same} of them the very same models and "
-            f"scores{told if others else ''}"
-        )
+        chance = f"by chance alone about {others / round(1 / (1 - LEVEL)):.1f} would, at {CONFIDENCE}"
+        differing = f"; of the other {others}, {differ} differ ({chance})" if others else ""
+        found_in_both = f"{counted(len(both), 'cell')} in both, {same} of them the very same models and scores"
+        yield f"{_letter(n)} against A: {found_in_both}{differing}"
         for what in ("added", "lost"):
             cells = [where for where, c in of.items() if c.what == what]
             if cells:
@@ -99,40 +98,31 @@ def _named(cells: Sequence[Where]) -> list[str]:
     return [f"{d}, {s}: {', '.join(names)} ({of})" for (d, s, of), names in methods.items()]
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count:,} {what}{'s' * (count != 1)}"
-
-
-# --- as tables ----------------------------------------------------------------------------------------------------
-
-
-def _places(found: Changes) -> list[tuple[str, str]]:
-    return [*dict.fromkeys(where[:2] for of in found for where in of)]
-
-
-def _table(place: tuple[str, str], results: Sequence[Results], found: Changes, forced: bool) -> Table:
-    here = [{where: c for where, c in of.items() if where[:2] == place} for of in found]
-    attacks = [*dict.fromkeys(where[3] for of in here for where in of)]
-    baseline = {where[2]: any(c.baseline for c in (x.before, x.after) if c) for of in here for where, x in of.items()}
+def _table(section: tuple[str, str], results: Sequence[Results], found: Changes, forced: bool) -> Table:
+    changes = [{where: c for where, c in of.items() if where[:2] == section} for of in found]
+    attacks = [*dict.fromkeys(where[3] for of in changes for where in of)]
+    baseline = {
+        where[2]: any(c.baseline for c in (x.before, x.after) if c) for of in changes for where, x in of.items()
+    }
     methods = sorted(baseline, key=lambda m: baseline[m])
     rows = []
     for method in methods:
-        inner = [[of.get((*place, method, a)) for of in here] for a in attacks]
-        rows.append([cell(method), *map(_cell_lines, inner)])
+        by_attack = [[of.get((*section, method, a)) for of in changes] for a in attacks]
+        rows.append([cell(method), *map(_cell_lines, by_attack)])
     letters = ", ".join(_letter(n) for n in range(1, len(results)))
     return Table(
-        title=f"{place[0]}, source {place[1]}: AUC of A to {_letter(len(results) - 1)}{' (forced)' * forced}",
+        title=f"{section[0]}, source {section[1]}: AUC of A to {_letter(len(results) - 1)}{' (forced)' * forced}",
         header=["method", *attacks],
         rows=rows,
-        caption=f"The AUC of A; of {letters} with the difference to A and its 95 % interval (too wide, never too "
-        "narrow, where some of the models are the same; =: all of them are, and their scores). ≠: 0 lies outside the "
-        "interval. –: not applicable. *: incomplete.",
+        caption=f"The AUC of A; of {letters} with the difference to A and its {CONFIDENCE} interval (too wide, never "
+        "too narrow, where some of the models are the same; =: all of them are, and their scores). ≠: 0 lies outside "
+        "the interval. –: not applicable. *: incomplete.",
         baselines=next((n for n, m in enumerate(methods) if baseline[m]), None),
     )
 
 
 def _cell_lines(of: Sequence[Change | None]) -> list[Line]:
-    """Write a cell: the first's AUC, then each other's with the difference."""
+    """Write the AUC of the first results, then those of the others with the difference."""
     sides = [next((c.before for c in of if c), None), *(c.after if c else None for c in of)]
     if not any(sides):
         return []
@@ -143,8 +133,8 @@ def _cell_lines(of: Sequence[Change | None]) -> list[Line]:
         change = of[n - 1] if n else None
         lines.append(f"{_letter(n)} {_auc(side)}{' =' * bool(change and change.same and change.difference)}")
         if change and change.difference and not change.same:
-            low, high = (_signed(end) for end in change.difference[1:])
-            lines.append(f"{_signed(change.difference[0])} [{low}, {high}]{' ≠' * change.differs}")
+            difference, low, high = map(signed, change.difference)
+            lines.append(f"{difference} [{low}, {high}]{' ≠' * change.differs}")
     return cell(*lines)
 
 
@@ -154,10 +144,6 @@ def _auc(side: Cell | None) -> str:
     if side.figure is None:
         return "–" if side.reason else "*"
     return f"{side.figure.auc:.2f}{'*' * (side.status == 'incomplete')}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def _lines(results: Sequence[Results], found: Changes, forced: bool) -> Iterator[list[object]]:

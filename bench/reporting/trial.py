@@ -1,4 +1,4 @@
-"""Tell how one trial came to be, from the command line to the score: seeds, parameters, artifacts, logs."""
+"""Describe one trial, from the command line to the score: seeds, parameters, artifacts, logs."""
 
 from __future__ import annotations
 
@@ -26,15 +26,12 @@ FACTS = ("score", "accuracy", "agreement", "queries", "networks")
 SHORT = 16
 """Digits of a key that are shown."""
 MOST_LINES = 40
-"""Of a log, the last ones."""
-DESCRIBED = (*COLUMNS[:13], "status", "score", "queries", "access", "source_queries", "source_accuracy",
-             "suspect_accuracy", "agreement", "fingerprint_seconds", "fingerprint_networks", "seconds", "note",
-             "error")  # fmt: skip
+"""Of a log: the last ones are shown."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A trial of a results folder: its row, without what is empty, and what made the folder."""
+    """A trial of a results folder: its row, without empty columns, and the description of its run."""
 
     folder: Path
     run: Mapping[str, JSON]
@@ -42,23 +39,23 @@ class Found:
 
     @property
     def spec(self) -> Spec:
-        """Give the Spec of the run."""
+        """Return the Spec of the run."""
         return Spec.from_json(self.run["spec"])
 
 
 def find(folder: Path, key: str) -> Found:
-    """Find the trial whose key begins so; BenchError where none does, or several do."""
+    """Find the trial whose key has this prefix; raise BenchError if there is none, or more than one."""
     frame, run = load(folder)
     key = key.lower()
-    there = frame[frame.key.str.startswith(key)] if key else frame[:0]
+    matches = frame[frame.key.str.startswith(key)] if key else frame[:0]
     where = f"{folder / 'trials.csv'}, column key"
-    if not len(there):
-        raise BenchError(f"No trial of {folder} has a key that begins with {key!r}. The keys stand in {where}")
-    if len(there) > 1:
+    if not len(matches):
+        raise BenchError(f"No trial of {folder} has a key that begins with {key!r}. The keys are in {where}")
+    if len(matches) > 1:
         raise BenchError(
-            f"{len(there)} trials of {folder} have keys that begin with {key!r}: give more of it ({where})"
+            f"{len(matches)} trials of {folder} have keys that begin with {key!r}: type more of it ({where})"
         )
-    return Found(folder, run, dict(_texts(there)))
+    return Found(folder, run, dict(_texts(matches)))
 
 
 def _texts(one: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -72,15 +69,18 @@ def _texts(one: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def describe(found: Found, store: Store, tasks: Mapping[str, Task]) -> str:
-    """Describe a trial as text. `tasks`: those of its run's plan, where they are known, for what was never made."""
+    """Describe a trial as text. `tasks`: those of its run's plan, if known; they describe what is not stored."""
     row = found.row
     parts = [[f"Trial {row['key']}", f"of {found.folder}", "", *_head(row)]]
-    parts += [["run", *_table(_run(found.run))], ["trial", *_table((c, row[c]) for c in DESCRIBED if c in row)]]
+    parts += [
+        ["run", *_table(_run(found.run))],
+        ["trial", *_table((c, row[c]) for c in COLUMNS if c in row and c != "key")],
+    ]
     parts += [["seeds", *_table(_seeds(found))], ["parameters", *_table(_parameters(found))]]
     steps = list(_steps(row["key"], store, tasks))
     parts.append([f"artifacts, in the order in which they were made (store {store.root})", *_artifacts(steps, store)])
     logs = [_log(step, store) for step in steps if store.log(step.key).is_file()]
-    parts += logs or [["log", "  No task of these printed anything, so there is none."]]
+    parts += logs or [["log", "  None of these tasks printed anything."]]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -90,17 +90,14 @@ def _table(pairs: Iterable[tuple[str, str]]) -> list[str]:
     lines = []
     for name, value in known:
         begin = f"  {name:<{width}}  "
-        whole = name == "command"  # to be copied
-        lines += [begin + value] if whole else _wrapped(value, begin, " " * len(begin))
+        unbroken = name == "command"  # to be copied
+        lines += [begin + value] if unbroken else _wrapped(value, begin, " " * len(begin))
     return lines
 
 
 def _wrapped(value: str, begin: str, then: str) -> list[str]:
     wrap = textwrap.TextWrapper(WIDTH, initial_indent=begin, subsequent_indent=then, break_on_hyphens=False)
     return wrap.wrap(value) or [begin.rstrip()]
-
-
-# --- run, seeds, parameters ---------------------------------------------------------------------------------------
 
 
 def _head(row: Mapping[str, str]) -> list[str]:
@@ -130,7 +127,7 @@ def _seeds(found: Found) -> Iterator[tuple[str, str]]:
 
 
 def _parameters(found: Found) -> Iterator[tuple[str, str]]:
-    """Give the preset's recipe and the parameters of every component that took part."""
+    """Return the preset's recipe and the parameters of every component that took part."""
     row, components = found.row, found.run["components"]
     yield f"recipe ({found.spec.preset})", _listed(dataclasses.asdict(found.spec.recipe))
     attacks: list[str] = []
@@ -138,28 +135,28 @@ def _parameters(found: Found) -> Iterator[tuple[str, str]]:
     while name and name in components[ComponentKind.ATTACK] and name not in attacks:
         attacks.insert(0, name)
         name = components[ComponentKind.ATTACK][name]["attributes"].get("starts_from") or ""
-    for kind, names in ((ComponentKind.DATASET, (row["dataset"], row.get("suspect_dataset", ""))),
-                        (ComponentKind.ARCHITECTURE, (row["source_architecture"], row["suspect_architecture"])),
-                        (ComponentKind.ATTACK, attacks), (ComponentKind.METHOD, (row["method"],))):  # fmt: skip
-        for name in dict.fromkeys(names):
-            if name in components[kind]:
-                entry = components[kind][name]
-                params = dict(entry["params"])
-                if kind == ComponentKind.METHOD and "budget" in row:
-                    params[entry["attributes"].get("budget") or "budget"] = row["budget"]
-                yield f"{kind} {name}", _listed({"version": entry["version"], **params})
+    used = {
+        ComponentKind.DATASET: [row["dataset"], row.get("suspect_dataset", "")],
+        ComponentKind.ARCHITECTURE: [row["source_architecture"], row["suspect_architecture"]],
+        ComponentKind.ATTACK: attacks,
+        ComponentKind.METHOD: [row["method"]],
+    }
+    for kind, names in used.items():
+        for name in dict.fromkeys(n for n in names if n in components[kind]):
+            entry = components[kind][name]
+            params = dict(entry["params"])
+            if kind == ComponentKind.METHOD and "budget" in row:
+                params[entry["attributes"].get("budget") or "budget"] = row["budget"]
+            yield f"{kind} {name}", _listed({"version": entry["version"], **params})
 
 
 def _listed(values: Mapping[str, JSON]) -> str:
     return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
 
 
-# --- artifacts and logs -------------------------------------------------------------------------------------------
-
-
 @dataclasses.dataclass(frozen=True)
 class _Step:
-    """A task that the trial came from: what is stored of it (None: nothing), and the keys of its inputs by role."""
+    """A task that the trial depends on: its record in the store, if any, and the keys of its inputs by role."""
 
     key: str
     name: str
@@ -168,7 +165,7 @@ class _Step:
 
 
 def _steps(key: str, store: Store, tasks: Mapping[str, Task]) -> Iterator[_Step]:
-    """Walk the tasks that a key came from, inputs first, each once."""
+    """Return the tasks that a key depends on, inputs first, each once."""
     seen: set[str] = set()
     stack = [(key, False)]
     known: dict[str, _Step] = {}
@@ -189,25 +186,25 @@ def _steps(key: str, store: Store, tasks: Mapping[str, Task]) -> Iterator[_Step]
 def _artifacts(steps: Sequence[_Step], store: Store) -> Iterator[str]:
     for step in steps:
         yield f"  {step.key[:SHORT]}  {clean(step.name)}"
-        told = [f"seed {seed_of(step.key)}"]
+        details = [f"seed {seed_of(step.key)}"]
         if step.inputs:
-            told.append("from " + ", ".join(f"{role} {key[:SHORT]}" for role, key in step.inputs.items()))
+            details.append("from " + ", ".join(f"{role} {key[:SHORT]}" for role, key in step.inputs.items()))
         if step.record is None:
-            told.append("not in this store")
+            details.append("not in this store")
         else:
             made, facts = step.record["made"], step.record["facts"]
-            told.append(f"{made.get('seconds', 0):.3g} s on {made.get('device', '')}, torch {made.get('torch', '')}")
-            told.append(f"{store.size(step.key):,} bytes{', weights removed' * bool(step.record['dropped'])}")
-            told += [f"{name} {facts[name]:.6g}" for name in FACTS if isinstance(facts.get(name), int | float)]
-            told += [f"{name} {value}" for name, value in sorted((facts.get("notes") or {}).items())]
+            details.append(f"{made.get('seconds', 0):.3g} s on {made.get('device', '')}, torch {made.get('torch', '')}")
+            details.append(f"{store.size(step.key):,} bytes{', weights removed' * bool(step.record['dropped'])}")
+            details += [f"{name} {facts[name]:.6g}" for name in FACTS if isinstance(facts.get(name), int | float)]
+            details += [f"{name} {value}" for name, value in sorted((facts.get("notes") or {}).items())]
             if (facts.get("notes") or {}).get("restarted"):
-                told.append("its first try had no finite loss, so the seed is one more")
+                details.append("its first try had no finite loss: the seed is increased by one")
         indent = " " * (SHORT + 4)
-        yield from _wrapped(clean("; ".join(told)), indent, indent)
+        yield from _wrapped(clean("; ".join(details)), indent, indent)
 
 
 def _log(step: _Step, store: Store) -> list[str]:
-    """Give the end of what a task printed."""
+    """Return the last lines that a task printed."""
     path = store.log(step.key)
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

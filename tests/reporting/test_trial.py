@@ -120,7 +120,7 @@ def test_the_log_of_every_task_is_shown_and_cannot_command_the_terminal(finished
     assert "the last 40 of 101 lines" in text
     assert "  line 99\n   [2Jgone\n" in text
     assert "  line 60\n" not in text
-    assert "there is none" in show(finished, row["key"]).output
+    assert "None of these tasks printed anything" in show(finished, row["key"]).output
 
 
 def test_a_failed_trial_is_shown_with_its_error(tmp_path):
@@ -145,5 +145,5 @@ def test_a_key_that_is_none_is_refused_with_the_place_where_keys_stand(finished,
 def test_a_key_that_is_too_short_is_refused(finished):
     first = [r["key"][0] for r in rows(finished / "toy")]
     often = max(set(first), key=first.count)
-    with pytest.raises(BenchError, match=f"{first.count(often)} trials of .* begin with '{often}': give more of it"):
+    with pytest.raises(BenchError, match=f"{first.count(often)} trials of .* begin with '{often}': type more of it"):
         find(finished / "toy", often)
