@@ -5,17 +5,50 @@ A result must not depend on the tasks that ran before in the same process.
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 
 from bench.sandbox.logs import Log
 from bench.sandbox.process_state import preserved_process_state
+
+Setting = tuple[Callable[[], Any], Callable[[Any], object], object]
+
+
+def _attribute(owner: object, name: str, default: bool) -> Setting:
+    return functools.partial(getattr, owner, name), functools.partial(setattr, owner, name), default
+
+
+def _set_device(device: torch.device) -> None:
+    torch.set_default_device(None if device == torch.device("cpu") else device)
+
+
+def _set_deterministic(mode: bool) -> None:
+    if torch.are_deterministic_algorithms_enabled() != mode:  # writing it imports torch's compiler
+        torch.use_deterministic_algorithms(mode)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    (torch.get_default_device, _set_device, torch.device("cpu")),
+    (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+    (torch.is_grad_enabled, torch.set_grad_enabled, True),
+    (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
+    (torch.are_deterministic_algorithms_enabled, _set_deterministic, False),
+    _attribute(torch.backends.cudnn, "enabled", True),
+    _attribute(torch.backends.cudnn, "benchmark", False),
+    _attribute(torch.backends.cudnn, "deterministic", False),
+    _attribute(torch.backends.cudnn, "allow_tf32", True),
+    _attribute(torch.backends.cuda.matmul, "allow_tf32", False),
+    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+)
+"""Global settings of torch: how to read and write each of them, and its default."""
 
 
 def seed_everything(seed: int) -> None:
@@ -25,21 +58,10 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-def _reset_torch() -> None:
-    """Set torch's flags to their defaults: importing a plugin may have changed them."""
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    if torch.get_default_device() != torch.device("cpu"):
-        torch.set_default_device(None)
-    torch.set_default_dtype(torch.float32)
-    torch.set_grad_enabled(True)
+def _apply(values: Iterable[object]) -> None:
+    for (_, write, _), value in zip(SETTINGS, values, strict=True):
+        write(value)
     torch.set_flush_denormal(False)
-    torch.autograd.set_detect_anomaly(False)
-    if torch.are_deterministic_algorithms_enabled():  # setting it imports torch's compiler: avoid that
-        torch.use_deterministic_algorithms(False)
-    torch.set_float32_matmul_precision("highest")
-    cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = True, False, False, True
-    matmul.allow_tf32 = False
-    np.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
 
 
 @contextmanager
@@ -47,31 +69,18 @@ def isolated(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
     """Run plugin code seeded and from a fixed global state, with its output in `log`; restore all state afterwards."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    dtype, grad, count = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    flags = cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32
-    strict, precision = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
-    device, anomalies = torch.get_default_device(), torch.is_anomaly_enabled()
-    with preserved_process_state(), np.errstate():
+    settings, count = [read() for read, _, _ in SETTINGS], torch.get_num_threads()
+    with preserved_process_state(), np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         try:
-            _reset_torch()
+            _apply(default for _, _, default in SETTINGS)
             torch.set_num_threads(threads)
             seed_everything(seed)
             sys.stdout = sys.stderr = log
             with warnings.catch_warnings():
                 yield
         finally:
-            if torch.get_default_device() != device:
-                torch.set_default_device(device)
-            torch.set_default_dtype(dtype)
-            torch.set_grad_enabled(grad)
+            _apply(settings)
             torch.set_num_threads(count)
-            torch.set_flush_denormal(False)
-            torch.autograd.set_detect_anomaly(anomalies)
-            cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, matmul.allow_tf32 = flags
-            if torch.are_deterministic_algorithms_enabled() != strict:
-                torch.use_deterministic_algorithms(strict)
-            torch.set_float32_matmul_precision(precision)
             torch.set_rng_state(states[0])
             np.random.set_state(states[1])
             random.setstate(states[2])
