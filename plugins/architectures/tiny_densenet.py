@@ -14,7 +14,7 @@ from bench import Architecture, hookimpl
 
 
 def activated(inputs: int, outputs: int, size: int) -> nn.Sequential:
-    """Make batch normalisation, ReLU and one convolution, in this order."""
+    """Build batch normalisation, ReLU and one convolution, in this order."""
     convolution = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False)
     return nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(inplace=True), convolution)
 
@@ -35,7 +35,7 @@ class Dense(nn.Module):
 
 
 def transition(inputs: int, outputs: int) -> nn.Sequential:
-    """Make the 1x1 convolution and average pooling between two dense blocks."""
+    """Build the 1x1 convolution and average pooling between two dense blocks."""
     return nn.Sequential(activated(inputs, outputs, 1), nn.AvgPool2d(2, ceil_mode=True))
 
 
@@ -48,7 +48,7 @@ def halvings(shape: tuple[int, int, int]) -> int:
 
 
 def stem(shape: tuple[int, int, int], width: int) -> nn.Sequential:
-    """Make the first convolution; it and the poolings after it bring the image to at most 16 pixels."""
+    """Build the first convolution; it and the poolings after it bring the image to at most 16 pixels."""
     count = halvings(shape)
     first = nn.Conv2d(shape[0], width, 3, 2 if count else 1, padding=1, bias=False)
     return nn.Sequential(first, *(nn.AvgPool2d(2, ceil_mode=True) for _ in range(count - 1)))
@@ -64,7 +64,7 @@ class TinyDenseNet(Architecture):
     """Channels of the stem, and how many each dense layer adds."""
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-        """Make a stem, three dense blocks with transitions between them, and a linear head."""
+        """Build a stem, three dense blocks with transitions between them, and a linear head."""
         w = self.width
         blocks = [Dense(w, w, 2), Dense(2 * w, w, 2), Dense(2 * w, w, 2)]
         return nn.Sequential(
@@ -83,7 +83,7 @@ class TinyDenseNet(Architecture):
 
     def stages(self, model: nn.Module) -> list[nn.Module]:
         """List the dense blocks."""
-        return [model.dense1, model.dense2, model.dense3]
+        return [model.get_submodule(f"dense{i}") for i in (1, 2, 3)]
 
 
 @hookimpl

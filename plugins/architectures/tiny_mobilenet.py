@@ -13,13 +13,13 @@ from bench import Architecture, hookimpl
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
-    """Make one convolution with batch normalisation."""
+    """Build one convolution with batch normalisation."""
     layer = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, groups=groups, bias=False)
     return [layer, nn.BatchNorm2d(outputs)]
 
 
 class Inverted(nn.Module):
-    """Widen by a 1x1 convolution, filter each channel by itself, narrow again; add the input where sizes allow."""
+    """Widen by a 1x1 convolution, filter each channel separately, narrow again; add the input if sizes allow."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Inverted(nn.Module):
         self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Answer with the narrow layer, which has no activation."""
+        """Return the narrow layer, which has no activation."""
         return x + self.layers(x) if self.adds else self.layers(x)
 
 
@@ -47,7 +47,7 @@ def halvings(shape: tuple[int, int, int]) -> int:
 
 
 def stem(shape: tuple[int, int, int], width: int) -> nn.Sequential:
-    """Make the first layer; it and the poolings after it bring the image to at most 16 pixels."""
+    """Build the first layer; it and the poolings after it bring the image to at most 16 pixels."""
     count = halvings(shape)
     pools = [nn.AvgPool2d(2, ceil_mode=True) for _ in range(count - 1)]
     return nn.Sequential(*convolution(shape[0], width, 3, 2 if count else 1), nn.ReLU6(inplace=True), *pools)
@@ -66,7 +66,7 @@ class TinyMobileNet(Architecture):
     precision = "fp32"
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-        """Make a stem, three stages of inverted residuals, the later two halving the image, and a linear head."""
+        """Build a stem, three stages of inverted residuals, the later two halving the image, and a linear head."""
         w, e = self.width, self.expansion
         return nn.Sequential(
             OrderedDict(
@@ -82,7 +82,7 @@ class TinyMobileNet(Architecture):
 
     def stages(self, model: nn.Module) -> list[nn.Module]:
         """List the stages of inverted residuals."""
-        return [model.stage1, model.stage2, model.stage3]
+        return [model.get_submodule(f"stage{i}") for i in (1, 2, 3)]
 
 
 @hookimpl

@@ -13,17 +13,17 @@ from bench import Architecture, hookimpl
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
-    """Make one convolution with batch normalisation."""
+    """Build one convolution with batch normalisation."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False), nn.BatchNorm2d(outputs)
     )
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the size changes.
+    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution if the size changes.
 
-    The pixels that it strides over are left out before: the same sum, but oneDNN's kernel for strides writes beyond
-    its buffer where there are few channels and several threads (https://github.com/uxlfoundation/oneDNN/issues/6035).
+    The shortcut gets the pixels that a stride would select, and has no stride: the sum is the same, and a fault of
+    oneDNN (https://github.com/uxlfoundation/oneDNN/issues/6035) is avoided.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -35,9 +35,9 @@ class Block(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the convolutions' answer to the shortcut's."""
-        seen = x[..., :: self.stride, :: self.stride]
-        return (self.second(self.first(x).relu_()) + self.shortcut(seen)).relu_()
+        """Add the output of the convolutions to the shortcut's."""
+        selected = x[..., :: self.stride, :: self.stride]
+        return (self.second(self.first(x).relu_()) + self.shortcut(selected)).relu_()
 
 
 def halvings(shape: tuple[int, int, int]) -> int:
@@ -49,7 +49,7 @@ def halvings(shape: tuple[int, int, int]) -> int:
 
 
 def stem(shape: tuple[int, int, int], width: int) -> nn.Sequential:
-    """Make the first layer; it and the poolings after it bring the image to at most 16 pixels."""
+    """Build the first layer; it and the poolings after it bring the image to at most 16 pixels."""
     count = halvings(shape)
     pools = [nn.MaxPool2d(3, 2, padding=1) for _ in range(count - 1)]
     return nn.Sequential(convolution(shape[0], width, 3, 2 if count else 1), nn.ReLU(inplace=True), *pools)
@@ -65,7 +65,7 @@ class TinyResNet(Architecture):
     """Channels of the first stage; the two later stages have two and four times as many."""
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-        """Make a stem, three residual blocks, the later two of which halve the image, and a linear head."""
+        """Build a stem, three residual blocks, the later two of which halve the image, and a linear head."""
         w = self.width
         return nn.Sequential(
             OrderedDict(
@@ -80,7 +80,7 @@ class TinyResNet(Architecture):
 
     def stages(self, model: nn.Module) -> list[nn.Module]:
         """List the residual stages."""
-        return [model.stage1, model.stage2, model.stage3]
+        return [model.get_submodule(f"stage{i}") for i in (1, 2, 3)]
 
 
 @hookimpl

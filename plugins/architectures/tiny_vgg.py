@@ -14,7 +14,7 @@ from bench import Architecture, hookimpl
 
 
 def layer(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
-    """Make one 3x3 convolution with batch normalisation and ReLU."""
+    """Build one 3x3 convolution with batch normalisation and ReLU."""
     convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
 
@@ -28,7 +28,7 @@ def halvings(shape: tuple[int, int, int]) -> int:
 
 
 def stem(shape: tuple[int, int, int], width: int) -> nn.Sequential:
-    """Make the first layer; it and the poolings after it bring the image to at most 16 pixels."""
+    """Build the first layer; it and the poolings after it bring the image to at most 16 pixels."""
     count = halvings(shape)
     pools = [nn.MaxPool2d(2, ceil_mode=True) for _ in range(count - 1)]
     return nn.Sequential(*layer(shape[0], width, stride=2 if count else 1), *pools)
@@ -44,7 +44,7 @@ class TinyVGG(Architecture):
     """Channels of the first stage; the two later stages have two and four times as many."""
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-        """Make a stem, stages of one, two and two layers with max pooling between them, and a linear head."""
+        """Build a stem, stages of one, two and two layers with max pooling between them, and a linear head."""
         w = self.width
         return nn.Sequential(
             OrderedDict(
@@ -59,7 +59,7 @@ class TinyVGG(Architecture):
 
     def stages(self, model: nn.Module) -> list[nn.Module]:
         """List the convolutional stages."""
-        return [model.stage1, model.stage2, model.stage3]
+        return [model.get_submodule(f"stage{i}") for i in (1, 2, 3)]
 
 
 @hookimpl

@@ -8,29 +8,30 @@ in a Neural Network, 2015, https://arxiv.org/abs/1503.02531):
 
 with the source's probabilities p on each augmented view and the student's logits z. softmax(log p / T) is the softmax
 of the source's logits at temperature T, so probabilities are enough. The KL divergence is summed over the classes and
-averaged over the batch; the authors' code averages over the classes too (`reduction = "mean"`), a K-th of it.
+averaged over the batch. The authors' code also averages over the K classes (`reduction = "mean"`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from bench import Attack, BenchError, Context, Source, Split, hookimpl
 
 
-def distillation(logits, p, alpha, temperature, reduction):
-    """Give the loss above for student logits and source probabilities, both [N, K]."""
-    taught = (p.clamp_min(1e-30).log() / temperature).log_softmax(1)
-    learnt = (logits / temperature).log_softmax(1)
-    each = taught.exp() * (taught - learnt)
+def distillation(logits: Tensor, p: Tensor, alpha: float, temperature: float, reduction: str) -> Tensor:
+    """Compute the loss above from student logits and source probabilities, both [N, K]."""
+    teacher = (p.clamp_min(1e-30).log() / temperature).log_softmax(1)
+    student = (logits / temperature).log_softmax(1)
+    each = teacher.exp() * (teacher - student)
     kl = each.sum(1).mean() if reduction == "batchmean" else each.mean()
     return alpha * temperature**2 * kl + (1 - alpha) * functional.cross_entropy(logits, p.argmax(1))
 
 
 @dataclass(frozen=True)
 class ExtractP(Attack):
-    """Train a student on the probabilities the source gives."""
+    """Train a student on the source's probabilities."""
 
     name: str = "extract_p"
     version: int = 1
@@ -41,18 +42,18 @@ class ExtractP(Attack):
 
     access = "probabilities"
 
-    def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
+    def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
         """Distil the source into a fresh network on augmented views."""
         if self.reduction not in ("batchmean", "mean"):
             raise BenchError(f"extract_p.reduction is 'batchmean' or 'mean', not {self.reduction!r}")
 
-        def loss(model, x, p):
+        def loss(model: nn.Module, x: Tensor, p: Tensor) -> Tensor:
             return distillation(model(x).float(), p, self.alpha, self.temperature, self.reduction)
 
         return context.fit(build(), data.images, source.probabilities, length=self.length, loss=loss)
 
 
 @hookimpl
-def bench_attacks():
-    """List this file's attack."""
+def bench_attacks() -> list[Attack]:
+    """Return the attack."""
     return [ExtractP()]

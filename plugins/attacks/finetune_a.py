@@ -1,10 +1,11 @@
 """Fine-tune all layers of the stolen source model.
 
-The thief holds the network itself and goes on training it with a small learning rate on images and true labels of
+The thief has the network and continues its training with a small learning rate on images and true labels of
 his own (Guan, Liang, He: Are You Stealing My Model?, NeurIPS 2022, https://arxiv.org/abs/2210.15427, "Finetune-A").
 Their code: 30 epochs of 200, SGD 5e-4 at a constant rate, batch 512; here the rate follows the recipe's schedule.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
@@ -24,12 +25,12 @@ class FinetuneA(Attack):
     access = "weights"
     same_architecture = True
 
-    def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
-        """Train a copy of the source a little longer."""
+    def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
+        """Continue the training of a copy of the source."""
         return context.fit(source.model(), data.images, data.labels, length=self.length, lr=self.lr)
 
 
 @hookimpl
-def bench_attacks():
-    """List this file's attack."""
+def bench_attacks() -> list[Attack]:
+    """Return the attack."""
     return [FinetuneA()]

@@ -5,6 +5,7 @@ https://arxiv.org/abs/2210.15427, "CIFAR10 to CIFAR10-C"). The copy keeps the so
 counterparts are trained from scratch on the corrupted images.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
@@ -25,12 +26,12 @@ class FinetuneC(Attack):
     same_architecture = True
     target = "corrupted"
 
-    def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
+    def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
         """Train a copy of the source on the corrupted images and their true labels."""
         return context.fit(source.model(), data.images, data.labels, length=self.length, lr=self.lr)
 
 
 @hookimpl
-def bench_attacks():
-    """List this file's attack."""
+def bench_attacks() -> list[Attack]:
+    """Return the attack."""
     return [FinetuneC()]

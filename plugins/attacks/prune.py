@@ -1,4 +1,4 @@
-"""Prune the channels of the stolen source model that answer least, then fine-tune.
+"""Prune the channels of the stolen source model with the smallest activations, then fine-tune.
 
 Structured pruning (Liu, Dolan-Gavitt, Garg: Fine-Pruning, RAID 2018, https://arxiv.org/abs/1805.12185; as an attack
 in Guan, Liang, He: Are You Stealing My Model?, NeurIPS 2022, https://arxiv.org/abs/2210.15427). N counts the output
@@ -8,16 +8,18 @@ different layers are compared after division by their layer's Euclidean norm (Mo
 Neural Networks for Resource Efficient Inference, ICLR 2017, https://arxiv.org/abs/1611.06440), and a share `keep` of
 every layer stays. The activation is what follows a convolution directly: its normalisation and its non-linearity, or
 its bare output where there is neither. Silenced means that the channel's weights and bias and the gain, offset and
-running mean of that normalisation are 0: the channel then gives exactly 0, also while the rest is fine-tuned.
+running mean of that normalisation are 0: the channel's output is then exactly 0, also while the rest is fine-tuned.
 
 The authors' code ranks the bare outputs of the convolutions and silences their weights only, so that bias and batch
-normalisation go on giving a constant: `rank = "convolution"`.
+normalisation still produce a constant: `rank = "convolution"`.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -27,40 +29,40 @@ NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 NONLINEAR = {"relu", "relu_", "relu6", "hardtanh", "leaky_relu", "prelu", "elu", "gelu", "silu", "hardswish"}
 
 
-class Listening(TorchFunctionMode):
-    """Tells of non-linearities, be they modules or plain functions."""
+class NonlinearityListener(TorchFunctionMode):
+    """Reports non-linearities to a callback, modules and plain functions alike."""
 
-    def __init__(self, tell):
+    def __init__(self, callback: Callable[[Tensor, Tensor], None]) -> None:
         super().__init__()
-        self.tell = tell
+        self.callback = callback
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = function(*args, **(kwargs or {}))
         name = getattr(function, "__name__", "")
         if name in NONLINEAR and args:
-            self.tell(args[0], out)
+            self.callback(args[0], out)
         elif args and out is args[0] and name != name.strip("_") and hasattr(out, "call"):
             del out.call  # changed in place (`out += shortcut`): no longer the convolution's own activation
         return out
 
 
 @torch.no_grad()
-def activations(model, x, rank):
-    """Follow each convolution's output: {convolution: (its normalisations, mean |activation| per channel)}.
+def activations(model: nn.Module, x: Tensor, rank: str) -> dict[nn.Module, tuple[list[nn.Module], Tensor]]:
+    """Measure each convolution's activation: {convolution: (its normalisations, mean |activation| per channel)}.
 
-    The output carries a record, which is handed on to what the normalisation and the non-linearity make of it, and
-    keeps the size of the latest.
+    Each output of a convolution carries a record. Normalisation and non-linearity pass it on to their own output, whose
+    size replaces the one before.
     """
-    calls = []
+    calls: list[dict[str, Any]] = []
 
-    def size(out):
+    def size(out: Tensor) -> Tensor:
         return out.abs().mean((2, 3)).sum(0) / len(x)
 
-    def convolved(module, inputs, out):
+    def convolved(module: nn.Module, inputs: Any, out: Any) -> None:
         out.call = {"convolution": module, "norms": [], "size": size(out)}
         calls.append(out.call)
 
-    def followed(before, out, norms=()):
+    def followed(before: Any, out: Any, norms: Sequence[nn.Module] = ()) -> None:
         call = getattr(before, "call", None)
         if call is not None and rank == "activation":
             call.update(size=size(out), norms=[*call["norms"], *norms])
@@ -70,23 +72,23 @@ def activations(model, x, rank):
     for norm in (m for m in model.modules() if isinstance(m, NORMS)):
         hooks.append(norm.register_forward_hook(lambda m, inputs, out: followed(inputs[0], out, [m])))
     try:
-        with Listening(followed):
+        with NonlinearityListener(followed):
             for part in x.split(128):
                 model(part)
     finally:
         for hook in hooks:
             hook.remove()
-    found = {}
+    found: dict[nn.Module, tuple[list[nn.Module], Tensor]] = {}
     for call in calls:
         norms, total = found.get(call["convolution"], (call["norms"], 0))
         found[call["convolution"]] = norms, total + call["size"]
     return found
 
 
-def weakest(sizes, count, keep):
+def weakest(sizes: list[Tensor], count: int, keep: float) -> list[Tensor]:
     """Mark the `count` relatively smallest channels over all layers, a share `keep` of each (and one) excepted.
 
-    sizes: a tensor [channels] per layer. Gives a bool tensor per layer.
+    sizes: a tensor [channels] per layer. Returns a bool tensor per layer.
     """
     dead = [torch.zeros(len(layer), dtype=torch.bool) for layer in sizes]
     most = [min(len(layer) - 1, int((1 - keep) * len(layer) + 1e-9)) for layer in sizes]
@@ -102,10 +104,10 @@ def weakest(sizes, count, keep):
 
 
 @torch.no_grad()
-def silence(layers):
-    """Set all that belongs to the dead channels to 0; layers: (convolution, its normalisations, bool [channels])."""
+def silence(layers: Iterable[tuple[nn.Module, list[nn.Module] | None, Tensor]]) -> None:
+    """Set the parameters of dead channels to 0; layers: (convolution, its normalisations, bool [channels])."""
     for convolution, norms, dead in layers:
-        values = [convolution.weight] if norms is None else [convolution.weight, convolution.bias]
+        values: list[Any] = [convolution.weight] if norms is None else [convolution.weight, convolution.bias]
         for norm in norms or ():
             values += [norm.weight, norm.bias, getattr(norm, "running_mean", None)]
         for value in values:
@@ -133,8 +135,8 @@ class Prune(Attack):
         """Name the share of channels that a copy loses."""
         return f"ratio={self.ratios[replicate % len(self.ratios)]:g}"
 
-    def steal(self, source: Source, data: Split, build, context: Context) -> nn.Module:
-        """Silence the weakest channels of a copy of the source and train what is left."""
+    def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
+        """Silence the weakest channels of a copy of the source and train the others."""
         if self.rank not in ("activation", "convolution"):
             raise BenchError(f"prune.rank is 'activation' or 'convolution', not {self.rank!r}")
         ratio = self.ratios[context.replicate % len(self.ratios)]
@@ -153,7 +155,7 @@ class Prune(Attack):
             for (convolution, (norms, _)), marked in zip(found.items(), dead, strict=True)
         ]
 
-        def loss(network, x, targets):
+        def loss(network: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
             silence(layers)
             return functional.cross_entropy(network(x).float(), targets)
 
@@ -163,6 +165,6 @@ class Prune(Attack):
 
 
 @hookimpl
-def bench_attacks():
-    """List this file's attack."""
+def bench_attacks() -> list[Attack]:
+    """Return the attack."""
     return [Prune()]

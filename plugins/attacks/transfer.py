@@ -1,10 +1,10 @@
 """Transfer the stolen source model to another task.
 
-`transfer_a` trains all layers, `transfer_l` a new last layer only. The thief puts a new head on the source's backbone and trains on another dataset with other labels (Guan, Liang, He:
-Are You Stealing My Model?, NeurIPS 2022, https://arxiv.org/abs/2210.15427, "Transfer-A" and "Transfer-L": CIFAR10 to
-the first ten labels of CIFAR100). The network takes the normalisation of the new dataset. In `transfer_l` the backbone
-stays bit for bit the source's, batch statistics too. The paper does not state epochs, learning rates and whether the
-authors kept the head.
+The thief puts a new head on the source's backbone and trains on another dataset with other labels: `transfer_a` all
+layers, `transfer_l` the head only (Guan, Liang, He: Are You Stealing My Model?, NeurIPS 2022,
+https://arxiv.org/abs/2210.15427, "Transfer-A" and "Transfer-L": CIFAR10 to the first ten labels of CIFAR100). The
+network gets the normalisation of the new dataset. In `transfer_l` the backbone stays bit for bit the source's, batch
+statistics included. The paper does not state epochs, learning rates and whether the authors kept the head.
 """
 
 from collections.abc import Callable

@@ -68,6 +68,6 @@ class CIFAR10(Dataset):
 
 
 @hookimpl
-def bench_datasets():
-    """Offer the dataset."""
+def bench_datasets() -> list[Dataset]:
+    """Return the dataset."""
     return [CIFAR10()]

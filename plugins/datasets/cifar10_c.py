@@ -1,8 +1,8 @@
 """CIFAR10's pictures under common corruptions: same labels, same order; or the published CIFAR-10-C.
 
 D. Hendrycks, T. Dietterich: Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, ICLR
-2019, https://arxiv.org/abs/1903.12261. Published are *test* pictures only, so the default makes its own, train from
-train and test from test: one seeded corruption per picture, in strengths after theirs for CIFAR10.
+2019, https://arxiv.org/abs/1903.12261. The published pictures are all *test* pictures. So the default computes its own
+from both parts of CIFAR10: one seeded corruption per picture, with strengths after theirs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def read(path: Path, checksum: str) -> tuple[np.ndarray, list[int]]:
 
 
 def read_published(path: Path, severity: int) -> np.ndarray:
-    """Read one severity of a file of CIFAR-10-C, 10,000 of its 50,000 rows; ValueError or EOFError if it is none."""
+    """Read one severity of a file of CIFAR-10-C: 10,000 of its 50,000 rows. Raises ValueError or EOFError."""
     rows = np.load(path, mmap_mode="r", allow_pickle=False)
     if rows.shape != (50_000, 32, 32, 3)[: 1 if path.stem == "labels" else 4] or rows.dtype.kind not in "iu":
         raise ValueError(f"it holds {rows.dtype} {rows.shape}")
@@ -46,7 +46,7 @@ def read_published(path: Path, severity: int) -> np.ndarray:
 
 
 def blurred(x: np.ndarray, sigma: float) -> np.ndarray:
-    """Spread each pixel over its surroundings."""
+    """Blur images with a Gaussian of deviation `sigma`."""
     from scipy import ndimage
 
     return ndimage.gaussian_filter(x, (0, 0, sigma, sigma), mode="nearest")
@@ -69,8 +69,8 @@ CORRUPTIONS = {  # strengths at severity 1 to 5; x is [N, 3, 32, 32] in [0, 1], 
 class CIFAR10C(Dataset):
     """Corrupted pictures of CIFAR10, 32x32 colour: 50,000 train, 10,000 test.
 
-    `files="seeded"` gives each CIFAR10 picture one of `corruptions`, drawn by `seed`, at `severity` 1 to 5.
-    `files="published"` reads, at that severity, the files of CIFAR-10-C that `corruptions` names.
+    `files="seeded"` applies one of `corruptions`, drawn by `seed`, to each CIFAR10 picture at `severity` 1 to 5.
+    `files="published"` reads the files of CIFAR-10-C that `corruptions` names, at that severity.
     """
 
     name: str = "cifar10_c"
@@ -92,19 +92,19 @@ class CIFAR10C(Dataset):
 
     @property
     def checksums(self) -> dict[str, str]:
-        """List CIFAR10's files, or those of CIFAR-10-C, for which no single checksums are published."""
+        """Map CIFAR10's files, or those of CIFAR-10-C, to their checksums; for the latter none are published."""
         if self.files == "seeded":
             return {**TRAIN, **TEST}
         return {f"CIFAR-10-C/{name}.npy": "" for name in ("labels", *self.corruptions)}
 
     @property
     def downloads(self) -> tuple[Download, ...]:
-        """Give the archive that holds these files."""
+        """Return the archive that contains these files."""
         url, checksum = CLEAN if self.files == "seeded" else PUBLISHED
         return (Download(url, url.rpartition("/")[2], checksum, "."),)
 
     def check(self, root: Path) -> list[str]:
-        """Say which published file has not its shape, or which corruption cannot be made, one line each."""
+        """List published files of a wrong shape and unknown corruptions, one line each."""
         lines = []
         for path in self.checksums if self.files == "published" else ():
             try:
@@ -112,10 +112,10 @@ class CIFAR10C(Dataset):
             except (ValueError, EOFError) as error:
                 lines.append(f"{path}: damaged ({error})")
         unknown = sorted(set(self.corruptions) - set(CORRUPTIONS)) if self.files == "seeded" else []
-        return lines + [f"{name}: not made here, which can {', '.join(CORRUPTIONS)}" for name in unknown]
+        return lines + [f"{name}: unknown corruption; known: {', '.join(CORRUPTIONS)}" for name in unknown]
 
     def load(self, root: Path, train: bool) -> Split:
-        """Read or make the train or the test part; published pictures are all train, with their `origin`."""
+        """Read or compute the train or the test part; published pictures are all train, with their `origin`."""
         import torch
 
         if wrong := self.check(root):
@@ -133,17 +133,17 @@ class CIFAR10C(Dataset):
         return Split(torch.from_numpy(images), torch.from_numpy(labels))
 
     def corrupt(self, images: np.ndarray, random: np.random.RandomState) -> None:
-        """Change pictures in place, uint8 [N, 3, 32, 32], each in one way."""
+        """Corrupt pictures in place, uint8 [N, 3, 32, 32], each in one way."""
         drawn = random.randint(0, len(self.corruptions), len(images))
         for number, corruption in enumerate(self.corruptions):
             strengths, change = CORRUPTIONS[corruption]
             chosen = np.flatnonzero(drawn == number)
-            for at in np.split(chosen, range(1000, len(chosen), 1000)):  # a thousand at a time, for the memory's sake
+            for at in np.split(chosen, range(1000, len(chosen), 1000)):  # a thousand at a time, to save memory
                 x = change(images[at] / 255, strengths[self.severity - 1], random)
                 images[at] = np.rint(255 * np.clip(x, 0, 1)).astype(np.uint8)
 
 
 @hookimpl
-def bench_datasets():
-    """Offer the dataset."""
+def bench_datasets() -> list[Dataset]:
+    """Return the dataset."""
     return [CIFAR10C()]

@@ -25,7 +25,7 @@ def read() -> tuple[np.ndarray, np.ndarray]:
 
 
 def divide(labels: np.ndarray, train: bool) -> np.ndarray:
-    """Give the indices of the train part (120 of each class) or of the test part (the other 597)."""
+    """Return the indices of the train part (120 of each class) or of the test part (the other 597)."""
     # numpy has frozen RandomState's streams: the division is the same in every version, on every platform.
     random = np.random.RandomState(0)
     chosen = np.zeros(len(labels), bool)
@@ -56,6 +56,6 @@ class Digits(Dataset):
 
 
 @hookimpl
-def bench_datasets():
-    """Offer the dataset."""
+def bench_datasets() -> list[Dataset]:
+    """Return the dataset."""
     return [Digits()]

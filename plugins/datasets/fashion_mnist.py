@@ -24,7 +24,7 @@ ARCHIVES = {  # published with the archives, and in torchvision
     "t10k-images-idx3-ubyte": "md5:bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte": "md5:bb300cfdad3c16e7a12a480ee83cd310",
 }
-UNPACKED = {  # of what these archives hold: packed again, it gives their checksums (docs/datasets.md)
+UNPACKED = {  # of the files in these archives; docs/datasets.md says how they were verified
     "train-images-idx3-ubyte": "md5:f4a8712d7a061bf5bd6d2ca38dc4d50a",
     "train-labels-idx1-ubyte": "md5:9018921c3c673c538a1fc5bad174d6f9",
     "t10k-images-idx3-ubyte": "md5:8181f5470baa50b63fa0f6fddb340f0a",
@@ -33,7 +33,7 @@ UNPACKED = {  # of what these archives hold: packed again, it gives their checks
 
 
 def read(path: Path, checksum: str) -> np.ndarray:
-    """Read an idx file of bytes, uint8 in the sizes it states, once its checksum has matched."""
+    """Read an idx file of bytes, uint8 in the shape that its header states, after its checksum."""
     content = path.read_bytes()
     if f"md5:{hashlib.md5(content, usedforsecurity=False).hexdigest()}" != checksum:
         raise BenchError(f"{path} is damaged. Type: bench data fetch fashion_mnist")
@@ -70,6 +70,6 @@ class FashionMNIST(Dataset):
 
 
 @hookimpl
-def bench_datasets():
-    """Offer the dataset."""
+def bench_datasets() -> list[Dataset]:
+    """Return the dataset."""
     return [FashionMNIST()]

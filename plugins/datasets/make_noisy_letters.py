@@ -1,8 +1,8 @@
-"""Render the letters A-J at 8x8 from the fonts that come with matplotlib: wrote `noisy_letters.npz`, once.
+"""Render the letters A-J at 8x8 from the fonts that come with matplotlib, into `noisy_letters.npz`.
 
     python plugins/datasets/make_noisy_letters.py
 
-Font rasters change between versions, so the file is shipped and this script is only its record. It was made with
+Font rasters change between versions, so the file is shipped and this script only documents it. It was made with
 matplotlib 3.11.2 (DejaVu, STIX and Computer Modern: free licences that allow it) and Pillow 13.0.0. It needs both,
 and is no plugin: nothing imports it.
 """

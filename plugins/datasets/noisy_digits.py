@@ -25,7 +25,7 @@ def read() -> tuple[np.ndarray, np.ndarray]:
 
 
 def divide(labels: np.ndarray, train: bool) -> np.ndarray:
-    """Give the indices of the train part (120 of each class) or of the test part (the other 597)."""
+    """Return the indices of the train part (120 of each class) or of the test part (the other 597)."""
     # numpy has frozen RandomState's streams: division and noise are the same in every version, on every platform.
     random = np.random.RandomState(0)
     chosen = np.zeros(len(labels), bool)
@@ -68,6 +68,6 @@ class NoisyDigits(Dataset):
 
 
 @hookimpl
-def bench_datasets():
-    """Offer the dataset."""
+def bench_datasets() -> list[Dataset]:
+    """Return the dataset."""
     return [NoisyDigits()]

@@ -1,7 +1,7 @@
 """The images of `noisy_digits`, each corrupted in one of several ways, index for index: same labels, same order.
 
 The counterpart at 8x8 of the corruptions of D. Hendrycks, T. Dietterich: Benchmarking Neural Network Robustness to
-Common Corruptions and Perturbations, ICLR 2019, https://arxiv.org/abs/1903.12261; their strengths are our own.
+Common Corruptions and Perturbations, ICLR 2019, https://arxiv.org/abs/1903.12261; the strengths are ours.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def read() -> tuple[np.ndarray, np.ndarray]:
 
 
 def divide(labels: np.ndarray, train: bool) -> np.ndarray:
-    """Give the indices of the train part (120 of each class) or of the test part, as `noisy_digits` does."""
+    """Return the indices of the train part (120 of each class) or of the test part, as `noisy_digits` does."""
     # numpy has frozen RandomState's streams: division and noise are the same in every version, on every platform.
     random = np.random.RandomState(0)
     chosen = np.zeros(len(labels), bool)
@@ -63,7 +63,7 @@ def brightness(x: np.ndarray, severity: int, random: np.random.RandomState) -> n
 
 
 def contrast(x: np.ndarray, severity: int, random: np.random.RandomState) -> np.ndarray:
-    """Pull all pixels of an image towards mid-grey, by 0.15 per step."""
+    """Move all pixels towards mid-grey, by 0.15 per step."""
     return x + 0.15 * severity * (0.5 - x)
 
 
@@ -77,7 +77,7 @@ class NoisyDigitsC(Dataset):
     """Corrupted images of `noisy_digits`, 8x8 grey, bundled: 1,200 train, 597 test.
 
     Each image gets one of `corruptions`, drawn by `corruption_seed`, at `severity` 1 to 5. `sigma` and `seed` are
-    those of `noisy_digits`: whoever sets them there sets them here too.
+    those of `noisy_digits`: set them in both.
     """
 
     name: str = "noisy_digits_c"
@@ -115,6 +115,6 @@ class NoisyDigitsC(Dataset):
 
 
 @hookimpl
-def bench_datasets():
-    """Offer the dataset."""
+def bench_datasets() -> list[Dataset]:
+    """Return the dataset."""
     return [NoisyDigitsC()]

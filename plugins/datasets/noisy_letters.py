@@ -1,7 +1,7 @@
-"""The letters A to J in 23 faces, 8x8, under the noise of `noisy_digits`: what its sources are transferred to.
+"""The letters A to J in 23 faces, 8x8, with the noise of `noisy_digits`, whose sources are transferred to them.
 
 Rendered once by `make_noisy_letters.py` from the fonts that come with matplotlib, with seeded shifts, turns and
-widths; `noisy_letters.npz` holds the clean images, for font rasters change between versions.
+widths; `noisy_letters.npz` holds the clean images, because font rasters change between versions.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def read() -> tuple[np.ndarray, np.ndarray]:
 
 
 def divide(labels: np.ndarray, train: bool) -> np.ndarray:
-    """Give the indices of the train part (the first 120 of each letter) or of the test part (the other 60)."""
+    """Return the indices of the train part (the first 120 of each letter) or of the test part (the other 60)."""
     chosen = np.zeros(len(labels), bool)
     for label in range(10):
         chosen[np.flatnonzero(labels == label)[:TRAIN_PER_CLASS]] = True
@@ -64,6 +64,6 @@ class NoisyLetters(Dataset):
 
 
 @hookimpl
-def bench_datasets():
-    """Offer the dataset."""
+def bench_datasets() -> list[Dataset]:
+    """Return the dataset."""
     return [NoisyLetters()]

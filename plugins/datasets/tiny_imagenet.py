@@ -21,7 +21,7 @@ SIZE = 64
 
 
 def decode(path: Path) -> np.ndarray:
-    """Read a picture, uint8 [3, 64, 64], grey ones repeated; OSError or ValueError where it is none of that size."""
+    """Read a picture, uint8 [3, 64, 64], a grey channel repeated; OSError or ValueError if it has another size."""
     from PIL import Image
 
     with Image.open(path, formats=["JPEG"]) as picture:
@@ -31,7 +31,7 @@ def decode(path: Path) -> np.ndarray:
 
 
 def wnids(root: Path) -> list[str]:
-    """List the names of the classes; a label is a place in this list, which is sorted."""
+    """List the names of the classes, sorted; a label is an index into this list."""
     return sorted((root / FOLDER / "wnids.txt").read_text().split())
 
 
@@ -42,7 +42,7 @@ def train_pictures(root: Path) -> list[tuple[Path, int]]:
 
 
 def val_pictures(root: Path) -> list[tuple[Path, int]]:
-    """List the labelled val part: pictures and labels (-1: a class that there is not)."""
+    """List the labelled val part: pictures and labels (-1: an unknown class)."""
     label = {wnid: i for i, wnid in enumerate(wnids(root))}
     lines = (root / FOLDER / "val" / "val_annotations.txt").read_text().splitlines()
     rows = [line.split("\t") for line in lines if "\t" in line]
@@ -50,7 +50,7 @@ def val_pictures(root: Path) -> list[tuple[Path, int]]:
 
 
 def undecodable(pictures: Sequence[tuple[Path, int]]) -> list[str]:
-    """Say which pictures cannot be read, one line each."""
+    """List the pictures that cannot be read, one line each."""
     lines = []
     for path, _ in pictures:
         try:
@@ -64,7 +64,7 @@ def undecodable(pictures: Sequence[tuple[Path, int]]) -> list[str]:
 class TinyImageNet(Dataset):
     """Pictures of 200 kinds of things, 64x64 colour: 100,000 train, 10,000 test.
 
-    `classes`, `per_class` and `held_out` (val pictures) say how many there have to be.
+    `classes`, `per_class` and `held_out` (val pictures) are the numbers expected.
     """
 
     name: str = "tiny_imagenet"
@@ -81,11 +81,11 @@ class TinyImageNet(Dataset):
 
     @property
     def num_classes(self) -> int:
-        """Give the number of classes."""
+        """Return the number of classes."""
         return self.classes
 
     def load(self, root: Path, train: bool) -> Split:
-        """Read the train or the labelled val part; BenchError at a picture that cannot be read."""
+        """Read the train or the labelled val part; BenchError if a picture cannot be read."""
         import torch
 
         if wrong := self.structure(root):
@@ -100,7 +100,7 @@ class TinyImageNet(Dataset):
         return Split(torch.from_numpy(images), torch.tensor([label for _, label in pictures]))
 
     def structure(self, root: Path) -> list[str]:
-        """Say what is wrong with the numbers of classes and pictures, one line each."""
+        """List wrong numbers of classes and pictures, one line each."""
         names, val = wnids(root), val_pictures(root)
         count = np.bincount([label for _, label in train_pictures(root)], minlength=len(names))
         lines = [
@@ -115,11 +115,11 @@ class TinyImageNet(Dataset):
         return lines
 
     def check(self, root: Path) -> list[str]:
-        """Say what is wrong with structure and pictures, one line each; decodes all of them, which takes a minute."""
+        """List what is wrong with structure and pictures, one line each; decodes all of them, which takes a minute."""
         return self.structure(root) + undecodable(train_pictures(root) + val_pictures(root))
 
 
 @hookimpl
-def bench_datasets():
-    """Offer the dataset."""
+def bench_datasets() -> list[Dataset]:
+    """Return the dataset."""
     return [TinyImageNet()]

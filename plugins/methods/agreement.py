@@ -1,7 +1,7 @@
-"""Label agreement on plain images: the simplest fingerprint there is, and a baseline.
+"""Label agreement on plain images: the simplest fingerprint, and a baseline.
 
-The source's labels of images that no training has seen; the score is the share on which the suspect agrees. Two good
-networks agree on most images whoever made them (the correct ones), so this is what a method has to beat.
+The source labels images that were not used in training; the score is the share on which the suspect agrees. Two good
+networks agree on most images, the correct ones, also if they are unrelated. A method has to beat this.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Agreement(Fingerprint):
     budget = "samples"
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Choose `samples` probe images at random (all, with a note, where there are fewer), and label them."""
+        """Choose `samples` probe images at random (all, with a note, if there are fewer), and label them."""
         random, held = context.generator, len(data.probe)
         if held < self.samples:
             context.note(probes=held)
@@ -37,7 +37,7 @@ class Agreement(Fingerprint):
         return {"probes": probes, "labels": labels}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give the share of probes that get the source's label, in [0, 1]."""
+        """Return the share of probes that get the source's label, in [0, 1]."""
         return float((suspect.labels(fingerprint["probes"].float() / 255) == fingerprint["labels"]).double().mean())
 
 

@@ -1,8 +1,8 @@
 """AKH, the Anna Karenina heuristic: does the suspect make the source's own mistakes?
 
 A. Godinot, E. Le Merrer, C. Penzo, F. Taïani, G. Trédan: Queries, Representation & Detection: The Next 100 Model
-Fingerprinting Schemes, AAAI 2025, https://arxiv.org/abs/2412.13021. Images that the source misclassifies; the score is
-the share on which the suspect gives the source's (wrong) label. A baseline: what does not beat it proves little.
+Fingerprinting Schemes, AAAI 2025, https://arxiv.org/abs/2412.13021. The probes are images that the source
+misclassifies; the score is the share on which the suspect returns the source's wrong label. A baseline.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class AKH(Fingerprint):
     )
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Choose misclassified probe images at random: as many as there are, at most `samples`.
+        """Choose misclassified probe images at random, at most `samples`.
 
-        Where the source errs on none, they are the `samples` images between whose two best labels it wavers most.
+        If the source misclassifies none, choose those with the smallest margins between its two largest logits.
         """
         images, random = data.probe.images, context.generator
         with torch.no_grad():
@@ -51,7 +51,7 @@ class AKH(Fingerprint):
         return {"probes": images[chosen].contiguous(), "labels": labels[chosen]}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give the share of probes that get the source's label, in [0, 1]."""
+        """Return the share of probes that get the source's label, in [0, 1]."""
         return float((suspect.labels(fingerprint["probes"].float() / 255) == fingerprint["labels"]).double().mean())
 
 

@@ -21,27 +21,28 @@ from torch.utils.checkpoint import checkpoint
 from bench import BenchError, Context, DefenderData, Fingerprint, Helpers, Reported, Suspect, hookimpl
 
 RESIDENT = 4 << 30
-"""Bytes of surrogates, and of references, that stay in memory; those beyond are loaded whenever they are asked."""
+"""Bytes of surrogates, and of references, that stay in memory; the others are loaded each time they are used."""
 LARGE = 4 << 20
-"""Bytes of weights from which a network is run a second time for its gradient, so that its activations are not kept."""
+"""Networks of so many bytes run a second time for their gradient, so that their activations are not kept."""
 BATCH = 300
 """Seeds that are moved at once."""
 STEP = 0.05
-"""By how much the threshold falls at a time."""
+"""Step by which the threshold is lowered."""
 TINY = 1e-7
-"""Probabilities are clipped here before their logarithm, so that no term of the loss is unbounded."""
+"""Smallest probability of which the logarithm is taken, so that no term of the loss is unbounded."""
 
 Answer = Callable[[Tensor], Tensor]
 """From images [N, C, H, W] in [0, 1] to probabilities [N, K]."""
 
 
-def probabilities(shelf: Sequence[nn.Module], place: int, x: Tensor) -> Tensor:
-    """Answer images with the probabilities of the network at a place of a shelf, which may have to load it."""
-    return shelf[place](x).softmax(1)
+def probabilities(models: Sequence[nn.Module], index: int, x: Tensor) -> Tensor:
+    """Compute the probabilities of images by one network of a sequence, which may have to load it."""
+    answer: Tensor = models[index](x).softmax(1)
+    return answer
 
 
 def answers(models: Sequence[nn.Module], room: int = RESIDENT) -> list[Answer]:
-    """Make a lazy sequence of networks answer, holding at most `room` bytes of them and one network besides."""
+    """Wrap a lazy sequence of networks as functions that keep at most `room` bytes of them in memory, and one more."""
     group: list[Answer] = []
     for index in range(len(models)):
         model = models[index]
@@ -54,21 +55,22 @@ def answers(models: Sequence[nn.Module], room: int = RESIDENT) -> list[Answer]:
 
 def transfer(group: Sequence[Answer], x: Tensor) -> Tensor:
     """Average the probabilities of a group of networks, [N, K]."""
-    return sum(answer(x) for answer in group) / len(group)
+    first, *others = (answer(x) for answer in group)
+    return sum(others, start=first) / len(group)
 
 
 def conferrability(surrogates: Tensor, references: Tensor) -> Tensor:
-    """Give Conf for every class from the two groups' Transfer, all [N, K] and in [0, 1]."""
+    """Compute Conf for every class from the two groups' Transfer, all [N, K] and in [0, 1]."""
     return surrogates * (1 - references)
 
 
 def log(p: Tensor) -> Tensor:
-    """Take the logarithm of probabilities, clipped away from 0."""
+    """Compute the logarithm of probabilities, clipped away from 0."""
     return p.clamp_min(TINY).log()
 
 
 def drop(group: Sequence[Answer], rate: float, generator: torch.Generator) -> list[Answer]:
-    """Keep each network with probability 1 - rate, and one at random where none would be left."""
+    """Keep each network with probability 1 - rate, and one at random if none would be left."""
     draw = torch.rand(len(group), generator=generator, device=generator.device).tolist()
     return [a for a, u in zip(group, draw, strict=True) if u >= rate] or [group[draw.index(max(draw))]]
 
@@ -95,7 +97,7 @@ class CAE(Fingerprint):
     eps: float = 0.15
     """Largest change of a pixel, in [0, 1] units."""
     tau: float = 0.95
-    """Least conferrability of a point; falls in steps while fewer than `samples` reach it."""
+    """Least conferrability of a point; lowered in steps while fewer than `samples` points reach it."""
     lowest_tau: float = 0.1
     tries: int = 3
     """Seeds tried, as a multiple of `samples`; more only while too few reach `lowest_tau`."""
@@ -115,23 +117,17 @@ class CAE(Fingerprint):
         "ICLR 2021, https://arxiv.org/abs/1912.00888"
     )
     reported = tuple(
-        Reported(
-            dataset,
-            source,
-            THIEVES if "extract" in attack else (source,),
-            attack,
-            auc,
-            20 if "extract" in attack else 10,
-            20,
-        )
+        Reported(dataset, source, THIEVES, attack, auc, 20, 20)
+        if "extract" in attack
+        else Reported(dataset, source, (source,), attack, auc, 10, 20)
         for (dataset, source), row in REPORTED.items()
         for attack, auc in zip(ATTACKS, row, strict=True)
     )
 
     def loss(self, source: Tensor, surrogates: Tensor, references: Tensor, initial: Tensor) -> Tensor:
-        """Give the paper's loss [N] from the source's probabilities and the groups' Transfer, all [N, K].
+        """Compute the paper's loss [N] from the source's probabilities and the groups' Transfer, all [N, K].
 
-        It asks a point to be conferrable, to leave the source's `initial` label [N], and to have the surrogates
+        It is low if a point is conferrable, the source no longer gives its `initial` label [N], and the surrogates
         agree with the source.
         """
         ensemble = conferrability(surrogates, references)
@@ -144,7 +140,7 @@ class CAE(Fingerprint):
     def move(
         self, source: Answer, surrogates: list[Answer], references: list[Answer], seeds: Tensor, gen: torch.Generator
     ) -> Tensor:
-        """Move seeds [N, C, H, W] down the loss by Adam, within eps of where they were and within [0, 1]."""
+        """Move seeds [N, C, H, W] down the loss by Adam, within eps of the seeds and within [0, 1]."""
         low, high = (seeds - self.eps).clamp_min(0), (seeds + self.eps).clamp_max(1)
         x = seeds.clone().requires_grad_()
         adam = torch.optim.Adam([x], lr=self.lr)
@@ -159,9 +155,9 @@ class CAE(Fingerprint):
         return x.detach()
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Give float32 `points` [samples, C, H, W] in [0, 1], the source's `labels` on them, int64 [samples].
+        """Return float32 `points` [samples, C, H, W] in [0, 1], the source's `labels` on them, int64 [samples].
 
-        Also their conferrability (`conf`) and the places of their seeds in the defender half (`seeds`, int64).
+        Also their conferrability (`conf`) and the indices of their seeds in the defender half (`seeds`, int64).
         """
         if self.conferred not in ("best", "current"):
             raise BenchError(f"cae.conferred is {self.conferred!r}, but must be one of: best, current")
@@ -173,25 +169,25 @@ class CAE(Fingerprint):
             right = torch.cat([model(part.float() / 255).argmax(1) for part in images.split(BATCH)]) == truth
         seeds = right.nonzero()[:, 0]
         seeds = seeds[torch.randperm(len(seeds), generator=context.generator, device=seeds.device)]
-        tried, moved, labels, conf = self.tries * self.samples, [], [], []
+        tried = self.tries * self.samples
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
         for part in seeds.split(min(BATCH, tried)):
             x = self.move(model, surrogates, references, images[part].float() / 255, context.generator)
             with torch.no_grad():
                 y = model(x).argmax(1)
                 best = conferrability(transfer(surrogates, x), transfer(references, x)).amax(1)
-            moved, labels, conf = [*moved, x], [*labels, y], [*conf, best * (y != truth[part])]
-            reached = torch.cat(conf)
-            wanted = self.tau if len(reached) < tried else self.lowest_tau
-            if int((reached >= wanted).sum()) >= self.samples:
+            found.append((x, y, best * (y != truth[part])))
+            points, labels, conf = map(torch.cat, zip(*found, strict=True))
+            wanted = self.tau if len(conf) < tried else self.lowest_tau
+            if int((conf >= wanted).sum()) >= self.samples:
                 break
-        points, labels, conf = torch.cat(moved), torch.cat(labels), torch.cat(conf)
         tau = self._threshold(conf)
         chosen = conf.topk(self.samples).indices
         context.note(tau=tau, passed=round(float((conf >= tau).double().mean()), 4))
         return {"points": points[chosen], "labels": labels[chosen], "conf": conf[chosen], "seeds": seeds[chosen]}
 
     def _threshold(self, conf: Tensor) -> float:
-        """Find the highest threshold, from tau down, that `samples` points reach."""
+        """Return the highest threshold, from tau down, that `samples` points reach."""
         tau = self.tau
         while (passed := int((conf >= tau).sum())) < self.samples:
             if tau - STEP < self.lowest_tau - 1e-9:
@@ -204,7 +200,7 @@ class CAE(Fingerprint):
         return tau
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give CAEAcc, in [0, 1]: the share of points that the suspect labels as the source does."""
+        """Return CAEAcc, in [0, 1]: the share of points that the suspect labels as the source does."""
         return float((suspect.labels(fingerprint["points"]) == fingerprint["labels"]).double().mean())
 
 

@@ -1,11 +1,11 @@
-"""EWE: a watermark entangled with the task, so that whoever steals the one takes the other along.
+"""EWE: a watermark entangled with the task, so that a copy of the model carries the watermark too.
 
 H. Jia, C. A. Choquette-Choo, V. Chandrasekaran, N. Papernot: Entangled Watermarks as a Defense against Model
 Extraction, USENIX Security 2021, https://arxiv.org/abs/2002.12200.
 
 Watermarks are images of a source class that carry a trigger and are labelled as the target class. While the model
 learns them, the soft nearest neighbour loss (SNNL) between them and true images of the target class is raised, so
-that the same features serve both. They are made from the task's own images here ("in distribution").
+that both use the same features. Here they are computed from the task's own images ("in distribution").
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from bench import BenchError, Context, DefenderData, ReportedAccuracy, Split, Su
 PATCH = 3
 """Height and width of the trigger in pixels."""
 TINY = 1e-5
-"""Keeps the SNNL's quotient and its logarithm finite."""
+"""Term that keeps the SNNL's quotient and its logarithm finite."""
 FORCED, LAST = 50, 5
-"""Most steps away from the target that refining takes in its rounds, and how many it takes after them."""
+"""Most steps away from the target in the rounds of refining, and the steps after them."""
 FEWEST = 4
-"""Least images of a class that a watermark is made of."""
+"""Least number of images of a class that a watermark needs."""
 
 
 def snnl(activations: Tensor, marked: Tensor, temperature: Tensor, distance: str = "cosine") -> Tensor:
-    """Give the soft nearest neighbour loss of two groups: large where they lie among each other.
+    """Compute the soft nearest neighbour loss of two groups: large if they are mixed.
 
     activations: [N, ...], rectified here; marked: bool [N]; distances are divided by 100 / temperature.
     """
@@ -50,7 +50,7 @@ def snnl(activations: Tensor, marked: Tensor, temperature: Tensor, distance: str
 
 
 def total_loss(logits: Tensor, labels: Tensor, entanglement: Sequence[Tensor], kappa: float) -> Tensor:
-    """Give the cross-entropy, less kappa times each SNNL; a batch without watermarks has none.
+    """Compute the cross-entropy less kappa times each SNNL; a batch without watermarks has none.
 
     The authors sum the cross-entropy over the batch; it is averaged here, so kappa is divided by the batch size.
     """
@@ -60,8 +60,8 @@ def total_loss(logits: Tensor, labels: Tensor, entanglement: Sequence[Tensor], k
     return loss
 
 
-def look(model: nn.Module, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
-    """Give the logits and three activations: the outputs of the last two stages and the input of the head."""
+def answers_and_activations(model: nn.Module, x: Tensor, context: Context) -> tuple[Tensor, list[Tensor]]:
+    """Return the logits and three activations: the outputs of the last two stages and the input of the head."""
     seen: list[Tensor] = []
     hooks = [s.register_forward_hook(lambda _, i, output: seen.append(output)) for s in context.stages(model)[-2:]]
     hooks.append(context.head(model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])))
@@ -74,7 +74,7 @@ def look(model: nn.Module, x: Tensor, context: Context) -> tuple[Tensor, list[Te
 
 @contextmanager
 def frozen_batch_norm(model: nn.Module, frozen: bool) -> Iterator[None]:
-    """Use batch norm's running statistics and leave them as they are, for a while."""
+    """Use the running statistics of batch normalisation and do not update them."""
     layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and frozen]
     for layer in layers:
         layer.eval()
@@ -86,13 +86,13 @@ def frozen_batch_norm(model: nn.Module, frozen: bool) -> Iterator[None]:
 
 
 def window(gradient: Tensor) -> tuple[int, int]:
-    """Find the top left corner of the 3x3 window in which a gradient [C, H, W] has its smallest sum."""
+    """Return the top left corner of the 3x3 window in which a gradient [C, H, W] has its smallest sum."""
     sums = functional.avg_pool2d(gradient.sum(0)[None, None], PATCH, stride=1)[0, 0]
     return divmod(int(sums.argmin()), sums.shape[1])
 
 
-def stamp(images: Tensor, corner: tuple[int, int]) -> Tensor:
-    """Set the trigger, ones in the first channel, in a copy of images [N, C, H, W]."""
+def add_trigger(images: Tensor, corner: tuple[int, int]) -> Tensor:
+    """Copy images [N, C, H, W] and set the trigger in them: ones in the first channel."""
     row, column = corner
     images = images.clone()
     images[:, 0, row : row + PATCH, column : column + PATCH] = 1
@@ -100,24 +100,24 @@ def stamp(images: Tensor, corner: tuple[int, int]) -> Tensor:
 
 
 def halves(images: Tensor, context: Context) -> tuple[Tensor, ...]:
-    """Cut watermarks into parts of nearly equal size: at most half a batch, at least two images."""
+    """Split watermarks into parts of nearly equal size: at most half a batch, at least two images."""
     return images.tensor_split(math.ceil(len(images) / max(3, context.recipe.batch // 2)))
 
 
 def draw(images: Tensor, count: int, context: Context) -> Tensor:
-    """Draw `count` images without replacement, or all where there are fewer."""
+    """Draw `count` images without replacement, or all if there are fewer."""
     order = torch.randperm(len(images), generator=context.generator, device=images.device)
     return images[order[:count]]
 
 
 @torch.no_grad()
 def success(model: nn.Module, triggers: Tensor, target: int) -> float:
-    """Give the watermark success rate (WSR): the share of triggers that a network takes for the target class."""
+    """Compute the watermark success rate (WSR): the share of triggers that a network labels as the target class."""
     return float((model(triggers).argmax(1) == target).double().mean())
 
 
 def p_value(successes: int, queries: int, p0: float) -> float:
-    """Give the chance of so many successes or more where each has probability p0 (exact binomial, one-sided)."""
+    """Compute the probability of so many successes or more if each has probability p0 (exact binomial test)."""
     from scipy.stats import binomtest
 
     return float(binomtest(successes, queries, p0, alternative="greater").pvalue)
@@ -151,15 +151,15 @@ class EWE(Watermark):
     name: str = "ewe"
     version: int = 1
     samples: int = 100
-    """Triggers asked of a suspect; fewer where the source class has fewer images in `probe`."""
+    """Number of triggers; fewer if the source class has fewer images in `probe`."""
     source_class: int = 8
     target_class: int = 0
     length: float = 1.0
-    """How long it trains clean at first, as a share of the recipe's epochs."""
+    """Length of the clean training, as a share of the recipe's epochs."""
     w_length: float = 0.6
-    """How long it trains interleaved after that, watermark batches included, as a share of the recipe's epochs."""
+    """Length of the interleaved training after it, watermark batches included, as a share of the recipe's epochs."""
     ratio: float = 3.0
-    """Ordinary batches for each watermark batch; may be a fraction."""
+    """Ordinary batches per watermark batch; may be a fraction."""
     lr: float = 0.02
     """Learning rate of the interleaved training."""
     kappa: float = 200000.0
@@ -172,7 +172,7 @@ class EWE(Watermark):
     """Step by which triggers are refined, in [0, 1] units."""
     rounds: int = 10
     threshold: float = 0.1
-    """Share of the triggers that the clean model may take for the target class."""
+    """Share of the triggers that the clean model may label as the target class."""
     batch_norm: str = "frozen"
     """In interleaved training: `frozen` statistics, frozen on `watermarks` only, or `live`."""
 
@@ -186,9 +186,9 @@ class EWE(Watermark):
     def embed(
         self, build: Callable[[], nn.Module], data: DefenderData, context: Context
     ) -> tuple[nn.Module, dict[str, Tensor]]:
-        """Train clean, make the triggers, train interleaved; give the model and what proves it.
+        """Train clean, compute the triggers, train interleaved; return the model and its evidence.
 
-        `triggers`: float32 [n, C, H, W] in [0, 1], n <= samples, made from `probe` images, which no training sees;
+        `triggers`: float32 [n, C, H, W] in [0, 1], n <= samples, from `probe` images, which are not used in training;
         `target`: int64 [1]; `corner`: int64 [2], the patch's first row and column.
         """
         model = build().eval()
@@ -196,10 +196,10 @@ class EWE(Watermark):
             classes = model(data.train.images[:1].float() / 255).shape[1]
         mine, legitimate, unseen = self._images(classes, data)
         if len(context.stages(model)) < 2:
-            raise BenchError("ewe looks at an architecture's last two stages, but this one has fewer: define stages()")
+            raise BenchError("ewe uses an architecture's last two stages, but this one has fewer: define stages()")
         context.fit(model, data.train.images, data.train.labels, length=self.length)
         corner = window(self.gradient(model, mine, legitimate, context).mean(0))
-        marked, triggers = (self.refine(model, stamp(x, corner), legitimate, context) for x in (mine, unseen))
+        marked, triggers = (self.refine(model, add_trigger(x, corner), legitimate, context) for x in (mine, unseen))
         clean = success(model, triggers, self.target_class)
         self.interleave(model, marked, legitimate, data.train, context)
         wsr = success(model, triggers, self.target_class)
@@ -209,28 +209,29 @@ class EWE(Watermark):
         return model, {"triggers": triggers, "target": target, "corner": torch.tensor(corner, device=triggers.device)}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give the WSR, in [0, 1]: the share of triggers that the suspect takes for the target class."""
+        """Return the WSR, in [0, 1]: the share of triggers that the suspect labels as the target class."""
         return float((suspect.labels(fingerprint["triggers"]) == fingerprint["target"]).double().mean())
 
     def entanglement(
         self, model: nn.Module, marked: Tensor, legitimate: Tensor, temperatures: Sequence[Tensor], context: Context
     ) -> tuple[Tensor, list[Tensor]]:
-        """Give the logits of watermarks, then of images of the target class, and the SNNL of the three layers."""
+        """Compute the logits of watermarks, then of images of the target class, and the SNNL of the three layers."""
         group = torch.arange(len(marked) + len(legitimate), device=marked.device) < len(marked)
-        logits, seen = look(model, torch.cat([marked, legitimate]), context)
+        logits, seen = answers_and_activations(model, torch.cat([marked, legitimate]), context)
         return logits, [snnl(a, group, t, self.distance) for a, t in zip(seen, temperatures, strict=True)]
 
     def gradient(self, model: nn.Module, marked: Tensor, legitimate: Tensor, context: Context) -> Tensor:
-        """Give the gradient of the summed SNNLs at watermarks that lie beside as many images of the target class."""
-        start, gradients = torch.tensor(self.temperature, device=marked.device), []
+        """Compute the gradient of the summed SNNLs at watermarks, with as many images of the target class."""
+        start = torch.tensor(self.temperature, device=marked.device)
+        gradients: list[Tensor] = []
         for part in halves(marked, context):
             x = part.clone().requires_grad_()
             _, values = self.entanglement(model, x, draw(legitimate, len(x), context), [start] * 3, context)
-            gradients += torch.autograd.grad(sum(values), x)
+            gradients += torch.autograd.grad(torch.stack(values).sum(), x)
         return torch.cat(gradients)
 
     def refine(self, model: nn.Module, marked: Tensor, legitimate: Tensor, context: Context) -> Tensor:
-        """Step triggers away from the target class while the clean model sees it in them, and towards more SNNL."""
+        """Move triggers away from the target class while the clean model labels them so, and towards more SNNL."""
 
         def away(x: Tensor) -> Tensor:
             x = x.clone().requires_grad_()
@@ -267,14 +268,14 @@ class EWE(Watermark):
             free = [t.clone().requires_grad_() for t in temperatures]
             with frozen_batch_norm(model, self.batch_norm != "live"):
                 logits, values = self.entanglement(model, *pair, free, context)
-            slopes = torch.autograd.grad(sum(values), free, retain_graph=True)
+            slopes = torch.autograd.grad(torch.stack(values).sum(), free, retain_graph=True)
             temperatures = [(t - self.t_lr * s).detach().clamp_min(TINY) for t, s in zip(free, slopes, strict=True)]
             return total_loss(logits, y.new_full((2 * half,), self.target_class), values, self.kappa)
 
         return context.fit(model, train.images, train.labels, length=self.w_length, loss=loss, lr=self.lr)
 
     def _images(self, classes: int, data: DefenderData) -> tuple[Tensor, Tensor, Tensor]:
-        """Give training images of the source and the target class, and unseen ones of the source class; or refuse."""
+        """Return training images of the source and the target class, and unseen images of the source class."""
         for name, choices in (("distance", ("cosine", "euclidean")), ("batch_norm", ("frozen", "watermarks", "live"))):
             if getattr(self, name) not in choices:
                 raise BenchError(f"ewe.{name} is {getattr(self, name)!r}, but must be one of: {', '.join(choices)}")

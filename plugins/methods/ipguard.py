@@ -1,10 +1,11 @@
-"""IPGuard: points just across the source's decision boundary, and the labels the source gives them.
+"""IPGuard: points just across the source's decision boundary, and the source's labels of them.
 
 X. Cao, J. Jia, N. Z. Gong: IPGuard: Protecting Intellectual Property of Deep Neural Networks via Fingerprinting the
 Classification Boundary, AsiaCCS 2021, https://arxiv.org/abs/1910.12903.
 
-A seed of class i is moved until the source calls it j and would next call it i, by a margin k of logits. A copy keeps
-that boundary, a network trained alone has another one; so the score is the share of points with the source's label.
+A seed of class i is moved until the source labels it j with i as the runner-up, by a margin k of logits. A copy keeps
+that boundary and a network trained independently has another one. The score is the share of points on which the suspect
+returns the source's label.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ BATCH = 512
 
 
 def boundary_loss(logits: Tensor, i: Tensor, j: Tensor, k: float) -> Tensor:
-    """Measure how far points are from lying k inside class j with class i as the runner-up.
+    """Compute the distance of points from the region k inside class j with class i as the runner-up.
 
-    logits: [N, K]; i, j: int64 [N], i != j. Gives [N], >= 0; zero if and only if Z_j >= Z_i + k and Z_i >= Z_t for
+    logits: [N, K]; i, j: int64 [N], i != j. Returns [N], >= 0; zero if and only if Z_j >= Z_i + k and Z_i >= Z_t for
     every other t.
     """
     pair = torch.stack([i, j], 1)
@@ -34,7 +35,7 @@ def boundary_loss(logits: Tensor, i: Tensor, j: Tensor, k: float) -> Tensor:
 
 
 def move(model: nn.Module, seeds: Tensor, i: Tensor, j: Tensor, k: float, lr: float, steps: int) -> Tensor:
-    """Move seeds [N, C, H, W] down the loss by Adam, within [0, 1]; each rests as soon as its loss is zero."""
+    """Move seeds [N, C, H, W] down the loss by Adam, within [0, 1]; each stops as soon as its loss is zero."""
     points = seeds.clone()
     points.grad = torch.zeros_like(points)
     adam = torch.optim.Adam([points], lr=lr)
@@ -47,24 +48,24 @@ def move(model: nn.Module, seeds: Tensor, i: Tensor, j: Tensor, k: float, lr: fl
         moving, gradient = moving[unfinished], gradient[unfinished]
         if not len(moving):
             break
-        resting = points.clone()
+        stopped = points.clone()
         points.grad.zero_()
         points.grad[moving] = gradient
         adam.step()
-        resting[moving] = points[moving].clamp(0, 1)
-        points.copy_(resting)
+        stopped[moving] = points[moving].clamp(0, 1)
+        points.copy_(stopped)
     return points
 
 
 @torch.no_grad()
 def answers(model: nn.Module, images: Tensor) -> Tensor:
-    """Give the logits of images, uint8 or float in [0, 1], in batches."""
+    """Compute the logits of images, uint8 or float in [0, 1], in batches."""
     scale = 255 if images.dtype == torch.uint8 else 1
     return torch.cat([model(part.float() / scale) for part in images.split(BATCH)])
 
 
 def balanced(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Order indices at random, so that any first few hold the classes as evenly as can be."""
+    """Order indices at random, so that each prefix contains the classes as evenly as possible."""
     order = torch.randperm(len(labels), generator=generator, device=labels.device)
     turn = torch.empty_like(order)
     for label in labels.unique():
@@ -107,18 +108,17 @@ class IPGuard(Fingerprint):
         "Fingerprinting the Classification Boundary, AsiaCCS 2021, https://arxiv.org/abs/1910.12903"
     )
     reported = tuple(
-        Reported(dataset, source, THIEVES if "extract" in attack else (source,), attack, auc,
-                 20 if "extract" in attack else 10, 20)
+        Reported(dataset, source, THIEVES, attack, auc, 20, 20)
+        if "extract" in attack
+        else Reported(dataset, source, (source,), attack, auc, 10, 20)
         for (dataset, source), row in REPORTED.items()
         for attack, auc in zip(ATTACKS, row, strict=True)
-    )  # fmt: skip
+    )
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Give float32 `points` [samples, C, H, W] in [0, 1] and the source's `labels` on them, int64 [samples]."""
-        for name, value, choices in (
-            ("start", self.start, ("train", "probe", "noise")), ("target", self.target, ("least_likely", "random")),
-        ):  # fmt: skip
-            if value not in choices:
+        """Return float32 `points` [samples, C, H, W] in [0, 1] and the source's `labels` on them, int64 [samples]."""
+        for name, choices in (("start", ("train", "probe", "noise")), ("target", ("least_likely", "random"))):
+            if (value := getattr(self, name)) not in choices:
                 raise BenchError(f"ipguard.{name} is {value!r}, but must be one of: {', '.join(choices)}")
         seeds = self._seeds(source, data, context)
         logits = answers(source, seeds)
@@ -128,16 +128,16 @@ class IPGuard(Fingerprint):
             j = (i + ahead) % logits.shape[1]
         best = logits.topk(2, 1).values
         k = self.k or self.margin * float((best[:, 0] - best[:, 1]).median())
-        parts = zip(*(t.split(BATCH) for t in (seeds, i, j)), strict=True)
-        points = torch.cat([move(source, *part, k, self.lr, self.steps) for part in parts])
+        parts = zip(seeds.split(BATCH), i.split(BATCH), j.split(BATCH), strict=True)
+        points = torch.cat([move(source, x, own, other, k, self.lr, self.steps) for x, own, other in parts])
         final = answers(source, points)
-        # A point rests when its loss is exactly zero; in a batch of another size it may come out as a rounding error.
+        # A point stops when its loss is exactly zero; in a batch of another size the loss may be a rounding error.
         converged = boundary_loss(final, i, j, k) <= 1e-3 * k
         context.note(converged=round(float(converged.double().mean()), 4), k=round(k, 4))
         return {"points": points, "labels": final.argmax(1)}
 
     def _seeds(self, source: nn.Module, data: DefenderData, context: Context) -> Tensor:
-        """Draw the images that points start from: ones the source gets right, the classes evenly."""
+        """Draw the images that points start from: ones that the source classifies correctly, the classes evenly."""
         split = data.probe if self.start == "probe" else data.train
         if self.start == "noise":
             shape = (self.samples, *split.images.shape[1:])
@@ -152,7 +152,7 @@ class IPGuard(Fingerprint):
         return split.images[chosen].float() / 255
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give the matching rate, in [0, 1]: the share of points that the suspect labels as the source does."""
+        """Return the matching rate, in [0, 1]: the share of points that the suspect labels as the source does."""
         return float((suspect.labels(fingerprint["points"]) == fingerprint["labels"]).double().mean())
 
 

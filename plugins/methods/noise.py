@@ -1,7 +1,7 @@
 """Label agreement on noise: a baseline that needs no data.
 
-Images whose every pixel is drawn uniformly; the score is the share on which the suspect gives the source's label.
-Nothing in training says what to answer there, so a network's answers are its own.
+Each pixel of an image is drawn uniformly; the score is the share of images on which the suspect returns the source's
+label. Training does not determine labels of noise, so they are particular to a network.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Noise(Fingerprint):
         return {"probes": probes, "labels": labels}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give the share of probes that get the source's label, in [0, 1]."""
+        """Return the share of probes that get the source's label, in [0, 1]."""
         return float((suspect.labels(fingerprint["probes"].float() / 255) == fingerprint["labels"]).double().mean())
 
 

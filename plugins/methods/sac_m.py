@@ -1,15 +1,15 @@
-"""SAC-m: compare how a suspect's answers to CutMix images correlate with how the source's do.
+"""SAC-m: compare correlations of answers to CutMix images, the suspect's with the source's.
 
 J. Guan, J. Liang, R. He: Are You Stealing My Model? Sample Correlation for Fingerprinting Deep Neural Networks,
 NeurIPS 2022, https://arxiv.org/abs/2210.15427. The answers O_1 ... O_n to n probes have cosines c_ij; with
-C_ij = (1 - c_ij) / 2 a suspect lies at the distance D = mean |C_ij(suspect) - C_ij(source)|, and its score is -D. It
-needs no common labels, not even equally many.
+C_ij = (1 - c_ij) / 2, the suspect's distance is D = mean |C_ij(suspect) - C_ij(source)|, and its score is -D. Neither
+the labels nor their number need to be the same.
 
-What else the authors' code can do is a field: `box = "corner"` with `per_sample = False` (one small box near a corner,
-the same in all probes), `transpose` (probes mirrored on their diagonal, which there a file format does),
-`correlation = "rbf"`. O may be `logits` (as there), `probabilities`, `log_probabilities` (less their mean: what is
-nearest to logits for who sees probabilities only) or `labels`. Probes come from images that no training has seen;
-theirs from the first 100 of the test set.
+Fields set the variants in the authors' code: `box = "corner"` with `per_sample = False` (one small box near a corner,
+the same in all probes), `transpose` (probes mirrored on their diagonal, an effect of a file format there),
+`correlation = "rbf"`. O may be `logits` (as there), `probabilities`, `log_probabilities` (less their mean: the nearest
+to logits if only probabilities are known) or `labels`. Probes come from images that were not used in training; the
+authors' come from the first 100 of the test set.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from torch.nn.functional import normalize
 from bench import BenchError, Context, DefenderData, Fingerprint, Helpers, Reported, Suspect, hookimpl
 
 ASKED = {"logits": "logits", "probabilities": "probabilities", "log_probabilities": "probabilities", "labels": "labels"}
-"""What a network is asked for, by representation."""
+"""The kind of answer that each representation needs."""
 Box = tuple[int, int, int, int]
 """Top, bottom, left, right; the lower and the right bound excluded."""
 
 
 def cutmix_box(height: int, width: int, random: torch.Generator) -> Box:
-    """Draw the box of ordinary CutMix: its share of the image is uniform, which is Beta(1, 1); centre anywhere."""
+    """Draw the box of ordinary CutMix: its share of the image is uniform (Beta(1, 1)), its centre anywhere."""
     share, y, x = torch.rand(3, generator=random, device=random.device, dtype=torch.float64).tolist()
     bounds = [(at + side * share**0.5 / 2) * length for at, length in ((y, height), (x, width)) for side in (-1, 1)]
     top, bottom, left, right = (round(b) for b in bounds)
@@ -52,7 +52,7 @@ BOXES: dict[str, Callable[[int, int, torch.Generator], Box]] = {"cutmix": cutmix
 
 
 def mix(images: Tensor, box: str, per_sample: bool, random: torch.Generator) -> Tensor:
-    """Paste a box of another image, at its place there, into each image: [N, C, H, W] in and out, of any type."""
+    """Paste a box of another image into each image, at the same place: [N, C, H, W] in and out, of any dtype."""
     count, _, height, width = images.shape
     partners = images[torch.randperm(count, generator=random, device=random.device).to(images.device)]
     mixed = images.clone()
@@ -65,13 +65,13 @@ def mix(images: Tensor, box: str, per_sample: bool, random: torch.Generator) -> 
 
 
 def cosines(answers: Tensor) -> Tensor:
-    """Give the cosine of each two answers, [N, K] to float64 [N, N]; 1 with itself, be it all zero."""
+    """Compute the cosine of each two answers, [N, K] to float64 [N, N]; 1 on the diagonal, for zero vectors too."""
     directions = normalize(answers.double(), dim=1)
     return (directions @ directions.T).clamp(-1, 1).fill_diagonal_(1)
 
 
 def label_cosines(labels: Tensor, classes: int) -> Tensor:
-    """Give the cosines of softmax(1 at the label, 0.01 elsewhere): 1 where labels agree, else one constant of K."""
+    """Compute the cosines of softmax(1 at the label, 0.01 elsewhere): 1 if labels agree, else a constant of K."""
     two = torch.full((2, classes), 0.01, dtype=torch.float64)
     two[0, 0] = two[1, 1] = 1
     other = cosines(two.softmax(1))[0, 1].to(labels.device)
@@ -79,7 +79,7 @@ def label_cosines(labels: Tensor, classes: int) -> Tensor:
 
 
 def correlation(answers: Tensor, representation: str, kind: str, classes: int) -> Tensor:
-    """Give C of answers (or labels, int64 [N]) to N probes, float64 [N, N]; `classes` is the source's number."""
+    """Compute C of answers (or labels, int64 [N]) to N probes, float64 [N, N]; `classes` is the source's number."""
     if representation == "labels":
         cosine = label_cosines(answers, classes)
     elif representation == "log_probabilities":
@@ -87,7 +87,7 @@ def correlation(answers: Tensor, representation: str, kind: str, classes: int) -
         cosine = cosines(logarithms - logarithms.mean(1, keepdim=True))
     else:
         cosine = cosines(answers)
-    # u_i and u_j being unit vectors, the Gaussian exp(-|u_i - u_j|^2) is exp(-2 (1 - c_ij)).
+    # For unit vectors, the Gaussian exp(-|u_i - u_j|^2) is exp(-2 (1 - c_ij)).
     return (1 - cosine) / 2 if kind == "cosine" else torch.exp(-2 * (1 - cosine))
 
 
@@ -113,18 +113,18 @@ class SacM(Fingerprint):
 
     @property
     def reported(self) -> tuple[Reported, ...]:
-        """Give the paper's AUCs, which are of logits."""
+        """Return the paper's AUCs, which are of logits."""
         return _reported() if self.representation == "logits" else ()
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Make the probes, uint8 [n, C, H, W], and the source's C of them, float64 [n, n]."""
+        """Compute the probes, uint8 [n, C, H, W], and the source's C of them, float64 [n, n]."""
         for field, known in (("box", BOXES), ("representation", ASKED), ("correlation", ("cosine", "rbf"))):
             if getattr(self, field) not in known:
                 raise BenchError(f"{self.name}.{field} is one of {', '.join(known)}, not {getattr(self, field)!r}")
         if self.transpose and data.probe.images.shape[2] != data.probe.images.shape[3]:
             raise BenchError(f"{self.name}.transpose needs square images, not {list(data.probe.images.shape[2:])}")
         random, held = context.generator, len(data.probe)
-        rounds = -(-self.samples // held)  # fewer images than probes: each serves again, with another partner
+        rounds = -(-self.samples // held)  # if images are fewer than probes, each is used again with another partner
         order = torch.cat([torch.randperm(held, generator=random, device=random.device) for _ in range(rounds)])
         chosen = data.probe.images[order[: self.samples].to(data.probe.images.device)]
         probes = mix(chosen, self.box, self.per_sample, random)
@@ -137,7 +137,7 @@ class SacM(Fingerprint):
         return {"probes": probes, "matrix": matrix, "classes": torch.tensor(classes)}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give -D, in [-1, 0]."""
+        """Return -D, in [-1, 0]."""
         answers = getattr(suspect, ASKED[self.representation])(fingerprint["probes"].float() / 255)
         matrix = correlation(answers, self.representation, self.correlation, int(fingerprint["classes"]))
         return -float((matrix - fingerprint["matrix"]).abs().mean())
@@ -163,5 +163,5 @@ def _reported() -> tuple[Reported, ...]:
 
 @hookimpl
 def bench_methods() -> list[Fingerprint]:
-    """Return the method on logits, and once more on probabilities under another name."""
+    """Return the method on logits, and on probabilities under another name."""
     return [SacM(), SacM(name="sac_m_probabilities", representation="probabilities")]

@@ -1,9 +1,9 @@
-"""SAC-w: compare how a suspect's answers to images that are hard for the source correlate with how the source's do.
+"""SAC-w: compare correlations of answers to images that are hard for the source, the suspect's with the source's.
 
 J. Guan, J. Liang, R. He: Are You Stealing My Model? Sample Correlation for Fingerprinting Deep Neural Networks,
 NeurIPS 2022, https://arxiv.org/abs/2210.15427. As SAC-m, but the probes are plain images that the source and networks
-derived from it (surrogates) get wrong: their mistakes are inherited, an innocent network makes its own. The authors'
-selection is not published; here it is a ranking (`hardest`), whose relaxed steps are told in the note.
+derived from it (surrogates) get wrong: copies inherit these mistakes, an innocent network makes others. The authors'
+selection is not published; here it is a ranking (`hardest`), and the note counts the probes of each step.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from bench import BenchError, Context, DefenderData, Fingerprint, Helpers, Suspe
 
 
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:
-    """Answer uint8 images with logits, in batches."""
+    """Compute the logits of uint8 images in batches."""
     with torch.no_grad():
         return torch.cat([model(part.float() / 255) for part in images.split(512)])
 
 
 def hardest(logits: Tensor, votes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Rank images by how surely a mistake on them is inherited: (indices, best first; the step of each image).
+    """Rank images by the evidence that a mistake on them is inherited: (indices, best first; the step of each image).
 
     logits: the source's, [N, K]; votes: the surrogates' labels, [S, N]; truth: [N]. Steps: 0 the source and all
-    surrogates are wrong, 1 the source and most surrogates, 2 the source, 3 the source is right. Within a step those
-    come first on which more surrogates share the source's wrong label, then those with less between the source's two
-    best logits.
+    surrogates are wrong, 1 the source and most surrogates, 2 the source, 3 the source is right. Within a step, images
+    on which more surrogates share the source's wrong label come first, then those with a smaller margin between the
+    source's two largest logits.
     """
     labels, best = logits.argmax(1), logits.topk(2, dim=1).values
     wrong = labels != truth
@@ -43,13 +43,13 @@ def hardest(logits: Tensor, votes: Tensor, truth: Tensor) -> tuple[Tensor, Tenso
 
 
 def correlation(logits: Tensor) -> Tensor:
-    """Give C_ij = (1 - cosine of answers i and j) / 2, [N, K] to float64 [N, N]; 0 on the diagonal."""
+    """Compute C_ij = (1 - cosine of answers i and j) / 2, [N, K] to float64 [N, N]; 0 on the diagonal."""
     directions = normalize(logits.double(), dim=1)
     return (1 - (directions @ directions.T).clamp(-1, 1).fill_diagonal_(1)) / 2
 
 
 def surrogate_labels(surrogates: Sequence[nn.Module], images: Tensor) -> Tensor:
-    """Stack the labels that surrogates give, [S, N]; they are loaded one at a time."""
+    """Compute the surrogates' labels, [S, N]; surrogates are loaded one at a time."""
     votes = [logits_of(surrogates[i], images).argmax(1) for i in range(len(surrogates))]
     return torch.stack(votes)
 
@@ -71,7 +71,7 @@ class SacW(Fingerprint):
     )
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Choose the probes, uint8 [n, C, H, W], and give the source's C of them, float64 [n, n].
+        """Choose the probes, uint8 [n, C, H, W], and compute the source's C of them, float64 [n, n].
 
         The note counts the probes of each step: `common`, `most`, `source_only`, `right`.
         """
@@ -86,7 +86,7 @@ class SacW(Fingerprint):
         return {"probes": images[chosen].contiguous(), "matrix": correlation(logits[chosen])}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Give -D, D the mean |C_ij(suspect) - C_ij(source)|; in [-1, 0]."""
+        """Return -D, D the mean |C_ij(suspect) - C_ij(source)|; in [-1, 0]."""
         matrix = correlation(suspect.logits(fingerprint["probes"].float() / 255))
         return -float((matrix - fingerprint["matrix"]).abs().mean())
 

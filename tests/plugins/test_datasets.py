@@ -146,7 +146,7 @@ def test_a_corruption_that_cannot_be_made_is_refused(shipped, tmp_path):
         configured(shipped["noisy_digits_c"], {"corruptions": ["fog"]})
     # Of cifar10_c it depends on another field, which a user may set after this one: the data say it, before a run.
     foggy = configured(shipped["cifar10_c"], {"corruptions": ["fog"]})
-    with pytest.raises(BenchError, match=r"fog: not made here, which can gaussian_noise"):
+    with pytest.raises(BenchError, match=r"fog: unknown corruption; known: gaussian_noise"):
         foggy.load(tmp_path, True)
     assert "CIFAR-10-C/fog.npy" in configured(foggy, {"files": "published"}).checksums
 

@@ -9,7 +9,17 @@ import pytest
 import torch
 from bench_plugins.architectures.tiny_resnet import TinyResNet
 from bench_plugins.architectures.tiny_vgg import TinyVGG
-from bench_plugins.methods.ewe import EWE, halves, look, p_value, snnl, stamp, success, total_loss, window
+from bench_plugins.methods.ewe import (
+    EWE,
+    add_trigger,
+    answers_and_activations,
+    halves,
+    p_value,
+    snnl,
+    success,
+    total_loss,
+    window,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
@@ -140,7 +150,7 @@ def weights(model):
 
 def interleaved(method, seed=0, length=0.5):
     method = dataclasses.replace(method, w_length=length)
-    around, marked = context(seed), stamp(images_of(DEFENDER, 8), (5, 5))
+    around, marked = context(seed), add_trigger(images_of(DEFENDER, 8), (5, 5))
     return method.interleave(build(), marked, images_of(DEFENDER, 0), DEFENDER, around)
 
 
@@ -188,7 +198,7 @@ def test_temperatures_are_learned_one_for_each_layer():
 def test_frozen_statistics_stay_as_clean_training_left_them(batch_norm, moves):
     model = build()
     before = weights(model)
-    marked = stamp(images_of(DEFENDER, 8), (5, 5))
+    marked = add_trigger(images_of(DEFENDER, 8), (5, 5))
     method = EWE(batch_norm=batch_norm, w_length=0.1)
     method.interleave(model, marked, images_of(DEFENDER, 0), DEFENDER, context())
     changed = [not torch.equal(v, before[k]) for k, v in model.state_dict().items() if "running_mean" in k]
@@ -203,7 +213,7 @@ def test_the_three_layers_are_the_last_two_stages_and_the_input_of_the_head():
         around = dataclasses.replace(context(), head=architecture.head, stages=architecture.stages)
         x = torch.rand(4, 1, 8, 8)
         with torch.no_grad():
-            logits, (before, last, pooled) = look(model, x, around)
+            logits, (before, last, pooled) = answers_and_activations(model, x, around)
             second = model.stage2(model.stage1(model.stem(x)))
             assert torch.equal(before, second) and torch.equal(last, model.stage3(second))
             assert torch.equal(pooled, model.pool(last)) and torch.equal(logits, model(x))
@@ -225,9 +235,9 @@ def test_the_patch_lies_where_the_gradient_sums_to_least(height, width, channels
     row, column = window(gradient)
     assert math.isclose(sums[row, column], min(sums.values()), abs_tol=1e-4)
     images = torch.full((2, channels, height, width), 0.25)
-    changed = stamp(images, (row, column)) != images
+    changed = add_trigger(images, (row, column)) != images
     assert changed.sum(dim=(1, 2, 3)).tolist() == [9, 9] and bool(changed[:, 0].any())
-    assert bool((stamp(images, (row, column))[changed] == 1).all()) and float(images.max()) == 0.25
+    assert bool((add_trigger(images, (row, column))[changed] == 1).all()) and float(images.max()) == 0.25
 
 
 def test_watermarks_are_cut_into_parts_of_at_least_two():
@@ -251,7 +261,7 @@ def test_refining_takes_triggers_away_from_the_target_within_the_pixels():
 
 def test_refining_raises_the_snnl_where_nothing_speaks_against_it():
     method, model = EWE(temperature=100.0, threshold=1.0), clean()
-    marked, legitimate = stamp(images_of(DEFENDER, 8), (5, 5))[:20], images_of(DEFENDER, 0)[:20]
+    marked, legitimate = add_trigger(images_of(DEFENDER, 8), (5, 5))[:20], images_of(DEFENDER, 0)[:20]
     refined = method.refine(model, marked, legitimate, context())
     with torch.no_grad():
         before, after = (
@@ -287,7 +297,7 @@ def test_the_triggers_are_images_that_no_training_saw():
     unseen = images_of(PROBE, method.source_class)
     assert triggers.dtype == torch.float32 and triggers.shape == unseen.shape and len(unseen) < method.samples
     assert float(triggers.min()) >= 0 and float(triggers.max()) <= 1
-    moved = (triggers - stamp(unseen, corner)).abs()
+    moved = (triggers - add_trigger(unseen, corner)).abs()
     assert float(moved.max()) <= 0.01 * (50 + 10 + 5) + 1e-6 and float(moved.mean()) < 0.15
     assert 0 <= corner[0] <= 5 and 0 <= corner[1] <= 5
     few = DefenderData(DEFENDER, PROBE)
