@@ -19,12 +19,12 @@ from bench.registry.registry import HOOKS
 
 
 def component_names(kinds: Iterable[str] = tuple(ComponentKind), files: Sequence[str] = ()) -> list[str]:
-    """List the names of what is installed, and of plugin files, sorted. What cannot be read gives the plugin's name."""
+    """Return the sorted names of installed components and of plugin files'; of an unreadable plugin, its own name."""
     wanted, found = set(kinds), set[str]()
     for entry in importlib.metadata.entry_points(group="bench"):
-        found.update(name for kind, name in _offered(_source(entry.module), entry.name) if kind in wanted)
+        found.update(name for kind, name in _components(_source(entry.module), entry.name) if kind in wanted)
     for file in map(Path, files):
-        found.update(name for kind, name in _offered(file, file.stem) if kind in wanted)
+        found.update(name for kind, name in _components(file, file.stem) if kind in wanted)
     return sorted(found)
 
 
@@ -41,8 +41,8 @@ def _source(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.origin else None
 
 
-def _offered(file: Path | None, plugin: str) -> Iterator[tuple[str, str]]:
-    """Give kind and name of each component that a plugin file seems to offer; its own name where that is not clear."""
+def _components(file: Path | None, plugin: str) -> Iterator[tuple[str, str]]:
+    """Yield kind and name of each component that a plugin file seems to offer; its own name if that is unclear."""
     try:
         body = ast.parse(file.read_bytes()).body if file else []
     except (OSError, SyntaxError, ValueError):
@@ -51,8 +51,8 @@ def _offered(file: Path | None, plugin: str) -> Iterator[tuple[str, str]]:
     hooks = {f.name: f for f in body if isinstance(f, ast.FunctionDef) and f.name in HOOKS}
     for hook, function in hooks.items():
         calls = [c for c in ast.walk(function) if isinstance(c, ast.Call) and _is_text(getattr(c.func, "id", None))]
-        names = [_given(c) or defaults[c.func.id] for c in calls if c.func.id in defaults]  # type: ignore[attr-defined]
-        yield from ((HOOKS[hook][0], name) for name in filter(None, names or [plugin]))
+        names = [_argument(c) or defaults[c.func.id] for c in calls if c.func.id in defaults]  # type: ignore[attr-defined]
+        yield from ((HOOKS[hook].kind, name) for name in filter(None, names or [plugin]))
     if not hooks:
         yield from ((kind, plugin) for kind in ComponentKind)
 
@@ -62,15 +62,15 @@ def _is_text(value: object) -> bool:
 
 
 def _default(cls: ast.ClassDef) -> str:
-    """Give the default of a class's field `name`."""
+    """Return the default of a class's field `name`."""
     for line in cls.body:
         if isinstance(line, ast.AnnAssign) and getattr(line.target, "id", "") == "name":
             return _text(line.value)
     return ""
 
 
-def _given(call: ast.Call) -> str:
-    """Give the name that a component is made with; empty: its class's default."""
+def _argument(call: ast.Call) -> str:
+    """Return the name that a constructor call gives; empty: the class's default."""
     named = [k.value for k in call.keywords if k.arg == "name"]
     return _text((*named, *call.args, None)[0])
 
@@ -80,13 +80,13 @@ def _text(value: ast.expr | None) -> str:
 
 
 class Names(StringParamType):
-    """Names of components: any text, which a shell completes. `many`: several, with commas between them."""
+    """Names of components, for completion; any text is accepted. `many`: several, with commas between them."""
 
     def __init__(self, *kinds: str, many: bool = False, more: Sequence[str] = (), files: bool = False) -> None:
         self.kinds, self.many, self.more, self.files = kinds or tuple(ComponentKind), many, more, files
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Offer the names that go on as was typed; files, where those are good too and no name does."""
+        """Return the names that begin with the typed text, or files, if these are accepted and no name fits."""
         head, comma, start = incomplete.rpartition(",") if self.many else ("", "", incomplete)
         plugins: Any = ctx.params.get("plugins") or ()
         names = [*self.more, *component_names(self.kinds, plugins)]

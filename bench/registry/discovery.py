@@ -86,9 +86,9 @@ def _collect(registry: Registry, manager: pluggy.PluginManager, plugin: object, 
     callers = manager.get_hookcallers(plugin) or []
     if not callers:
         return f"it implements no hook; write @hookimpl above one of {', '.join(HOOKS)}"
-    found: list[tuple[str, Component]] = []
+    found: list[Component] = []
     for caller in callers:
-        kind, base = HOOKS[caller.name]
+        base = HOOKS[caller.name]
         implementation = next(i for i in caller.get_hookimpls() if i.plugin is plugin)
         try:
             returned: object = implementation.function()
@@ -104,9 +104,9 @@ def _collect(registry: Registry, manager: pluggy.PluginManager, plugin: object, 
             reason = contract_violation(component)
             if reason:
                 return reason
-            found.append((kind, component))
-    for kind, component in found:
-        registry.add(kind, component, where)
+            found.append(component)
+    for component in found:
+        registry.add(component, where)
     return ""
 
 

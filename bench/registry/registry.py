@@ -19,12 +19,8 @@ from bench.registry.fields import coerce, hyperparameters, plain_attributes
 from bench.registry.validation import LONGEST_TEXT, contract_violation
 from bench.sandbox.process_state import genuine_interrupts
 
-HOOKS: dict[str, tuple[str, type[Component]]] = {
-    "bench_datasets": (ComponentKind.DATASET, Dataset),
-    "bench_architectures": (ComponentKind.ARCHITECTURE, Architecture),
-    "bench_attacks": (ComponentKind.ATTACK, Attack),
-    "bench_methods": (ComponentKind.METHOD, Method),
-}
+HOOKS: dict[str, type[Component]] = {f"bench_{base.kind}s": base for base in (Dataset, Architecture, Attack, Method)}
+"""The hooks, with the base class of what each returns."""
 
 LONGEST_VARIANT = 100
 """Characters of an attack's variant, which is a cell of `trials.csv`."""
@@ -111,19 +107,21 @@ class Registry:
         except OSError:
             return ""
 
-    def add(self, kind: str, component: Component, distribution: str) -> None:
+    def add(self, component: Component, distribution: str) -> None:
         """Add a component; two with one name, of any kind, become broken, because `--set` looks names up."""
         other = self.kind_of(component.name)
         if other is not None:
             first = self.entries[other].pop(component.name)
-            reason = f"two plugins have this name: {other} of {first.distribution} and {kind} of {distribution}"
+            reason = (
+                f"two plugins have this name: {other} of {first.distribution} and {component.kind} of {distribution}"
+            )
             self.broken.append(Broken(component.name, f"{first.distribution} and {distribution}", reason))
-        elif any(b.name == component.name and b.reason.startswith("two plugins") for b in self.broken):
-            at = next(i for i, b in enumerate(self.broken) if b.name == component.name)
-            known = self.broken[at]
-            self.broken[at] = replace(known, distribution=f"{known.distribution} and {distribution}")
-        else:
-            self.entries[kind][component.name] = Entry(component, distribution)
+            return
+        for i, b in enumerate(self.broken):
+            if b.name == component.name and b.reason.startswith("two plugins"):
+                self.broken[i] = replace(b, distribution=f"{b.distribution} and {distribution}")
+                return
+        self.entries[component.kind][component.name] = Entry(component, distribution)
 
 
 def _variant(attack: Attack, replicate: int) -> str:

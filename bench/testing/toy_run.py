@@ -35,15 +35,15 @@ def toy_registry(*components: Component) -> Registry:
     """
     registry = Registry()
     names = {c.name for c in components}
-    for hook, (kind, _) in HOOKS.items():
+    for hook in HOOKS:
         for component in getattr(toy_plugins, hook)():
             if component.name not in names:
-                registry.add(kind, component, "the toy world")
+                registry.add(component, "the toy world")
     for component in components:
         reason = contract_violation(component)
         if reason:
             raise BenchError(reason)
-        registry.add(component.kind, component, "a test")
+        registry.add(component, "a test")
     return registry
 
 

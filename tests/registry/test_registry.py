@@ -211,7 +211,7 @@ def test_two_plugins_with_one_name_are_both_out_and_both_distributions_are_named
 
 def test_one_name_for_two_kinds_is_a_clash_too():
     registry = toy_registry()
-    registry.add("attack", toy_plugins.ToyCopy(name="toy_net"), "a stranger")
+    registry.add(toy_plugins.ToyCopy(name="toy_net"), "a stranger")
     assert "toy_net" not in registry.names("architecture") + registry.names("attack")
     (broken,) = registry.broken
     assert "architecture of the toy world and attack of a stranger" in broken.reason
@@ -269,7 +269,7 @@ def test_an_attacks_variants_are_read_for_as_many_copies_as_there_are():
             return f"ratio={replicate / 10}"
 
     registry = Registry()
-    registry.add("attack", Varied(), "test")
+    registry.add(Varied(), "test")
     assert registry.declaration("attack", "toy_tune", copies=3).variants == ("ratio=0.0", "ratio=0.1", "ratio=0.2")
 
 
