@@ -1,4 +1,4 @@
-"""The house: who imports whom, entry points and files and names, and what nothing may mention."""
+"""Structure of the repository: imports, entry points and files, names, sizes, words."""
 
 import ast
 import configparser
@@ -86,7 +86,7 @@ def test_packages_export_nothing_but_the_public_ones(path):
     assert public or len(ast.parse(path.read_text()).body) <= 1
 
 
-def test_the_face_imports_no_torch_and_no_library_but_pluggy():
+def test_bench_itself_imports_no_torch_and_no_library_but_pluggy():
     code = (
         "import sys; before = set(sys.modules); import bench\n"
         "new = {m.split('.')[0] for m in set(sys.modules) - before} - set(sys.stdlib_module_names)\n"
@@ -157,13 +157,13 @@ def test_a_plugin_imports_slow_libraries_inside_its_functions(path):
     assert not {m.split(".")[0] for m in at_the_top(path)} & slow
 
 
-def test_toy_components_are_written_like_a_strangers():
+def test_toy_components_import_public_names_only():
     toys = HOST / "testing" / "toy_plugins.py"
     assert {n for n in imported(toys) if n.startswith("bench")} <= {f"bench.{n}" for n in bench.__all__}
 
 
 @pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda p: str(p.relative_to(PLUGINS)))
-def test_a_plugin_says_what_it_is_and_whose_idea(path):
+def test_a_plugin_has_a_docstring(path):
     text = ast.get_docstring(ast.parse(path.read_text()))
     assert text
     assert len(text.split("\n")[0]) <= 120
