@@ -14,35 +14,48 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class Answers(Protocol):
-    """A network that answers queries and counts them.
+class Source(Protocol):
+    """The source model as an attack sees it. Every image counts as a query.
 
-    Images are float [N, C, H, W] in [0, 1]; K is the number of classes. `BenchError` for other images.
+    Images are float [N, C, H, W] in [0, 1]; K is the number of classes. `BenchError` for a request beyond the attack's
+    `access`, and for tensors that are not such images.
     """
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the logits of images, float32 [N, K]."""
-        ...
-
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Return the probabilities of images, float32 [N, K]."""
-        ...
-
-    def labels(self, x: Tensor) -> Tensor:
-        """Return the predicted labels of images, int64 [N]."""
-        ...
-
-
-class Source(Answers, Protocol):
-    """The source model as an attack sees it; `BenchError` for a request beyond the attack's `access`."""
 
     def model(self) -> nn.Module:
         """Return a copy of the network, in eval mode; only with `access = "weights"`."""
         ...
 
+    def logits(self, x: Tensor) -> Tensor:
+        """Return logits, float32 [N, K]."""
+        ...
 
-class Suspect(Answers, Protocol):
-    """A suspect as a method sees it: its answers, never its weights; `BenchError` beyond the method's budget."""
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Return probabilities, float32 [N, K]."""
+        ...
+
+    def labels(self, x: Tensor) -> Tensor:
+        """Return predicted labels, int64 [N]."""
+        ...
+
+
+class Suspect(Protocol):
+    """A suspect as a method sees it: its answers, never its weights. Every image counts as a query.
+
+    Images are float [N, C, H, W] in [0, 1]; K is the number of classes. `BenchError` beyond the method's budget, for
+    pixels outside [0, 1], and if the suspect answers with NaN or infinity.
+    """
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return logits, float32 [N, K]."""
+        ...
+
+    def probabilities(self, x: Tensor) -> Tensor:
+        """Return probabilities, float32 [N, K]."""
+        ...
+
+    def labels(self, x: Tensor) -> Tensor:
+        """Return predicted labels, int64 [N]."""
+        ...
 
 
 @dataclass(frozen=True)
