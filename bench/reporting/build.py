@@ -29,7 +29,7 @@ from bench.reporting.tables.rates import rates_tables
 from bench.reporting.tables.table import Table
 from bench.reporting.tables.text import text
 from bench.results.reader import load
-from bench.results.writer import comma_separated, put, save
+from bench.results.writer import put, save
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,20 +84,17 @@ def _files(frame: pd.DataFrame, run: Mapping[str, JSON]) -> dict[str, str]:
         tables += [accuracy_tables[section]] if section in accuracy_tables else []
         sections.append(page.Section(group, tables, cost_of.get(section, []), points, networks_of.get(section, [])))
 
-    def csv(columns: Sequence[str], values: Iterable[Sequence[object]]) -> str:
-        return comma_separated(columns, map(csv_files.plain, values))
-
     files = {
-        "table.csv": csv(csv_files.CELL_COLUMNS, csv_files.cell_lines(judged)),
+        "table.csv": csv_files.table_csv(judged),
         "table.md": "\n".join(["# Results\n", *map(markdown, full)]),
         "table.tex": "\n".join(["% needs \\usepackage{booktabs,graphicx}\n", *map(latex, full)]),
         "table.txt": "\n\n".join(map(text, short)),
-        "accuracy.csv": csv(csv_files.ACCURACY_COLUMNS, csv_files.accuracy_lines(networks)),
+        "accuracy.csv": csv_files.csv_text(csv_files.ACCURACY_COLUMNS, networks),
         "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, accuracy_tables.values())]),
         "index.html": page.html(frame, run, sections),
     }
     if budgets:
-        files["budgets.csv"] = csv(csv_files.BUDGET_COLUMNS, csv_files.budget_lines(budgets))
+        files["budgets.csv"] = csv_files.csv_text(csv_files.BUDGET_COLUMNS, budgets)
     return files
 
 

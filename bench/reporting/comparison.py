@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import string
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from bench.analysis.cells import Cell
 from bench.analysis.comparison import Change, Results, Where, changes, obstacles, read, remarks
 from bench.core.errors import BenchError
-from bench.reporting.csv_files import plain
+from bench.reporting.csv_files import attribute, attributes, csv_text
 from bench.reporting.tables.markdown import markdown, markdown_escaped
 from bench.reporting.tables.numbers import CONFIDENCE, counted, signed
 from bench.reporting.tables.table import Line, Table, cell
 from bench.reporting.tables.text import WIDTH, text
-from bench.results.writer import comma_separated
+from bench.results.columns import Column
 from bench.stats.intervals import LEVEL
 
-COLUMNS = (
-    "dataset", "source_architecture", "method", "attack", "before", "after", "what", "before_auc", "after_auc",
-    "difference", "low", "high", "differs", "same", "forced",
-)  # fmt: skip
-"""The columns of a comparison as CSV: a line per cell and results folder after the first."""
 FORCED = "Forced: these results do not follow one protocol, so their differences need not be those of the methods"
 
 Changes: TypeAlias = list[dict[Where, Change]]
@@ -48,7 +43,7 @@ def compare(folders: Sequence[Path], kind: str = "txt", forced: bool = False) ->
         )
     found = [changes(first, r) for r in others]
     if kind == "csv":
-        return comma_separated(COLUMNS, (plain(line) for line in _lines(results, found, bool(reasons))))
+        return csv_text(COLUMNS, _lines(results, found, bool(reasons)))
     sections = dict.fromkeys(where[:2] for of in found for where in of)
     tables = [_table(section, results, found, bool(reasons)) for section in sections]
     summary = [*([f"{FORCED}: {' | '.join(reasons)}."] if reasons else []), *_legend(results), *_summary(found)]
@@ -146,11 +141,48 @@ def _auc(side: Cell | None) -> str:
     return f"{side.figure.auc:.2f}{'*' * (side.status == 'incomplete')}"
 
 
-def _lines(results: Sequence[Results], found: Changes, forced: bool) -> Iterator[list[object]]:
+class _Line(NamedTuple):
+    """A cell of a results folder, compared with that of the first."""
+
+    where: Where
+    before: str
+    after: str
+    change: Change
+    forced: bool
+
+
+def _auc_of(number: int) -> Callable[[_Line], object]:
+    return lambda line: attribute("auc")(line.change.figures[number])
+
+
+def _difference(number: int) -> Callable[[_Line], object]:
+    return lambda line: line.change.difference and line.change.difference[number]
+
+
+def _if_both(name: str) -> Callable[[_Line], object]:
+    return lambda line: getattr(line.change, name) if line.change.difference else None
+
+
+COLUMNS: list[Column[_Line]] = [
+    Column("dataset", str, lambda line: line.where[0]),
+    Column("source_architecture", str, lambda line: line.where[1]),
+    Column("method", str, lambda line: line.where[2]),
+    Column("attack", str, lambda line: line.where[3]),
+    *attributes(str, "before", "after"),
+    *attributes(str, "what", part="change"),
+    Column("before_auc", float, _auc_of(0)),
+    Column("after_auc", float, _auc_of(1)),
+    Column("difference", float, _difference(0)),
+    Column("low", float, _difference(1)),
+    Column("high", float, _difference(2)),
+    Column("differs", bool, _if_both("differs")),
+    Column("same", bool, _if_both("same")),
+    *attributes(bool, "forced"),
+]
+"""The columns of a comparison as CSV: a line per cell and results folder after the first."""
+
+
+def _lines(results: Sequence[Results], found: Changes, forced: bool) -> Iterator[_Line]:
     for r, of in zip(results[1:], found, strict=True):
-        for where, c in of.items():
-            before, after = c.figures
-            yield [
-                *where, results[0].name, r.name, c.what, before.auc if before else None, after.auc if after else None,
-                *(c.difference or (None, None, None)), *((c.differs, c.same) if c.difference else (None, None)), forced,
-            ]  # fmt: skip
+        for where, change in of.items():
+            yield _Line(where, results[0].name, r.name, change, forced)

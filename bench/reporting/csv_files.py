@@ -1,122 +1,152 @@
-"""Write what is known as lines of CSV files: a line per cell, per group of networks, per query budget."""
+"""The CSV files of a report: a list of columns each, from which the file and its documentation follow."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 from bench.analysis.accuracies import Accuracy
-from bench.analysis.baselines import AgainstBaselines
 from bench.analysis.budgets import AtBudget
 from bench.analysis.cells import LOST, Cell, mean, paper_mean
-from bench.analysis.error_rates import RATES
-from bench.results.writer import harmless
-from bench.stats.rates import NotReported, Rate
-from bench.stats.thresholds import Frozen
+from bench.analysis.statistics import STATISTICS, CellStatistic
+from bench.core.kinds import Status
+from bench.results.columns import Column, Kind
+from bench.results.writer import comma_separated, harmless
 
-CELL_COLUMNS = (
-    "dataset", "source_architecture", "method", "method_version", "baseline", "attack", "attack_version",
-    "suspect_dataset", "status", "reason", "auc", "low", "high", "stolen", "irrelevant", "sources", "auc_least",
-    "auc_most", "conditional", "stolen_planned", "irrelevant_planned", "failed", "blocked", "not_run", "error",
-    "same_architecture_auc", "same_architecture_stolen", "same_architecture_irrelevant", "suspects_only_auc",
-    "suspects_only_low", "suspects_only_high", "suspects_only_irrelevant", "paper_auc", "paper_stolen",
-    "paper_irrelevant", "paper_same_networks", "verdict", "beats_baselines", "hardest_baseline", "baseline_difference",
-    "baseline_p", "baseline_p_adjusted", "baseline_tests", "baseline_paired",
-    *(f"tpr_at_{100 * rate:g}{what}" for rate in RATES for what in ("", "_low", "_high", "_needs")),
-    *(f"accused_at_{100 * rate:g}{what}" for rate in RATES for what in ("", "_low", "_high", "_of", "_needs")),
-)  # fmt: skip
+Record = TypeVar("Record")
+
+
+def csv_text(columns: Sequence[Column[Record]], records: Iterable[Record]) -> str:
+    """Write a CSV file, a line per record."""
+    return comma_separated([c.name for c in columns], ([written(c, r) for c in columns] for r in records))
+
+
+def written(column: Column[Record], record: Record) -> str:
+    """Write a value: a float so that it is read back exactly, no text that could be a formula."""
+    value: Any = column.value(record)
+    if value is None or value != value:
+        return ""
+    if column.type is str:
+        return harmless(str(value))
+    return repr(float(value)) if column.type is float else str(int(value))
+
+
+def attribute(path: str) -> Callable[[object], Any]:
+    """Return a function that reads an attribute, through parts of a record that it may lack."""
+
+    def value(record: object) -> object:
+        for name in path.split("."):
+            record = None if record is None else getattr(record, name)
+        return record
+
+    return value
+
+
+def attributes(kind: Kind, *names: str, part: str = "") -> list[Column[Any]]:
+    """Return columns that are named like attributes of a record, or of a part of it."""
+    return [Column(name, kind, attribute(f"{part}.{name}" if part else name)) for name in names]
+
+
+def _statistic(s: CellStatistic) -> list[Column[Cell]]:
+    def value(field: str) -> Callable[[Cell], object]:
+        return lambda c: getattr(s.value(c), field, None)
+
+    kinds = {"of": int, "needs": int, **({} if s.digits else {"value": int})}
+    return [Column(name, kinds.get(field, float), value(field)) for name, field in s.columns.items()]
+
+
+def _lost(status: Status) -> Column[Cell]:
+    return Column(status.value, int, lambda c: c.lost.get(status, 0))
+
+
+def _cell_columns() -> list[Column[Cell]]:
+    by_key = {s.key: _statistic(s) for s in STATISTICS}
+    columns = [
+        *attributes(str, "dataset", "source_architecture", "method"),
+        *attributes(int, "method_version"),
+        *attributes(bool, "baseline"),
+        *attributes(str, "attack"),
+        *attributes(int, "attack_version"),
+        *attributes(str, "suspect_dataset", "status", "reason"),
+        *by_key["auc"],
+        *attributes(int, "stolen", "irrelevant", part="figure"),
+        *SOURCES,
+        *attributes(bool, "conditional", part="figure"),
+        *attributes(int, "stolen_planned", "irrelevant_planned"),
+        *map(_lost, LOST),
+        Column("error", str, lambda c: max(c.errors, key=lambda e: c.errors[e], default="")),
+        *by_key["same"],
+        Column("same_architecture_stolen", int, attribute("same_architecture.stolen")),
+        Column("same_architecture_irrelevant", int, attribute("same_architecture.irrelevant")),
+        *by_key["alone"],
+        Column("suspects_only_irrelevant", int, attribute("suspects_only.irrelevant")),
+        Column("paper_auc", float, attribute("paper.auc")),
+        Column("paper_stolen", int, lambda c: (c.paper and c.paper.stolen) or None),
+        Column("paper_irrelevant", int, lambda c: (c.paper and c.paper.irrelevant) or None),
+        Column("paper_same_networks", bool, attribute("paper.same")),
+        *attributes(str, "verdict"),
+        Column("beats_baselines", bool, attribute("baselines.beaten")),
+        Column("hardest_baseline", str, attribute("baselines.baseline")),
+        Column("baseline_difference", float, attribute("baselines.difference")),
+        Column("baseline_p", float, attribute("baselines.p")),
+        Column("baseline_p_adjusted", float, attribute("baselines.adjusted")),
+        Column("baseline_tests", int, attribute("baselines.tests")),
+        Column("baseline_paired", bool, attribute("baselines.paired")),
+    ]
+    known = {c.name for c in columns}
+    return columns + [c for s in STATISTICS for c in _statistic(s) if c.name not in known]
+
+
+SOURCES: list[Column[Cell]] = [
+    Column("sources", int, lambda c: c.figure and len(c.figure.by_source)),
+    Column("auc_least", float, lambda c: c.figure and c.figure.range[0]),
+    Column("auc_most", float, lambda c: c.figure and c.figure.range[1]),
+]
+CELL_COLUMNS = _cell_columns()
 """The columns of `table.csv`: a line per cell, and one with status `mean` per method."""
-ACCURACY_COLUMNS = ("dataset", "source_architecture", "source", "model", "variant", "suspect_dataset",
-                    "suspect_architecture", "mean", "sd", "n", "paper")  # fmt: skip
+
+MEANS: dict[str, Callable[[Sequence[Cell]], object]] = {
+    "dataset": lambda row: row[0].dataset,
+    "source_architecture": lambda row: row[0].source_architecture,
+    "method": lambda row: row[0].method,
+    "method_version": lambda row: row[0].method_version,
+    "baseline": lambda row: row[0].baseline,
+    "status": lambda row: "mean",
+    "auc": mean,
+    "paper_auc": lambda row: attribute("auc")(paper_mean(row)),
+    "paper_same_networks": lambda row: attribute("same")(paper_mean(row)),
+}
+MEAN_COLUMNS = [Column(c.name, c.type, MEANS.get(c.name, lambda row: None)) for c in CELL_COLUMNS]
+"""The same columns of the line of a method."""
+
+ACCURACY_COLUMNS: list[Column[Accuracy]] = [
+    *attributes(str, "dataset", "source_architecture"),
+    Column("source", str, attribute("owner")),
+    *attributes(str, "model", "variant", "suspect_dataset", "suspect_architecture"),
+    *attributes(float, "mean", "sd", part="summary"),
+    *attributes(int, "n", part="summary"),
+    *attributes(float, "paper"),
+]
 """The columns of `accuracy.csv`, accuracies as shares."""
 
-BUDGET_COLUMNS = ("dataset", "source_architecture", "method", "budget", "default", "attack", "status", "auc", "low",
-                  "high", "stolen", "irrelevant", "sources")  # fmt: skip
+BUDGET_COLUMNS: list[Column[AtBudget]] = [
+    *attributes(str, "dataset", "source_architecture", "method", part="cell"),
+    *attributes(int, "budget"),
+    *attributes(bool, "default"),
+    *attributes(str, "attack", "status", part="cell"),
+    *attributes(float, "auc", "low", "high", part="cell.figure"),
+    *attributes(int, "stolen", "irrelevant", part="cell.figure"),
+    Column("sources", int, lambda p: SOURCES[0].value(p.cell)),
+]
 """The columns of `budgets.csv`."""
 
 
-def plain(values: Iterable[object]) -> list[str]:
-    """Write the values of a line: floats so that they are read back exactly, no text that could be a formula."""
-
-    def one(value: object) -> str:
-        if value is None or value != value:
-            return ""
-        if isinstance(value, bool):
-            return str(int(value))
-        return (
-            repr(float(value))
-            if isinstance(value, float)
-            else harmless(str(value))
-            if isinstance(value, str)
-            else str(value)
-        )
-
-    return [one(v) for v in values]
-
-
-def cell_lines(judged: Sequence[Cell]) -> Iterator[list[object]]:
-    """Give the lines of `table.csv`."""
-    for _, cell_rows in itertools.groupby(judged, key=lambda c: (c.dataset, c.source_architecture, c.method)):
-        row = list(cell_rows)
-        yield from map(_cell_line, row)
-        yield _mean_line(row)
-
-
-def _cell_line(c: Cell) -> list[object]:
-    f, strata, only, paper = c.figure, c.same_architecture, c.suspects_only, c.paper
-    return [
-        c.dataset, c.source_architecture, c.method, c.method_version, c.baseline, c.attack, c.attack_version,
-        c.suspect_dataset, c.status, c.reason,
-        *((f.auc, f.low, f.high, f.stolen, f.irrelevant) if f else [None] * 5),
-        *((len(f.by_source), *f.range, f.conditional) if f else [None] * 4),
-        c.stolen_planned, c.irrelevant_planned, *(c.lost.get(s, 0) for s in LOST),
-        max(c.errors, key=lambda e: c.errors[e], default=""),
-        *((strata.auc, strata.stolen, strata.irrelevant) if strata else [None] * 3),
-        *((only.auc, only.low, only.high, only.irrelevant) if only else [None] * 4),
-        *((paper.auc, paper.stolen or None, paper.irrelevant or None, paper.same) if paper else [None] * 4),
-        c.verdict, *_baseline_values(c.baselines),
-        *(value for rate in RATES for value in _hit_values(c.hits.get(rate))),
-        *(value for rate in RATES for value in _accused_values(c.accused.get(rate))),
-    ]  # fmt: skip
-
-
-def _baseline_values(f: AgainstBaselines | None) -> list[object]:
-    return [f.beaten, f.baseline, f.difference, f.p, f.adjusted, f.tests, f.paired] if f else [None] * 7
-
-
-def _hit_values(value: Rate | NotReported | None) -> list[object]:
-    if isinstance(value, Rate):
-        return [value.rate, value.low, value.high, None]
-    return [None, None, None, value.needs if value else None]
-
-
-def _accused_values(value: Frozen | NotReported | None) -> list[object]:
-    if isinstance(value, Frozen):
-        rate = value.false_accusations
-        return [rate.rate, rate.low, rate.high, rate.of, None]
-    return [None, None, None, None, value.needs if value else None]
-
-
-def _mean_line(row: Sequence[Cell]) -> list[object]:
-    first, paper = row[0], paper_mean(row)
-    known: dict[str, object] = {
-        "dataset": first.dataset, "source_architecture": first.source_architecture, "method": first.method,
-        "method_version": first.method_version, "baseline": first.baseline, "status": "mean", "auc": mean(row),
-        "paper_auc": paper.auc if paper else None, "paper_same_networks": paper.same if paper else None,
-    }  # fmt: skip
-    return [known.get(c) for c in CELL_COLUMNS]
-
-
-def accuracy_lines(networks: Sequence[Accuracy]) -> Iterator[list[object]]:
-    """Give the lines of `accuracy.csv`."""
-    for a in networks:
-        yield [a.dataset, a.source_architecture, a.owner, a.model, a.variant, a.suspect_dataset,
-               a.suspect_architecture, *a.summary, a.paper]  # fmt: skip
-
-
-def budget_lines(points: Sequence[AtBudget]) -> Iterator[list[object]]:
-    """Give the lines of `budgets.csv`."""
-    for p in points:
-        c, f = p.cell, p.cell.figure
-        figures = (f.auc, f.low, f.high, f.stolen, f.irrelevant, len(f.by_source)) if f else [None] * 6
-        yield [c.dataset, c.source_architecture, c.method, p.budget, p.default, c.attack, c.status, *figures]
+def table_csv(cells: Sequence[Cell]) -> str:
+    """Write `table.csv`."""
+    lines: list[list[str]] = []
+    for _, group in itertools.groupby(cells, key=lambda c: (c.dataset, c.source_architecture, c.method)):
+        row = list(group)
+        lines += [[written(column, c) for column in CELL_COLUMNS] for c in row]
+        lines.append([written(column, row) for column in MEAN_COLUMNS])
+    return comma_separated([c.name for c in CELL_COLUMNS], lines)

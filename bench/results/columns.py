@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+Kind: TypeAlias = type[str] | type[int] | type[float] | type[bool]
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True)
+class Column(Generic[Record]):
+    """A column of a CSV file: its name, the type of its values, and how a value is read from a record (None: empty)."""
+
+    name: str
+    type: Kind
+    value: Callable[[Record], object]
+
+
 COLUMNS = (
     "dataset", "source_architecture", "source_seed", "method", "method_version", "budget", "suspect_kind", "attack",
     "attack_version", "variant", "suspect_dataset", "suspect_architecture", "replicate", "status", "score", "queries",

@@ -1,0 +1,131 @@
+"""The statistics of a cell, each of them once: `table.csv`, the tables and the page show what this list has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bench.analysis.cells import Cell
+from bench.analysis.error_rates import RATES
+from bench.stats.intervals import AucEstimate
+from bench.stats.rates import NotReported, Rate
+from bench.stats.thresholds import Frozen
+
+
+class Value(NamedTuple):
+    """A statistic of one cell, with the ends of its interval and the models it is of, where it has them.
+
+    Without a `value` it is not reported, since it `needs` so many irrelevant models.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    of: int | None = None
+    needs: int | None = None
+
+
+@dataclass(frozen=True)
+class CellStatistic:
+    """How a number is read from a cell, and where it is shown.
+
+    `key` and `title` name it on the page, `columns` are those of `table.csv` with the field of Value that each holds.
+    `table`: `negatives`, `hits` or `accused` for the tables of these; `auc` for a line in the cells of the table of
+    AUCs; `label` stands beside it there. `scale`: how the page colours it; `digits` after the point.
+    """
+
+    key: str
+    title: str
+    value: Callable[[Cell], Value | None]
+    columns: Mapping[str, str]
+    table: str = "auc"
+    label: str = ""
+    scale: str = ""
+    digits: int = 2
+
+
+def _auc(estimate: AucEstimate | None) -> Value | None:
+    return Value(estimate.auc, estimate.low, estimate.high) if estimate else None
+
+
+def _within_architectures(c: Cell) -> Value | None:
+    return Value(c.same_architecture.auc) if c.same_architecture else None
+
+
+def _rate(found: Rate | Frozen | NotReported | None) -> Value | None:
+    if found is None:
+        return None
+    if isinstance(found, NotReported):
+        return Value(None, needs=found.needs)
+    if isinstance(found, Frozen):
+        rate = found.false_accusations
+        return Value(rate.rate, rate.low, rate.high, rate.of)
+    return Value(found.rate, found.low, found.high)
+
+
+def _hits(rate: float) -> CellStatistic:
+    return CellStatistic(
+        f"tpr{100 * rate:g}",
+        f"TPR at {100 * rate:g} % FPR",
+        lambda c: _rate(c.hits.get(rate)),
+        _columns(f"tpr_at_{100 * rate:g}", "low", "high", "needs"),
+        table="hits",
+        label=f"{100 * rate:g} %",
+        scale="tpr",
+    )
+
+
+def _accused(rate: float) -> CellStatistic:
+    return CellStatistic(
+        f"accused{100 * rate:g}",
+        f"false accusations, {100 * rate:g} % promised",
+        lambda c: _rate(c.accused.get(rate)),
+        _columns(f"accused_at_{100 * rate:g}", "low", "high", "of", "needs"),
+        table="accused",
+        label=f"{100 * rate:g} %",
+        scale="accused",
+    )
+
+
+def _columns(name: str, *fields: str) -> dict[str, str]:
+    return {name: "value", **{f"{name}_{field}": field for field in fields}}
+
+
+STATISTICS: tuple[CellStatistic, ...] = (
+    CellStatistic(
+        "auc",
+        "AUC",
+        lambda c: _auc(c.figure),
+        {"auc": "value", "low": "low", "high": "high"},
+        table="negatives",
+        label="against all irrelevant models of the dataset",
+        scale="auc",
+    ),
+    CellStatistic(
+        "same",
+        "AUC, only negatives of the suspects' architectures",
+        _within_architectures,
+        {"same_architecture_auc": "value"},
+        table="negatives",
+        label="against those in the suspect's own architecture (mean over architectures)",
+        scale="auc",
+    ),
+    CellStatistic(
+        "alone",
+        "AUC, without negatives in the source's architecture",
+        lambda c: _auc(c.suspects_only),
+        {"suspects_only_auc": "value", "suspects_only_low": "low", "suspects_only_high": "high"},
+        table="negatives",
+        label="without those in the source's architecture, which is not among the suspects'",
+        scale="auc",
+    ),
+    *map(_hits, RATES),
+    *map(_accused, RATES),
+)
+"""In the order of the page. A new one needs no other change: its columns come last in `table.csv`."""
+
+
+def of_table(table: str) -> list[CellStatistic]:
+    """Return the statistics that a table shows."""
+    return [s for s in STATISTICS if s.table == table]
