@@ -81,7 +81,7 @@ class Architecture(Component):
     """`fp32` for networks that bf16 slows down (depthwise convolutions on CPUs); empty: the run's precision."""
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-        """Return an untrained network: float images [N, *shape] in [0, 1] in, logits [N, num_classes] out."""
+        """Return an untrained network: float images `[N, *shape]` in [0, 1] in, logits [N, num_classes] out."""
         raise TypeError(f"{type(self).__name__} does not define build(num_classes, shape)")
 
     def head(self, model: nn.Module) -> nn.Module:

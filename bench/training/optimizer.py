@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.optim.sgd import sgd
 from bench.core.errors import NonFiniteLoss
 from bench.core.spec import Recipe
 
-Momenta = dict[nn.Parameter, Tensor | None]
+Momenta: TypeAlias = "dict[nn.Parameter, Tensor | None]"
 
 
 def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
