@@ -301,7 +301,7 @@ def _is_bare(node, parents):
         called = ast.unparse(parent.func)
         if node is parent.args[0] and called.endswith(LOOKUPS):
             return node.value in set(kinds.ComponentKind)
-        return not called.endswith((".get", "Column")) and node.value in WORDS
+        return not called.endswith((".get", "Column", "attribute", "attributes")) and node.value in WORDS
     if isinstance(parent, ast.Compare):
         names = {
             n.attr if isinstance(n, ast.Attribute) else n.id
