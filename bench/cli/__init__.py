@@ -17,20 +17,20 @@ from bench.sandbox.process_state import leftover_threads
 
 COMMANDS = {
     "run": "Run a benchmark and print its tables.",
-    "plan": "Say what a run would do, and what of it is stored.",
+    "plan": "Show what a run would do, and which results are stored.",
     "list": "List what is installed, or describe one component.",
-    "new": "Make a distribution of your own with a plugin that runs.",
-    "check": "Check that a component keeps the contract.",
+    "new": "Create a distribution with a plugin that runs.",
+    "check": "Check components against the contract.",
     "report": "Rebuild the tables of a results folder.",
-    "compare": "Hold results folders side by side.",
-    "show": "Show one trial, from the command line to its score.",
+    "compare": "Compare results folders with the first one.",
+    "show": "Show how one trial was made.",
     "data": "List, fetch and verify datasets.",
-    "store": "Look after the store of artifacts.",
+    "store": "Inspect, clean up and move the store of artifacts.",
 }
 
 
 class _Lazy(click.Group):
-    """A group whose commands are imported when they are called, so that `--help` answers at once."""
+    """A group that imports a command when it is called, so that `--help` is fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS]  # `list` may be the command's module here
@@ -69,7 +69,7 @@ def main() -> None:
         click.echo(error.format_message())
         code = 2
     except click.Abort as error:
-        if str(error.__cause__ or ""):  # what was interrupted, where somebody said so
+        if str(error.__cause__ or ""):  # the raiser's description of the interrupted work
             click.echo(f"Interrupted {_shown(str(error.__cause__))}", err=True)
         code = 130
     except click.NoSuchOption as error:
@@ -89,15 +89,15 @@ def main() -> None:
 
 
 def _shown(text: str) -> str:
-    """Give a message as one line that a terminal can show: it may name what a stranger's file holds."""
+    """Return a message as one printable line: it may quote a file of unknown origin."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _leave(code: int) -> None:
-    """End this process, also where a plugin left threads running, which Python would wait for."""
+    """End this process, even if a plugin left threads running."""
     if any(thread.is_alive() for thread in leftover_threads):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    atexit.register(gc.freeze)  # or Python walks all that was imported once more, for nothing
+    atexit.register(gc.freeze)  # skip a last collection of everything imported
     sys.exit(code)

@@ -76,12 +76,12 @@ def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:
     lines = absent(dataset, root)
     held: dict[str, JSON] = {}
     with translated_errors(root, "read"):
-        for path, checksum in sorted(dataset.checksums.items()):
-            if not checksum or not (root / path).is_file():
+        for path, expected in sorted(dataset.checksums.items()):
+            if not expected or not (root / path).is_file():
                 continue
-            fact = [*_state(root / path), checksum]
-            if known.get(path) != fact and (found := checksum(root / path, checksum)) != checksum:
-                lines.append(f"{path}: damaged ({found} instead of {checksum})")
+            fact = [*_state(root / path), expected]
+            if known.get(path) != fact and (found := checksum(root / path, expected)) != expected:
+                lines.append(f"{path}: damaged ({found} instead of {expected})")
             else:
                 held[path] = fact
         if not lines:

@@ -163,10 +163,10 @@ def test_they_give_a_table(installed):
         (("method", "../idea"), "'../idea' cannot be a component's name: .* such as 'idea'"),
         (("method", ""), "'' cannot be a component's name: it takes lower-case letters, digits and _, up to 64"),
         (("method", "i" * 65), "'i+' cannot be a component's name: .* up to 64"),
-        (("method", "lambda"), "'lambda' means something else already: choose another name"),
-        (("method", "recipe"), "'recipe' means something else already: choose another name"),
-        (("method", "akh"), "There is method 'akh' of fingerprint-bench .* already: choose another name"),
-        (("attack", "digits"), "There is dataset 'digits' of fingerprint-bench .* already: choose another name"),
+        (("method", "lambda"), "'lambda' has another meaning already: choose another name"),
+        (("method", "recipe"), "'recipe' has another meaning already: choose another name"),
+        (("method", "akh"), "fingerprint-bench .* has the method 'akh' already: choose another name"),
+        (("attack", "digits"), "fingerprint-bench .* has the dataset 'digits' already: choose another name"),
         (("method", "torch"), "Python has a module 'torch' already: choose another name"),
         (("method", "random"), "Python has a module 'random' already: choose another name"),
         (("watermark", "my_idea"), "Invalid value for .*'watermark' is not one of .*'method'.*"),
@@ -183,7 +183,7 @@ def test_a_folder_that_is_there_is_left_alone(new, tmp_path):
     (tmp_path / "bench-my-own-idea").mkdir()
     code, _, err = new("method", "my_own_idea")
     assert code == 2
-    assert err == "Error: bench-my-own-idea is there already: choose another name, or another place with --into\n"
+    assert err == "Error: bench-my-own-idea exists already: choose another name, or another parent folder with --into\n"
     assert list((tmp_path / "bench-my-own-idea").iterdir()) == []
 
 
@@ -191,4 +191,6 @@ def test_a_place_that_cannot_be_written_is_told(new, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = new("method", "my_own_idea", "--into", "file/below")
     assert code == 2
-    assert re.fullmatch("Error: file/below/bench-my-own-idea cannot be made: .*Choose another place: --into\n", err)
+    assert re.fullmatch(
+        "Error: file/below/bench-my-own-idea cannot be created: .*Choose another parent folder with --into\n", err
+    )

@@ -124,12 +124,12 @@ def test_list_names_every_artifact(bench, place):
 def test_verify_finds_a_flipped_bit_and_the_next_run_repairs_it(bench, place):
     before, count = (place / "results/toy/trials.csv").read_bytes(), len(keys("store"))
     code, out, _ = bench("store", "verify", "--store", "store")
-    assert (code, out) == (0, f"{count} artifacts are sound, 0 were damaged\n")
+    assert (code, out) == (0, f"{count} artifacts are valid, 0 were damaged\n")
     key = spoil("store", "weights.safetensors")
     code, out, _ = bench("store", "verify", "--store", "store")
     assert code == 1
-    assert out == f"damaged, set aside: {key}\n{count - 1} artifacts are sound, 1 were damaged\n"
-    assert "set aside           1" in bench("store", "size", "--store", "store")[1]
+    assert out == f"damaged, quarantined: {key}\n{count - 1} artifacts are valid, 1 were damaged\n"
+    assert "quarantined         1" in bench("store", "size", "--store", "store")[1]
     assert bench("store", "verify", "--store", "store")[0] == 0
     code, out, _ = bench("run", *TOY, "--store", "store", "--out", "results/toy")
     assert code == 0
@@ -141,7 +141,9 @@ def test_verify_finds_a_flipped_bit_and_the_next_run_repairs_it(bench, place):
 def test_a_store_that_is_not_there_is_one_line(bench, tmp_path, command):
     code, out, err = bench("store", command, "--store", tmp_path / "nowhere")
     assert (code, out) == (2, "")
-    assert err == f"Error: There is no store at {tmp_path / 'nowhere'} yet: a run makes it, or name one with --store\n"
+    assert (
+        err == f"Error: There is no store at {tmp_path / 'nowhere'} yet: a run creates it, or name one with --store\n"
+    )
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -153,7 +155,7 @@ def test_the_store_of_the_environment_is_meant_where_none_is_named(bench, place,
 def test_an_empty_store_is_no_error(bench, tmp_path):
     Store(tmp_path).check_writable()
     assert bench("store", "list", "--store", tmp_path)[:2] == (0, "")
-    assert bench("store", "verify", "--store", tmp_path)[:2] == (0, "0 artifacts are sound, 0 were damaged\n")
+    assert bench("store", "verify", "--store", tmp_path)[:2] == (0, "0 artifacts are valid, 0 were damaged\n")
     assert "in all" in bench("store", "size", "--store", tmp_path)[1]
 
 
@@ -172,7 +174,7 @@ def test_gc_keeps_what_results_refer_to_with_all_that_is_behind_it(bench, place)
     assert keys("store") > before
     code, out, _ = bench("store", "gc", "--store", "store", "--yes")
     assert code == 0
-    assert out.startswith(f"{len(before)} artifacts stay, for results/toy needs them; {len(before)} would go (")
+    assert out.startswith(f"{len(before)} artifacts are kept (results/toy); {len(before)} to remove (")
     assert keys("store") == before
     code, out, _ = bench("run", *TOY, "--store", "store", "--out", "results/toy")
     assert code == 0
@@ -190,7 +192,7 @@ def test_gc_asks_before_it_removes(place, answer, gone):
     command = [sys.executable, "-m", "bench", "store", "gc", "--store", "store", "--results", "half"]
     done = subprocess.run(command, input=f"{answer}\n", capture_output=True, text=True)
     assert done.returncode == 0
-    assert "and 1 damaged ones that were set aside" in done.stdout
+    assert "and 1 quarantined ones" in done.stdout
     assert "Remove them? [y/N]" in done.stdout
     assert (keys("store") < before) is gone
     assert (not (place / "store/damaged/x").exists()) is gone
@@ -200,7 +202,7 @@ def test_gc_asks_before_it_removes(place, answer, gone):
 def test_gc_that_has_nothing_to_remove_asks_nothing(bench, place):
     code, out, _ = bench("store", "gc", "--store", "store")
     assert code == 0
-    assert "; 0 would go (0 bytes)" in out
+    assert "; 0 to remove (0 bytes)" in out
     assert "Remove" not in out
 
 
@@ -237,7 +239,7 @@ def test_gc_removes_nothing_where_it_cannot_tell_what_unfinished_results_need(be
     code, out, err = bench("store", "gc", "--store", "store", "--yes")
     assert (code, out) == (2, "")
     assert err == (
-        "Error: results/toy is not complete, and what it would go on from cannot be told (Unknown dataset 'toy'. "
+        "Error: results/toy is incomplete, and its plan cannot be read (Unknown dataset 'toy'. "
         "See: bench list datasets (a newly added plugin shows after: pip install -e .)): nothing was done. "
         "Complete it, or remove it\n"
     )
@@ -254,7 +256,7 @@ def test_gc_without_results_removes_nothing(bench, place, monkeypatch):
     code, out, err = bench("store", "gc", "--store", place / "store", "--yes")
     assert (code, out) == (2, "")
     assert err == (
-        "Error: There are no results below ./results: name the folders whose artifacts stay with --results\n"
+        "Error: There are no results in ./results: name the folders whose artifacts to keep with --results\n"
     )
     assert keys(place / "store") == before
 
@@ -288,7 +290,7 @@ def test_gc_waits_for_nobody_but_leaves_a_run_its_artifacts(bench, place):
     with Store("store").claim("ab" * 32):
         code, out, err = bench("store", "gc", "--store", "store", "--yes")
     assert (code, out) == (2, "")
-    assert err == f"Error: A run is at work in {place / 'store'}: wait until it has ended\n"
+    assert err == f"Error: A run is using {place / 'store'}: wait until it has ended\n"
     assert keys("store") == before
 
 
@@ -310,13 +312,13 @@ def test_an_exported_store_lets_another_machine_run_the_same_command_with_nothin
     code, out, _ = bench("store", "export", "toy_plugins.tar", "--store", "store")
     assert (code, out) == (0, f"{len(keys('store'))} artifacts written to toy_plugins.tar\n")
     code, out, _ = bench("store", "import", "toy_plugins.tar", "--store", "other")
-    assert (code, out) == (0, f"{len(keys('store'))} artifacts brought in, 0 were there already, 0 refused\n")
+    assert (code, out) == (0, f"{len(keys('store'))} artifacts imported, 0 existed already, 0 refused\n")
     code, out, _ = bench("run", *TOY, "--store", "other", "--out", "again")
     assert code == 0
     assert f"executed 0 tasks, 0 failed, 0 blocked, {len(keys('store'))} found in the store" in out
     assert (place / "again/trials.csv").read_bytes() == (place / "results/toy/trials.csv").read_bytes()
     code, out, _ = bench("store", "import", "toy_plugins.tar", "--store", "other")
-    assert (code, out) == (0, f"0 artifacts brought in, {len(keys('store'))} were there already, 0 refused\n")
+    assert (code, out) == (0, f"0 artifacts imported, {len(keys('store'))} existed already, 0 refused\n")
 
 
 def test_what_named_results_need_can_be_exported_alone(bench, place):
@@ -333,7 +335,7 @@ def test_a_damaged_artifact_is_told_by_export_and_by_import(bench, place):
     key = spoil("store", "answers.safetensors")
     code, out, _ = bench("store", "export", "rest.tar", "--store", "store")
     assert code == 1
-    assert out.splitlines() == [f"damaged, set aside: {key}", f"{len(keys('store'))} artifacts written to rest.tar"]
+    assert out.splitlines() == [f"damaged, quarantined: {key}", f"{len(keys('store'))} artifacts written to rest.tar"]
     text = bytearray(Path("good.tar").read_bytes())
     at = text.index(f"{key}/answers.safetensors".encode()) + 512
     text[at + 100] ^= 1
@@ -341,7 +343,7 @@ def test_a_damaged_artifact_is_told_by_export_and_by_import(bench, place):
     code, out, err = bench("store", "import", "bad.tar", "--store", "other")
     assert code == 1
     assert err == f"refused: {key[:12]}: answers.safetensors is damaged: its digest differs\n"
-    assert out == f"{len(keys('store'))} artifacts brought in, 0 were there already, 1 refused\n"
+    assert out == f"{len(keys('store'))} artifacts imported, 0 existed already, 1 refused\n"
 
 
 def test_archives_that_are_there_or_are_not_are_one_line(bench, place):

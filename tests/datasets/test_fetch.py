@@ -532,9 +532,9 @@ def test_bench_data_lists_fetches_and_verifies(bench, tmp_path):
     assert rows["noisy_digits"] == "bundled"
     assert bench("verify", "far_away")[0] == 1
     code, out, err = bench("fetch", "far_away", "noisy_digits")
-    assert (code, "far_away: there" in out, "noisy_digits: bundled" in out) == (0, True, True)
-    assert "getting plain.bin, 1,024,000 bytes" in err
-    assert bench("verify", "far_away")[:2] == (0, "far_away: sound\n")
+    assert (code, "far_away: present" in out, "noisy_digits: bundled" in out) == (0, True, True)
+    assert "fetching plain.bin, 1,024,000 bytes" in err
+    assert bench("verify", "far_away")[:2] == (0, "far_away: valid\n")
     (tmp_path / "data" / "plain.bin").write_bytes(b"damaged")
     assert "damaged (plain.bin: damaged" in bench("list")[1]
     code, out, _ = bench("verify", "far_away")

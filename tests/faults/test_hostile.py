@@ -329,7 +329,7 @@ def refuse_part(bench, tmp_path, artifact):
     store = Store(tmp_path / "store")
     after = {t for t in tree(tmp_path, without=[store.root]) if not t[0].startswith(str(store.root))}
     left = [p for p in store.root.rglob("*") if p.is_file()]
-    good = one_line(done, 1) and after == before and left == [] and "0 artifacts brought in" in done.out
+    good = one_line(done, 1) and after == before and left == [] and "0 artifacts imported" in done.out
     count("artifacts in archives", good)
     assert good, (done, left)
 
@@ -353,7 +353,7 @@ def test_the_same_artifact_unspoilt_is_taken(bench, sound, tmp_path):
         (tmp_path / f"{n}.tar").write_bytes(Artifact(sound, kind).archive())
         done = bench("store", "import", tmp_path / f"{n}.tar", "--store", tmp_path / "store")
         assert (done.code, done.err) == (0, "")
-        assert done.out == "1 artifacts brought in, 0 were there already, 0 refused\n"
+        assert done.out == "1 artifacts imported, 0 existed already, 0 refused\n"
 
 
 def test_good_artifacts_beside_a_hostile_one_are_taken(bench, sound, tmp_path):
@@ -363,7 +363,7 @@ def test_good_artifacts_beside_a_hostile_one_are_taken(bench, sound, tmp_path):
     (tmp_path / "mixed.tar").write_bytes(bad.archive())
     done = bench("store", "import", tmp_path / "mixed.tar", "--store", tmp_path / "store")
     assert done.code == 1
-    assert done.out == "1 artifacts brought in, 0 were there already, 1 refused\n"
+    assert done.out == "1 artifacts imported, 0 existed already, 1 refused\n"
     assert list(Store(tmp_path / "store").all_keys()) == [good.key]
 
 

@@ -106,7 +106,7 @@ def test_what_is_not_stored_is_told_from_the_plan(finished, tmp_path):
 def test_without_the_plugin_the_rest_is_told_and_what_is_missing(finished, tmp_path):
     row = a_row(finished / "toy", attack="toy_copy", budget="50")
     result = show(finished, row["key"], store=tmp_path / "none")
-    assert "cannot be told" in result.stderr
+    assert "the inputs of the trial are unknown" in result.stderr
     assert f"{row['key'][:16]}  score" in result.stdout
 
 

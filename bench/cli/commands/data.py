@@ -1,8 +1,8 @@
-"""`bench data`: which datasets are there, getting them, and checking them."""
+"""`bench data`: list, fetch and verify datasets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,21 +17,21 @@ from bench.datasets.files import absent, data_root, problems, verify
 from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 
-
-def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed([
-        click.option("--data", type=click.Path(file_okay=False), help="Where datasets are; default: $BENCH_DATA."),
-        click.option("--set", "settings", multiple=True, metavar="NAME.FIELD=VALUE",
-                     help="Set a dataset's field that decides which files it reads."),
-        click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False),
-                     help="A single-file plugin."),
-    ]):  # fmt: skip
-        command = option(command)
-    return command
+_PLUGIN = click.Path(dir_okay=False)
+PARAMS = [
+    click.Option(["--data"], type=click.Path(file_okay=False), help="Folder of the datasets; default: $BENCH_DATA."),
+    click.Option(
+        ["--set", "settings"],
+        multiple=True,
+        metavar="NAME.FIELD=VALUE",
+        help="Set a field of a dataset that decides which files it reads.",
+    ),
+    click.Option(["--plugin", "plugins"], multiple=True, type=_PLUGIN, help="A single-file plugin."),
+]
 
 
 def _datasets(registry: Registry, names: tuple[str, ...], settings: tuple[str, ...]) -> list[Dataset]:
-    """Look datasets up, with their fields set."""
+    """Return datasets by name, with their fields set."""
     fields: dict[str, dict[str, str]] = {}
     for setting in settings:
         left, equals, value = setting.partition("=")
@@ -46,14 +46,13 @@ def _datasets(registry: Registry, names: tuple[str, ...], settings: tuple[str, .
 def command() -> None:
     """List, fetch and verify datasets.
 
-    They lie in --data, else $BENCH_DATA, else in the user's cache folder.
+    The data folder is --data, else $BENCH_DATA, else one in the user's cache folder.
     """
 
 
-@command.command("list")
-@_options
+@command.command("list", params=[*PARAMS])
 def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]) -> int:
-    """Say which datasets are bundled, there, missing or damaged."""
+    """List the datasets: bundled, present, missing or damaged."""
     root, registry = data_root(data), load_registry(plugins)
     datasets = _datasets(registry, registry.names(ComponentKind.DATASET), settings)
     width = max((len(d.name) for d in datasets), default=0)
@@ -65,50 +64,50 @@ def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...])
             state = f"missing ({len(missing)} of {len(dataset.checksums)} files{way})"
         else:
             found = problems(dataset, root)
-            state = f"damaged ({found[0]}; {len(found)} in all)" if found else "there"
+            state = f"damaged ({found[0]}; {len(found)} in all)" if found else "present"
         click.echo(f"{dataset.name:<{width}}  {state}")
     click.echo(f"data folder: {root}")
     return 0
 
 
-@command.command("fetch")
+@command.command("fetch", params=[*PARAMS])
 @click.argument("names", nargs=-1, required=True, type=Names(ComponentKind.DATASET), metavar="NAME...")
-@click.option("--from", "mirror", metavar="URL|FOLDER", help="Where files of these names lie, instead of their host.")
-@_options
+@click.option(
+    "--from", "mirror", metavar="URL|FOLDER", help="Fetch files of these names from here instead of their host."
+)
 def fetch_(
     names: tuple[str, ...], mirror: str | None, data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]
 ) -> int:
-    """Download datasets, check them and unpack them; goes on where it was interrupted."""
+    """Download, verify and extract datasets; an interrupted download is resumed."""
     root = data_root(data)
     for dataset in _datasets(load_registry(plugins), names, settings):
-        with _shown() as progress:
+        with _progress() as progress:
             fetch(dataset, root, progress, mirror)
-        click.echo(f"{dataset.name}: " + (f"there, in {root}" if dataset.checksums else "bundled, nothing to fetch"))
+        click.echo(f"{dataset.name}: " + (f"present, in {root}" if dataset.checksums else "bundled, nothing to fetch"))
     return 0
 
 
-@command.command("verify")
+@command.command("verify", params=[*PARAMS])
 @click.argument("names", nargs=-1, required=True, type=Names(ComponentKind.DATASET), metavar="NAME...")
-@_options
 def verify_(names: tuple[str, ...], data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]) -> int:
-    """Check every byte of datasets; exit code 1 if something is missing or damaged."""
+    """Verify every file of datasets; exit code 1 if one is missing or damaged."""
     root = data_root(data)
-    sound = True
+    valid = True
     for dataset in _datasets(load_registry(plugins), names, settings):
         found = verify(dataset, root)
-        sound = sound and not found
+        valid = valid and not found
         for line in found:
             click.echo(f"{dataset.name}: {line}")
         if not found:
-            click.echo(f"{dataset.name}: sound")
+            click.echo(f"{dataset.name}: valid")
         elif dataset.downloads:
-            click.echo(f"{dataset.name}: mend it with: bench data fetch {dataset.name}")
-    return 0 if sound else 1
+            click.echo(f"{dataset.name}: repair it with: bench data fetch {dataset.name}")
+    return 0 if valid else 1
 
 
 @contextmanager
-def _shown() -> Iterator[Progress]:
-    """Show downloads: bars on a terminal, a line per file where there is none."""
+def _progress() -> Iterator[Progress]:
+    """Show downloads: bars on a terminal, else a line per file."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bars
@@ -122,7 +121,7 @@ def _shown() -> Iterator[Progress]:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=total or None)
                 if not console.is_terminal:
-                    click.echo(f"getting {name}" + (f", {total:,} bytes" if total else ""), err=True)
+                    click.echo(f"fetching {name}" + (f", {total:,} bytes" if total else ""), err=True)
             bars.update(tasks[name], completed=size, total=total or None)
 
         yield progress

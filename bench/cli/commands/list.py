@@ -1,4 +1,4 @@
-"""`bench list`: what is installed, or one component with its parameters."""
+"""`bench list`: list what is installed, or describe one component."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def overview(registry: Registry, kinds: tuple[str, ...]) -> list[str]:
-    """List components by kind with a line each, then what is broken."""
+    """Return a line per component, by kind, then the broken plugins."""
     lines: list[str] = []
     for kind in kinds:
         rows = []
@@ -36,7 +36,7 @@ def overview(registry: Registry, kinds: tuple[str, ...]) -> list[str]:
 
 
 def description(declaration: Declaration) -> list[str]:
-    """Describe one component: summary, declared attributes, parameters with types and defaults."""
+    """Return a description of one component: summary, declared attributes, parameters with types and defaults."""
     d = declaration
     lines = [f"{d.name}: {d.kind}, version {d.version}, from {d.distribution}", f"  {d.summary}"]
     skip = ("reported", "reported_accuracy", "downloads", "checksums")
@@ -51,7 +51,7 @@ def description(declaration: Declaration) -> list[str]:
 @click.argument("what", required=False, type=Names(more=[f"{kind}s" for kind in ComponentKind]))
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
 def command(what: str | None, plugins: tuple[str, ...]) -> int:
-    """List what is installed: all of it, a kind (such as `methods`), or one component by name."""
+    """List what is installed: everything, a kind (such as `methods`), or one component by name."""
     registry = load_registry(plugins)
     kinds = {f"{kind}s": kind for kind in ComponentKind}
     if what is None or what in kinds:

@@ -1,4 +1,4 @@
-"""`bench new`: a small distribution of one's own, with a plugin file that already runs."""
+"""`bench new`: create a small distribution with a plugin file that already runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
 from bench.registry.validation import NAME
 
-PLACES = {
+PATHS = {
     "{kind}.py.txt": "my_idea.py",
     "test.py.txt": "test_my_idea.py",
     "pyproject.toml.txt": "pyproject.toml",
@@ -25,11 +25,11 @@ PLACES = {
     "tox.ini.txt": "tox.ini",
     "workflow.yml.txt": ".github/workflows/test.yml",
 }
-"""Where each file of the template goes. Its `my_idea` becomes the name."""
+"""Path of each file of the template. `my_idea` is replaced by the name."""
 
 
 def rendered(kind: str, name: str) -> dict[str, str]:
-    """Give the files of a distribution, by their paths."""
+    """Return the text of each file of a distribution, by its path."""
     article = "an" if kind[0] in "aeiou" else "a"
     words = {
         "my_idea": name,
@@ -41,13 +41,13 @@ def rendered(kind: str, name: str) -> dict[str, str]:
     }
     pattern = re.compile("|".join(words))
     folder = files("bench.cli") / "template"
-    texts = {place: (folder / file.format(kind=kind)).read_text(encoding="utf-8") for file, place in PLACES.items()}
-    texts = {place: pattern.sub(lambda m: words[m[0]], text) for place, text in texts.items()}
-    return {pattern.sub(lambda m: words[m[0]], place): text for place, text in texts.items()}
+    texts = {path: (folder / file.format(kind=kind)).read_text(encoding="utf-8") for file, path in PATHS.items()}
+    texts = {path: pattern.sub(lambda m: words[m[0]], text) for path, text in texts.items()}
+    return {pattern.sub(lambda m: words[m[0]], path): text for path, text in texts.items()}
 
 
 def check_name(name: str) -> None:
-    """See that a name can be a component's and a module's, and is nobody's; BenchError says why not."""
+    """Raise BenchError if a name cannot be a component's and a module's, or is in use."""
     if not NAME.fullmatch(name):
         close = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_0123456789")
         hint = f", such as {close!r}" if NAME.fullmatch(close) else ""
@@ -55,14 +55,14 @@ def check_name(name: str) -> None:
             f"{name!r:.80} cannot be a component's name: it takes lower-case letters, digits and _, up to 64{hint}"
         )
     if keyword.iskeyword(name) or name == "recipe":
-        raise BenchError(f"{name!r} means something else already: choose another name")
+        raise BenchError(f"{name!r} has another meaning already: choose another name")
     registry = load_registry()
     kind = registry.kind_of(name)
     if kind is not None:
         where = registry.entries[kind][name].distribution
-        raise BenchError(f"There is {kind} {name!r} of {where} already: choose another name")
+        raise BenchError(f"{where} has the {kind} {name!r} already: choose another name")
     for broken in (b for b in registry.broken if b.name == name):
-        raise BenchError(f"There is plugin {name!r} of {broken.distribution} already: choose another name")
+        raise BenchError(f"{broken.distribution} has the plugin {name!r} already: choose another name")
     spec = importlib.util.find_spec(name)
     if name in sys.stdlib_module_names or (spec and spec.origin and Path(spec.origin).parent != Path.cwd()):
         raise BenchError(f"Python has a module {name!r} already: choose another name")
@@ -71,21 +71,23 @@ def check_name(name: str) -> None:
 @click.command("new")
 @click.argument("kind", type=click.Choice([str(kind) for kind in ComponentKind]))
 @click.argument("name")
-@click.option("--into", type=click.Path(file_okay=False), default=".", help="Where its folder goes; default: here.")
+@click.option("--into", type=click.Path(file_okay=False), default=".", help="Parent folder; default: this one.")
 def command(kind: str, name: str, into: str) -> int:
-    """Make a distribution with a plugin file that already runs, its test, and what else it takes to publish it."""
+    """Create a distribution: a plugin file that already runs, its test, and the files to publish it."""
     check_name(name)
     folder = Path(into) / f"bench-{name.replace('_', '-')}"
     if folder.exists() or folder.is_symlink():
-        raise BenchError(f"{folder} is there already: choose another name, or another place with --into")
+        raise BenchError(f"{folder} exists already: choose another name, or another parent folder with --into")
     try:
-        for place, text in rendered(kind, name).items():
-            path = folder / place
+        for relative, text in rendered(kind, name).items():
+            path = folder / relative
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BenchError(f"{folder} cannot be made: {error.strerror}. Choose another place: --into") from error
-    click.echo(f"{folder}: a distribution with the {kind} {name}. Write your idea into {name}.py, and:")
+        raise BenchError(
+            f"{folder} cannot be created: {error.strerror}. Choose another parent folder with --into"
+        ) from error
+    click.echo(f"{folder}: a distribution with the {kind} {name}. Edit {name}.py, then:")
     for line in (
         f"cd {folder}",
         "pip install -e .",

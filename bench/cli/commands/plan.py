@@ -1,4 +1,4 @@
-"""`bench plan`: say what a run would do, and what of it is stored. Touches no data, network or device."""
+"""`bench plan`: show what a run would do, and which results are stored. Uses no data, network or device."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.store.store import Store, default_root
 
 
 def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
-    """Describe a plan: trials, tasks per kind, what is stored, what the rest will cost."""
+    """Return a description of a plan: trials, tasks per kind, how many are stored, what the others will cost."""
     trials, tasks = inventory.plan.trials, inventory.plan.tasks
     missing = inventory.missing()
     impossible = sum(bool(t.reason) for t in trials)
@@ -42,10 +42,10 @@ def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
     if not missing:
         result.append("Everything is in the store: a run only writes the tables")
     elif cost.unknown == len(missing):
-        result.append("Time and disk space: unknown, for no such task was measured in this store yet")
+        result.append("Time and disk space: unknown, because this store has measured no such task yet")
     else:
         known = len(missing) - cost.unknown
-        rest = f" ({cost.unknown:,} tasks of sorts never measured here not counted)" if cost.unknown else ""
+        rest = f" ({cost.unknown:,} tasks of kinds that were never measured are not counted)" if cost.unknown else ""
         hours = cost.seconds / max(1, slots) / 3600
         spent = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
         result.append(
@@ -59,16 +59,14 @@ def _sort(kind: str, role: str) -> str:
 
 
 @click.command("plan", params=[*PARAMS])
-@click.option(
-    "--store", type=click.Path(file_okay=False), help="Where artifacts are; default: $BENCH_STORE or the cache."
-)
+@click.option("--store", type=click.Path(file_okay=False), help="Folder of the artifacts; default: $BENCH_STORE.")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
 def command(file: str | None, store: str | None, plugins: tuple[str, ...], **chosen: Any) -> int:
-    """Say what a run would do, and what of it is stored."""
+    """Show what a run would do, and which results are stored."""
     present = gpus()
     spec, known = build(chosen, file, load_registry(plugins), suitable_precision(present))
     inventory = Inventory(plan(spec, known), Store(store or default_root()))
     with gc_paused():
-        told = lines(spec, inventory, len(present) or cores())
-    click.echo("\n".join(told))
+        text = lines(spec, inventory, len(present) or cores())
+    click.echo("\n".join(text))
     return 0

@@ -1,4 +1,4 @@
-"""`bench report`: rebuild the tables of a results folder, or hold them against the papers."""
+"""`bench report`: rebuild the tables of a results folder, or compare its AUCs with the papers."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ FORMATS = {"txt": "table.txt", "md": "table.md", "tex": "table.tex", "csv": "tab
 
 
 def folder_of(name: str) -> Path:
-    """Find a results folder: a path, or a name below ./results. BenchError with a suggestion where there is none."""
+    """Return a results folder by its path, or by its name in ./results; raise BenchError if there is none."""
     for folder in (Path(name), Path("results") / name):
         if folder.is_dir():
             return folder
     there = sorted(p.name for p in Path("results").iterdir() if p.is_dir()) if Path("results").is_dir() else []
     hint = did_you_mean(name, there) or f"There are: {', '.join(there) or 'none'}"
-    raise BenchError(f"There is no results folder {name!r}, here or below results. {hint.strip()}")
+    raise BenchError(f"There is no results folder {name!r}, here or in results. {hint.strip()}")
 
 
 @click.command("report")
 @click.argument("name", metavar="FOLDER|NAME")
-@click.option("--check", "checked", is_flag=True, help="Hold the AUCs against those that the papers report.")
+@click.option("--check", "checked", is_flag=True, help="Compare the AUCs with those that the papers report.")
 @click.option("--format", "kind", type=click.Choice(list(FORMATS)), default="txt", help="What to print; default: txt.")
 def command(name: str, checked: bool, kind: str) -> int:
     """Rebuild the tables of a results folder from its trials.csv and run.json, and print them."""

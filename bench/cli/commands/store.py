@@ -1,4 +1,4 @@
-"""`bench store`: what the store holds, whether it is sound, what can go, and how to move it."""
+"""`bench store`: list, verify, clean up, export and import the store of artifacts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,13 +16,16 @@ from bench.core.kinds import Status
 from bench.store.archive import export, import_archive
 from bench.store.store import KEY, Store, default_root
 
-WHERE = click.option("--store", "root", type=click.Path(file_okay=False), help="Where artifacts are.")
+RESULTS: Any = {"multiple": True, "type": click.Path(exists=True, file_okay=False), "metavar": "FOLDER"}
+WHERE = click.option(
+    "--store", "root", type=click.Path(file_okay=False), help="Folder of the artifacts; default: $BENCH_STORE."
+)
 
 
 def _store(root: str | None) -> Store:
     store = Store(root or default_root())
     if not store.root.is_dir():
-        raise BenchError(f"There is no store at {store.root} yet: a run makes it, or name one with --store")
+        raise BenchError(f"There is no store at {store.root} yet: a run creates it, or name one with --store")
     return store
 
 
@@ -33,20 +37,20 @@ def _bytes(count: float) -> str:
     return f"{count:.1f} TB"
 
 
-def _tell_damage(store: Store) -> None:
+def _print_quarantined(store: Store) -> None:
     for key in store.quarantined:
-        click.echo(f"damaged, set aside: {key}")
+        click.echo(f"damaged, quarantined: {key}")
 
 
 @click.group("store")
 def command() -> None:
-    """Look after the store of artifacts."""
+    """Inspect, clean up and move the store of artifacts."""
 
 
 @command.command("size")
 @WHERE
 def size(root: str | None) -> int:
-    """Say how many artifacts there are of each kind, and what they take."""
+    """Show the number and size of artifacts, by kind."""
     store = _store(root)
     count: Counter[str] = Counter()
     taken: Counter[str] = Counter()
@@ -56,8 +60,8 @@ def size(root: str | None) -> int:
             count[record["kind"]] += 1
             taken[record["kind"]] += store.size(key)
     for path in store.damaged():
-        count["set aside"] += 1
-        taken["set aside"] += sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+        count["quarantined"] += 1
+        taken["quarantined"] += sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
     click.echo(f"{store.root}")
     for kind in sorted(count):
         click.echo(f"  {kind:<12} {count[kind]:>8,}   {_bytes(taken[kind])}")
@@ -68,7 +72,7 @@ def size(root: str | None) -> int:
 @command.command("list")
 @WHERE
 def list_(root: str | None) -> int:
-    """List the artifacts: key, kind, size, seconds it took, and what it is."""
+    """List the artifacts: key, kind, size, seconds, name."""
     store = _store(root)
     for key in store.all_keys():
         record = store.record(key)
@@ -77,43 +81,43 @@ def list_(root: str | None) -> int:
             mark = " (weights removed)" if record["dropped"] else ""
             seconds = f"{made.get('seconds', 0):8.2f} s"
             click.echo(f"{key[:16]}  {record['kind']:<11} {taken:>10}  {seconds}  {made.get('name', '')}{mark}")
-    _tell_damage(store)
+    _print_quarantined(store)
     return 0
 
 
 @command.command("verify")
 @WHERE
 def verify(root: str | None) -> int:
-    """Check the bytes of every artifact; damaged ones are set aside, and the next run makes them anew."""
+    """Verify the checksum of every artifact; damaged ones are quarantined, and the next run recomputes them."""
     store = _store(root)
     sound = sum(store.verify(key) for key in store.all_keys())
-    _tell_damage(store)
-    click.echo(f"{sound} artifacts are sound, {len(store.quarantined)} were damaged")
+    _print_quarantined(store)
+    click.echo(f"{sound} artifacts are valid, {len(store.quarantined)} were damaged")
     return 1 if store.quarantined else 0
 
 
 @command.command("gc")
 @WHERE
-@click.option("--results", multiple=True, type=click.Path(exists=True, file_okay=False), metavar="FOLDER",
-              help="Results whose artifacts stay; default: every folder below ./results.")  # fmt: skip
-@click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False),
-              help="A single-file plugin that results were made with.")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--results", **RESULTS, help="Results whose artifacts are kept; default: every folder in ./results.")
+@click.option(
+    "--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin of these results."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def gc(root: str | None, results: tuple[str, ...], plugins: tuple[str, ...], yes: bool) -> int:
     """Remove the artifacts that no results folder refers to."""
     store = _store(root)
     folders = [Path(r) for r in results] or [p.parent for p in sorted(Path("results").glob("*/trials.csv"))]
     if not folders:
-        raise BenchError("There are no results below ./results: name the folders whose artifacts stay with --results")
+        raise BenchError("There are no results in ./results: name the folders whose artifacts to keep with --results")
     if store.at_work():
-        raise BenchError(f"A run is at work in {store.root}: wait until it has ended")
+        raise BenchError(f"A run is using {store.root}: wait until it has ended")
     keep = set(store.reach(key for folder in folders for key in (*_scores(folder), *_needed(folder, plugins))))
     gone = [key for key in store.all_keys() if key not in keep]
     damaged = store.damaged()
     taken = sum(store.size(key) for key in gone)
     named = ", ".join(map(str, folders))
-    aside = f", and {len(damaged)} damaged ones that were set aside" if damaged else ""
-    click.echo(f"{len(keep)} artifacts stay, for {named} needs them; {len(gone)} would go ({_bytes(taken)}){aside}")
+    quarantined = f", and {len(damaged)} quarantined ones" if damaged else ""
+    click.echo(f"{len(keep)} artifacts are kept ({named}); {len(gone)} to remove ({_bytes(taken)}){quarantined}")
     if (gone or damaged) and (yes or click.confirm("Remove them?")):
         removed = sum(store.forget(key) for key in gone)
         for path in damaged:
@@ -124,7 +128,7 @@ def gc(root: str | None, results: tuple[str, ...], plugins: tuple[str, ...], yes
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
-    """Read the key and status of every row of a results folder; BenchError where they are not there."""
+    """Return the key and status of every row of a results folder; raise BenchError if it holds no results."""
     try:
         with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
             rows = [{"key": row["key"], "status": row["status"]} for row in csv.DictReader(file)]
@@ -133,7 +137,7 @@ def _rows(folder: Path) -> list[dict[str, str]]:
     except (OSError, ValueError, csv.Error) as error:
         raise BenchError(f"{folder} holds no results of bench ({error}): nothing was done") from error
     if not rows or any(row["key"] and not KEY.fullmatch(row["key"]) for row in rows):
-        raise BenchError(f"{folder} holds no results of bench (its keys are none): nothing was done")
+        raise BenchError(f"{folder} holds no results of bench (its keys are not artifact keys): nothing was done")
     return rows
 
 
@@ -142,7 +146,7 @@ def _scores(folder: Path) -> list[str]:
 
 
 def _needed(folder: Path, plugins: tuple[str, ...]) -> list[str]:
-    """List what results that are not complete would go on from: no score leads to it yet, but their plan does."""
+    """Return the tasks of incomplete results: their plan names artifacts that no score refers to yet."""
     from bench.core.spec import Spec
     from bench.planning.declarations import declare
     from bench.planning.planner import plan
@@ -156,7 +160,7 @@ def _needed(folder: Path, plugins: tuple[str, ...]) -> list[str]:
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise BenchError(
-            f"{folder} is not complete, and what it would go on from cannot be told ({reason}): nothing was done. "
+            f"{folder} is incomplete, and its plan cannot be read ({reason}): nothing was done. "
             "Complete it, or remove it"
         ) from error
 
@@ -164,14 +168,13 @@ def _needed(folder: Path, plugins: tuple[str, ...]) -> list[str]:
 @command.command("export")
 @click.argument("file", type=click.Path(dir_okay=False))
 @WHERE
-@click.option("--results", multiple=True, type=click.Path(exists=True, file_okay=False), metavar="FOLDER",
-              help="Only what these results need; default: everything.")  # fmt: skip
+@click.option("--results", **RESULTS, help="Export only the artifacts of these results; default: all.")
 def export_(file: str, root: str | None, results: tuple[str, ...]) -> int:
-    """Write finished artifacts into a tar, to be brought in elsewhere."""
+    """Write artifacts to a tar file, for import elsewhere."""
     store = _store(root)
     keys = store.reach(key for r in results for key in _scores(Path(r))) if results else store.all_keys()
     count = export(store, keys, Path(file))
-    _tell_damage(store)
+    _print_quarantined(store)
     click.echo(f"{count} artifacts written to {file}")
     return 1 if store.quarantined else 0
 
@@ -180,11 +183,11 @@ def export_(file: str, root: str | None, results: tuple[str, ...]) -> int:
 @click.argument("file", type=click.Path(dir_okay=False))
 @WHERE
 def import_(file: str, root: str | None) -> int:
-    """Take finished artifacts out of a tar; every member is checked, nothing of it is run."""
+    """Import artifacts from a tar file; every member is checked, and none is executed."""
     store = Store(root or default_root())
     store.check_writable()
     if not Path(file).is_file():
         raise BenchError(f"There is no archive {file}")
     done = import_archive(store, Path(file), lambda line: click.echo(f"refused: {line}", err=True))
-    click.echo(f"{done.added} artifacts brought in, {done.known} were there already, {len(done.refused)} refused")
+    click.echo(f"{done.added} artifacts imported, {done.known} existed already, {len(done.refused)} refused")
     return 1 if done.refused else 0
