@@ -18,6 +18,17 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def default_torch():
+    """Restore torch's default dtype, device and gradient mode, even if a test or a plugin that it imports fails."""
+    yield
+    import torch
+
+    torch.set_default_dtype(torch.float32)
+    torch.set_default_device(None)
+    torch.set_grad_enabled(True)
+
+
 @pytest.fixture(scope="session")
 def session_store(tmp_path_factory):
     return tmp_path_factory.mktemp("store")
