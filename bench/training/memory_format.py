@@ -14,11 +14,6 @@ BLOCK = 16
 """Channels that oneDNN processes at once with the widest vector instructions."""
 
 
-def contiguous(x: Tensor) -> Tensor:
-    """Return images in torch's default memory format."""
-    return x.contiguous()
-
-
 def channels_last(x: Tensor) -> Tensor:
     """Return images in the memory format in which networks are fastest on a CPU.
 
@@ -54,7 +49,7 @@ def needs_contiguous(network: nn.Module, shape: tuple[int, int, int], device: to
 
     Such a network calls `view` on the output of a convolution, for example.
     """
-    return not _runs(network, shape, device, channels_last) and _runs(network, shape, device, contiguous)
+    return not _runs(network, shape, device, channels_last) and _runs(network, shape, device, Tensor.contiguous)
 
 
 def _runs(

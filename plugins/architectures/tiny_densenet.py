@@ -4,6 +4,7 @@ G. Huang, Z. Liu, L. van der Maaten, K. Q. Weinberger: Densely Connected Convolu
 https://arxiv.org/abs/1608.06993; the form without bottlenecks, with compressing transitions.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -41,10 +42,7 @@ def transition(inputs: int, outputs: int) -> nn.Sequential:
 
 def halvings(shape: tuple[int, int, int]) -> int:
     """Count the halvings that bring an image's longer side to at most 16 pixels."""
-    side, count = max(shape[1:]), 0
-    while side > 16:
-        side, count = (side + 1) // 2, count + 1
-    return count
+    return max(0, math.ceil(math.log2(max(shape[1:]) / 16)))
 
 
 def stem(shape: tuple[int, int, int], width: int) -> nn.Sequential:

@@ -4,6 +4,7 @@ M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen: MobileNetV2: Inverted R
 CVPR 2018, https://arxiv.org/abs/1801.04381.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -40,10 +41,7 @@ class Inverted(nn.Module):
 
 def halvings(shape: tuple[int, int, int]) -> int:
     """Count the halvings that bring an image's longer side to at most 16 pixels."""
-    side, count = max(shape[1:]), 0
-    while side > 16:
-        side, count = (side + 1) // 2, count + 1
-    return count
+    return max(0, math.ceil(math.log2(max(shape[1:]) / 16)))
 
 
 def stem(shape: tuple[int, int, int], width: int) -> nn.Sequential:

@@ -4,6 +4,7 @@ K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, C
 https://arxiv.org/abs/1512.03385; its section 4.2 describes the three-stage form for small images that is used here.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -42,10 +43,7 @@ class Block(nn.Module):
 
 def halvings(shape: tuple[int, int, int]) -> int:
     """Count the halvings that bring an image's longer side to at most 16 pixels."""
-    side, count = max(shape[1:]), 0
-    while side > 16:
-        side, count = (side + 1) // 2, count + 1
-    return count
+    return max(0, math.ceil(math.log2(max(shape[1:]) / 16)))
 
 
 def stem(shape: tuple[int, int, int], width: int) -> nn.Sequential:

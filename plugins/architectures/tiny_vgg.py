@@ -5,6 +5,7 @@ https://arxiv.org/abs/1409.1556; with batch normalisation (S. Ioffe, C. Szegedy,
 https://arxiv.org/abs/1502.03167) and global average pooling in place of the hidden linear layers.
 """
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -21,10 +22,7 @@ def layer(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
 
 def halvings(shape: tuple[int, int, int]) -> int:
     """Count the halvings that bring an image's longer side to at most 16 pixels."""
-    side, count = max(shape[1:]), 0
-    while side > 16:
-        side, count = (side + 1) // 2, count + 1
-    return count
+    return max(0, math.ceil(math.log2(max(shape[1:]) / 16)))
 
 
 def stem(shape: tuple[int, int, int], width: int) -> nn.Sequential:
