@@ -19,12 +19,12 @@ from bench.cli.completion import Names
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.kinds import ComponentKind
-from bench.core.renamed import new_name, translated
+from bench.core.renamed import new_name
 from bench.core.spec import Recipe, Spec
 from bench.planning.declarations import Known
 from bench.planning.presets import ATTACKS, METHODS, PRESETS, ordered, preset
 from bench.planning.spec_checks import MOST_SEED, check_number, checked
-from bench.registry.fields import check_types, convert
+from bench.registry.fields import convert
 from bench.registry.registry import Registry
 
 LARGEST_FILE = 1 << 24
@@ -177,10 +177,7 @@ def _content(path: Path) -> dict[str, JSON]:
 
 def _saved(run: Mapping[str, JSON], file: str) -> Spec:
     try:
-        spec = Spec.from_json(translated(run["spec"]) if run.get("format") == 1 else run["spec"])
-        check_types(spec, "recipe")
-        check_types(spec.recipe)
-        return spec
+        return Spec.from_run(run)
     except (TypeError, ValueError, AttributeError) as error:
         raise BenchError(f"--spec {file} holds no Spec that bench wrote: {str(error).splitlines()[0]}") from error
 

@@ -6,11 +6,11 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from bench.core.canonical import JSON, canonical, digest
 from bench.core.kinds import ComponentKind
-from bench.core.renamed import new_name
+from bench.core.renamed import new_name, translated
 
 
 @dataclass(frozen=True)
@@ -95,22 +95,22 @@ class Spec:
 
     @staticmethod
     def from_json(data: Mapping[str, JSON]) -> Spec:
-        """Read what `to_json` returned; ValueError or TypeError if it is no Spec."""
-        known = {f.name: f for f in dataclasses.fields(Spec)}
-        unknown = sorted(set(data) - set(known))
+        """Return the Spec that `to_json` wrote; raise ValueError for an unknown, missing or wrongly typed field."""
+        import msgspec
+
+        unknown = [name for name in data if name not in Spec.__dataclass_fields__]
+        unknown += [f"recipe.{name}" for name in data.get("recipe", {}) if name not in Recipe.__dataclass_fields__]
         if unknown:
             raise ValueError(f"unknown field {unknown[0]!r}. {new_name(unknown[0])}".rstrip(". "))
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-        recipe: dict[str, Any] = {
-            f.name: (float(v) if f.type == "float" else v)
-            for f in dataclasses.fields(Recipe)
-            if (v := data.get("recipe", {}).get(f.name, f.default)) is not None
-        }
-        extra = sorted(set(data.get("recipe", {})) - set(recipe))
-        if extra:
-            raise ValueError(f"unknown field 'recipe.{extra[0]}'")
-        values["recipe"] = Recipe(**recipe)
-        return Spec(**values)
+        try:
+            return msgspec.convert(data, Spec)
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from None
+
+    @staticmethod
+    def from_run(run: Mapping[str, JSON]) -> Spec:
+        """Return the Spec of a `run.json`, of format 1 too; raise ValueError or KeyError where it holds none."""
+        return Spec.from_json(translated(run["spec"]) if run.get("format") == 1 else run["spec"])
 
     def digest(self) -> str:
         """Return the SHA-256 of the Spec's canonical JSON."""

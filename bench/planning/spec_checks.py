@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from bench.core.errors import BenchError
 from bench.core.spec import Recipe, Spec
@@ -69,6 +70,6 @@ def _check_recipe(recipe: Recipe) -> None:
         elif field in ("momentum", "warmup"):
             good = 0 <= value < 1
         else:
-            good = value > 0 if field in ("epochs", "batch", "lr") else value >= 0
+            good = 0 < value < math.inf if field in ("epochs", "batch", "lr") else 0 <= value < math.inf
         if not good:
             raise BenchError(f"recipe.{field} cannot be {value}. See: docs/presets.md")
