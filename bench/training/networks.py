@@ -80,12 +80,12 @@ def check(model: object, fresh: nn.Module, who: str) -> nn.Module:
     """Return a network if it loads strictly into a fresh one; BenchError names the first entry that does not fit."""
     if not isinstance(model, nn.Module):
         raise BenchError(f"{who} returned a {type(model).__name__}, not a network")
-    wanted, given = fresh.state_dict(), model.state_dict()
-    for name in (*wanted, *given):
-        if name not in given or name not in wanted:
-            side = "lacks" if name not in given else "has, beyond a fresh build(),"
+    expected, found = fresh.state_dict(), model.state_dict()
+    for name in (*expected, *found):
+        if name not in found or name not in expected:
+            side = "lacks" if name not in found else "has, beyond a fresh build(),"
             raise BenchError(f"the network that {who} returned {side} {name!r}: it must load strictly into build()")
-        a, b = wanted[name], given[name]
+        a, b = expected[name], found[name]
         if a.shape != b.shape or a.dtype != b.dtype:
             raise BenchError(
                 f"the network that {who} returned holds {name!r} as {b.dtype} {list(b.shape)}, "

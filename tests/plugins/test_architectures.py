@@ -47,7 +47,7 @@ def size(model):
 
 
 def stage_outputs(name, model, x):
-    """Answer x, and give what each stage put out on the way."""
+    """Return the logits of x and the output of each stage."""
     outputs = []
     hooks = [s.register_forward_hook(lambda _, __, out: outputs.append(out)) for s in architecture(name).stages(model)]
     answer = model(x)

@@ -229,7 +229,7 @@ def test_it_says_which_helpers_it_lacks_and_which_options_there_are():
 
 
 class Shelf(Sequence):
-    """Networks that are made anew whenever they are looked at; it knows how many of them live at once."""
+    """Networks that are built at each access; counts how many of them exist at once."""
 
     def __init__(self, models):
         self.models, self.loaded, self.most, self.alive = models, 0, 0, []
@@ -276,7 +276,7 @@ def test_running_large_networks_twice_gives_the_same_gradient(monkeypatch):
 
 
 class Constant(nn.Module):
-    """A network that gives one value for every class, whatever it is asked."""
+    """A network that returns one value for every class of every image."""
 
     def __init__(self, value):
         super().__init__()

@@ -151,7 +151,7 @@ def test_a_corruption_that_cannot_be_made_is_refused(shipped, tmp_path):
     assert "CIFAR-10-C/fog.npy" in configured(foggy, {"files": "published"}).checksums
 
 
-def test_letters_are_told_apart_by_their_clean_shapes(shipped):
+def test_letters_are_distinguished_by_their_clean_shapes(shipped):
     clean = configured(shipped["noisy_letters"], {"sigma": 0.0})
     train, test = clean.load(NOWHERE, True), clean.load(NOWHERE, False)
     assert len({x.numpy().tobytes() for x in train.images}) > 1000, "many faces, shifted"
@@ -316,7 +316,7 @@ def test_corruptions_of_cifar10_grow_with_severity_and_keep_the_train_part_s_lab
 
 
 def fake_cifar100(root, dataset):
-    """Write files of CIFAR100's form; give the dataset's module, told to believe their checksums."""
+    """Write files of CIFAR100's form, and return their checksums."""
     random = np.random.RandomState(0)
     checksums = {}
     for path in dataset.checksums:
@@ -482,7 +482,7 @@ def spoil(folder, what):
         ("twice", "val_annotations.txt: not 6 pictures of these classes"),
     ],
 )
-def test_a_damaged_stock_folder_is_told(tiny, tmp_path, what, line):
+def test_a_damaged_stock_folder_is_reported(tiny, tmp_path, what, line):
     spoil(tmp_path / "tiny-imagenet-200", what)
     with pytest.raises(BenchError, match=f"{line}.*bench data fetch tiny_imagenet"):
         ready(tiny, tmp_path)

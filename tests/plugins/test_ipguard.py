@@ -1,4 +1,4 @@
-"""IPGuard: its loss against numpy, its points on a model made by hand, and what it tells apart on real ones."""
+"""IPGuard: its loss against numpy, its points on a model made by hand, and what it distinguishes on real ones."""
 
 import dataclasses
 import functools
@@ -40,7 +40,7 @@ SMALL = IPGuard(samples=40, steps=300)
 
 
 class Answering(nn.Module):
-    """A network that answers every image with what a function gives for their number."""
+    """A network whose answers are a function of the number of images."""
 
     def __init__(self, answer):
         super().__init__()
@@ -112,7 +112,7 @@ def test_points_of_a_linear_model_satisfy_both_inequalities():
     assert torch.equal(z.argmax(1), j)
 
 
-def test_a_point_rests_once_its_loss_is_zero_whatever_the_others_do():
+def test_a_point_stops_once_its_loss_is_zero_independently_of_the_others():
     source, seeds = trained(), DEFENDER.x[:24]
     logits = predict(source, seeds)
     i, j = logits.argmax(1), logits.argmin(1)
@@ -195,7 +195,7 @@ class Doubled(nn.Module):
         return 2 * self.inner(x)
 
 
-def test_points_that_do_not_converge_are_told_and_keep_the_label_they_ended_with():
+def test_points_that_do_not_converge_are_noted_and_keep_the_label_they_ended_with():
     method = IPGuard(samples=20, k=1000.0, steps=20)
     fingerprint, notes = extract(method)
     assert notes == {"converged": 0.0, "k": 1000.0}

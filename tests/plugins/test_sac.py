@@ -1,4 +1,4 @@
-"""SAC-m and SAC-w: the definition against numpy, what it may and may not depend on, and what it tells apart."""
+"""SAC-m and SAC-w: the definition against numpy, what it may and may not depend on, and what it distinguishes."""
 
 import csv
 import dataclasses
@@ -50,7 +50,7 @@ def extract(method, source=None, data=HELD, surrogates=(), seed=0):
 
 
 class Answering(nn.Module):
-    """A network that gives prepared logits, whatever it is asked."""
+    """A network that returns prepared logits for any images."""
 
     def __init__(self, logits):
         super().__init__()
@@ -400,7 +400,7 @@ def test_sac_w_needs_surrogates():
         extract(SacW())
 
 
-# --- what it tells apart ------------------------------------------------------------------------------------------
+# --- what it distinguishes ----------------------------------------------------------------------------------------
 
 
 def test_fine_tuned_copies_lie_nearer_than_extracted_ones_and_those_nearer_than_others():

@@ -468,7 +468,7 @@ def test_the_normalising_wrapper_keeps_its_constants_with_the_weights():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_normalising_wrapper_hands_on_channels_last_whatever_it_is_given(channels, layout):
+def test_the_normalising_wrapper_passes_on_channels_last(channels, layout):
     seen = []
 
     class Inner(nn.Module):

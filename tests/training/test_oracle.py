@@ -115,7 +115,7 @@ def test_a_copy_of_the_source_is_a_copy():
     assert not copy.training
 
 
-def test_answers_are_float32_whatever_autocast_says():
+def test_answers_are_float32_under_autocast_too():
     suspect = Suspect(network(), "m")
     plain = suspect.logits(X)
     with torch.autocast("cpu", torch.bfloat16):
