@@ -14,9 +14,9 @@ from bench.stats.thresholds import Frozen
 
 
 class Value(NamedTuple):
-    """A statistic of one cell, with the ends of its interval and the models it is of, where it has them.
+    """A statistic of one cell; where it has them, with the ends of its interval and the number of models it is `of`.
 
-    Without a `value` it is not reported, since it `needs` so many irrelevant models.
+    Without a `value` it is not reported: it `needs` that many irrelevant models.
     """
 
     value: float | None
@@ -31,8 +31,9 @@ class CellStatistic:
     """How a number is read from a cell, and where it is shown.
 
     `key` and `title` name it on the page, `columns` are those of `table.csv` with the field of Value that each holds.
-    `table`: `negatives`, `hits` or `accused` for the tables of these; `auc` for a line in the cells of the table of
-    AUCs; `label` stands beside it there. `scale`: how the page colours it; `digits` after the point.
+    `table` is `negatives`, `hits` or `accused` for the tables of these, or `auc` for a line in each cell of the table
+    of AUCs; `label` explains it there. An `optional` one is left out if no cell of a table has it. `scale` is how the
+    page colours it (empty: not at all), `digits` come after the point.
     """
 
     key: str
@@ -41,8 +42,18 @@ class CellStatistic:
     columns: Mapping[str, str]
     table: str = "auc"
     label: str = ""
+    optional: bool = False
     scale: str = ""
     digits: int = 2
+
+    def text(self, value: Value | None) -> str:
+        """Write a value with its interval and the number of models it is of."""
+        if value is None:
+            return "none"
+        if value.value is None:
+            return f"n/r (needs ≥ {value.needs})"
+        interval = "" if value.low is None else f" [{value.low:.2f}, {value.high:.2f}]"
+        return f"{value.value:.{self.digits}f}{interval}{'' if value.of is None else f' of {value.of}'}"
 
 
 def _auc(estimate: AucEstimate | None) -> Value | None:
@@ -118,6 +129,7 @@ STATISTICS: tuple[CellStatistic, ...] = (
         {"suspects_only_auc": "value", "suspects_only_low": "low", "suspects_only_high": "high"},
         table="negatives",
         label="without those in the source's architecture, which is not among the suspects'",
+        optional=True,
         scale="auc",
     ),
     *map(_hits, RATES),

@@ -17,6 +17,7 @@ from bench.reporting.tables.text import WIDTH
 from bench.results.columns import COLUMNS, COUNTS, REALS
 from bench.results.reader import load
 from bench.results.writer import UNPRINTABLE, clean
+from bench.store.maintenance import size_of
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _artifacts(steps: Sequence[_Step], store: Store) -> Iterator[str]:
         else:
             made, facts = step.record["made"], step.record["facts"]
             details.append(f"{made.get('seconds', 0):.3g} s on {made.get('device', '')}, torch {made.get('torch', '')}")
-            details.append(f"{store.size(step.key):,} bytes{', weights removed' * bool(step.record['dropped'])}")
+            details.append(f"{size_of(store, step.key):,} bytes{', weights removed' * bool(step.record['dropped'])}")
             details += [f"{name} {facts[name]:.6g}" for name in FACTS if isinstance(facts.get(name), int | float)]
             details += [f"{name} {value}" for name, value in sorted((facts.get("notes") or {}).items())]
             if (facts.get("notes") or {}).get("restarted"):

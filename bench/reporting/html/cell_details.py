@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bench.analysis.error_rates import RATES
+from bench.analysis.statistics import STATISTICS, Value
 from bench.core.canonical import JSON
 from bench.reporting.html.distributions import Detail, Distributions
-from bench.stats.rates import NotReported, Rate
 
 if TYPE_CHECKING:
     from bench.analysis.cells import Cell
     from bench.analysis.costs import Cost
     from bench.analysis.groups import Samples
     from bench.stats.auc import Floats
-    from bench.stats.thresholds import Frozen
-
-MEASURES = {
-    "auc": "AUC",
-    "same": "AUC, only negatives of the suspects' architectures",
-    "alone": "AUC, without negatives in the source's architecture",
-    **{f"tpr{100 * r:g}": f"TPR at {100 * r:g} % FPR" for r in RATES},
-    **{f"accused{100 * r:g}": f"false accusations, {100 * r:g} % promised" for r in RATES},
-}
-"""What the cells of a table can show, with its name."""
 
 
 class CellDetails:
@@ -51,7 +40,11 @@ class CellDetails:
         """Return everything that was added."""
         distributions = self.distributions
         return {
-            "measures": {k: v for k, v in MEASURES.items() if any(k in c["m"] for c in self.cells)},
+            "measures": {
+                s.key: {"title": s.title, "scale": s.scale, "digits": s.digits}
+                for s in STATISTICS
+                if any(s.key in c["m"] for c in self.cells)
+            },
             "cells": self.cells,
             "texts": list(self.texts),
             "models": list(distributions.models) if distributions else [],
@@ -68,7 +61,7 @@ class CellDetails:
             "at": [self._text(t) for t in (*where, c.suspect_dataset)],
             "status": c.status,
             "planned": [c.stolen_planned, c.irrelevant_planned],
-            "m": _measures(c),
+            "m": {s.key: _measure(v) for s in STATISTICS if (v := s.value(c))},
             "reason": c.reason and self._text(c.reason),
             "lost": dict(c.lost),
             "errors": [[self._text(e), n] for e, n in c.errors.items()],
@@ -92,25 +85,9 @@ class CellDetails:
         return [int(f.beaten), self._text(f.baseline), _round(f.difference), _p(f.p), _p(f.adjusted), f.tests]
 
 
-def _measures(c: Cell) -> dict[str, JSON]:
-    """Return each figure with its interval; a number alone is the number of irrelevant models that it needs."""
-    found: dict[str, JSON] = {}
-    if c.figure:
-        found["auc"] = [_round(v) for v in (c.figure.auc, c.figure.low, c.figure.high)]
-    if c.same_architecture:
-        found["same"] = [_round(c.same_architecture.auc)]
-    if c.suspects_only:
-        found["alone"] = [_round(v) for v in (c.suspects_only.auc, c.suspects_only.low, c.suspects_only.high)]
-    found |= {f"tpr{100 * r:g}": _rate(value) for r, value in c.hits.items()}
-    found |= {f"accused{100 * r:g}": _rate(value) for r, value in c.accused.items()}
-    return found
-
-
-def _rate(value: Rate | Frozen | NotReported) -> JSON:
-    if isinstance(value, NotReported):
-        return value.needs
-    rate = value if isinstance(value, Rate) else value.false_accusations
-    return [_round(v) for v in (rate.rate, rate.low, rate.high)]
+def _measure(v: Value) -> JSON:
+    """Return a value with its interval, or the number of irrelevant models that it needs."""
+    return v.needs if v.value is None else [_round(x) for x in (v.value, v.low, v.high) if x is not None]
 
 
 def _round(value: float) -> float:

@@ -6,11 +6,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bench.analysis.cells import Cell, mean, paper_mean
-from bench.analysis.reported import Paper
+from bench.analysis.cells import Cell, mean
 from bench.core.kinds import Status
+from bench.reporting.tables.auc import auc_lines, mean_lines
 from bench.reporting.tables.method_table import by_method
-from bench.reporting.tables.numbers import interval
+from bench.reporting.tables.table import shown
 
 
 class ShownCell(NamedTuple):
@@ -42,31 +42,21 @@ def shown_rows(cells: Sequence[Cell], first: int) -> Iterator[ShownRow]:
 def _cell(c: Cell, number: int) -> ShownCell:
     if c.reason:
         return ShownCell(number, "na", "–")
+    value, *lines = map(shown, auc_lines(c))
     f = c.figure
     if f is None:
         failed = c.lost.keys() & {Status.FAILED, Status.BLOCKED}
-        value = Status.FAILED.value if failed else "not run" if c.lost else "no rows"
-        return ShownCell(number, "lost", value, _paper(c.paper))
-    marks = "†" * bool(c.baselines and c.baselines.beaten) + "*" * (c.status == "incomplete")
-    sources = ["{:.2f} to {:.2f}".format(*f.range)] if len(f.by_source) > 1 else []
-    lines = [interval(f), f"{f.stolen} / {f.irrelevant}", *sources, *_paper(c.paper)]
+        return ShownCell(number, "lost", "failed" if failed else "not run" if c.lost else "no rows", lines)
     style = f"{shade(f.auc)};--l:{100 * f.low:.0f};--h:{100 * f.high:.0f};--v:{100 * f.auc:.0f}"
-    return ShownCell(number, "low" if f.auc < 0.5 else "", f"{f.auc:.2f}{marks}", lines, style)
+    return ShownCell(number, "low" if f.auc < 0.5 else "", value, lines, style)
 
 
 def _mean(row: Sequence[Cell]) -> ShownCell:
-    value = mean(row)
-    if value is None:
+    auc = mean(row)
+    if auc is None:
         return ShownCell(-1, "none", "")
-    mark = "*" if any(c.status == "incomplete" for c in row if c.home) else ""
-    kind = "low" if value < 0.5 else ""
-    return ShownCell(-1, kind, f"{value:.2f}{mark}", _paper(paper_mean(row)), shade(value))
-
-
-def _paper(paper: Paper | None) -> list[str]:
-    if paper is None:
-        return []
-    return [f"paper {paper.auc:.2f}" if paper.same else f"(paper {paper.auc:.2f})"]
+    value, *lines = map(shown, mean_lines(row))
+    return ShownCell(-1, "low" if auc < 0.5 else "", value, lines, shade(auc))
 
 
 def shade(auc: float) -> str:

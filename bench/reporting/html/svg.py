@@ -1,7 +1,7 @@
-"""Draw the charts of a page: AUC against cost, AUC against query budget, accuracies of the networks.
+"""Draw the charts of a page as SVG: AUC against cost, AUC against query budget, accuracies of the networks.
 
-matplotlib draws, and the drawing becomes SVG that stands in a page as it is: colours are the page's own, so that one
-drawing does in the dark and in the light, nothing in it names an address, and the same numbers give the same bytes.
+The SVG uses the page's own colours, hence one drawing serves light and dark; it has no addresses, and the same numbers
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
 if TYPE_CHECKING:
@@ -27,15 +26,14 @@ NAMES = {INK: "var(--ink)", FAINT: "var(--faint)", RULE: "var(--rule)", PAPER: "
 NAMES |= {f"#fe01{n:02x}": f"var(--series-{n})" for n in range(SERIES)}
 MARKERS = "osD^vPX<"
 WIDTH = 380
-"""Pixels of a chart: what a telephone shows without shrinking it."""
+"""Pixels of a chart: a telephone shows it unshrunk."""
 TEXT = 11
 GAP = 14
 """Pixels from one label to the next."""
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A drawing: its title, what it says in words, and the SVG."""
+class Chart(NamedTuple):
+    """A drawing: its title, its content in words, and the SVG."""
 
     title: str
     words: str
@@ -60,7 +58,7 @@ class Line(NamedTuple):
 
 
 class NetworkGroup(NamedTuple):
-    """Networks of one kind: the row they stand in, mean and deviation of their accuracy, and their colour."""
+    """Networks of one kind: their row, mean and deviation of their accuracy, their colour, and a paper's accuracy."""
 
     row: str
     name: str
@@ -71,20 +69,17 @@ class NetworkGroup(NamedTuple):
 
 
 def colour(series: int | None) -> str:
-    """Give the stand-in for a series' colour."""
+    """Return the placeholder of a series' colour."""
     return FAINT if series is None else f"#fe01{series % SERIES:02x}"
 
 
 def marker(series: int | None) -> str:
-    """Give a series' marker; after as many series as there are colours, another one goes with each."""
+    """Return a series' marker; series of the same colour have different ones."""
     return "o" if series is None else MARKERS[(series + series // SERIES) % len(MARKERS)]
 
 
-# --- charts -------------------------------------------------------------------------------------------------------
-
-
 def against_cost(title: str, points: Sequence[Point], label: str, log: bool) -> Chart:
-    """Draw mean AUCs against what they cost, each point with its name beside the chart."""
+    """Draw mean AUCs against costs, with the names of the points beside the chart."""
     height = max(270, GAP * len(points) + 80)
     figure, axes = _axes(height, left=40, right=136)
     _auc_axis(axes, [p.y for p in points])
@@ -112,8 +107,8 @@ def against_budget(title: str, lines: Sequence[Line]) -> Chart:
         xs, ys = zip(*line.points, strict=True)
         axes.plot(xs, ys, color=colour(line.series), linewidth=1.4, zorder=2)
         _mark(axes, xs, ys, line.series, size=5)
-    told = ("{}: {}".format(n, ", ".join(f"{y:.2f} at {x:g}" for x, y in points)) for n, points, _ in lines)
-    return Chart(title, "; ".join(told), _svg(figure, title))
+    words = ("{}: {}".format(n, ", ".join(f"{y:.2f} at {x:g}" for x, y in points)) for n, points, _ in lines)
+    return Chart(title, "; ".join(words), _svg(figure, title))
 
 
 def accuracies(title: str, groups: Sequence[NetworkGroup]) -> Chart:
@@ -153,9 +148,6 @@ def swatch(title: str, series: int | None) -> str:
     return _svg(figure, title)
 
 
-# --- parts of them ------------------------------------------------------------------------------------------------
-
-
 def _axes(height: float, left: float, right: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
@@ -191,31 +183,28 @@ def _cost_axis(axes: Axes, values: Sequence[float], log: bool) -> None:
         axes.xaxis.set_minor_locator(ticker.NullLocator())
         axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     else:
-        room = max(0.7, (high - low) * 0.08)
-        axes.set_xlim(low - room, high + room)
+        margin = max(0.7, (high - low) * 0.08)
+        axes.set_xlim(low - margin, high + margin)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True, min_n_ticks=1))
         axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
 
 
 def _lanes(groups: Sequence[NetworkGroup], rows: Sequence[str]) -> list[float]:
-    """Give each group its height: that of its row, and within it a lane for each name."""
+    """Return the height of each group: a lane for each name within its row."""
     lanes = {row: list(dict.fromkeys(g.name for g in groups if g.row == row)) for row in rows}
-    place = {row: n for n, row in enumerate(rows)}
-    return [place[g.row] + 0.64 * ((lanes[g.row].index(g.name) + 0.5) / len(lanes[g.row]) - 0.5) for g in groups]
+    number = {row: n for n, row in enumerate(rows)}
+    return [number[g.row] + 0.64 * ((lanes[g.row].index(g.name) + 0.5) / len(lanes[g.row]) - 0.5) for g in groups]
 
 
 def _mark(axes: Axes, x: Sequence[float], y: Sequence[float], series: int | None, size: float = 7) -> None:
-    """Put a series' marker at some points."""
-    inside = PAPER if series is None else colour(series)
-    edge = FAINT if series is None else PAPER
-    axes.plot(
-        x, y, marker(series), markersize=size, markerfacecolor=inside, markeredgecolor=edge,
-        markeredgewidth=1.4 if series is None else 0.8, clip_on=False, zorder=3,
-    )  # fmt: skip
+    """Draw a series' marker at some points; that of a baseline is hollow."""
+    inside, edge, width = (PAPER, FAINT, 1.4) if series is None else (colour(series), PAPER, 0.8)
+    face: dict[str, Any] = {"markerfacecolor": inside, "markeredgecolor": edge, "markeredgewidth": width}
+    axes.plot(x, y, marker(series), markersize=size, clip_on=False, zorder=3, **face)
 
 
 def _names(axes: Axes, points: Sequence[Point], height: float) -> None:
-    """Write the names right of the chart, in the order of their points and never on one another, with a thin leader."""
+    """Write the names right of the chart, in the order of their points and without overlap, with thin leaders."""
     from matplotlib.collections import LineCollection
 
     box = axes.get_position()
@@ -226,52 +215,48 @@ def _names(axes: Axes, points: Sequence[Point], height: float) -> None:
     inside = axes.transData + axes.transAxes.inverted()
     x = 1 + 12 / width
     leaders: list[list[list[float]]] = []
-    for p, y in zip(ordered, _apart(wanted, bottom, height - 6), strict=True):
+    for p, y in zip(ordered, _without_overlap(wanted, bottom, height - 6), strict=True):
         at = (y - bottom) / tall
         axes.text(x, at, _short(p.name, 19), va="center", color=INK, transform=axes.transAxes)
         leaders.append([inside.transform((p.x, p.y)).tolist(), [x - 2 / width, at]])
-    axes.add_collection(
-        LineCollection(leaders, colors=[colour(p.series) for p in ordered], linewidths=0.7, alpha=0.55,
-                       transform=axes.transAxes, clip_on=False, zorder=1),
-        autolim=False,
-    )  # fmt: skip
+    lines = LineCollection(leaders, colors=[colour(p.series) for p in ordered], linewidths=0.7, alpha=0.55, zorder=1)
+    lines.set(transform=axes.transAxes, clip_on=False)
+    axes.add_collection(lines, autolim=False)
 
 
-def _apart(wanted: Sequence[float], low: float, high: float) -> list[float]:
-    """Move heights, which stand from high to low, GAP apart: downwards, and up again where that is below `low`."""
-    places: list[float] = []
+def _without_overlap(wanted: Sequence[float], low: float, high: float) -> list[float]:
+    """Move descending heights GAP apart: downwards, and up again below `low`."""
+    heights: list[float] = []
     for y in wanted:
-        places.append(min(y, places[-1] - GAP if places else high))
-    for n in range(len(places) - 1, -1, -1):
-        places[n] = max(places[n], places[n + 1] + GAP if n + 1 < len(places) else low)
-    return places
+        heights.append(min(y, heights[-1] - GAP if heights else high))
+    for n in range(len(heights) - 1, -1, -1):
+        heights[n] = max(heights[n], heights[n + 1] + GAP if n + 1 < len(heights) else low)
+    return heights
 
 
 def _short(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-# --- SVG ----------------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Let everything in here be drawn as the page looks, whatever the user's own settings are."""
+    """Draw in the style of the page, whatever the user's own settings are."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the reader's browser has it
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({
-            "svg.fonttype": "none", "font.size": TEXT, "axes.labelsize": TEXT, "text.parse_math": False,
-            "xtick.labelsize": TEXT, "ytick.labelsize": TEXT, "text.color": INK, "axes.labelcolor": FAINT,
-            "xtick.color": RULE, "ytick.color": RULE, "xtick.labelcolor": FAINT, "ytick.labelcolor": FAINT,
-        })  # fmt: skip
+        matplotlib.rc("svg", fonttype="none")
+        matplotlib.rc("font", size=TEXT)
+        matplotlib.rc("text", parse_math=False, color=INK)
+        matplotlib.rc("axes", labelsize=TEXT, labelcolor=FAINT)
+        matplotlib.rc("xtick", labelsize=TEXT, color=RULE, labelcolor=FAINT)
+        matplotlib.rc("ytick", labelsize=TEXT, color=RULE, labelcolor=FAINT)
         yield
 
 
 def _svg(figure: Figure, salt: str) -> str:
-    """Write a figure as SVG for a page: no addresses, dates or fonts, and ids only where they are used."""
+    """Write a figure as SVG for a page: without addresses, dates and fonts, and with ids only where they are used."""
     import matplotlib
 
     matplotlib.rcParams["svg.hashsalt"] = salt
@@ -302,7 +287,7 @@ def _references(element: ElementTree.Element) -> Iterator[str]:
 
 
 def _plain(name: str, value: str) -> str:
-    """Write an attribute short: coordinates to a hundredth of a pixel, colours as the page names them, no font."""
+    """Shorten an attribute: coordinates to a hundredth of a pixel, colours as the page names them, no font."""
     if name in ("d", "x", "y", "transform"):
         return re.sub(r"\s+", " ", re.sub(r"(\.\d\d)\d+", r"\1", value)).strip()
     if name == "style":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.analysis.cells import Cell, mean, paper_mean
 from bench.analysis.reported import Paper
+from bench.analysis.statistics import of_table
 from bench.core.canonical import JSON
 from bench.reporting.tables.method_table import attack_columns, method_table
 from bench.reporting.tables.notes import INTERVAL, against_papers, caption, inapplicable, incomplete, marks, meanings
@@ -19,7 +20,7 @@ def auc_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
     return method_table(
         cells,
         "AUC",
-        attack_columns(cells, _auc_lines) | {f"mean of {len(home)}": _mean_lines},
+        attack_columns(cells, auc_lines) | {f"mean of {len(home)}": mean_lines},
         caption(run, INTERVAL),
         notes=[
             *meanings(cells, home),
@@ -33,7 +34,8 @@ def auc_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
     )
 
 
-def _auc_lines(c: Cell) -> list[Line]:
+def auc_lines(c: Cell) -> list[Line]:
+    """Write a cell: its AUC with marks, interval, numbers of models, other statistics, and the paper's AUC."""
     if c.reason:
         return cell("–")
     mark = "*" if c.status == "incomplete" else ""
@@ -42,7 +44,8 @@ def _auc_lines(c: Cell) -> list[Line]:
         return [Line(mark), *paper]
     f = c.figure
     beaten = "†" if c.baselines and c.baselines.beaten else ""
-    lines = cell(f"{f.auc:.2f}{beaten}{mark}", interval(f), f"{f.stolen} / {f.irrelevant}")
+    others = (f"{s.text(v)} {s.label}" for s in of_table("auc") if (v := s.value(c)))
+    lines = cell(f"{f.auc:.2f}{beaten}{mark}", interval(f), f"{f.stolen} / {f.irrelevant}", *others)
     if len(f.by_source) > 1:
         lines += cell(f"{len(f.by_source)} sources", "{:.2f} to {:.2f}".format(*f.range))
     return lines + paper
@@ -55,7 +58,8 @@ def paper_line(paper: Paper) -> Line:
     return Line(f"paper, other networks: {paper.auc:.2f}", faint=True, short=f"paper {paper.auc:.2f}")
 
 
-def _mean_lines(cells: Sequence[Cell]) -> list[Line]:
+def mean_lines(cells: Sequence[Cell]) -> list[Line]:
+    """Write the mean of a row, and that of the paper."""
     value, paper = mean(cells), paper_mean(cells)
     if value is None:
         return []

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bench.analysis.cells import VERDICTS, Cell
+from bench.analysis.statistics import of_table
 from bench.reporting.tables.auc import paper_line
 from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
 from bench.reporting.tables.numbers import interval, signed
@@ -41,21 +42,17 @@ def _p(p: float) -> str:
 
 def negatives_table(cells: Sequence[Cell]) -> Table:
     """Return the AUCs against different sets of irrelevant models: how much of an AUC is architecture."""
-    reduced = any(c.suspects_only for c in cells)
-    third = " / without those in the source's architecture, which is not among the suspects'" if reduced else ""
+    shown = [s for s in of_table("negatives") if not s.optional or any(map(s.value, cells))]
 
     def lines(c: Cell) -> list[Line]:
-        if c.reason or c.figure is None:
-            return no_figure(c)
-        figures = (c.figure, c.same_architecture, *[c.suspects_only] * reduced)
-        return cell(" / ".join(f"{f.auc:.2f}" if f else "none" for f in figures))
+        values = [s.value(c) for s in shown]
+        return cell(" / ".join(f"{v.value:.2f}" if v else "none" for v in values)) if c.figure else no_figure(c)
 
     return method_table(
         cells,
         "AUC against other negatives",
         attack_columns(cells, lines),
-        "AUC against all irrelevant models of the dataset / against those in the suspect's own architecture "
-        f"(mean over architectures){third}.",
+        f"AUC {' / '.join(s.label for s in shown)}.",
         label="negatives",
     )
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.costs import Cost
-from bench.reporting.tables.method_table import section_label, section_title
+from bench.reporting.tables.method_table import section_table
 from bench.reporting.tables.numbers import percent, three_digits
 from bench.reporting.tables.table import Table, cell
 
 
 def cost_table(costs: Sequence[Cost]) -> Table:
     """Return what each method costs, on one dataset and source architecture."""
-    return Table(
-        title=f"{section_title(costs)}: cost",
-        header=["method", "accuracy", "lost", "access", "queries", "verify s", "make s", "nets"],
-        rows=[list(map(cell, _cost_texts(c))) for c in costs],
-        caption="Test accuracy of the source in percent, and the points lost by a watermark; the strongest access "
+    return section_table(
+        costs,
+        "cost",
+        ["method", "accuracy", "lost", "access", "queries", "verify s", "make s", "nets"],
+        [list(map(cell, _cost_texts(c))) for c in costs],
+        "Test accuracy of the source in percent, and the points lost by a watermark; the strongest access "
         "asked of a suspect, queries per suspect, median seconds to verify one; seconds to make a fingerprint (a "
         "watermark: its source too) with the networks (nets) trained for it.",
         notes=[note for c in costs for note in _cost_notes(c)],
         baselines=next((n for n, c in enumerate(costs) if c.baseline), None),
-        level=3,
-        label=section_label(costs, "cost"),
+        label="cost",
     )
 
 

@@ -38,16 +38,8 @@ def _booktabs(columns: int) -> TableFormat:
         return Rule(text, "", "", "")
 
     row = DataRow("", " & ", r" \\")
-    return TableFormat(
-        lineabove=rule(rf"\begin{{tabular}}{{l{'c' * (columns - 1)}}}" + "\n" + r"\toprule"),
-        linebelowheader=rule(r"\midrule"),
-        linebetweenrows=None,
-        linebelow=rule("\\bottomrule\n\\end{tabular}"),
-        headerrow=row,
-        datarow=row,
-        padding=0,
-        with_header_hide=None,
-    )
+    above = rule(rf"\begin{{tabular}}{{l{'c' * (columns - 1)}}}" + "\n" + r"\toprule")
+    return TableFormat(above, rule(r"\midrule"), None, rule("\\bottomrule\n\\end{tabular}"), row, row, 0, None)
 
 
 def _header(text: str) -> str:

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
+from bench.analysis.accuracies import Accuracy
 from bench.analysis.cells import Cell
+from bench.analysis.costs import Cost
 from bench.reporting.tables.table import Line, Table, cell
 
 Column: TypeAlias = Callable[[Sequence[Cell]], list[Line]]
 """From the cells of a row, the lines that the row has in this column."""
 
 
-class OfSource(Protocol):
-    """A result that belongs to a dataset and a source architecture."""
-
-    @property
-    def dataset(self) -> str:
-        """Name the dataset."""
-        ...
-
-    @property
-    def source_architecture(self) -> str:
-        """Name the architecture."""
-        ...
-
-
-def section_title(results: Sequence[OfSource]) -> str:
+def section_title(results: Sequence[Cell] | Sequence[Cost] | Sequence[Accuracy]) -> str:
     """Name the dataset and the source architecture that all of the results share."""
     return f"{results[0].dataset}, source {results[0].source_architecture}"
 
 
-def section_label(results: Sequence[OfSource], subject: str) -> str:
-    """Return what LaTeX refers to a table by."""
-    return f"{results[0].dataset}-{results[0].source_architecture}-{subject}"
+def section_table(
+    results: Sequence[Cell] | Sequence[Cost] | Sequence[Accuracy],
+    subject: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[Sequence[Line]]],
+    caption: str,
+    *,
+    notes: Sequence[str] = (),
+    baselines: int | None = None,
+    label: str = "",
+    level: int = 3,
+) -> Table:
+    """Make a table of one dataset and source architecture."""
+    label = f"{results[0].dataset}-{results[0].source_architecture}-{label}"
+    return Table(f"{section_title(results)}: {subject}", header, rows, caption, notes, baselines, label, level)
 
 
 def by_method(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
@@ -72,15 +72,9 @@ def method_table(
     notes: Sequence[str] = (),
     level: int = 3,
 ) -> Table:
-    """Make a table of one dataset and source architecture. `rows`: the cells by what stands below `heads`."""
+    """Make a table of methods. `rows`: the cells by what stands below `heads`; by default, by method."""
     rows = rows or {(method,): row for method, row in by_method(cells).items()}
-    return Table(
-        title=f"{section_title(cells)}: {subject}",
-        header=[*heads, *columns],
-        rows=[[*map(cell, names), *(lines(row) for lines in columns.values())] for names, row in rows.items()],
-        caption=caption,
-        notes=notes,
-        baselines=next((n for n, row in enumerate(rows.values()) if row[0].baseline), None),
-        label=section_label(cells, label),
-        level=level,
-    )
+    lines = [[*map(cell, names), *(column(row) for column in columns.values())] for names, row in rows.items()]
+    first = next((n for n, row in enumerate(rows.values()) if row[0].baseline), None)
+    header = [*heads, *columns]
+    return section_table(cells, subject, header, lines, caption, notes=notes, baselines=first, label=label, level=level)

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from bench.stats.intervals import LEVEL
+from bench.stats.intervals import LEVEL, AucEstimate
 from bench.stats.rates import Summary
 
 CONFIDENCE = f"{100 * LEVEL:g} %"
 """The level of every interval."""
 
 
-class Interval(Protocol):
-    """A figure with the ends of its interval."""
-
-    @property
-    def low(self) -> float:
-        """Return the lower end."""
-        ...
-
-    @property
-    def high(self) -> float:
-        """Return the upper end."""
-        ...
-
-
-def interval(figure: Interval) -> str:
+def interval(figure: AucEstimate) -> str:
     """Write the ends of an interval."""
     return f"[{figure.low:.2f}, {figure.high:.2f}]"
 
@@ -33,11 +17,6 @@ def interval(figure: Interval) -> str:
 def signed(value: float) -> str:
     """Write a difference."""
     return f"{value:+.2f}".replace("-", "−")
-
-
-def percentage(share: float) -> str:
-    """Write a share in percent, with as many digits as it has."""
-    return f"{100 * share:g} %"
 
 
 def percent(accuracy: Summary | None) -> str:

@@ -4,10 +4,11 @@ const dialog = byId("cell");
 let opened = null;
 
 const otherMeasures = (cell) => Object.entries(data.measures).filter(([key]) => key !== "auc" && cell.m[key] !== undefined)
-  .map(([key, name]) => {
+  .map(([key, { title, digits }]) => {
     const value = cell.m[key];
-    const shown = Array.isArray(value) ? `${two(value[0])} ${between(value)}` : `n/r (needs ≥ ${value} irrelevant models)`;
-    return el("p", {}, `${name}: ${shown}`);
+    const reported = Array.isArray(value);
+    const shown = reported ? `${value[0].toFixed(digits)} ${between(value)}` : `n/r (needs ≥ ${value} irrelevant models)`;
+    return el("p", {}, `${title}: ${shown}`);
   });
 
 const comparisons = (cell) => {

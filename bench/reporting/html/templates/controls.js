@@ -3,7 +3,7 @@
 const form = document.querySelector("form.controls");
 form.hidden = false;
 form.addEventListener("submit", (event) => event.preventDefault());
-for (const [key, name] of Object.entries(data.measures)) byId("measure").append(el("option", { value: key }, name));
+for (const [key, { title }] of Object.entries(data.measures)) byId("measure").append(el("option", { value: key }, title));
 byId("find").addEventListener("input", filter);
 byId("baselines").addEventListener("change", filter);
 byId("point").addEventListener("change", highlight);

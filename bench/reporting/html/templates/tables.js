@@ -29,8 +29,10 @@ for (const button of buttons) {
 for (const { table } of tables) table.querySelector("button[data-cell]")?.setAttribute("tabindex", 0);
 
 const shade = (value) => {
-  if (measure.startsWith("tpr")) return [Math.round(100 * value), ""];
-  if (measure.startsWith("accused")) return [Math.round(100 * Math.min(1, 4 * value)), "low"];
+  const { scale } = data.measures[measure];
+  if (scale === "tpr") return [Math.round(100 * value), ""];
+  if (scale === "accused") return [Math.round(100 * Math.min(1, 4 * value)), "low"];
+  if (scale === "") return [0, ""];
   return [Math.round(100 * Math.abs(2 * value - 1) ** 1.6), value < 0.5 ? "low" : ""];
 };
 
@@ -47,7 +49,7 @@ const showMeasure = (button) => {
     const ends = value.length > 2 ? `;--l:${100 * value[1]};--h:${100 * value[2]};--v:${100 * value[0]}` : "";
     td.className = kind;
     td.setAttribute("style", `--k:${strength}${ends}`);
-    return button.replaceChildren(el("b", {}, two(value[0])), el("small", {}, between(value)));
+    return button.replaceChildren(el("b", {}, value[0].toFixed(data.measures[measure].digits)), el("small", {}, between(value)));
   }
   td.className = value === undefined ? "na" : "nr";
   td.setAttribute("style", "");
