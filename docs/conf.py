@@ -15,8 +15,15 @@ author = "bench contributors"
 copyright = author  # the name is Sphinx's
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/*.md", "docs/*.rst", "results/**.md", "tests/outsider/*.md", "examples/**.md",
-                    "benchmarks/*.md"]  # fmt: skip
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "docs/*.rst",
+    "results/**.md",
+    "tests/outsider/*.md",
+    "examples/**.md",
+    "benchmarks/*.md",
+]
 exclude_patterns = [".*", "**/.*", "bench", "plugins", "build", "dist", "**/*.egg-info"]
 html_theme = "alabaster"
 html_theme_options = {"description": "A plugin-based benchmark for model fingerprinting", "page_width": "1100px"}
@@ -26,8 +33,22 @@ html_show_sourcelink = False
 myst_heading_anchors = 4
 
 # Docstrings are read, nothing is run: what takes seconds to import is not even there.
-autodoc_mock_imports = ["torch", "torchvision", "scipy", "sklearn", "pandas", "safetensors", "filelock", "platformdirs",
-                        "dask", "distributed", "rich", "tabulate", "cryptography", "pytest"]  # fmt: skip
+autodoc_mock_imports = [
+    "torch",
+    "torchvision",
+    "scipy",
+    "sklearn",
+    "pandas",
+    "safetensors",
+    "filelock",
+    "platformdirs",
+    "dask",
+    "distributed",
+    "rich",
+    "tabulate",
+    "cryptography",
+    "pytest",
+]
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 default_role = "code"  # docstrings mark code by single backquotes, as everywhere in this project

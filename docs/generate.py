@@ -187,8 +187,13 @@ def options(old: str, name: str, without: str = "") -> str:
 def usage(option: click.Option) -> str:
     """Return an option as it is typed, with what it takes."""
     takes = option.metavar or ("" if option.is_flag else "|".join(getattr(option.type, "choices", ())))
-    takes = takes or ("" if option.is_flag else {"directory": "FOLDER", "path": "FOLDER", "file": "FILE"}.get(
-        option.type.name, "N" if option.type.name.startswith("integer") else "SECONDS"))  # fmt: skip
+    takes = takes or (
+        ""
+        if option.is_flag
+        else {"directory": "FOLDER", "path": "FOLDER", "file": "FILE"}.get(
+            option.type.name, "N" if option.type.name.startswith("integer") else "SECONDS"
+        )
+    )
     return f"`{' '.join([', '.join(option.opts), *([takes] if takes else [])])}`".replace("|", "\\|")
 
 

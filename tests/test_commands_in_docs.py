@@ -78,7 +78,7 @@ def how(words: list[str]) -> tuple[str, list[str]]:
 def command(words: list[str]) -> tuple[click.Command, list[str]]:
     """Find the command of `bench`, and what is left for it."""
     assert words[0] in COMMANDS, words
-    return importlib.import_module(f"bench.cli.{words[0]}").command, words[1:]
+    return importlib.import_module(f"bench.cli.commands.{words[0]}").command, words[1:]
 
 
 def carry_out(words: list[str]) -> None:
@@ -126,9 +126,7 @@ def marks(words: list[str]) -> list[pytest.MarkDecorator]:
     return [pytest.mark.slow] if words[1:] in LONG else []
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, id=named(c), marks=marks(c[2])) for c in ALL if c[2][0] == "bench"]
-)  # fmt: skip
+@pytest.mark.parametrize("case", [pytest.param(c, id=named(c), marks=marks(c[2])) for c in ALL if c[2][0] == "bench"])
 def test_a_command_of_bench_does_what_it_is_there_for(case, place_of, monkeypatch):
     path, _, words = case
     place = place_of(path)

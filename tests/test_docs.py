@@ -6,6 +6,8 @@ import json
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -27,7 +29,6 @@ from bench.planning.planner import Plan, plan
 from bench.planning.presets import PRESETS
 from bench.registry.discovery import load_registry
 from bench.registry.registry import HOOKS
-from bench.results.columns import COLUMNS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "results/README.md"])
@@ -48,7 +49,7 @@ def commands() -> dict[str, click.Command]:
     """Every command by its full name, `data fetch` included."""
     found: dict[str, click.Command] = {}
     for name in COMMANDS:
-        command = importlib.import_module(f"bench.cli.{name}").command
+        command = importlib.import_module(f"bench.cli.commands.{name}").command
         found[name] = command
         for inner, sub in getattr(command, "commands", {}).items():
             found[f"{name} {inner}"] = sub
@@ -98,10 +99,44 @@ def test_every_option_that_is_documented_exists():
         assert option in known, option
 
 
-def test_every_column_of_the_results_is_documented_in_order():
-    section = read("docs/results.md").split("\n## Columns of `trials.csv`\n")[1].split("\n## ")[0]
-    cells = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", section, re.MULTILINE)
-    assert re.findall(r"\w+", ", ".join(cells)) == [*COLUMNS]
+def test_generated_parts_are_up_to_date():
+    """Options, presets, columns, parameters and the ground plan: `python docs/generate.py` writes them."""
+    found = subprocess.run([sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (0.15, "0.15"),
+        (4 / 255, "4/255"),
+        (True, "true"),
+        (1.0, "1"),
+        (0.0005, "0.0005"),
+        ("logits", "`logits`"),
+        ([0.1, 0.2], "(0.1, 0.2)"),
+        (0, "0"),
+    ],
+)
+def test_a_default_is_written_as_it_is_typed(value, text):
+    assert runpy.run_path(str(ROOT / "docs/generate.py"))["shown"](value) == text
+
+
+def test_every_generated_part_has_a_place():
+    parts = set(re.findall(r"<!-- generated: (.+) -->", "".join(p.read_text() for p in DOCUMENTS)))
+    shipped = {
+        d.name
+        for kind in ("method", "attack")
+        for d in load_registry().declarations(kind)
+        if d.distribution.startswith("fingerprint-bench ")
+    }
+    listed = {name for part in parts if part.startswith("parameters ") for name in part.split()[1:]}
+    assert listed == shipped - {"sac_m_probabilities"}
+    for command in ("run plan", "plan", "check", "report", "compare", "show", "data", "store"):
+        assert f"options {command}" in parts
+    for file in ("trials.csv", "table.csv", "budgets.csv", "accuracy.csv", "compare"):
+        assert f"columns {file}" in parts
+    assert {"tree", "large", "presets"} <= parts
 
 
 def test_every_shipped_component_stands_in_the_readme():
@@ -118,75 +153,17 @@ def test_every_shipped_component_stands_in_the_readme():
     assert listed == shipped
 
 
-PAGES = {"ipguard": "ipguard", "cae": "cae", "ewe": "ewe", "sac_m": "sac", "sac_m_probabilities": "sac",
-         "sac_w": "sac", "akh": "sac", "agreement": "sac", "noise": "sac"}  # fmt: skip
-"""Where the shipped methods are told of; attacks have one page."""
-
-
-def told_default(text: str) -> object:
-    """Read a default as the documents write it: a number, a fraction, a tuple, true or false, or a name."""
-    if re.fullmatch(r"\d+/\d+", text):
-        above, below = map(int, text.split("/"))
-        return above / below
-    try:
-        value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-    except (ValueError, SyntaxError):
-        return text.strip("`")
-    return list(value) if isinstance(value, tuple) else value
-
-
-def test_every_parameter_of_every_method_and_attack_is_documented_with_its_default():
+def test_the_paper_of_every_method_and_attack_is_cited():
+    pages = "".join(map(read, (f"docs/{name}.md" for name in ("ipguard", "cae", "ewe", "sac", "attacks"))))
     registry = load_registry()
-    shipped = [d for kind in ("method", "attack") for d in registry.declarations(kind)
-               if d.distribution.startswith("fingerprint-bench ")]  # fmt: skip
-    assert {d.name for d in shipped if d.kind == "method"} == set(PAGES)
-    for d in shipped:
-        page = read(f"docs/{PAGES.get(d.name, 'attacks')}.md")
-        table = dict(re.findall(r"^\| `(\w+\.\w+)` \| (.+?) \| .+ \|$", page, re.MULTILINE))
-        if d.name == "sac_m_probabilities":  # as `sac_m`, but for what its name says
-            table = {k.replace("sac_m.", f"{d.name}."): v for k, v in table.items()}
-            table[f"{d.name}.representation"] = "`probabilities`"
-        told = {k.partition(".")[2]: told_default(v) for k, v in table.items() if k.startswith(f"{d.name}.")}
-        assert told == dict(d.params), d.name
-        if d.attributes.get("paper"):
-            link = str(d.attributes["paper"]).rpartition(" ")[2]
-            assert link in page, f"{d.name}: {link}"
+    for declaration in (d for kind in ("method", "attack") for d in registry.declarations(kind)):
+        link = str(declaration.attributes.get("paper") or "").rpartition(" ")[2]
+        assert link in pages, f"{declaration.name}: {link}"
 
 
 def test_every_field_of_the_recipe_is_documented():
     for name in [f.name for f in fields(Recipe)]:
         assert f"`recipe.{name}`" in read("docs/presets.md"), name
-
-
-def preset_table() -> str:
-    """The table of presets as `docs/presets.md` shows it."""
-
-    def names(them: tuple[str, ...]) -> str:
-        return ", ".join(f"`{n}`" for n in them) or "all that are installed"
-
-    lines: dict[str, list[str]] = {}
-    for p in PRESETS.values():
-        r = p.recipe
-        for title, value in {
-            "scale": p.summary,
-            "datasets": names(p.datasets),
-            "source models": names(p.sources),
-            "suspects": names(p.suspects),
-            "attacks": names(p.attacks),
-            "methods": names(p.methods),
-            "models per suspect architecture (`--replicates`)": p.replicates,
-            "models per attack that keeps the source's architecture (`--copies`)": p.copies,
-            "irrelevant models per architecture, of a dataset that is landed on": p.target_replicates,
-            **{f"`recipe.{f.name}`": getattr(r, f.name) for f in fields(Recipe)},
-            "`--keep`": p.keep,
-        }.items():
-            lines.setdefault(title, []).append(f"{value:g}" if isinstance(value, float) else str(value))
-    head = ["| | " + " | ".join(f"`{n}`" for n in PRESETS) + " |", "|---" * (len(PRESETS) + 1) + "|"]
-    return "\n".join([*head, *(f"| {title} | {' | '.join(values)} |" for title, values in lines.items())])
-
-
-def test_the_table_of_presets_is_that_of_the_code():
-    assert preset_table() in read("docs/presets.md"), f"docs/presets.md should show:\n{preset_table()}"
 
 
 def planned(**chosen: object) -> Plan:
@@ -231,16 +208,6 @@ def test_every_exit_code_is_documented():
     for page in ("README.md", "docs/command-line.md"):
         for code in (0, 1, 2, 130):
             assert re.search(rf"^\| {code} \|", read(page), re.MULTILINE), (page, code)
-
-
-def test_every_module_stands_in_the_ground_plan():
-    plan = read("DESIGN.md").split("## Who may import whom")[0]
-    for path in (ROOT / "bench").iterdir():
-        if path.suffix == ".py" or (path / "__init__.py").is_file():
-            name = path.name if path.is_file() else f"{path.name}/"
-            assert re.search(rf"\b{re.escape(name)}", plan), name
-    for name in re.findall(r"\b\w+\.py\b", plan):
-        assert (ROOT / "bench" / name).is_file(), name
 
 
 def test_every_dependency_is_accounted_for():
@@ -318,8 +285,14 @@ def test_commands_in_documents_exist(path):
     known = commands()
     registry = load_registry()
     installed = {k: set(registry.names(k)) for k in ("dataset", "architecture", "attack", "method")}
-    kinds = {"--datasets": "dataset", "--attacks": "attack", "--methods": "method", "--architectures": "architecture",
-             "--sources": "architecture", "--suspects": "architecture"}  # fmt: skip
+    kinds = {
+        "--datasets": "dataset",
+        "--attacks": "attack",
+        "--methods": "method",
+        "--architectures": "architecture",
+        "--sources": "architecture",
+        "--suspects": "architecture",
+    }
     for words in lines_of_commands(path.read_text()):
         name = " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
         assert name in known, words
@@ -358,10 +331,25 @@ def test_the_plugin_in_the_readme_gives_a_row_in_the_table(tmp_path, capfd):
     file = tmp_path / f"{name[1]}.py"
     file.write_text(text)
     out = run(
-        ["--plugin", str(file), "--methods", name[1], "--preset", "smoke", "--attacks", "finetune_a", "--no-baselines",
-         "--workers", "0", "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")],
+        [
+            "--plugin",
+            str(file),
+            "--methods",
+            name[1],
+            "--preset",
+            "smoke",
+            "--attacks",
+            "finetune_a",
+            "--no-baselines",
+            "--workers",
+            "0",
+            "--store",
+            str(tmp_path / "store"),
+            "--out",
+            str(tmp_path / "out"),
+        ],
         capfd,
-    )  # fmt: skip
+    )
     assert re.search(rf"^{name[1]} +[01]\.\d\d", out, re.MULTILINE), out
 
 
@@ -386,12 +374,32 @@ def test_the_plugins_in_the_guides_run_together(tmp_path, capfd):
         np.save(tmp_path / "flowers" / f"{part}-images.npy", images.clip(0, 255).astype(np.uint8))
         np.save(tmp_path / "flowers" / f"{part}-labels.npy", labels.astype(np.int64))
     out = run(
-        [*arguments, "--datasets", *names["bench_datasets"], "--architectures", *names["bench_architectures"],
-         "--attacks", *names["bench_attacks"], "--methods", ",".join(names["bench_methods"]), "--preset", "smoke",
-         "--no-baselines", "--set", "corner.samples=10", "--workers", "0", "--data", str(tmp_path),
-         "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")],
+        [
+            *arguments,
+            "--datasets",
+            *names["bench_datasets"],
+            "--architectures",
+            *names["bench_architectures"],
+            "--attacks",
+            *names["bench_attacks"],
+            "--methods",
+            ",".join(names["bench_methods"]),
+            "--preset",
+            "smoke",
+            "--no-baselines",
+            "--set",
+            "corner.samples=10",
+            "--workers",
+            "0",
+            "--data",
+            str(tmp_path),
+            "--store",
+            str(tmp_path / "store"),
+            "--out",
+            str(tmp_path / "out"),
+        ],
         capfd,
-    )  # fmt: skip
+    )
     for method in names["bench_methods"]:
         assert re.search(rf"^{method} +[01]\.\d\d", out, re.MULTILINE), out
 

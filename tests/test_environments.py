@@ -11,8 +11,13 @@ ROOT = Path(__file__).parent.parent
 PYTHONS = ("311", "312", "313", "314")
 MATRIX = {f"py{python}-{versions}" for python, versions in itertools.product(PYTHONS, ("latest", "lowest"))}
 OTHERS = {"lint", "type", "docs", "outsider", "faults", "slow", "gpu", "wheel", "lowest-torch"}
-DOORS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "tox.ini", ROOT / ".ci/run",
-         *ROOT.glob(".github/workflows/*.yml")]  # fmt: skip
+DOORS = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
+    ROOT / "tox.ini",
+    ROOT / ".ci/run",
+    *ROOT.glob(".github/workflows/*.yml"),
+]
 
 
 def ini(name):
