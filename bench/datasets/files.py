@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from bench.api.components import Dataset, fields_of
 from bench.core.canonical import JSON, digest
 from bench.core.errors import BenchError
+from bench.store.atomic import write_atomically
 
 MEMORY = ".verified.json"
 """What was verified, beside the data: checksums that held, with the size and time of the file."""
@@ -131,9 +131,4 @@ def _remember(root: Path, held: dict[str, JSON]) -> None:
 
 
 def write_json(path: Path, value: JSON) -> None:
-    beside = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        beside.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_atomically(path, json.dumps(value, indent=1, sort_keys=True) + "\n")

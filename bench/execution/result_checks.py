@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bench.core.errors import BenchError
 from bench.datasets.partition import Data
-from bench.store.tensors import held
+from bench.store.tensors import has_memory
 
 
 def data_checksum(data: Data) -> tuple[int, ...]:
@@ -18,7 +18,7 @@ def data_checksum(data: Data) -> tuple[int, ...]:
 
     def of(tensor: Tensor) -> int:
         if tensor.device.type == "cpu":
-            return zlib.crc32(tensor.numpy().data) if held(tensor) else -1
+            return zlib.crc32(tensor.numpy().data) if has_memory(tensor) else -1
         sums = tensor.reshape(len(tensor), -1).sum(1, dtype=torch.int64)
         return int((sums * torch.arange(1, len(sums) + 1, device=sums.device)).sum())
 
@@ -28,7 +28,7 @@ def data_checksum(data: Data) -> tuple[int, ...]:
 def check_readable(model: object, who: str) -> object:
     """Give a network back; BenchError names the entry whose memory was taken away, which nobody could read."""
     for name, tensor in model.state_dict().items() if isinstance(model, nn.Module) else ():
-        if isinstance(tensor, Tensor) and (tensor.is_meta or not held(tensor)):
+        if isinstance(tensor, Tensor) and (tensor.is_meta or not has_memory(tensor)):
             raise BenchError(f"the network that {who} returned has no memory for {name!r}")
     return model
 

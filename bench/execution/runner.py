@@ -26,6 +26,7 @@ from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
 from bench.sandbox.process_state import genuine_interrupts
 from bench.sandbox.torch_state import isolated
+from bench.store.locks import claim
 from bench.store.store import Store
 
 
@@ -58,7 +59,7 @@ def _executed(task: Task, state: WorkerState, pressed: threading.Event) -> Outco
         record = store.record(task.key)
         if record is not None and store.is_complete(task.key, record):
             return done(task.key, record, stored=True)
-        with store.claim(task.key) as ours:
+        with claim(store, task.key) as ours:
             if not ours:
                 return Outcome(task.key, Status.BUSY)
             record = store.record(task.key)  # another run may have finished it in between

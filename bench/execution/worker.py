@@ -47,7 +47,7 @@ def state_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> W
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        _states[what] = WorkerState(Store(store, there=True), load_registry(plugins), device, Path(data), threads)
+        _states[what] = WorkerState(Store(store, exists=True), load_registry(plugins), device, Path(data), threads)
         gc.freeze()  # or every full collection walks all that was imported
     return _states[what]
 

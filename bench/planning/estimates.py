@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.core.canonical import digest
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
+from bench.store.atomic import write_atomically
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -33,14 +33,8 @@ def learn(store: Store, tasks: Mapping[str, Task], settled: Mapping[str, Outcome
         if outcome.status == Status.DONE and not outcome.stored and key in tasks:
             count, seconds, size = known.get(_signature(tasks[key]), (0, 0.0, 0))
             known[_signature(tasks[key])] = (count + 1, seconds + outcome.seconds, size + sizes.get(key, 0))
-    path = store.root / TIMINGS
-    partial = path.with_name(f"{TIMINGS}.{uuid.uuid4().hex}")  # another run may end in this moment
     with suppress(OSError):  # a full disk must not cost the tables of a run that is done
-        try:
-            partial.write_text(json.dumps(known))
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_atomically(store.root / TIMINGS, json.dumps(known))
 
 
 def _timings(store: Store) -> dict[str, tuple[int, float, int]]:

@@ -57,7 +57,7 @@ class Inventory:
 
         def walk(needed: str) -> None:
             for before in self.plan.tasks[needed].inputs.values():
-                if before not in result and not self.store.whole(before):
+                if before not in result and not self.store.is_complete(before):
                     walk(before)
                     result[before] = self.plan.tasks[before]
 

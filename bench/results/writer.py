@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.results.columns import COLUMNS, COUNTS, REALS
+from bench.store.atomic import write_atomically
 
 WRITING = 60
 """Seconds after which nobody can still be at a file that was begun."""
@@ -78,16 +78,8 @@ def partials(folder: Path) -> list[Path]:
 
 def put(path: Path, text: str) -> None:
     """Write a file so that it is either the old one or the whole new one, whatever happens in between."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_atomically(path, text)
     except OSError as error:
         raise BenchError(f"{path} cannot be written: {error.strerror or error}. Choose another folder") from error

@@ -2,27 +2,26 @@
 
 KEY/artifact.json, KEY/NAME.safetensors, ...
 
-Archives are read by the strict reader below, which knows plain files and nothing else of tar: no links, no extended
-headers, no sparse maps, so none of what a hostile archive can say in these is ever understood.
+The strict reader below reads plain files and nothing else of tar: no links, no extended headers, no sparse maps. So a
+hostile archive cannot use these.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import tarfile
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from bench.core.canonical import JSON, digest
+from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.store.record_schema import as_written
-from bench.store.store import RECORD, Store
+from bench.store.atomic import sync, temporary_file
+from bench.store.record_schema import is_valid
+from bench.store.store import RECORD, Store, parse_record
 
 MEMBER = re.compile(r"([0-9a-f]{64})/(artifact\.json|(?:data|weights|answers|fingerprint)\.safetensors)")
 
@@ -39,7 +38,7 @@ CHUNK = 1 << 22
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import did: artifacts added, those that were there, and what was refused, one line each."""
+    """The result of an import: artifacts added, artifacts that existed, and refusals, one line each."""
 
     added: int
     known: int
@@ -48,24 +47,23 @@ class Imported:
 
 @dataclass(frozen=True)
 class _Member:
-    """Where a file lies in an archive."""
+    """The position of a file in an archive."""
 
     start: int
     size: int
 
 
 def export(store: Store, keys: Iterable[str], path: Path) -> int:
-    """Write artifacts into a tar at `path` (which must not be there yet); give their number.
+    """Write artifacts into a tar at `path` (which must not exist) and return their number.
 
-    Their bytes are checked on the way: damaged ones are set aside, and left out.
+    Their bytes are checked; damaged artifacts are quarantined and left out.
     """
     if os.path.lexists(path):
-        raise BenchError(f"{path} is there already: name a file that is not")
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        raise BenchError(f"{path} exists: name a file that does not")
     count = 0
     try:
-        # this format and no other: it needs no extended headers, which the reader would refuse
-        with tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar:
+        # this format needs no extended headers, which the reader would refuse
+        with temporary_file(path) as partial, tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar:
             for key in sorted(set(keys)):
                 record = store.record(key) if store.verify(key) else None
                 if record is None:
@@ -74,55 +72,50 @@ def export(store: Store, keys: Iterable[str], path: Path) -> int:
                 for name in (RECORD, *kept):
                     tar.add(store.folder(key) / name, f"{key}/{name}", recursive=False, filter=_anonymous)
                 count += 1
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.rename(path)
     except OSError as error:
         raise BenchError(f"The archive {path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return count
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Leave out who owns a file, and since when: the same artifacts are the same archive."""
+    """Remove owner and time from a member, so that the same artifacts make the same archive."""
     member.uid = member.gid = member.mtime = 0
     member.uname = member.gname = ""
     member.mode = 0o644
     return member
 
 
-def import_archive(store: Store, path: Path, told: Callable[[str], None] = lambda line: None) -> Imported:
-    """Take artifacts out of a tar that somebody else made. Nothing of it is run or unpickled.
+def import_archive(store: Store, path: Path, report: Callable[[str], None] = lambda line: None) -> Imported:
+    """Import the artifacts of an untrusted tar. Nothing of it is run or unpickled.
 
-    Members must be plain files named KEY/artifact.json or KEY/NAME.safetensors, of bounded size, each artifact's
-    digests must hold, its record must be one that bench writes, and its tensors must be readable; otherwise that
-    artifact is refused and the others go on. A member of any other name or sort, and an archive that ends early,
-    refuse the whole with BenchError, before anything is written.
+    Members must be plain files named KEY/artifact.json or KEY/NAME.safetensors, of bounded size. An artifact is
+    refused, and reported, if a digest differs, its record is not one that bench writes, or its tensors cannot be
+    read. Any other kind of member, and an archive that ends early, refuse the whole with BenchError, before anything
+    is written.
     """
     added, known, refused = 0, 0, list[str]()
     try:
         with path.open("rb") as file:
             for key, members in _survey(file, path).items():
-                if store.whole(key):
+                if store.is_complete(key):
                     known += 1
                     continue
                 reason, record = _record(key, members, file)
                 if not reason and record["dropped"] and store.has(key):
                     known += 1
                     continue
-                reason = reason or _bring(store, file, key, members, record)
+                reason = reason or _import(store, file, key, members, record)
                 added += not reason
                 if reason:
                     refused.append(f"{key[:12]}: {reason}")
-                    told(refused[-1])
+                    report(refused[-1])
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
     return Imported(added, known, tuple(refused))
 
 
 def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:
-    """Walk the headers of an archive: its files by key and name. BenchError where one is not as `export` writes it."""
+    """Return the files of an archive by key and name. BenchError if a header is not one that `export` writes."""
     groups: dict[str, dict[str, _Member]] = {}
     length = file.seek(0, os.SEEK_END)
     at = 0
@@ -136,12 +129,12 @@ def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:
         name, size = _header(header, path)
         match = MEMBER.fullmatch(name)
         if match is None:
-            raise BenchError(f"{path} is refused: it holds {name!r:.120}, which is no file of an artifact")
+            raise BenchError(f"{path} is refused: member {name!r:.120} is not a file of an artifact")
         key, name = match.groups()
         if size > (LARGEST_RECORD if name == RECORD else LARGEST_FILE):
             raise BenchError(f"{path} is refused: {key[:12]}/{name} would take {size} bytes")
         if name in groups.setdefault(key, {}):
-            raise BenchError(f"{path} is refused: it holds {key[:12]}/{name} twice")
+            raise BenchError(f"{path} is refused: member {key[:12]}/{name} occurs twice")
         groups[key][name] = _Member(at + BLOCK, size)
         at += BLOCK + -(-size // BLOCK) * BLOCK
         if at > length:
@@ -150,13 +143,13 @@ def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:
 
 
 def _header(header: bytes, path: Path) -> tuple[str, int]:
-    """Give the name and size of a plain file; BenchError for everything else that a header can be."""
+    """Return the name and size of a plain file; BenchError for any other header."""
     name = header[:100].split(b"\0")[0].decode("ascii", "replace")
-    told = re.fullmatch(rb"([0-7]{6})\0 ", header[148:156])
-    if told is None or int(told[1], 8) != sum(header[:148]) + 8 * ord(" ") + sum(header[156:]):
+    checksum = re.fullmatch(rb"([0-7]{6})\0 ", header[148:156])
+    if checksum is None or int(checksum[1], 8) != sum(header[:148]) + 8 * ord(" ") + sum(header[156:]):
         raise BenchError(f"{path} is no archive that `bench store export` wrote, or it is damaged")
     if header[156:157] != b"0" or any(header[157:257]) or any(header[345:]):
-        raise BenchError(f"{path} is refused: it holds {name!r:.120}, which is no plain file")
+        raise BenchError(f"{path} is refused: member {name!r:.120} is not a plain file")
     digits = re.fullmatch(rb"([0-7]{11})\0", header[124:136])
     if digits is not None:
         return name, int(digits[1], 8)
@@ -165,9 +158,9 @@ def _header(header: bytes, path: Path) -> tuple[str, int]:
     raise BenchError(f"{path} is refused: {name!r:.120} has no size")
 
 
-def _bring(store: Store, file: BinaryIO, key: str, members: Mapping[str, _Member], record: Mapping[str, JSON]) -> str:
-    """Bring one artifact in; say why it is refused, or nothing."""
-    with store.room(key) as folder:
+def _import(store: Store, file: BinaryIO, key: str, members: Mapping[str, _Member], record: Mapping[str, JSON]) -> str:
+    """Import one artifact; return the reason for its refusal, or an empty text."""
+    with store.staging(key) as folder:
         for name, member in members.items():
             found = _copy(file, member, folder / name)
             if name == RECORD:
@@ -176,23 +169,22 @@ def _bring(store: Store, file: BinaryIO, key: str, members: Mapping[str, _Member
                 return f"{name} is damaged: its digest differs"
             if not _readable(folder / name):
                 return f"{name} is no safetensors file"
-        store.place(key, folder)
+        store.commit(key, folder)
     return ""
 
 
 def _copy(file: BinaryIO, member: _Member, path: Path) -> str:
-    """Copy a member into a file; give its SHA-256."""
-    summed = hashlib.sha256()
+    """Copy a member into a file; return its SHA-256."""
+    hashed = hashlib.sha256()
     file.seek(member.start)
     left = member.size
     with path.open("xb") as target:
         while left and (part := file.read(min(left, CHUNK))):
-            summed.update(part)
+            hashed.update(part)
             target.write(part)
             left -= len(part)
-        target.flush()
-        os.fsync(target.fileno())
-    return summed.hexdigest()
+    sync(path)
+    return hashed.hexdigest()
 
 
 def _readable(path: Path) -> bool:
@@ -206,21 +198,15 @@ def _readable(path: Path) -> bool:
 
 
 def _record(key: str, members: Mapping[str, _Member], file: BinaryIO) -> tuple[str, dict[str, JSON]]:
-    """Read an artifact's record, or say why it is refused."""
+    """Read an artifact's record; the text is the reason for its refusal."""
     if RECORD not in members:
         return "it has no artifact.json", {}
     file.seek(members[RECORD].start)
-    text = file.read(members[RECORD].size)
-    try:
-        record = json.loads(text)
-        told = record.pop("digest")
-        if told != digest(record) or record["key"] != key:
-            return "its record is damaged", {}
-        if not as_written(record):
-            return "its record is not one that bench writes", {}
-        kept = {n for n in record["files"] if n not in record["dropped"]}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return "its record cannot be read", {}
-    if kept | {RECORD} != set(members):
+    record = parse_record(file.read(members[RECORD].size), key)
+    if record is None:
+        return "its record is damaged", {}
+    if not is_valid(record):
+        return "its record is not one that bench writes", {}
+    if {RECORD, *record["files"]} - set(record["dropped"]) != set(members):
         return "its files are not those that its record names", {}
     return "", record

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, ValidationError, convert
 
 from bench.core.canonical import JSON
 from bench.core.kinds import Access, TaskKind
-from bench.store.store import KEY
 
 FILES = {
     TaskKind.DATA: {"data"},
@@ -19,92 +22,134 @@ FILES = {
 }
 """The files of each kind of artifact."""
 
+LARGEST = 1 << 53
 
-def _count(value: JSON) -> bool:
-    return type(value) is int and 0 <= value < 1 << 53
-
-
-def _real(value: JSON) -> bool:
-    return _count(abs(value)) if type(value) is int else type(value) is float and math.isfinite(value)
-
-
-def _duration(value: JSON) -> bool:
-    return _real(value) and value >= 0
-
-
-def _share(value: JSON) -> bool:
-    return _real(value) and 0 <= value <= 1
-
-
-def _text(value: JSON) -> bool:
-    return isinstance(value, str) and len(value) <= 1000 and value.isprintable()
+Count = Annotated[int, Meta(ge=0, lt=LARGEST)]
+Real = (
+    Annotated[int, Meta(gt=-LARGEST, lt=LARGEST)]
+    | Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+)
+Duration = Count | Annotated[float, Meta(ge=0, le=sys.float_info.max)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Text = Annotated[str, Meta(max_length=1000)]
+Key = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Classes = Annotated[int, Meta(ge=2, le=1_000_000)]
+Side = Annotated[int, Meta(gt=0, le=100_000)]
+Shape = tuple[Side, Side, Side]
 
 
-def _named(value: JSON) -> bool:
-    return isinstance(value, dict)
+class _Strict(Struct, forbid_unknown_fields=True):
+    """A JSON object with exactly these names, whose texts can be printed."""
+
+    def __post_init__(self) -> None:
+        _require_printable(v for n in self.__struct_fields__ if isinstance(v := getattr(self, n), str))
 
 
-def _key(value: JSON) -> bool:
-    return isinstance(value, str) and KEY.fullmatch(value) is not None
+def _require_printable(texts: Iterable[str]) -> None:
+    if not all(text.isprintable() for text in texts):
+        raise ValueError("a text holds control characters")
 
 
-def _classes(value: JSON) -> bool:
-    return _count(value) and 2 <= value <= 1_000_000
+class _Identity(_Strict):
+    name: Text
+    version: Count
+    params: dict[str, Any]
 
 
-def _shape(value: JSON) -> bool:
-    good = isinstance(value, list) and len(value) == 3 and all(_count(n) and 0 < n <= 100_000 for n in value)
-    return good and math.prod(value) <= 1 << 30
+class _ImageFacts(_Strict):
+    num_classes: Classes
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if math.prod(self.shape) > 1 << 30:
+            raise ValueError("the shape is too large")
 
 
-def _identity(value: JSON) -> bool:
-    good = isinstance(value, dict) and value.keys() == {"name", "version", "params"}
-    return good and _text(value["name"]) and _count(value["version"]) and _named(value["params"])
+class _DataFacts(_ImageFacts):
+    dataset: Text
+    label_space: Text
+    flip: bool
+    crop: Count
+    defender: Count
+    attacker: Count
+    probe: Count
+    test: Count
 
 
-_NETWORK: dict[str, Callable[[JSON], bool]] = {
-    "accuracy": _share, "architecture": _identity, "num_classes": _classes, "shape": _shape, "data": _key,
-    "notes": _named,
-}  # fmt: skip
-
-FACTS: dict[str, dict[str, Callable[[JSON], bool]]] = {
-    TaskKind.DATA: {
-        "dataset": _text, "num_classes": _classes, "shape": _shape, "label_space": _text,
-        "flip": lambda v: isinstance(v, bool), "crop": _count,
-        "defender": _count, "attacker": _count, "probe": _count, "test": _count,
-    },
-    TaskKind.TRAIN: _NETWORK,
-    TaskKind.EMBED: _NETWORK,
-    TaskKind.STEAL: {**_NETWORK, "queries": _count},
-    TaskKind.FINGERPRINT: {"notes": _named, "networks": _count, "helper_seconds": _duration},
-    TaskKind.SCORE: {
-        "score": _real, "queries": _count, "access": lambda v: v in ("", *Access),
-        "agreement": lambda v: v is None or _share(v), "fingerprint_seconds": _duration,
-        "fingerprint_networks": _count, "notes": _named,
-    },
-}  # fmt: skip
-"""What the facts of each kind of artifact are, as `execute` makes them."""
-
-MADE: dict[str, Callable[[JSON], bool]] = {
-    "name": _text, "seconds": _duration, "device": _text, "threads": _count, "torch": _text, "machine": _text,
-    "inputs": lambda v: _named(v) and all(_text(r) and _key(k) for r, k in v.items()),
-    "sources": lambda v: _named(v) and all(_text(x) for pair in v.items() for x in pair),
-}  # fmt: skip
+class _NetworkFacts(_ImageFacts):
+    accuracy: Share
+    architecture: _Identity
+    data: Key
+    notes: dict[str, Any]
 
 
-def as_written(record: Mapping[str, JSON]) -> bool:
-    """Say whether a record is one that bench writes: what it says is believed by whoever reads it later."""
-    if record.keys() != {"key", "kind", "facts", "files", "made", "dropped"}:
+class _StolenFacts(_NetworkFacts):
+    queries: Count
+
+
+class _FingerprintFacts(_Strict):
+    notes: dict[str, Any]
+    networks: Count
+    helper_seconds: Duration
+
+
+class _ScoreFacts(_Strict):
+    score: Real
+    queries: Count
+    access: Annotated[str, Meta(pattern=rf"\A({'|'.join(Access)})?\Z")]
+    agreement: Share | None
+    fingerprint_seconds: Duration
+    fingerprint_networks: Count
+    notes: dict[str, Any]
+
+
+FACTS: dict[TaskKind, type[_Strict]] = {
+    TaskKind.DATA: _DataFacts,
+    TaskKind.TRAIN: _NetworkFacts,
+    TaskKind.EMBED: _NetworkFacts,
+    TaskKind.STEAL: _StolenFacts,
+    TaskKind.FINGERPRINT: _FingerprintFacts,
+    TaskKind.SCORE: _ScoreFacts,
+}
+"""The facts of each kind of artifact, as `execution` writes them."""
+
+
+class _Made(_Strict):
+    name: Text
+    seconds: Duration
+    device: Text
+    threads: Count
+    torch: Text
+    machine: Text
+    inputs: dict[Text, Key]
+    sources: dict[Text, Text]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_printable([*self.inputs, *self.sources, *self.sources.values()])
+
+
+class _File(_Strict):
+    bytes: Count
+    sha256: Key
+
+
+class _Record(_Strict):
+    key: Key
+    kind: TaskKind
+    facts: dict[str, Any]
+    files: dict[str, _File]
+    made: _Made
+    dropped: list[str]
+
+
+def is_valid(record: Mapping[str, JSON]) -> bool:
+    """Return True if a record is one that bench writes: its readers rely on its content."""
+    try:
+        found = convert(record, _Record)
+        convert(found.facts, FACTS[found.kind])
+    except (ValidationError, ValueError, RecursionError):  # ValueError: a text that is not Unicode
         return False
-    facts, files, dropped = FACTS.get(record["kind"]), record["files"], record["dropped"]
-    if facts is None or files.keys() != {f"{n}.safetensors" for n in FILES[record["kind"]]}:
-        return False
-    return (
-        all(f.keys() == {"bytes", "sha256"} and _count(f["bytes"]) and _key(f["sha256"]) for f in files.values())
-        and isinstance(dropped, list)
-        and all(isinstance(n, str) and n in files for n in dropped)
-        and record["facts"].keys() == facts.keys()
-        and all(good(record["facts"][name]) for name, good in facts.items())
-        and record["made"].keys() == MADE.keys()
-        and all(good(record["made"][name]) for name, good in MADE.items())
-    )
+    names = {f"{name}.safetensors" for name in FILES[found.kind]}
+    return found.files.keys() == names and names.issuperset(found.dropped)

@@ -1,4 +1,4 @@
-"""Tensors as safetensors files: checked, saved, synchronised to the disk."""
+"""Tensors as safetensors files: checked, saved, synced to the disk."""
 
 from __future__ import annotations
 
@@ -10,27 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
+from bench.store.atomic import sync
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def held(tensor: Tensor) -> bool:
-    """Say whether a tensor's memory is there: to read one whose storage was taken away would kill the process."""
+def has_memory(tensor: Tensor) -> bool:
+    """Return True if a tensor's memory is allocated: reading one whose storage was freed would kill the process."""
     import torch
 
     if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_meta or not tensor.numel():
@@ -41,7 +34,7 @@ def held(tensor: Tensor) -> bool:
 
 
 def savable(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
-    """Give tensors as safetensors takes them: on the CPU, contiguous, none sharing memory; BenchError for others."""
+    """Return tensors in the form of safetensors: on the CPU, contiguous, not sharing memory. BenchError for others."""
     import torch
 
     result: dict[str, Tensor] = {}
@@ -51,8 +44,7 @@ def savable(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
             raise BenchError(f"{what} holds an entry under the name {name!r:.80}: it must be text that can be printed")
         if not isinstance(tensor, torch.Tensor):
             raise BenchError(f"{what} holds {name!r}, a {type(tensor).__name__}: it must be a tensor")
-        odd = _odd(tensor)
-        if odd:
+        if odd := _unsupported(tensor):
             raise BenchError(f"{what} holds {name!r:.80}, a tensor {odd}: it must be an ordinary one")
         plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
         storage = plain.untyped_storage()
@@ -63,24 +55,26 @@ def savable(tensors: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
     return result
 
 
-def _odd(tensor: Tensor) -> str:
-    """Say why a tensor cannot be saved; empty: it can."""
+def _unsupported(tensor: Tensor) -> str:
+    """Return what prevents a tensor from being saved, or an empty text."""
     import torch
 
     if tensor.layout is not torch.strided or tensor.is_nested:
         return "that is sparse or nested"
     if tensor.is_quantized or tensor.dtype in (torch.complex32, torch.complex128):
         return f"of {tensor.dtype}"
-    return "without memory" if tensor.is_meta or not held(tensor) else ""
+    return "without memory" if tensor.is_meta or not has_memory(tensor) else ""
 
 
-def write_tensors(save_file: object, tensors: dict[str, Tensor], path: Path, what: str) -> None:
+def write_tensors(tensors: dict[str, Tensor], path: Path, what: str) -> None:
+    """Write a file of tensors. BenchError if they cannot be saved, OSError if the disk cannot take them."""
     from safetensors import SafetensorError
+    from safetensors.torch import save_file
 
     try:
-        save_file(tensors, path)  # type: ignore[operator]
+        save_file(tensors, path)
     except (SafetensorError, KeyError) as error:
-        # safetensors wraps the operating system's error in text; what is none lies in the tensors
+        # safetensors wraps the operating system's errors in text; all others are caused by the tensors
         number = re.search(r"\(os error (\d+)\)", str(error))
         if number is None:
             raise BenchError(f"{what} cannot be saved: {str(error).splitlines()[0]}") from error

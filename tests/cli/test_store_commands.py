@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.store.locks import claim
 from bench.store.store import Store
 from bench.testing import toy_plugins
 
@@ -287,7 +288,7 @@ def test_gc_removes_nothing_where_results_cannot_be_read(bench, place, text):
 
 def test_gc_waits_for_nobody_but_leaves_a_run_its_artifacts(bench, place):
     before = keys("store")
-    with Store("store").claim("ab" * 32):
+    with claim(Store("store"), "ab" * 32):
         code, out, err = bench("store", "gc", "--store", "store", "--yes")
     assert (code, out) == (2, "")
     assert err == f"Error: A run is using {place / 'store'}: wait until it has ended\n"

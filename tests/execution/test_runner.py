@@ -17,6 +17,7 @@ from bench.execution.runner import execute
 from bench.execution.task_context import WorkerState
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
+from bench.store.locks import claim
 from bench.store.store import Store
 from bench.testing import run_toy, toy_plugins, toy_registry, toy_spec
 from bench.testing.toy_run import carry_out
@@ -380,7 +381,7 @@ def test_a_store_that_cannot_be_written_is_a_cause_of_its_own(tmp_path):
 def test_a_task_that_somebody_else_is_at_is_busy(tmp_path):
     found = plan(spec := toy_spec(), declare(spec, toy_registry()))
     task = next(iter(found.tasks.values()))
-    with Store(tmp_path).claim(task.key) as ours:
+    with claim(Store(tmp_path), task.key) as ours:
         assert ours
         assert execute(task, Store(tmp_path), toy_registry()).status == "busy"
     assert execute(task, Store(tmp_path), toy_registry()).status == "done"

@@ -14,6 +14,7 @@ from bench.execution.slots import Slot
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
+from bench.store.locks import claim
 from bench.store.store import Store
 from bench.testing import toy_plugins, toy_registry, toy_spec
 
@@ -143,7 +144,7 @@ def test_a_task_that_another_run_is_at_is_waited_for(tmp_path):
     ours, let_go = threading.Event(), threading.Event()
 
     def other():
-        with Store(tmp_path).claim(source.key) as claimed:
+        with claim(Store(tmp_path), source.key) as claimed:
             assert claimed
             ours.set()
             let_go.wait(20)

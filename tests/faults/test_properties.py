@@ -23,6 +23,7 @@ from bench.execution.queue import HANDFUL, TaskQueue
 from bench.planning.declarations import declare
 from bench.planning.planner import plan, wanted
 from bench.store.archive import export, import_archive
+from bench.store.maintenance import quarantined_folders
 from bench.store.store import Store
 from bench.testing import toy_registry, toy_spec
 
@@ -461,9 +462,9 @@ class AnyUse(RuleBasedStateMachine):
         for key, (number, files) in self.held.items():
             assert self.store.facts(key) == {"n": number}
             if key not in self.spoilt:
-                assert self.store.whole(key) == (None not in files.values())
+                assert self.store.is_complete(key) == (None not in files.values())
         assert list((self.store.root / "tmp").glob("*")) == []
-        assert len(self.store.damaged()) == len(self.store.quarantined)
+        assert len(quarantined_folders(self.store)) == len(self.store.quarantined)
 
 
 AnyUse.TestCase.settings = settings(

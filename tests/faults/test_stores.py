@@ -20,6 +20,7 @@ from bench.execution.scheduler import run
 from bench.planning.declarations import declare
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
+from bench.store.maintenance import quarantined_folders
 from bench.store.store import RECORD, Store
 from bench.testing import toy_registry, toy_spec
 
@@ -119,7 +120,7 @@ def survive(place, completes, kind, case):
         return
     DAMAGE[case](store.folder(key), store.folder(other))
     assert f"artifact {key[:8]} was damaged and has been set aside: it is made anew" in completes(place).err
-    assert len(store.damaged()) == 1
+    assert len(quarantined_folders(store)) == 1
 
 
 @pytest.mark.parametrize(("kind", "case"), SHORT)
@@ -187,7 +188,7 @@ def test_an_artifact_that_may_not_be_read_stops_the_run(place, completes, name):
     assert done.complaint == f"The store cannot read {path}: Permission denied"
     path.chmod(0o644)
     completes(place)
-    assert store.damaged() == []
+    assert quarantined_folders(store) == []
 
 
 def test_a_store_that_may_not_be_written_stops_the_run_before_it_starts(place, completes):

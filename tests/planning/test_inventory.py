@@ -153,7 +153,7 @@ def test_a_suspects_weights_go_once_all_its_scores_are_there(tmp_path):
     suspects = {t.suspect for t in found.trials if t.suspect}
     assert all(store.record(k)["dropped"] == ["weights.safetensors"] for k in suspects)
     for role in ("source", "surrogate", "reference"):
-        assert all(store.whole(t.key) for t in found.tasks.values() if t.role == role)
+        assert all(store.is_complete(t.key) for t in found.tasks.values() if t.role == role)
     assert all(store.facts(k)["accuracy"] >= 0 for k in suspects)
     assert Inventory(found, store).missing() == {}
 
@@ -164,14 +164,14 @@ def test_what_failed_may_be_tried_again_so_its_suspect_stays(tmp_path):
     for task in found.tasks.values():
         outcome = execute(task, store, registry)
         retention.settled(replace(outcome, status="failed") if task.kind == "score" else outcome)
-    assert all(store.whole(t.suspect) for t in found.trials)
+    assert all(store.is_complete(t.suspect) for t in found.trials)
 
 
 def test_weights_that_another_run_needs_are_its_own_business(inventory):
     """Only tasks of this run are waited for: a task that was stored before needs nothing any more."""
     retention = WeightRetention(inventory.plan, inventory.store, {})
     retention.settled(Outcome(inventory.plan.trials[0].score, "done"))
-    assert all(inventory.store.whole(t.suspect) for t in inventory.plan.trials if t.suspect)
+    assert all(inventory.store.is_complete(t.suspect) for t in inventory.plan.trials if t.suspect)
 
 
 # --- what it will cost --------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from bench.core.canonical import seed_of
 from bench.core.errors import BenchError
 from bench.reporting.trial import describe, find
 from bench.results.writer import save
+from bench.store.maintenance import with_dependencies
 from bench.store.store import Store
 from bench.testing import toy_plugins
 
@@ -75,7 +76,7 @@ def test_artifacts_stand_in_the_order_in_which_they_were_made_with_seeds_and_inp
     lines = part(show(finished, row["key"]).output, "artifacts")
     made = [n.split()[0] for n in lines if not n.startswith("   ")]
     store, whole = Store(finished / "store"), " ".join(" ".join(lines).split())
-    keys = {key[:16]: key for key in store.reach([row["key"]])}
+    keys = {key[:16]: key for key in with_dependencies(store, [row["key"]])}
     assert set(made) == set(keys) and len(made) == 5 and made[-1] == row["key"][:16]
     for n, short in enumerate(made):
         inputs = store.record(keys[short])["made"]["inputs"]

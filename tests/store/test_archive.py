@@ -92,12 +92,12 @@ def test_facts_without_their_weights_travel_too_and_never_replace_weights(own, t
     export(own, [key], facts)
     other = Store(tmp_path / "other")
     assert import_archive(other, facts).added == 1
-    assert other.has(key) and not other.whole(key)
+    assert other.has(key) and not other.is_complete(key)
     assert import_archive(other, facts).known == 1
     assert import_archive(other, whole).added == 1
-    assert other.whole(key)
+    assert other.is_complete(key)
     assert import_archive(other, facts).known == 1
-    assert other.whole(key)
+    assert other.is_complete(key)
     assert other.quarantined == []
 
 
@@ -116,7 +116,7 @@ def test_an_archive_never_replaces_a_file(own, tmp_path):
     (tmp_path / "there.tar").write_text("mine")
     (tmp_path / "link.tar").symlink_to(tmp_path / "nowhere")
     for name in ("there.tar", "link.tar"):
-        with pytest.raises(BenchError, match=f"{name} is there already"):
+        with pytest.raises(BenchError, match=f"{name} exists: name a file that does not"):
             export(own, own.all_keys(), tmp_path / name)
     assert (tmp_path / "there.tar").read_text() == "mine"
     assert not (tmp_path / "nowhere").exists()

@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 
+from bench.store.locks import claim
 from bench.store.store import Store
 
 KEY = "ab" * 32
 OWNER = """
 import os, sys, time
+from bench.store.locks import claim
 from bench.store.store import Store
-with Store(sys.argv[1]).claim(sys.argv[2]) as ours:
+with claim(Store(sys.argv[1]), sys.argv[2]) as ours:
     assert ours
     child = os.fork()
     if child:
@@ -26,12 +28,12 @@ def test_a_child_of_a_killed_owner_does_not_hold_its_task(tmp_path):
     owner = subprocess.Popen([sys.executable, "-c", OWNER, tmp_path, KEY], stdout=subprocess.PIPE, text=True)
     child = int(owner.stdout.readline())
     try:
-        with store.claim(KEY) as ours:
+        with claim(store, KEY) as ours:
             assert not ours
         owner.kill()
         owner.wait()
         os.kill(child, 0)
-        with store.claim(KEY) as ours:
+        with claim(store, KEY) as ours:
             assert ours
     finally:
         os.kill(child, signal.SIGKILL)

@@ -16,7 +16,10 @@ from torch import nn
 from bench import BenchError
 from bench.core.canonical import digest
 from bench.core.errors import DamagedArtifact, StoreError
-from bench.store.store import Store, default_root
+from bench.store.folders import default_root
+from bench.store.locks import claim
+from bench.store.maintenance import size_of, sweep, with_dependencies
+from bench.store.store import Store
 from bench.store.tensors import savable
 
 KEY = digest("a task")
@@ -42,11 +45,11 @@ def test_what_was_saved_is_read_back(store):
     assert store.record(KEY) == record
     assert store.facts(KEY) == {"accuracy": 0.5}
     assert store.has(KEY)
-    assert store.whole(KEY)
+    assert store.is_complete(KEY)
     loaded = store.load(KEY, "weights")
     assert all(torch.equal(loaded[k], v) and loaded[k].dtype == v.dtype for k, v in WEIGHTS.items())
     assert list(store.all_keys()) == [KEY]
-    assert store.size(KEY) > 0
+    assert size_of(store, KEY) > 0
     assert leftovers(store) == []
 
 
@@ -54,8 +57,8 @@ def test_what_is_not_there_is_absent(store):
     assert store.record(KEY) is None
     assert store.facts(KEY) is None
     assert not store.has(KEY)
-    assert not store.whole(KEY)
-    assert store.size(KEY) == 0
+    assert not store.is_complete(KEY)
+    assert size_of(store, KEY) == 0
     assert not store.forget(KEY)
     assert list(store.all_keys()) == []
     with pytest.raises(DamagedArtifact, match="has no weights"):
@@ -185,7 +188,7 @@ def test_a_damaged_artifact_is_never_used_and_can_be_made_again(store, case):
     with pytest.raises(DamagedArtifact, match="run the same command again"):
         store.load(KEY, "weights")
     assert not store.has(KEY)
-    assert not store.whole(KEY)
+    assert not store.is_complete(KEY)
     assert store.quarantined == [KEY]
     assert len(list((store.root / "damaged").iterdir())) == 1
     save(store)
@@ -198,7 +201,7 @@ def test_a_damaged_artifact_is_never_used_and_can_be_made_again(store, case):
 def test_damage_that_shows_without_reading_the_weights_is_seen_when_planning(store, case):
     save(store)
     DAMAGE[case](store.folder(KEY))
-    assert not store.whole(KEY)
+    assert not store.is_complete(KEY)
     assert store.quarantined == [KEY]
 
 
@@ -244,13 +247,13 @@ def test_saving_over_a_whole_artifact_leaves_it(store):
 
 def test_dropped_weights_leave_the_facts(store):
     save(store, files={"weights": WEIGHTS, "answers": {"test": torch.zeros(3)}})
-    before = store.size(KEY)
+    before = size_of(store, KEY)
     freed = store.drop(KEY, "weights")
     assert freed > 0
-    assert store.size(KEY) < before
+    assert size_of(store, KEY) < before
     assert store.facts(KEY) == {"accuracy": 0.5}
     assert store.has(KEY)
-    assert not store.whole(KEY)
+    assert not store.is_complete(KEY)
     assert store.verify(KEY)
     assert torch.equal(store.load(KEY, "answers")["test"], torch.zeros(3))
     assert store.drop(KEY, "weights") == 0
@@ -272,7 +275,7 @@ def test_dropped_weights_can_be_made_again(store):
     save(store)
     store.drop(KEY, "weights")
     save(store)
-    assert store.whole(KEY)
+    assert store.is_complete(KEY)
     assert torch.equal(store.load(KEY, "weights")["w"], WEIGHTS["w"])
 
 
@@ -289,12 +292,12 @@ def test_what_killed_writers_left_is_swept_after_a_day(store):
     stale = store.root / "tmp" / f"{OTHER}.0000"
     stale.mkdir()
     (stale / "weights.safetensors").write_bytes(b"half")
-    store.sweep()
+    sweep(store)
     assert stale.exists()
     os.utime(stale, (1, 1))
-    store.sweep()
+    sweep(store)
     assert not stale.exists()
-    assert store.whole(KEY)
+    assert store.is_complete(KEY)
 
 
 # --- several writers ----------------------------------------------------------------------------------------------
@@ -329,7 +332,7 @@ def test_whoever_loses_the_race_to_save_has_succeeded_too(store, before):
             store.drop(KEY, "weights")
         errors = together(6, lambda n: save(Store(store.root), facts={"writer": n}))
         assert errors == []
-        assert store.whole(KEY)
+        assert store.is_complete(KEY)
         assert store.verify(KEY)
         assert leftovers(store) == []
         store.forget(KEY)
@@ -355,25 +358,26 @@ def test_readers_see_a_whole_artifact_or_none_while_writers_come_and_go(store):
 
 
 def test_a_task_is_claimed_by_one_at_a_time(store):
-    with store.claim(KEY) as first:
+    with claim(store, KEY) as first:
         assert first
-        with Store(store.root).claim(KEY) as second:
+        with claim(Store(store.root), KEY) as second:
             assert not second
-    with store.claim(KEY) as again:
+    with claim(store, KEY) as again:
         assert again
 
 
 def test_a_claim_is_let_go_when_its_owner_fails(store):
-    with pytest.raises(ZeroDivisionError), store.claim(KEY):
+    with pytest.raises(ZeroDivisionError), claim(store, KEY):
         raise ZeroDivisionError
-    with store.claim(KEY) as again:
+    with claim(store, KEY) as again:
         assert again
 
 
 DYING = """
 import os, sys
-from bench.store import Store
-with Store(sys.argv[1]).claim(sys.argv[2]) as claimed:
+from bench.store.locks import claim
+from bench.store.store import Store
+with claim(Store(sys.argv[1]), sys.argv[2]) as claimed:
     print(claimed, flush=True)
     os._exit(1)
 """
@@ -383,7 +387,7 @@ def test_a_dead_owners_claim_is_let_go(store):
     store.check_writable()
     command = [sys.executable, "-c", DYING, store.root, KEY]
     assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == "True\n"
-    with store.claim(KEY) as ours:
+    with claim(store, KEY) as ours:
         assert ours
 
 
@@ -407,8 +411,8 @@ def test_a_writable_store_is_left_empty_by_the_check(store):
 
 FULL = """
 import resource, signal, sys, torch
-from bench.errors import StoreError
-from bench.store import Store
+from bench.core.errors import StoreError
+from bench.store.store import Store
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = Store(sys.argv[1])
 store.check_writable()
@@ -430,6 +434,6 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path):
 def test_records_hold_what_was_made_of_what(store):
     save(store, made={"inputs": {}, "seconds": 1.0})
     save(store, OTHER, made={"inputs": {"source": KEY, "data": digest("absent")}})
-    assert set(store.reach([OTHER])) == {OTHER, KEY}
-    assert set(store.reach(["../../etc/passwd"])) == set()
+    assert set(with_dependencies(store, [OTHER])) == {OTHER, KEY}
+    assert set(with_dependencies(store, ["../../etc/passwd"])) == set()
     assert json.loads((store.folder(OTHER) / "artifact.json").read_text())["made"]["inputs"]["source"] == KEY

@@ -16,7 +16,8 @@ from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 from bench.sandbox.process_state import gc_paused
-from bench.store.store import Store, default_root
+from bench.store.folders import default_root
+from bench.store.store import Store
 
 
 def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:

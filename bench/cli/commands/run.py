@@ -39,7 +39,9 @@ from bench.registry.registry import Registry
 from bench.results.provenance import ORIGIN, describe
 from bench.results.writer import partials
 from bench.sandbox.process_state import gc_paused
-from bench.store.store import Store, default_root
+from bench.store.folders import default_root
+from bench.store.maintenance import quarantined_folders, size_of
+from bench.store.store import Store
 
 if TYPE_CHECKING:
     from bench.cli.live_auc import LiveAucs
@@ -91,7 +93,7 @@ def folder_of(spec: Spec, out: str | None) -> Path:
     saved = folder / "run.json"
     if saved.is_file():
         try:
-            other = Spec.from_json(json.loads(saved.read_text())["spec"])
+            other = Spec.from_run(json.loads(saved.read_text()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise BenchError(f"{saved} was not written by bench: choose another folder with --out") from None
         if other != spec:
@@ -250,7 +252,7 @@ def _execute(
             lost = inventory.anew(key)
             for k in lost:
                 if k not in told:
-                    aside = any(p.name.startswith(k) for p in inventory.store.damaged())
+                    aside = any(p.name.startswith(k) for p in quarantined_folders(inventory.store))
                     what = "was damaged and has been set aside" if aside else "is not whole any more"
                     progress.say(f"Note: artifact {k[:8]} {what}: it is made anew")
                 told.add(k)
@@ -310,7 +312,7 @@ def _finish(
 ) -> int:
     from bench.reporting.build import write
 
-    sizes = {k: inventory.store.size(k) for k, o in settled.items() if o.status == Status.DONE}
+    sizes = {k: size_of(inventory.store, k) for k, o in settled.items() if o.status == Status.DONE}
     learn(inventory.store, missing, settled, sizes)
     for key in settled:
         inventory.records.pop(key, None)

@@ -10,7 +10,8 @@ from bench.cli.commands.report import folder_of
 from bench.core.errors import BenchError
 from bench.core.spec import Spec
 from bench.core.tasks import Task
-from bench.store.store import Store, default_root
+from bench.store.folders import default_root
+from bench.store.store import Store
 
 
 @click.command("show")

@@ -14,7 +14,10 @@ import click
 from bench.core.errors import BenchError
 from bench.core.kinds import Status
 from bench.store.archive import export, import_archive
-from bench.store.store import KEY, Store, default_root
+from bench.store.folders import KEY, default_root
+from bench.store.locks import is_locked
+from bench.store.maintenance import quarantined_folders, size_of, sweep, with_dependencies
+from bench.store.store import Store
 
 RESULTS: Any = {"multiple": True, "type": click.Path(exists=True, file_okay=False), "metavar": "FOLDER"}
 WHERE = click.option(
@@ -58,8 +61,8 @@ def size(root: str | None) -> int:
         record = store.record(key)
         if record is not None:
             count[record["kind"]] += 1
-            taken[record["kind"]] += store.size(key)
-    for path in store.damaged():
+            taken[record["kind"]] += size_of(store, key)
+    for path in quarantined_folders(store):
         count["quarantined"] += 1
         taken["quarantined"] += sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
     click.echo(f"{store.root}")
@@ -77,7 +80,7 @@ def list_(root: str | None) -> int:
     for key in store.all_keys():
         record = store.record(key)
         if record is not None:
-            made, taken = record["made"], _bytes(store.size(key))
+            made, taken = record["made"], _bytes(size_of(store, key))
             mark = " (weights removed)" if record["dropped"] else ""
             seconds = f"{made.get('seconds', 0):8.2f} s"
             click.echo(f"{key[:16]}  {record['kind']:<11} {taken:>10}  {seconds}  {made.get('name', '')}{mark}")
@@ -109,12 +112,13 @@ def gc(root: str | None, results: tuple[str, ...], plugins: tuple[str, ...], yes
     folders = [Path(r) for r in results] or [p.parent for p in sorted(Path("results").glob("*/trials.csv"))]
     if not folders:
         raise BenchError("There are no results in ./results: name the folders whose artifacts to keep with --results")
-    if store.at_work():
+    if is_locked(store):
         raise BenchError(f"A run is using {store.root}: wait until it has ended")
-    keep = set(store.reach(key for folder in folders for key in (*_scores(folder), *_needed(folder, plugins))))
+    needed = [key for folder in folders for key in (*_scores(folder), *_needed(folder, plugins))]
+    keep = set(with_dependencies(store, needed))
     gone = [key for key in store.all_keys() if key not in keep]
-    damaged = store.damaged()
-    taken = sum(store.size(key) for key in gone)
+    damaged = quarantined_folders(store)
+    taken = sum(size_of(store, key) for key in gone)
     named = ", ".join(map(str, folders))
     quarantined = f", and {len(damaged)} quarantined ones" if damaged else ""
     click.echo(f"{len(keep)} artifacts are kept ({named}); {len(gone)} to remove ({_bytes(taken)}){quarantined}")
@@ -123,7 +127,7 @@ def gc(root: str | None, results: tuple[str, ...], plugins: tuple[str, ...], yes
         for path in damaged:
             shutil.rmtree(path, ignore_errors=True)
         click.echo(f"removed {removed} artifacts, {_bytes(taken)}")
-    store.sweep()
+    sweep(store)
     return 0
 
 
@@ -155,7 +159,7 @@ def _needed(folder: Path, plugins: tuple[str, ...]) -> list[str]:
     if all(row["status"] in (Status.DONE, Status.NOT_APPLICABLE) for row in _rows(folder)):
         return []
     try:
-        spec = Spec.from_json(json.loads((folder / "run.json").read_text())["spec"])
+        spec = Spec.from_run(json.loads((folder / "run.json").read_text()))
         return list(plan(spec, declare(spec, load_registry(plugins))).tasks)
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -172,7 +176,8 @@ def _needed(folder: Path, plugins: tuple[str, ...]) -> list[str]:
 def export_(file: str, root: str | None, results: tuple[str, ...]) -> int:
     """Write artifacts to a tar file, for import elsewhere."""
     store = _store(root)
-    keys = store.reach(key for r in results for key in _scores(Path(r))) if results else store.all_keys()
+    scores = [key for folder in results for key in _scores(Path(folder))]
+    keys = with_dependencies(store, scores) if results else store.all_keys()
     count = export(store, keys, Path(file))
     _print_quarantined(store)
     click.echo(f"{count} artifacts written to {file}")

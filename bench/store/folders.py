@@ -1,0 +1,140 @@
+"""The folders of a store: names, creation, staging and quarantine of artifacts."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.core.errors import StoreError
+
+KEY = re.compile(r"[0-9a-f]{64}")
+
+REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be too large",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "permission is denied",
+    errno.EPERM: "permission is denied",
+    errno.ESTALE: "its folder is gone (a network disk?)",
+    errno.EIO: "the disk reports an error",
+}
+
+
+@contextmanager
+def translated_errors(root: Path) -> Iterator[None]:
+    """Raise StoreError instead of OSError: the store cannot be used."""
+    try:
+        yield
+    except OSError as error:
+        why = REASONS.get(error.errno or 0, error.strerror or str(error))
+        text = f"The store {root} cannot be used: {why}. Choose another with --store or $BENCH_STORE"
+        raise StoreError(text) from error
+
+
+@contextmanager
+def translated_read_errors(path: Path) -> Iterator[None]:
+    """Raise StoreError instead of OSError: a file cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"The store cannot read {path}: {error.strerror or error}") from error
+
+
+def default_root() -> Path:
+    """Return `$BENCH_STORE`, or `store` in the user's cache directory."""
+    from platformdirs import user_cache_path
+
+    named = os.environ.get("BENCH_STORE")
+    return Path(named).expanduser() if named else user_cache_path("fingerprint-bench") / "store"
+
+
+class StoreFolders:
+    """The folders below a store's root. With `exists`, a missing root is an error: the store is lost, not new."""
+
+    def __init__(self, root: str | Path, exists: bool = False) -> None:
+        self.root = Path(root).expanduser().absolute()
+        self.quarantined: list[str] = []
+        """Keys of the damaged artifacts that this object found."""
+        self._seen = exists
+
+    def folder(self, key: str) -> Path:
+        """Return the folder of an artifact."""
+        return self.root / "artifacts" / key[:2] / key
+
+    def log(self, key: str) -> Path:
+        """Return the path of a task's log."""
+        return self.root / "logs" / f"{key}.txt"
+
+    def check_writable(self) -> None:
+        """Write and remove a small file. StoreError if that fails."""
+        with translated_errors(self.root):
+            self.subfolder("logs")
+            probe = self.subfolder("tmp") / f"probe.{uuid.uuid4().hex}"
+            try:
+                probe.write_bytes(b"bench")
+            finally:
+                probe.unlink(missing_ok=True)
+
+    def subfolder(self, name: str) -> Path:
+        """Return one of the store's own folders. It is created, and so is a store that never existed.
+
+        OSError if the store existed and is gone: a lost disk must not be mistaken for an empty store.
+        """
+        artifacts = self.root / "artifacts"
+        if self._seen and not artifacts.is_dir():
+            raise OSError(errno.ESTALE, REASONS[errno.ESTALE])
+        artifacts.mkdir(parents=True, exist_ok=True)
+        self._seen = True
+        (self.root / name).mkdir(exist_ok=True)
+        return self.root / name
+
+    @contextmanager
+    def staging(self, key: str) -> Iterator[Path]:
+        """Yield a temporary folder in which to write an artifact before it is committed. StoreError on errors."""
+        temporary = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}"
+        try:
+            with translated_errors(self.root):
+                self.subfolder("tmp")
+                temporary.mkdir()
+                yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def all_keys(self) -> Iterator[str]:
+        """Yield the keys of all artifacts."""
+        top = self.root / "artifacts"
+        with translated_read_errors(top):
+            groups = sorted(p for p in top.iterdir() if p.is_dir()) if top.is_dir() else []
+        for group in groups:
+            with translated_read_errors(group):
+                keys = sorted(p.name for p in group.iterdir() if KEY.fullmatch(p.name))
+            yield from keys
+
+    def forget(self, key: str) -> bool:
+        """Remove an artifact; return False if there was none."""
+        with translated_errors(self.root):
+            trash = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}.old"
+            if moved := self._move(key, trash):
+                shutil.rmtree(trash, ignore_errors=True)
+        return moved
+
+    def quarantine(self, key: str) -> None:
+        """Move a damaged artifact into `damaged/`, where somebody may examine it."""
+        with translated_errors(self.root):
+            if self._move(key, self.root / "damaged" / f"{key}.{uuid.uuid4().hex[:8]}"):
+                self.quarantined.append(key)
+
+    def _move(self, key: str, target: Path) -> bool:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder(key).rename(target)
+        except FileNotFoundError:  # another process may have moved it
+            return False
+        return True

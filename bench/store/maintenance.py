@@ -1,0 +1,45 @@
+"""Maintenance of a store: sizes, dependencies of artifacts, quarantined and abandoned folders."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from bench.store.folders import KEY
+from bench.store.store import Store
+
+
+def size_of(store: Store, key: str) -> int:
+    """Return the bytes that an artifact takes."""
+    try:
+        return sum(p.stat().st_size for p in store.folder(key).iterdir())
+    except OSError:
+        return 0
+
+
+def quarantined_folders(store: Store) -> list[Path]:
+    """List the folders of quarantined artifacts."""
+    return sorted((store.root / "damaged").glob("*"))
+
+
+def with_dependencies(store: Store, keys: Iterable[str]) -> Iterator[str]:
+    """Yield the stored ones of some artifacts, and all artifacts that they were made from."""
+    stack, seen = list(keys), set()
+    while stack:
+        key = stack.pop()
+        record = store.record(key) if key not in seen and KEY.fullmatch(key) else None
+        seen.add(key)
+        if record is not None:
+            yield key
+            stack += record["made"].get("inputs", {}).values()
+
+
+def sweep(store: Store, age: float = 86400.0) -> None:
+    """Remove what killed processes left unfinished, if it is older than `age` seconds."""
+    for path in (store.root / "tmp").glob("*"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > age:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
