@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,8 +33,8 @@ class CellStatistic:
 
     `key` and `title` name it on the page, `columns` are those of `table.csv` with the field of Value that each holds.
     `table` is `negatives`, `hits` or `accused` for the tables of these, or `auc` for a line in each cell of the table
-    of AUCs; `label` explains it there. An `optional` one is left out if no cell of a table has it. `scale` is how the
-    page colours it (empty: not at all), `digits` come after the point.
+    of AUCs, unless it is as low as `unless`; `label` explains it there. An `optional` one is left out if no cell of a
+    table has it. `scale` is how the page colours it (empty: not at all), `digits` come after the point.
     """
 
     key: str
@@ -42,9 +43,14 @@ class CellStatistic:
     columns: Mapping[str, str]
     table: str = "auc"
     label: str = ""
+    unless: float = -math.inf
     optional: bool = False
     scale: str = ""
     digits: int = 2
+
+    def in_table(self, value: Value) -> bool:
+        """Return True if a value is worth a line in the table of AUCs."""
+        return value.value is None or value.value > self.unless
 
     def text(self, value: Value | None) -> str:
         """Write a value with its interval and the number of models it is of."""
@@ -134,6 +140,15 @@ STATISTICS: tuple[CellStatistic, ...] = (
     ),
     *map(_hits, RATES),
     *map(_accused, RATES),
+    CellStatistic(
+        "sources",
+        "number of sources",
+        lambda c: Value(len(c.figure.by_source)) if c.figure else None,
+        {"sources": "value"},
+        label="sources",
+        unless=1,
+        digits=0,
+    ),
 )
 """In the order of the page. A new one needs no other change: its columns come last in `table.csv`."""
 

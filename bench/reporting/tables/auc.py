@@ -44,10 +44,10 @@ def auc_lines(c: Cell) -> list[Line]:
         return [Line(mark), *paper]
     f = c.figure
     beaten = "†" if c.baselines and c.baselines.beaten else ""
-    others = (f"{s.text(v)} {s.label}" for s in of_table("auc") if (v := s.value(c)))
-    lines = cell(f"{f.auc:.2f}{beaten}{mark}", interval(f), f"{f.stolen} / {f.irrelevant}", *others)
+    lines = cell(f"{f.auc:.2f}{beaten}{mark}", interval(f), f"{f.stolen} / {f.irrelevant}")
+    lines += [Line(f"{s.text(v)} {s.label}") for s in of_table("auc") if (v := s.value(c)) and s.in_table(v)]
     if len(f.by_source) > 1:
-        lines += cell(f"{len(f.by_source)} sources", "{:.2f} to {:.2f}".format(*f.range))
+        lines += cell("{:.2f} to {:.2f}".format(*f.range))
     return lines + paper
 
 
