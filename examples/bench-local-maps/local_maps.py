@@ -1,4 +1,4 @@
-"""Local maps: which parts of an image a network's answer hangs on, found by hiding some of them.
+"""Local maps: the parts of an image that a network's answer depends on, found by hiding some of them.
 
 After H. Jia, H. Chen, J. Guan, A. S. Shamsabadi, N. Papernot: A Zest of LIME: Towards Architecture-Independent Model
 Distances, ICLR 2022, https://openreview.net/forum?id=OUz_9TiTv9j, with squares in the place of superpixels."""

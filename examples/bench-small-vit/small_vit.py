@@ -14,7 +14,7 @@ from bench import Architecture, hookimpl
 
 
 class Patches(nn.Module):
-    """Cut images of any shape into 4x4 patches and add where each one lies: [N, C, H, W] to [N, 16, width]."""
+    """Cut images of any shape into 4x4 patches and add an embedding of its position: [N, C, H, W] to [N, 16, width]."""
 
     def __init__(self, shape, width):
         super().__init__()
@@ -23,7 +23,7 @@ class Patches(nn.Module):
         self.place = nn.Parameter(0.02 * torch.randn(16, width))
 
     def forward(self, x):
-        """Project each patch; what does not fill one at the lower and right border is left out."""
+        """Project each patch, without the remainder at the lower and right border."""
         return self.project(x)[:, :, :4, :4].flatten(2).transpose(1, 2) + self.place
 
 
@@ -37,7 +37,7 @@ class Block(nn.Module):
         self.think = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
 
     def forward(self, x):
-        """Let every patch look at every other one."""
+        """Attend from every patch to every other one."""
         seen = self.before(x)
         x = x + self.attend(seen, seen, seen, need_weights=False)[0]
         return x + self.think(self.after(x))
@@ -50,7 +50,7 @@ class Head(nn.Sequential):
         super().__init__(nn.LayerNorm(width), nn.Linear(width, num_classes))
 
     def forward(self, x):
-        """Give logits."""
+        """Return logits."""
         return super().forward(x.mean(1))
 
 
@@ -65,13 +65,13 @@ class SmallViT(Architecture):
     depth: int = 2
 
     def build(self, num_classes, shape):
-        """Make patches, blocks and a head; a width that presets set is rounded up to a multiple of the heads."""
+        """Return patches, blocks and a head; a width that presets set is rounded up to a multiple of the heads."""
         width = -(-self.width // self.heads) * self.heads
         blocks = [Block(width, self.heads) for _ in range(self.depth)]
         return nn.Sequential(Patches(shape, width), *blocks, Head(width, num_classes))
 
     def stages(self, model):
-        """List the blocks."""
+        """Return the blocks."""
         return [module for module in model if isinstance(module, Block)]
 
 

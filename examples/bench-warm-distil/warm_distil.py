@@ -1,4 +1,4 @@
-"""Warm distillation: a student that learns the source's softened answers, which tell more than its labels.
+"""Warm distillation: a student that learns the source's softened answers, which carry more information than its labels.
 
 G. Hinton, O. Vinyals, J. Dean: Distilling the Knowledge in a Neural Network, 2015, https://arxiv.org/abs/1503.02531,
 eq. 1 and section 2: both distributions at temperature T, the loss times T^2, no true labels.
@@ -23,7 +23,7 @@ class WarmDistil(Attack):
     access = "logits"
 
     def steal(self, source, data, build, context):
-        """Ask the source about every augmented view, and follow its softened answers."""
+        """Train on the source's softened answers to every augmented view."""
 
         def loss(model, x, logits):
             warm, taught = model(x).float() / self.temperature, logits / self.temperature

@@ -1,7 +1,7 @@
 """Label agreement on blends of two images.
 
-What is half one thing and half another has no true label: what a network calls it is a habit of its own. A copy takes
-the habit over, a network that was trained alone has another one.
+A blend has no true label, so a network's label of it is arbitrary. A copy inherits the source's labels; an independent
+network has others.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ class OutsideMethod(Fingerprint):
     budget = "samples"
 
     def extract(self, source, data, helpers, context):
-        """Blend pairs of probe images, and keep what the source calls them."""
+        """Blend pairs of probe images, and keep the source's labels."""
         pairs = torch.randint(len(data.probe), (2, self.samples), generator=context.generator, device=context.device)
         x = torch.lerp(data.probe.x[pairs[0]], data.probe.x[pairs[1]], self.share)
         with torch.no_grad():
             return {"x": x, "labels": source(x).argmax(1)}
 
     def score(self, fingerprint, suspect):
-        """Give the share of blends that the suspect calls what the source calls them."""
+        """Return the share of blends that the suspect labels as the source does."""
         return float((suspect.labels(fingerprint["x"]) == fingerprint["labels"]).double().mean())
 
 
