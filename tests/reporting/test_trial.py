@@ -19,10 +19,10 @@ from bench.store.store import Store
 from bench.testing import toy_plugins
 
 TOY = [
-    "--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures", "toy_net",
-    "--attacks", "toy_tune,toy_copy", "--methods", "toy_match", "--no-baselines", "--preset", "smoke", "--set", "recipe.epochs=2", "--budgets", "7",
-    "--workers", "0",
-]  # fmt: skip
+    *("--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures", "toy_net"),
+    *("--attacks", "toy_tune,toy_copy", "--methods", "toy_match", "--no-baselines", "--preset", "smoke"),
+    *("--set", "recipe.epochs=2", "--budgets", "7", "--workers", "0"),
+]
 
 
 @pytest.fixture(scope="module")
