@@ -72,7 +72,9 @@ class Registry:
                 raise BrokenPlugin(f"Plugin {name!r} of {broken.distribution} is broken: {broken.reason}")
         hint = did_you_mean(name, self.names(kind))
         new = "" if hint else " (a newly added plugin shows after: pip install -e .)"
-        raise BenchError(f"Unknown {kind} {name!r}. {hint}See: bench list {kind}s{new}")
+        names = ", ".join(b.name for b in self.broken)
+        broken_plugins = f". Broken plugins, which may contain it: {names}" if names else ""
+        raise BenchError(f"Unknown {kind} {name!r}. {hint}See: bench list {kind}s{new}{broken_plugins}")
 
     def declaration(
         self, kind: str, name: str, settings: Mapping[str, JSON] | None = None, copies: int = 0
