@@ -199,7 +199,7 @@ def test_a_broken_plugin_is_fatal_where_it_is_asked_for(plugin):
     registry = load_registry(entry_points=[plugin("import nowhere_to_be_found", "bad")])
     with pytest.raises(BenchError, match=r"Plugin 'bad' of strangers-plugin 1.2 is broken: import failed: Module"):
         registry.get("method", "bad")
-    with pytest.raises(BenchError, match="Unknown method 'good'.*Broken plugins, which may contain it: bad$"):
+    with pytest.raises(BenchError, match=r"Unknown method 'good'.*Broken plugins, which may contain it: bad$"):
         registry.get("method", "good")
 
 
