@@ -350,7 +350,7 @@ def test_a_damaged_artifact_is_told_by_export_and_by_import(bench, place):
 def test_archives_that_are_there_or_are_not_are_one_line(bench, place):
     Path("there.tar").write_text("mine")
     code, _, err = bench("store", "export", "there.tar", "--store", "store")
-    assert (code, err) == (2, "Error: there.tar is there already: name a file that is not\n")
+    assert (code, err) == (2, "Error: there.tar exists: name a file that does not\n")
     code, _, err = bench("store", "import", "absent.tar", "--store", "store")
     assert (code, err) == (2, "Error: There is no archive absent.tar\n")
     code, _, err = bench("store", "import", "there.tar", "--store", "other")

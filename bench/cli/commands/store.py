@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -12,9 +10,9 @@ from typing import Any
 import click
 
 from bench.core.errors import BenchError
-from bench.core.kinds import Status
+from bench.results.references import needed_keys, score_keys
 from bench.store.archive import export, import_archive
-from bench.store.folders import KEY, default_root
+from bench.store.folders import default_root
 from bench.store.locks import is_locked
 from bench.store.maintenance import quarantined_folders, size_of, sweep, with_dependencies
 from bench.store.store import Store
@@ -93,9 +91,9 @@ def list_(root: str | None) -> int:
 def verify(root: str | None) -> int:
     """Verify the checksum of every artifact; damaged ones are quarantined, and the next run recomputes them."""
     store = _store(root)
-    sound = sum(store.verify(key) for key in store.all_keys())
+    valid = sum(store.verify(key) for key in store.all_keys())
     _print_quarantined(store)
-    click.echo(f"{sound} artifacts are valid, {len(store.quarantined)} were damaged")
+    click.echo(f"{valid} artifacts are valid, {len(store.quarantined)} were damaged")
     return 1 if store.quarantined else 0
 
 
@@ -114,8 +112,7 @@ def gc(root: str | None, results: tuple[str, ...], plugins: tuple[str, ...], yes
         raise BenchError("There are no results in ./results: name the folders whose artifacts to keep with --results")
     if is_locked(store):
         raise BenchError(f"A run is using {store.root}: wait until it has ended")
-    needed = [key for folder in folders for key in (*_scores(folder), *_needed(folder, plugins))]
-    keep = set(with_dependencies(store, needed))
+    keep = set(with_dependencies(store, [key for folder in folders for key in needed_keys(folder, plugins)]))
     gone = [key for key in store.all_keys() if key not in keep]
     damaged = quarantined_folders(store)
     taken = sum(size_of(store, key) for key in gone)
@@ -131,44 +128,6 @@ def gc(root: str | None, results: tuple[str, ...], plugins: tuple[str, ...], yes
     return 0
 
 
-def _rows(folder: Path) -> list[dict[str, str]]:
-    """Return the key and status of every row of a results folder; raise BenchError if it holds no results."""
-    try:
-        with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
-            rows = [{"key": row["key"], "status": row["status"]} for row in csv.DictReader(file)]
-    except KeyError as error:
-        raise BenchError(f"{folder} holds no results of bench (no column {error}): nothing was done") from error
-    except (OSError, ValueError, csv.Error) as error:
-        raise BenchError(f"{folder} holds no results of bench ({error}): nothing was done") from error
-    if not rows or any(row["key"] and not KEY.fullmatch(row["key"]) for row in rows):
-        raise BenchError(f"{folder} holds no results of bench (its keys are not artifact keys): nothing was done")
-    return rows
-
-
-def _scores(folder: Path) -> list[str]:
-    return [row["key"] for row in _rows(folder) if row["key"]]
-
-
-def _needed(folder: Path, plugins: tuple[str, ...]) -> list[str]:
-    """Return the tasks of incomplete results: their plan names artifacts that no score refers to yet."""
-    from bench.core.spec import Spec
-    from bench.planning.declarations import declare
-    from bench.planning.planner import plan
-    from bench.registry.discovery import load_registry
-
-    if all(row["status"] in (Status.DONE, Status.NOT_APPLICABLE) for row in _rows(folder)):
-        return []
-    try:
-        spec = Spec.from_run(json.loads((folder / "run.json").read_text()))
-        return list(plan(spec, declare(spec, load_registry(plugins))).tasks)
-    except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise BenchError(
-            f"{folder} is incomplete, and its plan cannot be read ({reason}): nothing was done. "
-            "Complete it, or remove it"
-        ) from error
-
-
 @command.command("export")
 @click.argument("file", type=click.Path(dir_okay=False))
 @WHERE
@@ -176,7 +135,7 @@ def _needed(folder: Path, plugins: tuple[str, ...]) -> list[str]:
 def export_(file: str, root: str | None, results: tuple[str, ...]) -> int:
     """Write artifacts to a tar file, for import elsewhere."""
     store = _store(root)
-    scores = [key for folder in results for key in _scores(Path(folder))]
+    scores = [key for folder in results for key in score_keys(Path(folder))]
     keys = with_dependencies(store, scores) if results else store.all_keys()
     count = export(store, keys, Path(file))
     _print_quarantined(store)

@@ -1,0 +1,52 @@
+"""The artifacts that a results folder refers to: the scores of its rows, and the tasks that incomplete results need."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from bench.core.errors import BenchError, first_line
+from bench.core.kinds import Status
+from bench.core.spec import Spec
+from bench.planning.declarations import declare
+from bench.planning.planner import plan
+from bench.registry.discovery import load_registry
+from bench.store.folders import KEY
+
+
+def _statuses(folder: Path) -> dict[str, set[str]]:
+    """Return the status of the rows of each key; raise BenchError if the folder holds no results."""
+    statuses: dict[str, set[str]] = {}
+    try:
+        with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                statuses.setdefault(row["key"], set()).add(row["status"])
+    except KeyError as error:
+        raise BenchError(f"{folder} holds no results of bench (no column {error}): nothing was done") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise BenchError(f"{folder} holds no results of bench ({error}): nothing was done") from error
+    if not statuses or any(key and not KEY.fullmatch(key) for key in statuses):
+        raise BenchError(f"{folder} holds no results of bench (its keys are not artifact keys): nothing was done")
+    return statuses
+
+
+def score_keys(folder: Path) -> list[str]:
+    """Return the keys of the scores of a results folder; raise BenchError if it holds no results."""
+    return [key for key in _statuses(folder) if key]
+
+
+def needed_keys(folder: Path, plugins: tuple[str, ...]) -> list[str]:
+    """Return the keys of the scores, and of all tasks of incomplete results: no score refers to some of them yet."""
+    statuses = _statuses(folder)
+    if set().union(*statuses.values()) <= {Status.DONE, Status.NOT_APPLICABLE}:
+        return score_keys(folder)
+    try:
+        spec = Spec.from_run(json.loads((folder / "run.json").read_text()))
+        return [*score_keys(folder), *plan(spec, declare(spec, load_registry(plugins))).tasks]
+    except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = first_line(error) or type(error).__name__
+        raise BenchError(
+            f"{folder} is incomplete, and its plan cannot be read ({reason}): nothing was done. "
+            "Complete it, or remove it"
+        ) from error
