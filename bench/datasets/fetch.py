@@ -1,4 +1,4 @@
-"""Fetch the published archives of a dataset, check them and extract them."""
+"""Download the published archives of a dataset, check them and extract them."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from urllib.parse import urlsplit
 from bench.api.components import Dataset
 from bench.api.data import Download
 from bench.core.errors import BenchError
-from bench.datasets.extraction import place
+from bench.datasets.extraction import extract
 from bench.datasets.files import checksum, problems, translated_errors, verify, write_json
+from bench.store.atomic import replace
 
 Progress = Callable[[str, int, int], None]
-"""Told of a download: file name, bytes so far, bytes in all (0: not known)."""
+"""Progress of a download: file name, bytes so far, total bytes (0: unknown)."""
 
 CHUNK = 1 << 20
 
 TIMEOUT = 30.0
-"""Seconds without a byte after which a server counts as gone."""
+"""Seconds without a byte after which a download fails."""
 
 
 def fetch(dataset: Dataset, root: Path, progress: Progress | None = None, mirror: str | None = None) -> None:
-    """Get a dataset's archives, compare their checksums, unpack them, and verify what came out.
+    """Download a dataset's archives, compare their checksums, extract them, and verify the files.
 
-    What is there already is kept. An interrupted download goes on where it stopped. `mirror` is a URL or a folder
-    that holds files of the same names, and replaces the published host. Raises BenchError with the way out.
+    Existing files are kept. An interrupted download is resumed. `mirror` is a URL or a folder that contains files of
+    the same names, and replaces the published host. BenchError names the command that helps.
     """
     found = problems(dataset, root)
     if not found:
         return
     if not dataset.downloads:
-        raise BenchError(f"{dataset.name} names no archive to get it from, and in {root}: {found[0]}")
+        raise BenchError(f"{dataset.name} declares no download, and in {root}: {found[0]}")
     from filelock import FileLock
 
     with translated_errors(root, "written"):
@@ -44,38 +45,38 @@ def fetch(dataset: Dataset, root: Path, progress: Progress | None = None, mirror
         with FileLock(root / ".fetch.lock"):  # one for all datasets: some share an archive
             for download in dataset.downloads:
                 _obtain(download, root, progress, mirror)
-                _unpack(download, root)
+                _extract(download, root)
     found = verify(dataset, root)
     if found:
-        raise BenchError(f"{dataset.name} was unpacked in {root}, but {found[0]} ({len(found)} in all)")
+        raise BenchError(f"{dataset.name} was extracted to {root}, but {found[0]} ({len(found)} in all)")
 
 
 def _obtain(download: Download, root: Path, progress: Progress | None, mirror: str | None) -> None:
-    """Put an archive at its place once its checksum was compared; record the digest of one that has none."""
+    """Download an archive and compare its checksum; record the digest of one without a published checksum."""
     archive = root / download.path
     record = archive.with_name(archive.name + ".json")
     if archive.is_file():
-        wanted = download.checksum or _recorded(record)
-        if not wanted:  # put there by hand
+        expected = download.checksum or _recorded(record)
+        if not expected:  # copied there by hand
             _record(record, archive, str(archive))
-        if not wanted or checksum(archive, wanted) == wanted:
+        if not expected or checksum(archive, expected) == expected:
             return
     archive.parent.mkdir(parents=True, exist_ok=True)
     part = archive.with_name(archive.name + ".part")
     resumed = part.is_file()
-    _get(download, part, progress, mirror)
+    _transfer(download, part, progress, mirror)
     if not download.checksum:
-        _record(record, part, _place_of(download, mirror))
+        _record(record, part, _source_of(download, mirror))
     elif (found := checksum(part, download.checksum)) != download.checksum:
         part.unlink()
-        if resumed:  # its beginning was of another file: once more, in full
+        if resumed:  # the partial file was of another file: download all of it
             _obtain(download, root, progress, mirror)
             return
         raise BenchError(
-            f"{archive.name} is not the published file ({found} instead of {download.checksum}): not unpacked. "
-            f"Type the same again, or take another copy: --from URL or FOLDER"
+            f"{archive.name} is not the published file ({found} instead of {download.checksum}): not extracted. "
+            f"Run the same command again, or use another copy: --from URL or FOLDER"
         )
-    part.replace(archive)
+    replace(part, archive)
 
 
 def _recorded(record: Path) -> str:
@@ -85,38 +86,38 @@ def _recorded(record: Path) -> str:
         return ""
 
 
-def _record(record: Path, archive: Path, place: str) -> None:
-    write_json(record, {"from": place, "checksum": checksum(archive, "sha256:"), "bytes": archive.stat().st_size})
+def _record(record: Path, archive: Path, source: str) -> None:
+    write_json(record, {"from": source, "checksum": checksum(archive, "sha256:"), "bytes": archive.stat().st_size})
 
 
-def _unpack(download: Download, root: Path) -> None:
+def _extract(download: Download, root: Path) -> None:
     if not download.unpack:
         return
     archive = root / download.path
     try:
-        place(archive, root / download.unpack)
+        extract(archive, root / download.unpack)
     except BenchError:
-        if not download.checksum:  # nothing vouches for it: out of the way, so that the next attempt starts anew
+        if not download.checksum:  # it may be damaged: set aside, so that the next attempt downloads it again
             archive.with_name(archive.name + ".json").unlink(missing_ok=True)
             archive.replace(archive.with_name(archive.name + ".damaged"))
         raise
 
 
-def _place_of(download: Download, mirror: str | None) -> str:
-    """Say where an archive is to be had: its URL, or the mirror's; a path where the mirror is a folder."""
+def _source_of(download: Download, mirror: str | None) -> str:
+    """Return the URL of an archive, or its path if the mirror is a folder."""
     name = PurePosixPath(download.path).name
     if mirror is None:
         return download.url
     return f"{mirror.rstrip('/')}/{name}" if "://" in mirror else str(Path(mirror).expanduser() / name)
 
 
-def _get(download: Download, part: Path, progress: Progress | None, mirror: str | None) -> None:
-    at = _place_of(download, mirror)
+def _transfer(download: Download, part: Path, progress: Progress | None, mirror: str | None) -> None:
+    at = _source_of(download, mirror)
     name = PurePosixPath(download.path).name
     if mirror is not None and "://" not in mirror and not Path(at).is_file():
         raise BenchError(f"There is no {name} in {mirror}")
     if "://" in at and urlsplit(at).scheme not in ("http", "https"):
-        raise BenchError(f"{at} is neither http nor https: give --from a URL or a folder")
+        raise BenchError(f"{at} is neither http nor https: use --from URL or FOLDER")
     import http.client
     import urllib.error
 
@@ -125,18 +126,18 @@ def _get(download: Download, part: Path, progress: Progress | None, mirror: str 
             _download(at, part, name, progress)
         else:
             with Path(at).open("rb") as source, part.open("wb") as out:
-                _pour(source, out, name, 0, Path(at).stat().st_size, progress)
+                _copy(source, out, name, 0, Path(at).stat().st_size, progress)
     except urllib.error.HTTPError as error:
         error.close()
         raise BenchError(f"{at} answered {error.code} {error.reason}. Another copy: --from URL or FOLDER") from error
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         why = getattr(error, "reason", None) or error
-        again = f"Type the same again to go on, or get {name} elsewhere and type: --from FOLDER"
+        again = f"Run the same command again to resume, or copy {name} from elsewhere and use --from FOLDER"
         raise BenchError(f"{at} could not be read ({why}). {again}") from error
 
 
 def _download(url: str, part: Path, name: str, progress: Progress | None) -> None:
-    """Go on with a download where `part` ends; anew where the server does not go on there."""
+    """Resume a download at the end of `part`, or restart it if the server cannot resume."""
     import urllib.error
     from urllib.request import Request, urlopen
 
@@ -151,31 +152,31 @@ def _download(url: str, part: Path, name: str, progress: Progress | None) -> Non
             raise
         error.close()
         if error.headers.get("Content-Range", "").rpartition("/")[2] == str(start):
-            return  # all of it was there
+            return  # it was complete
         part.unlink()
         _download(url, part, name, progress)
         return
     with answer:
-        goes_on = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-        if answer.status != 200 and not goes_on:
+        resumes = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        if answer.status != 200 and not resumes:
             raise ConnectionError(f"it answered {answer.status} {answer.reason}")
-        start = start if goes_on else 0
+        start = start if resumes else 0
         length = answer.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else 0
-        free = shutil.disk_usage(part.parent).free + (0 if goes_on else part.stat().st_size if part.exists() else 0)
+        free = shutil.disk_usage(part.parent).free + (0 if resumes else part.stat().st_size if part.exists() else 0)
         if total - start > free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{name} has {total:,} bytes, free are {free:,}")
-        with part.open("ab" if goes_on else "wb") as out:
-            size = _pour(answer, out, name, start, total, progress)
+        with part.open("ab" if resumes else "wb") as out:
+            size = _copy(answer, out, name, start, total, progress)
     if total and size != total:
         raise ConnectionError(f"it ended after {size:,} of {total:,} bytes")
 
 
-def _pour(source: Any, out: IO[bytes], name: str, size: int, total: int, progress: Progress | None) -> int:
+def _copy(source: Any, out: IO[bytes], name: str, size: int, total: int, progress: Progress | None) -> int:
     while True:
         try:
             chunk = source.read(CHUNK)
-        except OSError as error:  # told apart from the errors of writing
+        except OSError as error:  # distinguishes it from errors of writing
             raise ConnectionError(str(error)) from error
         if not chunk:
             return size

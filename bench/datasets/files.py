@@ -1,4 +1,4 @@
-"""Dataset files below the data root: where they are, and whether their checksums hold."""
+"""Dataset files below the data root: paths, missing files, checksums."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from bench.core.canonical import JSON, digest
 from bench.core.errors import BenchError
 from bench.store.atomic import write_atomically
 
-MEMORY = ".verified.json"
-"""What was verified, beside the data: checksums that held, with the size and time of the file."""
+CACHE = ".verified.json"
+"""Cache of verified checksums, beside the data, with the size and time of each file."""
 
 REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 
-
-remembered: dict[str, dict[str, JSON]] = {}
-"""The same for data folders that cannot be written, as long as this process lives."""
+_cached: dict[str, dict[str, JSON]] = {}
+"""The same cache for data folders that cannot be written, for the life of this process."""
 
 
 def data_root(option: str | None = None) -> Path:
-    """Give the data folder: `option`, else `$BENCH_DATA`, else `data` in the user's cache directory."""
+    """Return the data folder: `option`, else `$BENCH_DATA`, else `data` in the user's cache directory."""
     from platformdirs import user_cache_path
 
     named = option or os.environ.get("BENCH_DATA")
@@ -35,6 +34,7 @@ def data_root(option: str | None = None) -> Path:
 
 @contextmanager
 def translated_errors(root: Path, what: str) -> Iterator[None]:
+    """Raise BenchError instead of OSError."""
     try:
         yield
     except OSError as error:
@@ -45,23 +45,23 @@ def translated_errors(root: Path, what: str) -> Iterator[None]:
 
 
 def absent(dataset: Dataset, root: Path) -> list[str]:
-    """List the files of a dataset that are not there, one line each; reads none of them."""
+    """List the missing files of a dataset, one line each, without reading any."""
     with translated_errors(root, "read"):
         return [f"{path}: missing" for path in sorted(dataset.checksums) if not (root / path).is_file()]
 
 
 def verify(dataset: Dataset, root: Path) -> list[str]:
-    """Say which files are missing or damaged, one line each: checksums first, then the dataset's own `check`."""
+    """List missing and damaged files, one line each: checksums first, then the dataset's own `check`."""
     return _examine(dataset, root, {})
 
 
 def problems(dataset: Dataset, root: Path) -> list[str]:
-    """Do as `verify`, but trust what held before of a file whose size and time have not changed since."""
-    return _examine(dataset, root, _recall(root))
+    """Return what `verify` does, but skip files verified earlier whose size and time are unchanged."""
+    return _examine(dataset, root, _read_cache(root))
 
 
 def ready(dataset: Dataset, root: Path) -> None:
-    """Raise BenchError, naming the first missing or damaged file and the way out, unless a dataset can be loaded."""
+    """Raise BenchError unless a dataset can be loaded; it names the first missing or damaged file, and the command."""
     found = absent(dataset, root) or problems(dataset, root)
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -74,7 +74,7 @@ def ready(dataset: Dataset, root: Path) -> None:
 
 def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:
     lines = absent(dataset, root)
-    held: dict[str, JSON] = {}
+    valid: dict[str, JSON] = {}
     with translated_errors(root, "read"):
         for path, expected in sorted(dataset.checksums.items()):
             if not expected or not (root / path).is_file():
@@ -83,17 +83,17 @@ def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:
             if known.get(path) != fact and (found := checksum(root / path, expected)) != expected:
                 lines.append(f"{path}: damaged ({found} instead of {expected})")
             else:
-                held[path] = fact
+                valid[path] = fact
         if not lines:
-            # `check` may be slow (110,000 pictures): what it said holds as long as the files listed stay the same.
+            # `check` may be slow (110,000 pictures): its result is cached until a listed file changes
             settings = {f.name: getattr(dataset, f.name) for f in fields_of(dataset)}
             name = f"{dataset.name} {dataset.version} {digest(settings)[:16]}"
             states = [[path, *_state(root / path)] for path in sorted(dataset.checksums)]
             if not states or known.get(name) != states:
                 lines = list(dataset.check(root))
             if states and not lines:
-                held[name] = states
-    _remember(root, held)
+                valid[name] = states
+    _write_cache(root, valid)
     return lines
 
 
@@ -103,32 +103,33 @@ def _state(path: Path) -> list[int]:
 
 
 def checksum(path: Path, like: str) -> str:
-    """Give a file's checksum in the form of `like`: `md5:...` or `sha256:...`."""
+    """Compute a file's checksum in the form of `like`: `md5:...` or `sha256:...`."""
     algorithm = like.partition(":")[0]
     if algorithm not in ("md5", "sha256") or ":" not in like:
-        raise BenchError(f"The checksum {like!r} of {path.name} is of no known kind: write md5:... or sha256:...")
+        raise BenchError(f"The checksum {like!r} of {path.name} is of an unknown kind: write md5:... or sha256:...")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False))
     return f"{algorithm}:{found.hexdigest()}"
 
 
-def _recall(root: Path) -> dict[str, JSON]:
+def _read_cache(root: Path) -> dict[str, JSON]:
     try:
-        known = json.loads((root / MEMORY).read_text())
+        known = json.loads((root / CACHE).read_text())
     except (OSError, ValueError):
         known = {}
-    return {**(known if isinstance(known, dict) else {}), **remembered.get(str(root), {})}
+    return {**(known if isinstance(known, dict) else {}), **_cached.get(str(root), {})}
 
 
-def _remember(root: Path, held: dict[str, JSON]) -> None:
-    known = _recall(root)
-    if all(known.get(name) == fact for name, fact in held.items()):
+def _write_cache(root: Path, valid: dict[str, JSON]) -> None:
+    known = _read_cache(root)
+    if all(known.get(name) == fact for name, fact in valid.items()):
         return
     try:
-        write_json(root / MEMORY, {**known, **held})
-    except OSError:  # data may lie in a folder that is not ours to write
-        remembered.setdefault(str(root), {}).update(held)
+        write_json(root / CACHE, {**known, **valid})
+    except OSError:  # the data folder may be read-only
+        _cached.setdefault(str(root), {}).update(valid)
 
 
 def write_json(path: Path, value: JSON) -> None:
+    """Write a JSON file in one step."""
     write_atomically(path, json.dumps(value, indent=1, sort_keys=True) + "\n")

@@ -1,4 +1,4 @@
-"""Cut a loaded dataset into its four parts, and read them back: `defender`, `attacker`, `probe` and `test`."""
+"""Divide a loaded dataset into `defender`, `attacker`, `probe` and `test`, and read these parts from the store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PARTS = ("defender", "attacker", "probe", "test")
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset as its tasks see it: four parts on the device, and how its images may be augmented."""
+    """A dataset in the form that tasks use: four parts on the device, and facts such as the allowed augmentation."""
 
     parts: Mapping[str, Split]
     mean: Tensor
@@ -32,7 +32,7 @@ class Data:
 
     @property
     def defender(self) -> DefenderData:
-        """Give what the owner of a source model holds."""
+        """Return the data of a source model's owner."""
         return DefenderData(self.parts["defender"], self.parts["probe"])
 
     @property
@@ -49,7 +49,7 @@ def load(store: Store, key: str, device: str = "cpu") -> Data:
 
 
 def read(dataset: Dataset, root: Path, train: bool) -> Split:
-    """Load a part of a dataset; BenchError names what is not as the dataset declares it."""
+    """Load a part of a dataset; BenchError names the difference from its declaration."""
     split = dataset.load(root, train)
     part = f"dataset {dataset.name!r}, {'train' if train else 'test'} part"
     if not isinstance(split, Split):
@@ -65,26 +65,25 @@ def read(dataset: Dataset, root: Path, train: bool) -> Split:
     return split
 
 
-def cut(train: Split, test: Split | None, seed: int, images: int) -> dict[str, Tensor]:
+def partition(train: Split, test: Split | None, seed: int, images: int) -> dict[str, Tensor]:
     """Halve train into `defender` and `attacker` (at most `images` each), test into `probe` and `test`.
 
-    test is None where `train` has an `origin` and holds everything. Gives `PART.images`, `.labels`, `.indices` (in
-    the loaded part) and, where there is one, `.origin`; and `mean` and `std` of defender and attacker per channel,
-    in [0, 1].
+    test is None if `train` has an `origin` and contains all images. Returns `PART.images`, `.labels`, `.indices` (in
+    the loaded part) and, if known, `.origin`; and `mean` and `std` of defender and attacker per channel, in [0, 1].
     """
     tensors: dict[str, Tensor] = {}
     if train.origin is None:
         assert test is not None
-        places = {"train": np.arange(len(train)), "test": np.arange(len(test))}
+        available = {"train": np.arange(len(train)), "test": np.arange(len(test))}
     else:
         test = train
-        places = _unseen(train, seed)
+        available = _unseen(train, seed)
     for part, split, which in (("train", train, ("defender", "attacker")), ("test", test, ("probe", "test"))):
-        place = places[part]
-        labels = split.labels.numpy()[place]
+        indices = available[part]
+        labels = split.labels.numpy()[indices]
         for name, half in zip(which, halve(labels, seed, part), strict=True):
             chosen = half[balanced(labels[half], images if part == "train" else 0, seed, name)]
-            index = torch.from_numpy(place[chosen])
+            index = torch.from_numpy(indices[chosen])
             tensors[f"{name}.images"] = split.images[index]
             tensors[f"{name}.labels"] = split.labels[index]
             tensors[f"{name}.indices"] = index
@@ -100,10 +99,10 @@ def cut(train: Split, test: Split | None, seed: int, images: int) -> dict[str, T
 
 
 def _unseen(split: Split, seed: int) -> dict[str, Any]:
-    """Divide images made from another dataset's test images: none whose original the host holds in `probe`.
+    """Divide images made from another dataset's test images: none whose original is in `probe`.
 
-    The original test set is cut as the host cuts it, which takes nothing but its labels and the seed; what was made
-    from its `test` part is divided by originals, so that no image is seen in training and tested in another guise.
+    The original test set is divided as the host divides it, which depends only on its labels and the seed. The images
+    made from its `test` part are divided by originals, so that no original is in both training and test.
     """
     assert split.origin is not None
     origin, labels = split.origin.numpy(), split.labels.numpy()

@@ -1,4 +1,4 @@
-"""Divide labelled images: class-balanced, seeded, disjoint, and the same on every platform."""
+"""Divide labelled images: class-balanced, seeded, disjoint, equal on every platform."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Indices = NDArray[np.int64]
 
 
 def halve(labels: Indices, seed: int, purpose: str) -> tuple[Indices, Indices]:
-    """Cut the indices of labelled images into two class-balanced halves, each in increasing order.
+    """Divide the indices of labelled images into two class-balanced halves, each in increasing order.
 
-    The cut depends on the labels, the seed and `purpose` (`train`, `test`, ...) only. The odd image of a class goes
-    to the first half for even classes and to the second for odd ones.
+    It depends only on the labels, the seed and `purpose` (`train`, `test`, ...). The odd image of a class goes to the
+    first half for even classes and to the second for odd ones.
     """
     halves: tuple[list[Indices], list[Indices]] = ([], [])
     for label in np.unique(labels):
@@ -25,7 +25,7 @@ def halve(labels: Indices, seed: int, purpose: str) -> tuple[Indices, Indices]:
 
 
 def balanced(labels: Indices, count: int, seed: int, purpose: str) -> Indices:
-    """Choose `count` indices, as equally many of each class as there are, in increasing order; all if count is 0."""
+    """Choose `count` indices, in increasing order, with equal numbers per class if possible; all if count is 0."""
     if count <= 0 or count >= len(labels):
         return np.arange(len(labels))
     queues = []

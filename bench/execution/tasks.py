@@ -14,7 +14,7 @@ from bench.api.context import Helpers
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import Access, ComponentKind, Role, TaskKind
-from bench.datasets.partition import PARTS, cut, read
+from bench.datasets.partition import PARTS, partition, read
 from bench.execution.result_checks import check_fingerprint, check_readable
 from bench.execution.task_context import LazyNetworks, TaskContext
 from bench.training import inference
@@ -26,7 +26,7 @@ def _data(work: TaskContext) -> tuple[dict[str, JSON], dict[str, Mapping[str, Te
     dataset = work.state.component(ComponentKind.DATASET, work.params["dataset"])
     train = read(dataset, work.state.data, True)
     test = None if train.origin is not None else read(dataset, work.state.data, False)
-    tensors = cut(train, test, work.params["split_seed"], work.params["images"])
+    tensors = partition(train, test, work.params["split_seed"], work.params["images"])
     facts: dict[str, JSON] = {
         "dataset": dataset.name,
         "num_classes": dataset.num_classes,

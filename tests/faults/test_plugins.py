@@ -273,7 +273,17 @@ def test_every_fault_was_tried(attacked, judged, founded, tell):
     names = {*THIEVES, *JUDGES, *faulty.LOADS, *faulty.BUILDS}
     assert names == {*FAULTS, *HARMLESS}
     assert len(FAULTS) >= 20
-    tell(f"plugin faults contained in one process: {len(names)} of {len(names)} injected")
+    contained = {name for name in names if is_contained(name, attacked, judged, founded)}
+    tell(f"plugin faults contained in one process: {len(contained)} of {len(names)} injected")
+    assert contained == names
+
+
+def is_contained(name, *runs):
+    """Return True if a faulty component has rows, and all of them report the fault (or none, if it is harmless)."""
+    columns = ("dataset", "suspect_architecture", "attack", "method")
+    own = [r for found in runs for r in found.rows() if name in [r[c] for c in columns]]
+    allowed = {("done", False)} if name in HARMLESS else {("failed", True), ("blocked", True)}
+    return bool(own) and {(r["status"], bool(r["error"])) for r in own} <= allowed
 
 
 ONE_OF_TWO = """
@@ -309,6 +319,7 @@ def test_two_plugin_files_of_one_name_are_two_plugins(tmp_path):
 @pytest.mark.slow
 @pytest.mark.faults
 def test_workers_survive_the_same_faults_and_give_the_same_rows(attacked, judged, healthy, tmp_path, tell):
+    contained = set()
     for name, alone, faults in (("attacked", attacked, {"attacks": THIEVES}), ("judged", judged, {"methods": JUDGES})):
         found = run(tmp_path / name, "--workers", "2", **faults)
         unharmed(found, healthy)
@@ -318,7 +329,9 @@ def test_workers_survive_the_same_faults_and_give_the_same_rows(attacked, judged
         for row, was in zip(found.rows(), alone.rows(), strict=True):
             assert row["error"].split(": ")[0] == was["error"].split(": ")[0]
             assert re.fullmatch(".*: " + FAULTS.get(row["attack"], FAULTS.get(row["method"], "")) + "|", row["error"])
-    tell(f"plugin faults contained in two workers: {len(THIEVES + JUDGES)} of {len(THIEVES + JUDGES)} injected")
+        contained |= {n for names in faults.values() for n in names if is_contained(n, found)}
+    tell(f"plugin faults contained in two workers: {len(contained)} of {len(THIEVES + JUDGES)} injected")
+    assert contained == {*THIEVES, *JUDGES}
 
 
 DEATHS = {
@@ -347,6 +360,11 @@ def test_what_kills_or_stops_its_worker_costs_its_own_rows(healthy, tmp_path, te
         assert ("about to hang" in text) == (name == "hang")
         assert ("faulty_plugin.py" in text) == (name == "die_by_segfault")  # its stack
     assert {r["status"] for r in found.rows(attack="die_once", method="toy_match")} == {"done"}
+    contained = {n for n in DEATHS if {r["status"] for r in found.rows(attack=n)} == {"blocked"}}
     judged = [r for r in found.rows(method="die_in_score") if r["attack"] not in DEATHS]
     assert {(r["status"], r["error"]) for r in judged} == {("failed", f"score die_in_score: {DEATHS['die_by_exit']}")}
-    tell(f"plugin faults that kill or stop a worker, contained: {len(FATAL)} of {len(FATAL)} injected")
+    once = found.rows(attack="die_once", method="toy_match")
+    for name, rows, status in (("die_once", once, "done"), ("die_in_score", judged, "failed")):
+        contained |= {name} if {r["status"] for r in rows} == {status} else set()
+    tell(f"plugin faults that kill or stop a worker, contained: {len(contained)} of {len(FATAL)} injected")
+    assert contained == {*FATAL}

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import UnsatisfiedAssumption
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from torch import nn
 
@@ -27,17 +28,23 @@ from bench.store.maintenance import quarantined_folders
 from bench.store.store import Store
 from bench.testing import toy_registry, toy_spec
 
-EXAMPLES = Counter()
+PASSED, FAILED = Counter(), Counter()
 
 
 def tried(what, most, *strategies):
-    """Try a property on so many examples, and count them."""
+    """Try a property on so many examples, and count those that passed."""
 
     def decorate(test):
         @functools.wraps(test)
         def counted(*arguments, **named):
-            EXAMPLES[what] += 1
-            return test(*arguments, **named)
+            try:
+                test(*arguments, **named)
+            except UnsatisfiedAssumption:
+                raise
+            except Exception:
+                FAILED[what] += 1
+                raise
+            PASSED[what] += 1
 
         how = settings(max_examples=most, deadline=None, suppress_health_check=list(HealthCheck))
         return how(given(*strategies)(counted))
@@ -385,7 +392,6 @@ class AnyUse(RuleBasedStateMachine):
 
     def teardown(self):
         shutil.rmtree(self.folder)
-        EXAMPLES["stores"] += 1
 
     @rule(key=KEYS, number=st.integers(0, 9))
     def save(self, key, number):
@@ -519,5 +525,7 @@ def test_an_archive_that_is_spoilt_anywhere_brings_in_nothing_false(toy_run, arc
                 assert file.read_bytes() == (toy_run.store.folder(key) / file.name).read_bytes()
 
 
-def test_every_property_was_tried(tell):
-    tell("properties tried: " + ", ".join(f"{n} of {what}" for what, n in EXAMPLES.items()))
+def test_every_example_passed(tell):
+    for what in PASSED | FAILED:
+        tell(f"properties, {what}: {PASSED[what]} examples passed, {FAILED[what]} failed")
+    assert not FAILED

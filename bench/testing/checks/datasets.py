@@ -10,7 +10,7 @@ from bench.api.data import Split
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind
 from bench.datasets.files import absent
-from bench.datasets.partition import PARTS, cut, read
+from bench.datasets.partition import PARTS, partition, read
 from bench.sandbox.torch_state import isolated
 from bench.testing.checks.check import applies_to
 from bench.testing.harness import Harness, Skipped
@@ -80,7 +80,7 @@ def has_two_different_parts(harness: Harness) -> str:
 def can_be_divided(harness: Harness) -> str:
     """Have images of each class for the defender, the attacker, the probes and the test."""
     dataset, parts = harness.component, _parts(harness)
-    tensors = cut(parts[True], parts.get(False), 0, 0)
+    tensors = partition(parts[True], parts.get(False), 0, 0)
     for part in PARTS:
         classes = torch.unique(tensors[f"{part}.labels"]).numel()
         if classes != dataset.num_classes:  # type: ignore[attr-defined]
