@@ -44,7 +44,7 @@ def compare(folders: Sequence[Path], kind: str = "txt", forced: bool = False) ->
     found = [changes(first, r) for r in others]
     if kind == "csv":
         return csv_text(COLUMNS, _lines(results, found, bool(reasons)))
-    sections = dict.fromkeys(where[:2] for of in found for where in of)
+    sections = dict.fromkeys(where[:2] for changed in found for where in changed)
     tables = [_table(section, results, found, bool(reasons)) for section in sections]
     summary = [*([f"{FORCED}: {' | '.join(reasons)}."] if reasons else []), *_legend(results), *_summary(found)]
     if kind == "md":
@@ -67,8 +67,8 @@ def _legend(results: Sequence[Results]) -> Iterator[str]:
 
 def _summary(found: Changes) -> Iterator[str]:
     """Count the cells of each folder that differ from those of the first, and name the cells added and lost."""
-    for n, of in enumerate(found, start=1):
-        both = [c for c in of.values() if c.what == "both"]
+    for n, changed in enumerate(found, start=1):
+        both = [c for c in changed.values() if c.what == "both"]
         differ = sum(c.differs for c in both)
         same = sum(c.same for c in both)
         others = len(both) - same
@@ -77,7 +77,7 @@ def _summary(found: Changes) -> Iterator[str]:
         found_in_both = f"{counted(len(both), 'cell')} in both, {same} of them the very same models and scores"
         yield f"{_letter(n)} against A: {found_in_both}{differing}"
         for what in ("added", "lost"):
-            cells = [where for where, c in of.items() if c.what == what]
+            cells = [where for where, c in changed.items() if c.what == what]
             if cells:
                 yield f"{what} in {_letter(n)}: {'; '.join(_named(cells))}"
 
@@ -88,21 +88,19 @@ def _named(cells: Sequence[Where]) -> list[str]:
     for dataset, source, method, attack in cells:
         attacks.setdefault((dataset, source, method), []).append(attack)
     methods: dict[tuple[str, str, str], list[str]] = {}
-    for (dataset, source, method), of in attacks.items():
-        methods.setdefault((dataset, source, ", ".join(of)), []).append(method)
-    return [f"{d}, {s}: {', '.join(names)} ({of})" for (d, s, of), names in methods.items()]
+    for (dataset, source, method), names in attacks.items():
+        methods.setdefault((dataset, source, ", ".join(names)), []).append(method)
+    return [f"{d}, {s}: {', '.join(names)} ({shared})" for (d, s, shared), names in methods.items()]
 
 
 def _table(section: tuple[str, str], results: Sequence[Results], found: Changes, forced: bool) -> Table:
-    changes = [{where: c for where, c in of.items() if where[:2] == section} for of in found]
-    attacks = [*dict.fromkeys(where[3] for of in changes for where in of)]
-    baseline = {
-        where[2]: any(c.baseline for c in (x.before, x.after) if c) for of in changes for where, x in of.items()
-    }
+    known = [(where, c) for changed in found for where, c in changed.items() if where[:2] == section]
+    attacks = [*dict.fromkeys(where[3] for where, _ in known)]
+    baseline = {where[2]: any(c.baseline for c in (x.before, x.after) if c) for where, x in known}
     methods = sorted(baseline, key=lambda m: baseline[m])
     rows = []
     for method in methods:
-        by_attack = [[of.get((*section, method, a)) for of in changes] for a in attacks]
+        by_attack = [[changed.get((*section, method, a)) for changed in found] for a in attacks]
         rows.append([cell(method), *map(_cell_lines, by_attack)])
     letters = ", ".join(_letter(n) for n in range(1, len(results)))
     return Table(
@@ -116,16 +114,16 @@ def _table(section: tuple[str, str], results: Sequence[Results], found: Changes,
     )
 
 
-def _cell_lines(of: Sequence[Change | None]) -> list[Line]:
+def _cell_lines(changed: Sequence[Change | None]) -> list[Line]:
     """Write the AUC of the first results, then those of the others with the difference."""
-    sides = [next((c.before for c in of if c), None), *(c.after if c else None for c in of)]
+    sides = [next((c.before for c in changed if c), None), *(c.after if c else None for c in changed)]
     if not any(sides):
         return []
     if all(side is None or side.reason for side in sides):
         return cell("–")
     lines = []
     for n, side in enumerate(sides):
-        change = of[n - 1] if n else None
+        change = changed[n - 1] if n else None
         lines.append(f"{_letter(n)} {_auc(side)}{' =' * bool(change and change.same and change.difference)}")
         if change and change.difference and not change.same:
             difference, low, high = map(signed, change.difference)
@@ -183,6 +181,6 @@ COLUMNS: list[Column[_Line]] = [
 
 
 def _lines(results: Sequence[Results], found: Changes, forced: bool) -> Iterator[_Line]:
-    for r, of in zip(results[1:], found, strict=True):
-        for where, change in of.items():
+    for r, changed in zip(results[1:], found, strict=True):
+        for where, change in changed.items():
             yield _Line(where, results[0].name, r.name, change, forced)

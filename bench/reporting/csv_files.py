@@ -71,7 +71,9 @@ def _cell_columns() -> list[Column[Cell]]:
         *attributes(str, "suspect_dataset", "status", "reason"),
         *by_key["auc"],
         *attributes(int, "stolen", "irrelevant", part="figure"),
-        *SOURCES,
+        *by_key["sources"],
+        Column("auc_least", float, lambda c: c.figure and c.figure.range[0]),
+        Column("auc_most", float, lambda c: c.figure and c.figure.range[1]),
         *attributes(bool, "conditional", part="figure"),
         *attributes(int, "stolen_planned", "irrelevant_planned"),
         *map(_lost, LOST),
@@ -98,28 +100,11 @@ def _cell_columns() -> list[Column[Cell]]:
     return columns + [c for s in STATISTICS for c in _statistic(s) if c.name not in known]
 
 
-SOURCES: list[Column[Cell]] = [
-    Column("sources", int, lambda c: c.figure and len(c.figure.by_source)),
-    Column("auc_least", float, lambda c: c.figure and c.figure.range[0]),
-    Column("auc_most", float, lambda c: c.figure and c.figure.range[1]),
-]
 CELL_COLUMNS = _cell_columns()
 """The columns of `table.csv`: a line per cell, and one with status `mean` per method."""
 
-MEANS: dict[str, Callable[[Sequence[Cell]], object]] = {
-    "dataset": lambda row: row[0].dataset,
-    "source_architecture": lambda row: row[0].source_architecture,
-    "method": lambda row: row[0].method,
-    "method_version": lambda row: row[0].method_version,
-    "baseline": lambda row: row[0].baseline,
-    "status": lambda row: "mean",
-    "auc": mean,
-    "paper_auc": lambda row: attribute("auc")(paper_mean(row)),
-    "paper_same_networks": lambda row: attribute("same")(paper_mean(row)),
-}
-MEAN_COLUMNS = [Column(c.name, c.type, MEANS.get(c.name, lambda row: None)) for c in CELL_COLUMNS]
-"""The same columns of the line of a method."""
-
+OF_METHOD = ("dataset", "source_architecture", "method", "method_version", "baseline")
+"""The columns that all cells of a line with status `mean` share."""
 ACCURACY_COLUMNS: list[Column[Accuracy]] = [
     *attributes(str, "dataset", "source_architecture"),
     Column("source", str, attribute("owner")),
@@ -137,7 +122,7 @@ BUDGET_COLUMNS: list[Column[AtBudget]] = [
     *attributes(str, "attack", "status", part="cell"),
     *attributes(float, "auc", "low", "high", part="cell.figure"),
     *attributes(int, "stolen", "irrelevant", part="cell.figure"),
-    Column("sources", int, lambda p: SOURCES[0].value(p.cell)),
+    Column("sources", int, lambda p: p.cell.figure and len(p.cell.figure.by_source)),
 ]
 """The columns of `budgets.csv`."""
 
@@ -148,5 +133,12 @@ def table_csv(cells: Sequence[Cell]) -> str:
     for _, group in itertools.groupby(cells, key=lambda c: (c.dataset, c.source_architecture, c.method)):
         row = list(group)
         lines += [[written(column, c) for column in CELL_COLUMNS] for c in row]
-        lines.append([written(column, row) for column in MEAN_COLUMNS])
+        shared = ("dataset", "source_architecture", "method", "method_version", "baseline")
+        means: dict[str, object] = {name: getattr(row[0], name) for name in shared} | {
+            "status": "mean",
+            "auc": mean(row),
+        }
+        if paper := paper_mean(row):
+            means |= {"paper_auc": paper.auc, "paper_same_networks": paper.same}
+        lines.append([written(Column(c.name, c.type, means.get), c.name) for c in CELL_COLUMNS])
     return comma_separated([c.name for c in CELL_COLUMNS], lines)

@@ -14,7 +14,7 @@ from bench.analysis.costs import Cost
 from bench.core.canonical import JSON
 from bench.core.spec import Spec
 from bench.reporting.html import svg
-from bench.reporting.html.svg import Chart, Line, NetworkGroup, Point
+from bench.reporting.html.svg import Chart, Curve, NetworkGroup, Point
 from bench.reporting.tables.method_table import by_method
 
 Points: TypeAlias = Sequence[tuple[int, float]]
@@ -108,7 +108,7 @@ class Charts:
 
     def _lines(self, group: ChartGroup, title: str, found: Mapping[str, Points], points: Sequence[AtBudget]) -> None:
         baselines = {p.cell.method: p.cell.baseline for p in points}
-        lines = [Line(m, line, self._series(m, baselines[m])) for m, line in found.items() if line]
+        lines = [Curve(m, line, self._series(m, baselines[m])) for m, line in found.items() if line]
         if lines:
             self._draw(group, svg.against_budget, title, lines)
 

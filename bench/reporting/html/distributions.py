@@ -1,7 +1,7 @@
-"""Sum up the scores behind the cells of a table, small enough for a page: how they are spread, and the ROC.
+"""Summarise the scores behind a cell, small enough for a page: their distribution, and the ROC.
 
 Scores of different sources are never pooled: each source has a line of its own, and the ROC of several is the mean of
-theirs at each rate of false alarms, whose area is the mean of their AUCs.
+theirs at each rate of false alarms. Its area is the mean of their AUCs.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class Detail(NamedTuple):
-    """How much of a cell is kept.
+    """How much of a cell is shown.
 
-    `dots`: up to so many models of a kind each stands for itself, more are counted in `bins`; `corners` of a ROC;
-    `sources` that have a line of their own.
+    Up to `dots` models of a kind are single dots, more are counted in `bins`; a ROC has at most so many `corners`, and
+    so many `sources` have a line.
     """
 
     dots: int
@@ -33,12 +33,12 @@ class Detail(NamedTuple):
 
 
 LEVELS = (Detail(64, 32, 48, 10), Detail(24, 16, 24, 5), Detail(0, 12, 12, 2))
-"""From the most to the least; a page takes the first with which it does not grow too large."""
+"""From the most to the least detail; a page takes the first with which it stays small enough."""
 
 
 @dataclass
 class Distributions:
-    """The scores behind cells. `models` names suspects, `irrelevant` holds lists that cells share."""
+    """The scores behind cells. `models` numbers the names of suspects, `irrelevant` the lists that cells share."""
 
     samples: Samples
     variants: Sequence[str]
@@ -46,12 +46,12 @@ class Distributions:
     models: dict[str, int] = field(default_factory=dict)
     irrelevant: dict[tuple[float, ...], int] = field(default_factory=dict)
     known: dict[bytes, int] = field(default_factory=dict)
-    """Which of `irrelevant` some rows are."""
+    """The numbers of lists in `irrelevant`, by their rows."""
     curves: dict[tuple[str, ...], list[Floats]] = field(default_factory=dict)
     """The ROCs of cells, the mean first, in all detail."""
 
     def of(self, dataset: str, source: str, method: str, attack: str) -> JSON:
-        """Sum up the scores of one cell; None where it has no AUC."""
+        """Summarise the scores of one cell; return None if it has no AUC."""
         matched = self.samples.matched(self.samples.of(dataset, source, method, attack))
         if matched is None:
             return None
@@ -60,18 +60,15 @@ class Distributions:
         return {**spread, "seeds": list(matched.seeds), "roc": self._rocs((dataset, source, method, attack), matched)}
 
     def _dots(self, matched: Matched) -> dict[str, JSON]:
-        """Give each score, followed by the number of its model; of irrelevant ones where they stand in `irrelevant`."""
-        by_source = []
-        for stolen, irrelevant in self._lines(matched):
-            by_source.append([self._named(stolen), self._shared(irrelevant)])
-        return {"dots": by_source}
+        """Return the scores of each source; those of irrelevant models by their number in `irrelevant`."""
+        return {"dots": [[self._named(s), self._shared(i)] for s, i in self._lines(matched)]}
 
     def _shared(self, rows: Rows) -> int:
-        """Give the number under which irrelevant models stand in `irrelevant`, where the attacks of a method meet."""
-        which = rows.tobytes()
-        if which not in self.known:
-            self.known[which] = self.irrelevant.setdefault(tuple(self._named(rows)), len(self.irrelevant))
-        return self.known[which]
+        """Return the number of a list of irrelevant models, which the attacks of a method share."""
+        key = rows.tobytes()
+        if key not in self.known:
+            self.known[key] = self.irrelevant.setdefault(tuple(self._named(rows)), len(self.irrelevant))
+        return self.known[key]
 
     def _bins(self, matched: Matched) -> dict[str, JSON]:
         """Count the scores of a source in bins of equal width from the lowest to the highest score shown."""
@@ -88,7 +85,7 @@ class Distributions:
         return pairs[: self.detail.sources]
 
     def _named(self, rows: Rows) -> list[float]:
-        """Give scores from the lowest to the highest, each followed by the number of its model."""
+        """Return scores in ascending order, each followed by the number of its model."""
         result: list[float] = []
         for row in rows[np.argsort(self.samples.score[rows], kind="stable")]:
             architecture = self.samples.architectures[self.samples.architecture[row]]
@@ -98,7 +95,7 @@ class Distributions:
         return result
 
     def _rocs(self, cell: tuple[str, ...], matched: Matched) -> list[list[float]]:
-        """Give ROCs as FPR, TPR, FPR, TPR, …: the mean over sources, and each, where there are several."""
+        """Return ROCs as FPR, TPR, FPR, TPR, …: the mean over sources, and each one if there are several."""
         if cell not in self.curves:
             score = self.samples.score
             each = [roc(score[s], score[i]) for s, i in zip(matched.stolen, matched.irrelevant, strict=True)]
@@ -113,7 +110,7 @@ class Distributions:
 
 
 def roc(stolen: Floats, irrelevant: Floats) -> Floats:
-    """Give the corners of a ROC, [n, 2] of FPR and TPR from (0, 0) to (1, 1); equal scores are one step aslant."""
+    """Return the corners of a ROC, [n, 2] of FPR and TPR from (0, 0) to (1, 1); equal scores are one slanting step."""
     values = np.unique(np.concatenate([stolen, irrelevant]))[::-1]
     above = [1 - np.searchsorted(np.sort(kind), values, "left") / len(kind) for kind in (irrelevant, stolen)]
     corners = np.concatenate([[[0.0, 0.0]], np.stack(above, axis=1)])
@@ -124,23 +121,23 @@ def roc(stolen: Floats, irrelevant: Floats) -> Floats:
 
 
 def mean_roc(curves: Sequence[Floats]) -> Floats:
-    """Average the TPRs of several ROCs at each FPR where one has a corner: [n, 2]."""
+    """Average the TPRs of several ROCs at each FPR at which one of them has a corner: [n, 2]."""
     if len(curves) == 1:
         return curves[0]
-    places = np.unique(np.concatenate([c[:, 0] for c in curves]))
-    ends = [np.mean([_height(c, places, upper) for c in curves], axis=0) for upper in (False, True)]
-    both = np.stack([np.repeat(places, 2), np.stack(ends, axis=1).ravel()], axis=1)
+    fprs = np.unique(np.concatenate([c[:, 0] for c in curves]))
+    ends = [np.mean([_height(c, fprs, upper) for c in curves], axis=0) for upper in (False, True)]
+    both = np.stack([np.repeat(fprs, 2), np.stack(ends, axis=1).ravel()], axis=1)
     different = np.concatenate([[True], (np.abs(np.diff(both, axis=0)) > 1e-12).any(axis=1)])
     corners: Floats = both[different]
     return corners
 
 
-def _height(curve: Floats, places: Floats, upper: bool) -> Floats:
-    """Give the TPR at some FPRs: where the curve rises straight up, its upper or its lower end."""
+def _height(curve: Floats, fprs: Floats, upper: bool) -> Floats:
+    """Return the TPRs at some FPRs: the upper or the lower end of a vertical step."""
     x, y = curve.T
-    after, before = np.searchsorted(x, places, "left"), np.searchsorted(x, places, "right") - 1
+    after, before = np.searchsorted(x, fprs, "left"), np.searchsorted(x, fprs, "right") - 1
     width = x[after] - x[before]
-    share = np.where(width > 0, (places - x[before]) / np.where(width > 0, width, 1), 0)
+    share = np.where(width > 0, (fprs - x[before]) / np.where(width > 0, width, 1), 0)
     heights: Floats = np.where(
         before >= after, y[before if upper else after], y[before] + share * (y[after] - y[before])
     )

@@ -14,7 +14,7 @@ from bench.reporting.tables.table import shown
 
 
 class ShownCell(NamedTuple):
-    """A cell as it is shown. `number`: its place among the details of the page; `kind`, `style`: class and style."""
+    """A cell as it is shown. `number`: its index in the details of the page; `kind`, `style`: class and style."""
 
     number: int
     kind: str

@@ -125,11 +125,9 @@ def _section(section: Section, charts: Charts, first: int, number: int) -> dict[
     return {
         "number": number,
         "section_title": section_title(cells),
-        "header": [h.split("\n") for h in main.header],
+        "main": main,
         "attacks": list(dict.fromkeys(c.attack for c in cells)),
         "bodies": [body for baseline in (False, True) if (body := [r for r in rows if r.baseline == baseline])],
-        "caption": main.caption,
-        "notes": main.notes,
         "costs": charts.cost(cells, section.costs),
         "budgets": charts.budgets(section.budgets),
         "accuracies": charts.accuracies(section.networks),
@@ -147,7 +145,7 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     spec = Spec.from_json(run["spec"])
     statuses = {str(status): int(n) for status, n in frame.status.value_counts().items()}
     trials = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(statuses.items()))
-    commit, seeds = str(run.get("git_commit") or ""), ", ".join(map(str, spec.seeds))
+    seeds = ", ".join(map(str, spec.seeds))
     return {
         "title": f"{' + '.join(spec.datasets)}, preset {spec.preset}",
         "facts": {
@@ -160,10 +158,7 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
             "made": str(run.get("date") or "undated"),
         },
         "section_titles": [section_title(s.cells) for s in sections],
-        "command": str(run.get("command") or ""),
-        "hardware": dict(sorted((run.get("hardware") or {}).items())),
-        "libraries": dict(sorted((run.get("libraries") or {}).items())),
-        "commit": commit,
+        "run": run,
         "components": [
             (kind, component_words(entry, name))
             for kind in ComponentKind

@@ -49,7 +49,7 @@ class Point(NamedTuple):
     series: int | None
 
 
-class Line(NamedTuple):
+class Curve(NamedTuple):
     """A method's AUCs by query budget."""
 
     name: str
@@ -94,7 +94,7 @@ def against_cost(title: str, points: Sequence[Point], label: str, log: bool) -> 
     return Chart(title, words, _svg(figure, f"{title} {label}"))
 
 
-def against_budget(title: str, lines: Sequence[Line]) -> Chart:
+def against_budget(title: str, lines: Sequence[Curve]) -> Chart:
     """Draw AUCs against the number of queries, a line for each method."""
     figure, axes = _axes(220, left=40, right=14)
     _auc_axis(axes, [y for line in lines for _, y in line.points])
