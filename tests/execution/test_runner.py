@@ -365,7 +365,7 @@ def test_a_damaged_input_is_told_and_not_used(tmp_path):
     weights.write_bytes(content)
     outcome = execute(task, found.store, toy_registry())
     assert outcome.status == "failed"
-    assert "was damaged and has been set aside" in outcome.error
+    assert "was damaged and is quarantined" in outcome.error
     again = run(root=tmp_path, attacks=("toy_tune",), methods=("toy_match",))
     assert {o.status for o in again.outcomes.values()} == {"done"}
 
