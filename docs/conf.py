@@ -29,7 +29,7 @@ html_theme = "alabaster"
 html_theme_options = {"description": "A plugin-based benchmark for model fingerprinting", "page_width": "1100px"}
 html_show_sourcelink = False
 
-# Headings are anchors as on GitHub, whatever their depth.
+# Headings are anchors as on GitHub, at every depth.
 myst_heading_anchors = 4
 
 # Docstrings are read, nothing is run: what takes seconds to import is not even there.
@@ -55,7 +55,7 @@ default_role = "code"  # docstrings mark code by single backquotes, as everywher
 
 
 def navigation(app, name, source):
-    """Make the index's links the navigation, section by section; what lies elsewhere is reached by its links."""
+    """Make the index's links the navigation, section by section; other pages are reached by links."""
     if name == app.config.root_doc:
         for title, text in re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", source[0], re.MULTILINE | re.DOTALL):
             pages = dict.fromkeys(re.findall(r"\]\(([\w./-]+\.(?:md|rst))\)", text))
@@ -65,7 +65,7 @@ def navigation(app, name, source):
 
 
 def plain_text(app, what, name, thing, options, lines):
-    """Read docstrings as people do: indented text after a colon is code, and bars stand for absolute values."""
+    """Read docstrings as people do: indented text after a colon is code, and bars are absolute values."""
     for i, line in enumerate(lines):
         if line.endswith(":") and lines[i + 1 : i + 2] == [""] and "".join(lines[i + 2 : i + 3]).startswith("    "):
             lines[i] += ":"
@@ -74,6 +74,6 @@ def plain_text(app, what, name, thing, options, lines):
 
 
 def setup(app):
-    """Tell Sphinx of the functions above."""
+    """Register the functions above with Sphinx."""
     app.connect("source-read", navigation)
     app.connect("autodoc-process-docstring", plain_text)

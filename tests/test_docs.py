@@ -1,6 +1,7 @@
 """The documents say what the code does: everything is described, every link leads somewhere, every example runs."""
 
 import ast
+import doctest
 import importlib
 import json
 import re
@@ -18,6 +19,7 @@ import click
 import numpy as np
 import pytest
 
+import bench
 from bench import __version__
 from bench.api import context, hookspecs
 from bench.api.components import BASES
@@ -402,6 +404,17 @@ def test_the_plugins_in_the_guides_run_together(tmp_path, capfd):
     )
     for method in names["bench_methods"]:
         assert re.search(rf"^{method} +[01]\.\d\d", out, re.MULTILINE), out
+
+
+def test_the_examples_of_the_api_run():
+    found = doctest.testfile(str(ROOT / "docs/api.rst"), module_relative=False)
+    assert found.attempted > 10
+    assert found.failed == 0
+
+
+def test_every_public_name_has_a_place_in_the_api():
+    for name in bench.__all__:
+        assert re.search(rf"^\.\. auto\w+:: bench\.{name}$", read("docs/api.rst"), re.MULTILINE), name
 
 
 def test_what_plugins_import_is_public():
