@@ -42,11 +42,14 @@ def write(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, 
 
     A report is kept if its rows, its run and the code that makes it have not changed.
     """
+    save(Path(folder), rows, run)
+    return update(folder)
+
+
+def update(folder: Path) -> str:
+    """Return the text of a folder's tables; make its report again only if it is not current."""
     folder = Path(folder)
-    save(folder, rows, run)
-    if cache.is_current(folder):
-        return (folder / "table.txt").read_text(encoding="utf-8")
-    return render(folder)
+    return (folder / "table.txt").read_text(encoding="utf-8") if cache.is_current(folder) else render(folder)
 
 
 def render(folder: Path) -> str:

@@ -1,0 +1,153 @@
+"""Run a whole benchmark: plan, check, execute what is missing, write `trials.csv` and `run.json`.
+
+`run_benchmark` needs no command line and no terminal: it neither prints, nor handles signals, nor exits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.core.canonical import JSON
+from bench.core.kinds import Status
+from bench.core.tasks import Outcome, Task
+from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
+from bench.execution.run_config import Reporter, StopRequest
+from bench.execution.scheduler import run_tasks
+from bench.planning.estimates import learn
+from bench.planning.presets import PRESETS
+from bench.planning.retention import WeightRetention
+from bench.results.provenance import ORIGIN, describe
+from bench.results.rows import row
+from bench.results.writer import save
+from bench.sandbox.process_state import gc_paused
+from bench.store.maintenance import quarantined_folders, size_of
+
+
+class BenchmarkReporter(Reporter):
+    """The callbacks of a benchmark, which do nothing here."""
+
+    def executing(self, prepared: PreparedRun) -> AbstractContextManager[object]:
+        """Return a context in which the tasks are executed, such as a progress display."""
+        return nullcontext()
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did: counts of tasks, of trials by status, and whether the caller stopped it."""
+
+    folder: Path
+    executed: int
+    failed: int
+    blocked: int
+    cached: int
+    trials: Mapping[str, int] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """True if every applicable trial has a score."""
+        return not self.trials.keys() & {Status.FAILED, Status.BLOCKED, Status.NOT_RUN}
+
+
+def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None = None) -> RunResult:
+    """Run a benchmark and write `trials.csv` and `run.json` into its results folder.
+
+    BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
+    trials say so.
+    """
+    reporter = reporter or BenchmarkReporter()
+    prepared = prepare(request, reporter)
+    outcomes: dict[str, Outcome] = {}
+    with reporter.executing(prepared):
+        recorder = _Recorder(prepared, reporter, outcomes)
+        run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+    interrupted = bool(reporter.stop_requested())
+    with gc_paused():
+        return _write(prepared, outcomes, interrupted)
+
+
+class _Recorder(Reporter):
+    """Records outcomes, drops weights that are no longer needed, and passes every callback on."""
+
+    def __init__(self, prepared: PreparedRun, reporter: Reporter, outcomes: dict[str, Outcome]) -> None:
+        self.prepared, self.reporter, self.outcomes = prepared, reporter, outcomes
+        request, store = prepared.request, prepared.inventory.store
+        keep = request.keep or PRESETS[request.spec.preset].keep
+        dropping = keep == "scores"
+        self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing) if dropping else None
+        self.announced = {key for key in prepared.missing if key in store.quarantined}
+
+    def task_finished(self, outcome: Outcome) -> None:
+        """Record an outcome."""
+        self.outcomes[outcome.key] = outcome
+        self.reporter.task_finished(outcome)
+        if self.retention is not None:
+            self.retention.settled(outcome)
+
+    def note(self, text: str) -> None:
+        """Pass a note on."""
+        self.reporter.note(text)
+
+    def task_started(self, key: str) -> None:
+        """Pass a start on."""
+        self.reporter.task_started(key)
+
+    def task_progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
+        """Pass the progress of a training on."""
+        self.reporter.task_progressed(key, epoch, epochs, loss)
+
+    def stop_requested(self) -> StopRequest:
+        """Ask the caller."""
+        return self.reporter.stop_requested()
+
+    def missing_inputs(self, key: str) -> dict[str, Task]:
+        """Return the tasks that recompute the damaged or missing inputs of a task, and report each once."""
+        lost = self.prepared.inventory.anew(key)
+        for k in lost:
+            if k not in self.announced:
+                quarantined = any(p.name.startswith(k) for p in quarantined_folders(self.prepared.inventory.store))
+                what = "was damaged and is quarantined" if quarantined else "is not complete any more"
+                self.note(f"Note: artifact {k[:8]} {what}: it is recomputed")
+            self.announced.add(k)
+        if self.retention is not None:
+            self.retention.expect(lost)
+        self.prepared.missing.update(lost)
+        return lost
+
+
+def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: bool) -> RunResult:
+    """Record what tasks took, and write the two files of the results folder."""
+    request, inventory, missing = prepared.request, prepared.inventory, prepared.missing
+    sizes = {k: size_of(inventory.store, k) for k, o in outcomes.items() if o.status == Status.DONE}
+    learn(inventory.store, missing, outcomes, sizes)
+    for key in outcomes:
+        inventory.records.pop(key, None)
+
+    def outcome(key: str) -> Outcome | None:
+        return inventory.outcome(key, outcomes)
+
+    trials = inventory.plan.trials
+    rows = [row(t, outcome(t.score), outcome(t.source), outcome(t.suspect)) for t in trials]
+    executed = sum(o.status == Status.DONE and not o.stored for o in outcomes.values())
+    made = describe(request.spec, request.declarations, request.command)
+    save(request.folder, rows, made if executed else _with_origin(request.folder, made))
+    counts = Counter(o.status for o in outcomes.values())
+    cached = len(inventory.plan.tasks) - len(missing)
+    statuses = Counter(str(r["status"]) for r in rows)
+    return RunResult(
+        request.folder, executed, counts[Status.FAILED], counts[Status.BLOCKED], cached, statuses, interrupted
+    )
+
+
+def _with_origin(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
+    """Keep the machine and date of an earlier run.json: a run that executes nothing did not compute the numbers."""
+    try:
+        before = json.loads((folder / "run.json").read_text())
+        return {**made, **{name: before[name] for name in ORIGIN}}
+    except (OSError, ValueError, KeyError, TypeError):
+        return made

@@ -1,0 +1,168 @@
+"""Plan a benchmark and check whatever can be checked before anything is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.core.errors import BenchError
+from bench.core.hardware import gpus
+from bench.core.kinds import ComponentKind, TaskKind
+from bench.core.spec import Spec
+from bench.core.tasks import Task
+from bench.datasets.files import absent, ready
+from bench.execution.run_config import Reporter, RunConfig
+from bench.execution.slots import inline_device, slots
+from bench.planning.declarations import Known
+from bench.planning.inventory import Inventory
+from bench.planning.planner import plan
+from bench.registry.registry import Registry
+from bench.results.writer import partials
+from bench.store.store import Store
+
+SHORT_TASKS = (TaskKind.FINGERPRINT, TaskKind.SCORE)
+"""Starting workers for these alone costs more than it saves."""
+
+
+@dataclass(frozen=True)
+class BenchmarkRequest:
+    """A benchmark, and where and how to run it.
+
+    `declarations` are those of the Spec's components; `folder` is the results folder. `workers` is the number of worker
+    processes (0: this process, None: one per core or GPU), `use_gpus` the GPUs to use (None: all), `scheduler` the
+    address of a Dask scheduler. `timeout` is in seconds, 0: none. `keep` is `scores` or `all`, empty: the preset's.
+    `refresh` names components whose artifacts are computed again. `require_targets` makes the absent dataset that an
+    attack lands on an error; otherwise such attacks are not applicable. `command` is recorded in `run.json`.
+    """
+
+    spec: Spec
+    declarations: Known
+    registry: Registry
+    store: Store
+    data: Path
+    folder: Path
+    workers: int | None = None
+    use_gpus: tuple[int, ...] | None = None
+    per_gpu: int = 1
+    threads: int = 1
+    scheduler: str = ""
+    timeout: float = 0.0
+    inline: bool = False
+    plugins: tuple[str, ...] = ()
+    keep: str = ""
+    refresh: tuple[str, ...] = ()
+    require_targets: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass
+class PreparedRun:
+    """A benchmark that was planned and checked: its inventory, the tasks that have to run, and their configuration.
+
+    `missing` grows while the run recomputes inputs that it finds damaged.
+    """
+
+    request: BenchmarkRequest
+    inventory: Inventory
+    missing: dict[str, Task]
+    config: RunConfig
+
+    @property
+    def inline(self) -> bool:
+        """True if the tasks run in this process."""
+        return not self.config.slots and not self.config.address
+
+
+def results_folder(spec: Spec, out: str | None = None) -> Path:
+    """Return the results folder of a Spec. BenchError if it holds anything but results of this Spec."""
+    name = f"{'+'.join(spec.datasets)}-{spec.preset}-{spec.digest()[:8]}"
+    folder = Path(out) if out else Path("results") / name
+    if folder.exists() and not folder.is_dir():
+        raise BenchError(f"--out {folder} is a file: name a folder")
+    saved = folder / "run.json"
+    if saved.is_file():
+        try:
+            other = Spec.from_run(json.loads(saved.read_text()))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            raise BenchError(f"{saved} was not written by bench: choose another folder with --out") from None
+        if other != spec:
+            raise BenchError(
+                f"{folder} holds results of a different Spec: choose another folder with --out, or remove it"
+            )
+    elif folder.is_dir() and set(folder.iterdir()) - set(partials(folder)):
+        raise BenchError(f"{folder} holds files but no results of bench: choose another folder with --out")
+    return folder
+
+
+def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
+    """Plan a benchmark and check everything that can be checked before training: data, store, folder, devices."""
+    spec, registry, store, data = request.spec, request.registry, request.store, request.data
+    for broken in registry.broken:
+        reporter.note(f"Note: plugin {broken.name} of {broken.distribution} is broken and left out: {broken.reason}")
+    inventory = Inventory(plan(spec, request.declarations), store)
+    missing = inventory.missing(inventory.touched(request.refresh))
+    unavailable = {} if request.require_targets else _unavailable(missing, request)
+    if unavailable:
+        inventory = Inventory(plan(spec, request.declarations, unavailable), store)
+        missing = inventory.missing(inventory.touched(request.refresh))
+        for reason in unavailable.values():
+            reporter.note(f"Note: {reason}: attacks that land there are not applicable")
+    for task in missing.values():
+        if task.kind == TaskKind.DATA:
+            identity = task.params["dataset"]
+            ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
+    store.check_writable()
+    try:
+        request.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"The results folder {request.folder} cannot be made: {error.strerror}. Choose another: --out"
+        raise BenchError(text) from error
+    if request.refresh:
+        inventory.refresh(request.refresh)
+    for line in inventory.outdated(registry):
+        reporter.note(f"Note: {line}")
+    for key in store.quarantined:
+        reporter.note(f"Note: artifact {key[:8]} was damaged and is quarantined: it is recomputed")
+    return PreparedRun(request, inventory, missing, _configure(request, missing))
+
+
+def _unavailable(missing: Mapping[str, Task], request: BenchmarkRequest) -> dict[str, str]:
+    """Return why datasets are unavailable that no option names, that attacks land on, and whose files are absent."""
+    identities = (t.params["dataset"] for t in missing.values() if t.kind == TaskKind.DATA)
+    params = {str(identity["name"]): identity["params"] for identity in identities}
+    return {
+        name: f"{name} is not in the data folder (bench data fetch {name})"
+        for name in sorted(set(params) - set(request.spec.datasets))
+        if absent(request.registry.get(ComponentKind.DATASET, name, params[name]), request.data)
+    }
+
+
+def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunConfig:
+    present = gpus()
+    return RunConfig(
+        store=request.store,
+        registry=request.registry,
+        data=request.data.absolute(),
+        slots=()
+        if _is_inline(request, missing)
+        else tuple(slots(request.workers, request.use_gpus, request.per_gpu, present)),
+        address=request.scheduler,
+        plugins=tuple(str(Path(p).absolute()) for p in request.plugins),
+        threads=request.threads,
+        timeout=request.timeout,
+        device=inline_device(request.use_gpus, present),
+    )
+
+
+def _is_inline(request: BenchmarkRequest, missing: Mapping[str, Task]) -> bool:
+    """Return True if the tasks run in this process: on request, or if starting workers would take longer."""
+    if request.scheduler:
+        return False
+    asked = request.inline or request.workers == 0
+    if request.timeout:
+        if asked:
+            raise BenchError("--task-timeout stops a worker process: leave --workers 0 and --debug out")
+        return False
+    return asked or (request.workers is None and all(t.kind in SHORT_TASKS for t in missing.values()))
