@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -14,11 +13,10 @@ from bench.api.components import Dataset, fields_of
 from bench.core.canonical import JSON, digest
 from bench.core.errors import BenchError
 from bench.store.atomic import write_atomically
+from bench.store.folders import REASONS
 
 CACHE = ".verified.json"
 """Cache of verified checksums, beside the data, with the size and time of each file."""
-
-REASONS = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 
 _cached: dict[str, dict[str, JSON]] = {}
 """The same cache for data folders that cannot be written, for the life of this process."""

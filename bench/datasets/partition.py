@@ -60,8 +60,10 @@ def read(dataset: Dataset, root: Path, train: bool) -> Split:
     if labels.dtype != torch.int64 or list(labels.shape) != [len(images)] or not len(images):
         raise BenchError(f"{part}: labels are {labels.dtype} {list(labels.shape)}, not int64 [{len(images)}]")
     if int(labels.min()) < 0 or int(labels.max()) >= dataset.num_classes:
-        raise BenchError(f"{part}: labels reach from {int(labels.min())} to {int(labels.max())}, "
-                         f"not within 0..{dataset.num_classes - 1}")  # fmt: skip
+        raise BenchError(
+            f"{part}: labels reach from {int(labels.min())} to {int(labels.max())}, "
+            f"not within 0..{dataset.num_classes - 1}"
+        )
     return split
 
 
@@ -112,5 +114,7 @@ def _unseen(split: Split, seed: int) -> dict[str, Any]:
         raise BenchError("a dataset made from another's test images must hold every one of them: some are missing")
     _, test = halve(originals, seed, "test")
     first, second = halve(originals[test], seed, "unseen")
-    return {"train": np.flatnonzero(np.isin(origin, test[first])),
-            "test": np.flatnonzero(np.isin(origin, test[second]))}  # fmt: skip
+    return {
+        "train": np.flatnonzero(np.isin(origin, test[first])),
+        "test": np.flatnonzero(np.isin(origin, test[second])),
+    }

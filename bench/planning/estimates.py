@@ -6,16 +6,12 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench.core.canonical import digest
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.store.atomic import write_atomically
 from bench.store.store import Store
-
-if TYPE_CHECKING:
-    pass
 
 TIMINGS = "timings.json"
 

@@ -307,11 +307,18 @@ class FaultyAttack(Attack):
 def shared(found):
     base = torch.arange(12.0)
     return {
-        **found, "odd.shared": base, "odd.view": base[2:5], "odd.transposed": base.view(3, 4).T,
-        "odd.scalar": torch.tensor(2.5), "odd.expanded": torch.ones(1).expand(5), "odd.empty": torch.ones(0, 3),
-        "odd.complex": torch.complex(base, base).conj(), "odd.gradient": torch.ones(2, requires_grad=True),
-        "odd.parameter": nn.Parameter(torch.ones(2)), "odd.bool": base > 3,
-    }  # fmt: skip
+        **found,
+        "odd.shared": base,
+        "odd.view": base[2:5],
+        "odd.transposed": base.view(3, 4).T,
+        "odd.scalar": torch.tensor(2.5),
+        "odd.expanded": torch.ones(1).expand(5),
+        "odd.empty": torch.ones(0, 3),
+        "odd.complex": torch.complex(base, base).conj(),
+        "odd.gradient": torch.ones(2, requires_grad=True),
+        "odd.parameter": nn.Parameter(torch.ones(2)),
+        "odd.bool": base > 3,
+    }
 
 
 def gone(found):

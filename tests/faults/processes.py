@@ -19,10 +19,30 @@ from bench.store.store import Store
 
 PLUGIN = Path(__file__).with_name("slow_plugin.py")
 OPTIONS = (
-    "--plugin", str(PLUGIN), "--datasets", "slow_images", "--architectures", "slow_net", "--attacks",
-    "slow_tune,slow_copy", "--methods", "slow_match", "--no-baselines", "--preset", "smoke", "--set", "recipe.images=0",
-    "--set", "recipe.epochs=2", "--set", "recipe.precision=fp32", "--replicates", "3", "--copies", "3",
-)  # fmt: skip
+    "--plugin",
+    str(PLUGIN),
+    "--datasets",
+    "slow_images",
+    "--architectures",
+    "slow_net",
+    "--attacks",
+    "slow_tune,slow_copy",
+    "--methods",
+    "slow_match",
+    "--no-baselines",
+    "--preset",
+    "smoke",
+    "--set",
+    "recipe.images=0",
+    "--set",
+    "recipe.epochs=2",
+    "--set",
+    "recipe.precision=fp32",
+    "--replicates",
+    "3",
+    "--copies",
+    "3",
+)
 """A run of TASKS tasks of the slow plugin."""
 TASKS = 21
 TIMINGS = ("fingerprint_seconds", "seconds")
@@ -59,9 +79,14 @@ class Running:
         self.output = folder / f"output{next(self.number)}.txt"
         with self.output.open("wb") as file:
             self.process = subprocess.Popen(
-                [str(part) for part in command], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=file,
-                stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+                [str(part) for part in command],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         self.pid = self.process.pid
 
     @property
@@ -152,9 +177,15 @@ class World:
         home = self.folder / home
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         changes = {
-            "HOME": str(home), "TMPDIR": str(home / "tmp"), "OMP_NUM_THREADS": "1", "BENCH_STORE": "/nonexistent",
-            "SLOW_JOURNAL": str(self.journal), "SLOW_PAUSE": str(pause), "SLOW_HANG": str(hang), "COLUMNS": "200",
-        }  # fmt: skip
+            "HOME": str(home),
+            "TMPDIR": str(home / "tmp"),
+            "OMP_NUM_THREADS": "1",
+            "BENCH_STORE": "/nonexistent",
+            "SLOW_JOURNAL": str(self.journal),
+            "SLOW_PAUSE": str(pause),
+            "SLOW_HANG": str(hang),
+            "COLUMNS": "200",
+        }
         return {**os.environ, **changes}
 
     def command(self, *command, home="home", pause=0.0, hang=""):

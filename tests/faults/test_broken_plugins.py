@@ -25,9 +25,13 @@ LINE = re.compile(r"^(\S+): FAILED  (.*)$")
 def bench(place, *arguments, **environment):
     done = subprocess.run(
         [sys.executable, "-m", "bench", *map(str, arguments)],
-        cwd=place, capture_output=True, text=True, check=False, timeout=LIMIT,
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "BENCH_STORE": str(place / "store"), **environment},
-    )  # fmt: skip
+    )
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
@@ -132,10 +136,29 @@ def rows(place, out):
         return [{k: v for k, v in r.items() if k not in TIMINGS} for r in csv.DictReader(file)]
 
 
-RUN = ("--plugin", toy_plugins.__file__, "--no-baselines", "--preset", "smoke", "--replicates", "1", "--copies", "1",
-       "--set", "recipe.epochs=1", "--sources", "toy_net", "--workers", "0")  # fmt: skip
-HEALTHY = {"--datasets": ("toy",), "--suspects": ("toy_net",), "--attacks": ("toy_tune", "toy_copy"),
-           "--methods": ("toy_match",)}  # fmt: skip
+RUN = (
+    "--plugin",
+    toy_plugins.__file__,
+    "--no-baselines",
+    "--preset",
+    "smoke",
+    "--replicates",
+    "1",
+    "--copies",
+    "1",
+    "--set",
+    "recipe.epochs=1",
+    "--sources",
+    "toy_net",
+    "--workers",
+    "0",
+)
+HEALTHY = {
+    "--datasets": ("toy",),
+    "--suspects": ("toy_net",),
+    "--attacks": ("toy_tune", "toy_copy"),
+    "--methods": ("toy_match",),
+}
 
 
 def run(place, out, *more, **added):
@@ -150,14 +173,22 @@ def test_none_of_them_spoils_a_run_of_the_others(loadable, tmp_path):
     written(tmp_path, names)
     assert all("is broken: " in text and "\n" not in text for text in refused.values())
     kinds = {METHOD: "methods", ATTACK: "attacks", DATASET: "datasets", ARCHITECTURE: "suspects"}
-    added = {kind: [n for n in names if BROKEN[n].sound is text and n not in ("starts_from_nothing",)]
-             for text, kind in kinds.items()}  # fmt: skip
+    added = {
+        kind: [n for n in names if BROKEN[n].sound is text and n not in ("starts_from_nothing",)]
+        for text, kind in kinds.items()
+    }
     assert all(len(them) >= 4 for them in added.values())
     plugins = [x for n in names for x in ("--plugin", f"{n}.py")]
     done = run(tmp_path, "among", *plugins, "--store", tmp_path / "other", **added)
     assert done.returncode == 1, done.stderr
-    among = [r for r in rows(tmp_path, "among") if r["dataset"] == "toy" and r["method"] == "toy_match"
-             and r["suspect_architecture"] == "toy_net" and r["attack"] in ("", "toy_tune", "toy_copy")]  # fmt: skip
+    among = [
+        r
+        for r in rows(tmp_path, "among")
+        if r["dataset"] == "toy"
+        and r["method"] == "toy_match"
+        and r["suspect_architecture"] == "toy_net"
+        and r["attack"] in ("", "toy_tune", "toy_copy")
+    ]
     assert among == rows(tmp_path, "alone")
 
 
@@ -171,8 +202,17 @@ def test_installed_ones_that_cannot_be_used_are_left_out_with_a_note(loadable, t
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[bench]\n{name} = {name}\n")
     assert run(tmp_path, "alone").returncode == 0
-    done = bench(tmp_path, "run", *RUN, *(x for o, n in HEALTHY.items() for x in (o, ",".join(n))),
-                 "--out", "among", "--store", tmp_path / "other", PYTHONPATH=str(tmp_path))  # fmt: skip
+    done = bench(
+        tmp_path,
+        "run",
+        *RUN,
+        *(x for o, n in HEALTHY.items() for x in (o, ",".join(n))),
+        "--out",
+        "among",
+        "--store",
+        tmp_path / "other",
+        PYTHONPATH=str(tmp_path),
+    )
     assert done.returncode == 0, done.stderr
     assert rows(tmp_path, "among") == rows(tmp_path, "alone")
     for name in refused:

@@ -18,9 +18,18 @@ class Cluster:
         self.world = world
         file = world.folder / "scheduler.json"
         self.scheduler = self.dask(
-            "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0",
-            "--scheduler-file", file, home="scheduler",
-        )  # fmt: skip
+            "scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--no-dashboard",
+            "--dashboard-address",
+            "127.0.0.1:0",
+            "--scheduler-file",
+            file,
+            home="scheduler",
+        )
         wait(lambda: file.exists() and file.read_text().rstrip().endswith("}"), "the scheduler is there")
         self.address = json.loads(file.read_text())["address"]
 

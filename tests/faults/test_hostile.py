@@ -294,14 +294,20 @@ PARTS = {
     **{f"accuracy {v!r}": setter("facts", "accuracy")(v) for v in ("0.9", 1.5, -0.1, None, True, [0.5])},
     **{f"num_classes {v!r}": setter("facts", "num_classes")(v) for v in (1, 1 << 40, "4", 4.0, -4)},
     **{f"shape {v!r}": setter("facts", "shape")(v) for v in ([1, 8], [1, 8, -8], [1 << 20] * 3, "188", [1, 8, 8.0])},
-    **{f"architecture {v!r}": setter("facts", "architecture")(v) for v in (
-        "toy_net", {}, {"name": "x\ny", "version": 1, "params": {}}, {"name": "x", "version": "1", "params": {}},
-        {"name": "x", "version": 1, "params": []},
-    )},
+    **{
+        f"architecture {v!r}": setter("facts", "architecture")(v)
+        for v in (
+            "toy_net",
+            {},
+            {"name": "x\ny", "version": 1, "params": {}},
+            {"name": "x", "version": "1", "params": {}},
+            {"name": "x", "version": 1, "params": []},
+        )
+    },
     "notes": setter("facts", "notes")(["x"]),
     "data": setter("facts", "data")("/etc/passwd"),
     "one more fact": setter("facts", "score")(1.0),
-}  # fmt: skip
+}
 SCORES = {
     **{f"score {v!r}": setter("facts", "score")(v) for v in ("1", None, True, [1.0], 1 << 2000)},
     **{f"queries {v!r}": setter("facts", "queries")(v) for v in (-1, 1.5, "1", None)},
@@ -422,7 +428,7 @@ RUN = {
     ("hardware",): (5, "x", ["x"], {"cpu": "\x1b[2J"}, {"a\nb": 1}),
     ("libraries",): (5, "x", ["x"], {"torch": "\u202e"}),
     ("command",): ("\x1b[2J", "x" * 30_000, "a\u2028b"),
-}  # fmt: skip
+}
 TEXTS = {
     "nothing": b"",
     "no JSON": b"spec = 1",
@@ -507,16 +513,20 @@ CELLS = {
     **dict.fromkeys(("source_accuracy", "suspect_accuracy", "agreement"), (*NUMBERS, "-0.1", "1.1")),
     **dict.fromkeys(("score",), (*NUMBERS, "")),
     **dict.fromkeys(("seconds", "fingerprint_seconds"), NUMBERS),
-    **dict.fromkeys(("dataset", "source_architecture", "method"),
-                    ("", "x", "../../etc/passwd", "a\nb", "\x1b[31m", "\x00", "\u202e", "=1+1", "x" * 3000, HUGE)),
-    **dict.fromkeys(("suspect_dataset", "suspect_architecture", "variant", "note", "error"),
-                    ("a\nb", "\x1b[31m", "\x00", "\u202e", "\ufeff", "x" * 3000, HUGE)),
+    **dict.fromkeys(
+        ("dataset", "source_architecture", "method"),
+        ("", "x", "../../etc/passwd", "a\nb", "\x1b[31m", "\x00", "\u202e", "=1+1", "x" * 3000, HUGE),
+    ),
+    **dict.fromkeys(
+        ("suspect_dataset", "suspect_architecture", "variant", "note", "error"),
+        ("a\nb", "\x1b[31m", "\x00", "\u202e", "\ufeff", "x" * 3000, HUGE),
+    ),
     "suspect_kind": ("", "stolen", "x", "Irrelevant"),
     "attack": ("toy_tune", "x", "../x"),
     "status": ("", "failed", "DONE", "x", "\x1b"),
     "access": ("root", "Labels", "\x00"),
     "key": ("\x00", "a\nb", "x" * 3000),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("column", CELLS)
@@ -615,35 +625,38 @@ SPECS = {
     "no UTF-8.toml": b"\xff\xfe",
     "deep.toml": b"a = " + b"[" * 100_000,
     "17 MB.json": b'{"preset": "' + b"x" * 17_000_000 + b'"}',
-    **{f"{n}.json": json.dumps(content).encode() for n, content in {
-        "an unknown entry": {"plugin": "evil.py"},
-        "a store": {"store": "/etc"},
-        "an unknown preset": {"preset": "../../etc/passwd"},
-        "a preset of control characters": {"preset": "\x1b[2J"},
-        "a preset that is a list": {"preset": ["quick", "small"]},
-        "a path for a dataset": {"datasets": "../../etc/passwd"},
-        "a path for a method": {"methods": ["../sac_m"]},
-        "control characters for an attack": {"attacks": ["a\nb\x1b[2J"]},
-        "numbers for names": {"attacks": [5]},
-        "a billion seeds": {"seeds": 1_000_000_000},
-        "seeds of text": {"seeds": "many"},
-        "negative seeds": {"seeds": [-1]},
-        "a billion replicates": {"replicates": 1_000_000_000},
-        "half a replicate": {"replicates": 1.5},
-        "replicates of text": {"replicates": "2"},
-        "a million trials": {"seeds": 1000, "replicates": 1000},
-        "settings that are a list": {"set": ["sac_m"]},
-        "settings of nothing": {"set": {"nothing.x": 1}},
-        "a setting of the wrong type": {"set": {"sac_m.samples": [1]}},
-        "a billion surrogates": {"set": {"sac_m.surrogates": 1_000_000_000}},
-        "a recipe of text": {"set": {"recipe.epochs": "long"}},
-        "a recipe of NaN": {"set": {"recipe.lr": "nan"}},
-        "an unknown field of the recipe": {"set": {"recipe.__class__": 1}},
-        "a Spec that is a list": {"spec": []},
-        "a Spec that is text": {"spec": "x"},
-        "a Spec of nothing": {"spec": {}},
-    }.items()},
-}  # fmt: skip
+    **{
+        f"{n}.json": json.dumps(content).encode()
+        for n, content in {
+            "an unknown entry": {"plugin": "evil.py"},
+            "a store": {"store": "/etc"},
+            "an unknown preset": {"preset": "../../etc/passwd"},
+            "a preset of control characters": {"preset": "\x1b[2J"},
+            "a preset that is a list": {"preset": ["quick", "small"]},
+            "a path for a dataset": {"datasets": "../../etc/passwd"},
+            "a path for a method": {"methods": ["../sac_m"]},
+            "control characters for an attack": {"attacks": ["a\nb\x1b[2J"]},
+            "numbers for names": {"attacks": [5]},
+            "a billion seeds": {"seeds": 1_000_000_000},
+            "seeds of text": {"seeds": "many"},
+            "negative seeds": {"seeds": [-1]},
+            "a billion replicates": {"replicates": 1_000_000_000},
+            "half a replicate": {"replicates": 1.5},
+            "replicates of text": {"replicates": "2"},
+            "a million trials": {"seeds": 1000, "replicates": 1000},
+            "settings that are a list": {"set": ["sac_m"]},
+            "settings of nothing": {"set": {"nothing.x": 1}},
+            "a setting of the wrong type": {"set": {"sac_m.samples": [1]}},
+            "a billion surrogates": {"set": {"sac_m.surrogates": 1_000_000_000}},
+            "a recipe of text": {"set": {"recipe.epochs": "long"}},
+            "a recipe of NaN": {"set": {"recipe.lr": "nan"}},
+            "an unknown field of the recipe": {"set": {"recipe.__class__": 1}},
+            "a Spec that is a list": {"spec": []},
+            "a Spec that is text": {"spec": "x"},
+            "a Spec of nothing": {"spec": {}},
+        }.items()
+    },
+}
 SAVED = [(path[1:], value) for path, values in RUN.items() if path[0] == "spec" and path[1:] for value in values]
 
 
@@ -703,10 +716,36 @@ def bench_attacks():
     return [Idea()]
 '''
 NAMES = {
-    **{f"name {text[:20]!r}": {"name": repr(text)} for text in (
-        "", "..", "../../etc/passwd", "a/b", "a\\b", "/etc/passwd", "a b", "a\nb", "\x1b[31m", "a\0b", "A", "_a", "1a",
-        "a-b", "a.b", "é", "ａ", "a\u202e", "x" * 65, "x" * 1_000_000, "a,b", "a=b", "a;b", "'a'", "$(touch x)",
-    )},
+    **{
+        f"name {text[:20]!r}": {"name": repr(text)}
+        for text in (
+            "",
+            "..",
+            "../../etc/passwd",
+            "a/b",
+            "a\\b",
+            "/etc/passwd",
+            "a b",
+            "a\nb",
+            "\x1b[31m",
+            "a\0b",
+            "A",
+            "_a",
+            "1a",
+            "a-b",
+            "a.b",
+            "é",
+            "ａ",
+            "a\u202e",
+            "x" * 65,
+            "x" * 1_000_000,
+            "a,b",
+            "a=b",
+            "a;b",
+            "'a'",
+            "$(touch x)",
+        )
+    },
     **{f"name {value}": {"name": value} for value in ("None", "5", "b'a'", "['a']", "('a',)")},
     **{f"version {value}": {"version": value} for value in ("0", "-1", "1.5", "'1'", "None", "True")},
     "a field that holds code": {"field": "hook: object = print"},
@@ -718,7 +757,7 @@ NAMES = {
     "a variant that is long": {"method": "def variant(self, replicate): return 'x' * 5000"},
     "a variant that is none": {"method": "def variant(self, replicate): return None"},
     "a variant that raises": {"method": "def variant(self, replicate): raise ValueError('no')"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", NAMES)
@@ -726,8 +765,19 @@ def test_a_name_that_is_none_is_refused(bench, tmp_path, case):
     given = {"name": "'idea'", "version": "1", "field": "pass", "declared": "pass", "method": "pass", **NAMES[case]}
     (tmp_path / "idea.py").write_text(PLUGIN.format(**given))
     before = tree(tmp_path)
-    done = bench("run", "--plugin", tmp_path / "idea.py", "--attacks", "idea", "--methods", "akh", "--preset", "smoke",
-                 "--store", tmp_path / "store")  # fmt: skip
+    done = bench(
+        "run",
+        "--plugin",
+        tmp_path / "idea.py",
+        "--attacks",
+        "idea",
+        "--methods",
+        "akh",
+        "--preset",
+        "smoke",
+        "--store",
+        tmp_path / "store",
+    )
     after = {t for t in tree(tmp_path) if "__pycache__" not in t[0]}
     good = one_line(done, 2) and done.out == "" and after == before
     count("names that plugins give", good)

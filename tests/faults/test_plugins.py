@@ -125,9 +125,31 @@ def run(place, *more, datasets=(), architectures=(), attacks=(), methods=()):
         "--attacks": (*attacks, "toy_tune", "toy_copy"),
         "--methods": (*methods, "toy_match"),
     }
-    command = [sys.executable, "-m", "bench", "run", "--plugin", toy_plugins.__file__, "--plugin", faulty.__file__,
-               "--sources", "toy_net", "--no-baselines", "--preset", "smoke", "--replicates", "1", "--copies", "1",
-               "--set", "recipe.epochs=1", "--store", place / "store", "--out", place / "out"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "bench",
+        "run",
+        "--plugin",
+        toy_plugins.__file__,
+        "--plugin",
+        faulty.__file__,
+        "--sources",
+        "toy_net",
+        "--no-baselines",
+        "--preset",
+        "smoke",
+        "--replicates",
+        "1",
+        "--copies",
+        "1",
+        "--set",
+        "recipe.epochs=1",
+        "--store",
+        place / "store",
+        "--out",
+        place / "out",
+    ]
     command += [part for option, them in names.items() for part in (option, ",".join(them))]
     (place / "count").mkdir(parents=True)
     environment = {**os.environ, "FAULTY_COUNT": str(place / "count"), "OMP_NUM_THREADS": "1"}

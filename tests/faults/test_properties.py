@@ -300,9 +300,27 @@ def test_without_trouble_every_task_is_settled_exactly_once(tasks, failing):
 
 # --- stores -------------------------------------------------------------------------------------------------------
 
-TYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64", "float16", "bfloat16",
-         "float32", "float64", "complex64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
-         "float8_e8m0fnu"]  # fmt: skip
+TYPES = [
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "uint16",
+    "uint32",
+    "uint64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "float8_e4m3fnuz",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+]
 TYPES = [getattr(torch, name) for name in TYPES if hasattr(torch, name)]
 WAYS = ("plain", "turned", "view", "expanded", "channels", "gradient", "conjugate", "parameter")
 NAMES = st.text(min_size=1, max_size=12).filter(lambda n: n.isprintable() and n != "__metadata__")

@@ -321,15 +321,21 @@ def test_a_read_only_disk_stops_the_run_before_it_starts(disk, tmp_path):
 BREAKS = {
     "the store is gone": ("mv store gone", "rm -rf store; mv gone store", "its folder is gone (a network disk?)"),
     "its disk is unmounted": (
-        "mv store gone; mkdir store", "rmdir store; mv gone store", "its folder is gone (a network disk?)",
+        "mv store gone; mkdir store",
+        "rmdir store; mv gone store",
+        "its folder is gone (a network disk?)",
     ),
     "a file is in its place": (
-        "mv store gone; touch store", "rm store; mv gone store", "its folder is gone (a network disk?)",
+        "mv store gone; touch store",
+        "rm store; mv gone store",
+        "its folder is gone (a network disk?)",
     ),
     "it may not be written": (
-        "find store -type d -exec chmod 555 {} +", "find store -type d -exec chmod 755 {} +", "permission is denied",
+        "find store -type d -exec chmod 555 {} +",
+        "find store -type d -exec chmod 755 {} +",
+        "permission is denied",
     ),
-}  # fmt: skip
+}
 
 
 def lose(place, completes, case, workers):

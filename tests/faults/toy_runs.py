@@ -18,10 +18,24 @@ from bench.store.store import Store
 from bench.testing import toy_plugins
 
 OPTIONS = (
-    "--plugin", toy_plugins.__file__, "--plugin", faulty_plugin.__file__, "--datasets", "toy",
-    "--architectures", "toy_net", "--attacks", "toy_tune,toy_copy", "--methods", "toy_match,toy_relation,toy_mark",
-    "--no-baselines", "--preset", "smoke", "--set", "recipe.epochs=2",
-)  # fmt: skip
+    "--plugin",
+    toy_plugins.__file__,
+    "--plugin",
+    faulty_plugin.__file__,
+    "--datasets",
+    "toy",
+    "--architectures",
+    "toy_net",
+    "--attacks",
+    "toy_tune,toy_copy",
+    "--methods",
+    "toy_match,toy_relation,toy_mark",
+    "--no-baselines",
+    "--preset",
+    "smoke",
+    "--set",
+    "recipe.epochs=2",
+)
 """A small run of healthy components; the faulty ones are there, too."""
 
 

@@ -72,9 +72,18 @@ def test_reading_writes_nothing(tmp_path):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.dictionaries(st.text(min_size=1, max_size=6), st.none() | st.booleans() | st.integers() | st.text(max_size=9)
-                       | st.floats(allow_nan=False, allow_infinity=False) | st.lists(st.integers(), max_size=3),
-                       max_size=5))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=6),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.text(max_size=9)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.lists(st.integers(), max_size=3),
+        max_size=5,
+    )
+)
 def test_facts_come_back_as_they_were(tmp_path_factory, facts):
     store = Store(tmp_path_factory.mktemp("store"))
     save(store, facts={"x": facts})
@@ -115,9 +124,18 @@ def test_channels_last_parameters_and_gradients_are_no_matter(store):
     assert not loaded["weight"].requires_grad
 
 
-@pytest.mark.parametrize("tensor", [torch.zeros(0, 3), torch.tensor(7), torch.rand(3).bfloat16(), torch.rand(2).half(),
-                                    torch.zeros(3, dtype=torch.uint8), torch.zeros(3, dtype=torch.int64),
-                                    torch.tensor([float("nan"), float("inf")])])  # fmt: skip
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(0, 3),
+        torch.tensor(7),
+        torch.rand(3).bfloat16(),
+        torch.rand(2).half(),
+        torch.zeros(3, dtype=torch.uint8),
+        torch.zeros(3, dtype=torch.int64),
+        torch.tensor([float("nan"), float("inf")]),
+    ],
+)
 def test_odd_tensors_survive(store, tensor):
     save(store, files={"x": {"t": tensor}})
     loaded = store.load(KEY, "x")["t"]
