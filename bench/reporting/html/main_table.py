@@ -46,7 +46,8 @@ def _cell(c: Cell, number: int) -> ShownCell:
     f = c.figure
     if f is None:
         failed = c.lost.keys() & {Status.FAILED, Status.BLOCKED}
-        return ShownCell(number, "lost", "failed" if failed else "not run" if c.lost else "no rows", lines)
+        value = Status.FAILED.value if failed else "not run" if c.lost else "no rows"
+        return ShownCell(number, "lost", value, lines)
     style = f"{shade(f.auc)};--l:{100 * f.low:.0f};--h:{100 * f.high:.0f};--v:{100 * f.auc:.0f}"
     return ShownCell(number, "low" if f.auc < 0.5 else "", value, lines, style)
 
