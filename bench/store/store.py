@@ -21,7 +21,7 @@ from bench.core.canonical import JSON, canonical, digest
 from bench.core.errors import BenchError, DamagedArtifact
 from bench.store.atomic import sync, write_atomically
 from bench.store.folders import StoreFolders, translated_errors, translated_read_errors
-from bench.store.tensors import file_digest, savable, write_tensors
+from bench.store.tensors import file_digest, read_tensors, savable, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +99,6 @@ class Store(StoreFolders):
     def load(self, key: str, name: str, device: str = "cpu") -> dict[str, Tensor]:
         """Read one file of an artifact, such as `weights`. DamagedArtifact if its digest differs."""
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
 
         record = self.record(key)
         path = self.folder(key) / f"{name}.safetensors"
@@ -107,8 +106,7 @@ class Store(StoreFolders):
             raise DamagedArtifact(f"Artifact {key[:8]} has no {name}: run the same command again to make it")
         with translated_read_errors(path), suppress(SafetensorError, *GONE):
             if file_digest(path) == record["files"][path.name]["sha256"]:
-                tensors: dict[str, Tensor] = load_file(path, device=device)
-                return tensors
+                return read_tensors(path, device)
         self._quarantine_unchanged(key, record)
         raise DamagedArtifact(
             f"Artifact {key[:8]} was damaged and is quarantined: run the same command again to recompute it"

@@ -15,6 +15,9 @@ from bench.store.atomic import sync
 if TYPE_CHECKING:
     from torch import Tensor
 
+ALIGNMENT = 64
+"""Bytes to which torch aligns a tensor's memory on a CPU."""
+
 
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
@@ -64,6 +67,19 @@ def _unsupported(tensor: Tensor) -> str:
     if tensor.is_quantized or tensor.dtype in (torch.complex32, torch.complex128):
         return f"of {tensor.dtype}"
     return "without memory" if tensor.is_meta or not has_memory(tensor) else ""
+
+
+def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
+    """Read a file of tensors into memory that is aligned as torch's own.
+
+    safetensors maps the file, so a tensor's address follows from the length of the header, and matrix products add in
+    another order at another address: the same weights answered differently in their last digits
+    (`findings/safetensors_header_moves_answers.sh`).
+    """
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Tensor] = load_file(path, device=device)
+    return {name: tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor for name, tensor in tensors.items()}
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, what: str) -> None:
