@@ -81,7 +81,7 @@ class Server:
                     owner.answer(self)
 
             def log_message(self, *_):
-                """Say nothing."""
+                """Print nothing."""
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
@@ -139,7 +139,7 @@ def one_line(error):
 
 def test_a_file_is_fetched_once_and_then_left_alone(server, plain, tmp_path):
     seen = []
-    fetch(plain, tmp_path / "new", lambda *told: seen.append(told))
+    fetch(plain, tmp_path / "new", lambda *progress: seen.append(progress))
     assert (tmp_path / "new" / "plain.bin").read_bytes() == CONTENT
     assert seen[-1] == ("plain.bin", len(CONTENT), len(CONTENT))
     fetch(plain, tmp_path / "new")
@@ -148,7 +148,7 @@ def test_a_file_is_fetched_once_and_then_left_alone(server, plain, tmp_path):
 
 
 @pytest.mark.parametrize("manner", ["ranges", "ignores"])
-def test_an_interrupted_download_goes_on(server, plain, tmp_path, manner):
+def test_an_interrupted_download_is_resumed(server, plain, tmp_path, manner):
     server.manner = manner
     (tmp_path / "plain.bin.part").write_bytes(CONTENT[:1000])
     fetch(plain, tmp_path)
@@ -210,14 +210,14 @@ def test_errors_of_the_network_are_one_line_with_the_way_out(server, plain, tmp_
     assert one_line(error)
 
 
-def test_a_disk_too_small_is_told_before_it_is_filled(server, plain, tmp_path):
+def test_a_disk_too_small_is_reported_before_it_is_filled(server, plain, tmp_path):
     server.manner = "huge"
     with pytest.raises(BenchError, match=r"the disk is full.*--data or [$]BENCH_DATA") as error:
         fetch(plain, tmp_path)
     assert one_line(error)
 
 
-def test_a_data_folder_that_is_a_file_is_told(plain, tmp_path):
+def test_a_data_folder_that_is_a_file_is_an_error(plain, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchError, match=r"cannot be written.*--data"):
         fetch(plain, tmp_path / "file")
@@ -250,9 +250,9 @@ def test_the_digest_of_an_unpublished_checksum_is_recorded(server, tmp_path):
     server.files["a.zip"] = packed([("a/x", b"1")])
     toy = make({"a/x": ""}, [Download(f"{server.url}/a.zip", "a.zip", "", ".")])
     fetch(toy, tmp_path)
-    told = json.loads((tmp_path / "a.zip.json").read_text())
+    record = json.loads((tmp_path / "a.zip.json").read_text())
     digest = "sha256:" + hashlib.sha256(server.files["a.zip"]).hexdigest()
-    assert told == {"from": f"{server.url}/a.zip", "checksum": digest, "bytes": len(server.files["a.zip"])}
+    assert record == {"from": f"{server.url}/a.zip", "checksum": digest, "bytes": len(server.files["a.zip"])}
     (tmp_path / "a" / "x").unlink()
     fetch(toy, tmp_path)
     assert len(server.asked) == 1, "the archive was there, and its recorded digest held"
@@ -425,8 +425,8 @@ def test_verify_names_each_file_and_then_asks_the_dataset(tmp_path):
 
 def test_ready_names_the_file_and_the_command(tmp_path):
     toy = make({"a": md5(b"1"), "b": ""}, [Download("http://h/a", "a")])
-    told = r"toy cannot.*a: missing \(and 1 more\).*bench data fetch toy.*--data"
-    with pytest.raises(BenchError, match=told) as error:
+    message = r"toy cannot.*a: missing \(and 1 more\).*bench data fetch toy.*--data"
+    with pytest.raises(BenchError, match=message) as error:
         ready(toy, tmp_path)
     assert one_line(error)
     for name in "ab":
@@ -487,7 +487,7 @@ from bench import Dataset, Download, Split, hookimpl
 
 @dataclass(frozen=True)
 class Far(Dataset):
-    """Lies far away."""
+    """Be far away."""
     name: str = "far_away"
     version: int = 1
     file: str = "plain.bin"

@@ -1,4 +1,4 @@
-"""Artifacts move between stores in a tar: whole, checked, and never against the will of the store that takes them."""
+"""Artifacts are exported to a tar and imported: complete, checked, and never over a complete artifact."""
 
 import io
 import shutil
@@ -104,7 +104,7 @@ def test_facts_without_their_weights_travel_too_and_never_replace_weights(own, t
 # --- what is not written ------------------------------------------------------------------------------------------
 
 
-def test_damaged_artifacts_are_set_aside_and_left_out(own, tmp_path):
+def test_damaged_artifacts_are_quarantined_and_left_out(own, tmp_path):
     key = next(k for k in own.all_keys() if own.record(k)["kind"] == "train")
     spoil(own.folder(key) / "weights.safetensors")
     assert export(own, own.all_keys(), tmp_path / "rest.tar") == 3
@@ -137,11 +137,11 @@ def test_a_damaged_artifact_is_refused_and_the_others_are_taken(archive, tmp_pat
         hit = next(m for m in tar if m.name.endswith("weights.safetensors"))
     text[hit.offset_data + hit.size - 1] ^= 1
     (tmp_path / "damaged.tar").write_bytes(text)
-    other, told = Store(tmp_path / "other"), []
-    done = import_archive(other, tmp_path / "damaged.tar", told.append)
+    other, reported = Store(tmp_path / "other"), []
+    done = import_archive(other, tmp_path / "damaged.tar", reported.append)
     key = hit.name[:64]
     assert done.refused == (f"{key[:12]}: weights.safetensors is damaged: its digest differs",)
-    assert tuple(told) == done.refused
+    assert tuple(reported) == done.refused
     assert not other.has(key)
     assert done.added == len(list(other.all_keys())) > 1
     assert import_archive(other, archive).added == 1

@@ -1,4 +1,4 @@
-"""Artifacts are whole or absent, checked when read, and safe with several writers."""
+"""Artifacts are complete or absent, checked when read, and safe with several writers."""
 
 import json
 import os
@@ -200,7 +200,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("case", DAMAGE)
-def test_a_damaged_artifact_is_never_used_and_can_be_made_again(store, case):
+def test_a_damaged_artifact_is_never_used_and_can_be_recomputed(store, case):
     save(store)
     DAMAGE[case](store.folder(KEY))
     with pytest.raises(DamagedArtifact, match="run the same command again"):
@@ -340,7 +340,7 @@ def together(count, what):
 
 
 @pytest.mark.parametrize("before", ["nothing", "damaged", "dropped", "whole"])
-def test_whoever_loses_the_race_to_save_has_succeeded_too(store, before):
+def test_losing_the_race_to_save_is_success(store, before):
     for _ in range(4):
         if before != "nothing":
             save(store)
@@ -384,7 +384,7 @@ def test_a_task_is_claimed_by_one_at_a_time(store):
         assert again
 
 
-def test_a_claim_is_let_go_when_its_owner_fails(store):
+def test_a_claim_is_released_when_its_owner_fails(store):
     with pytest.raises(ZeroDivisionError), claim(store, KEY):
         raise ZeroDivisionError
     with claim(store, KEY) as again:
@@ -401,7 +401,7 @@ with claim(Store(sys.argv[1]), sys.argv[2]) as claimed:
 """
 
 
-def test_a_dead_owners_claim_is_let_go(store):
+def test_a_dead_owners_claim_is_released(store):
     store.check_writable()
     command = [sys.executable, "-c", DYING, store.root, KEY]
     assert subprocess.run(command, capture_output=True, text=True, check=False).stdout == "True\n"
