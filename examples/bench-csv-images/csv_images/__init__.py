@@ -30,12 +30,12 @@ class CsvImages(Dataset):
 
     @property
     def num_classes(self):
-        """Give the number of labels."""
+        """Return the number of labels."""
         return self.classes
 
     @property
     def shape(self):
-        """Give (channels, height, width)."""
+        """Return (channels, height, width)."""
         return (1, self.side, self.side)
 
     @property
