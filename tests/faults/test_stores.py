@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from toy_runs import Place
 
-from bench.execution.run_config import RunConfig
-from bench.execution.scheduler import run
+from bench.execution.run_config import Reporter, RunConfig
+from bench.execution.scheduler import run_tasks
 from bench.planning.declarations import declare
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
@@ -121,24 +121,24 @@ def survive(place, completes, kind, case):
         for gone in set(store.all_keys()) - kept:
             store.forget(gone)
     DAMAGE[case](store.folder(key), store.folder(other))
-    assert f"artifact {key[:8]} was damaged and has been set aside: it is made anew" in completes(place).err
+    assert f"artifact {key[:8]} was damaged and is quarantined: it is recomputed" in completes(place).err
     assert len(quarantined_folders(store)) == 1
     SURVIVED.append((kind, case))
 
 
 @pytest.mark.parametrize(("kind", "case"), SHORT)
-def test_a_damaged_artifact_is_set_aside_and_made_anew(place, completes, kind, case):
+def test_a_damaged_artifact_is_quarantined_and_recomputed(place, completes, kind, case):
     survive(place, completes, kind, case)
 
 
 @pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.parametrize(("kind", "case"), LONG)
-def test_whatever_is_damaged_is_set_aside_and_made_anew(place, completes, kind, case):
+def test_whatever_is_damaged_is_quarantined_and_recomputed(place, completes, kind, case):
     survive(place, completes, kind, case)
 
 
-def test_everything_damaged_at_once_is_made_anew(place, completes):
+def test_everything_damaged_at_once_is_recomputed(place, completes):
     store = place.store
     keys = [k for k in store.all_keys() if store.record(k)["kind"] != "score"]
     for key in store.all_keys():
@@ -149,20 +149,21 @@ def test_everything_damaged_at_once_is_made_anew(place, completes):
     completes(place)
 
 
-def test_weights_that_another_run_removes_are_made_anew(tmp_path, toy_run):
+def test_weights_that_another_run_removes_are_recomputed(tmp_path, toy_run):
     """`--keep scores` of one run removes a suspect's weights that another one has planned with."""
     spec = toy_spec()
     registry, store = toy_registry(), Store(tmp_path)
     inventory = Inventory(plan(spec, declare(spec, registry)), store)
     done, removed = {}, []
 
-    def settled(outcome):
-        done[outcome.key] = outcome
-        if inventory.plan.tasks[outcome.key].kind in ("steal", "embed") and outcome.key not in removed:
-            removed.append(outcome.key)
-            assert store.drop(outcome.key, "weights")
+    class OtherRun(Reporter):
+        def task_finished(self, outcome):
+            done[outcome.key] = outcome
+            if inventory.plan.tasks[outcome.key].kind in ("steal", "embed") and outcome.key not in removed:
+                removed.append(outcome.key)
+                assert store.drop(outcome.key, "weights")
 
-    run(inventory.missing(), RunConfig(store, registry, Path(), on_outcome=settled, anew=inventory.anew))
+    run_tasks(inventory.missing(), RunConfig(store, registry, Path()), OtherRun(), inventory.anew)
     assert {o.status for o in done.values()} == {"done"}
     assert len(removed) > 10
     assert {k: done[k].facts["score"] for k in toy_run.scores()} == toy_run.scores()
