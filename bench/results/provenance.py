@@ -16,6 +16,7 @@ from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
 from bench.planning.declarations import Known
+from bench.results.run_schema import FORMAT
 
 ORIGIN = ("libraries", "hardware", "git_commit", "command", "date")
 """The entries of `run.json` that say where and when its numbers were made."""
@@ -45,11 +46,9 @@ def describe(spec: Spec, known: Known, command: Sequence[str]) -> dict[str, JSON
         except importlib.metadata.PackageNotFoundError:
             libraries[name] = ""
     return {
-        "format": 1,
+        "format": FORMAT,
         "spec": spec.to_json(),
-        "components": {
-            kind: {n: plain(d) for n, d in sorted(ds.items())} for kind, ds in groups.items()
-        },
+        "components": {kind: {n: plain(d) for n, d in sorted(ds.items())} for kind, ds in groups.items()},
         "libraries": {"python": sys.version.split()[0], **libraries},
         "hardware": hardware(),
         "git_commit": _commit(),

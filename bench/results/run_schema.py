@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated, Any
 
-from bench.api.data import Reported, ReportedAccuracy
+from msgspec import Meta, Struct, ValidationError, convert
+
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind
+from bench.core.renamed import translated
 from bench.core.spec import Spec
-from bench.registry.fields import check_types
 from bench.results.writer import UNPRINTABLE, clean
 
-if TYPE_CHECKING:
-    pass
+FORMAT = 2
+"""Of a `run.json` that is written; format 1 had old names of some fields."""
 
 MOST_BYTES = 1 << 29
 
@@ -25,33 +26,68 @@ LONGEST_NAME = 100
 LONGEST_TEXT = 20_000
 """Of `run.json`, which holds the command line."""
 
-
-def _text(value: JSON) -> bool:
-    return isinstance(value, str)
-
-
-def _flag(value: JSON) -> bool:
-    return isinstance(value, bool)
+Count = Annotated[int, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-def _count(value: JSON) -> bool:
-    return type(value) is int and value >= 0
+class _Reported(Struct, forbid_unknown_fields=True):
+    dataset: str
+    source_architecture: str
+    suspect_architectures: list[str]
+    attack: str
+    auc: Share
+    stolen: int = 0
+    irrelevant: int = 0
 
 
-def _names(value: JSON) -> bool:
-    return isinstance(value, list) and all(map(_text, value))
+class _ReportedAccuracy(Struct, forbid_unknown_fields=True):
+    dataset: str
+    source_architecture: str
+    model: str
+    suspect_dataset: str
+    suspect_architecture: str
+    accuracy: Share
+    variant: str = ""
+    plain: bool = False
 
 
-ATTRIBUTES: dict[str, Callable[[JSON], bool]] = {
-    **dict.fromkeys(("access", "budget", "label_space", "target", "paper", "precision", "starts_from"), _text),
-    **dict.fromkeys(("any_label_space", "flip", "baseline", "same_architecture"), _flag),
-    **dict.fromkeys(("crop", "num_classes"), _count),
-    **dict.fromkeys(("reported", "reported_accuracy", "downloads"), lambda v: isinstance(v, list)),
-    **dict.fromkeys(("checksums", "related"), lambda v: isinstance(v, dict) and all(map(_text, v.values()))),
-    "helper_architectures": _names,
-    "shape": lambda v: isinstance(v, list) and all(map(_count, v)),
-}
-"""What a component's declarations are in `run.json`, where they stand there."""
+class _Attributes(Struct):
+    """What a component of any kind declares. Plugins may declare more."""
+
+    access: str = ""
+    budget: str = ""
+    label_space: str = ""
+    paper: str = ""
+    precision: str = ""
+    starts_from: str = ""
+    target: str = ""
+    any_label_space: bool = False
+    baseline: bool = False
+    flip: bool = False
+    same_architecture: bool = False
+    crop: Count = 0
+    num_classes: Count = 0
+    shape: list[Count] = []
+    checksums: dict[str, str] = {}
+    related: dict[str, str] = {}
+    helper_architectures: list[str] = []
+    downloads: list[Any] = []
+    reported: list[_Reported] = []
+    reported_accuracy: list[_ReportedAccuracy] = []
+
+
+class _Component(Struct):
+    version: Count
+    params: dict[str, Any]
+    attributes: _Attributes
+    watermark: bool = False
+
+
+class _Run(Struct):
+    spec: dict[str, Any]
+    components: dict[str, dict[str, dict[str, Any]]]
+    hardware: dict[str, Any] = {}
+    libraries: dict[str, Any] = {}
 
 
 class SchemaError(Exception):
@@ -59,6 +95,7 @@ class SchemaError(Exception):
 
 
 def read_content(path: Path) -> str:
+    """Return the text of a results file; raise BenchError if it is missing, too large or not UTF-8."""
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
@@ -73,22 +110,20 @@ def read_content(path: Path) -> str:
 
 
 def remedy(path: Path) -> str:
+    """Return the sentence that says how a damaged results file is replaced."""
     if path.name == "run.json":
         return "Make the results again, in another folder: bench run --out FOLDER"
     return f"Make it again: bench run --spec {path.parent / 'run.json'} --out {path.parent}"
 
 
 def load_run(path: Path) -> dict[str, JSON]:
+    """Return the content of a `run.json`, in the current format; raise BenchError if bench did not write it."""
     try:
         run = json.loads(read_content(path), parse_constant=_refuse)
-        if not isinstance(run, dict) or run.get("format") != 1 or run["format"] is True:
-            raise SchemaError("it is not of format 1")
-        _plain(run)
-        if not all(isinstance(run.get(part, {}), dict) for part in ("hardware", "libraries")):
-            raise SchemaError("it does not say on what it was made")
+        _check_values(run)
+        run = _current_format(run)
+        convert(run, _Run)
         spec = Spec.from_json(run["spec"])
-        check_types(spec, "recipe")
-        check_types(spec.recipe)
         for kind in ComponentKind:
             for name, entry in run["components"][kind].items():
                 _check_component(kind, name, entry)
@@ -103,15 +138,29 @@ def load_run(path: Path) -> dict[str, JSON]:
     return run
 
 
-def _plain(value: JSON) -> None:
-    """See that text can be shown and that numbers are finite, and no larger than a float can tell apart."""
+def _current_format(run: JSON) -> dict[str, JSON]:
+    """Return a run with the names of the current format; raise SchemaError for an unknown format."""
+    found = run.get("format") if isinstance(run, dict) else None
+    if type(found) is not int or found not in (1, FORMAT):
+        raise SchemaError(f"it is not of format 1 or {FORMAT}")
+    if found == FORMAT:
+        return dict(run)
+    components = {
+        kind: {name: entry | {"attributes": translated(entry["attributes"])} for name, entry in entries.items()}
+        for kind, entries in run["components"].items()
+    }
+    return dict(run) | {"format": FORMAT, "spec": translated(run["spec"]), "components": components}
+
+
+def _check_values(value: JSON) -> None:
+    """Raise SchemaError for text that cannot be shown, and for a number that a float cannot represent exactly."""
     if isinstance(value, dict):
         for name, inner in value.items():
-            _plain(name)
-            _plain(inner)
+            _check_values(name)
+            _check_values(inner)
     elif isinstance(value, list):
         for inner in value:
-            _plain(inner)
+            _check_values(inner)
     elif isinstance(value, str):
         if len(value) > LONGEST_TEXT or UNPRINTABLE.search(value):
             raise SchemaError(f"it holds text that cannot be shown, {value!r:.60}")
@@ -124,30 +173,17 @@ def _refuse(constant: str) -> None:
 
 
 def error_line(error: Exception) -> str:
+    """Return the first line of an error's message, printable."""
     return clean((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def _check_component(kind: str, name: str, entry: Mapping[str, JSON]) -> None:
-    attributes = entry["attributes"]
-    good = _count(entry["version"]) and isinstance(entry["params"], dict) and isinstance(attributes, dict)
-    good = good and _flag(entry.get("watermark", False))
-    if not good or not 0 < len(name) <= LONGEST_NAME:
-        raise SchemaError(f"its {kind} {clean(name)!r} is not described as bench does")
-    for attribute, value in attributes.items():
-        if attribute in ATTRIBUTES and not ATTRIBUTES[attribute](value):
-            raise SchemaError(f"its {kind} {name!r} declares {attribute} = {value!r:.60}")
-    if kind == ComponentKind.METHOD:
-        _check_figures(name, entry["params"], attributes)
-
-
-def _check_figures(name: str, params: Mapping[str, JSON], attributes: Mapping[str, JSON]) -> None:
-    """See that a method's budget is a number, and that what its paper reports are shares."""
-    budget = params.get(attributes.get("budget", ""))
-    if budget is not None and not _count(budget):
-        raise SchemaError(f"the budget of {name!r} is {budget!r:.60}")
-    reported = [Reported(**r) for r in attributes.get("reported", ())]
-    accuracies = [ReportedAccuracy(**r) for r in attributes.get("reported_accuracy", ())]
-    for figure in (*reported, *accuracies):
-        check_types(figure)
-    if not all(0 <= f <= 1 for f in (*(r.auc for r in reported), *(r.accuracy for r in accuracies))):
-        raise SchemaError(f"a figure that {name!r} reports is not within 0 and 1")
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise SchemaError(f"its {kind} {clean(name)!r} has a name of {len(name)} characters")
+    try:
+        component = convert(entry, _Component)
+        budget = component.params.get(component.attributes.budget)
+        if kind == ComponentKind.METHOD and budget is not None:
+            convert(budget, Count)
+    except ValidationError as error:
+        raise SchemaError(f"its {kind} {name!r}: {error}") from None

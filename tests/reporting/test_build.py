@@ -44,7 +44,7 @@ def benchmark(**changes):
             "baselines": ("noise",), "attacks": ("finetune_a", "extract_l", "transfer"), "replicates": 3, "copies": 2,
             "recipe": Recipe(epochs=7, precision="fp32"), "preset": "quick"} | changes  # fmt: skip
     return {
-        "format": 1,
+        "format": 2,
         "spec": Spec(**spec).to_json(),
         "components": {
             "dataset": {n: component(num_classes=10) for n in ("digits", "letters")},
@@ -328,15 +328,15 @@ def test_a_file_without_rows_or_with_bytes_that_are_no_text_is_refused(tmp_path)
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"format": 1', '"format": 2', "it is not of format 1"),
-        ('"format": 1', '"format": NaN', "NaN is no number"),
-        ('"format": 1', '"format": 1,,', "Expecting"),
-        ('"components"', '"parts"', "lacks 'components'"),
+        ('"format": 2', '"format": 3', "it is not of format 1 or 2"),
+        ('"format": 2', '"format": NaN', "NaN is no number"),
+        ('"format": 2', '"format": 1,,', "Expecting"),
+        ('"components"', '"parts"', "missing required field `components`"),
         ('"preset"', '"scale"', "unknown field 'scale'"),
         ('"sac": {', '"sad": {', "it does not describe the method 'sac'"),
-        ('"auc": 1.0', '"auc": 1.5', "a figure that 'sac' reports is not within 0 and 1"),
+        ('"auc": 1.0', '"auc": 1.5', "its method 'sac': Expected `float` <= 1.0"),
         ('"auc": 1.0', '"area": 1.0', "is no run.json that bench wrote"),
-        ('"version": 3', '"version": "3"', "its method 'sac' is not described as bench does"),
+        ('"version": 3', '"version": "3"', "its method 'sac': Expected `int`, got `str`"),
     ],
 )
 def test_a_damaged_description_of_the_run_is_refused(tmp_path, old, new, message):
