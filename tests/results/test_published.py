@@ -1,0 +1,87 @@
+"""The published results folders are what today's code makes of their Spec and rows, byte for byte."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.core.renamed import RENAMED
+from bench.core.spec import Spec
+from bench.planning.declarations import Known, declare
+from bench.planning.planner import plan
+from bench.registry.discovery import load_registry
+from bench.reporting.build import render
+from bench.results.columns import COLUMNS
+from bench.results.reader import load
+from bench.results.run_schema import load_run
+from bench.results.writer import save
+
+RESULTS = Path(__file__).parents[2] / "results"
+FOLDERS = sorted(path.parent.name for path in RESULTS.glob("*/run.json"))
+MADE = ("accuracy.csv", "accuracy.md", "index.html", "table.csv", "table.md", "table.tex", "table.txt")
+
+
+def test_there_are_published_results():
+    assert "noisy_digits-quick" in FOLDERS
+
+
+@pytest.fixture(params=FOLDERS)
+def published(request):
+    return RESULTS / request.param
+
+
+def known(run):
+    """Return today's components with the versions, params and attributes of run.json, where a version may be older."""
+
+    def published(declaration):
+        entry = run["components"][declaration.kind][declaration.name]
+        return replace(declaration, **{name: entry[name] for name in ("version", "params", "attributes")})
+
+    spec = Spec.from_json(run["spec"])
+    assert not spec.budgets, "run.json describes a method with one of its budgets only"
+    now = declare(spec, load_registry(()))
+    return Known(
+        *({name: published(one) for name, one in group.items()} for group in (now.datasets, now.architectures)),
+        {name: published(one) for name, one in now.attacks.items()},
+        {name: tuple((budget, published(one)) for budget, one in group) for name, group in now.methods.items()},
+    )
+
+
+def test_the_planner_makes_the_published_keys(published):
+    frame, run = load(published)
+    made = plan(Spec.from_json(run["spec"]), known(run))
+    assert [trial.score or "" for trial in made.trials] == frame.key.tolist()
+
+
+def test_rows_and_run_are_written_as_they_were_read(published, tmp_path):
+    frame, run = load(published)
+    rows = [{c: None if v != v else v for c, v in row.items()} for row in frame[list(COLUMNS)].to_dict("records")]
+    save(tmp_path, rows, run)
+    for name in ("run.json", "trials.csv"):
+        assert (tmp_path / name).read_bytes() == (published / name).read_bytes(), name
+
+
+def test_the_tables_are_rebuilt_byte_for_byte(published, tmp_path):
+    for name in ("run.json", "trials.csv"):
+        (tmp_path / name).write_bytes((published / name).read_bytes())
+    render(tmp_path)
+    for name in MADE:
+        assert (tmp_path / name).read_bytes() == (published / name).read_bytes(), name
+
+
+def test_a_run_of_format_1_is_read_with_the_new_words(published, tmp_path):
+    run = json.loads((published / "run.json").read_text())
+    old_words = {new: old for old, new in RENAMED.items()}
+
+    def old(record):
+        return {old_words.get(name, name): value for name, value in record.items()}
+
+    for entries in run["components"].values():
+        for entry in entries.values():
+            entry["attributes"] = old(entry["attributes"])
+    before = run | {"format": 1, "spec": old(run["spec"])}
+    assert "floors" in before["spec"]
+    assert any("lands_on" in entry["attributes"] for entry in before["components"]["attack"].values())
+    (tmp_path / "run.json").write_text(json.dumps(before))
+    assert load_run(tmp_path / "run.json") == load_run(published / "run.json")
