@@ -20,7 +20,7 @@ from bench.planning.planner import plan
 from bench.store.locks import claim
 from bench.store.store import Store
 from bench.testing import run_toy, toy_plugins, toy_registry, toy_spec
-from bench.testing.toy_run import carry_out
+from bench.testing.toy_run import execute_all
 
 SMALL = {"suspects": ("toy_net",), "replicates": 1, "copies": 1}
 
@@ -654,6 +654,6 @@ def test_progress_is_told_per_epoch(tmp_path):
     told = []
     found = plan(spec := toy_spec(**SMALL, methods=("toy_match",), attacks=()), declare(spec, toy_registry()))
     state = WorkerState(Store(tmp_path), toy_registry(), told=lambda *what: told.append(what))
-    carry_out(found.tasks, lambda task: execute(task, state.store, state.registry, state=state))
+    execute_all(found.tasks, lambda task: execute(task, state.store, state.registry, state=state))
     source = next(t.key for t in found.tasks.values() if t.role == "source")
     assert [(round(e, 6), n) for k, e, n, _ in told if k == source] == [(1, 3), (2, 3), (3, 3)]

@@ -285,7 +285,7 @@ def related_to(target, size=(1, 8, 8)):
 
 
 @pytest.mark.parametrize(
-    ("catalogue", "reason"),
+    ("registry", "reason"),
     [
         (related_to("nowhere"), "nowhere, the 'transfer' dataset of leading, is not installed"),
         (related_to("target", (3, 8, 8)), "the images of target have not the shape of those of leading"),
@@ -609,7 +609,8 @@ def test_two_hundred_thousand_trials_are_planned_and_walked():
 
 def test_planning_touches_no_torch():
     code = (
-        "import sys; from bench.planning.planner import plan, Known; from bench.api.context import *\n"
+        "import sys; from bench.core.spec import Spec; from bench.core.tasks import Declaration\n"
+        "from bench.planning.declarations import Known; from bench.planning.planner import plan\n"
         "d = Declaration('dataset', 'd', 1, {}, {'related': {}, 'label_space': '', 'shape': [1, 8, 8]})\n"
         "a = Declaration('architecture', 'a', 1, {}, {'precision': ''})\n"
         "m = Declaration('method', 'm', 1, {}, {'any_label_space': False, 'helper_architectures': []})\n"
