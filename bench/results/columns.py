@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
+
+from bench.core.canonical import JSON
+from bench.core.kinds import SuspectKind
+from bench.core.tasks import Trial
 
 Kind: TypeAlias = type[str] | type[int] | type[float] | type[bool]
 Record = TypeVar("Record")
@@ -12,24 +16,76 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True)
 class Column(Generic[Record]):
-    """A column of a CSV file: its name, the type of its values, and how a value is read from a record (None: empty)."""
+    """A column of a CSV file: its name, the type of its values, and how a value is read from a record (None: empty).
+
+    No row leaves a `required` column empty; the values of a `share` are within 0 and 1.
+    """
 
     name: str
     type: Kind
     value: Callable[[Record], object]
+    required: bool = False
+    share: bool = False
 
 
-COLUMNS = (
-    "dataset", "source_architecture", "source_seed", "method", "method_version", "budget", "suspect_kind", "attack",
-    "attack_version", "variant", "suspect_dataset", "suspect_architecture", "replicate", "status", "score", "queries",
-    "access", "source_queries", "source_accuracy", "suspect_accuracy", "agreement", "fingerprint_seconds",
-    "fingerprint_networks", "seconds", "key", "note", "error",
-)  # fmt: skip
-"""The columns of `trials.csv`, in their order; `docs/results.md` describes each."""
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial with the outcome of its tasks; the facts of a task that is not done are empty."""
 
-COUNTS = ("source_seed", "method_version", "budget", "attack_version", "replicate", "queries", "source_queries",
-          "fingerprint_networks")  # fmt: skip
+    trial: Trial
+    status: str
+    score: Mapping[str, JSON]
+    source: Mapping[str, JSON]
+    suspect: Mapping[str, JSON]
+    fingerprint_seconds: float | None
+    fingerprint_networks: int | None
+    seconds: float | None
+    note: str
+    error: str
 
-SHARES = ("source_accuracy", "suspect_accuracy", "agreement")
 
-REALS = ("score", *SHARES, "fingerprint_seconds", "seconds")
+def _of_trial(name: str, kind: Kind, *, required: bool = False) -> Column[TrialRecord]:
+    """Return a column whose value is the field of the trial with its name."""
+    return Column(name, kind, lambda r: getattr(r.trial, name), required)
+
+
+TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
+    _of_trial("dataset", str, required=True),
+    _of_trial("source_architecture", str, required=True),
+    _of_trial("source_seed", int, required=True),
+    _of_trial("method", str, required=True),
+    _of_trial("method_version", int, required=True),
+    _of_trial("budget", int),
+    _of_trial("suspect_kind", str, required=True),
+    _of_trial("attack", str),
+    _of_trial("attack_version", int),
+    _of_trial("variant", str),
+    _of_trial("suspect_dataset", str),
+    _of_trial("suspect_architecture", str, required=True),
+    _of_trial("replicate", int, required=True),
+    Column("status", str, lambda r: r.status, required=True),
+    Column("score", float, lambda r: r.score.get("score")),
+    Column("queries", int, lambda r: r.score.get("queries")),
+    Column("access", str, lambda r: r.score.get("access") or ""),
+    Column(
+        "source_queries",
+        int,
+        lambda r: r.suspect.get("queries") if r.trial.suspect_kind == SuspectKind.STOLEN else None,
+    ),
+    Column("source_accuracy", float, lambda r: r.source.get("accuracy"), share=True),
+    Column("suspect_accuracy", float, lambda r: r.suspect.get("accuracy"), share=True),
+    Column("agreement", float, lambda r: r.score.get("agreement"), share=True),
+    Column("fingerprint_seconds", float, lambda r: r.fingerprint_seconds),
+    Column("fingerprint_networks", int, lambda r: r.fingerprint_networks),
+    Column("seconds", float, lambda r: r.seconds),
+    Column("key", str, lambda r: r.trial.score),
+    Column("note", str, lambda r: r.note),
+    Column("error", str, lambda r: r.error),
+)
+"""The columns of `trials.csv`, in their order: the writer, the reader and `docs/results.md` follow from them."""
+
+COLUMNS = tuple(c.name for c in TRIAL_COLUMNS)
+COUNTS = tuple(c.name for c in TRIAL_COLUMNS if c.type is int)
+REALS = tuple(c.name for c in TRIAL_COLUMNS if c.type is float)
+SHARES = tuple(c.name for c in TRIAL_COLUMNS if c.share)
+REQUIRED = tuple(c.name for c in TRIAL_COLUMNS if c.required)

@@ -17,7 +17,7 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import Access, ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
-from bench.results.columns import COLUMNS, COUNTS, REALS, SHARES
+from bench.results.columns import COLUMNS, COUNTS, REALS, REQUIRED, SHARES
 from bench.results.run_schema import SchemaError, error_line, load_run, read_content, remedy
 from bench.results.writer import UNPRINTABLE
 
@@ -26,13 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-FILLED = ("dataset", "source_architecture", "source_seed", "method", "method_version", "suspect_kind",
-          "suspect_architecture", "replicate", "status")  # fmt: skip
-"""Columns that no row may leave empty."""
-
 IDENTITY = ("dataset", "source_architecture", "source_seed", "method", "budget", "suspect_kind", "attack",
             "suspect_dataset", "suspect_architecture", "replicate")  # fmt: skip
-"""What tells two trials apart."""
+"""The columns that identify a trial."""
 
 STATUSES = tuple(s for s in Status if s != Status.BUSY)
 
@@ -92,8 +88,8 @@ def _check_header(header: Sequence[str]) -> None:
 
 
 def _column(name: str, values: Sequence[str]) -> object:
-    """Read a column: numbers as float64, NaN where empty; text as it stands."""
-    if name in FILLED and "" in values:
+    """Return the values of a column: numbers as float64, NaN where empty; text unchanged."""
+    if name in REQUIRED and "" in values:
         raise SchemaError(f"line {values.index('') + 2}: {name} is empty")
     if name in COUNTS or name in REALS:
         return _numbers(name, values)
@@ -108,7 +104,7 @@ def _column(name: str, values: Sequence[str]) -> object:
 
 
 def _numbers(name: str, values: Sequence[str]) -> NDArray[np.float64]:
-    """Read numbers, each different text once: a column has few of them, or it is read but once."""
+    """Return numbers; each different text is parsed once."""
     import numpy as np
 
     known = {text: _number(name, text) for text in set(values)}
@@ -120,7 +116,7 @@ def _numbers(name: str, values: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _number(name: str, text: str) -> float | str:
-    """Read a number, or say what it is not."""
+    """Return a number, or the reason why the text is none."""
     if not text:
         return math.nan
     try:
@@ -166,18 +162,19 @@ def _check_rows(frame: pd.DataFrame) -> None:
 
 
 def _same_run(frame: pd.DataFrame, run: Mapping[str, JSON], folder: Path) -> None:
-    """See that rows and `run.json` tell of the same run: its names and its versions."""
+    """Raise BenchError if rows and `run.json` differ in the names or versions of components."""
     spec, path = Spec.from_json(run["spec"]), folder / "trials.csv"
     for column, names in (("dataset", spec.datasets), ("source_architecture", spec.sources), ("attack", spec.attacks),
                           ("method", spec.methods + spec.baselines)):  # fmt: skip
         strange = [n for n in frame[column].unique() if n not in ("", *names)]
         if strange:
-            told = f"{path} has rows of the {column} {strange[0]!r}, which run.json beside it does not name"
-            raise BenchError(f"{told}. {remedy(path)}")
+            problem = f"{path} has rows of the {column} {strange[0]!r}, which run.json beside it does not name"
+            raise BenchError(f"{problem}. {remedy(path)}")
     for kind in (ComponentKind.METHOD, ComponentKind.ATTACK):
         for name, version in frame[frame[kind] != ""].groupby(kind)[f"{kind}_version"].first().items():
-            told = run["components"][kind][name]["version"]
-            if told != version:
+            recorded = run["components"][kind][name]["version"]
+            if recorded != version:
                 raise BenchError(
-                    f"{path} has version {version:g} of the {kind} {name!r}, run.json beside it {told}. {remedy(path)}"
+                    f"{path} has version {version:g} of the {kind} {name!r}, run.json beside it {recorded}. "
+                    f"{remedy(path)}"
                 )
