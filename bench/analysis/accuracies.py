@@ -1,4 +1,4 @@
-"""Tell what the networks of a run are worth: the test accuracies of sources, irrelevant and stolen models.
+"""Compute the test accuracies of sources, irrelevant and stolen models.
 
 A model stands in many rows, one for each method that judged it, and counts once. A watermark has its own source, hence
 its own stolen models; irrelevant models are shared by all sources.
@@ -65,7 +65,7 @@ def accuracies(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Accuracy]:
 
 
 def _models(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame:
-    """Give the networks that rows tell of, each once, with `owner`, `model` and `accuracy`."""
+    """Return the networks of the rows, each once, with `owner`, `model` and `accuracy`."""
     import pandas as pd
 
     watermark = {n for n, m in run["components"][ComponentKind.METHOD].items() if m.get("watermark")}
@@ -99,7 +99,7 @@ def _table(groups: Groups, dataset: str, source: str, spec: Spec, run: Mapping[s
 
 
 def _reported(dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]) -> dict[Group, float]:
-    """Give the papers' accuracies by owner, model, variant, suspect dataset and suspect architecture.
+    """Return the papers' accuracies by owner, model, variant, suspect dataset and suspect architecture.
 
     A watermark's paper tells of its own networks, but for the irrelevant ones, which no source has to do with, and for
     those it calls plain.

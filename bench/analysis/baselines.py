@@ -1,4 +1,4 @@
-"""Say which methods beat the baselines of their table: permutation tests, Holm over all cells of one table."""
+"""Test which methods beat the baselines of their table: permutation tests, Holm over all cells of one table."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class AgainstBaselines:
     """A cell held against every baseline that can judge there; what it says is of the baseline that is hardest to beat.
 
     `difference` is the AUC minus that baseline's, from the models that both judged. `p` is the largest of the one-sided
-    p-values, `adjusted` the same after Holm over the `tests` cells of the table that were tested. `paired`: the baselines
-    judged the same stolen suspects.
+    p-values, `adjusted` the same after Holm over the `tests` cells of the table that were tested. `paired`: the
+    baselines judged the same stolen suspects.
     """
 
     baseline: str
@@ -40,7 +40,7 @@ class AgainstBaselines:
 
     @property
     def beaten(self) -> bool:
-        """Say whether the cell beats every baseline, at LEVEL for all tests of its table."""
+        """Return True if the cell beats every baseline, at LEVEL for all tests of its table."""
         return self.adjusted <= LEVEL
 
 
@@ -51,7 +51,7 @@ def against_baselines(
     baselines: Sequence[str],
     watermarks: Set[str],
 ) -> dict[Where, AgainstBaselines]:
-    """Hold the cells of one table against its baselines.
+    """Compare the cells of one table with its baselines.
 
     A baseline that is not applicable to an attack is left out there; where one has no score although it should, or none
     is left, a cell is not tested. A watermark has stolen suspects of its own: its test is the unpaired one.

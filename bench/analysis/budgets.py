@@ -1,4 +1,4 @@
-"""Tell what each method's AUCs become with another number of queries (`bench run --budgets`)."""
+"""Compute the AUCs of each method by number of queries (`bench run --budgets`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.analysis.cells import Cell, Judge, default_budget, own_budget
+from bench.analysis.cells import Cell, CellEstimator, default_budget, own_budget
 from bench.core.canonical import JSON
 from bench.core.spec import Spec
 
@@ -25,19 +25,19 @@ class AtBudget:
 
 
 def by_budget(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[AtBudget]:
-    """Judge the rows of every budget, of the methods that ran with several: by table, method, budget and attack.
+    """Return the cells of every budget, of methods that ran with several: by table, method, budget and attack.
 
-    The cells are not held against the baselines, which have no budget or another one.
+    The cells are not compared with the baselines, which have no budget or another one.
     """
     spec = Spec.from_json(run["spec"])
     usual = default_budget(frame, run)
     others = frame.drop(usual.index)
     methods = [m for m in (*spec.methods, *spec.baselines) if m in set(others.method)]
-    judges: dict[int | None, Judge] = {}
+    judges: dict[int | None, CellEstimator] = {}
     if methods:
-        judges[None] = Judge(usual[usual.method.isin(methods)], run)
+        judges[None] = CellEstimator(usual[usual.method.isin(methods)], run)
     for budget in others.budget.unique():
-        judges[int(budget)] = Judge(others[others.budget == budget], run)
+        judges[int(budget)] = CellEstimator(others[others.budget == budget], run)
     own = {m: own_budget(run, m) or 0 for m in methods}
     found = [
         AtBudget(own[m] if budget is None else budget, budget is None, c)

@@ -1,6 +1,6 @@
-"""Judge the rows: for each method and attack an AUC, how sure it is, what is missing from it, what the paper reports.
+"""Estimate for each method and attack an AUC, with its uncertainty, what is missing, and what the paper reports.
 
-Which scores belong to a cell is the business of `samples`, whether it beats the baselines that of `baselines`.
+Which scores belong to a cell is decided in `groups`, whether it beats the baselines in `baselines`.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ class Cell:
 
     @property
     def like_paper(self) -> AucEstimate | None:
-        """Give the figure whose negatives are a paper's: at home none in the source's architecture, if ours add it."""
+        """Return the AUC with a paper's negatives: at home, none in the source's architecture if ours add it."""
         return self.suspects_only if self.home and self.suspects_only else self.figure
 
     @property
     def verdict(self) -> str:
-        """Say whether the paper's figure is ours: one of VERDICTS."""
+        """Return the verdict on the paper's AUC, one of VERDICTS."""
         if self.paper is None or not self.paper.same or self.reason:
             return "no figure"
         if self.like_paper is None:
@@ -91,20 +91,20 @@ class Cell:
 
     @property
     def status(self) -> str:
-        """Give `not_applicable`, `complete`, or `incomplete`: also where a cell has no rows at all."""
+        """Return `not_applicable`, `complete`, or `incomplete`: also where a cell has no rows at all."""
         if self.reason:
             return Status.NOT_APPLICABLE
         return "incomplete" if self.lost or self.figure is None else "complete"
 
 
 def component(run: Mapping[str, JSON], kind: str, name: str) -> Mapping[str, JSON]:
-    """Give what `run.json` says of a component."""
+    """Return what `run.json` says of a component."""
     entry: Mapping[str, JSON] = run["components"][kind][name]
     return entry
 
 
 def attack_target(run: Mapping[str, JSON], attack: str) -> str:
-    """Say on which related dataset an attack lands, itself or the one it starts from; empty: on the source's own."""
+    """Return the related dataset that an attack, or the one it starts from, targets; empty: the source's own."""
     attacks, seen = run["components"][ComponentKind.ATTACK], set()
     while attack in attacks and attack not in seen:
         seen.add(attack)
@@ -116,7 +116,7 @@ def attack_target(run: Mapping[str, JSON], attack: str) -> str:
 
 
 def own_budget(run: Mapping[str, JSON], method: str) -> int | None:
-    """Give the queries that a method asks by default in this run; None where it declares no budget."""
+    """Return the queries that a method asks by default in this run; None where it declares no budget."""
     entry = component(run, ComponentKind.METHOD, method)
     budget: int | None = entry["params"].get(entry["attributes"].get("budget"))
     return budget
@@ -131,11 +131,11 @@ def default_budget(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame
 
 
 def cells(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Cell]:
-    """Judge all rows, in the order of the Spec: dataset, source architecture, methods and then baselines, attacks."""
-    return list(Judge(default_budget(frame, run), run).all())
+    """Return all cells, in the order of the Spec: dataset, source architecture, methods and then baselines, attacks."""
+    return list(CellEstimator(default_budget(frame, run), run).all())
 
 
-class Judge:
+class CellEstimator:
     """Makes the cells of rows of one budget."""
 
     def __init__(self, frame: pd.DataFrame, run: Mapping[str, JSON]) -> None:
@@ -148,7 +148,7 @@ class Judge:
         self.home = {a: not attack_target(run, a) for a in self.spec.attacks}
 
     def all(self) -> Iterator[Cell]:
-        """Give all cells, those of each table held against its baselines."""
+        """Return all cells, those of each table compared with its baselines."""
         for dataset, source in itertools.product(self.spec.datasets, self.spec.sources):
             table = self.table(dataset, source, self.methods)
             matched = {(c.method, c.attack): rows for c, rows in table}
@@ -159,7 +159,7 @@ class Judge:
                 yield dataclasses.replace(c, baselines=held) if held else c
 
     def table(self, dataset: str, source: str, methods: Iterable[str]) -> list[tuple[Cell, Matched | None]]:
-        """Give the cells of one table with the rows of their figures, not yet held against its baselines."""
+        """Return the cells of one table with the rows of their figures, not yet compared with its baselines."""
         return [self._cell(dataset, source, m, a) for m, a in itertools.product(methods, self.spec.attacks)]
 
     def _cell(self, dataset: str, source: str, method: str, attack: str) -> tuple[Cell, Matched | None]:

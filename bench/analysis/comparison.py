@@ -1,4 +1,4 @@
-"""Hold results folders against each other: whether they may be compared, what differs, what was added or lost."""
+"""Compare results folders: whether they may be compared, what differs, what was added or lost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Results:
 
     @property
     def spec(self) -> Spec:
-        """Give the Spec of the run."""
+        """Return the Spec of the run."""
         return Spec.from_json(self.run["spec"])
 
 
@@ -52,18 +52,18 @@ class Change:
 
     @property
     def figures(self) -> tuple[AucEstimate | None, AucEstimate | None]:
-        """Give both AUCs."""
+        """Return both AUCs."""
         return self.before.figure if self.before else None, self.after.figure if self.after else None
 
     @property
     def what(self) -> str:
-        """Say in which of the two there is an AUC."""
+        """Return which of the two results have an AUC."""
         before, after = self.figures
         return "both" if before and after else "added" if after else "lost" if before else "none"
 
     @property
     def difference(self) -> tuple[float, float, float] | None:
-        """Give the difference and the ends of its interval, which is too wide where models are shared."""
+        """Return the difference and the ends of its interval, which is too wide where models are shared."""
         before, after = self.figures
         if not before or not after:
             return None
@@ -71,7 +71,7 @@ class Change:
 
     @property
     def differs(self) -> bool:
-        """Say whether 0 lies outside the interval."""
+        """Return True if 0 is outside the interval."""
         return self.difference is not None and not self.difference[1] <= 0 <= self.difference[2]
 
 
@@ -92,7 +92,7 @@ def read(folders: Sequence[Path]) -> list[Results]:
 
 
 def _keys(frame: pd.DataFrame, made: Mapping[Where, Cell]) -> dict[Where, frozenset[str]]:
-    """Give the keys of the scores of each cell: of its stolen suspects, and of the irrelevant models of its AUC."""
+    """Return the keys of the scores of each cell: of its stolen suspects, and of the irrelevant models of its AUC."""
     done = frame[frame.status == Status.DONE]
     known = done.groupby(["dataset", "source_architecture", "method", "attack", "suspect_dataset"], sort=False).key
     keys = {place: frozenset(values) for place, values in known}
@@ -104,7 +104,7 @@ def _keys(frame: pd.DataFrame, made: Mapping[Where, Cell]) -> dict[Where, frozen
 
 
 def obstacles(a: Results, b: Results) -> list[str]:
-    """Say why two results may not be compared: other preset, recipe, suspects, or versions of what both have."""
+    """Return why two results may not be compared: other preset, recipe, suspects, or versions of what both have."""
     mine, others = a.spec, b.spec
     reasons = list(_differences("preset", mine.preset, others.preset))
     for name in mine.recipe.__dataclass_fields__:
@@ -153,7 +153,7 @@ def _short(value: JSON) -> str:
 
 
 def remarks(a: Results, b: Results) -> list[str]:
-    """Say what else is not the same in two results, and may be: methods, seeds, numbers of models, machine."""
+    """Return other differences of two results, which are allowed: methods, seeds, numbers of models, machine."""
     method = ComponentKind.METHOD
     told = [r for name in sorted(_used(a, method) & _used(b, method)) for r in _changed(a, b, method, name)]
     for field in ("seeds", "replicates", "target_replicates", "split_seed"):
@@ -165,7 +165,7 @@ def remarks(a: Results, b: Results) -> list[str]:
 
 
 def changes(a: Results, b: Results) -> dict[Where, Change]:
-    """Hold every cell of two results against the other's, in the order of the first, then of the second."""
+    """Compare the cells of two results, in the order of the first, then of the second."""
     return {
         where: Change(a.cells.get(where), b.cells.get(where), a.keys.get(where) == b.keys.get(where))
         for where in (*a.cells, *b.cells)

@@ -1,4 +1,4 @@
-"""Tell what each method costs: queries, time, networks, and a watermark's price in accuracy."""
+"""Compute the costs of each method: queries, time, networks, and a watermark's price in accuracy."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ class Cost:
 def costs(frame: pd.DataFrame, run: Mapping[str, JSON]) -> Iterator[Cost]:
     """Sum up the cost of every method, in the order of the Spec."""
     spec = Spec.from_json(run["spec"])
-    told = _Told(frame)
+    facts = _MethodFacts(frame)
     methods = (*spec.methods, *spec.baselines)
     marked = {m for m in methods if run["components"][ComponentKind.METHOD][m].get("watermark")}
     for dataset, source in itertools.product(spec.datasets, spec.sources):
         usual: dict[float, float] = {}
         for method in methods:
             if method not in marked:
-                usual |= told.accuracy.get((dataset, source, method), {})
+                usual |= facts.accuracy.get((dataset, source, method), {})
         for method in methods:
             place = dataset, source, method
-            if place in told.places:
+            if place in facts.places:
                 entry = run["components"][ComponentKind.METHOD][method]
-                yield _cost(told, place, usual if method in marked else {}, entry, method in spec.baselines)
+                yield _cost(facts, place, usual if method in marked else {}, entry, method in spec.baselines)
 
 
-class _Told:
+class _MethodFacts:
     """What the rows tell, by dataset, source architecture and method; some of it by the source's seed."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -81,7 +81,7 @@ class _Told:
         self.networks = frame.groupby(place, sort=False).fingerprint_networks.max().to_dict()
 
     def _by_seed(self, frame: pd.DataFrame, column: str) -> dict[Place, dict[float, Any]]:
-        """Give a value that all rows of a source share, by the source's seed."""
+        """Return a value that all rows of a source share, by the source's seed."""
         known = frame.dropna(subset=column).drop_duplicates([*PLACE, "source_seed"])
         result: dict[Place, dict[float, Any]] = {}
         for *where, seed, value in known[[*PLACE, "source_seed", column]].itertuples(index=False, name=None):
@@ -89,22 +89,24 @@ class _Told:
         return result
 
 
-def _cost(told: _Told, place: Place, usual: Mapping[float, float], entry: Mapping[str, JSON], baseline: bool) -> Cost:
-    accuracy = told.accuracy.get(place, {})
-    queries = [_known(q.get(place)) for q in (told.least, told.most)]
-    networks = _known(told.networks.get(place))
+def _cost(
+    facts: _MethodFacts, place: Place, usual: Mapping[float, float], entry: Mapping[str, JSON], baseline: bool
+) -> Cost:
+    accuracy = facts.accuracy.get(place, {})
+    queries = [_known(q.get(place)) for q in (facts.least, facts.most)]
+    networks = _known(facts.networks.get(place))
     return Cost(
         *place,
         baseline=baseline,
         accuracy=accuracy_summary(list(accuracy.values())) if accuracy else None,
         lost=_mean([usual[s] - accuracy[s] for s in accuracy if s in usual]),
-        access=max(told.access.get(place, ()), key=Access.rank, default=""),
+        access=max(facts.access.get(place, ()), key=Access.rank, default=""),
         queries=(int(queries[0]), int(queries[1])) if queries[0] is not None and queries[1] is not None else None,
-        seconds_to_verify=_known(told.verifying.get(place)),
-        seconds_to_make=_mean(list(told.making.get(place, {}).values())),
+        seconds_to_verify=_known(facts.verifying.get(place)),
+        seconds_to_make=_mean(list(facts.making.get(place, {}).values())),
         networks=None if networks is None else int(networks),
         helper_architectures=tuple(entry["attributes"].get("helper_architectures") or ()),
-        notes=_notes(told.notes.get(place, {}).values()),
+        notes=_notes(facts.notes.get(place, {}).values()),
     )
 
 
@@ -117,7 +119,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _notes(notes: Iterable[str]) -> dict[str, str]:
-    """Give what a method notes about its fingerprints: the mean over sources of a number, other values each once."""
+    """Return what a method notes about its fingerprints: the mean over sources of a number, other values each once."""
     values: dict[str, list[str]] = {}
     for note in notes:
         for entry in note.split(";"):

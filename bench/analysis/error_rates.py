@@ -1,4 +1,4 @@
-"""Tell how many stolen suspects are found at few false alarms, and whom a threshold that was set before accuses."""
+"""Compute true positive rates at few false alarms, and the false accusations of a threshold that was set before."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Accused: TypeAlias = Mapping[float, Frozen | NotReported]
 
 
 def hits(scores: Scores) -> Hits:
-    """Give the share of stolen suspects found at each of RATES."""
+    """Return the share of stolen suspects found at each of RATES."""
     return {rate: tpr_at_fpr(scores.stolen, scores.irrelevant, rate) for rate in RATES}
 
 

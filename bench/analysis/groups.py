@@ -47,7 +47,7 @@ class Matched:
 
 
 class Samples:
-    """Holds the rows as arrays, and knows which of them belong together."""
+    """The rows as arrays, grouped by cell and by model."""
 
     def __init__(self, frame: pd.DataFrame, seeds: Sequence[int]) -> None:
         import pandas as pd
@@ -71,7 +71,7 @@ class Samples:
         self.rows = cast("dict[tuple[object, ...], Rows]", grouped)
 
     def of(self, dataset: str, source: str, method: str, attack: str) -> Sample:
-        """Give all rows of a method against an attack, with a score or without."""
+        """Return all rows of a method against an attack, with a score or without."""
         seeds, stolen, irrelevant = [], [], []
         for seed in self.seeds:
             mine = self.rows.get((dataset, source, method, SuspectKind.STOLEN, attack, float(seed)))
@@ -96,7 +96,7 @@ class Samples:
         return Matched(tuple(sample.seeds[n] for n in kept), rows, shared, self.scores(rows, shared))
 
     def shared(self, by_source: Sequence[Rows]) -> Rows:
-        """Give the rows of the models that stand in each of several lists, in one order: [lists, models]."""
+        """Return the rows of the models that stand in each of several lists, in one order: [lists, models]."""
         models = [self.model[rows] for rows in by_source]
         if all(np.array_equal(models[0], other) for other in models[1:]):
             return np.stack(by_source)
@@ -106,16 +106,16 @@ class Samples:
         return np.stack([rows[_places(own, common)] for rows, own in zip(by_source, models, strict=True)])
 
     def scores(self, stolen: Sequence[Rows], irrelevant: Rows) -> Scores:
-        """Give the scores of rows, by source."""
+        """Return the scores of rows, by source."""
         return Scores([self.score[rows] for rows in stolen], self.score[irrelevant])
 
     def innocents(self, sample: Sample) -> Rows | None:
-        """Give the irrelevant models that all sources have a score for, whatever became of the stolen ones."""
+        """Return the irrelevant models that all sources have a score for, whether or not the stolen ones have one."""
         irrelevant = [done for rows in sample.irrelevant if len(done := rows[self.done[rows]])]
         return self.shared(irrelevant) if irrelevant else None
 
     def common(self, a: Matched, b: Matched, paired: bool) -> tuple[Scores, Scores] | None:
-        """Give two methods' scores of the irrelevant models that both judged, and, if paired, of the stolen ones too.
+        """Return two methods' scores of the irrelevant models that both judged, and, if paired, of the stolen ones too.
 
         Of the sources that both have; None where nothing is left.
         """
@@ -143,7 +143,7 @@ class Samples:
         return first, second
 
     def _alike(self, a: Matched, b: Matched, paired: bool) -> bool:
-        """Say whether two methods judged the very same models, in the same order."""
+        """Return True if two methods judged the same models, in the same order."""
         if a.seeds != b.seeds or not np.array_equal(self.model[a.irrelevant[0]], self.model[b.irrelevant[0]]):
             return False
         both = zip(a.stolen, b.stolen, strict=True)
@@ -151,6 +151,6 @@ class Samples:
 
 
 def _places(models: Rows, wanted: Rows) -> Rows:
-    """Say where each of the wanted models stands."""
+    """Return the position of each of the wanted models."""
     order = np.argsort(models)
     return order[np.searchsorted(models, wanted, sorter=order)]

@@ -27,7 +27,7 @@ def vector(values: ArrayLike, what: str) -> Floats:
 
 
 def by_source(stolen: BySource, irrelevant: BySource) -> tuple[list[Floats], Floats]:
-    """Give scores by source: a list of vectors [m_s] and a matrix [sources, n]; two vectors are one source.
+    """Return scores by source: a list of vectors [m_s] and a matrix [sources, n]; two vectors are one source.
 
     ValueError where the numbers of sources differ, or where an irrelevant model lacks a score for some source.
     """
@@ -45,7 +45,7 @@ def by_source(stolen: BySource, irrelevant: BySource) -> tuple[list[Floats], Flo
 
 
 def placements(values: Floats, among: Floats) -> Floats:
-    """Give for each value the share of `among` that lies below it, ties counting half: [len(values)], in [0, 1]."""
+    """Return for each value the share of `among` that lies below it, ties counting half: [len(values)], in [0, 1]."""
     ordered = np.sort(among)
     below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
     shares: Floats = below / (2 * len(among))

@@ -28,7 +28,7 @@ def hanley_mcneil_variance(auc: float, m: float, n: float) -> float:
 
 
 def newcombe_variance(theta: float, m: float, n: float) -> float:
-    """Give Newcombe's variance of an AUC whose true value is theta: Hanley–McNeil's, made symmetric in m and n."""
+    """Return Newcombe's variance of an AUC whose true value is theta: Hanley–McNeil's, made symmetric in m and n."""
     half = (m + n) / 2 - 1
     return theta * (1 - theta) * (1 + half * (1 - theta) / (2 - theta) + half * theta / (1 + theta)) / (m * n)
 
@@ -36,7 +36,7 @@ def newcombe_variance(theta: float, m: float, n: float) -> float:
 def newcombe_interval(
     auc: float, m: float, n: float, level: float = LEVEL, inflation: float = 1.0
 ) -> tuple[float, float]:
-    """Give the theta between which |theta - auc| <= z sqrt(inflation var(theta)): (low, high), inside [0, 1].
+    """Return the theta between which |theta - auc| <= z sqrt(inflation var(theta)): (low, high), inside [0, 1].
 
     m, n: numbers of stolen and irrelevant models (fractions allowed: effective numbers). Neither end collapses at
     AUC 0 or 1. Newcombe, Confidence intervals for an effect size measure based on the Mann–Whitney statistic, part 2,
@@ -60,7 +60,7 @@ def newcombe_interval(
 
 
 def normal_quantile(level: float) -> float:
-    """Give the z of a two-sided interval: 1.96 for 0.95."""
+    """Return the z of a two-sided interval: 1.96 for 0.95."""
     if not 0 < level < 1:
         raise ValueError(f"a level lies between 0 and 1, got {level}")
     return NormalDist().inv_cdf((1 + level) / 2)
@@ -90,7 +90,7 @@ class AucEstimate:
 
     @property
     def range(self) -> tuple[float, float]:
-        """Give the lowest and the highest AUC of a source."""
+        """Return the lowest and the highest AUC of a source."""
         return min(self.by_source), max(self.by_source)
 
 
@@ -153,7 +153,7 @@ def _resamples(sources: int, n: int, seed: int, draws: int) -> tuple[Floats, Flo
 
 
 def difference_interval(a: AucEstimate, b: AucEstimate) -> tuple[float, float]:
-    """Give an interval for a.auc - b.auc from the two cells' own (of one level); too wide where a and b share models.
+    """Return an interval for a.auc - b.auc from the two cells' own (of one level); too wide where a and b share models.
 
     Square-and-add: Newcombe, Statistics in Medicine 17, 1998, method 10; Zou, Donner, Statistics in Medicine 27, 2008.
     """
@@ -163,7 +163,7 @@ def difference_interval(a: AucEstimate, b: AucEstimate) -> tuple[float, float]:
 
 
 def agrees(cell: AucEstimate, paper: float, stolen: int = 0, irrelevant: int = 0) -> str:
-    """Judge a cell (with a 95 % interval) against a paper's AUC: `agrees`, `differs`, `too few models to tell`.
+    """Estimate a cell (with a 95 % interval) against a paper's AUC: `agrees`, `differs`, `too few models to tell`.
 
     They agree when |difference| <= 1.96 sqrt(ours + theirs) + 0.005 (for rounding). Our standard deviation is the
     half of the interval that points towards the paper's figure, over 1.96: Hanley–McNeil's would be 0 at AUC 1.00.

@@ -55,7 +55,7 @@ def unpaired_permutation(a: Scores, b: Scores, draws: int = DRAWS, seed: int = 0
 
     Within each source a score becomes its place among that method's irrelevant scores, which means the same for any
     number of stolen suspects. Were the methods alike, an irrelevant model's two places could be swapped (for all
-    sources at once), and the stolen suspects of both be dealt out anew to A and B, within their source.
+    sources at once), and the stolen suspects of both be dealt again to A and B, within their source.
     ValueError where the irrelevant models or the sources differ in number.
     """
     return unpaired_permutations([(a, b)], draws, seed)[0]
@@ -91,7 +91,7 @@ def _ranked(scores: Scores) -> list[tuple[Floats, Floats]]:
 
 
 def _swap_weights(a: Sequence[tuple[Floats, Floats]], b: Sequence[tuple[Floats, Floats]]) -> Floats:
-    """Give what each coin weighs in the difference of the AUCs: of every stolen suspect, of every irrelevant model."""
+    """Return the weight of each coin in the difference of the AUCs, for stolen suspects and irrelevant models."""
     if [(len(x), len(y)) for x, y in a] != [(len(u), len(v)) for u, v in b]:
         raise ValueError("a paired test needs two methods that judged the same suspects")
     n = len(a[0][1])
@@ -148,7 +148,7 @@ class _Dealt:
 
 
 def _dealt(group: Sequence[_Dealt], coins: Floats, generator: np.random.Generator) -> Floats:
-    """Give the differences of the AUCs after one deal a row of coins: [draws, tests]."""
+    """Return the differences of the AUCs after one deal a row of coins: [draws, tests]."""
     drawn = np.zeros((len(coins), len(group)))
     for s, (m, k) in enumerate(group[0].sizes):
         both = np.stack([d.both[s] for d in group], axis=1)
@@ -176,7 +176,7 @@ def _psi(values: Floats, others: Floats) -> Floats:
 
 
 def _coins(count: int, draws: int, seed: int) -> Iterator[Floats]:
-    """Give the coins of all draws, +1 or -1, in blocks of rows that bound the memory: [some, count]."""
+    """Return the coins of all draws, +1 or -1, in blocks of rows that bound the memory: [some, count]."""
     tosses = _tosses(count, draws, seed)
     for start in range(0, draws, BLOCK):
         yield tosses[start : start + BLOCK].astype(np.float64) * 2 - 1
@@ -210,7 +210,7 @@ class _Tally:
 def beats_baselines(
     method: Scores, baselines: Sequence[Scores], paired: bool = True, draws: int = DRAWS, seed: int = 0
 ) -> float:
-    """Give the p-value of "better than every baseline": the largest against one of them, one-sided.
+    """Return the p-value of "better than every baseline": the largest against one of them, one-sided.
 
     An intersection–union test, which needs no correction for the number of baselines (Berger, Technometrics 24, 1982).
     paired: whether the method judged the baselines' stolen suspects, or has its own (a watermark).

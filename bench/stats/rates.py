@@ -38,7 +38,7 @@ class NotReported:
 
 @lru_cache(maxsize=1024)
 def binomial_bound(hits: int, of: int, level: float = LEVEL) -> tuple[float, float]:
-    """Give the exact two-sided interval of a share (Clopper, Pearson, Biometrika 26, 1934): (low, high) in [0, 1]."""
+    """Return the exact two-sided interval of a share (Clopper, Pearson, Biometrika 26, 1934): (low, high) in [0, 1]."""
     from scipy.special import betaincinv
 
     if not 0 <= hits <= of or of < 1:
@@ -50,7 +50,7 @@ def binomial_bound(hits: int, of: int, level: float = LEVEL) -> tuple[float, flo
 
 
 def tpr_at_fpr(stolen: BySource, irrelevant: BySource, fpr: float, level: float = LEVEL) -> Rate | NotReported:
-    """Give the largest share of stolen suspects found at a share of false alarms of at most `fpr`. By source.
+    """Return the largest share of stolen suspects found at a share of false alarms of at most `fpr`. By source.
 
     That is the highest ROC point with FPR <= fpr, never an interpolated one: within each source a suspect is found
     when it scores above all irrelevant models but the floor(fpr n) highest. With several sources: all that were found

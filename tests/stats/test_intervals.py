@@ -12,10 +12,10 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from bench.stats.auc import auc
 from bench.stats.intervals import (
-    Cell,
+    AucEstimate,
     agrees,
-    cell,
     difference_interval,
+    estimate_auc,
     hanley_mcneil_variance,
     newcombe_interval,
     newcombe_variance,
@@ -27,7 +27,7 @@ scores = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=25)
 
 
 def one_cell(value, low, high):
-    return Cell(value, low, high, 20, 20, (value,), True)
+    return AucEstimate(value, low, high, 20, 20, (value,), True)
 
 
 @given(scores, scores)
@@ -68,7 +68,7 @@ def test_infinite_scores_rank_as_what_they_are():
 
 @pytest.mark.parametrize("stolen, irrelevant", [([], [1.0]), ([1.0], []), ([math.nan], [1.0]), ([1.0], [0, math.nan])])
 def test_no_score_and_a_score_that_is_no_number_are_refused(stolen, irrelevant):
-    for function in (auc, cell, lambda s, i: tpr_at_fpr(s, i, 0.5)):
+    for function in (auc, estimate_auc, lambda s, i: tpr_at_fpr(s, i, 0.5)):
         with pytest.raises(ValueError, match=r"at least one score|NaN"):
             function(stolen, irrelevant)
 
@@ -132,19 +132,19 @@ def test_impossible_aucs_and_numbers_are_refused(bad):
 
 def test_a_cell_of_one_source_has_newcombes_interval():
     stolen, irrelevant = np.r_[np.arange(5, 15), 2], np.arange(10) + 0.5
-    found = cell(stolen, irrelevant)
+    found = estimate_auc(stolen, irrelevant)
     assert found.auc == auc(stolen, irrelevant) and found.by_source == (found.auc,)
     assert (found.stolen, found.irrelevant, found.conditional) == (11, 10, True)
     low, high = newcombe_interval(found.auc, 11, 10)
     assert found.low <= low and high <= found.high
-    perfect = cell(stolen + 100, irrelevant)
+    perfect = estimate_auc(stolen + 100, irrelevant)
     assert (perfect.low, perfect.high) == newcombe_interval(1.0, 11, 10)
 
 
 def test_a_cell_widens_where_models_vary_more_than_the_formula_expects():
     # Three of six suspects never, three always recognised: the suspect decides all.
     stolen, irrelevant = [-9, -8, -7, 7, 8, 9], np.linspace(-1, 1, 40)
-    found, plain = cell(stolen, irrelevant), newcombe_interval(0.5, 6, 40)
+    found, plain = estimate_auc(stolen, irrelevant), newcombe_interval(0.5, 6, 40)
     assert found.auc == 0.5
     assert found.high - found.low > 1.2 * (plain[1] - plain[0])
 
@@ -152,29 +152,29 @@ def test_a_cell_widens_where_models_vary_more_than_the_formula_expects():
 def test_a_cell_takes_the_auc_within_each_source_and_never_pools_scores():
     rng = np.random.default_rng(3)
     stolen, irrelevant = rng.normal(1, 1, (3, 8)), rng.normal(0, 1, (3, 12))
-    found = cell(stolen, irrelevant)
+    found = estimate_auc(stolen, irrelevant)
     assert found.auc == pytest.approx(np.mean([auc(s, i) for s, i in zip(stolen, irrelevant, strict=True)]))
     assert found.range == (min(found.by_source), max(found.by_source))
     shift = np.array([[0.0], [50.0], [-900.0]])
-    assert cell(stolen + shift, irrelevant + shift) == found
+    assert estimate_auc(stolen + shift, irrelevant + shift) == found
 
 
 def test_sources_may_have_different_numbers_of_suspects_but_share_the_irrelevant_models():
-    found = cell([[3, 4], [0.5, 9, 9]], [[0, 1, 2], [0, 1, 2]])
+    found = estimate_auc([[3, 4], [0.5, 9, 9]], [[0, 1, 2], [0, 1, 2]])
     assert found.by_source == pytest.approx((1.0, (1 / 3 + 2) / 3))
     assert found.auc == pytest.approx((1 + (1 / 3 + 2) / 3) / 2)
     assert (found.stolen, found.irrelevant) == (5, 3)
     with pytest.raises(ValueError, match="same irrelevant models"):
-        cell([[3, 4], [3, 4]], [[0, 1, 2], [0, 1]])
+        estimate_auc([[3, 4], [3, 4]], [[0, 1, 2], [0, 1]])
     with pytest.raises(ValueError, match="2 sources, irrelevant models for 1"):
-        cell([[3, 4], [3, 4]], [[0, 1, 2]])
+        estimate_auc([[3, 4], [3, 4]], [[0, 1, 2]])
 
 
 def test_irrelevant_models_that_answer_alike_for_every_source_are_no_new_evidence():
     rng = np.random.default_rng(5)
     innocent = rng.normal(0, 1, 12)
     stolen = rng.normal(1, 1, 400)
-    one, four = cell(stolen, innocent), cell([stolen] * 4, [innocent] * 4)
+    one, four = estimate_auc(stolen, innocent), estimate_auc([stolen] * 4, [innocent] * 4)
     assert four.auc == one.auc
     assert four.high - four.low > 0.97 * (one.high - one.low)
 
@@ -183,16 +183,16 @@ def test_from_five_sources_on_the_interval_speaks_of_sources_in_general():
     rng = np.random.default_rng(11)
     ability = np.array([0.2, 0.6, 1.2, 2.0, 3.5])[:, None]
     stolen, irrelevant = ability + rng.normal(0, 1, (5, 40)), rng.normal(0, 1, (5, 60))
-    four, five = cell(stolen[:4], irrelevant[:4]), cell(stolen, irrelevant)
+    four, five = estimate_auc(stolen[:4], irrelevant[:4]), estimate_auc(stolen, irrelevant)
     assert four.conditional and not five.conditional
     fixed = newcombe_interval(five.auc, 200, 60)
     assert five.high - five.low > 1.5 * (fixed[1] - fixed[0])
-    assert five == cell(stolen, irrelevant)
-    assert five.low != cell(stolen, irrelevant, seed=1).low
+    assert five == estimate_auc(stolen, irrelevant)
+    assert five.low != estimate_auc(stolen, irrelevant, seed=1).low
 
 
 def test_many_sources_at_auc_one_still_have_an_interval():
-    found = cell([[2, 3, 4]] * 6, [[0, 1, 1.5, 1.7]] * 6)
+    found = estimate_auc([[2, 3, 4]] * 6, [[0, 1, 1.5, 1.7]] * 6)
     assert found.auc == found.high == 1.0
     assert 0.3 < found.low < 0.95
 

@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
-from bench.stats.intervals import cell
+from bench.stats.intervals import estimate_auc
 from bench.stats.permutation import Scores, holm, paired_permutation
 from bench.stats.thresholds import Frozen, calibration_half, frozen_threshold
 
@@ -52,7 +52,7 @@ def simulate(rng, sizes, auc, steps, sources, spread=1.0, ability=0.0, fixed=Non
     stolen = answers(means + spread * rng.normal(size=(BENCHMARKS, sources, m)), steps)
     shared, own = rng.normal(size=(BENCHMARKS, 1, n)), rng.normal(size=(BENCHMARKS, sources, n))
     irrelevant = answers(np.sqrt(alike) * shared + np.sqrt(1 - alike) * own, steps)
-    cells = [cell(s, i) for s, i in zip(stolen, irrelevant, strict=True)]
+    cells = [estimate_auc(s, i) for s, i in zip(stolen, irrelevant, strict=True)]
     covers = np.mean([c.low <= auc <= c.high for c in cells])
     return float(covers), float(np.mean([c.high - c.low for c in cells]))
 
