@@ -19,8 +19,16 @@ from bench.stats.rates import Summary, accuracy_summary
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL = ("owner", "source_architecture", "source_seed", "model", "variant", "suspect_dataset", "suspect_architecture",
-         "replicate")  # fmt: skip
+MODEL = (
+    "owner",
+    "source_architecture",
+    "source_seed",
+    "model",
+    "variant",
+    "suspect_dataset",
+    "suspect_architecture",
+    "replicate",
+)
 """What tells two networks apart within one dataset."""
 GROUP = ("model", "variant", "suspect_dataset", "suspect_architecture")
 
@@ -71,14 +79,20 @@ def _models(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame:
     watermark = {n for n, m in run["components"][ComponentKind.METHOD].items() if m.get("watermark")}
     known = frame.assign(owner=frame.method.where(frame.method.isin(watermark), "plain"))
     sources = known.assign(
-        model=Role.SOURCE, variant="", suspect_dataset=known.dataset, suspect_architecture=known.source_architecture,
-        replicate=0.0, accuracy=known.source_accuracy,
-    )  # fmt: skip
+        model=Role.SOURCE,
+        variant="",
+        suspect_dataset=known.dataset,
+        suspect_architecture=known.source_architecture,
+        replicate=0.0,
+        accuracy=known.source_accuracy,
+    )
     irrelevant = known.suspect_kind == SuspectKind.IRRELEVANT
     suspects = known.assign(
-        model=known.attack.where(~irrelevant, SuspectKind.IRRELEVANT), accuracy=known.suspect_accuracy,
-        owner=known.owner.where(~irrelevant, "plain"), source_seed=known.source_seed.where(~irrelevant, 0.0),
-    )  # fmt: skip
+        model=known.attack.where(~irrelevant, SuspectKind.IRRELEVANT),
+        accuracy=known.suspect_accuracy,
+        owner=known.owner.where(~irrelevant, "plain"),
+        source_seed=known.source_seed.where(~irrelevant, 0.0),
+    )
     wanted = ["dataset", *MODEL, "accuracy"]
     both = pd.concat([sources[wanted], suspects[wanted]]).dropna(subset="accuracy")
     return both.drop_duplicates(["dataset", *MODEL])

@@ -175,10 +175,17 @@ class CellEstimator:
         scores = matched.scores if matched else None
         architectures = {str(self.samples.architectures[n]) for n in np.unique(self.samples.architecture[stolen])}
         made = Cell(
-            dataset=dataset, source_architecture=source, method=method, attack=attack, suspect_dataset=on,
+            dataset=dataset,
+            source_architecture=source,
+            method=method,
+            attack=attack,
+            suspect_dataset=on,
             method_version=int(component(self.run, ComponentKind.METHOD, method)["version"]),
             attack_version=int(component(self.run, ComponentKind.ATTACK, attack)["version"]),
-            baseline=method in self.spec.baselines, home=self.home[attack], reason=reason, stolen_planned=len(stolen),
+            baseline=method in self.spec.baselines,
+            home=self.home[attack],
+            reason=reason,
+            stolen_planned=len(stolen),
             irrelevant_planned=self._different(sample.irrelevant),
             lost=dict(Counter(str(s) for s in column["status"][missing] if s in LOST)),
             errors=dict(Counter(str(e) for e in column["error"][missing] if e)),
@@ -188,7 +195,7 @@ class CellEstimator:
             paper=self.papers[method].of(dataset, source, attack, architectures, self.spec.suspects),
             hits=hits(scores) if scores else {},
             accused={} if reason else self.division.accused((dataset, source, method), on, sample),
-        )  # fmt: skip
+        )
         return made, matched
 
     def _different(self, by_source: Sequence[Rows]) -> int:

@@ -28,9 +28,13 @@ def describe(spec: Spec, known: Known, command: Sequence[str]) -> dict[str, JSON
 
     def plain(d: Declaration) -> dict[str, JSON]:
         return {
-            "version": d.version, "distribution": d.distribution, "summary": d.summary, "params": dict(d.params),
-            "attributes": dict(d.attributes), "watermark": d.watermark,
-        }  # fmt: skip
+            "version": d.version,
+            "distribution": d.distribution,
+            "summary": d.summary,
+            "params": dict(d.params),
+            "attributes": dict(d.attributes),
+            "watermark": d.watermark,
+        }
 
     methods = {name: versions[0][1] for name, versions in known.methods.items()}
     groups = {

@@ -26,8 +26,18 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-IDENTITY = ("dataset", "source_architecture", "source_seed", "method", "budget", "suspect_kind", "attack",
-            "suspect_dataset", "suspect_architecture", "replicate")  # fmt: skip
+IDENTITY = (
+    "dataset",
+    "source_architecture",
+    "source_seed",
+    "method",
+    "budget",
+    "suspect_kind",
+    "attack",
+    "suspect_dataset",
+    "suspect_architecture",
+    "replicate",
+)
 """The columns that identify a trial."""
 
 STATUSES = tuple(s for s in Status if s != Status.BUSY)
@@ -164,8 +174,12 @@ def _check_rows(frame: pd.DataFrame) -> None:
 def _same_run(frame: pd.DataFrame, run: Mapping[str, JSON], folder: Path) -> None:
     """Raise BenchError if rows and `run.json` differ in the names or versions of components."""
     spec, path = Spec.from_json(run["spec"]), folder / "trials.csv"
-    for column, names in (("dataset", spec.datasets), ("source_architecture", spec.sources), ("attack", spec.attacks),
-                          ("method", spec.methods + spec.baselines)):  # fmt: skip
+    for column, names in (
+        ("dataset", spec.datasets),
+        ("source_architecture", spec.sources),
+        ("attack", spec.attacks),
+        ("method", spec.methods + spec.baselines),
+    ):
         strange = [n for n in frame[column].unique() if n not in ("", *names)]
         if strange:
             problem = f"{path} has rows of the {column} {strange[0]!r}, which run.json beside it does not name"
