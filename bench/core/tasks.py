@@ -121,3 +121,9 @@ class Outcome:
     log: str = ""
     cause: FailureCause = FailureCause.NONE
     """What the scheduler has to act on after a failure."""
+
+    @staticmethod
+    def of_record(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
+        """Return the outcome of a finished task from its artifact's record."""
+        made = record["made"]
+        return Outcome(key, Status.DONE, stored, record["facts"], made.get("seconds", 0.0), made.get("device", ""))

@@ -1,4 +1,4 @@
-"""Classify why a task failed, and describe it in one line."""
+"""Classify the failure of a task, and describe it in one line."""
 
 from __future__ import annotations
 
@@ -10,24 +10,29 @@ from bench.core.errors import BenchError, DamagedArtifact, StoreError, first_lin
 from bench.core.kinds import FailureCause
 
 LONGEST_ERROR = 500
-"""Characters of an error that are told; the log has it whole."""
+"""Characters of an error in an outcome; the log has all of it."""
 
-FULL = ("can't allocate memory", "CUDA error: out of memory", "HIP error: out of memory", "_STATUS_ALLOC_FAILED")
-"""How torch says that memory is full, where it does not raise OutOfMemoryError."""
+MEMORY_ERRORS = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "HIP error: out of memory",
+    "_STATUS_ALLOC_FAILED",
+)
+"""Texts of torch's errors for full memory that are not OutOfMemoryErrors."""
 
-LOST = ("CUDA error", "HIP error", "device-side assert")
-"""How torch says that a device is of no use any more, memory apart."""
+DEVICE_ERRORS = ("CUDA error", "HIP error", "device-side assert")
+"""Texts of torch's errors after which a process cannot use the device any more."""
 
 
 def classify_failure(failure: BaseException, device: str) -> tuple[str, FailureCause]:
-    """Say in one line why a task failed, and the cause that the scheduler has to act on."""
+    """Return one line that says why a task failed, and the cause that the scheduler has to act on."""
     if isinstance(failure, StoreError):
         return str(failure), FailureCause.STORE
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):
-        traceback.clear_frames(failure.__traceback__)  # what filled the memory: to say so needs some
+        traceback.clear_frames(failure.__traceback__)  # frees what filled the memory: reporting needs some
         return f"out of memory: {_line(failure)}", FailureCause.MEMORY
     line, kind = _line(failure), type(failure).__name__
-    if any(text in line for text in FULL):
+    if any(text in line for text in MEMORY_ERRORS):
         return f"out of memory: {kind}: {line}", FailureCause.MEMORY
     if _is_lost(failure, device):
         return f"{kind}: {line}; its process could not use the device any more", FailureCause.DEVICE
@@ -37,8 +42,8 @@ def classify_failure(failure: BaseException, device: str) -> tuple[str, FailureC
 
 
 def _is_lost(failure: BaseException, device: str) -> bool:
-    """Say whether a failed assertion on a GPU, or the like, makes every later call of this process fail there."""
-    if isinstance(failure, RuntimeError) and any(text in _line(failure) for text in LOST):
+    """Return True if the failure makes every later call on this device fail, as a failed assertion on a GPU does."""
+    if isinstance(failure, RuntimeError) and any(text in _line(failure) for text in DEVICE_ERRORS):
         return True
     try:
         if device.startswith("cuda"):  # the plugin may have raised something else instead

@@ -1,4 +1,4 @@
-"""Checks of what plugin code returned, and of what it was given."""
+"""Checks of what plugin code returned, and of the data that it received."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from bench.store.tensors import has_memory
 
 
 def data_checksum(data: Data) -> tuple[int, ...]:
-    """Give a checksum of images and labels: what is changed through numpy or `.data` no counter tells."""
+    """Return a checksum of images and labels.
+
+    It detects changes through numpy or `.data`, which the tensors' version counters miss.
+    """
 
     def of(tensor: Tensor) -> int:
         if tensor.device.type == "cpu":
@@ -25,15 +28,16 @@ def data_checksum(data: Data) -> tuple[int, ...]:
     return tuple(of(t) for part in data.parts.values() for t in (part.images, part.labels))
 
 
-def check_readable(model: object, who: str) -> object:
-    """Give a network back; BenchError names the entry whose memory was taken away, which nobody could read."""
+def check_readable(model: object, origin: str) -> object:
+    """Return a network; BenchError names the first entry of its state without memory, which cannot be read."""
     for name, tensor in model.state_dict().items() if isinstance(model, nn.Module) else ():
         if isinstance(tensor, Tensor) and (tensor.is_meta or not has_memory(tensor)):
-            raise BenchError(f"the network that {who} returned has no memory for {name!r}")
+            raise BenchError(f"the network that {origin} returned has no memory for {name!r}")
     return model
 
 
 def check_fingerprint(fingerprint: object, method: str) -> Mapping[str, Tensor]:
+    """Return what a method returned as its fingerprint; BenchError if it is no dictionary, or empty."""
     if not isinstance(fingerprint, Mapping) or not fingerprint:
         raise BenchError(f"method {method!r} must return a dictionary of named tensors, not {fingerprint!r:.80}")
     return fingerprint

@@ -1,4 +1,4 @@
-"""Run one task, whatever its kind: the only place a benchmark calls plugin code."""
+"""Run one task of any kind: the only place where a benchmark calls plugin code."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from bench.api.torchvision import prepare_torchvision
 from bench.core.canonical import JSON, seed_of
@@ -20,8 +18,8 @@ from bench.core.kinds import ComponentKind, FailureCause, Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.failures import classify_failure
 from bench.execution.result_checks import data_checksum
-from bench.execution.task_context import ProgressCallback, TaskContext, WorkerState
-from bench.execution.tasks import KINDS
+from bench.execution.task_context import Artifact, ProgressCallback, TaskContext, WorkerState
+from bench.execution.tasks import HANDLERS
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
 from bench.sandbox.process_state import genuine_interrupts
@@ -38,90 +36,95 @@ def execute(
     *,
     data: Path | None = None,
     threads: int = 1,
-    told: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
     state: WorkerState | None = None,
 ) -> Outcome:
-    """Run a task and save its artifact; give its outcome. Never raises: a failure is an outcome too.
+    """Run a task, save its artifact, and return its outcome. Never raises: a failure is an outcome too.
 
-    `data` is the folder of the datasets; `desk` (made of the rest where it is None) remembers what was read last, so
-    that many scores of one suspect load it once.
+    `data` is the folder of the datasets. `state` caches what was read last, so that many scores of one suspect load it
+    once; it replaces all other arguments but `task`.
     """
-    state = state or WorkerState(store, registry, device, data or Path(), threads, told)
+    state = state or WorkerState(store, registry, device, data or Path(), threads, on_progress)
     with genuine_interrupts() as pressed:
-        return _executed(task, state, pressed)
+        return _execute(task, state, pressed)
 
 
-def _executed(task: Task, state: WorkerState, pressed: threading.Event) -> Outcome:
-    store, log = state.store, Log(state.store.log(task.key))
-    started = time.perf_counter()
-    error, cause = "", FailureCause.NONE
+def _execute(task: Task, state: WorkerState, pressed: threading.Event) -> Outcome:
+    log, started = Log(state.store.log(task.key)), time.perf_counter()
     try:
-        record = store.record(task.key)
-        if record is not None and store.is_complete(task.key, record):
-            return done(task.key, record, stored=True)
-        with claim(store, task.key) as ours:
-            if not ours:
-                return Outcome(task.key, Status.BUSY)
-            record = store.record(task.key)  # another run may have finished it in between
-            if record is not None and store.is_complete(task.key, record):
-                return done(task.key, record, stored=True)
-            with log.catching_crashes():
-                facts, files = _attempt(task, state, log)
-            seconds = time.perf_counter() - started
-            record = store.save(task.key, task.kind, facts, files, _made(task, state, seconds))
-        return done(task.key, record, stored=False)
-    except BaseException as failure:  # a stranger's code may raise anything; the run has to go on
+        return _stored(task, state.store) or _compute(task, state, log, started)
+    except BaseException as failure:  # plugin code may raise anything, and the run has to go on
         if pressed.is_set():
             raise
         error, cause = classify_failure(failure, state.device)
+        state.cache = OrderedDict()
         if cause != FailureCause.STORE:
             log.append_failure(traceback.format_exc())
-    finally:
-        state.read = OrderedDict() if error else state.read
     if cause == FailureCause.MEMORY and state.device.startswith("cuda"):
         torch.cuda.empty_cache()
     return Outcome(
-        task.key, Status.FAILED, seconds=time.perf_counter() - started, device=state.device, error=error,
-        root=task.name, log=str(log.path) if log.size else "", cause=cause,
-    )  # fmt: skip
+        task.key,
+        Status.FAILED,
+        seconds=time.perf_counter() - started,
+        device=state.device,
+        error=error,
+        root=task.name,
+        log=str(log.path) if log.size else "",
+        cause=cause,
+    )
 
 
-def done(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
-    """Give the outcome of a task from its artifact's record."""
-    made = record["made"]
-    return Outcome(key, Status.DONE, stored, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
+def _stored(task: Task, store: Store) -> Outcome | None:
+    """Return the outcome of a task whose artifact is complete in the store."""
+    record = store.record(task.key)
+    return Outcome.of_record(task.key, record, True) if record and store.is_complete(task.key, record) else None
 
 
-def _run_handler(context: TaskContext, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    """Run a task's handler; BenchError where plugin code changed the data that later tasks of this process receive."""
-    with isolated(context.seed, log, context.state.threads):
-        found = KINDS[context.task.kind](context)
-    if context.versions:
-        data = context.data()
-        if context.versions != data.versions or context.seal() != data_checksum(data):
-            who = next(k for k in reversed(ComponentKind) if k in context.params)
-            raise BenchError(
-                f"{who} {context.params[who]['name']!r} changed images or labels in place: take a copy, images.clone()"
-            )
-    return found
+def _compute(task: Task, state: WorkerState, log: Log, started: float) -> Outcome:
+    """Compute a task and save its artifact, unless another process is computing it or has just done so."""
+    with claim(state.store, task.key) as claimed:
+        if not claimed:
+            return Outcome(task.key, Status.BUSY)
+        if outcome := _stored(task, state.store):
+            return outcome
+        with log.catching_crashes():
+            facts, files = _with_restart(task, state, log)
+        provenance = _provenance(task, state, time.perf_counter() - started)
+        record = state.store.save(task.key, task.kind, facts, files, provenance)
+    return Outcome.of_record(task.key, record, False)
 
 
-def _attempt(task: Task, state: WorkerState, log: Log) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-    """Run a task; a non-finite loss gets one more try with another seed, and the row's note says so."""
+def _with_restart(task: Task, state: WorkerState, log: Log) -> Artifact:
+    """Run a task; if a loss is not finite, run it once more with another seed, and note that."""
     prepare_torchvision()
     seed = seed_of(task.key)
     try:
-        return _run_handler(TaskContext(task, state, seed), log)
+        return _attempt(task, state, seed, log)
     except NonFiniteLoss as failure:
         log.write(f"{failure}: trying once more with another seed\n")
-        state.read = OrderedDict()
-    facts, files = _run_handler(TaskContext(task, state, seed + 1), log)
+        state.cache = OrderedDict()
+    facts, files = _attempt(task, state, seed + 1, log)
     facts["notes"] = {**facts.get("notes", {}), "restarted": 1}
     return facts, files
 
 
-def _made(task: Task, state: WorkerState, seconds: float) -> dict[str, JSON]:
-    """Say how an artifact came to be: recorded with it, no part of its key."""
+def _attempt(task: Task, state: WorkerState, seed: int, log: Log) -> Artifact:
+    """Run a task's handler; BenchError if plugin code changed the data that later tasks of this process receive."""
+    context = TaskContext(task, state, seed, torch.Generator(state.device).manual_seed(seed))
+    with isolated(seed, log, state.threads):
+        artifact = HANDLERS[task.kind](context)
+    if context.recorded.data_versions:
+        data = context.data()
+        if context.recorded.data_versions != data.versions or context.checksum() != data_checksum(data):
+            kind = next(k for k in reversed(ComponentKind) if k in task.params)
+            raise BenchError(
+                f"{kind} {task.params[kind]['name']!r} changed images or labels in place: take a copy, images.clone()"
+            )
+    return artifact
+
+
+def _provenance(task: Task, state: WorkerState, seconds: float) -> dict[str, JSON]:
+    """Return how an artifact was computed, which is recorded with it and is no part of its key."""
     return {
         "name": task.name,
         "inputs": dict(task.inputs),

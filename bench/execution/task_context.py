@@ -7,12 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from bench.api.components import Architecture, Component
+from bench.api.components import Architecture, Component, Method
 from bench.api.context import Context
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, DamagedArtifact
@@ -28,24 +28,27 @@ from bench.training.networks import Normalised, rebuild, with_memory_format
 
 T = TypeVar("T")
 
-ProgressCallback = Callable[[str, float, float, float], None]
-"""Told of a task's progress: its key, epochs done, epochs in all, mean loss of the last one."""
+ProgressCallback: TypeAlias = Callable[[str, float, float, float], None]
+"""Receives the progress of a task: its key, finished epochs, all epochs, mean loss of the last one."""
+
+Artifact: TypeAlias = tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]
+"""The facts and the files that a task computes."""
 
 
 @dataclass
 class WorkerState:
-    """Where tasks are executed: store, plugins, device, and what was read last."""
+    """The state of a process that executes tasks: store, plugins, device, and a cache of what was read last."""
 
     store: Store
     registry: Registry
     device: str = "cpu"
     data: Path = Path()
     threads: int = 1
-    told: ProgressCallback | None = None
-    read: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict)
+    on_progress: ProgressCallback | None = None
+    cache: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict)
 
     def component(self, kind: str, identity: Mapping[str, JSON]) -> Any:
-        """Look up the component that a task names; BenchError where another version is installed here."""
+        """Return the component that a task names; BenchError if another version of it is installed."""
         component: Component = self.registry.get(kind, identity["name"], identity.get("params") or None)
         if component.version != identity["version"]:
             raise BenchError(
@@ -54,51 +57,81 @@ class WorkerState:
             )
         return component
 
-    def remembered(self, what: str, key: str, make: Callable[[], T], most: int) -> T:
-        """Give what was read under a key, or read it; at most `most` things of a sort are kept."""
-        if (what, key) not in self.read:
-            self.read[what, key] = make()
-            held = [k for k in self.read if k[0] == what]
-            for old in held[: max(0, len(held) - most)]:
-                del self.read[old]
-        self.read.move_to_end((what, key))
-        value: T = self.read[what, key]
+    def cached(self, kind: str, key: str, compute: Callable[[], T], capacity: int) -> T:
+        """Return the cached value of a key, or compute it; of each kind, the `capacity` last used are cached."""
+        if (kind, key) not in self.cache:
+            self.cache[kind, key] = compute()
+            entries = [k for k in self.cache if k[0] == kind]
+            for oldest in entries[: max(0, len(entries) - capacity)]:
+                del self.cache[oldest]
+        self.cache.move_to_end((kind, key))
+        value: T = self.cache[kind, key]
         return value
 
 
-class TaskContext:
-    """One task at work: what the kinds share."""
+@dataclass
+class TaskRecord:
+    """What is recorded while a task runs: a plugin's notes, and the versions of the data's tensors at the start."""
 
-    def __init__(self, task: Task, state: WorkerState, seed: int) -> None:
-        self.task, self.state, self.seed = task, state, seed
-        self.store, self.device, self.params = state.store, torch.device(state.device), task.params
-        self.generator = torch.Generator(device=self.device).manual_seed(seed)
-        self.notes: dict[str, JSON] = {}
-        self.versions: tuple[int, ...] = ()
+    notes: dict[str, JSON] = field(default_factory=dict)
+    data_versions: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """One attempt at a task, with the operations that several kinds of task need."""
+
+    task: Task
+    state: WorkerState
+    seed: int
+    generator: torch.Generator
+    recorded: TaskRecord = field(default_factory=TaskRecord)
+
+    @property
+    def params(self) -> Mapping[str, JSON]:
+        """The task's parameters."""
+        return self.task.params
+
+    @property
+    def inputs(self) -> Mapping[str, str]:
+        """The keys of the task's inputs."""
+        return self.task.inputs
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self.state.store
+
+    @property
+    def device(self) -> torch.device:
+        """The device on which the task runs."""
+        return torch.device(self.state.device)
 
     def data(self) -> Data:
-        key = self.task.inputs["data"]
-        data = self.state.remembered("data", key, lambda: load(self.store, key, self.state.device), 3)
-        if not self.versions:
-            self.versions = data.versions
-            self.seal()
+        """Return the task's dataset; record its versions and its checksum at the first call."""
+        key = self.inputs["data"]
+        data = self.state.cached("data", key, lambda: load(self.store, key, self.state.device), 3)
+        if not self.recorded.data_versions:
+            self.recorded.data_versions = data.versions
+            self.checksum()
         return data
 
-    def seal(self) -> tuple[int, ...]:
-        """Give the checksum of the data as it was read."""
-        return self.state.remembered("seal", self.task.inputs["data"], lambda: data_checksum(self.data()), 3)
+    def checksum(self) -> tuple[int, ...]:
+        """Return the checksum of the data as it was read."""
+        return self.state.cached("checksum", self.inputs["data"], lambda: data_checksum(self.data()), 3)
+
+    def component(self, kind: ComponentKind) -> Any:
+        """Return the component of a kind that the task's parameters name."""
+        return self.state.component(kind, self.params[kind])
 
     def recipe(self) -> Recipe:
+        """Return the task's training recipe."""
         return Recipe(**self.params["recipe"])
 
-    def architecture(self) -> Architecture:
-        found: Architecture = self.state.component(ComponentKind.ARCHITECTURE, self.params["architecture"])
-        return found
-
     def build(self) -> nn.Module:
-        """Make a fresh network for this task's dataset, with its normalisation, on the device."""
+        """Return a new network for the task's dataset, with its normalisation, on the device."""
         data = self.data()
-        architecture = self.architecture()
+        architecture: Architecture = self.component(ComponentKind.ARCHITECTURE)
         shape = tuple(data.facts["shape"])
         inner: object = architecture.build(data.facts["num_classes"], shape)
         if not isinstance(inner, nn.Module) or next(inner.parameters(), None) is None:
@@ -108,47 +141,65 @@ class TaskContext:
         return with_memory_format(model, architecture, shape).to(self.device)
 
     def record(self, key: str) -> dict[str, JSON]:
-        """Read the record of an input; DamagedArtifact where it is gone."""
+        """Return the record of an input; DamagedArtifact if it is missing."""
         record = self.store.record(key)
         if record is None:
-            raise DamagedArtifact(f"Artifact {key[:8]} is gone: run the same command again to make it")
+            raise DamagedArtifact(f"Artifact {key[:8]} is missing: run the same command again to recompute it")
         return record
 
     def facts(self, key: str) -> dict[str, JSON]:
-        """Read the facts of an input."""
+        """Return the facts of an input."""
         facts: dict[str, JSON] = self.record(key)["facts"]
         return facts
 
     def model(self, key: str) -> tuple[nn.Module, Architecture]:
-        """Load a network in eval mode, and its architecture."""
+        """Return a stored network, in eval mode, and its architecture."""
         facts = self.facts(key)
         architecture: Architecture = self.state.component(ComponentKind.ARCHITECTURE, facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
         return model.to(self.device).eval(), architecture
 
-    def context(self, architecture: Architecture, budget: int | None = None, start: nn.Module | None = None) -> Context:
-        data = self.data()
-        recipe = self.recipe()
+    def plugin_context(
+        self,
+        architecture: Architecture,
+        recipe: Recipe,
+        *,
+        method: Method | None = None,
+        start: nn.Module | None = None,
+    ) -> Context:
+        """Return what plugin code receives besides data: `fit` trains with `recipe`, `method` sets the budget."""
+        facts = self.data().facts
         fit = functools.partial(
-            loop.fit, recipe=recipe, generator=self.generator, device=self.device, flip=data.facts["flip"],
-            crop=data.facts["crop"], progress=self.progress,
-        )  # fmt: skip
+            loop.fit,
+            recipe=recipe,
+            generator=self.generator,
+            device=self.device,
+            flip=facts["flip"],
+            crop=facts["crop"],
+            progress=self.report_progress,
+        )
         return Context(
-            seed=self.seed, replicate=int(self.params.get("replicate", 0)), recipe=recipe, device=self.device,
-            generator=self.generator, fit=fit, head=lambda m: architecture.head(_inner(m)),
-            stages=lambda m: architecture.stages(_inner(m)), start=start, budget=budget, notes=self.notes,
-        )  # fmt: skip
+            seed=self.seed,
+            replicate=int(self.params.get("replicate", 0)),
+            recipe=recipe,
+            device=self.device,
+            generator=self.generator,
+            fit=fit,
+            head=lambda model: architecture.head(_inner(model)),
+            stages=lambda model: architecture.stages(_inner(model)),
+            start=start,
+            budget=None if method is None else budget(method),
+            notes=self.recorded.notes,
+        )
 
-    def progress(self, epoch: float, epochs: float, loss: float) -> None:
-        if self.state.told is not None:
-            self.state.told(self.task.key, epoch, epochs, loss)
+    def report_progress(self, epoch: float, epochs: float, loss: float) -> None:
+        """Report the progress of a training."""
+        if self.state.on_progress is not None:
+            self.state.on_progress(self.task.key, epoch, epochs, loss)
 
-    def budget(self, method: Any) -> int | None:
-        return int(getattr(method, method.budget)) if method.budget else None
-
-    def network(self, model: nn.Module) -> tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]:
-        """Give the facts and files of a network: how to rebuild it, its accuracy and its answers on `test`."""
+    def network_artifact(self, model: nn.Module) -> Artifact:
+        """Return the facts and files of a network: how to rebuild it, its accuracy and its answers on `test`."""
         data = self.data()
         logits = inference.predict(model, data.parts["test"].images, self.device)
         answers = logits.argmax(1).to(torch.int32)
@@ -157,21 +208,26 @@ class TaskContext:
             "architecture": self.params["architecture"],
             "num_classes": data.facts["num_classes"],
             "shape": data.facts["shape"],
-            "data": self.task.inputs["data"],
-            "notes": self.notes,
+            "data": self.inputs["data"],
+            "notes": self.recorded.notes,
         }
         return facts, {"weights": model.state_dict(), "answers": {"test": answers}}
+
+
+def budget(method: Method) -> int | None:
+    """Return the number of queries that a method may ask; None if it declares no budget."""
+    return int(getattr(method, method.budget)) if method.budget else None
 
 
 def _inner(model: nn.Module) -> nn.Module:
     inner = getattr(model, "inner", None)
     if not isinstance(inner, nn.Module):
-        raise BenchError("context.head and context.stages take a network that build() or source.model() gave")
+        raise BenchError("context.head and context.stages take a network that build() or source.model() returned")
     return inner
 
 
 class LazyNetworks(Sequence[nn.Module]):
-    """Networks that are loaded when they are looked at: 40 stock ones would not fit in memory."""
+    """Networks that are loaded when they are accessed: 40 large ones would not fit in memory."""
 
     def __init__(self, keys: Sequence[str], load: Callable[[str], nn.Module]) -> None:
         self.keys, self.load = keys, load
@@ -179,7 +235,7 @@ class LazyNetworks(Sequence[nn.Module]):
     def __len__(self) -> int:
         return len(self.keys)
 
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, slice):
-            return LazyNetworks(self.keys[at], self.load)
-        return self.load(self.keys[at])
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return LazyNetworks(self.keys[index], self.load)
+        return self.load(self.keys[index])

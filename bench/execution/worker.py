@@ -71,7 +71,7 @@ def work(
             state = state_of(store, data, plugins, threads)
         except BenchError as error:
             return [Outcome(t.key, Status.FAILED, error=str(error), root=t.name) for t in unit], ""
-        state.told = lambda *told: worker.log_event(topic, {"epoch": told})
+        state.on_progress = lambda *progress: worker.log_event(topic, {"epoch": progress})
         for task in unit:
             if _lost.is_set():
                 outcomes.append(Outcome(task.key, Status.BUSY))
@@ -87,7 +87,7 @@ def make_room() -> None:
     """Give back the memory that this process keeps for later tasks, the device's too."""
     with _one_at_a_time:
         for state in _states.values():
-            state.read.clear()
+            state.cache.clear()
         if _states:
             import torch
 

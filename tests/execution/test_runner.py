@@ -642,18 +642,18 @@ def test_an_artifact_says_how_it_was_made(toy_run):
     assert all(len(d) == 64 for d in made["sources"].values())
 
 
-def test_a_desk_remembers_only_so_much(toy_run):
+def test_a_worker_caches_a_limited_number_of_values(toy_run):
     state = WorkerState(toy_run.store, toy_registry())
     for number in range(10):
-        state.remembered("model", str(number), lambda n=number: n, 2)
-    assert list(state.read) == [("model", "8"), ("model", "9")]
-    assert state.remembered("model", "9", lambda: "made again", 2) == 9
+        state.cached("model", str(number), lambda n=number: n, 2)
+    assert list(state.cache) == [("model", "8"), ("model", "9")]
+    assert state.cached("model", "9", lambda: "computed again", 2) == 9
 
 
-def test_progress_is_told_per_epoch(tmp_path):
-    told = []
+def test_progress_is_reported_per_epoch(tmp_path):
+    reported = []
     found = plan(spec := toy_spec(**SMALL, methods=("toy_match",), attacks=()), declare(spec, toy_registry()))
-    state = WorkerState(Store(tmp_path), toy_registry(), told=lambda *what: told.append(what))
+    state = WorkerState(Store(tmp_path), toy_registry(), on_progress=lambda *progress: reported.append(progress))
     execute_all(found.tasks, lambda task: execute(task, state.store, state.registry, state=state))
     source = next(t.key for t in found.tasks.values() if t.role == "source")
-    assert [(round(e, 6), n) for k, e, n, _ in told if k == source] == [(1, 3), (2, 3), (3, 3)]
+    assert [(round(e, 6), n) for k, e, n, _ in reported if k == source] == [(1, 3), (2, 3), (3, 3)]
