@@ -1,8 +1,8 @@
 """Rows about size: ten times the trials, a store of 100,000 artifacts, a report of 100,000 rows.
 
 Scaling is measured in this process, so that no start-up common to both sizes flatters the ratio. Planning is `plan` and
-`wanted` of `bench.planning.planner`, against an empty store. Scheduling is the task queue of a run: it takes every task
-of such a plan and settles it unexecuted. Reporting is `bench.reporting.build.render`, from the two files
+`missing_tasks` of `bench.planning.planner`, against an empty store. Scheduling is the task queue of a run: it takes
+every task of such a plan and settles it unexecuted. Reporting is `bench.reporting.build.render`, from the two files
 of a results folder to all others. Rows and artifacts are synthetic, the plans are real.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.core.tasks import Outcome, Task
-from bench.planning.planner import plan, wanted
+from bench.planning.planner import missing_tasks, plan
 from bench.reporting.build import render
 from bench.store.store import Store
 from bench.testing.toy_run import execute_all
@@ -47,7 +47,7 @@ def _never(key: str) -> bool:
 
 def _planned(made: synthetic.SyntheticBenchmark) -> None:
     gc.collect()  # or each side would pay for the other's garbage
-    wanted(plan(made.spec, made.known), _never, _never)
+    missing_tasks(plan(made.spec, made.declarations), _never, _never)
 
 
 def _scheduled(made: synthetic.SyntheticBenchmark) -> None:

@@ -17,7 +17,7 @@ from bench.core.canonical import JSON
 from bench.core.hardware import gpus, suitable_precision
 from bench.core.spec import Spec
 from bench.core.tasks import Outcome, Task
-from bench.planning.declarations import Known
+from bench.planning.declarations import Declarations
 from bench.planning.planner import Plan, plan
 from bench.registry.discovery import load_registry
 from bench.results.provenance import describe
@@ -34,7 +34,7 @@ class SyntheticBenchmark:
     """A planned benchmark, and the options of `bench` that plan the same."""
 
     spec: Spec
-    known: Known
+    declarations: Declarations
     plan: Plan
     words: tuple[str, ...]
 
@@ -84,7 +84,7 @@ def results(made: SyntheticBenchmark, folder: Path) -> int:
     """Write `trials.csv` and `run.json` as the run would have; return the number of rows."""
     get: Mapping[str, Outcome] = outcomes(made)
     rows = [row(t, get.get(t.score), get.get(t.source), get.get(t.suspect)) for t in made.plan.trials]
-    save(folder, rows, describe(made.spec, made.known, ["run", *made.words]))
+    save(folder, rows, describe(made.spec, made.declarations, ["run", *made.words]))
     return len(rows)
 
 

@@ -21,7 +21,7 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.core.kinds import ComponentKind
 from bench.core.renamed import new_name
 from bench.core.spec import Recipe, Spec
-from bench.planning.declarations import Known
+from bench.planning.declarations import Declarations
 from bench.planning.presets import ATTACKS, METHODS, PRESETS, ordered, preset
 from bench.planning.spec_checks import MOST_SEED, check_number, checked
 from bench.registry.fields import convert
@@ -142,7 +142,7 @@ PARAMS = [*OPTIONS, click.Option(["--spec", "file"], type=click.Path(dir_okay=Fa
 """The parameters of a command that takes a Spec."""
 
 
-def build(chosen: Mapping[str, Any], file: str | None, registry: Registry, precision: str) -> tuple[Spec, Known]:
+def build(chosen: Mapping[str, Any], file: str | None, registry: Registry, precision: str) -> tuple[Spec, Declarations]:
     """Return the Spec of chosen options or of a file, and its components.
 
     `precision` is the meaning of `auto` on the devices of this run.

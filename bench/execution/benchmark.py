@@ -18,7 +18,7 @@ from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
 from bench.execution.run_config import Reporter, StopRequest
 from bench.execution.scheduler import run_tasks
-from bench.planning.estimates import learn
+from bench.planning.estimates import record_timings
 from bench.planning.presets import PRESETS
 from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
@@ -87,7 +87,7 @@ class _Recorder(Reporter):
         self.outcomes[outcome.key] = outcome
         self.reporter.task_finished(outcome)
         if self.retention is not None:
-            self.retention.settled(outcome)
+            self.retention.task_finished(outcome)
 
     def note(self, text: str) -> None:
         """Pass a note on."""
@@ -107,7 +107,7 @@ class _Recorder(Reporter):
 
     def missing_inputs(self, key: str) -> dict[str, Task]:
         """Return the tasks that recompute the damaged or missing inputs of a task, and report each once."""
-        lost = self.prepared.inventory.anew(key)
+        lost = self.prepared.inventory.missing_inputs(key)
         for k in lost:
             if k not in self.announced:
                 quarantined = any(p.name.startswith(k) for p in quarantined_folders(self.prepared.inventory.store))
@@ -115,7 +115,7 @@ class _Recorder(Reporter):
                 self.note(f"Note: artifact {k[:8]} {what}: it is recomputed")
             self.announced.add(k)
         if self.retention is not None:
-            self.retention.expect(lost)
+            self.retention.add_tasks(lost)
         self.prepared.missing.update(lost)
         return lost
 
@@ -124,7 +124,7 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: 
     """Record what tasks took, and write the two files of the results folder."""
     request, inventory, missing = prepared.request, prepared.inventory, prepared.missing
     sizes = {k: size_of(inventory.store, k) for k, o in outcomes.items() if o.status == Status.DONE}
-    learn(inventory.store, missing, outcomes, sizes)
+    record_timings(inventory.store, missing, outcomes, sizes)
     for key in outcomes:
         inventory.records.pop(key, None)
 

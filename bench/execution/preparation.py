@@ -15,7 +15,7 @@ from bench.core.tasks import Task
 from bench.datasets.files import absent, ready
 from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import inline_device, slots
-from bench.planning.declarations import Known
+from bench.planning.declarations import Declarations
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.registry.registry import Registry
@@ -38,7 +38,7 @@ class BenchmarkRequest:
     """
 
     spec: Spec
-    declarations: Known
+    declarations: Declarations
     registry: Registry
     store: Store
     data: Path
@@ -102,11 +102,11 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     for broken in registry.broken:
         reporter.note(f"Note: plugin {broken.name} of {broken.distribution} is broken and left out: {broken.reason}")
     inventory = Inventory(plan(spec, request.declarations), store)
-    missing = inventory.missing(inventory.touched(request.refresh))
+    missing = inventory.missing(inventory.affected(request.refresh))
     unavailable = {} if request.require_targets else _unavailable(missing, request)
     if unavailable:
         inventory = Inventory(plan(spec, request.declarations, unavailable), store)
-        missing = inventory.missing(inventory.touched(request.refresh))
+        missing = inventory.missing(inventory.affected(request.refresh))
         for reason in unavailable.values():
             reporter.note(f"Note: {reason}: attacks that land there are not applicable")
     for task in missing.values():

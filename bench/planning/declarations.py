@@ -15,10 +15,10 @@ from bench.registry.registry import Registry
 
 
 @dataclass(frozen=True)
-class Known:
-    """What the planner knows: the declarations of a Spec's components, with its settings applied.
+class Declarations:
+    """The declarations of a Spec's components, with its sizes and settings applied, by name.
 
-    A method stands once per query budget; the budget is None for its default.
+    A method has one per query budget; the budget is None for its default.
     """
 
     datasets: Mapping[str, Declaration]
@@ -27,8 +27,8 @@ class Known:
     methods: Mapping[str, tuple[tuple[int | None, Declaration], ...]]
 
 
-def declare(spec: Spec, registry: Registry) -> Known:
-    """Read the declarations of all components that a Spec can touch, with its sizes and settings applied."""
+def declare(spec: Spec, registry: Registry) -> Declarations:
+    """Return the declarations of all components that a Spec can touch; BenchError if one contradicts the Spec."""
 
     def one(kind: str, name: str, **more: JSON) -> Declaration:
         sized = scaled(registry.declaration(kind, name), spec.recipe)
@@ -47,19 +47,10 @@ def declare(spec: Spec, registry: Registry) -> Known:
     waiting = list(spec.attacks)
     while waiting:
         name = waiting.pop()
-        if name in attacks:
-            continue
-        attacks[name] = one(ComponentKind.ATTACK, name)
-        before = attacks[name].attributes["starts_from"]
-        if before:
-            if before not in registry.names(ComponentKind.ATTACK):
-                raise BenchError(f"Attack {name!r} starts from {before!r}, which is not installed")
-            if attacks[name].attributes["same_architecture"] or attacks[name].attributes["target"]:
-                raise BenchError(
-                    f"Attack {name!r} starts from {before!r} and inherits same_architecture and target: "
-                    "it may not declare its own"
-                )
-            waiting.append(before)
+        if name not in attacks:
+            attacks[name] = one(ComponentKind.ATTACK, name)
+            if previous := _previous_attack(attacks[name], registry):
+                waiting.append(previous)
     for name in attacks:
         chain(attacks, name)
     methods: dict[str, tuple[tuple[int | None, Declaration], ...]] = {}
@@ -76,15 +67,28 @@ def declare(spec: Spec, registry: Registry) -> Known:
         methods[name] = ((first, default), *versions)
         helpers |= set(default.attributes["helper_architectures"])
     architectures = {n: one(ComponentKind.ARCHITECTURE, n) for n in sorted({*spec.sources, *spec.suspects, *helpers})}
-    return Known(datasets, architectures, attacks, methods)
+    return Declarations(datasets, architectures, attacks, methods)
+
+
+def _previous_attack(attack: Declaration, registry: Registry) -> str:
+    """Return the attack that an attack starts from (empty: none); BenchError if it may not start from that."""
+    previous = str(attack.attributes["starts_from"])
+    if previous and previous not in registry.names(ComponentKind.ATTACK):
+        raise BenchError(f"Attack {attack.name!r} starts from {previous!r}, which is not installed")
+    if previous and (attack.attributes["same_architecture"] or attack.attributes["target"]):
+        raise BenchError(
+            f"Attack {attack.name!r} starts from {previous!r} and inherits same_architecture and target: "
+            "it may not declare its own"
+        )
+    return previous
 
 
 def chain(attacks: Mapping[str, Declaration], name: str) -> list[Declaration]:
-    """List an attack and those it starts from, first to last; BenchError where they go in a circle."""
-    line = [attacks[name]]
-    while line[0].attributes["starts_from"]:
-        before = attacks[str(line[0].attributes["starts_from"])]
-        if before in line:
-            raise BenchError(f"Attack {name!r} starts from itself: {' <- '.join(a.name for a in line)}")
-        line.insert(0, before)
-    return line
+    """Return an attack and those it starts from, first to last; BenchError if they form a cycle."""
+    result = [attacks[name]]
+    while result[0].attributes["starts_from"]:
+        previous = attacks[str(result[0].attributes["starts_from"])]
+        if previous in result:
+            raise BenchError(f"Attack {name!r} starts from itself: {' <- '.join(a.name for a in result)}")
+        result.insert(0, previous)
+    return result

@@ -17,20 +17,22 @@ TIMINGS = "timings.json"
 
 
 def _signature(task: Task) -> str:
-    """Name what decides how long a task takes: everything in its parameters but the replicate."""
+    """Return a digest of what decides how long a task takes: kind, role and all parameters but the replicate."""
     params = {k: v for k, v in task.params.items() if k != "replicate"}
     return digest({"kind": task.kind, "role": task.role, "params": params})[:16]
 
 
-def learn(store: Store, tasks: Mapping[str, Task], settled: Mapping[str, Outcome], sizes: Mapping[str, int]) -> None:
-    """Keep what tasks took, so that the next plan can say what it expects."""
-    known = _timings(store)
-    for key, outcome in settled.items():
+def record_timings(
+    store: Store, tasks: Mapping[str, Task], outcomes: Mapping[str, Outcome], sizes: Mapping[str, int]
+) -> None:
+    """Record the seconds and bytes of tasks, from which the next plan estimates its own."""
+    timings = _timings(store)
+    for key, outcome in outcomes.items():
         if outcome.status == Status.DONE and not outcome.stored and key in tasks:
-            count, seconds, size = known.get(_signature(tasks[key]), (0, 0.0, 0))
-            known[_signature(tasks[key])] = (count + 1, seconds + outcome.seconds, size + sizes.get(key, 0))
-    with suppress(OSError):  # a full disk must not cost the tables of a run that is done
-        write_atomically(store.root / TIMINGS, json.dumps(known))
+            count, seconds, size = timings.get(_signature(tasks[key]), (0, 0.0, 0))
+            timings[_signature(tasks[key])] = (count + 1, seconds + outcome.seconds, size + sizes.get(key, 0))
+    with suppress(OSError):  # a full disk must not prevent the tables of a finished run
+        write_atomically(store.root / TIMINGS, json.dumps(timings))
 
 
 def _timings(store: Store) -> dict[str, tuple[int, float, int]]:
@@ -42,25 +44,25 @@ def _timings(store: Store) -> dict[str, tuple[int, float, int]]:
 
 
 @dataclass(frozen=True)
-class Expectation:
-    """What tasks are expected to cost: seconds on one slot, bytes, and how many of them nothing is known about."""
+class Estimate:
+    """Expected costs of tasks: seconds on one slot, bytes, and the number of tasks that were never measured."""
 
     seconds: float
     size: int
     unknown: int
 
 
-def expect(store: Store, tasks: Mapping[str, Task]) -> Expectation:
-    """Estimate from the measured seconds and bytes of earlier runs what tasks will cost."""
-    known = _timings(store)
+def estimate(store: Store, tasks: Mapping[str, Task]) -> Estimate:
+    """Estimate the costs of tasks from the seconds and bytes that earlier runs measured."""
+    timings = _timings(store)
     seconds, size, unknown = 0.0, 0, 0
-    signatures: dict[tuple[str, str, int], str] = {}  # a method's scores share their parameters, object and all
+    signatures: dict[tuple[str, str, int], str] = {}  # a method's scores share one object of parameters
     for task in tasks.values():
         same = (task.kind, task.role, id(task.params))
         signature = signatures[same] if same in signatures else signatures.setdefault(same, _signature(task))
-        count, spent, bytes_ = known.get(signature, (0, 0.0, 0))
+        count, spent, bytes_ = timings.get(signature, (0, 0.0, 0))
         if count:
             seconds, size = seconds + spent / count, size + bytes_ // count
         else:
             unknown += 1
-    return Expectation(seconds, size, unknown)
+    return Estimate(seconds, size, unknown)

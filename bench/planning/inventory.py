@@ -1,4 +1,4 @@
-"""Take stock of a plan: what of it the store has, what has to run, what that will cost, what is out of date."""
+"""Compare a plan with a store: which artifacts are missing or out of date, and what a refresh affects."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
-from bench.planning.planner import Plan, wanted
+from bench.planning.planner import Plan, missing_tasks
 from bench.sandbox.process_state import gc_paused
 from bench.store.store import Store
 
@@ -22,94 +21,88 @@ if TYPE_CHECKING:
 
 @dataclass
 class Inventory:
-    """A plan held against a store. Records are read once and remembered."""
+    """A plan and the records of its artifacts in a store, each of which is read once."""
 
     plan: Plan
     store: Store
     records: dict[str, dict[str, JSON] | None] = field(default_factory=dict)
 
     @cached_property
-    def there(self) -> frozenset[str]:
-        """The keys of the store's artifacts when they were first asked for: one look for all that are missing."""
+    def stored_keys(self) -> frozenset[str]:
+        """The keys of the store's artifacts at the first access; listing them is faster than a look-up per key."""
         return frozenset(self.store.all_keys())
 
     def record(self, key: str) -> dict[str, JSON] | None:
-        """Read an artifact's record, once."""
+        """Return an artifact's record, which is read once; None if it is missing."""
         if key not in self.records:
-            self.records[key] = self.store.record(key) if key in self.there else None
+            self.records[key] = self.store.record(key) if key in self.stored_keys else None
         return self.records[key]
 
-    def missing(self, gone: Set[str] = frozenset()) -> dict[str, Task]:
-        """Give the tasks that have to run, inputs before what needs them, if the artifacts of `gone` were not there."""
+    def missing(self, ignored: Set[str] = frozenset()) -> dict[str, Task]:
+        """Return the tasks that have to run, inputs first, as if the artifacts of `ignored` were missing."""
 
-        def has(key: str) -> bool:
-            return key not in gone and self.record(key) is not None
+        def has_facts(key: str) -> bool:
+            return key not in ignored and self.record(key) is not None
 
-        def whole(key: str) -> bool:
-            return has(key) and self.store.is_complete(key, self.record(key) or {})
+        def is_complete(key: str) -> bool:
+            return has_facts(key) and self.store.is_complete(key, self.record(key) or {})
 
         with gc_paused():
-            return wanted(self.plan, has, whole)
+            return missing_tasks(self.plan, has_facts, is_complete)
 
-    def anew(self, key: str) -> dict[str, Task]:
-        """Give the tasks that have to run before one that found an input damaged or gone, inputs first."""
+    def missing_inputs(self, key: str) -> dict[str, Task]:
+        """Return the tasks that have to run before one that found an input damaged or missing, inputs first."""
         result: dict[str, Task] = {}
 
-        def walk(needed: str) -> None:
-            for before in self.plan.tasks[needed].inputs.values():
-                if before not in result and not self.store.is_complete(before):
-                    walk(before)
-                    result[before] = self.plan.tasks[before]
+        def walk(key: str) -> None:
+            for needed in self.plan.tasks[key].inputs.values():
+                if needed not in result and not self.store.is_complete(needed):
+                    walk(needed)
+                    result[needed] = self.plan.tasks[needed]
 
         walk(key)
         return result
 
-    def outcome(self, key: str, settled: Mapping[str, Outcome]) -> Outcome | None:
-        """Give what became of a task: in this run, or when it was stored; None where it never ran."""
-        if key in settled:
-            return settled[key]
+    def outcome(self, key: str, outcomes: Mapping[str, Outcome]) -> Outcome | None:
+        """Return the outcome of a task in this run, or when it was stored; None if it never ran."""
+        if key in outcomes:
+            return outcomes[key]
         record = self.record(key) if key else None
-        if record is None:
-            return None
-        made = record["made"]
-        return Outcome(key, Status.DONE, True, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
+        return None if record is None else Outcome.of_record(key, record, True)
 
     def outdated(self, registry: Registry) -> list[str]:
-        """Name the components whose source text has changed, under the same version, since artifacts were made."""
-        now: dict[str, str] = {}
+        """Return a note for each component whose source changed, but not its version, since artifacts were computed."""
+        current: dict[str, str] = {}
         changed: Counter[str] = Counter()
         for key in self.plan.tasks:
-            for name, was in ((self.records.get(key) or {}).get("made", {}).get("sources", {})).items():
-                if name not in now:
+            for name, recorded in ((self.records.get(key) or {}).get("made", {}).get("sources", {})).items():
+                if name not in current:
                     kind, _, component = name.partition(":")
                     present = component in registry.names(kind)
-                    now[name] = registry.source_digest(kind, component) if present else was
-                if was != now[name]:
+                    current[name] = registry.source_digest(kind, component) if present else recorded
+                if recorded != current[name]:
                     changed[name.partition(":")[2]] += 1
         return [
-            f"{count} stored results of {name} were made by other source text under the same version: "
-            f"raise its version, or make them again with --refresh {name}"
+            f"The source of {name} changed but its version did not ({count} cached results affected). "
+            f"Increase `version`, or recompute with --refresh {name}."
             for name, count in sorted(changed.items())
         ]
 
     def refresh(self, names: Iterable[str]) -> int:
-        """Forget the artifacts of every task that a component takes part in, and of all that came from them."""
-        gone = self.touched(names)
+        """Remove the artifacts of every task that some components affect, and return their number."""
+        affected = self.affected(names)
         self.records.clear()
-        return sum(self.store.forget(key) for key in gone)
+        return sum(self.store.forget(key) for key in affected)
 
-    def touched(self, names: Iterable[str]) -> set[str]:
-        """Give the tasks that some components take part in, and all that need them; BenchError names one that none."""
-        gone: set[str] = set()
+    def affected(self, names: Iterable[str]) -> set[str]:
+        """Return the tasks that run some components, and all that need them; BenchError if no task runs one."""
+        result: set[str] = set()
         for name in names:
-            hit = {k for k, t in self.plan.tasks.items() if name in t.components().values()}
-            if not hit:
+            direct = {k for k, t in self.plan.tasks.items() if name in t.components().values()}
+            if not direct:
                 raise BenchError(f"--refresh {name}: {name!r} takes no part in this run")
-            gone |= hit
-        order = list(self.plan.tasks)
-        grew = True
-        while grew:
-            more = {k for k in order if k not in gone and gone & set(self.plan.tasks[k].inputs.values())}
-            grew = bool(more)
-            gone |= more
-        return gone
+            result |= direct
+        for key, task in self.plan.tasks.items():  # inputs come first
+            if result & set(task.inputs.values()):
+                result.add(key)
+        return result

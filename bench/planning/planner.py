@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from bench.core.canonical import JSON, canonical
 from bench.core.kinds import Access, Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Task, Trial
-from bench.planning.declarations import Known, chain
+from bench.planning.declarations import Declarations, chain
 from bench.sandbox.process_state import gc_paused
+
+Suspect: TypeAlias = tuple[str, str, dict[str, JSON]]
+"""The key of a suspect, why it is not applicable (empty: it is), and the fields of its trials that describe it."""
 
 
 @dataclass
@@ -24,23 +29,22 @@ class Plan:
     def add(
         self, kind: str, role: str, params: Mapping[str, JSON], inputs: Mapping[str, str], written: str = ""
     ) -> str:
-        """Put a task in, once; give its key. `written` is `canonical(params)`, where that is known."""
+        """Add a task unless the plan has it, and return its key; `written` is as in `Task.of`."""
         task = Task.of(kind, role, params, inputs, written)
         self.tasks.setdefault(task.key, task)
         return task.key
 
 
-class _Planner:
-    """Builds a plan; every helper method gives the key of a task and puts it into the plan, once."""
+class _TaskPlanner:
+    """Adds the tasks of networks and fingerprints to a plan, and returns their keys."""
 
-    def __init__(self, spec: Spec, known: Known, unavailable: Mapping[str, str]) -> None:
-        self.spec, self.known, self.plan, self.unavailable = spec, known, Plan(), unavailable
-        self.space = {n: str(d.attributes["label_space"] or n) for n, d in known.datasets.items()}
+    def __init__(self, spec: Spec, declarations: Declarations, plan: Plan) -> None:
+        self.spec, self.declarations, self.plan = spec, declarations, plan
         self.data = functools.cache(self._data)
-        self.trained = functools.cache(self._trained)
+        self.train = functools.cache(self._train)
         self.steal = functools.cache(self._steal)
-        self.identities = {n: d.identity() for n, d in known.architectures.items()}
-        self.recipes = {n: self._recipe(d) for n, d in known.architectures.items()}
+        self.identities = {n: d.identity() for n, d in declarations.architectures.items()}
+        self.recipes = {n: self._recipe(d) for n, d in declarations.architectures.items()}
 
     def _recipe(self, architecture: Declaration) -> dict[str, JSON]:
         recipe = self.spec.recipe.training()
@@ -50,13 +54,13 @@ class _Planner:
 
     def _data(self, dataset: str) -> str:
         params = {
-            "dataset": self.known.datasets[dataset].identity(),
+            "dataset": self.declarations.datasets[dataset].identity(),
             "split_seed": self.spec.split_seed,
             "images": self.spec.recipe.images,
         }
         return self.plan.add(TaskKind.DATA, Role.DATA, params, {})
 
-    def _params(self, dataset: str, architecture: str, replicate: int) -> dict[str, JSON]:
+    def _network_params(self, dataset: str, architecture: str, replicate: int) -> dict[str, JSON]:
         return {
             "dataset": {"name": dataset},
             "architecture": self.identities[architecture],
@@ -64,159 +68,193 @@ class _Planner:
             "replicate": replicate,
         }
 
-    def _trained(self, role: str, dataset: str, architecture: str, replicate: int, source: str = "") -> str:
-        params = self._params(dataset, architecture, replicate)
+    def _train(self, role: str, dataset: str, architecture: str, replicate: int, source: str = "") -> str:
+        params = self._network_params(dataset, architecture, replicate)
         inputs = {"data": self.data(dataset)}
         if role == Role.SURROGATE:
             inputs["source"] = source
             params["answers"] = Access.LABELS if replicate % 2 == 0 else Access.PROBABILITIES
         return self.plan.add(TaskKind.TRAIN, role, params, inputs)
 
-    def helpers(self, method: Declaration, dataset: str, source: str) -> dict[str, str]:
+    def _steal(self, source: str, dataset: str, attack: str, architecture: str, replicate: int) -> str:
+        declaration = self.declarations.attacks[attack]
+        params = self._network_params(dataset, architecture, replicate)
+        params["attack"] = declaration.identity()
+        inputs = {"data": self.data(dataset), "source": source}
+        if previous := str(declaration.attributes["starts_from"]):
+            inputs["start"] = self.steal(source, dataset, previous, architecture, replicate)
+        return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs)
+
+    def _helpers(self, method: Declaration, dataset: str, source: str) -> dict[str, str]:
         """Plan a method's surrogates and references, in the architectures it names or the suspects' in turn."""
         names = tuple(method.attributes["helper_architectures"]) or self.spec.suspects
         inputs: dict[str, str] = {}
         for i in range(int(method.params.get("surrogates") or 0)):
-            inputs[f"surrogate{i}"] = self.trained(Role.SURROGATE, dataset, names[i % len(names)], i, source)
+            inputs[f"surrogate{i}"] = self.train(Role.SURROGATE, dataset, names[i % len(names)], i, source)
         for i in range(int(method.params.get("references") or 0)):
-            inputs[f"reference{i}"] = self.trained(Role.REFERENCE, dataset, names[i % len(names)], i)
+            inputs[f"reference{i}"] = self.train(Role.REFERENCE, dataset, names[i % len(names)], i)
         return inputs
 
-    def target_dataset(self, dataset: str, attack: str) -> tuple[str, str]:
-        """Say on which dataset an attack lands, and why it cannot where it cannot."""
-        key = str(chain(self.known.attacks, attack)[0].attributes["target"])
-        if not key:
-            return dataset, ""
-        related = self.known.datasets[dataset].attributes["related"]
-        if key not in related:
-            return "", f"{dataset} has no related dataset for {key!r}"
-        target = str(related[key])
-        if target not in self.known.datasets:
-            return target, f"{target}, the {key!r} dataset of {dataset}, is not installed"
-        if target in self.unavailable:
-            return target, self.unavailable[target]
-        shapes = [self.known.datasets[n].attributes["shape"] for n in (dataset, target)]
-        if shapes[0] != shapes[1]:
-            return target, f"the images of {target} have not the shape of those of {dataset}"
-        return target, ""
-
-    def same(self, attack: str) -> bool:
-        """Say whether an attack keeps the source's architecture."""
-        return bool(chain(self.known.attacks, attack)[0].attributes["same_architecture"])
-
-    def _steal(self, source: str, dataset: str, attack: str, architecture: str, replicate: int) -> str:
-        """Plan a suspect that an attack makes from a source; `dataset` is what it lands on."""
-        declaration = self.known.attacks[attack]
-        params = self._params(dataset, architecture, replicate)
-        params["attack"] = declaration.identity()
-        inputs = {"data": self.data(dataset), "source": source}
-        before = str(declaration.attributes["starts_from"])
-        if before:
-            inputs["start"] = self.steal(source, dataset, before, architecture, replicate)
-        return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs)
-
-    def owned(self, method: Declaration, dataset: str, architecture: str, seed: int) -> tuple[str, str, dict[str, str]]:
-        """Plan a method's source and fingerprint: the plain source, or the watermark's own."""
+    def fingerprint(
+        self, method: Declaration, dataset: str, architecture: str, seed: int
+    ) -> tuple[str, str, dict[str, str]]:
+        """Plan a method's source (of a watermark, its own), fingerprint and helpers."""
         if method.watermark:
-            params = self._params(dataset, architecture, seed)
+            params = self._network_params(dataset, architecture, seed)
             params["method"] = method.identity()
             key = self.plan.add(TaskKind.EMBED, Role.SOURCE, params, {"data": self.data(dataset)})
             return key, key, {}
-        source = self.trained(Role.SOURCE, dataset, architecture, seed)
-        helpers = self.helpers(method, dataset, source)
+        source = self.train(Role.SOURCE, dataset, architecture, seed)
+        helpers = self._helpers(method, dataset, source)
         params = {"method": method.identity(), "dataset": {"name": dataset}, "recipe": self.recipes[architecture]}
         inputs = {"data": self.data(dataset), "source": source, **helpers}
         return source, self.plan.add(TaskKind.FINGERPRINT, Role.FINGERPRINT, params, inputs), helpers
 
+
+class _TrialPlanner:
+    """Plans the trials of the full product, in the order of their rows."""
+
+    def __init__(self, spec: Spec, declarations: Declarations, unavailable: Mapping[str, str]) -> None:
+        self.spec, self.declarations, self.unavailable, self.plan = spec, declarations, unavailable, Plan()
+        self.tasks = _TaskPlanner(spec, declarations, self.plan)
+        self.label_spaces = {n: str(d.attributes["label_space"] or n) for n, d in declarations.datasets.items()}
+
     def run(self) -> Plan:
-        """Walk the product in the order of the rows."""
-        for dataset in self.spec.datasets:
-            for architecture in self.spec.sources:
-                for seed in self.spec.seeds:
-                    for name in (*self.spec.methods, *self.spec.baselines):
-                        for budget, method in self.known.methods[name]:
-                            self.plan.trials += self._rows(dataset, architecture, seed, budget, method)
+        """Plan all trials."""
+        spec = self.spec
+        for dataset, architecture, seed in itertools.product(spec.datasets, spec.sources, spec.seeds):
+            for name in (*spec.methods, *spec.baselines):
+                for budget, method in self.declarations.methods[name]:
+                    self.plan.trials += self._trials(dataset, architecture, seed, budget, method)
         return self.plan
 
-    def _rows(
+    def _trials(
         self, dataset: str, architecture: str, seed: int, budget: int | None, method: Declaration
     ) -> Iterator[Trial]:
-        source, fingerprint, helpers = self.owned(method, dataset, architecture, seed)
-        identity = {"method": method.identity()}
-        written = canonical(identity)
-        data = self.data(dataset)
-
-        def trial(suspect: str, reason: str, **what: JSON) -> Trial:
+        """Plan the trials of one method on one source."""
+        source, fingerprint, helpers = self.tasks.fingerprint(method, dataset, architecture, seed)
+        params = {"method": method.identity()}
+        written = canonical(params)
+        inputs = {"data": self.tasks.data(dataset), "source": source, "fingerprint": fingerprint}
+        trial = functools.partial(
+            Trial,
+            dataset=dataset,
+            source_architecture=architecture,
+            source_seed=seed,
+            method=method.name,
+            method_version=method.version,
+            budget=budget,
+            source=source,
+            fingerprint=fingerprint,
+            helpers=tuple(helpers.values()),
+        )
+        suspects = itertools.chain(
+            self._irrelevant(method, dataset, architecture), self._stolen(method, dataset, architecture, source)
+        )
+        for suspect, reason, description in suspects:
             score = ""
             if not reason:
-                inputs = {"data": data, "source": source, "fingerprint": fingerprint, "suspect": suspect}
-                score = self.plan.add(TaskKind.SCORE, Role.SCORE, identity, inputs, written)
-            return Trial(
-                dataset=dataset, source_architecture=architecture, source_seed=seed, method=method.name,
-                method_version=method.version, budget=budget, score=score, source=source, suspect=suspect,
-                fingerprint=fingerprint, helpers=tuple(helpers.values()), reason=reason, **what,
-            )  # fmt: skip
+                score = self.plan.add(TaskKind.SCORE, Role.SCORE, params, {**inputs, "suspect": suspect}, written)
+            yield trial(score=score, suspect=suspect, reason=reason, **description)
 
-        judged = {dataset: self.spec.replicates}
+    def _irrelevant(self, method: Declaration, dataset: str, architecture: str) -> Iterator[Suspect]:
+        """Plan the irrelevant models of the source's dataset, and of the targets that the method can judge."""
+        counts = {dataset: self.spec.replicates}
         for attack in self.spec.attacks:
-            target, reason = self.target_dataset(dataset, attack)
-            if not reason and not self.incompatible_labels(method, dataset, target):
-                judged.setdefault(target, self.spec.target_replicates)
-        for target, count in judged.items():
-            for suspect_architecture in dict.fromkeys((*self.spec.suspects, architecture)):
+            target, reason = self._target(dataset, attack)
+            if not reason and not self._incompatible_labels(method, dataset, target):
+                counts.setdefault(target, self.spec.target_replicates)
+        for target, count in counts.items():
+            for name in dict.fromkeys((*self.spec.suspects, architecture)):
                 for replicate in range(count):
-                    yield trial(
-                        self.trained(Role.IRRELEVANT, target, suspect_architecture, replicate), "",
-                        suspect_kind=SuspectKind.IRRELEVANT, attack="", attack_version=None, variant="",
-                        suspect_dataset=target, suspect_architecture=suspect_architecture, replicate=replicate,
-                    )  # fmt: skip
-        for attack in self.spec.attacks:
-            declaration = self.known.attacks[attack]
-            target, reason = self.target_dataset(dataset, attack)
-            reason = reason or self.incompatible_labels(method, dataset, target)
-            same = self.same(attack)
-            for suspect_architecture in (architecture,) if same else self.spec.suspects:
-                for replicate in range(self.spec.copies if same else self.spec.replicates):
-                    suspect = "" if reason else self.steal(source, target, attack, suspect_architecture, replicate)
-                    yield trial(
-                        suspect, reason, suspect_kind=SuspectKind.STOLEN, attack=attack,
-                        attack_version=declaration.version, variant=declaration.variants[replicate],
-                        suspect_dataset=target, suspect_architecture=suspect_architecture, replicate=replicate,
-                    )  # fmt: skip
+                    yield (
+                        self.tasks.train(Role.IRRELEVANT, target, name, replicate),
+                        "",
+                        {
+                            "suspect_kind": SuspectKind.IRRELEVANT,
+                            "attack": "",
+                            "attack_version": None,
+                            "variant": "",
+                            "suspect_dataset": target,
+                            "suspect_architecture": name,
+                            "replicate": replicate,
+                        },
+                    )
 
-    def incompatible_labels(self, method: Declaration, dataset: str, target: str) -> str:
-        """Say why a method cannot judge a suspect of another dataset; empty: it can."""
-        if method.attributes["any_label_space"] or self.space[dataset] == self.space[target]:
+    def _stolen(self, method: Declaration, dataset: str, architecture: str, source: str) -> Iterator[Suspect]:
+        """Plan the stolen models of a source."""
+        for attack in self.spec.attacks:
+            declaration = self.declarations.attacks[attack]
+            target, reason = self._target(dataset, attack)
+            reason = reason or self._incompatible_labels(method, dataset, target)
+            same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
+            for name in (architecture,) if same else self.spec.suspects:
+                for replicate in range(self.spec.copies if same else self.spec.replicates):
+                    yield (
+                        "" if reason else self.tasks.steal(source, target, attack, name, replicate),
+                        reason,
+                        {
+                            "suspect_kind": SuspectKind.STOLEN,
+                            "attack": attack,
+                            "attack_version": declaration.version,
+                            "variant": declaration.variants[replicate],
+                            "suspect_dataset": target,
+                            "suspect_architecture": name,
+                            "replicate": replicate,
+                        },
+                    )
+
+    def _target(self, dataset: str, attack: str) -> tuple[str, str]:
+        """Return the dataset of an attack's suspects, and why it cannot be used (empty: it can)."""
+        relation = str(chain(self.declarations.attacks, attack)[0].attributes["target"])
+        if not relation:
+            return dataset, ""
+        related = self.declarations.datasets[dataset].attributes["related"]
+        if relation not in related:
+            return "", f"{dataset} has no related dataset for {relation!r}"
+        target = str(related[relation])
+        if target not in self.declarations.datasets:
+            return target, f"{target}, the {relation!r} dataset of {dataset}, is not installed"
+        if target in self.unavailable:
+            return target, self.unavailable[target]
+        shapes = [self.declarations.datasets[n].attributes["shape"] for n in (dataset, target)]
+        if shapes[0] != shapes[1]:
+            return target, f"the images of {target} have not the shape of those of {dataset}"
+        return target, ""
+
+    def _incompatible_labels(self, method: Declaration, dataset: str, target: str) -> str:
+        """Return why a method cannot judge a suspect of another dataset; empty: it can."""
+        if method.attributes["any_label_space"] or self.label_spaces[dataset] == self.label_spaces[target]:
             return ""
         return f"{method.name} compares labels, and those of {target} are not those of {dataset}"
 
 
-def plan(spec: Spec, known: Known, unavailable: Mapping[str, str] | None = None) -> Plan:
+def plan(spec: Spec, declarations: Declarations, unavailable: Mapping[str, str] | None = None) -> Plan:
     """Plan a benchmark: every trial of the full product, and the tasks that they share.
 
-    `unavailable` says of datasets that attacks would land on why they cannot: such trials are not applicable.
+    `unavailable` maps target datasets that cannot be used to the reason: their trials are not applicable.
     """
     with gc_paused():
-        return _Planner(spec, known, unavailable or {}).run()
+        return _TrialPlanner(spec, declarations, unavailable or {}).run()
 
 
-def wanted(plan: Plan, has: Callable[[str], bool], whole: Callable[[str], bool]) -> dict[str, Task]:
-    """Walk back from the trials to the tasks that have to run, stopping at whatever the store has.
+def missing_tasks(plan: Plan, has_facts: Callable[[str], bool], is_complete: Callable[[str], bool]) -> dict[str, Task]:
+    """Walk back from the trials to the tasks that have to run; return them, inputs first.
 
-    `has` says whether the facts of a key are stored, `whole` whether its tensors are too. A stored score needs
-    neither weights nor fingerprint. Gives the tasks in an order in which every input stands before what needs it.
+    `has_facts` returns True if the facts of a key are stored, `is_complete` if its tensors are too. A stored score
+    needs neither weights nor a fingerprint.
     """
     result: dict[str, Task] = {}
     stack: list[tuple[str, bool]] = []
     for trial in reversed(plan.trials):
         for key in (trial.score, trial.suspect, trial.source):
-            if key and not trial.reason and not has(key):
+            if key and not trial.reason and not has_facts(key):
                 stack.append((key, False))
     while stack:
-        key, ready = stack.pop()
-        if ready:
+        key, inputs_done = stack.pop()
+        if inputs_done:
             result.setdefault(key, plan.tasks[key])
         elif key not in result:
             stack.append((key, True))
-            stack += [(k, False) for k in plan.tasks[key].inputs.values() if k not in result and not whole(k)]
+            stack += [(k, False) for k in plan.tasks[key].inputs.values() if k not in result and not is_complete(k)]
     return result

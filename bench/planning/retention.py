@@ -1,24 +1,20 @@
-"""Remove the weights of suspects that every task of this run is finished with."""
+"""Remove the weights of suspects that no task of this run needs any more."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.planning.planner import Plan
 from bench.store.store import Store
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass
 class WeightRetention:
-    """Removes a suspect's weights once every task of this run that needs them is settled (`--keep scores`)."""
+    """Removes a suspect's weights once every task of this run that needs them is done (`--keep scores`)."""
 
     plan: Plan
     store: Store
@@ -30,15 +26,15 @@ class WeightRetention:
         for task in self.missing.values():
             self.needed.update(set(task.inputs.values()) & self.suspects)
 
-    def expect(self, more: Mapping[str, Task]) -> None:
-        """Take note of tasks that have to run, too."""
+    def add_tasks(self, more: Mapping[str, Task]) -> None:
+        """Count tasks that have to run in addition."""
         for key, task in more.items():
             if key not in self.missing:
                 self.needed.update(set(task.inputs.values()) & self.suspects)
         self.missing = {**self.missing, **more}
 
-    def settled(self, outcome: Outcome) -> None:
-        """Take note of an outcome. What failed may be tried again by the next run, so its suspect stays."""
+    def task_finished(self, outcome: Outcome) -> None:
+        """Count an outcome. The next run may retry a failed task, so the weights that it needs stay."""
         if outcome.key in self.missing and outcome.status == Status.DONE:
             for key in set(self.missing[outcome.key].inputs.values()) & self.suspects:
                 self.needed[key] -= 1

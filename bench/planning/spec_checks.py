@@ -7,7 +7,7 @@ import math
 
 from bench.core.errors import BenchError
 from bench.core.spec import Recipe, Spec
-from bench.planning.declarations import Known, declare
+from bench.planning.declarations import Declarations, declare
 from bench.registry.registry import Registry
 
 MOST = 100_000
@@ -17,7 +17,7 @@ MOST_TRIALS = 2_000_000
 
 
 def check_number(name: str, value: object, least: int = 1, most: int = MOST) -> int:
-    """Return a whole number; BenchError where a value is none, or out of bounds."""
+    """Return a whole number; BenchError if a value is not one, or out of bounds."""
     if type(value) is not int or value < least:
         raise BenchError(f"{name} must be a whole number from {least}, not {value!r:.80}")
     if value > most:
@@ -25,7 +25,7 @@ def check_number(name: str, value: object, least: int = 1, most: int = MOST) -> 
     return value
 
 
-def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Known]:
+def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Declarations]:
     """Return a Spec that can be planned, with `precision` in place of `auto`, and its components."""
     if not all((spec.datasets, spec.sources, spec.suspects, spec.methods + spec.baselines)):
         raise BenchError("There is nothing to run: no dataset, architecture or method. See: bench list")
@@ -40,15 +40,20 @@ def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Known
             registry.get(kind, name)
     if spec.recipe.precision == "auto":
         spec = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, precision=precision))
-    known = declare(spec, registry)
-    used = {*known.datasets, *known.architectures, *known.attacks, *known.methods}
+    declarations = declare(spec, registry)
+    used = {
+        *declarations.datasets,
+        *declarations.architectures,
+        *declarations.attacks,
+        *declarations.methods,
+    }
     for name in spec.settings:
         if name not in used:
             raise BenchError(f"--set {name}: {name!r} is not part of this run")
-    for _, method in (d for declarations in known.methods.values() for d in declarations):
+    for _, method in (versions for by_budget in declarations.methods.values() for versions in by_budget):
         if budget := method.attributes["budget"]:
             check_number(f"{method.name}.{budget}", method.params[budget], most=MOST_SEED)
-    return spec, known
+    return spec, declarations
 
 
 def _check_size(spec: Spec) -> None:

@@ -278,7 +278,7 @@ def test_changed_source_text_under_the_same_version_is_told(bench, tmp_path):
     code, out, err = bench(*arguments)
     assert code == 0
     assert "executed 0 tasks" in out
-    assert "stored results of raiser were made by other source text under the same version: raise its version" in err
+    assert "The source of raiser changed but its version did not" in err
     assert "--refresh raiser" in err
 
 

@@ -20,9 +20,9 @@ from bench import BenchError
 from bench.core.canonical import canonical, digest
 from bench.core.errors import DamagedArtifact
 from bench.core.tasks import Outcome, Task
-from bench.execution.queue import HANDFUL, TaskQueue
+from bench.execution.queue import SCORES_PER_UNIT, TaskQueue
 from bench.planning.declarations import declare
-from bench.planning.planner import plan, wanted
+from bench.planning.planner import missing_tasks, plan
 from bench.store.archive import export, import_archive
 from bench.store.maintenance import quarantined_folders
 from bench.store.store import Store
@@ -200,7 +200,7 @@ def test_what_is_wanted_is_closed_and_in_order_and_no_more_than_that(given, data
     _, found = planned(given)
     facts = {k for k in found.tasks if data.draw(st.booleans())}
     whole = {k for k in facts if data.draw(st.integers(0, 3))}
-    result = wanted(found, facts.__contains__, whole.__contains__)
+    result = missing_tasks(found, facts.__contains__, whole.__contains__)
     roots = {k for t in found.trials if not t.reason for k in (t.score, t.suspect, t.source)} - {""}
     assert roots - facts <= set(result)
     seen = set()
@@ -212,7 +212,7 @@ def test_what_is_wanted_is_closed_and_in_order_and_no_more_than_that(given, data
         seen.add(key)
     needed = {i for task in result.values() for i in task.inputs.values()}
     assert set(result) <= (roots - facts) | needed
-    assert not wanted(found, set(found.tasks).__contains__, set(found.tasks).__contains__)
+    assert not missing_tasks(found, set(found.tasks).__contains__, set(found.tasks).__contains__)
 
 
 # --- ledgers ------------------------------------------------------------------------------------------------------
@@ -254,20 +254,20 @@ def test_whatever_fails_is_lost_or_is_put_back_every_task_is_settled(tasks, data
     todo = {k: t for k, t in tasks.items() if k not in store}
     queue, told, status = TaskQueue(todo), Counter(), {}
     trouble = data.draw(st.integers(0, 12))
-    while queue.left:
+    while queue.unfinished:
         unit = queue.take()
-        assert len(unit) <= HANDFUL
+        assert len(unit) <= SCORES_PER_UNIT
         for task in unit:
             event = data.draw(st.sampled_from(["fail", "busy", "lose", "done"])) if trouble else "done"
             trouble -= event != "done"
             if event == "lose" and store:
                 store.remove(data.draw(st.sampled_from(sorted(store))))
             if event == "busy":
-                queue.again(task.key)
+                queue.requeue(task.key)
                 continue
             outcome = "failed" if event == "fail" else "done"
             if not set(task.inputs.values()) <= store:
-                if queue.mend(task.key, lost(tasks, task.key, store)):
+                if queue.recompute_inputs(task.key, lost(tasks, task.key, store)):
                     continue
                 outcome = "failed"
             for settled in queue.settle(Outcome(task.key, outcome, error="first", root=task.key)):
@@ -288,7 +288,7 @@ def test_whatever_fails_is_lost_or_is_put_back_every_task_is_settled(tasks, data
 def test_without_trouble_every_task_is_settled_exactly_once(tasks, failing):
     queue, told = TaskQueue(tasks), []
     bad = {f"t{i}" for i in failing}
-    while queue.left:
+    while queue.unfinished:
         for task in queue.take():
             told += queue.settle(Outcome(task.key, "failed" if task.key in bad else "done"))
     assert Counter(o.key for o in told) == Counter(dict.fromkeys(tasks, 1))

@@ -9,7 +9,7 @@ from bench import BenchError
 from bench.core.tasks import Outcome
 from bench.execution.runner import execute
 from bench.planning.declarations import declare
-from bench.planning.estimates import TIMINGS, expect, learn
+from bench.planning.estimates import TIMINGS, estimate, record_timings
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.planning.retention import WeightRetention
@@ -125,8 +125,8 @@ def test_source_text_that_changed_under_one_version_is_told(inventory):
             record["made"]["sources"]["attack:toy_copy"] = "0" * 64
     copies = sum(t.kind == "steal" and t.params["attack"]["name"] == "toy_copy" for t in inventory.plan.tasks.values())
     assert inventory.outdated(toy_registry()) == [
-        f"{copies} stored results of toy_copy were made by other source text under the same version: "
-        "raise its version, or make them again with --refresh toy_copy"
+        f"The source of toy_copy changed but its version did not ({copies} cached results affected). "
+        "Increase `version`, or recompute with --refresh toy_copy."
     ]
 
 
@@ -140,7 +140,7 @@ def test_a_suspects_weights_go_once_all_its_scores_are_there(tmp_path):
 
     def do(task):
         outcome = execute(task, store, registry)
-        retention.settled(outcome)
+        retention.task_finished(outcome)
         left[task.key] = outcome
         for suspect in retention.suspects & set(left):
             needed = [t.key for t in found.tasks.values() if suspect in t.inputs.values()]
@@ -163,14 +163,14 @@ def test_what_failed_may_be_tried_again_so_its_suspect_stays(tmp_path):
     retention = WeightRetention(found, store, found.tasks)
     for task in found.tasks.values():
         outcome = execute(task, store, registry)
-        retention.settled(replace(outcome, status="failed") if task.kind == "score" else outcome)
+        retention.task_finished(replace(outcome, status="failed") if task.kind == "score" else outcome)
     assert all(store.is_complete(t.suspect) for t in found.trials)
 
 
 def test_weights_that_another_run_needs_are_its_own_business(inventory):
     """Only tasks of this run are waited for: a task that was stored before needs nothing any more."""
     retention = WeightRetention(inventory.plan, inventory.store, {})
-    retention.settled(Outcome(inventory.plan.trials[0].score, "done"))
+    retention.task_finished(Outcome(inventory.plan.trials[0].score, "done"))
     assert all(inventory.store.is_complete(t.suspect) for t in inventory.plan.trials if t.suspect)
 
 
@@ -179,10 +179,10 @@ def test_weights_that_another_run_needs_are_its_own_business(inventory):
 
 def test_the_next_plan_knows_what_the_last_one_took(inventory):
     settled = {k: replace(inventory.outcome(k, {}), stored=False, seconds=2.0) for k in inventory.plan.tasks}
-    learn(inventory.store, inventory.plan.tasks, settled, dict.fromkeys(settled, 1000))
+    record_timings(inventory.store, inventory.plan.tasks, settled, dict.fromkeys(settled, 1000))
     more = planned(replicates=4)
     missing = Inventory(more, inventory.store).missing()
-    cost = expect(inventory.store, missing)
+    cost = estimate(inventory.store, missing)
     assert cost.unknown == 0
     assert cost.seconds == pytest.approx(2.0 * len(missing))
     assert cost.size == 1000 * len(missing)
@@ -190,25 +190,25 @@ def test_the_next_plan_knows_what_the_last_one_took(inventory):
 
 def test_what_was_never_measured_is_not_guessed(inventory):
     settled = {k: replace(inventory.outcome(k, {}), stored=False) for k in inventory.plan.tasks}
-    learn(inventory.store, inventory.plan.tasks, settled, {})
+    record_timings(inventory.store, inventory.plan.tasks, settled, {})
     longer = planned(epochs=9.0)
     missing = Inventory(longer, inventory.store).missing()
-    cost = expect(inventory.store, missing)
+    cost = estimate(inventory.store, missing)
     trained = sum(t.kind in ("train", "steal", "embed", "fingerprint") for t in missing.values())
     assert cost.unknown == trained > 0
 
 
 def test_stored_and_failed_tasks_teach_nothing(inventory):
     settled = {k: inventory.outcome(k, {}) for k in inventory.plan.tasks}
-    learn(inventory.store, inventory.plan.tasks, settled, {})
+    record_timings(inventory.store, inventory.plan.tasks, settled, {})
     failed = {k: replace(o, stored=False, status="failed") for k, o in settled.items()}
-    learn(inventory.store, inventory.plan.tasks, failed, {})
-    assert expect(inventory.store, inventory.plan.tasks).unknown == len(inventory.plan.tasks)
+    record_timings(inventory.store, inventory.plan.tasks, failed, {})
+    assert estimate(inventory.store, inventory.plan.tasks).unknown == len(inventory.plan.tasks)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 3}', '{"a": [1, "x", 2]}', '{"a": null}', "7"])
 def test_damaged_timings_are_no_matter(inventory, content):
     (inventory.store.root / TIMINGS).write_text(content)
-    assert expect(inventory.store, inventory.plan.tasks).unknown == len(inventory.plan.tasks)
-    learn(inventory.store, inventory.plan.tasks, {}, {})
+    assert estimate(inventory.store, inventory.plan.tasks).unknown == len(inventory.plan.tasks)
+    record_timings(inventory.store, inventory.plan.tasks, {}, {})
     assert (inventory.store.root / TIMINGS).read_text() == "{}"

@@ -17,7 +17,7 @@ from bench.core.canonical import canonical, digest
 from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.planning.declarations import chain, declare
-from bench.planning.planner import plan, wanted
+from bench.planning.planner import missing_tasks, plan
 from bench.registry.discovery import load_registry
 from bench.testing import toy_plugins, toy_registry, toy_spec
 
@@ -544,7 +544,7 @@ def test_a_method_is_planned_once_per_query_budget():
 
 def test_everything_has_to_run_where_nothing_is_stored_and_inputs_stand_first():
     found = planned()
-    tasks = wanted(found, lambda key: False, lambda key: False)
+    tasks = missing_tasks(found, lambda key: False, lambda key: False)
     asked = {k for t in found.trials for k in (t.score, t.source, t.suspect) if k and not t.reason}
     assert asked <= set(tasks)
     order = {key: n for n, key in enumerate(tasks)}
@@ -554,7 +554,7 @@ def test_everything_has_to_run_where_nothing_is_stored_and_inputs_stand_first():
 def test_nothing_has_to_run_where_the_facts_of_scores_sources_and_suspects_are_stored():
     found = planned()
     facts = {k for t in found.trials for k in (t.score, t.source, t.suspect)}
-    assert wanted(found, facts.__contains__, lambda key: False) == {}
+    assert missing_tasks(found, facts.__contains__, lambda key: False) == {}
 
 
 def test_a_stored_score_needs_neither_weights_nor_fingerprint():
@@ -563,7 +563,7 @@ def test_a_stored_score_needs_neither_weights_nor_fingerprint():
     facts = set(found.tasks) - {trial.score}
     # of all that is stored, only what the one missing score needs is asked to be whole
     asked = []
-    tasks = wanted(found, facts.__contains__, lambda key: asked.append(key) or True)
+    tasks = missing_tasks(found, facts.__contains__, lambda key: asked.append(key) or True)
     assert list(tasks) == [trial.score]
     assert set(asked) == set(found.tasks[trial.score].inputs.values())
 
@@ -574,25 +574,25 @@ def test_the_walk_stops_at_whatever_is_whole():
     students = {t.key for t in of(found, "steal", attack="toy_copy")}
     hardened = {t.key for t in of(found, "steal", attack="toy_polish")}
     gone = scores | hardened
-    tasks = wanted(found, lambda key: key not in gone, lambda key: key not in gone)
+    tasks = missing_tasks(found, lambda key: key not in gone, lambda key: key not in gone)
     assert set(tasks) == gone
     gone |= students
-    assert set(wanted(found, lambda key: key not in gone, lambda key: key not in gone)) == gone
+    assert set(missing_tasks(found, lambda key: key not in gone, lambda key: key not in gone)) == gone
 
 
 def test_dropped_weights_are_made_again_only_for_a_score_that_is_missing():
     found = planned(methods=("toy_match",))
     trial = next(t for t in found.trials if t.attack == "toy_tune")
     dropped = {t.suspect for t in found.trials}
-    assert wanted(found, lambda key: True, lambda key: key not in dropped) == {}
-    tasks = wanted(found, lambda key: key != trial.score, lambda key: key not in dropped | {trial.score})
+    assert missing_tasks(found, lambda key: True, lambda key: key not in dropped) == {}
+    tasks = missing_tasks(found, lambda key: key != trial.score, lambda key: key not in dropped | {trial.score})
     assert set(tasks) == {trial.score, trial.suspect}
 
 
 def test_trials_that_are_not_applicable_ask_for_nothing():
     found = planned(methods=("toy_match",), attacks=("toy_move",))
     suspects = {t.suspect for t in found.trials if t.suspect_kind == "irrelevant"}
-    tasks = wanted(found, lambda key: False, lambda key: False)
+    tasks = missing_tasks(found, lambda key: False, lambda key: False)
     assert not [t for t in tasks.values() if t.kind == "steal"]
     assert suspects <= set(tasks)
 
@@ -604,17 +604,18 @@ def test_two_hundred_thousand_trials_are_planned_and_walked():
     found = planned(seeds=tuple(range(25)), replicates=340, copies=340, target_replicates=2)
     assert len(found.trials) >= 200_000
     assert len({(t.score or id(t)) for t in found.trials}) == len(found.trials)
-    assert len(wanted(found, lambda key: False, lambda key: False)) > 200_000
+    assert len(missing_tasks(found, lambda key: False, lambda key: False)) > 200_000
 
 
 def test_planning_touches_no_torch():
     code = (
         "import sys; from bench.core.spec import Spec; from bench.core.tasks import Declaration\n"
-        "from bench.planning.declarations import Known; from bench.planning.planner import plan\n"
+        "from bench.planning.declarations import Declarations; from bench.planning.planner import plan\n"
         "d = Declaration('dataset', 'd', 1, {}, {'related': {}, 'label_space': '', 'shape': [1, 8, 8]})\n"
         "a = Declaration('architecture', 'a', 1, {}, {'precision': ''})\n"
         "m = Declaration('method', 'm', 1, {}, {'any_label_space': False, 'helper_architectures': []})\n"
-        "found = plan(Spec(('d',), ('a',), ('a',), (), ('m',)), Known({'d': d}, {'a': a}, {}, {'m': ((None, m),)}))\n"
+        "declared = Declarations({'d': d}, {'a': a}, {}, {'m': ((None, m),)})\n"
+        "found = plan(Spec(('d',), ('a',), ('a',), (), ('m',)), declared)\n"
         "assert len(found.trials) == 3 and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,7 +11,7 @@ from bench.cli.spec_options import PARAMS, build
 from bench.core.hardware import cores, gpus, suitable_precision
 from bench.core.kinds import TaskKind
 from bench.core.spec import Spec
-from bench.planning.estimates import expect
+from bench.planning.estimates import estimate
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
@@ -39,7 +39,7 @@ def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
         f"  {kind:<{width}}  {count:>9,}   {stored[kind]:>9,} in the store   {left[kind]:>9,} to run"
         for kind, count in kinds.items()
     ]
-    cost = expect(inventory.store, missing)
+    cost = estimate(inventory.store, missing)
     if not missing:
         result.append("Everything is in the store: a run only writes the tables")
     elif cost.unknown == len(missing):
