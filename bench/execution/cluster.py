@@ -1,4 +1,4 @@
-"""The worker processes of this machine, one per device slot, and the way to a scheduler that somebody else started."""
+"""Worker processes on this machine, one per device slot; connections to a Dask scheduler and its workers."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError, first_line
 from bench.execution.slots import Slot
+from bench.execution.worker import free_memory
 
 if TYPE_CHECKING:
-    from distributed import SpecCluster
+    from distributed import Client, SpecCluster
 
-DEATHS = 2
-"""How often a task is tried again after the worker that had it died."""
-CONNECTING = 10
-"""Seconds until a scheduler that does not answer is given up."""
+RETRIES_AFTER_DEATH = 2
+"""How often a unit is run again after its worker died."""
+CONNECT_TIMEOUT = 10
+"""Seconds that a scheduler which was started elsewhere has to answer."""
+FREE_MEMORY_TIMEOUT = 30
+"""Seconds that workers have to free memory; after these, the task that needs it runs anyway."""
 SETTINGS: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
-    "distributed.scheduler.allowed-failures": DEATHS,
+    "distributed.scheduler.allowed-failures": RETRIES_AFTER_DEATH,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -33,84 +38,80 @@ SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": False,
-    # a worker that dies is looked for so much later, and given up for good where it has died again just then
+    # the cluster checks a dead worker after this time and drops it for good if it is dead then: its nanny restarts it
     "distributed.deploy.lost-worker-timeout": "10000h",
 }
 
 
-def hush() -> None:
-    """Keep Dask from logging what is dealt with here: that it lost a worker or its scheduler, with a traceback."""
+def silence_dask() -> None:
+    """Disable the tracebacks that Dask logs if a worker or the scheduler dies: the engine handles these events."""
     for name, logger in logging.root.manager.loggerDict.items():
         if name.split(".")[0] == "distributed" and isinstance(logger, logging.Logger):
             logger.setLevel(logging.CRITICAL)
 
 
-def reach(client: Any, cluster: SpecCluster | None, address: str) -> Any:
-    """Make a client of the cluster, or of the scheduler at an address; BenchError where none answers."""
+def connect(client: Any, cluster: SpecCluster | None, address: str) -> Any:
+    """Return a client of the cluster, or of the scheduler at an address; BenchError if none answers."""
     try:
-        return client(cluster or address, timeout=CONNECTING if address else 60)
+        return client(cluster or address, timeout=CONNECT_TIMEOUT if address else 60)
     except (OSError, TimeoutError, ValueError) as error:
         raise BenchError(
-            f"No Dask scheduler answers at {address!r}: {line(error)}. Start one: dask scheduler"
+            f"No Dask scheduler answers at {address!r}: {one_line(error)}. Start one: dask scheduler"
         ) from error
 
 
-def line(error: Exception) -> str:
-    """Give the first line of what an error says, to go on after it in the same sentence."""
+def one_line(error: BaseException) -> str:
+    """Return the first line of an error's message, without the full stop."""
     return (first_line(error) or type(error).__name__).rstrip(".")
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Start processes that do not hear Ctrl-C: a terminal sends it to all, but only the driver shall act on it.
+def _interrupts_blocked() -> Iterator[None]:
+    """Block SIGINT in the processes that are started here: a terminal sends it to all, only the driver acts on it.
 
-    What the engine's threads inherit in here, every worker that they start inherits from them, now and later.
+    Threads that are started here inherit the mask, and so does every worker that they start later.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # whose start would lift the mask
-    was = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # its start would lift the mask
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, was)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def settings(slots: Sequence[Slot]) -> dict[str, Any]:
-    """Give Dask's settings of a run."""
-    return {**SETTINGS, "distributed.worker.multiprocessing-method": _method(slots)}
+def dask_settings(slots: Sequence[Slot]) -> dict[str, Any]:
+    """Return Dask's settings for a run."""
+    return {**SETTINGS, "distributed.worker.multiprocessing-method": _start_method(slots)}
 
 
-def _method(slots: Sequence[Slot]) -> str:
-    """Say how worker processes begin: forked from one that has imported torch, but with a GPU each anew."""
+def _start_method(slots: Sequence[Slot]) -> str:
+    """Return how worker processes start: forked from one that has imported torch, but spawned if they use a GPU."""
     forks = sys.platform == "linux" and all(slot.device == "cpu" for slot in slots)
     return "forkserver" if forks else "spawn"
 
 
-def prepare(slots: Sequence[Slot]) -> None:
-    """Start the process that workers are forked from, if they are forked and there is none yet."""
-    if not slots or _method(slots) != "forkserver":
+def start_forkserver(slots: Sequence[Slot]) -> None:
+    """Start the process that workers are forked from, if they are forked and it does not run yet."""
+    if not slots or _start_method(slots) != "forkserver":
         return
-    with _deaf():
-        _import_once()
-
-
-def _import_once() -> None:
-    was = os.environ.get("OMP_NUM_THREADS")
+    previous = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy's and torch's libraries are loaded
     try:
         forkserver.set_forkserver_preload(["bench.execution.preload"])
-        forkserver.ensure_running()
+        with _interrupts_blocked():
+            forkserver.ensure_running()
     finally:
-        if was is None:
+        if previous is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
-            os.environ["OMP_NUM_THREADS"] = was
+            os.environ["OMP_NUM_THREADS"] = previous
 
 
-def gather(slots: Sequence[Slot], scratch: str) -> SpecCluster:
-    """Start a worker process per slot on this machine, bound to the loopback address, each under a nanny."""
+def start_workers(slots: Sequence[Slot], scratch: str) -> SpecCluster:
+    """Start a worker process per slot on this machine, bound to the loopback address, each with a nanny."""
     from distributed import Nanny, Scheduler, SpecCluster
     from distributed.security import Security
 
@@ -125,7 +126,7 @@ def gather(slots: Sequence[Slot], scratch: str) -> SpecCluster:
                 "dashboard": False,
                 "local_directory": scratch,
                 "preload": ["bench.execution.worker"],
-                "silence_logs": logging.CRITICAL,  # a heartbeat that comes too late would show its traceback
+                "silence_logs": logging.CRITICAL,  # a late heartbeat logs a traceback
                 "security": security,
                 "env": {**os.environ, "BENCH_DEVICE": slot.device, "OMP_NUM_THREADS": "1", **slot.environment},
             },
@@ -134,13 +135,67 @@ def gather(slots: Sequence[Slot], scratch: str) -> SpecCluster:
     }
     scheduler = {
         "cls": Scheduler,
-        # a port must be named: otherwise the scheduler takes one that is known, and warns where another has it
+        # without a port, the scheduler takes its default one and warns if that is in use
         "options": {"host": "127.0.0.1", "dashboard": False, "dashboard_address": "127.0.0.1:0", "security": security},
     }
-    with _deaf():
+    with _interrupts_blocked():
         try:
             return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise BenchError(
-                f"The worker processes cannot be started: {line(error)}. --workers 0 runs everything in this process"
+                f"The worker processes cannot be started: {one_line(error)}. "
+                "--workers 0 runs everything in this process"
             ) from error
+
+
+class Workers:
+    """The workers that a scheduler knows."""
+
+    def __init__(self, client: Client, address: str) -> None:
+        self.client, self.address = client, address
+
+    def known(self) -> Mapping[str, Any]:
+        """Return the scheduler's description of each worker, by address."""
+        scheduler: Mapping[str, Any] = self.client.scheduler_info(n_workers=-1)
+        if "workers" not in scheduler or self.client.status in ("closing", "closed"):
+            raise self.scheduler_gone()
+        workers: Mapping[str, Any] = scheduler["workers"]
+        return workers
+
+    @contextmanager
+    def reachable(self) -> Iterator[None]:
+        """Raise BenchError if the scheduler does not answer any more."""
+        from distributed.client import ClosedClientError
+
+        try:
+            yield
+        except (OSError, TimeoutError, CancelledError, ClosedClientError) as error:
+            raise self.scheduler_gone() from error
+
+    def scheduler_gone(self) -> BenchError:
+        """Return the error for a scheduler that is gone."""
+        return BenchError(
+            f"The Dask scheduler {self.address} is gone. Finished tasks are cached: once it is back, the same command "
+            "continues from there"
+        )
+
+    def free_memory(self, run: str) -> None:
+        """Let every worker free its cached memory: workers that share a device each hold a part of it."""
+        from distributed import wait
+
+        futures = [
+            self.client.submit(free_memory, key=f"{run}-memory-{uuid.uuid4().hex}", workers=[address], retries=0)
+            for address in self.known()
+        ]
+        with suppress(TimeoutError):
+            wait(futures, timeout=FREE_MEMORY_TIMEOUT)
+        self.client.cancel(futures)
+
+    def restart(self, address: str, worker: Mapping[str, Any]) -> None:
+        """Restart a worker; without a nanny it is only stopped."""
+        # it may leave at this moment, or restart slowly: the engine handles a worker that is missing later
+        with suppress(TimeoutError, OSError, KeyError, ValueError):
+            if worker["nanny"]:
+                self.client.restart_workers([address], timeout=60, raise_for_error=False)
+            else:
+                self.client.retire_workers([address], close_workers=True)

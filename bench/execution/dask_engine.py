@@ -1,4 +1,4 @@
-"""The tasks of a queue on Dask workers."""
+"""Run the tasks of a queue on Dask workers."""
 
 from __future__ import annotations
 
@@ -6,266 +6,263 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from concurrent.futures import CancelledError
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from bench.core.errors import BenchError
-from bench.core.kinds import Status
-from bench.core.tasks import Outcome, Task
+from bench.core.canonical import JSON
+from bench.core.tasks import Task
 from bench.execution import cluster
 from bench.execution.queue import TaskQueue
-from bench.execution.retry_policy import PATIENCE, settle_or_requeue
-from bench.execution.run_config import RunConfig
-from bench.execution.worker import make_room, work
+from bench.execution.retry_policy import RETRY_DELAY, Decision, RetryPolicy, apply
+from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
+from bench.execution.worker import execute_unit
 from bench.sandbox.process_state import gc_paused
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-
-ROOM = 30
-"""Seconds that the workers have to give back memory, before a task that needs it runs alone all the same."""
+QUEUED_PER_SLOT = 2
+"""Units submitted per slot: one runs, the next is at the worker already."""
 
 
 @dataclass
-class _Flight:
-    """A unit that was handed out."""
+class RunningTask:
+    """The task of a unit that a worker has started last: where, and when."""
 
-    unit: list[Task]
-    at: tuple[str, str, float] | None = None
-    """Where a worker has begun it: the key of the task it is at, its address, and when that task began."""
+    key: str
+    worker: str
+    since: float
+
+
+@dataclass
+class Unit:
+    """Tasks that were submitted together."""
+
+    tasks: Sequence[Task]
+    running: RunningTask | None = None
+    """None: no worker has started it."""
+
+
+class InFlightTable:
+    """The units that are submitted and not finished, by future and by name."""
+
+    def __init__(self) -> None:
+        self.by_future: dict[Future[Any], Unit] = {}
+        self.by_name: dict[str, Unit] = {}
+
+    def __len__(self) -> int:
+        return len(self.by_future)
+
+    def remove(self, future: Future[Any]) -> Unit | None:
+        """Remove a unit and return it; None if it was removed before."""
+        self.by_name.pop(str(future.key), None)
+        return self.by_future.pop(future, None)
+
+    def start(self, name: str, key: str, worker: str) -> bool:
+        """Record that a worker has started a task; return False if its unit is not in flight any more."""
+        unit = self.by_name.get(name)
+        if unit is not None:
+            unit.running = RunningTask(key, worker, time.monotonic())
+        return unit is not None
+
+    def busy_workers(self) -> set[str]:
+        """Return the addresses of the workers that have started a unit."""
+        return {unit.running.worker for unit in self.by_future.values() if unit.running}
+
+    def not_started(self) -> list[Future[Any]]:
+        """Return the futures of the units that no worker has started."""
+        return [future for future, unit in self.by_future.items() if unit.running is None]
+
+    def overdue(self, timeout: float) -> Iterator[tuple[Future[Any], Unit, RunningTask]]:
+        """Yield the units whose running task has exceeded the timeout."""
+        for future, unit in list(self.by_future.items()):
+            running = unit.running
+            if running and time.monotonic() - running.since >= timeout:
+                yield future, unit, running
 
 
 class DaskEngine:
-    """Hands units of a ledger to Dask workers, and deals with whatever becomes of them."""
+    """Submits the units of a queue to Dask workers, and handles outcomes, dead workers and timeouts."""
 
-    def __init__(self, queue: TaskQueue, place: RunConfig) -> None:
-        self.queue, self.place = queue, place
+    def __init__(
+        self,
+        queue: TaskQueue,
+        config: RunConfig,
+        reporter: Reporter,
+        policy: RetryPolicy,
+        missing_inputs: MissingInputs,
+    ) -> None:
+        self.queue, self.config, self.reporter, self.policy = queue, config, reporter, policy
+        self.missing_inputs = missing_inputs
         self.name = f"bench-{uuid.uuid4().hex[:12]}"
-        """Of this run, for others may use the same scheduler."""
-        self.flying: dict[Future[Any], _Flight] = {}
-        self.flights: dict[str, _Flight] = {}
-        self.ended: SimpleQueue[Future[Any]] = SimpleQueue()
-        self.alone: list[str] = []
-        self.tried: set[str] = set()
-        self.spent: set[str] = set()
-        """Workers that cannot use their device any more: they do no task."""
-        self.units = 0
-        self.lonely = False
+        """Unique to this run, since other runs may use the same scheduler."""
+        self.in_flight = InFlightTable()
+        self.finished: SimpleQueue[Future[Any]] = SimpleQueue()
+        self.run_alone: list[str] = []
+        """Keys of the tasks that have to run while no other task runs."""
+        self.lost_device: set[str] = set()
+        """Addresses of the workers that cannot use their device any more: they execute no task."""
+        self.submitted = 0
+        self.without_workers = False
 
     def run(self) -> None:
-        cluster.prepare(self.place.slots)  # which imports in a process of its own, while this one does
+        """Start the workers or connect to the scheduler, and run until every task is settled or the run has to stop."""
+        config = self.config
+        cluster.start_forkserver(config.slots)  # it imports torch while this process imports Dask
         with gc_paused():
             import dask
             from distributed import Client
 
-        cluster.hush()
+        cluster.silence_dask()
         with (
-            dask.config.set(cluster.settings(self.place.slots)),
+            dask.config.set(cluster.dask_settings(config.slots)),
             tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
         ):
-            workers = None if self.place.address else cluster.gather(self.place.slots, scratch)
+            workers = None if config.address else cluster.start_workers(config.slots, scratch)
             try:
-                with cluster.reach(Client, workers, self.place.address) as client:
-                    client.subscribe_topic(self.name, self._hear)
-                    self._loop(client)
+                with cluster.connect(Client, workers, config.address) as client:
+                    client.subscribe_topic(self.name, self._receive)
+                    self._loop(client, cluster.Workers(client, config.address))
             finally:
                 if workers is not None:
                     workers.close()
 
-    def _hear(self, event: tuple[float, dict[str, Any]]) -> None:
-        told = event[1]
-        if "epoch" in told:
-            self.place.on_progress(*told["epoch"])
-            return
-        flight = self.flights.get(told["unit"])
-        if flight is not None:
-            flight.at = (told["start"], told["worker"], time.monotonic())
-            self.place.on_start(told["start"])
+    def _receive(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Pass on what a worker reports: that a task has started, or its progress."""
+        report = event[1]
+        if "progress" in report:
+            self.reporter.task_progressed(*report["progress"])
+        elif self.in_flight.start(report["unit"], report["started"], report["worker"]):
+            self.reporter.task_started(report["started"])
 
-    def _loop(self, client: Client) -> None:
-        while self.queue.left:
-            stop = self.place.stop()
-            if stop:
-                if stop == 1:
-                    with self._reaching():
-                        self._call_back(client)
-                if stop == 2 or not self.flying:
-                    return
-            else:
-                with self._reaching():
-                    self._replace(client)
-                    if not self.spent:
-                        self._hand_out(client, self._slots(client))
-            self._late(client)
+    def _loop(self, client: Client, workers: cluster.Workers) -> None:
+        while self.queue.unfinished:
+            stop = self.reporter.stop_requested()
+            if stop == StopRequest.NOW:
+                return
+            with workers.reachable():
+                if stop:
+                    self._cancel_not_started(client)
+                else:
+                    self._replace_lost(client, workers)
+                    if not self.lost_device:
+                        self._submit_ready(client, workers)
+            if stop and not self.in_flight:
+                return
+            self._stop_overdue(workers)
             with suppress(Empty):
-                future = self.ended.get(timeout=PATIENCE)
-                if future.status == "lost":  # with its worker, before the result was here: Dask runs it again
-                    threading.Timer(PATIENCE, self.ended.put, [future]).start()
-                    continue
-                flight = self._down(future)
-                if flight is not None:
-                    self._land(future, flight.unit)
-                    future.release()  # what is wanted is run again where its worker goes
+                self._finish(self.finished.get(timeout=RETRY_DELAY), workers)
 
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        """Say in one line that the scheduler is gone, where it does not answer any more."""
-        from distributed.client import ClosedClientError
-
-        try:
-            yield
-        except (OSError, TimeoutError, CancelledError, ClosedClientError) as error:
-            raise self._gone() from error
-
-    def _gone(self) -> BenchError:
-        return BenchError(
-            f"The Dask scheduler {self.place.address} is gone: what is finished is kept, and the same command goes on "
-            "from there once it is back"
-        )
-
-    def _slots(self, client: Client) -> int:
-        """Count the places where tasks can run now; on a cluster, workers may join and leave."""
-        if not self.place.address:
-            return len(self.place.slots)
-        count, where = len(self._workers(client)), self.place.address
-        if count == 0 and not self.lonely:
-            self.place.say(f"No worker is at {where}: waiting for one. Start it: dask worker {where} --nthreads 1")
-        self.lonely = count == 0
-        return count
-
-    def _workers(self, client: Client) -> Mapping[str, Any]:
-        """Give what the scheduler knows of its workers, by address."""
-        known: Mapping[str, Any] = client.scheduler_info(n_workers=-1)
-        if "workers" not in known or client.status in ("closing", "closed"):
-            raise self._gone()
-        found: Mapping[str, Any] = known["workers"]
-        return found
-
-    def _hand_out(self, client: Client, slots: int) -> None:
-        if self.alone:
-            if not self.flying:
-                key = self.alone.pop()
-                if key in self.tried:
-                    self._make_room(client)
+    def _submit_ready(self, client: Client, workers: cluster.Workers) -> None:
+        slots = self._slot_count(workers)
+        if self.run_alone:
+            if not self.in_flight:
+                key = self.run_alone.pop()
+                if key in self.policy.out_of_memory:
+                    workers.free_memory(self.name)
                 self._submit(client, [self.queue.tasks[key]])
             return
-        while len(self.flying) < 2 * slots:
+        while len(self.in_flight) < QUEUED_PER_SLOT * slots:
             unit = self.queue.take()
             if not unit:
                 return
             self._submit(client, unit)
 
-    def _make_room(self, client: Client) -> None:
-        """Let every worker give back the memory that it keeps: those that share a device have some of it each."""
-        from distributed import wait
+    def _slot_count(self, workers: cluster.Workers) -> int:
+        """Return the number of tasks that can run at once; workers may join and leave a cluster at any time."""
+        if not self.config.address:
+            return len(self.config.slots)
+        count, address = len(workers.known()), self.config.address
+        if count == 0 and not self.without_workers:
+            self.reporter.note(
+                f"No worker is at {address}: waiting for one. Start it: dask worker {address} --nthreads 1"
+            )
+        self.without_workers = count == 0
+        return count
 
-        asked = [
-            client.submit(make_room, key=f"{self.name}-room-{uuid.uuid4().hex}", workers=[address], retries=0)
-            for address in self._workers(client)
-        ]
-        with suppress(TimeoutError):
-            wait(asked, timeout=ROOM)
-        client.cancel(asked)
+    def _submit(self, client: Client, tasks: list[Task]) -> None:
+        config = self.config
+        self.submitted += 1
+        name = f"{self.name}-{self.submitted}"
+        unit = self.in_flight.by_name[name] = Unit(tasks)  # before a worker can report its start
+        arguments = (tasks, str(config.store.root), str(config.data), config.plugins, config.threads, self.name, name)
+        future = client.submit(execute_unit, *arguments, key=name, priority=-self.submitted, pure=False, retries=0)
+        self.in_flight.by_future[future] = unit
+        future.add_done_callback(self.finished.put)
 
-    def _submit(self, client: Client, unit: list[Task]) -> None:
-        place = self.place
-        self.units += 1
-        name = f"{self.name}-{self.units}"
-        flight = self.flights[name] = _Flight(unit)
-        future = client.submit(
-            work, unit, str(place.store.root), str(place.data), place.plugins, place.threads, self.name, name,
-            key=name, priority=-self.units, pure=False, retries=0,
-        )  # fmt: skip
-        self.flying[future] = flight
-        future.add_done_callback(self.ended.put)
-
-    def _down(self, future: Future[Any]) -> _Flight | None:
-        """Take a unit out of the air; None where that was done before."""
-        self.flights.pop(str(future.key), None)
-        return self.flying.pop(future, None)
-
-    def _call_back(self, client: Client) -> None:
-        """Take back what no worker has begun. What an idle worker was sent counts as begun: it may be, just now."""
-        busy = {flight.at[1] for flight in self.flying.values() if flight.at}
-        sent = {key for worker, keys in client.processing().items() if worker not in busy for key in keys}
-        for future, flight in list(self.flying.items()):
-            if flight.at is None and future.key not in sent:
-                self._down(future)
+    def _cancel_not_started(self, client: Client) -> None:
+        """Cancel the units that no worker has started; one that an idle worker has received may be starting."""
+        busy = self.in_flight.busy_workers()
+        received = {key for worker, keys in client.processing().items() if worker not in busy for key in keys}
+        for future in self.in_flight.not_started():
+            if future.key not in received:
+                self.in_flight.remove(future)
                 future.cancel()
 
-    def _land(self, future: Future[Any], unit: list[Task]) -> None:
-        outcomes: list[Outcome]
-        spent = ""
-        if future.status == "finished":
-            outcomes, spent = future.result()
-        elif future.status == "cancelled":
-            raise self._gone()
-        elif len(unit) > 1:
-            # somebody in this handful killed the worker: each on its own, so that only that one fails
-            for task in unit:
-                self.alone.append(task.key)
+    def _finish(self, future: Future[Any], workers: cluster.Workers) -> None:
+        """Handle a future that is done."""
+        if future.status == "lost":  # its worker died before the result was here: Dask runs it again
+            threading.Timer(RETRY_DELAY, self.finished.put, [future]).start()
             return
+        unit = self.in_flight.remove(future)
+        if unit is None:
+            return
+        if future.status == "finished":
+            outcomes, lost_device = future.result()
+            for outcome in outcomes:
+                self._apply(self.policy.after_outcome(outcome))
+            if lost_device:
+                self.lost_device.add(lost_device)
+        elif future.status == "cancelled":
+            raise workers.scheduler_gone()
         else:
-            outcomes = [self._dead(future, unit[0])]
-        for outcome in outcomes:
-            settle_or_requeue(outcome, self.queue, self.place, self.tried, self.alone.append)
-        if spent:
-            self.spent.add(spent)
+            for decision in self.policy.after_death(unit.tasks, _reason(future), self._log(unit.tasks[0].key)):
+                self._apply(decision)
+        future.release()  # or Dask would compute it again if its worker goes
 
-    def _dead(self, future: Future[Any], task: Task) -> Outcome:
-        from distributed import KilledWorker
+    def _apply(self, decision: Decision) -> None:
+        apply(decision, self.queue, self.reporter, self.missing_inputs, self.run_alone.append)
 
-        error = future.exception()
-        if isinstance(error, KilledWorker):
-            text = f"the worker died {error.allowed_failures + 1} times while it was at this task"
-        else:
-            text = f"the worker could not run it: {type(error).__name__}: {cluster.line(error)}"
-        return Outcome(task.key, Status.FAILED, error=text, root=task.name, log=str(self.place.store.log(task.key)))
+    def _log(self, key: str) -> str:
+        return str(self.config.store.log(key))
 
-    def _late(self, client: Client) -> None:
-        """Stop a worker whose task has passed the time limit: a thread cannot be stopped, a process can."""
-        for future, flight in list(self.flying.items()) if self.place.timeout else ():
-            if flight.at is None or time.monotonic() - flight.at[2] < self.place.timeout:
+    def _stop_overdue(self, workers: cluster.Workers) -> None:
+        """Stop each worker whose task has exceeded the timeout: a thread cannot be stopped, a process can."""
+        timeout, store = self.config.timeout, self.config.store
+        for future, unit, running in self.in_flight.overdue(timeout) if timeout else ():
+            worker = workers.known().get(running.worker)
+            if worker is None:  # it died, and Dask gives the unit to another one
+                unit.running = None
                 continue
-            key, address, _ = flight.at
-            worker = self._workers(client).get(address)
-            if worker is None:  # it died, and the unit waits for another one
-                flight.at = None
-                continue
-            self._down(future)
+            self.in_flight.remove(future)
             future.cancel(force=True)
-            text = f"it ran longer than --task-timeout {self.place.timeout:g} s and was stopped"
-            for task in flight.unit:
-                if self.place.store.has(task.key):
-                    outcome = Outcome(task.key, Status.DONE, facts=self.place.store.facts(task.key) or {})
-                elif task.key == key:
-                    log = str(self.place.store.log(key))
-                    outcome = Outcome(key, Status.FAILED, error=text, root=task.name, log=log)
-                else:
-                    self.queue.again(task.key)
-                    continue
-                settle_or_requeue(outcome, self.queue, self.place, self.tried, self.alone.append)
-            self._restart(client, address, bool(worker["nanny"]))
+            finished: dict[str, dict[str, JSON]] = {
+                task.key: store.facts(task.key) or {} for task in unit.tasks if store.has(task.key)
+            }
+            error = f"it ran longer than --task-timeout {timeout:g} s and was stopped"
+            for decision in self.policy.after_timeout(unit.tasks, running.key, finished, error, self._log(running.key)):
+                self._apply(decision)
+            workers.restart(running.worker, worker)
 
-    def _replace(self, client: Client) -> None:
-        """Stop the workers that lost their device, when all that they have answered is here: it would go with them."""
-        for address in list(self.spent):
-            there = {*client.processing().get(address, ()), *client.has_what().get(address, ())}
-            if not any(str(key).startswith(self.name) for key in there):
-                self.spent.discard(address)
-                worker = self._workers(client).get(address)
+    def _replace_lost(self, client: Client, workers: cluster.Workers) -> None:
+        """Restart the workers that lost their device once all their results are here: a restart loses the others."""
+        for address in list(self.lost_device):
+            held = {*client.processing().get(address, ()), *client.has_what().get(address, ())}
+            if not any(str(key).startswith(self.name) for key in held):
+                self.lost_device.discard(address)
+                worker = workers.known().get(address)
                 if worker is not None:
-                    self._restart(client, address, bool(worker["nanny"]))
+                    workers.restart(address, worker)
 
-    def _restart(self, client: Client, address: str, nanny: bool) -> None:
-        # a worker may go away, or be slow to come back, in just this moment: that is dealt with when it is missed
-        with suppress(TimeoutError, OSError, KeyError, ValueError):
-            if nanny:
-                client.restart_workers([address], timeout=60, raise_for_error=False)
-            else:
-                client.retire_workers([address], close_workers=True)
+
+def _reason(future: Future[Any]) -> str:
+    """Return in one line why Dask could not run a unit."""
+    from distributed import KilledWorker
+
+    error: BaseException = future.exception()
+    if isinstance(error, KilledWorker):
+        return f"the worker died {error.allowed_failures + 1} times while it was at this task"
+    return f"the worker could not run it: {type(error).__name__}: {cluster.one_line(error)}"

@@ -1,4 +1,4 @@
-"""Keep the books of a run: which tasks wait for inputs, which are ready, which are settled."""
+"""The queue of a run: which tasks wait for inputs, which are ready, which are settled."""
 
 from __future__ import annotations
 
@@ -11,68 +11,73 @@ from dataclasses import dataclass, field, replace
 from bench.core.kinds import Status, TaskKind
 from bench.core.tasks import Outcome, Task
 
-HANDFUL = 32
-"""Score tasks of one suspect that are handed out at once: each takes a few milliseconds."""
+SCORES_PER_UNIT = 32
+"""Score tasks of one suspect in a unit: each takes a few milliseconds."""
 
-FIRST = 1000
-"""Steps that count for a fingerprint: it and what it needs go before suspects, none of which could be judged yet."""
+FINGERPRINT_HEIGHT = 1000
+"""Height of a fingerprint: it and its inputs precede suspects, since no suspect can be judged without one."""
 
 
 @dataclass
 class TaskQueue:
-    """Which tasks wait, are ready, or are settled."""
+    """A queue of tasks; `take` returns the next unit, `settle` records an outcome."""
 
     tasks: Mapping[str, Task]
     waiting: dict[str, set[str]] = field(default_factory=dict)
-    """Of each task: the inputs that are not there yet."""
+    """The unfinished inputs of each task."""
     dependants: dict[str, dict[str, None]] = field(default_factory=dict)
+    """The tasks that need each task, in the order of the plan."""
     ready: list[tuple[int, int, str]] = field(default_factory=list)
+    """Heap of the tasks other than scores that can run: by height, then in the order of the plan."""
     scores: dict[str, list[str]] = field(default_factory=dict)
-    """Of each suspect: the scores that are ready."""
+    """The scores of each suspect that are ready."""
     unready: dict[str, set[str]] = field(default_factory=dict)
-    """Of each suspect: the scores that wait for something."""
+    """The scores of each suspect that wait for an input."""
     suspects: list[tuple[bool, int, int, str]] = field(default_factory=list)
-    """Suspects with scores that are ready: those whose scores all are, then those with most."""
-    later: list[tuple[float, str]] = field(default_factory=list)
+    """Heap of the suspects with ready scores: those with all of them ready first, then by their number."""
+    delayed: list[tuple[float, str]] = field(default_factory=list)
+    """Heap of the requeued tasks: by the time from which they may run."""
     settled: dict[str, str] = field(default_factory=dict)
-    """The status of each task that is settled."""
-    mended: Counter[str] = field(default_factory=Counter)
+    """The status of each settled task."""
+    recomputed: Counter[str] = field(default_factory=Counter)
+    """How often the inputs of each task were to be recomputed."""
 
     def __post_init__(self) -> None:
         self.tasks = dict(self.tasks)
         self.order = {key: n for n, key in enumerate(self.tasks)}
         self.height: dict[str, int] = {}
-        self._enter(list(self.tasks))
+        """The number of tasks in the longest chain that starts at each task; fingerprints count more."""
+        self._add(list(self.tasks))
 
-    def _enter(self, keys: Sequence[str]) -> None:
-        """Let tasks wait for their inputs; those that need none are ready. Inputs stand before what needs them."""
+    def _add(self, keys: Sequence[str]) -> None:
+        """Add tasks, inputs first: they wait for their unfinished inputs, or are ready."""
         for key in keys:
             inputs = {k for k in self.tasks[key].inputs.values() if k in self.tasks and k not in self.settled}
             self.waiting[key] = inputs
-            for before in inputs:
-                self.dependants.setdefault(before, {})[key] = None
+            for k in inputs:
+                self.dependants.setdefault(k, {})[key] = None
         for key in reversed(keys):
-            above = max((self.height[d] for d in self.dependants.get(key, ())), default=0)
-            self.height[key] = above + (FIRST if self.tasks[key].kind == TaskKind.FINGERPRINT else 1)
+            highest = max((self.height[d] for d in self.dependants.get(key, ())), default=0)
+            self.height[key] = highest + (FINGERPRINT_HEIGHT if self.tasks[key].kind == TaskKind.FINGERPRINT else 1)
         for key in keys:
             if self.waiting[key] and self.tasks[key].kind == TaskKind.SCORE:
                 self.unready.setdefault(self.tasks[key].inputs["suspect"], set()).add(key)
         for key in keys:
             if not self.waiting[key]:
-                self._offer(key)
+                self._make_ready(key)
 
-    def _offer(self, key: str) -> None:
+    def _make_ready(self, key: str) -> None:
         task = self.tasks[key]
         if task.kind == TaskKind.SCORE:
             suspect = task.inputs["suspect"]
             self.scores.setdefault(suspect, []).append(key)
             self.unready.get(suspect, set()).discard(key)
-            self._line_up(suspect)
+            self._push_suspect(suspect)
         else:
             heapq.heappush(self.ready, (-self.height[key], self.order[key], key))
 
-    def _line_up(self, suspect: str) -> None:
-        """Put a suspect where it belongs now; its earlier places hold no more."""
+    def _push_suspect(self, suspect: str) -> None:
+        """Push a suspect with its current rank; `take` discards entries with an earlier rank."""
         if suspect in self.scores:
             heapq.heappush(self.suspects, (*self._rank(suspect), suspect))
 
@@ -81,14 +86,14 @@ class TaskQueue:
         return bool(self.unready.get(suspect)), -len(keys), self.order[keys[0]] if keys else 0
 
     def take(self) -> list[Task]:
-        """Hand out what comes next.
+        """Remove the next unit of tasks and return it; empty if nothing is ready.
 
-        Scores of a suspect that are all ready, a handful at once, so that its weights need not be kept; else a
-        fingerprint and what it needs; else the task with the longest chain behind it; else whatever scores there are.
+        First the scores of a suspect if all are ready, so that its weights can be dropped soon; then a fingerprint and
+        its inputs; then the task that starts the longest chain; then the scores of a suspect that has only some ready.
         """
         now = time.monotonic()
-        while self.later and self.later[0][0] <= now:
-            self._offer(heapq.heappop(self.later)[1])
+        while self.delayed and self.delayed[0][0] <= now:
+            self._make_ready(heapq.heappop(self.delayed)[1])
         while self.suspects and self.suspects[0][:3] != self._rank(self.suspects[0][3]):
             heapq.heappop(self.suspects)
         if self.ready and (not self.suspects or self.suspects[0][0]):
@@ -97,38 +102,38 @@ class TaskQueue:
             return []
         suspect = heapq.heappop(self.suspects)[3]
         keys = self.scores.pop(suspect)
-        if keys[HANDFUL:]:
-            self.scores[suspect] = keys[HANDFUL:]
-            self._line_up(suspect)
-        return [self.tasks[k] for k in keys[:HANDFUL]]
+        if keys[SCORES_PER_UNIT:]:
+            self.scores[suspect] = keys[SCORES_PER_UNIT:]
+            self._push_suspect(suspect)
+        return [self.tasks[k] for k in keys[:SCORES_PER_UNIT]]
 
-    def again(self, key: str, after: float = 0.0) -> None:
-        """Put a task back that was handed out."""
-        heapq.heappush(self.later, (time.monotonic() + after, key))
+    def requeue(self, key: str, delay: float = 0.0) -> None:
+        """Return a task to the queue: it may run again after `delay` seconds."""
+        heapq.heappush(self.delayed, (time.monotonic() + delay, key))
 
-    def mend(self, key: str, lost: Mapping[str, Task]) -> bool:
-        """Put a task back whose inputs were damaged or gone, behind the tasks that make them anew.
+    def recompute_inputs(self, key: str, missing: Mapping[str, Task]) -> bool:
+        """Return a task to the queue, behind the tasks that recompute its damaged or missing inputs (inputs first).
 
-        Inputs stand before what needs them. False where one of these has failed, or where it was mended before as
-        often as it has inputs: then its own failure stands.
+        Return False if one of these has failed, or if its inputs were recomputed more often than it has inputs: then
+        the caller settles its failure.
         """
-        self.mended[key] += 1
-        failed = any(self.settled.get(k, Status.DONE) != Status.DONE for k in lost)
-        if failed or self.mended[key] > len(self.tasks[key].inputs) + 1:
+        self.recomputed[key] += 1
+        failed = any(self.settled.get(k, Status.DONE) != Status.DONE for k in missing)
+        if failed or self.recomputed[key] > len(self.tasks[key].inputs) + 1:
             return False
-        anew = [k for k in lost if k not in self.tasks or k in self.settled]
-        self.tasks = {**self.tasks, **lost}
-        for k in anew:
+        unsettled = [k for k in missing if k not in self.tasks or k in self.settled]
+        self.tasks = {**self.tasks, **missing}
+        for k in unsettled:
             self.settled.pop(k, None)
             self.order.setdefault(k, len(self.order))
             for dependant in self.dependants.get(k, ()):
-                if self.waiting[dependant]:  # what waits for something else would come upon the same
+                if self.waiting[dependant]:  # it would find the same input missing
                     self.waiting[dependant].add(k)
-        self._enter([*anew, key])
+        self._add([*unsettled, key])
         return True
 
     def settle(self, outcome: Outcome) -> list[Outcome]:
-        """Take note of an outcome; give it and those of all dependants that it blocks."""
+        """Record an outcome; return it, and those of all dependants that it blocks."""
         result = [outcome]
         self.settled[outcome.key] = outcome.status
         if outcome.status == Status.DONE:
@@ -136,7 +141,7 @@ class TaskQueue:
                 if outcome.key in self.waiting[key]:
                     self.waiting[key].discard(outcome.key)
                     if not self.waiting[key] and key not in self.settled:
-                        self._offer(key)
+                        self._make_ready(key)
             return result
         stack = list(self.dependants.get(outcome.key, ()))
         while stack:
@@ -149,13 +154,13 @@ class TaskQueue:
         return result
 
     def _forget(self, key: str) -> None:
-        """Wait no more for a score that is blocked: it may have been the last one that its suspect waited for."""
+        """Remove a blocked score from those that its suspect waits for: it may have been the last."""
         if self.tasks[key].kind == TaskKind.SCORE:
             suspect = self.tasks[key].inputs["suspect"]
             self.unready.get(suspect, set()).discard(key)
-            self._line_up(suspect)
+            self._push_suspect(suspect)
 
     @property
-    def left(self) -> int:
-        """Count the tasks that are not settled."""
+    def unfinished(self) -> int:
+        """Return the number of tasks that are not settled."""
         return len(self.tasks) - len(self.settled)

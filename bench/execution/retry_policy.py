@@ -1,40 +1,144 @@
-"""What happens to a task that did not succeed: retry, recompute its inputs, or fail."""
+"""What happens when a task fails or its worker dies.
+
+`RetryPolicy` decides, `apply` changes the queue. A failure settles its task unless one of these applies:
+
+- another process computes the task: ask again after a short delay;
+- it ran out of memory: run it once more, with no other task on the devices;
+- an input is damaged or missing: recompute that input, then run the task again;
+- the store cannot be used: stop the run;
+- its worker died or was stopped: only the task that was running may fail, the others of its unit run again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
 
+from bench.core.canonical import JSON
 from bench.core.errors import StoreError
 from bench.core.kinds import FailureCause, Status
-from bench.core.tasks import Outcome
-from bench.execution.queue import TaskQueue
-from bench.execution.run_config import RunConfig
+from bench.core.tasks import Outcome, Task
+from bench.execution.run_config import MissingInputs, Reporter
 
 if TYPE_CHECKING:
-    pass
+    from bench.execution.queue import TaskQueue
 
-PATIENCE = 0.25
-"""Seconds until a task that another run is at is asked for again."""
+RETRY_DELAY = 0.25
+"""Seconds until a task that another process computes is asked for again."""
 
 
-def settle_or_requeue(
-    outcome: Outcome, queue: TaskQueue, place: RunConfig, tried: set[str], alone: Callable[[str], None]
-) -> None:
-    """Settle an outcome, or put its task back.
+@dataclass(frozen=True)
+class Settle:
+    """Accept an outcome as final; block the tasks that need it if it is a failure."""
 
-    Put back are those that another run is at, that ran out of memory once, or whose inputs have to be made anew.
-    """
-    if outcome.status == Status.BUSY:
-        queue.again(outcome.key, PATIENCE)
-    elif outcome.cause == FailureCause.STORE:
-        raise StoreError(outcome.error)
-    elif outcome.cause == FailureCause.MEMORY and outcome.key not in tried:
-        tried.add(outcome.key)
-        alone(outcome.key)
-    elif outcome.cause != FailureCause.DAMAGED or not queue.mend(outcome.key, place.anew(outcome.key)):
-        if outcome.cause == FailureCause.MEMORY:
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Requeue:
+    """Run a task again after `delay` seconds."""
+
+    key: str
+    delay: float = 0.0
+
+
+@dataclass(frozen=True)
+class RunAlone:
+    """Run a task again while no other task runs."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class RecomputeInputs:
+    """Recompute the missing inputs of a task and run it again; accept its failure if that is impossible."""
+
+    failure: Outcome
+
+
+@dataclass(frozen=True)
+class StopRun:
+    """End the run with a StoreError."""
+
+    error: str
+
+
+Decision: TypeAlias = Settle | Requeue | RunAlone | RecomputeInputs | StopRun
+
+
+@dataclass
+class RetryPolicy:
+    """Decides what follows from an outcome, a dead worker or a timeout."""
+
+    out_of_memory: set[str] = field(default_factory=set)
+    """Keys of the tasks that ran out of memory once."""
+
+    def after_outcome(self, outcome: Outcome) -> Decision:
+        """Return what follows from the outcome of a task."""
+        key, cause = outcome.key, outcome.cause
+        if outcome.status == Status.BUSY:
+            return Requeue(key, RETRY_DELAY)
+        if cause == FailureCause.STORE:
+            return StopRun(outcome.error)
+        if cause == FailureCause.DAMAGED:
+            return RecomputeInputs(outcome)
+        if cause == FailureCause.MEMORY:
+            if key not in self.out_of_memory:
+                self.out_of_memory.add(key)
+                return RunAlone(key)
             outcome = replace(outcome, error=f"{outcome.error} (also when it ran alone on the device)")
-        for told in queue.settle(outcome):
-            place.on_outcome(told)
+        return Settle(outcome)
+
+    def after_death(self, unit: Sequence[Task], error: str, log: str) -> list[Decision]:
+        """Return what follows from the death of the worker that had a unit.
+
+        Any task of the unit may have killed it. Each is run alone, so that only that one fails.
+        """
+        if len(unit) > 1:
+            return [RunAlone(task.key) for task in unit]
+        return [Settle(_failure(task, error, log)) for task in unit]
+
+    def after_timeout(
+        self, unit: Sequence[Task], running: str, finished: Mapping[str, Mapping[str, JSON]], error: str, log: str
+    ) -> list[Decision]:
+        """Return what follows if the worker that had a unit was stopped because the task `running` took too long.
+
+        `finished` holds the facts of the tasks of the unit whose artifacts are stored.
+        """
+        decisions: list[Decision] = []
+        for task in unit:
+            if task.key in finished:
+                decisions.append(Settle(Outcome(task.key, Status.DONE, facts=finished[task.key])))
+            elif task.key == running:
+                decisions.append(Settle(_failure(task, error, log)))
+            else:
+                decisions.append(Requeue(task.key))
+        return decisions
+
+
+def _failure(task: Task, error: str, log: str) -> Outcome:
+    return Outcome(task.key, Status.FAILED, error=error, root=task.name, log=log)
+
+
+def apply(
+    decision: Decision,
+    queue: TaskQueue,
+    reporter: Reporter,
+    missing_inputs: MissingInputs,
+    run_alone: Callable[[str], None],
+) -> None:
+    """Apply a decision to the queue, and report the outcomes that it settles."""
+    match decision:
+        case StopRun(error):
+            raise StoreError(error)
+        case Requeue(key, delay):
+            queue.requeue(key, delay)
+        case RunAlone(key):
+            run_alone(key)
+        case RecomputeInputs(failure):
+            if not queue.recompute_inputs(failure.key, missing_inputs(failure.key)):
+                apply(Settle(failure), queue, reporter, missing_inputs, run_alone)
+        case Settle(outcome):
+            for settled in queue.settle(outcome):
+                reporter.task_finished(settled)

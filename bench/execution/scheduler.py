@@ -1,67 +1,69 @@
 """Run a graph of tasks: inline in this process, or on Dask with one worker process per device slot.
 
-The driver hands a task out when its inputs are there, so that a failure, a death or a hang is dealt with in one place:
-dependants of a failed task become `blocked`, and everything else goes on.
+A task is started when its inputs are stored. If it fails, the tasks that need it become `blocked`; all others run.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from bench.core.hardware import keep_freed_memory
 from bench.core.kinds import FailureCause
 from bench.core.tasks import Task
 from bench.execution.dask_engine import DaskEngine
 from bench.execution.queue import TaskQueue
-from bench.execution.retry_policy import PATIENCE, settle_or_requeue
-from bench.execution.run_config import RunConfig
-
-if TYPE_CHECKING:
-    pass
+from bench.execution.retry_policy import RETRY_DELAY, RetryPolicy, apply
+from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
 
 
-def run(tasks: Mapping[str, Task], place: RunConfig) -> None:
-    """Run all tasks (inputs standing before what needs them), telling each outcome to `place.on_outcome`.
+def run_tasks(
+    tasks: Mapping[str, Task],
+    config: RunConfig,
+    reporter: Reporter = Reporter(),  # noqa: B008  it has no state
+    missing_inputs: MissingInputs = lambda key: {},
+) -> None:
+    """Run all tasks, which are in an order where inputs precede their dependants, and report each outcome.
 
-    Inline where there are neither slots nor an address. Raises StoreError where the store cannot be used, BenchError
-    where the worker processes or the scheduler cannot.
+    They run inline if `config` has neither slots nor an address. StoreError if the store cannot be used, BenchError
+    if the worker processes or the scheduler cannot.
     """
     if not tasks:
         return
-    place.store.check_writable()
-    queue = TaskQueue(tasks)
-    if place.slots or place.address:
-        DaskEngine(queue, place).run()
-    else:
-        try:
-            _inline(queue, place)
-        except KeyboardInterrupt:
-            if place.stop() < 2:  # nobody asked us to stop at once: it is the caller's own
-                raise
+    config.store.check_writable()
+    queue, policy = TaskQueue(tasks), RetryPolicy()
+    if config.slots or config.address:
+        DaskEngine(queue, config, reporter, policy, missing_inputs).run()
+        return
+    try:
+        _run_inline(queue, config, reporter, policy, missing_inputs)
+    except KeyboardInterrupt:
+        if reporter.stop_requested() < StopRequest.NOW:  # it is not the reporter's way to stop, but the caller's own
+            raise
 
 
-def _inline(queue: TaskQueue, place: RunConfig) -> None:
+def _run_inline(
+    queue: TaskQueue, config: RunConfig, reporter: Reporter, policy: RetryPolicy, missing_inputs: MissingInputs
+) -> None:
     from bench.execution.runner import execute
     from bench.execution.task_context import WorkerState
 
     keep_freed_memory()
-    state = WorkerState(place.store, place.registry, place.device, place.data, place.threads, place.on_progress)
-    tried: set[str] = set()
-    while queue.left and not place.stop():
+    device = config.device
+    state = WorkerState(config.store, config.registry, device, config.data, config.threads, reporter.task_progressed)
+    while queue.unfinished and not reporter.stop_requested():
         unit = queue.take()
         if not unit:
-            time.sleep(PATIENCE / 5)
+            time.sleep(RETRY_DELAY / 5)
         for task in unit:
-            if place.stop():
+            if reporter.stop_requested():
                 return
-            place.on_start(task.key)
-            outcome = execute(task, place.store, place.registry, place.device, state=state)
-            settle_or_requeue(outcome, queue, place, tried, queue.again)
+            reporter.task_started(task.key)
+            outcome = execute(task, config.store, config.registry, device, state=state)
+            apply(policy.after_outcome(outcome), queue, reporter, missing_inputs, queue.requeue)
             if outcome.cause == FailureCause.DEVICE:
-                place.say(
-                    f"Stopping: this process cannot use {place.device} any more. With --workers 1 the same command "
-                    "takes a new process after such a task"
+                reporter.note(
+                    f"Stopping: this process cannot use {device} any more. With --workers 1 the same command takes "
+                    "a new process after such a task"
                 )
                 return

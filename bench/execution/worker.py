@@ -1,4 +1,4 @@
-"""What runs in a worker process: a desk of its own, and the tasks it is handed."""
+"""What runs in a worker process: its state, and the units of tasks that it receives."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ if TYPE_CHECKING:
 
 
 def dask_setup(worker: Worker) -> None:
-    """Leave Ctrl-C to the driver: a terminal sends it to every process of the group, and running tasks shall end."""
+    """Ignore Ctrl-C: a terminal sends it to every process of the group, but running tasks have to finish."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 _states: dict[tuple[Any, ...], WorkerState] = {}
-_one_at_a_time = threading.Lock()
-"""Tasks share the state of their process (generators, streams, folder), however many threads a worker has."""
-_lost = threading.Event()
-"""Set where no later task of this process could use its device: it waits to be replaced."""
+_process_lock = threading.Lock()
+"""Held while tasks run: they share the generators, streams and folder of their process, but a worker may have
+several threads."""
+_device_lost = threading.Event()
+"""Set when this process cannot use its device any more: it executes no more tasks, and the driver restarts it."""
 
 
-def state_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> WorkerState:
-    """Give this process's desk, made at the first call: its own catalogue, its own device."""
-    what = (store, data, plugins, threads)
-    if what not in _states:
+def worker_state(store: str, data: str, plugins: tuple[str, ...], threads: int) -> WorkerState:
+    """Return the state of this process; the first call loads the plugins and chooses the device."""
+    arguments = (store, data, plugins, threads)
+    if arguments not in _states:
         import torch
 
         from bench.execution.task_context import WorkerState
@@ -47,18 +48,18 @@ def state_of(store: str, data: str, plugins: tuple[str, ...], threads: int) -> W
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        _states[what] = WorkerState(Store(store, exists=True), load_registry(plugins), device, Path(data), threads)
-        gc.freeze()  # or every full collection walks all that was imported
-    return _states[what]
+        _states[arguments] = WorkerState(Store(store, exists=True), load_registry(plugins), device, Path(data), threads)
+        gc.freeze()  # or every full collection visits all that was imported
+    return _states[arguments]
 
 
-def work(
+def execute_unit(
     unit: Sequence[Task], store: str, data: str, plugins: tuple[str, ...], threads: int, topic: str, name: str
 ) -> tuple[list[Outcome], str]:
-    """Execute a few tasks in a worker, telling the driver, under its topic, when each one starts and how far it is.
+    """Execute the tasks of a unit in a worker; log each start, and progress, as events of the driver's topic.
 
-    `name` is what the driver calls this unit. With the outcomes comes the worker's address where a task has lost it its
-    device, so that it has to be replaced; every task after that one is `busy`, for another worker.
+    `name` identifies the unit. If a task lost this process its device, the tasks after it are `busy`, so that another
+    worker executes them, and the outcomes come with the address of this worker; otherwise that is empty.
     """
     from distributed import get_worker
 
@@ -66,29 +67,29 @@ def work(
 
     worker = get_worker()
     outcomes = []
-    with _one_at_a_time:
+    with _process_lock:
         try:
-            state = state_of(store, data, plugins, threads)
+            state = worker_state(store, data, plugins, threads)
         except BenchError as error:
             return [Outcome(t.key, Status.FAILED, error=str(error), root=t.name) for t in unit], ""
-        state.on_progress = lambda *progress: worker.log_event(topic, {"epoch": progress})
+        state.on_progress = lambda *progress: worker.log_event(topic, {"progress": progress})
         for task in unit:
-            if _lost.is_set():
+            if _device_lost.is_set():
                 outcomes.append(Outcome(task.key, Status.BUSY))
                 continue
-            worker.log_event(topic, {"start": task.key, "worker": worker.address, "unit": name})
+            worker.log_event(topic, {"started": task.key, "worker": worker.address, "unit": name})
             outcomes.append(execute(task, state.store, state.registry, state.device, state=state))
             if outcomes[-1].cause == FailureCause.DEVICE:
-                _lost.set()
-        return outcomes, worker.address if _lost.is_set() else ""
+                _device_lost.set()
+        return outcomes, worker.address if _device_lost.is_set() else ""
 
 
-def make_room() -> None:
-    """Give back the memory that this process keeps for later tasks, the device's too."""
-    with _one_at_a_time:
+def free_memory() -> None:
+    """Free the memory that this process caches for later tasks, the device's too."""
+    with _process_lock:
         for state in _states.values():
             state.cache.clear()
         if _states:
             import torch
 
-            torch.cuda.empty_cache()  # which does nothing where there is no GPU
+            torch.cuda.empty_cache()  # it does nothing without a GPU

@@ -98,7 +98,7 @@ def run_toy(spec: Spec | None = None, registry: Registry | None = None, root: Pa
 def execute_all(tasks: Mapping[str, Task], do: Callable[[Task], Outcome]) -> dict[str, Outcome]:
     """Execute tasks one after the other; those that depend on a failed one are blocked."""
     queue, outcomes = TaskQueue(tasks), dict[str, Outcome]()
-    while queue.left:
+    while queue.unfinished:
         for task in queue.take():
             outcomes |= {outcome.key: outcome for outcome in queue.settle(do(task))}
     return outcomes

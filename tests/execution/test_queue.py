@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.core.tasks import Outcome, Task
-from bench.execution.queue import HANDFUL, TaskQueue
+from bench.execution.queue import SCORES_PER_UNIT, TaskQueue
 
 
 def task(name, kind="train", **inputs):
@@ -37,7 +37,7 @@ CHAIN = graph(
 
 def drain(queue, outcome=done):
     order = []
-    while queue.left:
+    while queue.unfinished:
         unit = queue.take()
         assert unit, "nothing is ready, but something is left"
         for t in unit:
@@ -67,7 +67,7 @@ def test_a_suspect_is_judged_when_all_of_its_scores_are_ready_or_nothing_else_is
     assert [queue.take()[0].key for _ in range(3)] == ["other", "early", "suspect"]
     queue.settle(done("suspect"))
     queue.settle(done("early"))
-    queue.again("other")
+    queue.requeue("other")
     assert [t.key for t in queue.take()] == ["other"], "a training goes before half of a suspect's scores"
     assert [t.key for t in queue.take()] == ["s1"], "but they go before nothing"
     queue.settle(done("other"))
@@ -122,7 +122,7 @@ def test_inputs_that_are_stored_already_are_not_waited_for():
 
 
 def test_scores_of_one_suspect_come_in_handfuls():
-    scores = [task(f"s{i}", "score", suspect="m" if i % 2 else "n") for i in range(2 * HANDFUL + 6)]
+    scores = [task(f"s{i}", "score", suspect="m" if i % 2 else "n") for i in range(2 * SCORES_PER_UNIT + 6)]
     queue = TaskQueue(graph(*scores))
     sizes, seen = [], []
     while unit := queue.take():
@@ -130,7 +130,7 @@ def test_scores_of_one_suspect_come_in_handfuls():
         sizes.append(len(unit))
         seen += [t.key for t in unit]
     assert sorted(seen) == sorted(t.key for t in scores)
-    assert sizes == [HANDFUL, HANDFUL, 3, 3]
+    assert sizes == [SCORES_PER_UNIT, SCORES_PER_UNIT, 3, 3]
 
 
 def test_a_failure_blocks_what_needs_it_and_nothing_else():
@@ -154,7 +154,7 @@ def test_a_task_that_two_failures_block_is_told_once():
     queue = TaskQueue(tasks)
     assert [o.key for o in queue.settle(Outcome("a", "failed"))] == ["a", "c"]
     assert [o.key for o in queue.settle(Outcome("b", "failed"))] == ["b"]
-    assert queue.left == 0
+    assert queue.unfinished == 0
 
 
 def test_an_input_under_two_roles_is_waited_for_once():
@@ -165,13 +165,13 @@ def test_an_input_under_two_roles_is_waited_for_once():
 def test_what_is_put_back_comes_again_when_its_time_has_come():
     queue = TaskQueue(graph(task("a"), task("b")))
     (first,) = queue.take()
-    queue.again(first.key, after=0.05)
+    queue.requeue(first.key, delay=0.05)
     (second,) = queue.take()
     assert second.key != first.key
     assert queue.take() == []
     time.sleep(0.06)
     assert [t.key for t in queue.take()] == [first.key]
-    queue.again(first.key)
+    queue.requeue(first.key)
     assert [t.key for t in queue.take()] == [first.key]
 
 
@@ -191,7 +191,7 @@ def graphs(draw):
 def test_whatever_fails_every_task_is_settled_exactly_once(tasks, failing):
     queue, told, handed = TaskQueue(tasks), [], []
     bad = {f"t{i}" for i in failing}
-    while queue.left:
+    while queue.unfinished:
         unit = queue.take()
         assert unit
         for t in unit:
@@ -208,5 +208,5 @@ def test_whatever_fails_every_task_is_settled_exactly_once(tasks, failing):
 @pytest.mark.parametrize("count", [0, 1])
 def test_small_graphs(count):
     queue = TaskQueue(graph(*[task("a")][:count]))
-    assert queue.left == count
+    assert queue.unfinished == count
     assert len(queue.take()) == count

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bench.core.errors import StoreError
-from bench.execution.run_config import RunConfig
-from bench.execution.scheduler import run
+from bench.execution.run_config import Reporter, RunConfig, StopRequest
+from bench.execution.scheduler import run_tasks
 from bench.execution.slots import Slot
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
@@ -26,11 +26,35 @@ def planned(registry, **changes):
     return plan(spec, declare(spec, registry))
 
 
-def carried_out(found, place):
-    outcomes = {}
-    place.on_outcome = lambda o: outcomes.__setitem__(o.key, o)
-    run(found.tasks, place)
-    return outcomes
+class Recorder(Reporter):
+    """Record what a run reports; stop it after so many outcomes or seconds, so that no test hangs."""
+
+    def __init__(self, most=10**9, seconds=180):
+        self.most, self.deadline = most, time.monotonic() + seconds
+        self.notes, self.started, self.progress, self.outcomes = [], [], [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def task_started(self, key):
+        self.started.append(key)
+
+    def task_progressed(self, key, epoch, epochs, loss):
+        self.progress.append((key, epoch, epochs, loss))
+
+    def task_finished(self, outcome):
+        self.outcomes.append(outcome)
+
+    def stop_requested(self):
+        if time.monotonic() > self.deadline:
+            return StopRequest.NOW
+        return StopRequest.AFTER_RUNNING if len(self.outcomes) >= self.most else StopRequest.NONE
+
+
+def run_plan(found, config, reporter=None):
+    reporter = reporter or Recorder()
+    run_tasks(found.tasks, config, reporter)
+    return {outcome.key: outcome for outcome in reporter.outcomes}
 
 
 def of(found, outcomes, kind, **named):
@@ -46,37 +70,30 @@ def scores(outcomes):
 
 
 def test_nothing_to_do_starts_nothing(tmp_path):
-    place = RunConfig(Store(tmp_path), toy_registry(), tmp_path, slots=[Slot()])
-    run({}, place)
+    run_tasks({}, RunConfig(Store(tmp_path), toy_registry(), tmp_path, slots=[Slot()]))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_inline_gives_what_executing_one_by_one_gives(toy_run, tmp_path):
-    registry, started, epochs = toy_registry(), [], []
-    place = RunConfig(Store(tmp_path), registry, tmp_path, on_start=started.append,
-                  on_progress=lambda *told: epochs.append(told))  # fmt: skip
+    registry, reporter = toy_registry(), Recorder()
     found = planned(registry)
-    outcomes = carried_out(found, place)
+    outcomes = run_plan(found, RunConfig(Store(tmp_path), registry, tmp_path), reporter)
     assert scores(outcomes) == toy_run.scores()
-    assert sorted(started) == sorted(found.tasks)
-    assert epochs
+    assert sorted(reporter.started) == sorted(found.tasks)
+    assert reporter.progress
 
 
-def test_a_wish_to_stop_is_heard_between_tasks(tmp_path):
-    found, done = planned(toy_registry(), **SMALL), []
-    place = RunConfig(Store(tmp_path), toy_registry(), tmp_path)
-    place.on_outcome = done.append
-    place.stop = lambda: int(len(done) >= 3)
-    run(found.tasks, place)
-    assert len(done) == 3
-    assert {o.status for o in done} == {"done"}
+def test_a_run_stops_between_two_tasks(tmp_path):
+    reporter = Recorder(most=3)
+    run_plan(planned(toy_registry(), **SMALL), RunConfig(Store(tmp_path), toy_registry(), tmp_path), reporter)
+    assert [o.status for o in reporter.outcomes] == ["done"] * 3
 
 
 def test_a_store_that_cannot_be_used_stops_the_run(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    place = RunConfig(Store(tmp_path / "file" / "store"), toy_registry(), tmp_path)
+    config = RunConfig(Store(tmp_path / "file" / "store"), toy_registry(), tmp_path)
     with pytest.raises(StoreError, match="cannot be used"):
-        run(planned(toy_registry(), **SMALL).tasks, place)
+        run_plan(planned(toy_registry(), **SMALL), config)
 
 
 @dataclass(frozen=True)
@@ -101,7 +118,7 @@ def test_out_of_memory_is_tried_once_more(tmp_path, times):
     tried.clear()
     registry = toy_registry(Greedy(times=times))
     found = planned(registry, **SMALL, attacks=("greedy",))
-    outcomes = carried_out(found, RunConfig(Store(tmp_path), registry, tmp_path))
+    outcomes = run_plan(found, RunConfig(Store(tmp_path), registry, tmp_path))
     (outcome,) = of(found, outcomes, "steal")
     assert len(tried) == 2
     assert outcome.status == ("done" if times == 1 else "failed")
@@ -123,14 +140,16 @@ ASSERT = "CUDA error: device-side assert triggered\nCUDA kernel errors might be 
 
 
 def test_a_device_that_is_lost_stops_the_process_that_has_no_other(tmp_path):
-    registry, said, outcomes = toy_registry(Asserting()), [], []
+    registry, reporter = toy_registry(Asserting()), Recorder()
     found = planned(registry, **{**SMALL, "copies": 2}, attacks=("asserting", "toy_tune"))
-    place = RunConfig(Store(tmp_path), registry, tmp_path, on_outcome=outcomes.append, say=said.append)
-    run(found.tasks, place)
+    outcomes = list(run_plan(found, RunConfig(Store(tmp_path), registry, tmp_path), reporter).values())
     (failed,) = (o for o in outcomes if o.status == "failed")
     assert failed.error == LOST
-    assert said == ["Stopping: this process cannot use cpu any more. With --workers 1 the same command takes a new "
-                    "process after such a task"]  # fmt: skip
+    (note,) = reporter.notes
+    assert note == (
+        "Stopping: this process cannot use cpu any more. With --workers 1 the same command takes a new process "
+        "after such a task"
+    )
     assert outcomes[-1].status == "blocked" and len(outcomes) < len(found.tasks)
 
 
@@ -152,17 +171,17 @@ def test_a_task_that_another_run_is_at_is_waited_for(tmp_path):
     thread = threading.Thread(target=other)
     thread.start()
     ours.wait(20)
-    outcomes = {}
 
-    def note(outcome):
-        outcomes[outcome.key] = (outcome, time.monotonic())
-        if len(outcomes) == 2:  # the data and the irrelevant model: all that does not need the source
-            let_go.set()
+    class Releasing(Recorder):
+        def task_finished(self, outcome):
+            super().task_finished(outcome)
+            if len(self.outcomes) == 2:  # the data and the irrelevant model: all that does not need the source
+                let_go.set()
 
-    run(found.tasks, RunConfig(store, registry, tmp_path, on_outcome=note))
+    outcomes = run_plan(found, RunConfig(store, registry, tmp_path), Releasing())
     thread.join()
     assert set(outcomes) == set(found.tasks)
-    assert {o.status for o, _ in outcomes.values()} == {"done"}
+    assert {o.status for o in outcomes.values()} == {"done"}
     assert list(outcomes)[2] == source.key
 
 
@@ -176,7 +195,7 @@ def test_a_failure_blocks_what_needs_it_and_the_rest_goes_on(tmp_path):
 
     registry = toy_registry(Raiser())
     found = planned(registry, **SMALL)
-    outcomes = carried_out(found, RunConfig(Store(tmp_path), registry, tmp_path))
+    outcomes = run_plan(found, RunConfig(Store(tmp_path), registry, tmp_path))
     assert {o.status for o in of(found, outcomes, "steal", attack="toy_copy")} == {"failed"}
     blocked = [o for o in outcomes.values() if o.status == "blocked"]
     assert {found.tasks[o.key].kind for o in blocked} == {"steal", "score"}
@@ -320,20 +339,13 @@ def together(*plans):
     return replace(plans[0], tasks={key: task for p in plans for key, task in p.tasks.items()})
 
 
-@pytest.fixture
-def patient():
-    """Give up a run that goes on for minutes, so that one that would never end is told as a failure."""
-    began = time.monotonic()
-    return lambda: 2 if time.monotonic() - began > 180 else 0
-
-
-def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_again(toy_run, plugins, patient, tmp_path):
+def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_again(toy_run, plugins, tmp_path):
     registry = load_registry(plugins)
     found = together(
         planned(registry, methods=("toy_match", "toy_mark")), planned(registry, **SMALL, attacks=("killer",))
     )
-    place = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=[Slot("cpu")], plugins=plugins, stop=patient)
-    outcomes = carried_out(found, place)
+    config = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=[Slot("cpu")], plugins=plugins)
+    outcomes = run_plan(found, config)
     assert set(outcomes) == set(found.tasks)
     (killed,) = of(found, outcomes, "steal", attack="killer")
     assert (killed.status, killed.error) == ("failed", "the worker died 3 times while it was at this task")
@@ -343,8 +355,8 @@ def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_agai
     assert set(scores(outcomes).items()) <= set(toy_run.scores().items())
 
 
-def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(toy_run, plugins, patient, tmp_path):
-    registry, epochs, started = load_registry(plugins), [], []
+def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(toy_run, plugins, tmp_path):
+    registry = load_registry(plugins)
     meeting = tmp_path / "meeting"
     meeting.mkdir()
     found = together(
@@ -355,9 +367,10 @@ def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(
         ),
     )
     slots = [Slot("cpu", {"CUDA_VISIBLE_DEVICES": name}) for name in ("4", "GPU-7f")]
-    place = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=slots, plugins=plugins, timeout=15.0,
-                  stop=patient, on_start=started.append, on_progress=lambda *told: epochs.append(told))  # fmt: skip
-    outcomes = carried_out(found, place)
+    store, reporter = Store(tmp_path / "store"), Recorder()
+    outcomes = run_plan(
+        found, RunConfig(store, registry, tmp_path, slots=slots, plugins=plugins, timeout=15.0), reporter
+    )
     assert set(outcomes) == set(found.tasks)
 
     (once,) = of(found, outcomes, "steal", attack="once")
@@ -367,7 +380,7 @@ def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(
     assert (slept.status, slept.error) == ("failed", "it ran longer than --task-timeout 15 s and was stopped")
     (raised,) = of(found, outcomes, "steal", attack="raiser")
     assert (raised.status, raised.error) == ("failed", "ValueError: no")
-    assert "ValueError: no" in place.store.log(raised.key).read_text()
+    assert "ValueError: no" in store.log(raised.key).read_text()
 
     bad = {slept.key, raised.key}
     for outcome in outcomes.values():
@@ -379,26 +392,26 @@ def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(
     assert {n["gpu"] for n in placed} == {"4", "GPU-7f"}
     assert {n["threads"] for n in placed} == {"1"}
     assert len({n["process"] for n in placed}) == len({(n["process"], n["gpu"]) for n in placed}) >= 2
-    assert epochs
-    assert set(started) <= set(found.tasks)
+    assert reporter.progress
+    assert set(reporter.started) <= set(found.tasks)
 
 
-def test_a_worker_that_lost_its_device_is_replaced_and_no_later_task_suffers(plugins, patient, tmp_path):
+def test_a_worker_that_lost_its_device_is_replaced_and_no_later_task_suffers(plugins, tmp_path):
     registry = load_registry(plugins)
     found = planned(registry, **{**SMALL, "copies": 2}, attacks=("asserting", "sensitive"))
-    place = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=[Slot("cpu")], plugins=plugins, stop=patient)
-    outcomes = carried_out(found, place)
+    config = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=[Slot("cpu")], plugins=plugins)
+    outcomes = run_plan(found, config)
     assert set(outcomes) == set(found.tasks)
     assert [o.error for o in of(found, outcomes, "steal", attack="asserting")] == [LOST] * 2
     assert [o.status for o in of(found, outcomes, "steal", attack="sensitive")] == ["done"] * 2
     assert {o.error for o in outcomes.values()} == {"", LOST}
 
 
-def test_all_workers_give_back_their_memory_before_a_task_runs_alone(plugins, patient, tmp_path):
+def test_all_workers_give_back_their_memory_before_a_task_runs_alone(plugins, tmp_path):
     registry = load_registry(plugins)
     found = planned(registry, **SMALL, attacks=("greedy",), settings={"greedy": {"folder": str(tmp_path)}})
-    place = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=[Slot("cpu", {"FOLDER": str(tmp_path)})] * 2,
-                  plugins=plugins, stop=patient)  # fmt: skip
-    (outcome,) = of(found, carried_out(found, place), "steal")
+    slots = [Slot("cpu", {"FOLDER": str(tmp_path)})] * 2
+    config = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=slots, plugins=plugins)
+    (outcome,) = of(found, run_plan(found, config), "steal")
     assert outcome.facts["notes"] == {"emptied": 2}
     assert len(list(tmp_path.glob("began *"))) == 2
