@@ -1,0 +1,186 @@
+"""What happens when a task fails or its worker dies: each decision, and what it does to the queue. No Dask."""
+
+import pytest
+
+from bench.core.errors import StoreError
+from bench.core.kinds import FailureCause, Status
+from bench.core.tasks import Outcome, Task
+from bench.execution.queue import TaskQueue
+from bench.execution.retry_policy import (
+    RETRY_DELAY,
+    RecomputeInputs,
+    Requeue,
+    RetryPolicy,
+    RunAlone,
+    Settle,
+    StopRun,
+    apply,
+)
+from bench.execution.run_config import Reporter
+
+
+def task(key, **inputs):
+    return Task("train", "source", {"dataset": {"name": f"set_{key}"}}, inputs, key)
+
+
+def failure(key="a", cause=FailureCause.NONE, error="it broke"):
+    return Outcome(key, Status.FAILED, error=error, cause=cause)
+
+
+# --- decisions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Outcome("a", Status.DONE), failure(), failure(cause=FailureCause.DEVICE)],
+    ids=["success", "failure", "lost device"],
+)
+def test_a_success_and_an_ordinary_failure_are_final(outcome):
+    assert RetryPolicy().after_outcome(outcome) == Settle(outcome)
+
+
+def test_a_task_that_another_process_computes_is_asked_for_again():
+    policy = RetryPolicy()
+    for _ in range(3):
+        assert policy.after_outcome(Outcome("a", Status.BUSY)) == Requeue("a", RETRY_DELAY)
+
+
+def test_a_store_that_cannot_be_used_stops_the_run():
+    assert RetryPolicy().after_outcome(failure(cause=FailureCause.STORE, error="disk full")) == StopRun("disk full")
+
+
+def test_a_damaged_input_is_recomputed():
+    damaged = failure(cause=FailureCause.DAMAGED)
+    assert RetryPolicy().after_outcome(damaged) == RecomputeInputs(damaged)
+
+
+def test_out_of_memory_is_tried_once_more_alone_and_then_final():
+    policy, full = RetryPolicy(), failure(cause=FailureCause.MEMORY, error="out of memory: 9 GiB")
+    assert policy.after_outcome(full) == RunAlone("a")
+    assert policy.out_of_memory == {"a"}
+    assert policy.after_outcome(failure("b", FailureCause.MEMORY)) == RunAlone("b")
+    final = policy.after_outcome(full)
+    assert isinstance(final, Settle)
+    assert final.outcome.error == "out of memory: 9 GiB (also when it ran alone on the device)"
+    assert final.outcome.status == Status.FAILED
+
+
+def test_a_dead_worker_fails_the_only_task_of_its_unit():
+    (decision,) = RetryPolicy().after_death([task("a")], "the worker died 3 times", "log.txt")
+    expected = Outcome("a", Status.FAILED, error="the worker died 3 times", root="train source set_a", log="log.txt")
+    assert decision == Settle(expected)
+
+
+def test_the_tasks_of_a_unit_whose_worker_died_run_alone_and_count_as_no_lack_of_memory():
+    policy = RetryPolicy()
+    assert policy.after_death([task("a"), task("b")], "died", "") == [RunAlone("a"), RunAlone("b")]
+    assert policy.out_of_memory == set()
+    assert policy.after_outcome(failure("a", FailureCause.MEMORY)) == RunAlone("a")
+
+
+def test_a_timeout_fails_the_running_task_keeps_the_finished_and_requeues_the_others():
+    unit = [task("a"), task("b"), task("c")]
+    decisions = RetryPolicy().after_timeout(unit, "b", {"a": {"score": 1.0}}, "too long", "log.txt")
+    assert decisions == [
+        Settle(Outcome("a", Status.DONE, facts={"score": 1.0})),
+        Settle(Outcome("b", Status.FAILED, error="too long", root="train source set_b", log="log.txt")),
+        Requeue("c"),
+    ]
+
+
+def test_a_task_that_finished_just_before_the_timeout_is_done():
+    (decision,) = RetryPolicy().after_timeout([task("a")], "a", {"a": {}}, "too long", "")
+    assert decision == Settle(Outcome("a", Status.DONE))
+
+
+# --- what they do -------------------------------------------------------------------------------------------------
+
+
+class Finished(Reporter):
+    def __init__(self):
+        self.outcomes = []
+
+    def task_finished(self, outcome):
+        self.outcomes.append((outcome.key, outcome.status))
+
+
+@pytest.fixture
+def queue():
+    """A queue whose first task has been taken; another one needs it."""
+    queue = TaskQueue({"a": task("a"), "b": task("b", source="a")})
+    assert [t.key for t in queue.take()] == ["a"]
+    return queue
+
+
+@pytest.fixture
+def run(queue):
+    """Apply a decision; return what was reported and what is to run alone."""
+
+    def run(decision, missing_inputs=lambda key: {}):
+        reporter, alone = Finished(), []
+        apply(decision, queue, reporter, missing_inputs, alone.append)
+        return reporter.outcomes, alone
+
+    return run
+
+
+def keys(unit):
+    return [t.key for t in unit]
+
+
+def test_a_settled_failure_is_reported_with_all_that_it_blocks(run, queue):
+    assert run(Settle(failure())) == ([("a", "failed"), ("b", "blocked")], [])
+    assert queue.unfinished == 0
+
+
+def test_a_settled_success_makes_its_dependants_ready(run, queue):
+    assert run(Settle(Outcome("a", Status.DONE))) == ([("a", "done")], [])
+    assert keys(queue.take()) == ["b"]
+
+
+def test_a_requeued_task_comes_after_its_delay(run, queue):
+    assert run(Requeue("a", 60)) == ([], [])
+    assert queue.take() == []
+    assert run(Requeue("a")) == ([], [])
+    assert keys(queue.take()) == ["a"]
+
+
+def test_a_task_that_runs_alone_is_for_the_engine_and_not_in_the_queue(run, queue):
+    assert run(RunAlone("a")) == ([], ["a"])
+    assert queue.take() == []
+    assert queue.unfinished == 2
+
+
+def test_stopping_the_run_raises(run):
+    with pytest.raises(StoreError, match="disk full"):
+        run(StopRun("disk full"))
+
+
+def test_missing_inputs_run_before_the_task_that_needs_them(run, queue):
+    run(Settle(Outcome("a", Status.DONE)))
+    assert keys(queue.take()) == ["b"]
+    damaged = failure("b", FailureCause.DAMAGED)
+    assert run(RecomputeInputs(damaged), lambda key: {"a": task("a")}) == ([], [])
+    assert keys(queue.take()) == ["a"]
+    assert queue.take() == []
+    run(Settle(Outcome("a", Status.DONE)))
+    assert keys(queue.take()) == ["b"]
+
+
+def test_inputs_that_are_damaged_again_and_again_are_given_up(run, queue):
+    run(Settle(Outcome("a", Status.DONE)))
+    damaged, attempts = failure("b", FailureCause.DAMAGED), 0
+    while not (reported := run(RecomputeInputs(damaged), lambda key: {"a": task("a")})[0]):
+        attempts += 1
+        run(Settle(Outcome("a", Status.DONE)))
+    assert reported == [("b", "failed")]
+    assert attempts == 2  # one more than it has inputs
+
+
+def test_an_input_that_failed_is_not_recomputed():
+    queue, reporter = TaskQueue({"x": task("x"), "y": task("y")}), Finished()
+    assert [keys(queue.take()), keys(queue.take())] == [["x"], ["y"]]
+    for decision in (Settle(failure("x")), RecomputeInputs(failure("y", FailureCause.DAMAGED))):
+        apply(decision, queue, reporter, lambda key: {"x": task("x")}, [].append)
+    assert reporter.outcomes == [("x", "failed"), ("y", "failed")]
+    assert queue.unfinished == 0
