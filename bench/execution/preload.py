@@ -1,6 +1,6 @@
-"""What the process imports that workers are forked from, once for all of them.
+"""The imports of the process from which workers are forked: once for all workers.
 
-Python's garbage collector neither walks it meanwhile, nor ever again in the workers.
+The garbage collector is paused meanwhile, and the workers' collectors skip the imported objects.
 """
 
 import gc
