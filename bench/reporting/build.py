@@ -18,16 +18,13 @@ from bench.analysis.costs import Cost, costs
 from bench.core.canonical import JSON
 from bench.reporting import cache, csv_files
 from bench.reporting.html import page
-from bench.reporting.tables.accuracies import accuracy_table
-from bench.reporting.tables.auc import auc_table
-from bench.reporting.tables.budgets import budgets_table
+from bench.reporting.tables.auc import auc_table, budgets_table
 from bench.reporting.tables.comparisons import baselines_table, check_table, negatives_table
-from bench.reporting.tables.costs import cost_table
+from bench.reporting.tables.costs import accuracy_table, cost_table
 from bench.reporting.tables.latex import latex
-from bench.reporting.tables.markdown import markdown
 from bench.reporting.tables.rates import rates_tables
 from bench.reporting.tables.table import Table
-from bench.reporting.tables.text import text
+from bench.reporting.tables.text import markdown, text
 from bench.results.reader import load
 from bench.results.writer import put, save
 

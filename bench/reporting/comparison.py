@@ -12,10 +12,9 @@ from bench.analysis.cells import Cell
 from bench.analysis.comparison import Change, Results, Where, changes, obstacles, read, remarks
 from bench.core.errors import BenchError
 from bench.reporting.csv_files import attribute, attributes, csv_text
-from bench.reporting.tables.markdown import markdown, markdown_escaped
 from bench.reporting.tables.numbers import CONFIDENCE, counted, signed
 from bench.reporting.tables.table import Line, Table, cell
-from bench.reporting.tables.text import WIDTH, text
+from bench.reporting.tables.text import WIDTH, markdown, markdown_escaped, text
 from bench.results.columns import Column
 from bench.stats.intervals import LEVEL
 

@@ -1,16 +1,17 @@
-"""The table of AUCs."""
+"""The tables of AUCs, and of AUCs by number of queries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bench.analysis.budgets import AtBudget
 from bench.analysis.cells import Cell, mean, paper_mean
 from bench.analysis.reported import Paper
 from bench.analysis.statistics import of_table
 from bench.core.canonical import JSON
-from bench.reporting.tables.method_table import attack_columns, method_table
+from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
 from bench.reporting.tables.notes import INTERVAL, against_papers, caption, inapplicable, incomplete, marks, meanings
-from bench.reporting.tables.numbers import interval
+from bench.reporting.tables.numbers import CONFIDENCE, interval
 from bench.reporting.tables.table import Line, Table, cell
 
 
@@ -65,3 +66,33 @@ def mean_lines(cells: Sequence[Cell]) -> list[Line]:
         return []
     mark = "*" if any(c.status == "incomplete" for c in cells if c.home) else ""
     return [Line(f"{value:.2f}{mark}"), *([paper_line(paper)] if paper else [])]
+
+
+def budgets_table(points: Sequence[AtBudget]) -> Table:
+    """Return the AUCs of one dataset and source architecture by the number of queries."""
+    rows: dict[tuple[str, ...], list[Cell]] = {}
+    for p in points:
+        rows.setdefault((p.cell.method, f"{p.budget}{' (default)' * p.default}"), []).append(p.cell)
+    cells = [p.cell for p in points]
+    home = sum(c.home for c in next(iter(rows.values())))
+    return method_table(
+        cells,
+        "AUC by query budget",
+        attack_columns(cells, _budget_lines) | {f"mean of {home}": _budget_mean},
+        f"The AUC, with its {CONFIDENCE} interval, of methods whose number of queries was set. All other tables are of "
+        "the default.",
+        heads=("method", "queries"),
+        rows=rows,
+        label="budgets",
+    )
+
+
+def _budget_lines(c: Cell) -> list[Line]:
+    if c.reason or c.figure is None:
+        return no_figure(c)
+    return cell(f"{c.figure.auc:.2f}{'*' * (c.status == 'incomplete')}", interval(c.figure))
+
+
+def _budget_mean(row: Sequence[Cell]) -> list[Line]:
+    value = mean(row)
+    return [] if value is None else cell(f"{value:.2f}")
