@@ -1,4 +1,4 @@
-"""Estimate how long the rest of a run will take, from what its tasks have taken so far, kind by kind."""
+"""Estimate the remaining time of a run from the durations of its finished tasks."""
 
 from __future__ import annotations
 
@@ -6,85 +6,88 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import Outcome, Task
 
 TRAININGS = (TaskKind.TRAIN, TaskKind.EMBED, TaskKind.STEAL)
-"""Kinds that are as long as one another, until more is known; all others are short beside them."""
-ENOUGH = 3
-"""Settled tasks before anything is said."""
+"""Kinds that are assumed to take equally long until they are measured; all others are short in comparison."""
+MIN_FINISHED = 3
+"""Finished tasks before there is an estimate."""
 
-Sort = tuple[str, str]
+Category: TypeAlias = tuple[str, str]
+"""A kind of task, and its attack, method or architecture: tasks of one category take equally long."""
 
 
-def sort(task: Task) -> Sort:
-    """Name what tasks of one length share: the kind, and the attack, method or architecture."""
+def category(task: Task) -> Category:
+    """Return the category of a task."""
     name = next((task.params[k]["name"] for k in reversed(ComponentKind) if k in task.params), "")
     return task.kind, str(name)
 
 
 @dataclass
 class _Running:
-    sort: Sort
-    began: float
-    share: float = 0.0
-    """How much of it is done, as far as it tells."""
+    category: Category
+    started: float
+    progress: float = 0.0
+    """From 0 to 1, as far as it was reported."""
 
 
 class Eta:
-    """Keeps what the tasks of a run have taken. Not safe to be told from several threads at once."""
+    """Durations of the tasks of a run. Not safe for calls from several threads at once."""
 
     def __init__(self, tasks: Mapping[str, Task], clock: Callable[[], float] = time.monotonic) -> None:
         self.tasks, self.clock = tasks, clock
-        self.began: float | None = None
+        self.first_start: float | None = None
         self.running: dict[str, _Running] = {}
-        self.over: set[str] = set()
-        self.waiting: Counter[Sort] = Counter()
+        self.finished: set[str] = set()
+        self.waiting: Counter[Category] = Counter()
         self.counted = 0
         """Tasks that are in `waiting`, or were."""
-        self.spent = 0.0
+        self.task_seconds = 0.0
         """Seconds of all tasks that ran, one after the other."""
-        self.taken: dict[Sort, tuple[int, float]] = {}
+        self.measured: dict[Category, tuple[int, float]] = {}
+        """Count and seconds of the finished tasks."""
 
-    def started(self, key: str) -> None:
-        """Note that a task began."""
+    def task_started(self, key: str) -> None:
+        """Record the start of a task."""
         self._count()
-        which, now = sort(self.tasks[key]), self.clock()
-        self.began = now if self.began is None else self.began
-        if key in self.over:  # it is made anew
-            self.over.discard(key)
+        which, now = category(self.tasks[key]), self.clock()
+        self.first_start = now if self.first_start is None else self.first_start
+        if key in self.finished:  # it is recomputed
+            self.finished.discard(key)
         elif key not in self.running:
             self.waiting[which] -= 1
         self.running[key] = _Running(which, now)
 
-    def progressed(self, key: str, share: float) -> None:
-        """Note how much of a task is done, from 0 to 1."""
+    def task_progressed(self, key: str, progress: float) -> None:
+        """Record the progress of a task, from 0 to 1."""
         if key in self.running:
-            self.running[key].share = share
+            self.running[key].progress = progress
 
-    def settled(self, outcome: Outcome) -> None:
-        """Note that a task is over. One that ran nowhere here, or failed, says nothing of others."""
+    def task_finished(self, outcome: Outcome) -> None:
+        """Record the end of a task. One that was cached, failed or blocked measures nothing."""
         self._count()
-        which = sort(self.tasks[outcome.key])
-        if self.running.pop(outcome.key, None) is None and outcome.key not in self.over:
+        which = category(self.tasks[outcome.key])
+        if self.running.pop(outcome.key, None) is None and outcome.key not in self.finished:
             self.waiting[which] -= 1
-        self.over.add(outcome.key)
+        self.finished.add(outcome.key)
         if not outcome.stored:
-            self.spent += outcome.seconds
+            self.task_seconds += outcome.seconds
         if outcome.status == Status.DONE and not outcome.stored:
-            count, seconds = self.taken.get(which, (0, 0.0))
-            self.taken[which] = count + 1, seconds + outcome.seconds
+            count, seconds = self.measured.get(which, (0, 0.0))
+            self.measured[which] = count + 1, seconds + outcome.seconds
 
     def _count(self) -> None:
-        """Count the tasks by sort; a run may come to have more of them."""
+        """Count new tasks by category: a run may add some."""
         if self.counted < len(self.tasks):
-            self.waiting.update(sort(t) for t in list(self.tasks.values())[self.counted :])
+            self.waiting.update(category(t) for t in list(self.tasks.values())[self.counted :])
             self.counted = len(self.tasks)
 
-    def left(self) -> float | None:
-        """Give the seconds that the rest will take if it goes on like this; None: too little is known."""
-        if self.began is None or len(self.over) < ENOUGH:
+    def remaining(self) -> float | None:
+        """Return the estimated seconds until the run ends; None if too little is known."""
+        if self.first_start is None or len(self.finished) < MIN_FINISHED:
             return None
         now = self.clock()
         known = self._known(now)
@@ -96,19 +99,20 @@ class Eta:
                     return None
                 work += count * each
         for r in self.running.values():
-            work += max(0.0, (expected(r.sort, known) or 0.0) - (now - r.began))
-        spent = self.spent + sum(now - r.began for r in self.running.values())
-        return work * (now - self.began) / spent if spent else None
+            work += max(0.0, (expected(r.category, known) or 0.0) - (now - r.started))
+        task_seconds = self.task_seconds + sum(now - r.started for r in self.running.values())
+        return work * (now - self.first_start) / task_seconds if task_seconds else None
 
-    def _known(self, now: float) -> dict[Sort, tuple[int, float]]:
-        """Give the count and the seconds of each sort, and, with an empty name, of each kind.
+    def _known(self, now: float) -> dict[Category, tuple[int, float]]:
+        """Return count and seconds of each category, and, with an empty name, of each kind.
 
-        Where no training is over yet, those at work say how long they will be.
+        If no training has finished yet, the progress of running ones is extrapolated.
         """
-        known: dict[Sort, tuple[int, float]] = {}
-        samples = [*self.taken.items()]
-        if not any(kind in TRAININGS for kind, _ in self.taken):
-            samples += [(r.sort, (1, (now - r.began) / r.share)) for r in self.running.values() if r.share > 0]
+        known: dict[Category, tuple[int, float]] = {}
+        samples = [*self.measured.items()]
+        if not any(kind in TRAININGS for kind, _ in self.measured):
+            running = [r for r in self.running.values() if r.progress > 0]
+            samples += [(r.category, (1, (now - r.started) / r.progress)) for r in running]
         for (kind, name), (count, seconds) in samples:
             for which in {(kind, name), (kind, ""), (family(kind), "")}:
                 before = known.get(which, (0, 0.0))
@@ -116,8 +120,8 @@ class Eta:
         return known
 
 
-def expected(which: Sort, known: Mapping[Sort, tuple[int, float]]) -> float | None:
-    """Give the seconds of one task, from its sort, its kind or all trainings. None: a training, and none is known."""
+def expected(which: Category, known: Mapping[Category, tuple[int, float]]) -> float | None:
+    """Return the mean seconds of a category, else of its kind, else of all trainings; None for an unknown training."""
     kind, name = which
     for other in ((kind, name), (kind, ""), (family(kind), "")):
         if other in known:
@@ -127,5 +131,5 @@ def expected(which: Sort, known: Mapping[Sort, tuple[int, float]]) -> float | No
 
 
 def family(kind: str) -> str:
-    """Name what kinds of about one length share."""
+    """Return the name of the kinds that are assumed to take as long as this one."""
     return "trainings" if kind in TRAININGS else kind

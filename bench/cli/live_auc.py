@@ -1,43 +1,43 @@
-"""Follow the AUCs of a run's cells while its scores land: a glance on a terminal; the report is made afterwards.
+"""The AUCs of a run's cells while its scores arrive, for a display; the report is computed afterwards.
 
-A cell compares what the report compares: within each source, an attack's suspects with the irrelevant models of the
-dataset they land on, then the mean over sources; of methods with several budgets the default only.
+A cell compares what the report compares: within each source, an attack's suspects with the irrelevant models of their
+dataset, then the mean over sources. A method with several budgets is shown with its default one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from bench.core.tasks import Trial
 from bench.stats.auc import auc as area
 
-Place = tuple[str, str]
-"""A dataset and a source architecture: what a table is about."""
+TableKey: TypeAlias = tuple[str, str]
+"""The dataset and the source architecture of a table."""
 
 
 @dataclass
-class _Side:
-    """The models of one kind that a method judges for one source: the scores that are there, and what is missing."""
+class _Scores:
+    """The scores of a method for the models of one kind and one source, and how many are missing."""
 
-    place: Place
+    table: TableKey
     scores: list[float] = field(default_factory=list)
-    waiting: int = 0
+    pending: int = 0
     lost: int = 0
 
 
 @dataclass
 class _Cell:
-    """The stolen and irrelevant sides of a cell, by source, and what was last said of it."""
+    """The stolen and irrelevant scores of a cell by source, and its AUC with the counts that it was computed from."""
 
-    sides: dict[int, tuple[_Side, _Side]] = field(default_factory=dict)
-    seen: tuple[int, int] = (-1, -1)
-    said: LiveAuc | None = None
+    sources: dict[int, tuple[_Scores, _Scores]] = field(default_factory=dict)
+    counts: tuple[int, int] = (-1, -1)
+    cached: LiveAuc | None = None
 
 
 class LiveAuc(NamedTuple):
-    """What there is to say of a cell. `auc` is None without scores of both kinds."""
+    """The AUC of a cell, None without scores of both kinds; `complete` is False if some scores never arrive."""
 
     auc: float | None
     finished: bool
@@ -45,78 +45,77 @@ class LiveAuc(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Write it in a few characters: `0.97`, `0.97…` while scores are missing, `0.97*` where some never come."""
+        """A few characters: `0.97`, `0.97…` while scores are missing, `0.97*` if some never arrive."""
         if self.auc is None:
             return "·" if not self.finished else "lost"
         return f"{self.auc:.2f}{'' if self.complete else '*'}{'' if self.finished else '…'}"
 
 
 class LiveAucs:
-    """AUCs by place, method and attack. `stored` gives a score that an earlier run made, None: it has to come."""
+    """AUCs by table, method and attack. `stored` returns a score of an earlier run, or None if it is missing."""
 
     def __init__(
         self, trials: Iterable[Trial], baselines: Collection[str], stored: Callable[[str], float | None]
     ) -> None:
         self.baselines = frozenset(baselines)
-        self.cells: dict[Place, dict[str, dict[str, _Cell | None]]] = {}
+        self.cells: dict[TableKey, dict[str, dict[str, _Cell | None]]] = {}
         """None: not applicable."""
-        self.awaited: dict[str, list[_Side]] = {}
-        sides: dict[tuple[object, ...], _Side] = {}
-        usual: dict[str, int | None] = {}
+        self.pending: dict[str, list[_Scores]] = {}
+        groups: dict[tuple[object, ...], _Scores] = {}
+        default_budgets: dict[str, int | None] = {}
         for t in trials:
-            if t.budget != usual.setdefault(t.method, t.budget):  # the default one comes first
+            if t.budget != default_budgets.setdefault(t.method, t.budget):  # the default one comes first
                 continue
-            place = t.dataset, t.source_architecture
-            row = self.cells.setdefault(place, {}).setdefault(t.method, {})
+            table = t.dataset, t.source_architecture
+            row = self.cells.setdefault(table, {}).setdefault(t.method, {})
             if t.reason:
                 row.setdefault(t.attack, None)
                 continue
-            mine, negatives = (
-                sides.setdefault((place, t.method, t.source_seed, attack, t.suspect_dataset), _Side(place))
+            own, negatives = (
+                groups.setdefault((table, t.method, t.source_seed, attack, t.suspect_dataset), _Scores(table))
                 for attack in (t.attack, "")
             )
             if t.attack:
                 cell = row[t.attack] = row.get(t.attack) or _Cell()
-                cell.sides[t.source_seed] = mine, negatives
+                cell.sources[t.source_seed] = own, negatives
             score = stored(t.score)
             if score is None:
-                mine.waiting += 1
-                self.awaited.setdefault(t.score, []).append(mine)
+                own.pending += 1
+                self.pending.setdefault(t.score, []).append(own)
             else:
-                mine.scores.append(score)
-        self.shown: Place | None = next(iter(self.cells), None)
+                own.scores.append(score)
+        self.latest: TableKey | None = next(iter(self.cells), None)
+        """The table of the score that arrived last."""
 
-    def target_replicates(self, key: str, score: float | None) -> None:
-        """Take a score; None: it will not come. What nobody waits for is passed over."""
-        for side in self.awaited.pop(key, ()):
-            side.waiting -= 1
-            self.shown = side.place
+    def add_score(self, key: str, score: float | None) -> None:
+        """Add a score, None if it will never arrive; ignore keys that no cell needs."""
+        for group in self.pending.pop(key, ()):
+            group.pending -= 1
+            self.latest = group.table
             if score is None:
-                side.lost += 1
+                group.lost += 1
             else:
-                side.scores.append(score)
+                group.scores.append(score)
 
-    def table(self) -> tuple[Place, Mapping[str, Mapping[str, LiveAuc | None]]] | None:
-        """Give the place where a score landed last, and what there is to say of its methods and attacks.
-
-        None where no cell has scores, or where there is no cell. AUCs are made anew where scores have landed.
-        """
-        if self.shown is None:
+    def table(self) -> tuple[TableKey, Mapping[str, Mapping[str, LiveAuc | None]]] | None:
+        """Return the table of the score that arrived last: its key, and AUCs by method and attack; None without any."""
+        if self.latest is None:
             return None
         rows = {
-            method: {attack: None if cell is None else self._standing(cell) for attack, cell in row.items()}
-            for method, row in self.cells[self.shown].items()
+            method: {attack: None if cell is None else self._auc(cell) for attack, cell in row.items()}
+            for method, row in self.cells[self.latest].items()
         }
         if not any(live and live.auc is not None for row in rows.values() for live in row.values()):
             return None
-        return self.shown, rows
+        return self.latest, rows
 
-    def _standing(self, cell: _Cell) -> LiveAuc:
-        sides = [side for pair in cell.sides.values() for side in pair]
-        seen = sum(len(s.scores) for s in sides), sum(s.lost for s in sides)
-        if cell.said is None or cell.seen != seen:
-            pairs = [(s.scores, i.scores) for s, i in cell.sides.values() if s.scores and i.scores]
+    def _auc(self, cell: _Cell) -> LiveAuc:
+        """Return the AUC of a cell; compute it only if scores have arrived since the last call."""
+        groups = [group for pair in cell.sources.values() for group in pair]
+        counts = sum(len(g.scores) for g in groups), sum(g.lost for g in groups)
+        if cell.cached is None or cell.counts != counts:
+            pairs = [(s.scores, i.scores) for s, i in cell.sources.values() if s.scores and i.scores]
             auc = sum(area(s, i) for s, i in pairs) / len(pairs) if pairs else None
-            cell.seen = seen
-            cell.said = LiveAuc(auc, not any(s.waiting for s in sides), not seen[1])
-        return cell.said
+            cell.counts = counts
+            cell.cached = LiveAuc(auc, not any(g.pending for g in groups), not counts[1])
+        return cell.cached

@@ -1,4 +1,4 @@
-"""Show how a run gets on: a live display on a terminal, a plain line now and then elsewhere."""
+"""Show the progress of a run: a live display on a terminal, a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -22,34 +22,34 @@ if TYPE_CHECKING:
 
     from bench.cli.live_auc import LiveAuc, LiveAucs
 
-PAUSE = 5.0
+LINE_INTERVAL = 5.0
 """Seconds between plain lines."""
-BEAT = 1.0
-"""Seconds for which the table of AUCs stays as it is."""
+TABLE_INTERVAL = 1.0
+"""Seconds between updates of the table of AUCs."""
 
 
 class Progress:
-    """Counts of a run's tasks, told by the scheduler from any thread and shown on standard error.
+    """Counts of a run's tasks, shown on standard error. Its methods may be called from any thread.
 
-    `standings` makes what follows the AUCs; it is asked for on a terminal only.
+    `live_aucs` makes the table of AUCs; it is called on a terminal only.
     """
 
     def __init__(
         self, tasks: Mapping[str, Task], quiet: bool = False, live_aucs: Callable[[], LiveAucs] | None = None
     ) -> None:
         self.tasks, self.quiet, self.live_aucs = tasks, quiet, live_aucs
-        self.became: dict[str, str] = {}
+        self.statuses: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
         self.running: dict[str, tuple[float, float, float]] = {}
-        self.pace = Eta(tasks)
-        self.said = time.monotonic()
+        self.eta = Eta(tasks)
+        self.last_line = time.monotonic()
         self.lock = threading.Lock()
         self.live: Any = None
         self.aucs: LiveAucs | None = None
         self.table: tuple[float, RenderableType | None] = (-math.inf, None)
-        """The table of AUCs, and when it was drawn."""
-        self.last = ""
-        """What the display says below everything else."""
+        """When the table of AUCs was updated, and that table."""
+        self.footer = ""
+        """The last line of the display."""
 
     def __enter__(self) -> Progress:
         if not self.quiet and self.tasks and sys.stderr.isatty():
@@ -57,8 +57,8 @@ class Progress:
             from rich.live import Live
 
             self.aucs = self.live_aucs() if self.live_aucs else None
-            self.live = Live(get_renderable=self.picture, console=Console(stderr=True), refresh_per_second=4,
-                             transient=True)  # fmt: skip
+            console = Console(stderr=True)
+            self.live = Live(get_renderable=self.render, console=console, refresh_per_second=4, transient=True)
             self.live.start()
         return self
 
@@ -68,67 +68,66 @@ class Progress:
         if self.live is not None:
             self.live.stop()
 
-    def started(self, key: str) -> None:
-        """Note that a task began."""
+    def task_started(self, key: str) -> None:
+        """Record the start of a task."""
         with self.lock:
             self.running[key] = (0.0, 0.0, 0.0)
-            self.pace.started(key)
+            self.eta.task_started(key)
 
-    def progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
-        """Note how far a task's training is."""
+    def task_progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
+        """Record the progress of a task's training."""
         with self.lock:
             self.running[key] = (epoch, epochs, loss)
-            self.pace.progressed(key, epoch / epochs if epochs else 0.0)
+            self.eta.task_progressed(key, epoch / epochs if epochs else 0.0)
 
-    def settled(self, outcome: Outcome) -> None:
-        """Note what became of a task; a failure is said at once, with the path of its log."""
+    def task_finished(self, outcome: Outcome) -> None:
+        """Count an outcome; print a failure at once, with the path of its log."""
         with self.lock:
             self.running.pop(outcome.key, None)
-            self.pace.settled(outcome)
-            self.counts[self.became.get(outcome.key, "")] -= 1  # it may have been made anew
+            self.eta.task_finished(outcome)
+            self.counts[self.statuses.get(outcome.key, "")] -= 1  # it may have been recomputed
             self.counts[outcome.status] += 1
-            self.became[outcome.key] = outcome.status
+            self.statuses[outcome.key] = outcome.status
             if self.aucs is not None:
-                self.aucs.target_replicates(
-                    outcome.key, outcome.facts.get("score") if outcome.status == Status.DONE else None
-                )
+                score = outcome.facts.get("score") if outcome.status == Status.DONE else None
+                self.aucs.add_score(outcome.key, score)
         if outcome.status == Status.FAILED:
             log = f" (log: {outcome.log})" if outcome.log else ""
-            self.say(f"Failed: {outcome.root}: {outcome.error}{log}")
-        if self.live is None and not self.quiet and time.monotonic() - self.said >= PAUSE:
-            self.said = time.monotonic()
-            self.say(self.line())
+            self.print(f"Failed: {outcome.root}: {outcome.error}{log}")
+        if self.live is None and not self.quiet and time.monotonic() - self.last_line >= LINE_INTERVAL:
+            self.last_line = time.monotonic()
+            self.print(self.line())
 
-    def say(self, text: str) -> None:
-        """Print a line beside the display."""
+    def print(self, text: str) -> None:
+        """Print a line above the display."""
         if self.live is not None:
             self.live.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
 
     def stopping(self, text: str) -> None:
-        """Say that the run is about to stop. Called by a signal handler: takes no lock, writes to no buffer."""
-        self.last = text
+        """Show that the run is about to stop. Called by a signal handler: takes no lock, writes to no buffer."""
+        self.footer = text
         if self.live is None:
             with suppress(OSError):
                 os.write(2, f"{text}\n".encode())
 
-    def left(self) -> str:
-        """Say how long the rest will take, if it goes on like this."""
+    def remaining(self) -> str:
+        """Return the estimated time until the run ends; `?` if it is not known yet."""
         with self.lock:
-            seconds = self.pace.left()
+            seconds = self.eta.remaining()
         if seconds is None:
             return "?"
         return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.1f} min"
 
     def line(self) -> str:
-        """Give the counts in one line."""
+        """Return the counts in one line."""
         done, failed, blocked = (self.counts[status] for status in (Status.DONE, Status.FAILED, Status.BLOCKED))
         bad = f", {failed} failed, {blocked} blocked" if failed or blocked else ""
-        return f"{done} of {len(self.tasks)} tasks done{bad}, {len(self.running)} running, {self.left()} left"
+        return f"{done} of {len(self.tasks)} tasks done{bad}, {len(self.running)} running, {self.remaining()} left"
 
-    def picture(self) -> RenderableType:
-        """Draw the counts, the tasks at work, and the AUCs so far."""
+    def render(self) -> RenderableType:
+        """Return the counts, the running tasks, and the AUCs so far."""
         from rich.console import Group
         from rich.progress_bar import ProgressBar
         from rich.text import Text
@@ -139,17 +138,19 @@ class Progress:
                 for k, (e, n, loss) in list(self.running.items())[:16]
                 if k in self.tasks
             ]
-            if self.aucs is not None and time.monotonic() - self.table[0] >= BEAT:
-                self.table = time.monotonic(), drawn(self.aucs)
+            if self.aucs is not None and time.monotonic() - self.table[0] >= TABLE_INTERVAL:
+                self.table = time.monotonic(), auc_table(self.aucs)
         if self.table[1] is not None:
             rows.append(self.table[1])
-        if self.last:
-            rows.append(Text(self.last))
-        return Group(Text(self.line()), ProgressBar(total=len(self.tasks), completed=len(self.became), width=60), *rows)
+        if self.footer:
+            rows.append(Text(self.footer))
+        return Group(
+            Text(self.line()), ProgressBar(total=len(self.tasks), completed=len(self.statuses), width=60), *rows
+        )
 
 
-def drawn(aucs: LiveAucs) -> RenderableType | None:
-    """Draw a table of AUCs, the baselines below a line; None before there is one."""
+def auc_table(aucs: LiveAucs) -> RenderableType | None:
+    """Return a table of AUCs, the baselines below a line; None before there are any."""
     found = aucs.table()
     if found is None:
         return None
@@ -157,8 +158,8 @@ def drawn(aucs: LiveAucs) -> RenderableType | None:
     from rich.table import Table
     from rich.text import Text
 
-    place, rows = found
-    title = "AUCs so far" if len(aucs.cells) == 1 else f"AUCs so far: {place[0]}, source {place[1]}"
+    key, rows = found
+    title = "AUCs so far" if len(aucs.cells) == 1 else f"AUCs so far: {key[0]}, source {key[1]}"
     attacks = list(dict.fromkeys(attack for row in rows.values() for attack in row))
     table = Table(title=Text(title), title_justify="left", box=HORIZONTALS, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("method", no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""The AUCs of a run while its scores land: the right models are compared, and what is missing is said."""
+"""The AUCs of a run while its scores arrive: the right models are compared, and missing scores are marked."""
 
 import itertools
 
@@ -29,9 +29,9 @@ def live(found, method="sac", attack="extract"):
     return found.table()[1][method][attack]
 
 
-def target_replicates(found, trials, values):
+def add_scores(found, trials, values):
     for t, value in zip(trials, values, strict=True):
-        found.target_replicates(t.score, value)
+        found.add_score(t.score, value)
 
 
 def nothing(key):
@@ -42,18 +42,18 @@ def test_there_is_no_table_before_there_is_an_auc():
     trials = [*irrelevant(2), *stolen(2)]
     found = LiveAucs(trials, (), nothing)
     assert found.table() is None
-    target_replicates(found, trials[:2], [0.1, 0.2])
+    add_scores(found, trials[:2], [0.1, 0.2])
     assert found.table() is None
     assert LiveAucs([], (), nothing).table() is None
 
 
-def test_an_auc_grows_up_with_its_scores():
+def test_an_auc_follows_its_scores():
     trials = [*irrelevant(2), *stolen(2)]
     found = LiveAucs(trials, (), nothing)
-    target_replicates(found, trials[:3], [0.1, 0.3, 0.2])
+    add_scores(found, trials[:3], [0.1, 0.3, 0.2])
     assert live(found) == (0.5, False, True)
     assert live(found).text == "0.50…"
-    target_replicates(found, trials[3:], [0.4])
+    add_scores(found, trials[3:], [0.4])
     assert live(found) == (0.75, True, True)
     assert live(found).text == "0.75"
 
@@ -63,40 +63,40 @@ def test_it_is_the_auc_of_the_report_over_sources():
     trials = [*itertools.chain.from_iterable([*irrelevant(9, seed=s), *stolen(7, seed=s)] for s in (0, 1, 2))]
     values = random.integers(0, 6, len(trials)).astype(float)
     found = LiveAucs(trials, (), nothing)
-    target_replicates(found, trials, values)
+    add_scores(found, trials, values)
     each = [auc(values[16 * s + 9 : 16 * s + 16], values[16 * s : 16 * s + 9]) for s in (0, 1, 2)]
     assert live(found).auc == pytest.approx(np.mean(each))
 
 
-def test_suspects_are_held_against_networks_of_the_dataset_they_land_on():
+def test_suspects_are_compared_with_networks_of_their_dataset():
     trials = [*irrelevant(2), *irrelevant(2, on="letters"), *stolen(2), *stolen(2, "transfer", on="letters")]
     found = LiveAucs(trials, (), nothing)
-    target_replicates(found, trials, [0.1, 0.1, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5])
+    add_scores(found, trials, [0.1, 0.1, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5])
     assert live(found).text == "1.00"
     assert live(found, attack="transfer").text == "0.00"
 
 
-def test_scores_that_never_come_leave_a_mark():
+def test_scores_that_never_arrive_leave_a_mark():
     trials = [*irrelevant(2), *stolen(2), *stolen(2, "prune")]
     found = LiveAucs(trials, (), nothing)
-    target_replicates(found, trials, [0.1, 0.2, 0.3, None, None, None])
+    add_scores(found, trials, [0.1, 0.2, 0.3, None, None, None])
     assert live(found).text == "1.00*"
     assert live(found, attack="prune").text == "lost"
-    found.target_replicates(trials[0].score, 5.0)  # made anew: it has been counted
-    found.target_replicates("of no trial", 5.0)
+    found.add_score(trials[0].score, 5.0)  # recomputed: it has been counted
+    found.add_score("of no trial", 5.0)
     assert live(found).text == "1.00*"
 
 
-def test_what_an_earlier_run_scored_is_there_from_the_start():
+def test_scores_of_an_earlier_run_count_from_the_start():
     trials = [*irrelevant(2), *stolen(2)]
     kept = dict(zip([t.score for t in trials], [0.1, 0.2, 0.3, 0.4], strict=True))
     assert live(LiveAucs(trials, (), kept.get)).text == "1.00"
 
 
-def test_cells_that_cannot_be_and_cells_to_come_are_told_apart():
+def test_cells_that_are_not_applicable_differ_from_cells_without_scores():
     trials = [*irrelevant(1), *stolen(1), *stolen(1, "prune"), *stolen(1, "transfer", on="letters", reason="labels")]
     found = LiveAucs(trials, (), nothing)
-    target_replicates(found, trials[:2], [0.1, 0.2])
+    add_scores(found, trials[:2], [0.1, 0.2])
     assert live(found, attack="prune").text == "·"
     assert live(found, attack="transfer") is None
 
@@ -104,16 +104,16 @@ def test_cells_that_cannot_be_and_cells_to_come_are_told_apart():
 def test_methods_are_shown_with_their_default_budget():
     trials = [*irrelevant(1), *stolen(1), *irrelevant(1, budget=10), *stolen(1, budget=10)]
     found = LiveAucs(trials, (), nothing)
-    target_replicates(found, trials, [0.1, 0.2, 0.2, 0.1])
+    add_scores(found, trials, [0.1, 0.2, 0.2, 0.1])
     assert live(found).text == "1.00"
 
 
-def test_of_several_tables_the_one_is_shown_where_a_score_landed_last():
+def test_of_several_tables_the_one_of_the_last_score_is_shown():
     trials = [*irrelevant(1), *stolen(1), *irrelevant(1, source="net"), *stolen(1, source="net")]
     found = LiveAucs(trials, (), nothing)
-    target_replicates(found, trials[:3], [0.1, 0.2, 0.3])
+    add_scores(found, trials[:3], [0.1, 0.2, 0.3])
     assert found.table() is None
-    target_replicates(found, trials[3:], [0.2])
-    place, rows = found.table()
-    assert place == ("digits", "net")
+    add_scores(found, trials[3:], [0.2])
+    key, rows = found.table()
+    assert key == ("digits", "net")
     assert rows["sac"]["extract"].text == "0.00"

@@ -1,4 +1,4 @@
-"""How a run gets on: a live display with a table of AUCs on a terminal, plain lines elsewhere."""
+"""The progress of a run: a live display with a table of AUCs on a terminal, plain lines elsewhere."""
 
 import io
 import sys
@@ -16,22 +16,22 @@ from bench.testing import toy_plugins
 
 
 class Terminal(io.StringIO):
-    """What looks like a terminal to who asks."""
+    """A stream that looks like a terminal."""
 
     def isatty(self):
         return True
 
 
 def seen(progress, width=100):
-    """Give what the display shows."""
+    """Return what the display shows."""
     console = Console(file=io.StringIO(), width=width)
-    console.print(progress.picture())
+    console.print(progress.render())
     return console.file.getvalue()
 
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Turn standard error into a terminal; a test asks for it itself, for pytest sets it anew before each."""
+    """Return a function that turns standard error into a terminal; pytest replaces it before each test."""
 
     def become():
         monkeypatch.setattr(sys, "stderr", Terminal())
@@ -42,45 +42,50 @@ def terminal(monkeypatch):
 
 
 TRIALS = [
-    *irrelevant(2), *stolen(2), *stolen(1, "transfer", on="letters", reason="compares labels"),
-    *irrelevant(2, method="noise"), *stolen(2, method="noise"),
+    *irrelevant(2),
+    *stolen(2),
+    *stolen(1, "transfer", on="letters", reason="compares labels"),
+    *irrelevant(2, method="noise"),
+    *stolen(2, method="noise"),
     *stolen(1, "transfer", on="letters", method="noise", reason="compares labels"),
-]  # fmt: skip
+]
 
 
 def scored(progress, trials, values):
     for t, value in zip(trials, values, strict=True):
-        progress.settled(Outcome(t.score, "done", facts={"score": value}))
+        progress.task_finished(Outcome(t.score, "done", facts={"score": value}))
 
 
 @pytest.fixture
 def run(terminal):
-    """Follow a run whose tasks bear the keys of the trials' scores."""
+    """Return the progress of a run whose tasks have the keys of the trials' scores."""
     terminal()
     made = dict(zip([t.score for t in TRIALS if t.score], tasks(score_sac=8).values(), strict=True))
     with Progress(made, live_aucs=lambda: LiveAucs(TRIALS, ("noise",), nothing)) as progress:
         yield progress
 
 
-def test_aucs_fill_a_table_while_scores_land(run, monkeypatch):
-    monkeypatch.setattr("bench.cli.progress.BEAT", 0.0)
+def test_aucs_fill_a_table_while_scores_arrive(run, monkeypatch):
+    monkeypatch.setattr("bench.cli.progress.TABLE_INTERVAL", 0.0)
     assert "AUC" not in seen(run)
     scored(run, TRIALS[:3], [0.1, 0.2, 0.3])
     shown = seen(run)
     assert "AUCs so far" in shown
     assert "3 of 8 tasks done" in shown
     assert [line.split() for line in shown.splitlines() if line.split()[:1] in (["sac"], ["noise"])] == [
-        ["sac", "1.00…", "–"], ["noise", "·", "–"]]  # fmt: skip
+        ["sac", "1.00…", "–"],
+        ["noise", "·", "–"],
+    ]
     scored(run, [TRIALS[3], *TRIALS[5:9]], [0.0, 0.5, 0.5, 0.5, 0.5])
     rows = [line.split() for line in seen(run).splitlines()]
     assert ["sac", "0.50", "–"] in rows
     assert ["noise", "0.50", "–"] in rows
     between = rows[rows.index(["sac", "0.50", "–"]) + 1]
-    assert set("".join(between)) == {"─"}, "baselines stand below a line"
+    assert set("".join(between)) == {"─"}, "baselines are below a line"
 
 
 def test_the_table_is_drawn_at_most_once_in_a_while(run, monkeypatch):
-    monkeypatch.setattr("bench.cli.progress.BEAT", 3600.0)
+    monkeypatch.setattr("bench.cli.progress.TABLE_INTERVAL", 3600.0)
     scored(run, TRIALS[:3], [0.1, 0.2, 0.3])
     first = seen(run)
     scored(run, TRIALS[3:4], [0.0])
@@ -90,7 +95,7 @@ def test_the_table_is_drawn_at_most_once_in_a_while(run, monkeypatch):
 
 
 def test_the_table_fits_a_narrow_terminal(run, monkeypatch):
-    monkeypatch.setattr("bench.cli.progress.BEAT", 0.0)
+    monkeypatch.setattr("bench.cli.progress.TABLE_INTERVAL", 0.0)
     scored(run, TRIALS[:4], [0.1, 0.2, 0.3, 0.4])
     assert max(map(len, seen(run, 30).splitlines())) <= 30
     assert "1.00" in seen(run, 30)
@@ -102,45 +107,68 @@ def test_names_are_no_markup(terminal, monkeypatch):
     made = dict(zip([t.score for t in trials], tasks(score_sac=2).values(), strict=True))
     with Progress(made, live_aucs=lambda: LiveAucs(trials, (), nothing)) as progress:
         scored(progress, trials, [0.1, 0.2])
-        monkeypatch.setattr("bench.cli.progress.BEAT", 0.0)
+        monkeypatch.setattr("bench.cli.progress.TABLE_INTERVAL", 0.0)
         assert "[red]x[/]" in seen(progress)
         assert "[b]y" in seen(progress)
 
 
-def test_without_a_terminal_nobody_asks_for_aucs(capsys, monkeypatch):
-    monkeypatch.setattr("bench.cli.progress.PAUSE", 0.0)
+def test_without_a_terminal_no_auc_is_computed(capsys, monkeypatch):
+    monkeypatch.setattr("bench.cli.progress.LINE_INTERVAL", 0.0)
     made = tasks(score_sac=2)
 
     def never():
-        raise AssertionError("asked for")
+        raise AssertionError("called")
 
     with Progress(made, live_aucs=never) as progress:
         for key in made:
-            progress.started(key)
-            progress.settled(Outcome(key, "done", facts={"score": 0.5}, seconds=1.0))
+            progress.task_started(key)
+            progress.task_finished(Outcome(key, "done", facts={"score": 0.5}, seconds=1.0))
     assert capsys.readouterr().err.splitlines() == [
-        "1 of 2 tasks done, 0 running, ? left", "2 of 2 tasks done, 0 running, ? left"]  # fmt: skip
+        "1 of 2 tasks done, 0 running, ? left",
+        "2 of 2 tasks done, 0 running, ? left",
+    ]
 
 
-def test_a_task_that_is_made_anew_counts_once(capsys):
+def test_a_task_that_is_recomputed_counts_once(capsys):
     made = tasks(train_net=2)
     progress = Progress(made)
     for key in (*made, *made):
-        progress.started(key)
-        progress.settled(Outcome(key, "done", seconds=1.0))
+        progress.task_started(key)
+        progress.task_finished(Outcome(key, "done", seconds=1.0))
     assert progress.line().startswith("2 of 2 tasks done, 0 running")
 
 
 def test_a_run_on_a_terminal_shows_its_aucs(terminal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr("bench.cli.progress.BEAT", 0.0)
+    monkeypatch.setattr("bench.cli.progress.TABLE_INTERVAL", 0.0)
     monkeypatch.setattr(
-        sys, "argv",
-        ["bench", "run", "--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures", "toy_net",
-         "--attacks", "toy_tune", "--methods", "toy_match", "--no-baselines", "--replicates", "2", "--copies", "2",
-         "--set", "recipe.epochs=2", "--workers", "0"],
-    )  # fmt: skip
+        sys,
+        "argv",
+        [
+            "bench",
+            "run",
+            "--plugin",
+            toy_plugins.__file__,
+            "--datasets",
+            "toy",
+            "--architectures",
+            "toy_net",
+            "--attacks",
+            "toy_tune",
+            "--methods",
+            "toy_match",
+            "--no-baselines",
+            "--replicates",
+            "2",
+            "--copies",
+            "2",
+            "--set",
+            "recipe.epochs=2",
+            "--workers",
+            "0",
+        ],
+    )
     shown = terminal()
     with pytest.raises(SystemExit) as ended:
         cli.main()

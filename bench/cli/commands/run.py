@@ -84,24 +84,24 @@ class TerminalReporter(BenchmarkReporter):
         if self.progress is None:
             click.echo(text, err=True)
         else:
-            self.progress.say(text)
+            self.progress.print(text)
 
     def task_started(self, key: str) -> None:
         """Show a task; import what the report needs while workers work and this process waits."""
         if self.progress is not None:
-            self.progress.started(key)
+            self.progress.task_started(key)
         if not self.inline and self.imports.ident is None:
             self.imports.start()
 
     def task_progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
         """Show the progress of a training."""
         if self.progress is not None:
-            self.progress.progressed(key, epoch, epochs, loss)
+            self.progress.task_progressed(key, epoch, epochs, loss)
 
     def task_finished(self, outcome: Outcome) -> None:
         """Count an outcome."""
         if self.progress is not None:
-            self.progress.settled(outcome)
+            self.progress.task_finished(outcome)
         if self.debug and outcome.status == Status.FAILED and outcome.log:
             self.note(Path(outcome.log).read_text(errors="replace"))
 
