@@ -6,7 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple
 
 from bench.core.canonical import JSON, canonical
 from bench.core.kinds import Access, Role, SuspectKind, TaskKind
@@ -15,8 +15,16 @@ from bench.core.tasks import Declaration, Task, Trial
 from bench.planning.declarations import Declarations, chain
 from bench.sandbox.process_state import gc_paused
 
-Suspect: TypeAlias = tuple[str, str, dict[str, JSON]]
-"""The key of a suspect, why it is not applicable (empty: it is), and the fields of its trials that describe it."""
+
+class _Suspect(NamedTuple):
+    """A suspect of some trials; `reason` says why they are not applicable (empty: they are)."""
+
+    key: str
+    reason: str
+    attack: Declaration | None
+    dataset: str
+    architecture: str
+    replicate: int
 
 
 @dataclass
@@ -136,28 +144,36 @@ class _TrialPlanner:
         params = {"method": method.identity()}
         written = canonical(params)
         inputs = {"data": self.tasks.data(dataset), "source": source, "fingerprint": fingerprint}
-        trial = functools.partial(
-            Trial,
-            dataset=dataset,
-            source_architecture=architecture,
-            source_seed=seed,
-            method=method.name,
-            method_version=method.version,
-            budget=budget,
-            source=source,
-            fingerprint=fingerprint,
-            helpers=tuple(helpers.values()),
-        )
         suspects = itertools.chain(
             self._irrelevant(method, dataset, architecture), self._stolen(method, dataset, architecture, source)
         )
-        for suspect, reason, description in suspects:
-            score = ""
-            if not reason:
-                score = self.plan.add(TaskKind.SCORE, Role.SCORE, params, {**inputs, "suspect": suspect}, written)
-            yield trial(score=score, suspect=suspect, reason=reason, **description)
+        for suspect in suspects:
+            score, attack = "", suspect.attack
+            if not suspect.reason:
+                score = self.plan.add(TaskKind.SCORE, Role.SCORE, params, {**inputs, "suspect": suspect.key}, written)
+            yield Trial(
+                dataset=dataset,
+                source_architecture=architecture,
+                source_seed=seed,
+                method=method.name,
+                method_version=method.version,
+                budget=budget,
+                suspect_kind=SuspectKind.STOLEN if attack else SuspectKind.IRRELEVANT,
+                attack=attack.name if attack else "",
+                attack_version=attack.version if attack else None,
+                variant=attack.variants[suspect.replicate] if attack else "",
+                suspect_dataset=suspect.dataset,
+                suspect_architecture=suspect.architecture,
+                replicate=suspect.replicate,
+                score=score,
+                source=source,
+                suspect=suspect.key,
+                fingerprint=fingerprint,
+                helpers=tuple(helpers.values()),
+                reason=suspect.reason,
+            )
 
-    def _irrelevant(self, method: Declaration, dataset: str, architecture: str) -> Iterator[Suspect]:
+    def _irrelevant(self, method: Declaration, dataset: str, architecture: str) -> Iterator[_Suspect]:
         """Plan the irrelevant models of the source's dataset, and of the targets that the method can judge."""
         counts = {dataset: self.spec.replicates}
         for attack in self.spec.attacks:
@@ -167,21 +183,10 @@ class _TrialPlanner:
         for target, count in counts.items():
             for name in dict.fromkeys((*self.spec.suspects, architecture)):
                 for replicate in range(count):
-                    yield (
-                        self.tasks.train(Role.IRRELEVANT, target, name, replicate),
-                        "",
-                        {
-                            "suspect_kind": SuspectKind.IRRELEVANT,
-                            "attack": "",
-                            "attack_version": None,
-                            "variant": "",
-                            "suspect_dataset": target,
-                            "suspect_architecture": name,
-                            "replicate": replicate,
-                        },
-                    )
+                    key = self.tasks.train(Role.IRRELEVANT, target, name, replicate)
+                    yield _Suspect(key, "", None, target, name, replicate)
 
-    def _stolen(self, method: Declaration, dataset: str, architecture: str, source: str) -> Iterator[Suspect]:
+    def _stolen(self, method: Declaration, dataset: str, architecture: str, source: str) -> Iterator[_Suspect]:
         """Plan the stolen models of a source."""
         for attack in self.spec.attacks:
             declaration = self.declarations.attacks[attack]
@@ -190,19 +195,8 @@ class _TrialPlanner:
             same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
             for name in (architecture,) if same else self.spec.suspects:
                 for replicate in range(self.spec.copies if same else self.spec.replicates):
-                    yield (
-                        "" if reason else self.tasks.steal(source, target, attack, name, replicate),
-                        reason,
-                        {
-                            "suspect_kind": SuspectKind.STOLEN,
-                            "attack": attack,
-                            "attack_version": declaration.version,
-                            "variant": declaration.variants[replicate],
-                            "suspect_dataset": target,
-                            "suspect_architecture": name,
-                            "replicate": replicate,
-                        },
-                    )
+                    key = "" if reason else self.tasks.steal(source, target, attack, name, replicate)
+                    yield _Suspect(key, reason, declaration, target, name, replicate)
 
     def _target(self, dataset: str, attack: str) -> tuple[str, str]:
         """Return the dataset of an attack's suspects, and why it cannot be used (empty: it can)."""

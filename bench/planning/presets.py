@@ -1,6 +1,6 @@
-"""The named scales: how many images, epochs and models a benchmark has, and the names it is about by default.
+"""The presets: numbers of images, epochs and models of a benchmark, and its components by default.
 
-A preset names components only in its lists of names; an empty list means every one that is installed.
+An empty list of names means every installed component.
 """
 
 from __future__ import annotations
@@ -93,17 +93,17 @@ PRESETS = {
 
 
 def preset(name: str) -> Preset:
-    """Look a preset up; BenchError with a suggestion where there is none."""
+    """Return a preset; BenchError with a suggestion if the name is unknown."""
     if name in PRESETS:
         return PRESETS[name]
     raise BenchError(f"Unknown preset {name!r}. {did_you_mean(name, PRESETS)}There are {', '.join(PRESETS)}")
 
 
 def scaled(declaration: Declaration, recipe: Recipe) -> dict[str, JSON]:
-    """Give the settings that a recipe's sizes mean for a component, whichever it is.
+    """Return the settings of a component that follow from a recipe's sizes.
 
-    `width` of architectures, the budget field of methods, and `surrogates` and `references`, reserved names of which
-    a method gets its own default times `helpers`, at least one where it asked for any.
+    They are the `width` of an architecture, and a method's budget field, `surrogates` and `references`. The last two
+    are its own defaults times `helpers`, at least 1 if the default is not 0.
     """
     settings: dict[str, JSON] = {}
     if declaration.kind == ComponentKind.ARCHITECTURE and recipe.width and "width" in declaration.params:
@@ -130,9 +130,9 @@ ATTACKS = (
     "finetune_c",
 )
 METHODS = ("ipguard", "cae", "ewe", "sac_w", "sac_m")
-"""The order of the paper's tables; what else is installed follows by name."""
+"""The order of the paper's tables; other components follow by name."""
 
 
 def ordered(names: Iterable[str], first: tuple[str, ...]) -> tuple[str, ...]:
-    """Put names into an order: those of `first` as they stand there, the others after them, sorted."""
+    """Return names in the order of `first`, then the others by name."""
     return tuple(sorted(names, key=lambda n: (first.index(n) if n in first else len(first), n)))

@@ -1,9 +1,9 @@
-"""One task, whatever its kind: it never raises, leaves no trace, and shows each plugin no more than it may see."""
+"""One task of any kind: it never raises, leaves no trace, and passes each plugin only what it may see."""
 
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from bench.core.errors import NonFiniteLoss
 from bench.core.tasks import Task
 from bench.datasets.sampling import halve
 from bench.execution.runner import execute
-from bench.execution.task_context import WorkerState
+from bench.execution.task_context import TaskContext, WorkerState
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
 from bench.store.locks import claim
@@ -30,8 +30,11 @@ def run(*components, root=None, **changes):
 
 
 def outcomes(found, kind, **named):
-    return [found.outcomes[t.key] for t in found.plan.tasks.values()
-            if t.kind == kind and all(t.params[k]["name"] == v for k, v in named.items())]  # fmt: skip
+    return [
+        found.outcomes[t.key]
+        for t in found.plan.tasks.values()
+        if t.kind == kind and all(t.params[k]["name"] == v for k, v in named.items())
+    ]
 
 
 # --- the toy world ------------------------------------------------------------------------------------------------
@@ -145,24 +148,30 @@ RAISED = [
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    """A store in which the toy sources are made already."""
+    """Return the folder of a store with the toy sources."""
     root = tmp_path_factory.mktemp("base")
     run(root=root, methods=("toy_match",), attacks=())
     return root
 
 
-@pytest.mark.parametrize(("error", "told"), RAISED, ids=[type(e).__name__ + str(i) for i, (e, _) in enumerate(RAISED)])
-def test_whatever_a_plugin_raises_is_an_outcome_with_a_log(base, error, told):
+@pytest.mark.parametrize(
+    ("error", "expected"), RAISED, ids=[type(e).__name__ + str(i) for i, (e, _) in enumerate(RAISED)]
+)
+def test_anything_that_a_plugin_raises_is_an_outcome_with_a_log(base, error, expected):
     thief = dataclass(frozen=True)(
         type("Thief", (toy_plugins.ToyTune,), {"steal": raising(error), "__module__": __name__})
     )
-    found = run(thief(name="thief", length=float(abs(hash(told)) % 1000)), root=base, attacks=("thief",),
-                methods=("toy_match",))  # fmt: skip
+    found = run(
+        thief(name="thief", length=float(abs(hash(expected)) % 1000)),
+        root=base,
+        attacks=("thief",),
+        methods=("toy_match",),
+    )
     (outcome,) = outcomes(found, "steal")
     assert outcome.status == "failed"
-    assert outcome.error == told
+    assert outcome.error == expected
     assert outcome.root == "steal toy thief toy_net 0"
-    assert outcome.cause == ("memory" if "out of memory" in told else "")
+    assert outcome.cause == ("memory" if "out of memory" in expected else "")
     log = (base / "logs" / f"{outcome.key}.txt").read_text()
     assert outcome.log == str(base / "logs" / f"{outcome.key}.txt")
     assert log.startswith("about to fail\n")
@@ -172,7 +181,7 @@ def test_whatever_a_plugin_raises_is_an_outcome_with_a_log(base, error, told):
     assert len(blocked) == 1
     assert (blocked[0].error, blocked[0].root) == (outcome.error, outcome.root)
     assert [r["status"] for r in found.rows()] == ["done", "blocked"]
-    assert found.rows()[-1]["error"] == f"{outcome.root}: {told}"
+    assert found.rows()[-1]["error"] == f"{outcome.root}: {expected}"
 
 
 def test_ctrl_c_is_not_taken_for_a_failure(base):
@@ -211,16 +220,16 @@ STOLEN = [
 ]
 
 
-@pytest.mark.parametrize(("value", "told"), STOLEN, ids=range(len(STOLEN)))
-def test_a_wrong_network_names_the_first_entry_that_does_not_fit(base, value, told):
+@pytest.mark.parametrize(("value", "expected"), STOLEN, ids=range(len(STOLEN)))
+def test_a_wrong_network_names_the_first_entry_that_does_not_fit(base, value, expected):
     thief = dataclass(frozen=True)(
         type("Thief", (toy_plugins.ToyTune,), {"steal": steals(value), "__module__": __name__})
     )
-    number = float(STOLEN.index((value, told)))
+    number = float(STOLEN.index((value, expected)))
     found = run(thief(name="thief", length=number), root=base, attacks=("thief",), methods=("toy_match",))
     (outcome,) = outcomes(found, "steal")
     assert outcome.status == "failed"
-    assert told in outcome.error
+    assert expected in outcome.error
 
 
 def judge(name, extract=None, score=None, **more):
@@ -245,13 +254,17 @@ EXTRACTED = [
 ]
 
 
-@pytest.mark.parametrize(("extract", "told"), EXTRACTED, ids=range(len(EXTRACTED)))
-def test_a_wrong_fingerprint_is_a_clear_line(base, extract, told):
-    found = run(judge(f"judge{EXTRACTED.index((extract, told))}", extract), root=base, attacks=(),
-                methods=(f"judge{EXTRACTED.index((extract, told))}",))  # fmt: skip
+@pytest.mark.parametrize(("extract", "expected"), EXTRACTED, ids=range(len(EXTRACTED)))
+def test_a_wrong_fingerprint_is_a_clear_line(base, extract, expected):
+    found = run(
+        judge(f"judge{EXTRACTED.index((extract, expected))}", extract),
+        root=base,
+        attacks=(),
+        methods=(f"judge{EXTRACTED.index((extract, expected))}",),
+    )
     (outcome,) = outcomes(found, "fingerprint")
     assert outcome.status == "failed"
-    assert told in outcome.error
+    assert expected in outcome.error
 
 
 SCORED = [
@@ -269,13 +282,13 @@ SCORED = [
 ]
 
 
-@pytest.mark.parametrize(("score", "told"), SCORED, ids=range(len(SCORED)))
-def test_a_wrong_score_fails_its_row_only(base, score, told):
-    name = f"scorer{SCORED.index((score, told))}"
+@pytest.mark.parametrize(("score", "expected"), SCORED, ids=range(len(SCORED)))
+def test_a_wrong_score_fails_its_row_only(base, score, expected):
+    name = f"scorer{SCORED.index((score, expected))}"
     found = run(judge(name, score=score), root=base, attacks=(), methods=(name, "toy_match"))
     (outcome,) = outcomes(found, "score", method=name)
     assert outcome.status == "failed"
-    assert told in outcome.error
+    assert expected in outcome.error
     assert [r["status"] for r in found.rows()] == ["failed", "done"]
 
 
@@ -308,7 +321,7 @@ def test_a_score_that_spoils_its_fingerprint_spoils_no_other(base):
     assert min(found.scores().values()) > 0
 
 
-def test_images_that_a_plugin_changed_in_place_reach_nobody_else(base):
+def test_images_that_a_plugin_changed_in_place_reach_no_later_task(base):
     @dataclass(frozen=True)
     class Painter(toy_plugins.ToyTune):
         """Paint the attacker's images black."""
@@ -324,8 +337,10 @@ def test_images_that_a_plugin_changed_in_place_reach_nobody_else(base):
     assert painted.error == "attack 'painter' changed images or labels in place: take a copy, images.clone()"
     alone = run(attacks=("toy_copy",), methods=("toy_match",))
     assert copied.facts["accuracy"] == outcomes(alone, "steal")[0].facts["accuracy"]
-    assert all(torch.equal(found.store.load(copied.key, "weights")[n], w)
-               for n, w in alone.store.load(copied.key, "weights").items())  # fmt: skip
+    assert all(
+        torch.equal(found.store.load(copied.key, "weights")[n], w)
+        for n, w in alone.store.load(copied.key, "weights").items()
+    )
 
 
 def test_a_failed_task_is_tried_again_by_the_next_run(base):
@@ -355,7 +370,7 @@ def test_an_unknown_version_is_one_clear_line(base):
     assert execute(missing, found.store, toy_registry()).error.startswith("Unknown attack 'x'")
 
 
-def test_a_damaged_input_is_told_and_not_used(tmp_path):
+def test_a_damaged_input_is_reported_and_not_used(tmp_path):
     found = run(root=tmp_path, attacks=("toy_tune",), methods=("toy_match",))
     task = next(t for t in found.plan.tasks.values() if t.kind == "steal")
     found.store.forget(task.key)
@@ -378,7 +393,7 @@ def test_a_store_that_cannot_be_written_is_a_cause_of_its_own(tmp_path):
     assert "cannot be used" in outcome.error
 
 
-def test_a_task_that_somebody_else_is_at_is_busy(tmp_path):
+def test_a_task_that_another_process_computes_is_busy(tmp_path):
     found = plan(spec := toy_spec(), declare(spec, toy_registry()))
     task = next(iter(found.tasks.values()))
     with claim(Store(tmp_path), task.key) as ours:
@@ -425,11 +440,11 @@ def test_a_non_finite_loss_is_tried_once_more_with_another_seed(base, always):
         assert found.rows()[-1]["note"].endswith("suspect.restarted=1")
 
 
-# --- who sees what ------------------------------------------------------------------------------------------------
+# --- access to data ------------------------------------------------------------------------------------------------
 
 
 def numbered(count, classes):
-    """Make images whose pixels say their own index."""
+    """Return images whose pixels encode their own index."""
     images = torch.zeros(count, 1, 8, 8, dtype=torch.uint8)
     images[:, 0, 0, 0], images[:, 0, 0, 1] = torch.arange(count) % 256, torch.arange(count) // 256
     return Split(images, torch.arange(count) % classes)
@@ -441,7 +456,7 @@ def index(images):
 
 @dataclass(frozen=True)
 class Numbered(toy_plugins.ToyImages):
-    """Images that say their own index; the test part goes on counting."""
+    """Images that encode their own index; the test part goes on counting."""
 
     name: str = "numbered"
     images: int = 80
@@ -471,7 +486,7 @@ class NumberedTest(Numbered):
 
 @dataclass(frozen=True)
 class Onto(toy_plugins.ToyTune):
-    """Land on the corrupted set."""
+    """Train on the corrupted set."""
 
     name: str = "onto"
 
@@ -502,11 +517,23 @@ seen = {}
 
 
 def test_published_corruptions_of_test_images_never_hold_a_probe(tmp_path):
-    found = run(Numbered(), NumberedTest(), Onto(), Looker(), root=tmp_path, datasets=("numbered",), attacks=("onto",),
-                methods=("looker",), target_replicates=1)  # fmt: skip
+    found = run(
+        Numbered(),
+        NumberedTest(),
+        Onto(),
+        Looker(),
+        root=tmp_path,
+        datasets=("numbered",),
+        attacks=("onto",),
+        methods=("looker",),
+        target_replicates=1,
+    )
     assert {o.status for o in found.outcomes.values()} == {"done"}
-    stored = {t.params["dataset"]["name"]: found.store.load(t.key, "data")
-              for t in found.plan.tasks.values() if t.kind == "data"}  # fmt: skip
+    stored = {
+        t.params["dataset"]["name"]: found.store.load(t.key, "data")
+        for t in found.plan.tasks.values()
+        if t.kind == "data"
+    }
     own, other = stored["numbered"], stored["numbered_test"]
     probe, test = (index(own[f"{p}.images"]) for p in ("probe", "test"))
     parts = {p: index(other[f"{p}.images"]) for p in ("defender", "attacker", "probe", "test")}
@@ -538,16 +565,19 @@ def test_the_four_parts_are_disjoint_balanced_and_whole(tmp_path):
 
 
 def test_helpers_and_methods_see_the_defenders_images_only_and_suspects_the_attackers(tmp_path):
-    found = run(Numbered(), NumberedTest(), Looker(), root=tmp_path, datasets=("numbered",), attacks=(),
-                methods=("looker",))  # fmt: skip
+    found = run(
+        Numbered(), NumberedTest(), Looker(), root=tmp_path, datasets=("numbered",), attacks=(), methods=("looker",)
+    )
     tensors = found.store.load(next(t.key for t in found.plan.tasks.values() if t.kind == "data"), "data")
     assert seen["train"] == index(tensors["defender.images"])
     assert seen["probe"] == index(tensors["probe.images"])
     assert seen["helpers"] == (2, 1, [False, False])
 
 
-@pytest.mark.parametrize(("role", "half"), [("source", "defender"), ("surrogate", "defender"),
-                                            ("reference", "defender"), ("irrelevant", "attacker")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("role", "half"),
+    [("source", "defender"), ("surrogate", "defender"), ("reference", "defender"), ("irrelevant", "attacker")],
+)
 def test_each_network_is_trained_on_its_half(tmp_path, monkeypatch, role, half):
     """What the loop is given is compared with what the store holds; the loop itself is the real one."""
     from bench.training import loop
@@ -619,7 +649,7 @@ def test_agreement_is_the_share_of_equal_answers_on_the_sources_test_images(toy_
 def test_agreement_across_datasets_of_one_label_space_is_asked_on_the_sources_images(tmp_path):
     @dataclass(frozen=True)
     class Corrupt(toy_plugins.ToyTune):
-        """Land on the corrupted patterns."""
+        """Train on the corrupted patterns."""
 
         name: str = "corrupt"
 
@@ -640,6 +670,32 @@ def test_an_artifact_says_how_it_was_made(toy_run):
     assert made["torch"] == torch.__version__
     assert set(made["sources"]) == {"architecture:toy_net", "attack:toy_tune"}
     assert all(len(d) == 64 for d in made["sources"].values())
+
+
+def test_a_task_context_is_immutable(toy_run):
+    task = next(iter(toy_run.plan.tasks.values()))
+    context = TaskContext(task, WorkerState(toy_run.store, toy_registry()), 3, torch.Generator())
+    for name, value in (("seed", 4), ("params", {}), ("task", task)):
+        with pytest.raises(FrozenInstanceError):
+            setattr(context, name, value)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_fingerprint_is_extracted_in_fp32(base, precision):
+    recipes = []
+
+    def extract(source, data, helpers, context):
+        recipes.append(context.recipe)
+        return {"x": torch.zeros(1)}
+
+    name = f"exact_{precision}"
+    found = run(
+        judge(name, extract, score=lambda f, s: 0.5), root=base, attacks=(), methods=(name,), precision=precision
+    )
+    task = next(t for t in found.plan.tasks.values() if t.kind == "fingerprint")
+    assert task.params["recipe"]["precision"] == precision
+    assert [r.precision for r in recipes] == ["fp32"]
+    assert recipes[0].training() == {**task.params["recipe"], "precision": "fp32"}
 
 
 def test_a_worker_caches_a_limited_number_of_values(toy_run):

@@ -1,4 +1,4 @@
-"""A plan held against a store: what is there, what is missing, what is out of date, what it will cost."""
+"""A plan compared with a store: what is missing, what is out of date, what it will cost."""
 
 import shutil
 from dataclasses import replace
@@ -59,7 +59,7 @@ def test_records_are_read_once(inventory):
     assert inventory.record(key) is None
 
 
-def test_what_became_of_a_task_is_told_from_this_run_or_from_the_store(inventory):
+def test_the_outcome_of_a_task_is_that_of_this_run_or_of_the_store(inventory):
     key = inventory.plan.trials[0].score
     stored = inventory.outcome(key, {})
     assert (stored.status, stored.stored) == ("done", True)
@@ -74,14 +74,14 @@ def test_what_became_of_a_task_is_told_from_this_run_or_from_the_store(inventory
 # --- refresh ------------------------------------------------------------------------------------------------------
 
 
-def test_a_refreshed_method_is_made_again_with_its_scores(inventory):
+def test_a_refreshed_method_is_recomputed_with_its_scores(inventory):
     inventory.refresh(["toy_match"])
     missing = inventory.missing()
     assert kinds(missing) == {("fingerprint", "fingerprint"), ("score", "score")}
     assert {t.params["method"]["name"] for t in missing.values()} == {"toy_match"}
 
 
-def test_a_refreshed_attack_is_made_again_with_what_goes_on_from_it(inventory):
+def test_a_refreshed_attack_is_recomputed_with_the_attacks_that_start_from_it(inventory):
     inventory.refresh(["toy_copy"])
     missing = inventory.missing()
     assert {t.params["attack"]["name"] for t in missing.values() if t.kind == "steal"} == {"toy_copy", "toy_polish"}
@@ -114,7 +114,7 @@ def test_what_takes_no_part_cannot_be_refreshed_and_nothing_is_lost(inventory):
 # --- sources that changed -----------------------------------------------------------------------------------------
 
 
-def test_source_text_that_changed_under_one_version_is_told(inventory):
+def test_a_source_that_changed_without_its_version_is_noted(inventory):
     inventory.missing()
     assert inventory.outdated(toy_registry()) == []
     for key, record in inventory.records.items():
@@ -158,7 +158,7 @@ def test_a_suspects_weights_go_once_all_its_scores_are_there(tmp_path):
     assert Inventory(found, store).missing() == {}
 
 
-def test_what_failed_may_be_tried_again_so_its_suspect_stays(tmp_path):
+def test_a_failed_task_may_be_retried_so_its_suspect_stays(tmp_path):
     found, store, registry = planned(methods=("toy_match",), attacks=()), Store(tmp_path), toy_registry()
     retention = WeightRetention(found, store, found.tasks)
     for task in found.tasks.values():
@@ -167,7 +167,7 @@ def test_what_failed_may_be_tried_again_so_its_suspect_stays(tmp_path):
     assert all(store.is_complete(t.suspect) for t in found.trials)
 
 
-def test_weights_that_another_run_needs_are_its_own_business(inventory):
+def test_weights_that_no_task_of_this_run_needed_stay(inventory):
     """Only tasks of this run are waited for: a task that was stored before needs nothing any more."""
     retention = WeightRetention(inventory.plan, inventory.store, {})
     retention.task_finished(Outcome(inventory.plan.trials[0].score, "done"))
@@ -177,7 +177,7 @@ def test_weights_that_another_run_needs_are_its_own_business(inventory):
 # --- what it will cost --------------------------------------------------------------------------------------------
 
 
-def test_the_next_plan_knows_what_the_last_one_took(inventory):
+def test_the_next_plan_is_estimated_from_recorded_timings(inventory):
     settled = {k: replace(inventory.outcome(k, {}), stored=False, seconds=2.0) for k in inventory.plan.tasks}
     record_timings(inventory.store, inventory.plan.tasks, settled, dict.fromkeys(settled, 1000))
     more = planned(replicates=4)
@@ -198,7 +198,7 @@ def test_what_was_never_measured_is_not_guessed(inventory):
     assert cost.unknown == trained > 0
 
 
-def test_stored_and_failed_tasks_teach_nothing(inventory):
+def test_stored_and_failed_tasks_are_not_recorded(inventory):
     settled = {k: inventory.outcome(k, {}) for k in inventory.plan.tasks}
     record_timings(inventory.store, inventory.plan.tasks, settled, {})
     failed = {k: replace(o, stored=False, status="failed") for k, o in settled.items()}
@@ -207,7 +207,7 @@ def test_stored_and_failed_tasks_teach_nothing(inventory):
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 3}', '{"a": [1, "x", 2]}', '{"a": null}', "7"])
-def test_damaged_timings_are_no_matter(inventory, content):
+def test_damaged_timings_are_ignored(inventory, content):
     (inventory.store.root / TIMINGS).write_text(content)
     assert estimate(inventory.store, inventory.plan.tasks).unknown == len(inventory.plan.tasks)
     record_timings(inventory.store, inventory.plan.tasks, {}, {})

@@ -30,7 +30,7 @@ def planned(registry=None, **changes):
 
 
 def ancestors(found, key):
-    """Walk a task and everything that it is made from."""
+    """Return a task and all that it is computed from, by key."""
     seen, stack = {}, [key]
     while stack:
         task = found.tasks[stack.pop()]
@@ -41,8 +41,9 @@ def ancestors(found, key):
 
 
 def of(found, kind, **named):
-    return [t for t in found.tasks.values()
-            if t.kind == kind and all(t.params[k]["name"] == v for k, v in named.items())]  # fmt: skip
+    return [
+        t for t in found.tasks.values() if t.kind == kind and all(t.params[k]["name"] == v for k, v in named.items())
+    ]
 
 
 def rows(found, **what):
@@ -59,7 +60,7 @@ JSON = st.recursive(
 
 
 def shuffled(value):
-    """Say the same in another way: dictionaries turned round, lists as tuples."""
+    """Return an equal value in another form: dictionaries reversed, lists as tuples."""
     if isinstance(value, dict):
         return {k: shuffled(v) for k, v in reversed(value.items())}
     return tuple(shuffled(v) for v in value) if isinstance(value, list) else value
@@ -83,8 +84,14 @@ def test_a_key_says_everything_that_a_task_is():
     parts = {"kind": "train", "role": "source", "params": {"a": 1}, "inputs": {"data": "k"}}
     keys = {Task.of(**parts).key}
     assert keys == {digest(parts)} == {Task.of(**parts, written=canonical(parts["params"])).key}
-    for change in ({"kind": "steal"}, {"role": "reference"}, {"params": {"a": 2}}, {"params": {"b": 1}},
-                   {"inputs": {"data": "l"}}, {"inputs": {"start": "k"}}):  # fmt: skip
+    for change in (
+        {"kind": "steal"},
+        {"role": "reference"},
+        {"params": {"a": 2}},
+        {"params": {"b": 1}},
+        {"inputs": {"data": "l"}},
+        {"inputs": {"start": "k"}},
+    ):
         keys.add(Task.of(**{**parts, **change}).key)
     assert len(keys) == 7
 
@@ -154,14 +161,37 @@ def test_scale_alone_is_in_no_key():
     attacks=st.lists(st.sampled_from(ALL), unique=True).map(tuple),
     methods=st.lists(st.sampled_from(["toy_match", "toy_relation", "toy_mark"]), unique=True, min_size=1).map(tuple),
     seeds=st.sampled_from([(0,), (3, 1)]),
-    replicates=st.integers(1, 3), copies=st.integers(1, 3), target_replicates=st.integers(1, 2),
-)  # fmt: skip
-def test_the_product_is_full_and_its_graph_is_whole(datasets, sources, suspects, attacks, methods, seeds, replicates,
-                                                    copies, target_replicates):  # fmt: skip
-    found = planned(datasets=datasets, sources=sources, suspects=suspects, attacks=attacks, methods=methods,
-                    seeds=seeds, replicates=replicates, copies=copies, target_replicates=target_replicates)  # fmt: skip
-    cells = Counter((t.dataset, t.source_architecture, t.source_seed, t.method, t.attack, t.suspect_architecture,
-                     t.suspect_dataset, t.replicate) for t in found.trials)  # fmt: skip
+    replicates=st.integers(1, 3),
+    copies=st.integers(1, 3),
+    target_replicates=st.integers(1, 2),
+)
+def test_the_product_is_full_and_its_graph_is_whole(
+    datasets, sources, suspects, attacks, methods, seeds, replicates, copies, target_replicates
+):
+    found = planned(
+        datasets=datasets,
+        sources=sources,
+        suspects=suspects,
+        attacks=attacks,
+        methods=methods,
+        seeds=seeds,
+        replicates=replicates,
+        copies=copies,
+        target_replicates=target_replicates,
+    )
+    cells = Counter(
+        (
+            t.dataset,
+            t.source_architecture,
+            t.source_seed,
+            t.method,
+            t.attack,
+            t.suspect_architecture,
+            t.suspect_dataset,
+            t.replicate,
+        )
+        for t in found.trials
+    )
     assert max(cells.values(), default=1) == 1
     for dataset in datasets:
         for source in sources:
@@ -229,7 +259,7 @@ def test_each_source_seed_has_its_own_source_and_stolen_suspects():
     assert len({t.source for t in found.trials}) == 2
 
 
-# --- not applicable, and landing elsewhere ------------------------------------------------------------------------
+# --- not applicable, and target datasets ------------------------------------------------------------------------
 
 
 def test_a_method_that_compares_labels_is_not_applicable_where_labels_mean_something_else():
@@ -240,10 +270,10 @@ def test_a_method_that_compares_labels_is_not_applicable_where_labels_mean_somet
     assert all(not t.reason for t in rows(found, method="toy_relation"))
 
 
-def test_a_dataset_of_the_same_label_space_is_judged_by_everybody():
+def test_a_dataset_of_the_same_label_space_is_judged_by_every_method():
     @dataclass(frozen=True)
     class Corrupt(toy_plugins.ToyMove):
-        """Land on the corrupted patterns."""
+        """Train on the corrupted patterns."""
 
         name: str = "corrupt"
 
@@ -254,7 +284,7 @@ def test_a_dataset_of_the_same_label_space_is_judged_by_everybody():
     assert len(rows(found, method="toy_match", suspect_kind="irrelevant", suspect_dataset="toy_corrupted")) == 2
 
 
-def test_a_dataset_that_leads_nowhere_is_not_applicable():
+def test_attacks_on_a_dataset_without_related_ones_are_not_applicable():
     found = planned(datasets=("toy_other",), methods=("toy_relation",))
     assert {t.reason for t in rows(found, attack="toy_move")} == {"toy_other has no related dataset for 'transfer'"}
 
@@ -291,13 +321,13 @@ def related_to(target, size=(1, 8, 8)):
         (related_to("target", (3, 8, 8)), "the images of target have not the shape of those of leading"),
     ],
 )
-def test_a_target_that_is_not_there_or_does_not_fit_is_told(registry, reason):
+def test_an_absent_or_unsuitable_target_is_the_reason(registry, reason):
     found = planned(registry, datasets=("leading",), methods=("toy_relation",))
     assert {t.reason for t in rows(found, attack="toy_move")} == {reason}
     assert {t.suspect_dataset for t in rows(found, suspect_kind="irrelevant")} == {"leading"}
 
 
-def test_irrelevant_models_of_the_landed_on_set_are_made_for_the_methods_that_can_judge_there():
+def test_irrelevant_models_of_the_target_are_planned_for_the_methods_that_can_judge_there():
     found = planned(target_replicates=2)
     target_replicates = rows(found, suspect_kind="irrelevant", suspect_dataset="toy_other")
     assert {t.method for t in target_replicates} == {"toy_relation"}
@@ -305,7 +335,7 @@ def test_irrelevant_models_of_the_landed_on_set_are_made_for_the_methods_that_ca
     assert not rows(planned(attacks=("toy_copy",)), suspect_dataset="toy_other")
 
 
-def test_a_transferred_suspect_is_made_from_the_source_and_the_images_that_it_lands_on():
+def test_a_transferred_suspect_is_computed_from_the_source_and_the_images_of_the_target():
     found = planned()
     data = {t.params["dataset"]["name"]: t.key for t in of(found, "data")}
     for task in of(found, "steal", attack="toy_move"):
@@ -336,12 +366,19 @@ def test_the_other_is_trained_but_has_no_rows_where_it_was_not_asked_for():
 
 
 def after(before, **more):
-    members = {"name": "later", "version": 1, "__annotations__": {"name": "str", "version": "int"}, "access": "labels",
-               "starts_from": before, "steal": lambda self, source, data, build, context: None, **more}  # fmt: skip
+    members = {
+        "name": "later",
+        "version": 1,
+        "__annotations__": {"name": "str", "version": "int"},
+        "access": "labels",
+        "starts_from": before,
+        "steal": lambda self, source, data, build, context: None,
+        **more,
+    }
     return dataclass(frozen=True)(type("Later", (Attack,), members))()
 
 
-def test_a_chain_inherits_where_it_lands_and_whether_it_keeps_the_architecture():
+def test_a_chain_inherits_target_and_same_architecture():
     found = planned(toy_registry(after("toy_move")), attacks=("later",), methods=("toy_relation",), copies=3)
     trials = rows(found, attack="later")
     assert len(trials) == 3
@@ -355,7 +392,7 @@ def test_a_chain_may_not_declare_its_own(own):
         planned(toy_registry(after("toy_copy", **own)), attacks=("later",))
 
 
-def test_a_chain_that_goes_in_a_circle_or_nowhere_is_one_line():
+def test_a_chain_with_a_cycle_or_an_unknown_attack_is_one_line():
     with pytest.raises(BenchError, match="Attack 'later' starts from itself: later"):
         planned(toy_registry(after("later")), attacks=("later",))
     with pytest.raises(BenchError, match="Attack 'later' starts from 'nowhere', which is not installed"):
@@ -420,8 +457,10 @@ def test_a_helper_is_never_a_source_or_a_suspect():
 
 def test_a_watermark_has_its_own_source_and_its_own_stolen_suspects():
     found = planned(methods=("toy_match", "toy_mark"))
-    plain, marked = ({t.suspect for t in rows(found, method=m, suspect_kind="stolen") if t.suspect}
-                     for m in ("toy_match", "toy_mark"))  # fmt: skip
+    plain, marked = (
+        {t.suspect for t in rows(found, method=m, suspect_kind="stolen") if t.suspect}
+        for m in ("toy_match", "toy_mark")
+    )
     assert not plain & marked
     trial = rows(found, method="toy_mark")[0]
     assert trial.source == trial.fingerprint
@@ -440,7 +479,7 @@ def test_a_watermarks_parameters_are_in_the_keys_of_its_stolen_suspects():
 
 
 def no_leak(found):
-    """See that no suspect, and nothing that is made of the attacker's half, is in what a fingerprint is made from."""
+    """Check that no suspect, and nothing computed from the attacker's half, enters a fingerprint."""
     suspects = {t.suspect for t in found.trials if t.suspect}
     fingerprints = {t.fingerprint for t in found.trials}
     for key in fingerprints:
@@ -492,16 +531,19 @@ def test_the_paper_preset_plans_the_papers_numbers_of_models():
     assert counts["transfer_a", "cifar100_first10"] == counts["transfer_l", "cifar100_first10"] == 10
     assert counts["finetune_c", "cifar10_c"] == 10
     assert counts["", "cifar100_first10"] == counts["", "cifar10_c"] == 10
-    same = [t for t in rows(found, method="sac_m", suspect_kind="irrelevant", suspect_dataset="cifar10")
-            if t.suspect_architecture != t.source_architecture]  # fmt: skip
+    same = [
+        t
+        for t in rows(found, method="sac_m", suspect_kind="irrelevant", suspect_dataset="cifar10")
+        if t.suspect_architecture != t.source_architecture
+    ]
     assert len(same) == 20
 
 
 def test_transferred_suspects_are_for_methods_that_compare_no_labels():
     _, found = paper()
     reasons = {t.method: bool(t.reason) for t in rows(found, attack="transfer_a")}
-    assert {m for m, told in reasons.items() if not told} >= {"sac_m", "sac_w"}
-    assert {m for m, told in reasons.items() if told} >= {"ipguard", "cae", "ewe"}
+    assert {m for m, given in reasons.items() if not given} >= {"sac_m", "sac_w"}
+    assert {m for m, given in reasons.items() if given} >= {"ipguard", "cae", "ewe"}
 
 
 def test_cae_has_twenty_surrogates_and_references_in_the_paper_preset_and_eight_in_quick():
@@ -542,7 +584,7 @@ def test_a_method_is_planned_once_per_query_budget():
 # --- what has to run ----------------------------------------------------------------------------------------------
 
 
-def test_everything_has_to_run_where_nothing_is_stored_and_inputs_stand_first():
+def test_everything_has_to_run_inputs_first_if_nothing_is_stored():
     found = planned()
     tasks = missing_tasks(found, lambda key: False, lambda key: False)
     asked = {k for t in found.trials for k in (t.score, t.source, t.suspect) if k and not t.reason}
@@ -551,7 +593,7 @@ def test_everything_has_to_run_where_nothing_is_stored_and_inputs_stand_first():
     assert all(order[k] < order[t.key] for t in tasks.values() for k in t.inputs.values())
 
 
-def test_nothing_has_to_run_where_the_facts_of_scores_sources_and_suspects_are_stored():
+def test_nothing_has_to_run_if_the_facts_of_scores_sources_and_suspects_are_stored():
     found = planned()
     facts = {k for t in found.trials for k in (t.score, t.source, t.suspect)}
     assert missing_tasks(found, facts.__contains__, lambda key: False) == {}
@@ -561,14 +603,14 @@ def test_a_stored_score_needs_neither_weights_nor_fingerprint():
     found = planned(methods=("toy_match",))
     trial = next(t for t in found.trials if t.attack == "toy_copy")
     facts = set(found.tasks) - {trial.score}
-    # of all that is stored, only what the one missing score needs is asked to be whole
+    # of all that is stored, only the inputs of the missing score have to be complete
     asked = []
     tasks = missing_tasks(found, facts.__contains__, lambda key: asked.append(key) or True)
     assert list(tasks) == [trial.score]
     assert set(asked) == set(found.tasks[trial.score].inputs.values())
 
 
-def test_the_walk_stops_at_whatever_is_whole():
+def test_the_walk_stops_at_complete_artifacts():
     found = planned(methods=("toy_match",), attacks=("toy_polish",))
     scores = {t.score for t in found.trials}
     students = {t.key for t in of(found, "steal", attack="toy_copy")}
@@ -580,7 +622,7 @@ def test_the_walk_stops_at_whatever_is_whole():
     assert set(missing_tasks(found, lambda key: key not in gone, lambda key: key not in gone)) == gone
 
 
-def test_dropped_weights_are_made_again_only_for_a_score_that_is_missing():
+def test_dropped_weights_are_recomputed_only_for_a_missing_score():
     found = planned(methods=("toy_match",))
     trial = next(t for t in found.trials if t.attack == "toy_tune")
     dropped = {t.suspect for t in found.trials}

@@ -35,7 +35,7 @@ def test_the_smoke_preset_is_small():
 
 @pytest.mark.parametrize("found", PRESETS.values(), ids=PRESETS)
 def test_a_preset_names_no_attack_or_method(found: Preset):
-    """An empty list means whatever is installed, so that a preset scales plugins it has never heard of."""
+    """An empty list means every installed component, so a preset scales unknown plugins too."""
     assert found.attacks == found.methods == ()
 
 
@@ -53,18 +53,20 @@ def declaration(kind="method", params=None, **attributes):
 METHOD = {"samples": 100, "surrogates": 20, "references": 3, "width": 9}
 
 
-def test_sizes_scale_components_they_have_never_heard_of():
+def test_sizes_scale_unknown_components():
     recipe = Recipe(width=16, helpers=0.4, budget=50)
     assert scaled(declaration("architecture", {"width": 8}), recipe) == {"width": 16}
     assert scaled(declaration("architecture", {"depth": 8}), recipe) == {}
     assert scaled(declaration(params=METHOD, budget="samples"), recipe) == {
-        "samples": 50, "surrogates": 8, "references": 1,
-    }  # fmt: skip
+        "samples": 50,
+        "surrogates": 8,
+        "references": 1,
+    }
     assert scaled(declaration("attack", {"width": 8, "samples": 3}), recipe) == {}
     assert scaled(declaration("dataset", {"width": 8}), recipe) == {}
 
 
-def test_whoever_asked_for_helpers_gets_one_and_who_did_not_gets_none():
+def test_scaling_keeps_one_helper_of_a_method_that_has_any():
     assert scaled(declaration(params={"surrogates": 2, "references": 0}), Recipe(helpers=0.01)) == {"surrogates": 1}
 
 
@@ -79,7 +81,7 @@ def test_sizes_enter_no_training_key_by_themselves():
     assert set(large.training()) == {f.name for f in dataclasses.fields(Recipe)} - set(Recipe.SIZES)
 
 
-def test_known_names_stand_in_the_papers_order_and_others_follow_by_name():
+def test_known_names_are_in_the_papers_order_and_others_follow_by_name():
     assert ordered(["zebra", *reversed(ATTACKS), "apple"], ATTACKS) == (*ATTACKS, "apple", "zebra")
     assert ordered(["sac_m", "cae"], METHODS) == ("cae", "sac_m")
     assert ordered([], METHODS) == ()
