@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import string
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from bench.analysis.cells import Cell
 from bench.analysis.comparison import Change, Results, Where, changes, obstacles, read, remarks
 from bench.core.errors import BenchError
-from bench.reporting.csv_files import attribute, attributes, csv_text
-from bench.reporting.tables.numbers import CONFIDENCE, counted, signed
-from bench.reporting.tables.table import Line, Table, cell
+from bench.reporting.csv_files import csv_text
+from bench.reporting.tables.method_table import grouped
+from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell, counted, signed
 from bench.reporting.tables.text import WIDTH, markdown, markdown_escaped, text
 from bench.results.columns import Column
 from bench.stats.intervals import LEVEL
 
 FORCED = "Forced: these results do not follow one protocol, so their differences need not be those of the methods"
+WHERE = ("dataset", "source_architecture", "method", "attack")
 
 Changes: TypeAlias = list[dict[Where, Change]]
 """Of each results folder after the first, compared with the first."""
@@ -83,12 +84,8 @@ def _summary(found: Changes) -> Iterator[str]:
 
 def _named(cells: Sequence[Where]) -> list[str]:
     """Name cells by dataset and source architecture: methods, with the attacks they share in parentheses."""
-    attacks: dict[tuple[str, str, str], list[str]] = {}
-    for dataset, source, method, attack in cells:
-        attacks.setdefault((dataset, source, method), []).append(attack)
-    methods: dict[tuple[str, str, str], list[str]] = {}
-    for (dataset, source, method), names in attacks.items():
-        methods.setdefault((dataset, source, ", ".join(names)), []).append(method)
+    attacks = grouped((where[:3], where[3]) for where in cells)
+    methods = grouped(((d, s, ", ".join(names)), method) for (d, s, method), names in attacks.items())
     return [f"{d}, {s}: {', '.join(names)} ({shared})" for (d, s, shared), names in methods.items()]
 
 
@@ -138,48 +135,26 @@ def _auc(side: Cell | None) -> str:
     return f"{side.figure.auc:.2f}{'*' * (side.status == 'incomplete')}"
 
 
-class _Line(NamedTuple):
-    """A cell of a results folder, compared with that of the first."""
-
-    where: Where
-    before: str
-    after: str
-    change: Change
-    forced: bool
-
-
-def _auc_of(number: int) -> Callable[[_Line], object]:
-    return lambda line: attribute("auc")(line.change.figures[number])
-
-
-def _difference(number: int) -> Callable[[_Line], object]:
-    return lambda line: line.change.difference and line.change.difference[number]
-
-
-def _if_both(name: str) -> Callable[[_Line], object]:
-    return lambda line: getattr(line.change, name) if line.change.difference else None
-
-
-COLUMNS: list[Column[_Line]] = [
-    Column("dataset", str, lambda line: line.where[0]),
-    Column("source_architecture", str, lambda line: line.where[1]),
-    Column("method", str, lambda line: line.where[2]),
-    Column("attack", str, lambda line: line.where[3]),
-    *attributes(str, "before", "after"),
-    *attributes(str, "what", part="change"),
-    Column("before_auc", float, _auc_of(0)),
-    Column("after_auc", float, _auc_of(1)),
-    Column("difference", float, _difference(0)),
-    Column("low", float, _difference(1)),
-    Column("high", float, _difference(2)),
-    Column("differs", bool, _if_both("differs")),
-    Column("same", bool, _if_both("same")),
-    *attributes(bool, "forced"),
+COLUMNS: list[Column[Mapping[str, object]]] = [
+    Column(name, kind, lambda line, name=name: line.get(name))
+    for kind, names in (
+        (str, (*WHERE, "before", "after", "what")),
+        (float, ("before_auc", "after_auc", "difference", "low", "high")),
+        (bool, ("differs", "same", "forced")),
+    )
+    for name in names
 ]
 """The columns of a comparison as CSV: a line per cell and results folder after the first."""
 
 
-def _lines(results: Sequence[Results], found: Changes, forced: bool) -> Iterator[_Line]:
+def _lines(results: Sequence[Results], found: Changes, forced: bool) -> Iterator[Mapping[str, object]]:
     for r, changed in zip(results[1:], found, strict=True):
         for where, change in changed.items():
-            yield _Line(where, results[0].name, r.name, change, forced)
+            before, after = (figure and figure.auc for figure in change.figures)
+            line: dict[str, object] = dict(zip(WHERE, where, strict=True))
+            line |= {"before": results[0].name, "after": r.name, "what": change.what, "forced": forced}
+            line |= {"before_auc": before, "after_auc": after}
+            if change.difference:
+                line |= zip(("difference", "low", "high"), change.difference, strict=True)
+                line |= {"differs": change.differs, "same": change.same}
+            yield line

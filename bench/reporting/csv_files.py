@@ -133,11 +133,7 @@ def table_csv(cells: Sequence[Cell]) -> str:
     for _, group in itertools.groupby(cells, key=lambda c: (c.dataset, c.source_architecture, c.method)):
         row = list(group)
         lines += [[written(column, c) for column in CELL_COLUMNS] for c in row]
-        shared = ("dataset", "source_architecture", "method", "method_version", "baseline")
-        means: dict[str, object] = {name: getattr(row[0], name) for name in shared} | {
-            "status": "mean",
-            "auc": mean(row),
-        }
+        means = {name: getattr(row[0], name) for name in OF_METHOD} | {"status": "mean", "auc": mean(row)}
         if paper := paper_mean(row):
             means |= {"paper_auc": paper.auc, "paper_same_networks": paper.same}
         lines.append([written(Column(c.name, c.type, means.get), c.name) for c in CELL_COLUMNS])

@@ -27,8 +27,7 @@ from bench.reporting.html.distributions import LEVELS
 from bench.reporting.html.main_table import shown_rows
 from bench.reporting.tables.comparisons import check_table
 from bench.reporting.tables.method_table import section_title
-from bench.reporting.tables.numbers import CONFIDENCE, counted
-from bench.reporting.tables.table import Table
+from bench.reporting.tables.table import CONFIDENCE, Table, counted
 
 if TYPE_CHECKING:
     import jinja2

@@ -9,10 +9,9 @@ from bench.analysis.cells import Cell, mean, paper_mean
 from bench.analysis.reported import Paper
 from bench.analysis.statistics import of_table
 from bench.core.canonical import JSON
-from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
-from bench.reporting.tables.notes import INTERVAL, against_papers, caption, inapplicable, incomplete, marks, meanings
-from bench.reporting.tables.numbers import CONFIDENCE, interval
-from bench.reporting.tables.table import Line, Table, cell
+from bench.reporting.tables.method_table import attack_columns, grouped, method_table, no_figure
+from bench.reporting.tables.notes import caption, notes
+from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell, interval
 
 
 def auc_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
@@ -22,14 +21,8 @@ def auc_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
         cells,
         "AUC",
         attack_columns(cells, auc_lines) | {f"mean of {len(home)}": mean_lines},
-        caption(run, INTERVAL),
-        notes=[
-            *meanings(cells, home),
-            *marks(cells),
-            *inapplicable(cells),
-            *incomplete(cells),
-            *against_papers(cells),
-        ],
+        caption(run, f"each AUC with its {CONFIDENCE} interval, then the numbers of stolen / irrelevant models"),
+        notes=notes(cells, home),
         level=2,
         label="auc",
     )
@@ -70,9 +63,9 @@ def mean_lines(cells: Sequence[Cell]) -> list[Line]:
 
 def budgets_table(points: Sequence[AtBudget]) -> Table:
     """Return the AUCs of one dataset and source architecture by the number of queries."""
-    rows: dict[tuple[str, ...], list[Cell]] = {}
-    for p in points:
-        rows.setdefault((p.cell.method, f"{p.budget}{' (default)' * p.default}"), []).append(p.cell)
+    rows: dict[tuple[str, ...], list[Cell]] = grouped(
+        ((p.cell.method, f"{p.budget}{' (default)' * p.default}"), p.cell) for p in points
+    )
     cells = [p.cell for p in points]
     home = sum(c.home for c in next(iter(rows.values())))
     return method_table(

@@ -9,8 +9,7 @@ from bench.analysis.cells import VERDICTS, Cell
 from bench.analysis.statistics import of_table
 from bench.reporting.tables.auc import paper_line
 from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
-from bench.reporting.tables.numbers import interval, signed
-from bench.reporting.tables.table import Line, Table, cell
+from bench.reporting.tables.table import Line, Table, cell, interval, signed
 
 
 def baselines_table(cells: Sequence[Cell]) -> Table | None:

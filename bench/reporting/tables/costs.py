@@ -9,8 +9,7 @@ from bench.analysis.costs import Cost
 from bench.core.canonical import JSON
 from bench.reporting.tables.method_table import section_table
 from bench.reporting.tables.notes import caption
-from bench.reporting.tables.numbers import percent, three_digits
-from bench.reporting.tables.table import Table, cell
+from bench.reporting.tables.table import Table, cell, percent, three_digits
 
 
 def cost_table(costs: Sequence[Cost]) -> Table:

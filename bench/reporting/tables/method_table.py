@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from bench.analysis.accuracies import Accuracy
 from bench.analysis.cells import Cell
 from bench.analysis.costs import Cost
 from bench.reporting.tables.table import Line, Table, cell
 
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+Results: TypeAlias = Sequence[Cell] | Sequence[Cost] | Sequence[Accuracy]
 Column: TypeAlias = Callable[[Sequence[Cell]], list[Line]]
 """From the cells of a row, the lines that the row has in this column."""
 
 
-def section_title(results: Sequence[Cell] | Sequence[Cost] | Sequence[Accuracy]) -> str:
+def section_title(results: Results) -> str:
     """Name the dataset and the source architecture that all of the results share."""
     return f"{results[0].dataset}, source {results[0].source_architecture}"
 
 
 def section_table(
-    results: Sequence[Cell] | Sequence[Cost] | Sequence[Accuracy],
+    results: Results,
     subject: str,
     header: Sequence[str],
     rows: Sequence[Sequence[Sequence[Line]]],
@@ -36,12 +39,17 @@ def section_table(
     return Table(f"{section_title(results)}: {subject}", header, rows, caption, notes, baselines, label, level)
 
 
+def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """Collect the values of each key, in order."""
+    groups: dict[Key, list[Value]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
+
+
 def by_method(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
     """Group cells by their method, in order."""
-    rows: dict[str, list[Cell]] = {}
-    for c in cells:
-        rows.setdefault(c.method, []).append(c)
-    return rows
+    return grouped((c.method, c) for c in cells)
 
 
 def attack_columns(cells: Sequence[Cell], lines: Callable[[Cell], list[Line]]) -> dict[str, Column]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from bench.analysis.cells import Cell
 from bench.analysis.statistics import CellStatistic, of_table
 from bench.reporting.tables.method_table import Column, attack_columns, method_table, no_figure, section_table
-from bench.reporting.tables.numbers import CONFIDENCE
-from bench.reporting.tables.table import Line, Table, cell
+from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell
 
 HEADINGS = {"hits": "TPR at\n{} FPR", "accused": "accused\nat {}"}
 
