@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from bench.core.canonical import JSON
 from bench.core.tasks import Task
 from bench.execution import cluster
 from bench.execution.queue import TaskQueue
@@ -84,6 +83,29 @@ class InFlightTable:
                 yield future, unit, running
 
 
+def run_on_dask(
+    queue: TaskQueue, config: RunConfig, reporter: Reporter, policy: RetryPolicy, missing_inputs: MissingInputs
+) -> None:
+    """Start the workers or connect to the scheduler; run until every task is settled or the run has to stop."""
+    cluster.start_forkserver(config.slots)  # it imports torch while this process imports Dask
+    with gc_paused():
+        import dask
+        from distributed import Client
+
+    cluster.silence_dask()
+    with (
+        dask.config.set(cluster.dask_settings(config.slots)),
+        tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
+    ):
+        started = None if config.address else cluster.start_workers(config.slots, scratch)
+        try:
+            with cluster.connect(Client, started, config.address) as client:
+                DaskEngine(queue, config, reporter, policy, missing_inputs, client).run()
+        finally:
+            if started is not None:
+                started.close()
+
+
 class DaskEngine:
     """Submits the units of a queue to Dask workers, and handles outcomes, dead workers and timeouts."""
 
@@ -94,9 +116,10 @@ class DaskEngine:
         reporter: Reporter,
         policy: RetryPolicy,
         missing_inputs: MissingInputs,
+        client: Client,
     ) -> None:
         self.queue, self.config, self.reporter, self.policy = queue, config, reporter, policy
-        self.missing_inputs = missing_inputs
+        self.missing_inputs, self.client, self.workers = missing_inputs, client, cluster.Workers(client, config.address)
         self.name = f"bench-{uuid.uuid4().hex[:12]}"
         """Unique to this run, since other runs may use the same scheduler."""
         self.in_flight = InFlightTable()
@@ -109,26 +132,24 @@ class DaskEngine:
         self.without_workers = False
 
     def run(self) -> None:
-        """Start the workers or connect to the scheduler, and run until every task is settled or the run has to stop."""
-        config = self.config
-        cluster.start_forkserver(config.slots)  # it imports torch while this process imports Dask
-        with gc_paused():
-            import dask
-            from distributed import Client
-
-        cluster.silence_dask()
-        with (
-            dask.config.set(cluster.dask_settings(config.slots)),
-            tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
-        ):
-            workers = None if config.address else cluster.start_workers(config.slots, scratch)
-            try:
-                with cluster.connect(Client, workers, config.address) as client:
-                    client.subscribe_topic(self.name, self._receive)
-                    self._loop(client, cluster.Workers(client, config.address))
-            finally:
-                if workers is not None:
-                    workers.close()
+        """Run until every task is settled or the run has to stop."""
+        self.client.subscribe_topic(self.name, self._receive)
+        while self.queue.unfinished:
+            stop = self.reporter.stop_requested()
+            if stop == StopRequest.NOW:
+                return
+            with self.workers.reachable():
+                if stop:
+                    self._cancel_not_started()
+                else:
+                    self._replace_lost()
+                    if not self.lost_device:
+                        self._submit_ready()
+            if stop and not self.in_flight:
+                return
+            self._stop_overdue()
+            with suppress(Empty):
+                self._finish(self.finished.get(timeout=RETRY_DELAY))
 
     def _receive(self, event: tuple[float, dict[str, Any]]) -> None:
         """Pass on what a worker reports: that a task has started, or its progress."""
@@ -138,44 +159,26 @@ class DaskEngine:
         elif self.in_flight.start(report["unit"], report["started"], report["worker"]):
             self.reporter.task_started(report["started"])
 
-    def _loop(self, client: Client, workers: cluster.Workers) -> None:
-        while self.queue.unfinished:
-            stop = self.reporter.stop_requested()
-            if stop == StopRequest.NOW:
-                return
-            with workers.reachable():
-                if stop:
-                    self._cancel_not_started(client)
-                else:
-                    self._replace_lost(client, workers)
-                    if not self.lost_device:
-                        self._submit_ready(client, workers)
-            if stop and not self.in_flight:
-                return
-            self._stop_overdue(workers)
-            with suppress(Empty):
-                self._finish(self.finished.get(timeout=RETRY_DELAY), workers)
-
-    def _submit_ready(self, client: Client, workers: cluster.Workers) -> None:
-        slots = self._slot_count(workers)
+    def _submit_ready(self) -> None:
+        slots = self._slot_count()
         if self.run_alone:
             if not self.in_flight:
                 key = self.run_alone.pop()
                 if key in self.policy.out_of_memory:
-                    workers.free_memory(self.name)
-                self._submit(client, [self.queue.tasks[key]])
+                    self.workers.free_memory(self.name)
+                self._submit([self.queue.tasks[key]])
             return
         while len(self.in_flight) < QUEUED_PER_SLOT * slots:
             unit = self.queue.take()
             if not unit:
                 return
-            self._submit(client, unit)
+            self._submit(unit)
 
-    def _slot_count(self, workers: cluster.Workers) -> int:
+    def _slot_count(self) -> int:
         """Return the number of tasks that can run at once; workers may join and leave a cluster at any time."""
         if not self.config.address:
             return len(self.config.slots)
-        count, address = len(workers.known()), self.config.address
+        count, address = len(self.workers.known()), self.config.address
         if count == 0 and not self.without_workers:
             self.reporter.note(
                 f"No worker is at {address}: waiting for one. Start it: dask worker {address} --nthreads 1"
@@ -183,26 +186,26 @@ class DaskEngine:
         self.without_workers = count == 0
         return count
 
-    def _submit(self, client: Client, tasks: list[Task]) -> None:
+    def _submit(self, tasks: list[Task]) -> None:
         config = self.config
         self.submitted += 1
         name = f"{self.name}-{self.submitted}"
         unit = self.in_flight.by_name[name] = Unit(tasks)  # before a worker can report its start
         arguments = (tasks, str(config.store.root), str(config.data), config.plugins, config.threads, self.name, name)
-        future = client.submit(execute_unit, *arguments, key=name, priority=-self.submitted, pure=False, retries=0)
+        future = self.client.submit(execute_unit, *arguments, key=name, priority=-self.submitted, pure=False, retries=0)
         self.in_flight.by_future[future] = unit
         future.add_done_callback(self.finished.put)
 
-    def _cancel_not_started(self, client: Client) -> None:
+    def _cancel_not_started(self) -> None:
         """Cancel the units that no worker has started; one that an idle worker has received may be starting."""
         busy = self.in_flight.busy_workers()
-        received = {key for worker, keys in client.processing().items() if worker not in busy for key in keys}
+        received = {key for worker, keys in self.client.processing().items() if worker not in busy for key in keys}
         for future in self.in_flight.not_started():
             if future.key not in received:
                 self.in_flight.remove(future)
                 future.cancel()
 
-    def _finish(self, future: Future[Any], workers: cluster.Workers) -> None:
+    def _finish(self, future: Future[Any]) -> None:
         """Handle a future that is done."""
         if future.status == "lost":  # its worker died before the result was here: Dask runs it again
             threading.Timer(RETRY_DELAY, self.finished.put, [future]).start()
@@ -217,45 +220,41 @@ class DaskEngine:
             if lost_device:
                 self.lost_device.add(lost_device)
         elif future.status == "cancelled":
-            raise workers.scheduler_gone()
+            raise self.workers.scheduler_gone()
         else:
-            for decision in self.policy.after_death(unit.tasks, _reason(future), self._log(unit.tasks[0].key)):
-                self._apply(decision)
+            log = str(self.config.store.log(unit.tasks[0].key))
+            self._apply(*self.policy.after_death(unit.tasks, _reason(future), log))
         future.release()  # or Dask would compute it again if its worker goes
 
-    def _apply(self, decision: Decision) -> None:
-        apply(decision, self.queue, self.reporter, self.missing_inputs, self.run_alone.append)
+    def _apply(self, *decisions: Decision) -> None:
+        for decision in decisions:
+            apply(decision, self.queue, self.reporter, self.missing_inputs, self.run_alone.append)
 
-    def _log(self, key: str) -> str:
-        return str(self.config.store.log(key))
-
-    def _stop_overdue(self, workers: cluster.Workers) -> None:
+    def _stop_overdue(self) -> None:
         """Stop each worker whose task has exceeded the timeout: a thread cannot be stopped, a process can."""
         timeout, store = self.config.timeout, self.config.store
         for future, unit, running in self.in_flight.overdue(timeout) if timeout else ():
-            worker = workers.known().get(running.worker)
+            worker = self.workers.known().get(running.worker)
             if worker is None:  # it died, and Dask gives the unit to another one
                 unit.running = None
                 continue
             self.in_flight.remove(future)
             future.cancel(force=True)
-            finished: dict[str, dict[str, JSON]] = {
-                task.key: store.facts(task.key) or {} for task in unit.tasks if store.has(task.key)
-            }
+            facts = {task.key: store.facts(task.key) or {} for task in unit.tasks if store.has(task.key)}
             error = f"it ran longer than --task-timeout {timeout:g} s and was stopped"
-            for decision in self.policy.after_timeout(unit.tasks, running.key, finished, error, self._log(running.key)):
-                self._apply(decision)
-            workers.restart(running.worker, worker)
+            log = str(store.log(running.key))
+            self._apply(*self.policy.after_timeout(unit.tasks, running.key, facts, error, log))
+            self.workers.restart(running.worker, worker)
 
-    def _replace_lost(self, client: Client, workers: cluster.Workers) -> None:
+    def _replace_lost(self) -> None:
         """Restart the workers that lost their device once all their results are here: a restart loses the others."""
         for address in list(self.lost_device):
-            held = {*client.processing().get(address, ()), *client.has_what().get(address, ())}
+            held = {*self.client.processing().get(address, ()), *self.client.has_what().get(address, ())}
             if not any(str(key).startswith(self.name) for key in held):
                 self.lost_device.discard(address)
-                worker = workers.known().get(address)
+                worker = self.workers.known().get(address)
                 if worker is not None:
-                    workers.restart(address, worker)
+                    self.workers.restart(address, worker)
 
 
 def _reason(future: Future[Any]) -> str:
@@ -264,5 +263,5 @@ def _reason(future: Future[Any]) -> str:
 
     error: BaseException = future.exception()
     if isinstance(error, KilledWorker):
-        return f"the worker died {error.allowed_failures + 1} times while it was at this task"
+        return f"the worker died {error.allowed_failures + 1} times while it ran this task"
     return f"the worker could not run it: {type(error).__name__}: {cluster.one_line(error)}"

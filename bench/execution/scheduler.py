@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from bench.core.hardware import keep_freed_memory
 from bench.core.kinds import FailureCause
 from bench.core.tasks import Task
-from bench.execution.dask_engine import DaskEngine
+from bench.execution.dask_engine import run_on_dask
 from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import RETRY_DELAY, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
@@ -33,7 +33,7 @@ def run_tasks(
     config.store.check_writable()
     queue, policy = TaskQueue(tasks), RetryPolicy()
     if config.slots or config.address:
-        DaskEngine(queue, config, reporter, policy, missing_inputs).run()
+        run_on_dask(queue, config, reporter, policy, missing_inputs)
         return
     try:
         _run_inline(queue, config, reporter, policy, missing_inputs)

@@ -348,7 +348,7 @@ def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_agai
     outcomes = run_plan(found, config)
     assert set(outcomes) == set(found.tasks)
     (killed,) = of(found, outcomes, "steal", attack="killer")
-    assert (killed.status, killed.error) == ("failed", "the worker died 3 times while it was at this task")
+    assert (killed.status, killed.error) == ("failed", "the worker died 3 times while it ran this task")
     for outcome in outcomes.values():
         needs_it = killed.key in found.tasks[outcome.key].inputs.values()
         assert outcome.status == ("failed" if outcome is killed else "blocked" if needs_it else "done")

@@ -357,9 +357,9 @@ def test_workers_survive_the_same_faults_and_give_the_same_rows(attacked, judged
 
 
 DEATHS = {
-    "die_by_exit": "the worker died 3 times while it was at this task",
-    "die_by_segfault": "the worker died 3 times while it was at this task",
-    "die_by_kill": "the worker died 3 times while it was at this task",
+    "die_by_exit": "the worker died 3 times while it ran this task",
+    "die_by_segfault": "the worker died 3 times while it ran this task",
+    "die_by_kill": "the worker died 3 times while it ran this task",
     "hang": "it ran longer than --task-timeout 20 s and was stopped",
 }
 
