@@ -1,4 +1,4 @@
-"""The books of a run: what waits, what is ready, what is blocked."""
+"""The queue of a run: which tasks wait, are ready, are blocked."""
 
 import time
 from collections import Counter
@@ -39,7 +39,7 @@ def drain(queue, outcome=done):
     order = []
     while queue.unfinished:
         unit = queue.take()
-        assert unit, "nothing is ready, but something is left"
+        assert unit, "nothing is ready, but tasks are unfinished"
         for t in unit:
             order.append(t.key)
             queue.settle(outcome(t.key))
@@ -121,7 +121,7 @@ def test_inputs_that_are_stored_already_are_not_waited_for():
     assert [t.key for t in queue.take()] == ["score1"]
 
 
-def test_scores_of_one_suspect_come_in_handfuls():
+def test_scores_of_one_suspect_come_in_units_of_limited_size():
     scores = [task(f"s{i}", "score", suspect="m" if i % 2 else "n") for i in range(2 * SCORES_PER_UNIT + 6)]
     queue = TaskQueue(graph(*scores))
     sizes, seen = [], []
@@ -139,9 +139,9 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else():
     queue.settle(done("data"))
     assert [t.key for t in queue.take()] == ["source"]
     failed = Outcome("source", "failed", error="it broke", root="train source", log="log.txt", seconds=3.0)
-    told = queue.settle(failed)
-    assert told[0] is failed
-    blocked = {o.key: o for o in told[1:]}
+    settled = queue.settle(failed)
+    assert settled[0] is failed
+    blocked = {o.key: o for o in settled[1:]}
     assert set(blocked) == {"student", "hardened", "fingerprint", "score1", "score2"}
     assert {(o.status, o.error, o.root, o.seconds) for o in blocked.values()} == {
         ("blocked", "it broke", "train source", 0.0)
@@ -149,7 +149,7 @@ def test_a_failure_blocks_what_needs_it_and_nothing_else():
     assert drain(queue) == ["irrelevant"]
 
 
-def test_a_task_that_two_failures_block_is_told_once():
+def test_a_task_that_two_failures_block_is_reported_once():
     tasks = graph(task("a"), task("b"), task("c", x="a", y="b"))
     queue = TaskQueue(tasks)
     assert [o.key for o in queue.settle(Outcome("a", "failed"))] == ["a", "c"]
@@ -162,7 +162,7 @@ def test_an_input_under_two_roles_is_waited_for_once():
     assert drain(queue) == ["a", "b"]
 
 
-def test_what_is_put_back_comes_again_when_its_time_has_come():
+def test_a_requeued_task_comes_again_after_its_delay():
     queue = TaskQueue(graph(task("a"), task("b")))
     (first,) = queue.take()
     queue.requeue(first.key, delay=0.05)
@@ -189,17 +189,17 @@ def graphs(draw):
 @settings(max_examples=80, deadline=None)
 @given(graphs(), st.sets(st.integers(0, 24), max_size=4))
 def test_whatever_fails_every_task_is_settled_exactly_once(tasks, failing):
-    queue, told, handed = TaskQueue(tasks), [], []
+    queue, settled, taken = TaskQueue(tasks), [], []
     bad = {f"t{i}" for i in failing}
     while queue.unfinished:
         unit = queue.take()
         assert unit
         for t in unit:
-            handed.append(t.key)
-            told += queue.settle(Outcome(t.key, "failed" if t.key in bad else "done"))
-    statuses = {o.key: o.status for o in told}
-    assert len(told) == len(tasks) == len(statuses)
-    assert len(handed) == len(set(handed))
+            taken.append(t.key)
+            settled += queue.settle(Outcome(t.key, "failed" if t.key in bad else "done"))
+    statuses = {o.key: o.status for o in settled}
+    assert len(settled) == len(tasks) == len(statuses)
+    assert len(taken) == len(set(taken))
     for key, t in tasks.items():
         spoilt = any(statuses[b] != "done" for b in t.inputs.values())
         assert statuses[key] == ("blocked" if spoilt else "failed" if key in bad else "done")

@@ -1,4 +1,4 @@
-"""A graph inline and on Dask workers: the same scores, and no fault costs more than its own task."""
+"""A graph inline and on Dask workers: the scores are equal, and a fault fails no task but its own."""
 
 import threading
 import time
@@ -74,7 +74,7 @@ def test_nothing_to_do_starts_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_inline_gives_what_executing_one_by_one_gives(toy_run, tmp_path):
+def test_inline_scores_are_those_of_executing_one_by_one(toy_run, tmp_path):
     registry, reporter = toy_registry(), Recorder()
     found = planned(registry)
     outcomes = run_plan(found, RunConfig(Store(tmp_path), registry, tmp_path), reporter)
@@ -156,7 +156,7 @@ def test_a_device_that_is_lost_stops_the_process_that_has_no_other(tmp_path):
 LOST = "RuntimeError: CUDA error: device-side assert triggered; its process could not use the device any more"
 
 
-def test_a_task_that_another_run_is_at_is_waited_for(tmp_path):
+def test_a_task_that_another_run_computes_is_waited_for(tmp_path):
     registry, store = toy_registry(), Store(tmp_path)
     found = planned(registry, **SMALL, attacks=())
     source = next(t for t in found.tasks.values() if t.role == "source")
@@ -339,7 +339,7 @@ def together(*plans):
     return replace(plans[0], tasks={key: task for p in plans for key, task in p.tasks.items()})
 
 
-def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_again(toy_run, plugins, tmp_path):
+def test_one_worker_gives_the_scores_of_inline_although_a_task_kills_it_each_time(toy_run, plugins, tmp_path):
     registry = load_registry(plugins)
     found = together(
         planned(registry, methods=("toy_match", "toy_mark")), planned(registry, **SMALL, attacks=("killer",))
@@ -355,7 +355,7 @@ def test_one_worker_gives_inlines_scores_although_a_task_kills_it_again_and_agai
     assert set(scores(outcomes).items()) <= set(toy_run.scores().items())
 
 
-def test_two_workers_on_fake_gpus_give_inlines_scores_and_deal_with_every_fault(toy_run, plugins, tmp_path):
+def test_two_workers_on_fake_gpus_give_the_scores_of_inline_and_survive_every_fault(toy_run, plugins, tmp_path):
     registry = load_registry(plugins)
     meeting = tmp_path / "meeting"
     meeting.mkdir()
@@ -407,7 +407,7 @@ def test_a_worker_that_lost_its_device_is_replaced_and_no_later_task_suffers(plu
     assert {o.error for o in outcomes.values()} == {"", LOST}
 
 
-def test_all_workers_give_back_their_memory_before_a_task_runs_alone(plugins, tmp_path):
+def test_all_workers_free_their_memory_before_a_task_runs_alone(plugins, tmp_path):
     registry = load_registry(plugins)
     found = planned(registry, **SMALL, attacks=("greedy",), settings={"greedy": {"folder": str(tmp_path)}})
     slots = [Slot("cpu", {"FOLDER": str(tmp_path)})] * 2

@@ -1,4 +1,4 @@
-"""What must hold of keys, plans, ledgers, stores and archives whatever they are given."""
+"""What must hold of keys, plans, queues, stores and archives whatever they are given."""
 
 import dataclasses
 import functools
@@ -215,7 +215,7 @@ def test_what_is_wanted_is_closed_and_in_order_and_no_more_than_that(given, data
     assert not missing_tasks(found, set(found.tasks).__contains__, set(found.tasks).__contains__)
 
 
-# --- ledgers ------------------------------------------------------------------------------------------------------
+# --- queues -------------------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -234,7 +234,7 @@ def ancestors(tasks, key):
 
 
 def lost(tasks, key, store):
-    """List what has to run before a task, inputs first, as `Stock.anew` does."""
+    """List what has to run before a task, inputs first, as `Inventory.missing_inputs` does."""
     result = {}
 
     def walk(needed):
@@ -247,8 +247,8 @@ def lost(tasks, key, store):
     return result
 
 
-@tried("ledgers", 250, graphs(), st.data())
-def test_whatever_fails_is_lost_or_is_put_back_every_task_is_settled(tasks, data):
+@tried("queues", 250, graphs(), st.data())
+def test_whatever_fails_is_lost_or_is_requeued_every_task_is_settled(tasks, data):
     """Run a graph with failures, artifacts that vanish, tasks that others are at, and some that are stored before."""
     store = {k for k in tasks if data.draw(st.integers(0, 4)) == 0}
     todo = {k: t for k, t in tasks.items() if k not in store}
@@ -284,7 +284,7 @@ def test_whatever_fails_is_lost_or_is_put_back_every_task_is_settled(tasks, data
             assert outcome.root == key
 
 
-@tried("ledgers", 150, graphs(), st.sets(st.integers(0, 19), max_size=4))
+@tried("queues", 150, graphs(), st.sets(st.integers(0, 19), max_size=4))
 def test_without_trouble_every_task_is_settled_exactly_once(tasks, failing):
     queue, told = TaskQueue(tasks), []
     bad = {f"t{i}" for i in failing}
