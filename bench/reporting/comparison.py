@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import string
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -136,7 +137,7 @@ def _auc(side: Cell | None) -> str:
 
 
 COLUMNS: list[Column[Mapping[str, object]]] = [
-    Column(name, kind, lambda line, name=name: line.get(name))
+    Column(name, kind, operator.itemgetter(name))
     for kind, names in (
         (str, (*WHERE, "before", "after", "what")),
         (float, ("before_auc", "after_auc", "difference", "low", "high")),
@@ -151,7 +152,8 @@ def _lines(results: Sequence[Results], found: Changes, forced: bool) -> Iterator
     for r, changed in zip(results[1:], found, strict=True):
         for where, change in changed.items():
             before, after = (figure and figure.auc for figure in change.figures)
-            line: dict[str, object] = dict(zip(WHERE, where, strict=True))
+            line: dict[str, object] = dict.fromkeys(c.name for c in COLUMNS)
+            line |= zip(WHERE, where, strict=True)
             line |= {"before": results[0].name, "after": r.name, "what": change.what, "forced": forced}
             line |= {"before_auc": before, "after_auc": after}
             if change.difference:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,7 +14,7 @@ from bench.core.canonical import JSON
 from bench.core.spec import Spec
 from bench.reporting.html import svg
 from bench.reporting.html.svg import Chart, Curve, NetworkGroup, Point
-from bench.reporting.tables.method_table import by_method
+from bench.reporting.tables.method_table import by_method, grouped
 
 Points: TypeAlias = Sequence[tuple[int, float]]
 """Queries and AUCs."""
@@ -41,10 +40,6 @@ class Charts:
         self.free = MOST_CHARTS
         self.methods = {m: n for n, m in enumerate(spec.methods)}
         self.architectures = {a: n for n, a in enumerate(dict.fromkeys((*spec.sources, *spec.suspects)))}
-
-    def drawing(self) -> AbstractContextManager[None]:
-        """Prepare for drawing. Draw all charts in one such context: entering it takes as long as a chart."""
-        return svg.drawing()
 
     def cost(self, cells: Sequence[Cell], costs: Sequence[Cost]) -> ChartGroup:
         """Draw mean AUCs against seconds and networks for a fingerprint, and queries and seconds per suspect."""
@@ -72,9 +67,8 @@ class Charts:
     def budgets(self, points: Sequence[AtBudget]) -> ChartGroup:
         """Draw AUCs against the number of queries: their mean, then for each attack."""
         group = ChartGroup()
-        rows: dict[str, dict[int, list[Cell]]] = {}
-        for p in points:
-            rows.setdefault(p.cell.method, {}).setdefault(p.budget, []).append(p.cell)
+        own = grouped((p.cell.method, p) for p in points)
+        rows = {m: grouped((p.budget, p.cell) for p in by) for m, by in own.items()}
         if not rows:
             return group
         lines = {m: [(b, v) for b, row in sorted(by.items()) if (v := mean(row)) is not None] for m, by in rows.items()}

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from bench.analysis.groups import Matched, Rows, Samples
 from bench.core.canonical import JSON
 from bench.stats.auc import Floats
-
-if TYPE_CHECKING:
-    from bench.analysis.groups import Matched, Rows, Samples
 
 
 class Detail(NamedTuple):

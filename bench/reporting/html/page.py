@@ -9,34 +9,32 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis.accuracies import Accuracy
+from bench.analysis.budgets import AtBudget
 from bench.analysis.cells import Cell, default_budget
+from bench.analysis.costs import Cost
 from bench.analysis.groups import Samples
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
-from bench.reporting.html.cell_details import CellDetails, component_words, cost_words
+from bench.reporting.html import svg
+from bench.reporting.html.cell_details import CellDetails, component_words, cost_words, shown_rows
 from bench.reporting.html.charts import Charts
 from bench.reporting.html.distributions import LEVELS
-from bench.reporting.html.main_table import shown_rows
 from bench.reporting.tables.comparisons import check_table
 from bench.reporting.tables.method_table import section_title
 from bench.reporting.tables.table import CONFIDENCE, Table, counted
+from bench.stats.auc import Floats
 
 if TYPE_CHECKING:
     import jinja2
     import pandas as pd
-
-    from bench.analysis.accuracies import Accuracy
-    from bench.analysis.budgets import AtBudget
-    from bench.analysis.costs import Cost
-    from bench.stats.auc import Floats
 
 MOST_BYTES = 1_900_000
 MOST_TABLES = 900_000
@@ -64,7 +62,7 @@ def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Sectio
     charts = Charts(run)
     shown: list[str] = []
     first = 0
-    with charts.drawing():
+    with svg.drawing():
         for section in sections:
             text = templates.get_template("section.html").render(_section(section, charts, first, len(shown)))
             if shown and sum(map(len, shown)) + len(text) > MOST_TABLES:
@@ -178,25 +176,9 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters |= {"linked": linked, "breakable": breakable}
+    templates.policies["urlize.rel"] = "noreferrer"
     return templates
 
 
 def _part(name: str) -> str:
     return (resources.files("bench.reporting.html") / "templates" / name).read_text(encoding="utf-8")
-
-
-def linked(text: str) -> str:
-    """Escape a text and make links of its addresses."""
-    import markupsafe
-
-    parts = re.split(r"(https://[^\s<>\"'()]+[^\s<>\"'().,;])", text)
-    shown = markupsafe.Markup('<a href="{0}" rel="noreferrer">{0}</a>')
-    return markupsafe.Markup("").join(shown.format(p) if n % 2 else p for n, p in enumerate(parts))
-
-
-def breakable(name: str) -> str:
-    """Let a browser break a name after its underscores."""
-    import markupsafe
-
-    return markupsafe.Markup("_<wbr>").join(name.split("_"))

@@ -240,7 +240,7 @@ def _short(text: str, length: int) -> str:
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in the style of the page, whatever the user's own settings are."""
+    """Draw in the style of the page. Draw all charts in one such context: entering it takes as long as a chart."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
