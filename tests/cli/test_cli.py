@@ -222,13 +222,13 @@ def test_weights_that_were_removed_are_made_again_for_a_method_that_comes_later(
     assert set(one) < set(two)
 
 
-def test_a_damaged_artifact_is_told_and_made_anew(there, bench):
+def test_a_damaged_artifact_is_reported_and_recomputed(there, bench):
     store = Store(there / "store")
     key = next(k for k in store.all_keys() if store.record(k)["kind"] == "score")
     (store.folder(key) / "artifact.json").write_text("{}")
     code, out, err = bench(*RUN, "--out", "results/toy")
     assert code == 0
-    assert f"artifact {key[:8]} was damaged and has been set aside: it is made anew" in err
+    assert f"artifact {key[:8]} was damaged and is quarantined: it is recomputed" in err
     assert "executed 1 tasks" in out
 
 

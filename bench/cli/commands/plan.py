@@ -25,9 +25,9 @@ def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
     trials, tasks = inventory.plan.trials, inventory.plan.tasks
     missing = inventory.missing()
     impossible = sum(bool(t.reason) for t in trials)
-    kinds = Counter(_sort(t.kind, t.role) for t in tasks.values())
-    left = Counter(_sort(t.kind, t.role) for t in missing.values())
-    stored = Counter(_sort(tasks[k].kind, tasks[k].role) for k in tasks if inventory.record(k) is not None)
+    kinds = Counter(_label(t.kind, t.role) for t in tasks.values())
+    left = Counter(_label(t.kind, t.role) for t in missing.values())
+    stored = Counter(_label(tasks[k].kind, tasks[k].role) for k in tasks if inventory.record(k) is not None)
     width = max(map(len, kinds), default=0)
     result = [
         f"Preset {spec.preset}; {len(spec.datasets)} dataset(s), {len(spec.sources)} source architecture(s), "
@@ -55,7 +55,7 @@ def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
     return result
 
 
-def _sort(kind: str, role: str) -> str:
+def _label(kind: str, role: str) -> str:
     return f"train ({role})" if kind == TaskKind.TRAIN else kind
 
 
