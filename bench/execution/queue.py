@@ -114,7 +114,7 @@ class TaskQueue:
     def recompute_inputs(self, key: str, missing: Mapping[str, Task]) -> bool:
         """Return a task to the queue, behind the tasks that recompute its damaged or missing inputs (inputs first).
 
-        Return False if one of these has failed, or if its inputs were recomputed more often than it has inputs: then
+        Return False if one of these has failed, or after one attempt more than it has inputs: then
         the caller settles its failure.
         """
         self.recomputed[key] += 1

@@ -1,4 +1,4 @@
-"""A cluster that somebody else started: scheduler and workers as processes of their own homes, and one shared store."""
+"""A cluster that was started elsewhere: scheduler and workers have home folders of their own, and share one store."""
 
 import json
 import re
@@ -38,8 +38,8 @@ class Cluster:
 
     def worker(self, home, *more, **how):
         """Start a worker with a home of its own."""
-        place = ("--host", "127.0.0.1", "--no-dashboard", "--local-directory", self.world.folder / home / "scratch")
-        return self.dask("worker", self.address, "--nthreads", "1", *place, *more, home=home, **how)
+        options = ("--host", "127.0.0.1", "--no-dashboard", "--local-directory", self.world.folder / home / "scratch")
+        return self.dask("worker", self.address, "--nthreads", "1", *options, *more, home=home, **how)
 
     def run(self, *more):
         return self.world.run("--scheduler", self.address, *more, home="driver")
@@ -50,7 +50,7 @@ def cluster(world):
     return Cluster(world)
 
 
-def there(*workers):
+def wait_for_registration(*workers):
     """Wait until workers have been registered."""
     for worker in workers:
         wait(lambda worker=worker: "Registered to" in worker.text, f"a worker is there\n{worker.text}")
@@ -58,18 +58,18 @@ def there(*workers):
 
 def test_one_worker_dies_one_joins_late_and_the_table_is_the_same(world, cluster, undisturbed):
     first, second = (cluster.worker(home, pause=0.5) for home in ("first", "second"))
-    there(first, second)
+    wait_for_registration(first, second)
     run = cluster.run()
     wait(lambda: len(world.processes_that_worked()) == 2, "both workers have begun")
     world.begun(6, run)
     first.kill()
     third = cluster.worker("third", pause=0.1)
-    there(third)
+    wait_for_registration(third)
     before = world.processes_that_worked()
     second.kill()  # so that it is certain that the third one does something
     executed = re.search(r"^executed (\d+) tasks, 0 failed, 0 blocked", run.end(), re.MULTILINE)
     assert executed, run.text
-    # a worker may die when its task's artifact is there and before it has told: then the next one finds it
+    # a worker may die after it has stored an artifact and before it reports it: the next worker finds it cached
     assert TASKS - 2 <= int(executed[1]) <= TASKS
     assert world.rows() == undisturbed.rows
     assert world.whole() == undisturbed.keys
@@ -100,7 +100,7 @@ def test_a_task_that_hangs_costs_its_row_and_nothing_else(world, cluster, undist
         cluster.worker(home, "--nanny" if nanny else "--no-nanny", hang=hanging)
         for home in ("first", "second")[: 1 if nanny else 2]
     ]
-    there(*workers)
+    wait_for_registration(*workers)
     text = cluster.run("--task-timeout", "20").end(1)
     assert "it ran longer than --task-timeout 20 s and was stopped" in text
     assert f"executed {TASKS - 2} tasks, 1 failed, 1 blocked" in text
@@ -134,7 +134,7 @@ def test_a_scheduler_that_dies_is_one_line_and_nothing_is_lost(world, cluster, u
         run = cluster.run()
         wait(lambda: "No worker is at tcp://" in run.text, "it waits for a worker")
     else:
-        there(cluster.worker("first", pause=0.5 if moment == "working" else 5))
+        wait_for_registration(cluster.worker("first", pause=0.5 if moment == "working" else 5))
         run = cluster.run()
         world.begun(6 if moment == "working" else 1, run)
     if moment == "stopping":
@@ -154,7 +154,7 @@ def test_a_scheduler_that_dies_is_one_line_and_nothing_is_lost(world, cluster, u
 @pytest.mark.slow
 def test_two_runs_share_a_cluster_and_a_worker_with_many_threads(world, cluster, undisturbed):
     worker = cluster.worker("first", "--nthreads", "4", pause=0.1)
-    there(worker)
+    wait_for_registration(worker)
     runs = [cluster.world.run("--scheduler", cluster.address, out=out, home="driver") for out in ("one", "other")]
     for run in runs:
         run.end()
@@ -164,7 +164,7 @@ def test_two_runs_share_a_cluster_and_a_worker_with_many_threads(world, cluster,
 @pytest.mark.slow
 def test_ctrl_c_leaves_the_cluster_alone(world, cluster, undisturbed):
     worker = cluster.worker("first", pause=0.5)
-    there(worker)
+    wait_for_registration(worker)
     run = cluster.run()
     world.begun(6, run)
     run.signal(signal.SIGINT, True)

@@ -1,4 +1,4 @@
-"""Ctrl-C once waits for what is running and writes the table of what there is; twice does not wait; SIGTERM is once."""
+"""Ctrl-C waits for the running tasks and writes the results so far; a second one does not wait; SIGTERM acts as one."""
 
 import signal
 
@@ -11,7 +11,7 @@ WAITING = "Stopping: waiting for the running tasks"
 
 
 def complete(world, undisturbed):
-    """Run the same command again: it does the rest and nothing else."""
+    """Run the same command again: it executes the missing tasks only."""
     finished, before = world.whole(), len(world.started())
     text = world.run("--workers", "0").end()
     assert f"{len(finished)} found in the store" in text
@@ -20,7 +20,7 @@ def complete(world, undisturbed):
 
 
 def check_table(world, undisturbed):
-    """See that the table holds what there is, and the rest as `not_run`."""
+    """Check that the table has the finished trials, and the others as `not_run`."""
     assert set(world.statuses()) <= {"done", "not_run"}
     for row, whole in zip(world.rows(), undisturbed.rows, strict=True):
         assert row["key"] == whole["key"]

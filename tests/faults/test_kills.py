@@ -1,7 +1,7 @@
 """`kill -9` of the driver, a worker, the process that workers are forked from, or everything, at random moments.
 
-The same command then completes it: no finished task is redone, every artifact is whole or absent, and the table is
-that of a run that nothing disturbed.
+The same command then completes it: no finished task is redone, every artifact is complete or absent, and the table
+equals that of an undisturbed run.
 """
 
 import random
@@ -18,13 +18,13 @@ from processes import PATIENCE, TASKS, World, seed_of
 pytestmark = pytest.mark.faults
 
 PAUSES = (0.0, 0.02, 0.2)
-"""Of the tasks, in seconds: without any, most of the time goes into reading and writing."""
-IN_ONE_STORE = 8
-"""After so many kills the run is left in peace until it is complete."""
+"""Seconds that each task sleeps; without sleep, most of the time goes into reading and writing."""
+KILLS_PER_STORE = 8
+"""After so many kills the run may complete."""
 
 
 def reach_a_moment(world, running, chance):
-    """Wait for a random moment of a run; False where it ended before."""
+    """Wait for a random moment of a run; return False if it ended before."""
     when = chance.choices(("starting", "working", "ending"), (2, 10, 1))[0]
     begun = len(world.started())
     target = {"starting": begun, "working": begun + chance.randint(1, 25), "ending": TASKS}[when]
@@ -41,7 +41,7 @@ def reach_a_moment(world, running, chance):
 
 
 def strike(running, victim, chance):
-    """Kill somebody; give who it was, empty where nobody was there any more."""
+    """Kill a process of a run; return which, or an empty string if it did not exist any more."""
     if victim in ("worker", "nest"):
         there = running.workers() if victim == "worker" else running.nest()
         with suppress(psutil.NoSuchProcess):
@@ -70,7 +70,7 @@ class Ordeal:
         self.finished.append(({seed_of(key) for key in self.world.whole()}, len(self.world.started())))
 
     def attempt(self, most):
-        """Run the command and kill; say whether it completed all the same."""
+        """Run the command and kill; return True if it completed nevertheless."""
         victims = ("driver",) if self.workers == "0" else ("driver", "worker", "everything", "worker", "nest")
         running = self.world.run("--workers", self.workers, pause=self.chance.choice(PAUSES))
         for _ in range(min(2, most)):  # a task may lose its worker twice
@@ -119,7 +119,7 @@ def ordeals(tmp_path, undisturbed, workers, count, seed):
         world = World(tmp_path / f"{workers}-{kills.total()}")
         ordeal = Ordeal(world, undisturbed, workers, chance)
         try:
-            ordeal.go(min(IN_ONE_STORE, count - kills.total()))
+            ordeal.go(min(KILLS_PER_STORE, count - kills.total()))
         finally:
             for running in world.processes:
                 running.kill()

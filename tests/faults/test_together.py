@@ -1,4 +1,4 @@
-"""Two runs in one store share the work: each task is done once, and nobody waits for the dead."""
+"""Two runs in one store share the work: each task is executed once, and no run waits for a dead one."""
 
 import re
 
