@@ -7,8 +7,7 @@ import functools
 from pathlib import Path
 
 import torch
-from bench_plugins.datasets.noisy_digits import NoisyDigits
-from bench_plugins.datasets.noisy_letters import NoisyLetters
+from bench_plugins.datasets.small_images import NoisyDigits, NoisyLetters
 from torch import nn
 
 from bench import Context, DefenderData, Split

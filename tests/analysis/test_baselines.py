@@ -5,10 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from bench_plugins.attacks.finetune_a import FinetuneA
-from bench_plugins.methods.agreement import Agreement
-from bench_plugins.methods.akh import AKH
-from bench_plugins.methods.noise import Noise
+from bench_plugins.attacks.finetune import FinetuneA
+from bench_plugins.methods.baselines import AKH, Agreement, Noise
 from small_world import DEFENDER, HELD, PROBE, auc, context, scores, steal, trained
 from torch import nn
 

@@ -19,7 +19,7 @@ SHAPES = ((1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64))
 
 
 def architecture(name, **fields):
-    module = "torchvision_networks" if name in STOCK else name
+    module = "torchvision_networks" if name in STOCK else "tiny_networks"
     offered = importlib.import_module(f"bench_plugins.architectures.{module}").bench_architectures()
     return dataclasses.replace(next(found for found in offered if found.name == name), **fields)
 
@@ -246,7 +246,7 @@ def test_small_networks_err_on_one_noisy_digit_in_seven(name):
     from bench.training.loop import fit
     from bench.training.networks import Normalised
 
-    (dataset,) = importlib.import_module("bench_plugins.datasets.noisy_digits").bench_datasets()
+    dataset = importlib.import_module("bench_plugins.datasets.small_images").NoisyDigits()
     train, test = dataset.load(None, True), dataset.load(None, False)
     accuracies = []
     for seed in range(6):

@@ -6,17 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from bench_plugins.architectures.tiny_densenet import TinyDenseNet
-from bench_plugins.architectures.tiny_mobilenet import TinyMobileNet
-from bench_plugins.architectures.tiny_resnet import TinyResNet
-from bench_plugins.architectures.tiny_vgg import TinyVGG
+from bench_plugins.architectures.tiny_networks import TinyDenseNet, TinyMobileNet, TinyResNet, TinyVGG
 from bench_plugins.attacks import prune as pruning
 from bench_plugins.attacks.extract_adv import ExtractAdv, pgd
 from bench_plugins.attacks.extract_l import ExtractL
 from bench_plugins.attacks.extract_p import ExtractP, distillation
-from bench_plugins.attacks.finetune_a import FinetuneA
-from bench_plugins.attacks.finetune_c import FinetuneC
-from bench_plugins.attacks.finetune_l import FinetuneL, block_of
+from bench_plugins.attacks.finetune import FinetuneA, FinetuneC, FinetuneL, block_of
 from bench_plugins.attacks.prune import Prune
 from bench_plugins.attacks.transfer import TransferA, TransferL
 from safetensors.torch import load, save

@@ -331,11 +331,9 @@ def fake_cifar100(root, dataset):
 def test_the_first_ten_labels_of_cifar100(shipped, tmp_path, monkeypatch):
     whole, part = shipped["cifar100"], shipped["cifar100_first10"]
     checksums = fake_cifar100(tmp_path, whole)
-    for dataset in (whole, part):
-        module = sys.modules[type(dataset).__module__]
-        for name in ("TRAIN", "TEST"):
-            path = getattr(module, name)[0]
-            monkeypatch.setattr(module, name, (path, checksums[path]))
+    module = sys.modules[type(whole).__module__]
+    for name in ("TRAIN100", "TEST100"):
+        monkeypatch.setattr(module, name, {path: checksums[path] for path in getattr(module, name)})
     for train in (True, False):
         every, few = whole.load(tmp_path, train), part.load(tmp_path, train)
         assert every.images.shape == (300, 3, 32, 32)

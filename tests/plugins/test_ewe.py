@@ -7,8 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from bench_plugins.architectures.tiny_resnet import TinyResNet
-from bench_plugins.architectures.tiny_vgg import TinyVGG
+from bench_plugins.architectures.tiny_networks import TinyResNet, TinyVGG
 from bench_plugins.methods.ewe import (
     EWE,
     add_trigger,

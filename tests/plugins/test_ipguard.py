@@ -7,13 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from bench_plugins.architectures.tiny_densenet import TinyDenseNet
-from bench_plugins.architectures.tiny_mobilenet import TinyMobileNet
-from bench_plugins.architectures.tiny_resnet import TinyResNet
-from bench_plugins.architectures.tiny_vgg import TinyVGG
+from bench_plugins.architectures.tiny_networks import TinyDenseNet, TinyMobileNet, TinyResNet, TinyVGG
 from bench_plugins.attacks.extract_l import ExtractL
 from bench_plugins.attacks.extract_p import ExtractP
-from bench_plugins.attacks.finetune_a import FinetuneA
+from bench_plugins.attacks.finetune import FinetuneA
 from bench_plugins.attacks.prune import Prune
 from bench_plugins.methods.ipguard import IPGuard, balanced, boundary_loss, move
 from safetensors.torch import load, save

@@ -8,18 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bench_plugins.architectures.tiny_densenet import TinyDenseNet
-from bench_plugins.architectures.tiny_mobilenet import TinyMobileNet
-from bench_plugins.architectures.tiny_resnet import TinyResNet
-from bench_plugins.architectures.tiny_vgg import TinyVGG
+from bench_plugins.architectures.tiny_networks import TinyDenseNet, TinyMobileNet, TinyResNet, TinyVGG
 from bench_plugins.attacks.extract_l import ExtractL
 from bench_plugins.attacks.extract_p import ExtractP
-from bench_plugins.attacks.finetune_a import FinetuneA
-from bench_plugins.attacks.finetune_l import FinetuneL
+from bench_plugins.attacks.finetune import FinetuneA, FinetuneL
 from bench_plugins.attacks.prune import Prune
-from bench_plugins.methods import sac_m, sac_w
-from bench_plugins.methods.sac_m import SacM
-from bench_plugins.methods.sac_w import SacW
+from bench_plugins.methods import sac
+from bench_plugins.methods.sac import SacM, SacW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_world import (
@@ -40,7 +35,7 @@ from torch import nn
 from bench import BenchError, DefenderData, Helpers, Split
 from bench.training.oracle import Oracle, Suspect
 
-VARIANTS = [SacM(representation=r, correlation=c) for r in sac_m.ASKED for c in ("cosine", "rbf")]
+VARIANTS = [SacM(representation=r, correlation=c) for r in sac.ASKED for c in ("cosine", "rbf")]
 IDS = [f"{m.representation}-{m.correlation}" for m in VARIANTS]
 
 
@@ -65,8 +60,8 @@ def d(one, other, method=None):
     method = method or SacM()
     asked = {"logits": lambda o: o, "probabilities": lambda o: o.softmax(1), "labels": lambda o: o.argmax(1)}
     ours, theirs = (
-        sac_m.correlation(
-            asked[sac_m.ASKED[method.representation]](o), method.representation, method.correlation, one.shape[1]
+        sac.correlation(
+            asked[sac.ASKED[method.representation]](o), method.representation, method.correlation, one.shape[1]
         )
         for o in (one, other)
     )
@@ -120,11 +115,11 @@ def test_the_stored_probes_are_what_the_source_was_asked():
 @given(st.integers(0, 10**6), st.integers(2, 12), st.integers(2, 20))
 def test_the_matrix_is_symmetric_with_a_zero_diagonal_in_its_range(seed, k, n):
     logits = random_logits(n, k, seed)
-    matrix = sac_m.correlation(logits, "logits", "cosine", k)
+    matrix = sac.correlation(logits, "logits", "cosine", k)
     assert torch.equal(matrix, matrix.T) or torch.allclose(matrix, matrix.T, atol=1e-15)
     assert bool((matrix.diagonal() == 0).all())
     assert float(matrix.min()) >= 0 and float(matrix.max()) <= 1
-    assert float(sac_m.correlation(logits.softmax(1), "probabilities", "cosine", k).max()) <= 0.5
+    assert float(sac.correlation(logits.softmax(1), "probabilities", "cosine", k).max()) <= 0.5
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -138,13 +133,12 @@ def test_the_distance_is_a_distance(seed, method):
 
 def test_all_zero_answers_have_no_direction_but_agree_with_themselves():
     zeros = torch.zeros(4, 10)
-    assert torch.equal(sac_m.correlation(zeros, "logits", "cosine", 10), (1 - torch.eye(4, dtype=torch.float64)) / 2)
-    assert torch.equal(sac_w.correlation(zeros), (1 - torch.eye(4, dtype=torch.float64)) / 2)
+    assert torch.equal(sac.correlation(zeros, "logits", "cosine", 10), (1 - torch.eye(4, dtype=torch.float64)) / 2)
 
 
 def test_without_the_half_distances_double():
     a, b = random_logits(seed=1), random_logits(seed=2)
-    bare = (sac_m.cosines(a) - sac_m.cosines(b)).abs().mean()
+    bare = (sac.cosines(a) - sac.cosines(b)).abs().mean()
     assert math.isclose(float(bare), 2 * d(a, b), rel_tol=1e-12)
 
 
@@ -152,7 +146,7 @@ def test_rbf_is_the_gaussian_of_the_unit_answers():
     logits = random_logits()
     unit = logits / logits.norm(dim=1, keepdim=True)
     gaussian = torch.exp(-((unit[:, None] - unit[None]) ** 2).sum(2))
-    assert torch.allclose(sac_m.correlation(logits, "logits", "rbf", 10), gaussian, atol=1e-12)
+    assert torch.allclose(sac.correlation(logits, "logits", "rbf", 10), gaussian, atol=1e-12)
 
 
 # --- invariances --------------------------------------------------------------------------------------------------
@@ -194,8 +188,8 @@ def test_log_probabilities_are_blind_to_a_constant_and_nearest_to_logits():
     assert math.isclose(d(logits, random_logits(seed=3) + 5, method), d(logits, random_logits(seed=3), method))
     assert d(centred, logits, method) < 1e-9
     assert torch.allclose(
-        sac_m.correlation(centred.softmax(1), "log_probabilities", "cosine", 10),
-        sac_m.correlation(centred, "logits", "cosine", 10),
+        sac.correlation(centred.softmax(1), "log_probabilities", "cosine", 10),
+        sac.correlation(centred, "logits", "cosine", 10),
         atol=1e-9,
     )
 
@@ -217,7 +211,7 @@ def test_a_suspect_that_always_says_the_same_gets_a_finite_score(method, value):
 
 
 def test_it_asks_for_what_it_compares_and_no_more():
-    for representation, asked in sac_m.ASKED.items():
+    for representation, asked in sac.ASKED.items():
         method = SacM(representation=representation, samples=20)
         fingerprint, _ = extract(method)
         suspect = Suspect(trained("residual", 1, "attacker"), "sac_m", 20)
@@ -230,11 +224,11 @@ def test_it_asks_for_what_it_compares_and_no_more():
 
 @pytest.mark.parametrize(("classes", "constant"), [(10, 0.08805), (100, 0.01346), (200, 0.00693)])
 def test_on_labels_the_distance_counts_pairs_whose_sameness_differs(classes, constant):
-    assert math.isclose(float((1 - sac_m.label_cosines(torch.arange(2), classes)[0, 1]) / 2), constant, abs_tol=5e-6)
+    assert math.isclose(float((1 - sac.label_cosines(torch.arange(2), classes)[0, 1]) / 2), constant, abs_tol=5e-6)
     one, other = random_logits(25, classes, 1), random_logits(25, classes, 2)
     a, b = (o.argmax(1).tolist() for o in (one, other))
     differing = sum((a[i] == a[j]) != (b[i] == b[j]) for i in range(25) for j in range(25)) / 25**2
-    exact = float((1 - sac_m.label_cosines(torch.arange(2), classes)[0, 1]) / 2)
+    exact = float((1 - sac.label_cosines(torch.arange(2), classes)[0, 1]) / 2)
     assert math.isclose(d(one, other, SacM(representation="labels")), exact * differing, rel_tol=1e-9)
 
 
@@ -242,7 +236,7 @@ def test_label_vectors_have_these_cosines():
     labels = torch.tensor([3, 1, 3, 0])
     vectors = torch.full((4, 5), 0.01, dtype=torch.float64)
     vectors[range(4), labels] = 1
-    assert torch.allclose(sac_m.label_cosines(labels, 5), sac_m.cosines(vectors.softmax(1)), atol=1e-12)
+    assert torch.allclose(sac.label_cosines(labels, 5), sac.cosines(vectors.softmax(1)), atol=1e-12)
 
 
 # --- CutMix -------------------------------------------------------------------------------------------------------
@@ -256,12 +250,12 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("box", sac_m.BOXES)
+@pytest.mark.parametrize("box", sac.BOXES)
 @pytest.mark.parametrize("per_sample", [True, False])
 @pytest.mark.parametrize("side", [8, 28, 32])
 def test_outside_its_box_a_mixed_image_is_its_base_and_inside_its_partner(box, per_sample, side):
     base = images(60, side)
-    mixed = sac_m.mix(base, box, per_sample, generator(1))
+    mixed = sac.mix(base, box, per_sample, generator(1))
     partners = base[torch.randperm(60, generator=generator(1))]
     areas = set()
     for before, after, partner in zip(base, mixed, partners, strict=True):
@@ -273,15 +267,15 @@ def test_outside_its_box_a_mixed_image_is_its_base_and_inside_its_partner(box, p
             areas.add((int(ys[0]), int(ys[-1]), int(xs[0]), int(xs[-1])))
     assert mixed.dtype == torch.uint8 and mixed.shape == base.shape
     assert areas and (per_sample or len(areas) == 1)
-    assert torch.equal(mixed, sac_m.mix(base, box, per_sample, generator(1)))
-    assert not torch.equal(mixed, sac_m.mix(base, box, per_sample, generator(2)))
+    assert torch.equal(mixed, sac.mix(base, box, per_sample, generator(1)))
+    assert not torch.equal(mixed, sac.mix(base, box, per_sample, generator(2)))
     assert torch.equal(base, images(60, side))
 
 
 def test_ordinary_boxes_lie_in_the_image_and_their_share_is_uniform():
     random, shares = generator(0), []
     for _ in range(4000):
-        top, bottom, left, right = sac_m.cutmix_box(32, 24, random)
+        top, bottom, left, right = sac.cutmix_box(32, 24, random)
         assert 0 <= top <= bottom <= 32 and 0 <= left <= right <= 24
         shares.append((bottom - top) * (right - left) / (32 * 24))
     # Clipping at the border takes a share of uniform(0, 1): E[(s - s^2 / 4)^2], s^2 uniform, is 0.5 - 0.4 + 1 / 12 / 4.
@@ -294,7 +288,7 @@ def test_ordinary_boxes_lie_in_the_image_and_their_share_is_uniform():
 def test_reference_boxes_touch_a_corner_region(side, least, most):
     random, corners = generator(0), set()
     for _ in range(400):
-        top, bottom, left, right = sac_m.corner_box(side, side, random)
+        top, bottom, left, right = sac.corner_box(side, side, random)
         assert least <= (bottom - top) * (right - left) <= most
         assert 0 <= top < bottom <= side and 0 <= left < right <= side
         for low, high in ((top, bottom), (left, right)):
@@ -335,7 +329,7 @@ def test_an_unknown_setting_is_refused(field):
 
 
 def test_two_instances_are_listed_and_only_logits_have_reported_figures():
-    logits, probabilities = sac_m.bench_methods()
+    logits, probabilities, _ = sac.bench_methods()
     assert (logits.name, probabilities.name) == ("sac_m", "sac_m_probabilities")
     assert probabilities == dataclasses.replace(logits, name="sac_m_probabilities", representation="probabilities")
     assert len(logits.reported) == 20 and not probabilities.reported
@@ -365,7 +359,7 @@ def test_the_hardest_images_are_ranked_by_inherited_mistakes():
     logits = torch.zeros(7, 3)
     logits[range(7), labels] = margin
     votes = torch.tensor([[1, 2, 0, 1, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0], [1, 2, 1, 1, 0, 1, 0]])
-    order, step = sac_w.hardest(logits, votes, truth)
+    order, step = sac.hardest(logits, votes, truth)
     assert step.tolist() == [0, 0, 1, 1, 3, 3, 2]
     assert order.tolist() == [0, 1, 2, 3, 6, 5, 4]
 

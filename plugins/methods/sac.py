@@ -1,20 +1,24 @@
-"""SAC-m: compare correlations of answers to CutMix images, the suspect's with the source's.
+"""SAC: compare the correlations of a suspect's answers with those of the source's answers.
 
 J. Guan, J. Liang, R. He: Are You Stealing My Model? Sample Correlation for Fingerprinting Deep Neural Networks,
 NeurIPS 2022, https://arxiv.org/abs/2210.15427. The answers O_1 ... O_n to n probes have cosines c_ij; with
 C_ij = (1 - c_ij) / 2, the suspect's distance is D = mean |C_ij(suspect) - C_ij(source)|, and its score is -D. Neither
 the labels nor their number need to be the same.
 
-Fields set the variants in the authors' code: `box = "corner"` with `per_sample = False` (one small box near a corner,
-the same in all probes), `transpose` (probes mirrored on their diagonal, an effect of a file format there),
-`correlation = "rbf"`. O may be `logits` (as there), `probabilities`, `log_probabilities` (less their mean: the nearest
-to logits if only probabilities are known) or `labels`. Probes come from images that were not used in training; the
-authors' come from the first 100 of the test set.
+`sac_m` asks for CutMix images. Fields set the variants in the authors' code: `box = "corner"` with
+`per_sample = False` (one small box near a corner, the same in all probes), `transpose` (probes mirrored on their
+diagonal, an effect of a file format there), `correlation = "rbf"`. O may be `logits` (as there), `probabilities`,
+`log_probabilities` (less their mean: the nearest to logits if only probabilities are known) or `labels`. Probes come
+from images that were not used in training; the authors' come from the first 100 of the test set.
+
+`sac_w` asks for plain images that the source and networks derived from it (surrogates) get wrong: copies inherit these
+mistakes, an innocent network makes others. The authors' selection is not published; here it is a ranking (`hardest`),
+and the note counts the probes of each step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +68,12 @@ def mix(images: Tensor, box: str, per_sample: bool, random: torch.Generator) -> 
     return mixed
 
 
+def logits_of(model: nn.Module, images: Tensor) -> Tensor:
+    """Compute the logits of uint8 images in batches."""
+    with torch.no_grad():
+        return torch.cat([model(part.float() / 255) for part in images.split(512)])
+
+
 def cosines(answers: Tensor) -> Tensor:
     """Compute the cosine of each two answers, [N, K] to float64 [N, N]; 1 on the diagonal, for zero vectors too."""
     directions = normalize(answers.double(), dim=1)
@@ -91,8 +101,19 @@ def correlation(answers: Tensor, representation: str, kind: str, classes: int) -
     return (1 - cosine) / 2 if kind == "cosine" else torch.exp(-2 * (1 - cosine))
 
 
+class SampleCorrelation(Fingerprint):
+    """A fingerprint of uint8 `probes` [n, C, H, W] and the `matrix` of the source's C of them, float64 [n, n]."""
+
+    any_label_space = True
+    budget = "samples"
+    paper = (
+        "J. Guan, J. Liang, R. He: Are You Stealing My Model? Sample Correlation for Fingerprinting Deep Neural "
+        "Networks, NeurIPS 2022, https://arxiv.org/abs/2210.15427"
+    )
+
+
 @dataclass(frozen=True)
-class SacM(Fingerprint):
+class SacM(SampleCorrelation):
     """Compare the correlations of answers to CutMix images: SAC-m."""
 
     name: str = "sac_m"
@@ -104,20 +125,13 @@ class SacM(Fingerprint):
     representation: str = "logits"
     correlation: str = "cosine"
 
-    any_label_space = True
-    budget = "samples"
-    paper = (
-        "J. Guan, J. Liang, R. He: Are You Stealing My Model? Sample Correlation for Fingerprinting Deep Neural "
-        "Networks, NeurIPS 2022, https://arxiv.org/abs/2210.15427"
-    )
-
     @property
     def reported(self) -> tuple[Reported, ...]:
         """Return the paper's AUCs, which are of logits."""
         return _reported() if self.representation == "logits" else ()
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Compute the probes, uint8 [n, C, H, W], and the source's C of them, float64 [n, n]."""
+        """Compute the probes and the source's C of them."""
         for field, known in (("box", BOXES), ("representation", ASKED), ("correlation", ("cosine", "rbf"))):
             if getattr(self, field) not in known:
                 raise BenchError(f"{self.name}.{field} is one of {', '.join(known)}, not {getattr(self, field)!r}")
@@ -129,8 +143,7 @@ class SacM(Fingerprint):
         chosen = data.probe.images[order[: self.samples].to(data.probe.images.device)]
         probes = mix(chosen, self.box, self.per_sample, random)
         probes = (probes.transpose(2, 3) if self.transpose else probes).contiguous()
-        with torch.no_grad():
-            logits = torch.cat([source(part.float() / 255) for part in probes.split(512)])
+        logits = logits_of(source, probes)
         answers = {"logits": logits, "probabilities": logits.softmax(1), "labels": logits.argmax(1)}
         classes = logits.shape[1]
         matrix = correlation(answers[ASKED[self.representation]], self.representation, self.correlation, classes)
@@ -161,7 +174,65 @@ def _reported() -> tuple[Reported, ...]:
     )
 
 
+def hardest(logits: Tensor, votes: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Rank images by the evidence that a mistake on them is inherited: (indices, best first; the step of each image).
+
+    logits: the source's, [N, K]; votes: the surrogates' labels, [S, N]; truth: [N]. Steps: 0 the source and all
+    surrogates are wrong, 1 the source and most surrogates, 2 the source, 3 the source is right. Within a step, images
+    on which more surrogates share the source's wrong label come first, then those with a smaller margin between the
+    source's two largest logits.
+    """
+    labels, best = logits.argmax(1), logits.topk(2, dim=1).values
+    wrong = labels != truth
+    missed = (votes != truth).double().mean(0)
+    step = torch.where(missed == 1, 0, torch.where(missed > 0.5, 1, 2)).masked_fill(~wrong, 3)
+    shared = (votes == labels).double().mean(0) * wrong
+    margin = best[:, 0] - best[:, 1]
+    keys = list(zip(step.tolist(), (-shared).tolist(), margin.tolist(), strict=True))
+    return torch.tensor(sorted(range(len(keys)), key=keys.__getitem__), device=truth.device), step
+
+
+def surrogate_labels(surrogates: Sequence[nn.Module], images: Tensor) -> Tensor:
+    """Compute the surrogates' labels, [S, N]; surrogates are loaded one at a time."""
+    votes = [logits_of(surrogates[i], images).argmax(1) for i in range(len(surrogates))]
+    return torch.stack(votes)
+
+
+@dataclass(frozen=True)
+class SacW(SampleCorrelation):
+    """Compare the correlations of answers to images that are hard for the source: SAC-w."""
+
+    name: str = "sac_w"
+    version: int = 1
+    samples: int = 100
+    surrogates: int = 20
+
+    def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
+        """Choose the probes and compute the source's C of them.
+
+        The note counts the probes of each step: `common`, `most`, `source_only`, `right`.
+        """
+        if not len(helpers.surrogates):
+            raise BenchError("sac_w needs surrogates: --set sac_w.surrogates=8")
+        images = data.probe.images
+        logits = logits_of(source, images)
+        order, step = hardest(logits, surrogate_labels(helpers.surrogates, images), data.probe.labels)
+        chosen = order[: self.samples]
+        counts = torch.bincount(step[chosen], minlength=4).tolist()
+        context.note(**dict(zip(("common", "most", "source_only", "right"), counts, strict=True)))
+        return {
+            "probes": images[chosen].contiguous(),
+            "matrix": correlation(logits[chosen], "logits", "cosine", logits.shape[1]),
+        }
+
+    def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
+        """Return -D, in [-1, 0]."""
+        logits = suspect.logits(fingerprint["probes"].float() / 255)
+        matrix = correlation(logits, "logits", "cosine", logits.shape[1])
+        return -float((matrix - fingerprint["matrix"]).abs().mean())
+
+
 @hookimpl
 def bench_methods() -> list[Fingerprint]:
-    """Return the method on logits, and on probabilities under another name."""
-    return [SacM(), SacM(name="sac_m_probabilities", representation="probabilities")]
+    """Return SAC-m on logits, on probabilities under another name, and SAC-w."""
+    return [SacM(), SacM(name="sac_m_probabilities", representation="probabilities"), SacW()]
