@@ -28,21 +28,16 @@ class Component:
     declarations: ClassVar[Mapping[str, object]] = {}
     kind: ClassVar[str] = ""
 
+    def __init_subclass__(cls) -> None:
+        """Read the declarations of the four base classes from their annotations."""
+        if cls.__bases__ == (Component,):
+            cls.declarations = {name: getattr(cls, name, None) for name in cls.__annotations__}
+
 
 class Dataset(Component):
     """Labelled images with a train and a test part."""
 
     kind = ComponentKind.DATASET
-    declarations = {
-        "num_classes": None,
-        "shape": None,
-        "flip": False,
-        "crop": 0,
-        "label_space": "",
-        "related": {},
-        "checksums": {},
-        "downloads": (),
-    }
     num_classes: ClassVar[Any]
     """Number of labels, from 2."""
     shape: ClassVar[Any]
@@ -76,7 +71,6 @@ class Architecture(Component):
     """Builds an untrained network for a number of classes and an image shape."""
 
     kind = ComponentKind.ARCHITECTURE
-    declarations = {"precision": ""}
     precision: ClassVar[Any] = ""
     """`fp32` for networks that bf16 slows down (depthwise convolutions on CPUs); empty: the run's precision."""
 
@@ -105,7 +99,6 @@ class Attack(Component):
     """Derives a stolen suspect from a source model."""
 
     kind = ComponentKind.ATTACK
-    declarations = {"access": None, "same_architecture": False, "starts_from": "", "target": ""}
     access: ClassVar[Any]
     """The strongest access to the source that it needs: `weights`, `logits`, `probabilities` or `labels`."""
     same_architecture: ClassVar[Any] = False
@@ -131,15 +124,6 @@ class Method(Component):
     """Common base of fingerprints and watermarks: it scores a suspect, higher = more probably stolen."""
 
     kind = ComponentKind.METHOD
-    declarations = {
-        "any_label_space": False,
-        "helper_architectures": (),
-        "baseline": False,
-        "paper": "",
-        "budget": "",
-        "reported": (),
-        "reported_accuracy": (),
-    }
     any_label_space: ClassVar[Any] = False
     """True if it can score a suspect whose label space differs from the source's."""
     helper_architectures: ClassVar[Any] = ()

@@ -23,19 +23,15 @@ class Source(Protocol):
 
     def model(self) -> nn.Module:
         """Return a copy of the network, in eval mode; only with `access = "weights"`."""
-        ...
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits, float32 [N, K]."""
-        ...
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Return probabilities, float32 [N, K]."""
-        ...
 
     def labels(self, x: Tensor) -> Tensor:
         """Return predicted labels, int64 [N]."""
-        ...
 
 
 class Suspect(Protocol):
@@ -47,15 +43,12 @@ class Suspect(Protocol):
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits, float32 [N, K]."""
-        ...
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Return probabilities, float32 [N, K]."""
-        ...
 
     def labels(self, x: Tensor) -> Tensor:
         """Return predicted labels, int64 [N]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,6 @@ class Fit(Protocol):
         train. `recipe_overrides` replace fields of the recipe, such as `lr=1e-3`. Raises `BenchError` for unknown
         fields, and stops the task if a loss becomes NaN or infinite.
         """
-        ...
 
 
 @dataclass

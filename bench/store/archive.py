@@ -26,13 +26,9 @@ from bench.store.store import RECORD, Store, parse_record
 MEMBER = re.compile(r"([0-9a-f]{64})/(artifact\.json|(?:data|weights|answers|fingerprint)\.safetensors)")
 
 LARGEST_RECORD = 1 << 24
-
 LARGEST_FILE = 1 << 36
-
 MOST_MEMBERS = 2_000_000
-
 BLOCK = 512
-
 CHUNK = 1 << 22
 
 

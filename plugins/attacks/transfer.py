@@ -45,17 +45,12 @@ class TransferA(Attack):
 
 
 @dataclass(frozen=True)
-class TransferL(Attack):
+class TransferL(TransferA):
     """Transfer the source to another dataset: new head, backbone frozen."""
 
     name: str = "transfer_l"
     version: int = 1
-    length: float = 0.25
     lr: float = 0.1
-
-    access = "weights"
-    same_architecture = True
-    target = "transfer"
 
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
         """Train a new head on the source's frozen backbone."""
