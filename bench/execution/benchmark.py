@@ -77,7 +77,8 @@ class _Recorder(Reporter):
     def __init__(self, prepared: PreparedRun, reporter: Reporter, outcomes: dict[str, Outcome]) -> None:
         self.prepared, self.reporter, self.outcomes = prepared, reporter, outcomes
         request, store = prepared.request, prepared.inventory.store
-        keep = request.keep or PRESETS[request.spec.preset].keep
+        known = PRESETS.get(request.spec.preset)
+        keep = request.keep or (known.keep if known else "all")
         dropping = keep == "scores"
         self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing) if dropping else None
         self.announced = {key for key in prepared.missing if key in store.quarantined}

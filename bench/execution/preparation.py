@@ -32,7 +32,8 @@ class BenchmarkRequest:
 
     `declarations` are those of the Spec's components; `folder` is the results folder. `workers` is the number of worker
     processes (0: this process, None: one per core or GPU), `use_gpus` the GPUs to use (None: all), `scheduler` the
-    address of a Dask scheduler. `timeout` is in seconds, 0: none. `keep` is `scores` or `all`, empty: the preset's.
+    address of a Dask scheduler. `timeout` is in seconds, 0: none. `keep` is `scores` or `all`, empty: the preset's, or
+    `all` for a Spec of no preset.
     `refresh` names components whose artifacts are computed again. `require_targets` makes the absent dataset that an
     attack lands on an error; otherwise such attacks are not applicable. `command` is recorded in `run.json`.
     """
@@ -108,7 +109,7 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
         inventory = Inventory(plan(spec, request.declarations, unavailable), store)
         missing = inventory.missing(inventory.affected(request.refresh))
         for reason in unavailable.values():
-            reporter.note(f"Note: {reason}: attacks that land there are not applicable")
+            reporter.note(f"Note: {reason}: attacks with this target are not applicable")
     for task in missing.values():
         if task.kind == TaskKind.DATA:
             identity = task.params["dataset"]
@@ -129,7 +130,7 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
 
 
 def _unavailable(missing: Mapping[str, Task], request: BenchmarkRequest) -> dict[str, str]:
-    """Return why datasets are unavailable that no option names, that attacks land on, and whose files are absent."""
+    """Return a reason for each dataset that only an attack's target brings in and whose files are absent."""
     identities = (t.params["dataset"] for t in missing.values() if t.kind == TaskKind.DATA)
     params = {str(identity["name"]): identity["params"] for identity in identities}
     return {

@@ -6,7 +6,9 @@
 - it ran out of memory: run it once more, with no other task on the devices;
 - an input is damaged or missing: recompute that input, then run the task again;
 - the store cannot be used: stop the run;
-- its worker died or was stopped: only the task that was running may fail, the others of its unit run again.
+- its worker died: each task of the unit runs again, alone; a task that was alone fails. Dask itself has run the unit
+  again before that (`cluster.RETRIES_AFTER_DEATH`);
+- its worker was stopped by the time limit: the task that was running fails, the others of its unit run again.
 """
 
 from __future__ import annotations

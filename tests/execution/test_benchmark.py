@@ -59,7 +59,7 @@ def test_a_benchmark_runs_from_python_and_leaves_the_process_alone(tmp_path, cap
     assert (result.failed, result.blocked, result.cached) == (0, 0, 0)
     frame, run = load(result.folder)
     assert len(frame) == sum(result.trials.values())
-    assert run["command"] == ["from", "python"]
+    assert run["command"] == "bench from python"
     assert {p.name for p in result.folder.iterdir()} == {"run.json", "trials.csv"}
 
 
