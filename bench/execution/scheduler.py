@@ -63,7 +63,7 @@ def _run_inline(
             apply(policy.after_outcome(outcome), queue, reporter, missing_inputs, queue.requeue)
             if outcome.cause == FailureCause.DEVICE:
                 reporter.note(
-                    f"Stopping: this process cannot use {device} any more. With --workers 1 the same command takes "
-                    "a new process after such a task"
+                    f"Stopping: a task left {device} unusable in this process. Run again with --workers 1: only the "
+                    "worker is restarted then"
                 )
                 return

@@ -147,8 +147,8 @@ def test_a_device_that_is_lost_stops_the_process_that_has_no_other(tmp_path):
     assert failed.error == LOST
     (note,) = reporter.notes
     assert note == (
-        "Stopping: this process cannot use cpu any more. With --workers 1 the same command takes a new process "
-        "after such a task"
+        "Stopping: a task left cpu unusable in this process. Run again with --workers 1: only the worker is restarted "
+        "then"
     )
     assert outcomes[-1].status == "blocked" and len(outcomes) < len(found.tasks)
 
