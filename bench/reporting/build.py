@@ -1,7 +1,4 @@
-"""Write the files of a results folder: its two source files, and the report made from them.
-
-The sources are `trials.csv` and `run.json`; `render` makes everything else from these two alone.
-"""
+"""Write the files of a results folder: `trials.csv` and `run.json`, and the report made from these two alone."""
 
 from __future__ import annotations
 
@@ -50,9 +47,8 @@ def update(folder: Path) -> str:
 
 
 def render(folder: Path) -> str:
-    """Make every file of a report from its folder's `trials.csv` and `run.json`; return the text for a terminal.
+    """Make every file of a report from its sources; return the tables of AUCs and costs as text for a terminal.
 
-    The text has the tables of AUCs and costs, the files have the others, too. The same sources make the same bytes.
     Raise BenchError if the sources are damaged or do not belong to one run.
     """
     folder = Path(folder)

@@ -6,7 +6,6 @@ import dataclasses
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON, seed_of
 from bench.core.errors import BenchError
@@ -19,9 +18,6 @@ from bench.results.reader import load
 from bench.results.writer import UNPRINTABLE, clean
 from bench.store.maintenance import size_of
 from bench.store.store import Store
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FACTS = ("score", "accuracy", "agreement", "queries", "networks")
 SHORT = 16
@@ -56,44 +52,38 @@ def find(folder: Path, key: str) -> Found:
         raise BenchError(
             f"{len(matches)} trials of {folder} have keys that begin with {key!r}: type more of it ({where})"
         )
-    return Found(folder, run, dict(_texts(matches)))
-
-
-def _texts(one: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    for column in COLUMNS:
-        value = one[column].iloc[0]
-        if column in COUNTS or column in REALS:
-            if value == value:
-                yield column, f"{value:.10g}"
-        elif value:
-            yield column, str(value)
+    values = {c: matches[c].iloc[0] for c in COLUMNS}
+    texts = {c: f"{v:.10g}" if c in (*COUNTS, *REALS) else str(v or "") for c, v in values.items() if v == v}
+    return Found(folder, run, {c: text for c, text in texts.items() if text})
 
 
 def describe(found: Found, store: Store, tasks: Mapping[str, Task]) -> str:
     """Describe a trial as text. `tasks`: those of its run's plan, if known; they describe what is not stored."""
-    row = found.row
-    parts = [[f"Trial {row['key']}", f"of {found.folder}", "", *_head(row)]]
-    parts += [
-        ["run", *_table(_run(found.run))],
-        ["trial", *_table((c, row[c]) for c in COLUMNS if c in row and c != "key")],
-    ]
-    parts += [["seeds", *_table(_seeds(found))], ["parameters", *_table(_parameters(found))]]
-    steps = list(_steps(row["key"], store, tasks))
-    parts.append([f"artifacts, in the order in which they were made (store {store.root})", *_artifacts(steps, store)])
+    row, key = found.row, found.row["key"]
+    seeds = {"split seed": found.spec.split_seed, "source seed": row["source_seed"], "replicate": row["replicate"]}
+    steps = list(_steps(key, store, tasks))
     logs = [_log(step, store) for step in steps if store.log(step.key).is_file()]
-    parts += logs or [["log", "  None of these tasks printed anything."]]
+    parts = [
+        [f"Trial {key}", f"of {found.folder}", "", _head(row)],
+        ["run", *_table(_run(found.run))],
+        ["trial", *_table((c, text) for c, text in row.items() if c != "key")],
+        ["seeds", *_table((seeds | {"of each task": "made from its key, see below"}).items())],
+        ["parameters", *_table(_parameters(found))],
+        [f"artifacts, in the order in which they were made (store {store.root})", *_artifacts(steps, store)],
+        *(logs or [["log", "  None of these tasks printed anything."]]),
+    ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
-def _table(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    known = list(pairs)
-    width = max((len(name) for name, _ in known), default=0)
-    lines = []
-    for name, value in known:
+def _table(pairs: Iterable[tuple[str, object]]) -> Iterator[str]:
+    known = dict(pairs)
+    width = max(map(len, known))
+    for name, value in known.items():
         begin = f"  {name:<{width}}  "
-        unbroken = name == "command"  # to be copied
-        lines += [begin + value] if unbroken else _wrapped(value, begin, " " * len(begin))
-    return lines
+        if name == "command":
+            yield f"{begin}{value}"  # unbroken, to be copied
+        else:
+            yield from _wrapped(str(value), begin, " " * len(begin))
 
 
 def _wrapped(value: str, begin: str, then: str) -> list[str]:
@@ -101,7 +91,7 @@ def _wrapped(value: str, begin: str, then: str) -> list[str]:
     return wrap.wrap(value) or [begin.rstrip()]
 
 
-def _head(row: Mapping[str, str]) -> list[str]:
+def _head(row: Mapping[str, str]) -> str:
     source = f"{row['source_architecture']} {row['source_seed']} of {row['dataset']}"
     suspect = f"{row['suspect_architecture']} {row['replicate']}"
     made = (
@@ -110,7 +100,7 @@ def _head(row: Mapping[str, str]) -> list[str]:
         else f"{suspect} was trained alone on {row.get('suspect_dataset', row['dataset'])}; the source is {source}"
     )
     result = f"score {row['score']}" if "score" in row else row["status"]
-    return [f"{made}; {row['method']} judged it: {result}"]
+    return f"{made}; {row['method']} judged it: {result}"
 
 
 def _run(run: Mapping[str, JSON]) -> Iterator[tuple[str, str]]:
@@ -118,13 +108,6 @@ def _run(run: Mapping[str, JSON]) -> Iterator[tuple[str, str]]:
         yield name.replace("_", " "), str(run.get(name) or "unknown")
     for name in ("hardware", "libraries"):
         yield name, ", ".join(f"{k} {v}" for k, v in sorted((run.get(name) or {}).items()) if v != "")
-
-
-def _seeds(found: Found) -> Iterator[tuple[str, str]]:
-    yield "split seed", str(found.spec.split_seed)
-    yield "source seed", found.row["source_seed"]
-    yield "replicate", found.row["replicate"]
-    yield "of each task", "made from its key, see below"
 
 
 def _parameters(found: Found) -> Iterator[tuple[str, str]]:

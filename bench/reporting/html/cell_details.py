@@ -12,11 +12,10 @@ from bench.analysis.groups import Samples
 from bench.analysis.statistics import STATISTICS, Value
 from bench.core.canonical import JSON
 from bench.core.kinds import Status
-from bench.reporting.html.distributions import Detail, Distributions
+from bench.reporting.html.distributions import Curves, Detail, Distributions
 from bench.reporting.tables.auc import auc_lines, mean_lines
 from bench.reporting.tables.method_table import by_method
 from bench.reporting.tables.table import shown
-from bench.stats.auc import Floats
 
 
 class ShownCell(NamedTuple):
@@ -74,13 +73,7 @@ def _shade(auc: float) -> str:
 class CellDetails:
     """Collects the details of cells. A text that many cells share is stored once, and numbered."""
 
-    def __init__(
-        self,
-        samples: Samples,
-        variants: Sequence[str],
-        detail: Detail | None,
-        curves: dict[tuple[str, ...], list[Floats]],
-    ) -> None:
+    def __init__(self, samples: Samples, variants: Sequence[str], detail: Detail | None, curves: Curves) -> None:
         self.texts: dict[str, int] = {}
         self.cells: list[JSON] = []
         self.distributions = Distributions(samples, variants, detail, curves=curves) if detail else None

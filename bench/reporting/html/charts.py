@@ -50,16 +50,16 @@ class Charts:
         without = sorted({c.method for c in costs} - set(aucs))
         if without:
             group.note += f" Without a mean, hence not in the charts: {', '.join(without)}."
-        kinds: list[tuple[str, str, Callable[[Cost], float | None], bool]] = [
-            ("Making a fingerprint", "seconds", lambda c: c.seconds_to_make, True),
-            ("Networks trained for it", "networks", lambda c: c.networks, False),
-            ("Verifying a suspect", "seconds", lambda c: c.seconds_to_verify, True),
-            ("Queries to verify a suspect", "queries", lambda c: c.queries[1] if c.queries else None, False),
+        kinds: list[tuple[str, str, Callable[[Cost], float | None]]] = [
+            ("Making a fingerprint", "seconds", lambda c: c.seconds_to_make),
+            ("Networks trained for it", "networks", lambda c: c.networks),
+            ("Verifying a suspect", "seconds", lambda c: c.seconds_to_verify),
+            ("Queries to verify a suspect", "queries", lambda c: c.queries[1] if c.queries else None),
         ]
-        for title, label, what, log in kinds:
-            found = [(c.method, what(c), c.baseline) for c in costs if c.method in aucs]
-            known = [(m, x, baseline) for m, x, baseline in found if x is not None and (x > 0 or not log)]
-            points = [Point(m, x, aucs[m], self._series(m, baseline)) for m, x, baseline in known]
+        for title, label, what in kinds:
+            log = label == "seconds"
+            found = [(c, x) for c in costs if c.method in aucs and (x := what(c)) is not None and (x > 0 or not log)]
+            points = [Point(c.method, x, aucs[c.method], self._series(c.method, c.baseline)) for c, x in found]
             if points:
                 self._draw(group, svg.against_cost, title, points, label, log)
         return group
@@ -69,8 +69,6 @@ class Charts:
         group = ChartGroup()
         own = grouped((p.cell.method, p) for p in points)
         rows = {m: grouped((p.budget, p.cell) for p in by) for m, by in own.items()}
-        if not rows:
-            return group
         lines = {m: [(b, v) for b, row in sorted(by.items()) if (v := mean(row)) is not None] for m, by in rows.items()}
         self._lines(group, "Mean of the attacks that stay", lines, points)
         for attack in dict.fromkeys(p.cell.attack for p in points):
@@ -87,10 +85,9 @@ class Charts:
         group = ChartGroup(note="Means and standard deviations of test accuracies, by architecture.")
         for owner in dict.fromkeys(a.owner for a in networks):
             own = [a for a in networks if a.owner == owner and a.suspect_architecture]
-            groups = [
-                NetworkGroup(_row(a), name, *a.summary[:2], self.architectures.get(name, 0), a.paper)
-                for a, name in ((a, a.suspect_architecture) for a in own)
-            ]
+            colours = [self.architectures.get(a.suspect_architecture, 0) for a in own]
+            kinds = zip(own, colours, strict=True)
+            groups = [NetworkGroup(_row(a), a.suspect_architecture, *a.summary[:2], n, a.paper) for a, n in kinds]
             whose = "Plain source and suspects" if owner == "plain" else f"Source marked by {owner} and suspects"
             if groups and len({g.row for g in groups}) <= 60:
                 self._draw(group, svg.accuracies, whose, groups)

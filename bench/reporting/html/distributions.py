@@ -1,14 +1,10 @@
-"""Summarise the scores behind a cell, small enough for a page: their distribution, and the ROC.
-
-Scores of different sources are never pooled: each source has a line of its own, and the ROC of several is the mean of
-theirs at each rate of false alarms. Its area is the mean of their AUCs.
-"""
+"""Summarise the scores behind a cell, small enough for a page; those of different sources are never pooled."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,13 +12,12 @@ from bench.analysis.groups import Matched, Rows, Samples
 from bench.core.canonical import JSON
 from bench.stats.auc import Floats
 
+Curves: TypeAlias = dict[tuple[str, ...], list[Floats]]
+"""The ROCs of cells, the mean first, in all detail."""
+
 
 class Detail(NamedTuple):
-    """How much of a cell is shown.
-
-    Up to `dots` models of a kind are single dots, more are counted in `bins`; a ROC has at most so many `corners`, and
-    so many `sources` have a line.
-    """
+    """How much is shown: up to `dots` models as dots, more in `bins`; so many `corners` of a ROC, and `sources`."""
 
     dots: int
     bins: int
@@ -45,8 +40,7 @@ class Distributions:
     irrelevant: dict[tuple[float, ...], int] = field(default_factory=dict)
     known: dict[bytes, int] = field(default_factory=dict)
     """The numbers of lists in `irrelevant`, by their rows."""
-    curves: dict[tuple[str, ...], list[Floats]] = field(default_factory=dict)
-    """The ROCs of cells, the mean first, in all detail."""
+    curves: Curves = field(default_factory=dict)
 
     def of(self, dataset: str, source: str, method: str, attack: str) -> JSON:
         """Summarise the scores of one cell; return None if it has no AUC."""
@@ -79,8 +73,7 @@ class Distributions:
         return {"from": _short(low), "to": _short(float(edges[-1])), "bins": counts}
 
     def _lines(self, matched: Matched) -> list[tuple[Rows, Rows]]:
-        pairs = list(zip(matched.stolen, matched.irrelevant, strict=True))
-        return pairs[: self.detail.sources]
+        return list(zip(matched.stolen, matched.irrelevant, strict=True))[: self.detail.sources]
 
     def _named(self, rows: Rows) -> list[float]:
         """Return scores in ascending order, each followed by the number of its model."""
@@ -103,8 +96,7 @@ class Distributions:
     def _flat(self, curve: Floats) -> list[float]:
         if len(curve) > self.detail.corners:
             curve = curve[np.unique(np.linspace(0, len(curve) - 1, self.detail.corners).round().astype(int))]
-        flat: list[float] = curve.round(3).ravel().tolist()
-        return flat
+        return list(curve.round(3).ravel().tolist())
 
 
 def roc(stolen: Floats, irrelevant: Floats) -> Floats:
@@ -119,7 +111,7 @@ def roc(stolen: Floats, irrelevant: Floats) -> Floats:
 
 
 def mean_roc(curves: Sequence[Floats]) -> Floats:
-    """Average the TPRs of several ROCs at each FPR at which one of them has a corner: [n, 2]."""
+    """Average the TPRs of ROCs at each FPR at which one has a corner: [n, 2]. The area is the mean of theirs."""
     if len(curves) == 1:
         return curves[0]
     fprs = np.unique(np.concatenate([c[:, 0] for c in curves]))
@@ -136,9 +128,8 @@ def _height(curve: Floats, fprs: Floats, upper: bool) -> Floats:
     after, before = np.searchsorted(x, fprs, "left"), np.searchsorted(x, fprs, "right") - 1
     width = x[after] - x[before]
     share = np.where(width > 0, (fprs - x[before]) / np.where(width > 0, width, 1), 0)
-    heights: Floats = np.where(
-        before >= after, y[before if upper else after], y[before] + share * (y[after] - y[before])
-    )
+    between = y[before] + share * (y[after] - y[before])
+    heights: Floats = np.where(before >= after, y[before if upper else after], between)
     return heights
 
 

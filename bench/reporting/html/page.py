@@ -1,8 +1,4 @@
-"""Write the page of a results folder: one file with all tables and charts that loads nothing from elsewhere.
-
-It stays below MOST_BYTES, however many rows there are: a large page has less detail behind its cells, and names tables
-instead of showing them.
-"""
+"""Write the page of a results folder: one file that loads nothing from elsewhere and stays below MOST_BYTES."""
 
 from __future__ import annotations
 
@@ -26,11 +22,10 @@ from bench.core.spec import Spec
 from bench.reporting.html import svg
 from bench.reporting.html.cell_details import CellDetails, component_words, cost_words, shown_rows
 from bench.reporting.html.charts import Charts
-from bench.reporting.html.distributions import LEVELS
+from bench.reporting.html.distributions import LEVELS, Curves
 from bench.reporting.tables.comparisons import check_table
 from bench.reporting.tables.method_table import section_title
 from bench.reporting.tables.table import CONFIDENCE, Table, counted
-from bench.stats.auc import Floats
 
 if TYPE_CHECKING:
     import jinja2
@@ -93,7 +88,7 @@ def _data(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
         for kind in (ComponentKind.METHOD, ComponentKind.ATTACK)
     }
     costs = [{c.method: cost_words(c) for c in section.costs} for section in sections]
-    curves: dict[tuple[str, ...], list[Floats]] = {}
+    curves: Curves = {}
     for detail in (*LEVELS, None):
         details = CellDetails(samples, variants, detail, curves)
         size = 0
@@ -128,14 +123,9 @@ def _section(section: Section, charts: Charts, first: int, number: int) -> dict[
         "costs": charts.cost(cells, section.costs),
         "budgets": charts.budgets(section.budgets),
         "accuracies": charts.accuracies(section.networks),
-        "tables": {_subject(t): t for t in others},
+        "tables": {t.title.rpartition(": ")[2]: t for t in others},
         "most_rows": MOST_ROWS,
     }
-
-
-def _subject(table: Table) -> str:
-    """Return the title of a table without that of its section: `cost`."""
-    return table.title.rpartition(": ")[2]
 
 
 def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section]) -> dict[str, Any]:

@@ -1,8 +1,4 @@
-"""Draw the charts of a page as SVG: AUC against cost, AUC against query budget, accuracies of the networks.
-
-The SVG uses the page's own colours, hence one drawing serves light and dark; it has no addresses, and the same numbers
-give the same bytes.
-"""
+"""Draw the charts of a page as SVG in the page's own colours, hence one drawing serves light and dark."""
 
 from __future__ import annotations
 
@@ -83,8 +79,6 @@ def against_cost(title: str, points: Sequence[Point], label: str, log: bool) -> 
     height = max(270, GAP * len(points) + 80)
     figure, axes = _axes(height, left=40, right=136)
     _auc_axis(axes, [p.y for p in points])
-    if log:
-        axes.set_xscale("log")
     _cost_axis(axes, [p.x for p in points], log)
     axes.set_xlabel(label)
     for p in points:
@@ -98,7 +92,6 @@ def against_budget(title: str, lines: Sequence[Curve]) -> Chart:
     """Draw AUCs against the number of queries, a line for each method."""
     figure, axes = _axes(220, left=40, right=14)
     _auc_axis(axes, [y for line in lines for _, y in line.points])
-    axes.set_xscale("log")
     budgets = sorted({x for line in lines for x, _ in line.points})
     _cost_axis(axes, budgets, True)
     axes.set_xticks(budgets, [f"{b:g}" for b in budgets])
@@ -123,9 +116,9 @@ def accuracies(title: str, groups: Sequence[NetworkGroup]) -> Chart:
             ys, lows, highs = zip(*ends, strict=True)
             axes.hlines(ys, lows, highs, colors=colour(series), linewidths=1, zorder=2)
         _mark(axes, [100 * g.mean for g, _ in mine], [y for _, y in mine], series, size=5)
-    papers = [(100 * g.paper, y) for g, y in zip(groups, heights, strict=True) if g.paper is not None]
-    for x, y in papers:
-        axes.plot([x], [y], "D", markersize=7, markerfacecolor="none", markeredgecolor=INK)
+    for g, y in zip(groups, heights, strict=True):
+        if g.paper is not None:
+            axes.plot([100 * g.paper], [y], "D", markersize=7, markerfacecolor="none", markeredgecolor=INK)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [_short(r, 27) for r in rows])
     axes.grid(True, color=RULE, linewidth=0.6)
@@ -140,8 +133,7 @@ def swatch(title: str, series: int | None) -> str:
     """Draw the marker of a series for a legend."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14 / 72, 14 / 72), dpi=72)
-    figure.patch.set_visible(False)
+    figure = Figure(figsize=(14 / 72, 14 / 72), dpi=72, frameon=False)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     _mark(axes, [0], [0], series)
@@ -151,8 +143,7 @@ def swatch(title: str, series: int | None) -> str:
 def _axes(height: float, left: float, right: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
-    figure.patch.set_visible(False)
+    figure = Figure(figsize=(WIDTH / 72, height / 72), dpi=72, frameon=False)
     below, above = 42, 10
     width, tall = WIDTH - left - right, height - below - above
     axes = figure.add_axes((left / WIDTH, below / height, width / WIDTH, tall / height))
@@ -178,15 +169,15 @@ def _cost_axis(axes: Axes, values: Sequence[float], log: bool) -> None:
 
     low, high = min(values), max(values)
     if log:
+        axes.set_xscale("log")
         axes.set_xlim(low / 1.5, high * 1.5)
         axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0,) if high > 30 * low else (1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_locator(ticker.NullLocator())
-        axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     else:
         margin = max(0.7, (high - low) * 0.08)
         axes.set_xlim(low - margin, high + margin)
         axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True, min_n_ticks=1))
-        axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_major_formatter("{x:g}")
 
 
 def _lanes(groups: Sequence[NetworkGroup], rows: Sequence[str]) -> list[float]:
@@ -272,11 +263,9 @@ def _svg(figure: Figure, salt: str) -> str:
         element.tag = element.tag.rpartition("}")[2]
         element.text, element.tail = (element.text or "").strip(), ""
         kept = {k.rpartition("}")[2]: v for k, v in element.attrib.items() if k != "id" or v in named}
-        element.attrib.clear()
-        element.attrib.update({k: _plain(k, v) for k, v in kept.items()})
+        element.attrib = {k: _plain(k, v) for k, v in kept.items()}
     _, _, width, height = root.attrib["viewBox"].split()
-    root.attrib.clear()
-    root.attrib.update({"viewBox": f"0 0 {width} {height}", "width": width, "height": height, "aria-hidden": "true"})
+    root.attrib = {"viewBox": f"0 0 {width} {height}", "width": width, "height": height, "aria-hidden": "true"}
     return ElementTree.tostring(root, encoding="unicode")
 
 

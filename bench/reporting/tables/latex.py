@@ -54,10 +54,7 @@ def _size(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """Write a table as LaTeX to be read by `\\input`: it needs the packages booktabs and graphicx.
-
-    A table that is too wide for a page is divided; one that is too wide for the document's lines is scaled down.
-    """
+    """Write a table as LaTeX for `\\input`, with booktabs and graphicx; the document's lines scale it down."""
     groups = column_groups(table, PAGE)
     below = latex_escaped(" ".join((table.caption, *table.notes)).strip())
     notes = [r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize", below, r"\end{minipage}"]

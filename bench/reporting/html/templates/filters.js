@@ -1,15 +1,12 @@
 // Which rows and columns are shown, which cells are highlighted, and the arrow keys.
 
-const names = { methods: new Set(), attacks: new Set() };
-for (const t of tables) {
-  all("tbody tr", t.table).forEach((row) => names.methods.add(row.dataset.method.toLowerCase()));
-  t.attacks.forEach((attack) => names.attacks.add(attack.toLowerCase()));
-}
+const methods = all("table.auc tbody tr").map((row) => row.dataset.method.toLowerCase());
+const attacks = tables.flatMap((t) => t.attacks).map((attack) => attack.toLowerCase());
 
 const filter = () => {
   const terms = byId("find").value.toLowerCase().split(/[\s,]+/).filter(Boolean);
-  const matching = (set) => terms.filter((term) => [...set].some((name) => name.includes(term)));
-  const [methodTerms, attackTerms] = [matching(names.methods), matching(names.attacks)];
+  const matching = (names) => terms.filter((term) => names.some((name) => name.includes(term)));
+  const [methodTerms, attackTerms] = [matching(methods), matching(attacks)];
   const unknown = terms.some((term) => !methodTerms.includes(term) && !attackTerms.includes(term));
   const matches = (name, wanted) => !wanted.length || wanted.some((term) => name.toLowerCase().includes(term));
   let [rows, columns] = [0, 0];
@@ -60,17 +57,13 @@ const onArrowKey = (event) => {
   if (!from) return;
   const rows = all("tbody tr", from.closest("table")).filter((row) => !row.hidden);
   const grid = rows.map((row) => all("button[data-cell]", row).filter(isVisible));
-  let y = grid.findIndex((row) => row.includes(from));
-  let x = grid[y].indexOf(from);
-  if (event.key === "ArrowRight") x += 1;
-  else if (event.key === "ArrowLeft") x -= 1;
-  else if (event.key === "ArrowDown") y += 1;
-  else if (event.key === "ArrowUp") y -= 1;
-  else if (event.key === "Home") x = 0;
-  else if (event.key === "End") x = grid[y].length - 1;
-  else return;
+  const row = grid.find((buttonsOfRow) => buttonsOfRow.includes(from));
+  const [x, y] = [row.indexOf(from), grid.indexOf(row)];
+  const targets = { ArrowRight: row[x + 1], ArrowLeft: row[x - 1], ArrowDown: grid[y + 1]?.[x], ArrowUp: grid[y - 1]?.[x],
+    Home: row[0], End: row.at(-1) };
+  if (!(event.key in targets)) return;
   event.preventDefault();
-  const target = grid[y]?.[x];
+  const target = targets[event.key];
   if (target) {
     setTabStop(target);
     target.focus();

@@ -61,8 +61,8 @@ const valueIn = (row, column) => {
   const td = row.cells[column];
   const button = td.querySelector("button[data-cell]");
   if (column === 0) return td.textContent;
-  const value = button ? cellOf(button).m[measure] : Number.parseFloat(td.textContent);
-  return Array.isArray(value) ? value[0] : button ? Number.NaN : value;
+  const value = button ? cellOf(button).m[measure]?.[0] : td.textContent;
+  return Number.parseFloat(value);
 };
 
 const reorder = (t) => {
