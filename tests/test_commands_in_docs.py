@@ -18,7 +18,7 @@ from bench.cli import COMMANDS
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "results/README.md"])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OTHERS = ("pip", "python", "python3.11", ".", "tox", "pytest", "dask", "salloc", "srun", "for", "git")
+OTHERS = ("pip", "python", "python3.11", ".", "tox", "pytest", "dask", "salloc", "srun", "for", "git", "pre-commit")
 """Programs besides `bench` that documents call."""
 REAL = ("fashion_mnist", "cifar", "tiny_imagenet")
 SMOKE = ["--preset", "smoke"]

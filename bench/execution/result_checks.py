@@ -32,7 +32,7 @@ def check_readable(model: object, origin: str) -> object:
     """Return a network; BenchError names the first entry of its state without memory, which cannot be read."""
     for name, tensor in model.state_dict().items() if isinstance(model, nn.Module) else ():
         if isinstance(tensor, Tensor) and (tensor.is_meta or not has_memory(tensor)):
-            raise BenchError(f"the network that {origin} returned cannot be read: {name!r} holds no data, as on the meta device")
+            raise BenchError(f"the network that {origin} returned holds no data for {name!r}, as on the meta device")
     return model
 
 
