@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,6 +18,7 @@ from bench.reporting.tables.auc import auc_table, budgets_table
 from bench.reporting.tables.comparisons import baselines_table, check_table, negatives_table
 from bench.reporting.tables.costs import accuracy_table, cost_table
 from bench.reporting.tables.latex import latex
+from bench.reporting.tables.method_table import grouped
 from bench.reporting.tables.rates import rates_tables
 from bench.reporting.tables.table import Table
 from bench.reporting.tables.text import markdown, text
@@ -63,14 +63,14 @@ def render(folder: Path) -> str:
 
 def _files(frame: pd.DataFrame, run: Mapping[str, JSON]) -> dict[str, str]:
     judged, networks, budgets = cells(frame, run), accuracies(frame, run), by_budget(frame, run)
-    cost_of = dict(_by_section(list(costs(default_budget(frame, run), run))))
-    networks_of = dict(_by_section(networks))
+    cost_of, networks_of = _by_section(costs(default_budget(frame, run), run)), _by_section(networks)
+    points_of = grouped(((p.cell.dataset, p.cell.source_architecture), p) for p in budgets)
     accuracy_tables = {section: accuracy_table(group, run) for section, group in networks_of.items()}
     short: list[Table] = []
     full: list[Table] = []
     sections: list[page.Section] = []
-    for section, group in _by_section(judged):
-        points = [p for p in budgets if _section(p.cell) == section]
+    for section, group in _by_section(judged).items():
+        points = points_of.get(section, [])
         aucs, baselines = auc_table(group, run), baselines_table(group)
         cost = [cost_table(cost_of[section])] if section in cost_of else []
         short += [aucs, *cost]
@@ -99,14 +99,9 @@ def check(folder: Path) -> str:
     judged = cells(*load(Path(folder)))
     counts = Counter(c.verdict for c in judged)
     total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
-    return "\n\n".join([*(text(check_table(group)) for _, group in _by_section(judged)), f"all cells: {total}\n"])
+    return "\n\n".join([*(text(check_table(group)) for group in _by_section(judged).values()), f"all cells: {total}\n"])
 
 
-def _by_section(results: Sequence[Result]) -> Iterator[tuple[tuple[str, str], list[Result]]]:
-    """Divide results, which are in order, by dataset and source architecture."""
-    for section, group in itertools.groupby(results, key=_section):
-        yield section, list(group)
-
-
-def _section(result: Cell | Cost | Accuracy) -> tuple[str, str]:
-    return result.dataset, result.source_architecture
+def _by_section(results: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:
+    """Divide results by dataset and source architecture."""
+    return grouped(((r.dataset, r.source_architecture), r) for r in results)

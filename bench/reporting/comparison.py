@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import operator
-import string
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from string import ascii_uppercase as LETTERS
 from typing import TypeAlias
 
 from bench.analysis.cells import Cell
@@ -32,7 +32,7 @@ def compare(folders: Sequence[Path], kind: str = "txt", forced: bool = False) ->
     Raise BenchError if there are fewer than two, or if their presets, dataset versions or protocols differ and the
     comparison is not `forced`. A forced comparison says so.
     """
-    if not 2 <= len(folders) <= len(string.ascii_uppercase):
+    if not 2 <= len(folders) <= len(LETTERS):
         raise BenchError("A comparison needs two results folders or more: bench compare A B")
     results = read(folders)
     first, others = results[0], results[1:]
@@ -54,16 +54,12 @@ def compare(folders: Sequence[Path], kind: str = "txt", forced: bool = False) ->
     return "\n\n".join(["\n".join(map(wrap.fill, summary)), *map(text, tables)])
 
 
-def _letter(number: int) -> str:
-    return string.ascii_uppercase[number]
-
-
 def _legend(results: Sequence[Results]) -> Iterator[str]:
     """Describe the results of each letter, and how they differ from the first."""
     for n, r in enumerate(results):
         differences = remarks(results[0], r)
         unlike = f"; unlike A: {'; '.join(differences)}" if differences else ""
-        yield f"{_letter(n)}: {r.name}, preset {r.spec.preset}, {r.run.get('date') or 'undated'}{unlike}"
+        yield f"{LETTERS[n]}: {r.name}, preset {r.spec.preset}, {r.run.get('date') or 'undated'}{unlike}"
 
 
 def _summary(found: Changes) -> Iterator[str]:
@@ -76,11 +72,11 @@ def _summary(found: Changes) -> Iterator[str]:
         chance = f"by chance alone about {others / round(1 / (1 - LEVEL)):.1f} would, at {CONFIDENCE}"
         differing = f"; of the other {others}, {differ} differ ({chance})" if others else ""
         found_in_both = f"{counted(len(both), 'cell')} in both, {same} of them the very same models and scores"
-        yield f"{_letter(n)} against A: {found_in_both}{differing}"
+        yield f"{LETTERS[n]} against A: {found_in_both}{differing}"
         for what in ("added", "lost"):
             cells = [where for where, c in changed.items() if c.what == what]
             if cells:
-                yield f"{what} in {_letter(n)}: {'; '.join(_named(cells))}"
+                yield f"{what} in {LETTERS[n]}: {'; '.join(_named(cells))}"
 
 
 def _named(cells: Sequence[Where]) -> list[str]:
@@ -99,9 +95,9 @@ def _table(section: tuple[str, str], results: Sequence[Results], found: Changes,
     for method in methods:
         by_attack = [[changed.get((*section, method, a)) for changed in found] for a in attacks]
         rows.append([cell(method), *map(_cell_lines, by_attack)])
-    letters = ", ".join(_letter(n) for n in range(1, len(results)))
+    letters = ", ".join(LETTERS[n] for n in range(1, len(results)))
     return Table(
-        title=f"{section[0]}, source {section[1]}: AUC of A to {_letter(len(results) - 1)}{' (forced)' * forced}",
+        title=f"{section[0]}, source {section[1]}: AUC of A to {LETTERS[len(results) - 1]}{' (forced)' * forced}",
         header=["method", *attacks],
         rows=rows,
         caption=f"The AUC of A; of {letters} with the difference to A and its {CONFIDENCE} interval (too wide, never "
@@ -121,7 +117,7 @@ def _cell_lines(changed: Sequence[Change | None]) -> list[Line]:
     lines = []
     for n, side in enumerate(sides):
         change = changed[n - 1] if n else None
-        lines.append(f"{_letter(n)} {_auc(side)}{' =' * bool(change and change.same and change.difference)}")
+        lines.append(f"{LETTERS[n]} {_auc(side)}{' =' * bool(change and change.same and change.difference)}")
         if change and change.difference and not change.same:
             difference, low, high = map(signed, change.difference)
             lines.append(f"{difference} [{low}, {high}]{' ≠' * change.differs}")

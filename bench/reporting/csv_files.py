@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ from bench.analysis.budgets import AtBudget
 from bench.analysis.cells import LOST, Cell, mean, paper_mean
 from bench.analysis.statistics import STATISTICS, CellStatistic
 from bench.core.kinds import Status
+from bench.reporting.tables.method_table import grouped
 from bench.results.columns import Column, Kind
 from bench.results.writer import comma_separated, harmless
 
@@ -130,8 +130,7 @@ BUDGET_COLUMNS: list[Column[AtBudget]] = [
 def table_csv(cells: Sequence[Cell]) -> str:
     """Write `table.csv`."""
     lines: list[list[str]] = []
-    for _, group in itertools.groupby(cells, key=lambda c: (c.dataset, c.source_architecture, c.method)):
-        row = list(group)
+    for row in grouped(((c.dataset, c.source_architecture, c.method), c) for c in cells).values():
         lines += [[written(column, c) for column in CELL_COLUMNS] for c in row]
         means = {name: getattr(row[0], name) for name in OF_METHOD} | {"status": "mean", "auc": mean(row)}
         if paper := paper_mean(row):

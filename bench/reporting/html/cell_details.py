@@ -28,20 +28,11 @@ class ShownCell(NamedTuple):
     style: str = ""
 
 
-class ShownRow(NamedTuple):
-    """A method with its cells and their mean."""
-
-    method: str
-    baseline: bool
-    cells: Sequence[ShownCell]
-    mean: ShownCell
-
-
-def shown_rows(cells: Sequence[Cell], first: int) -> Iterator[ShownRow]:
-    """Return the rows of a table whose cells are numbered from `first` on."""
+def shown_rows(cells: Sequence[Cell], first: int) -> Iterator[tuple[str, bool, list[ShownCell], ShownCell]]:
+    """Return the rows of a table, cells numbered from `first` on: method, if it is a baseline, cells and mean."""
     numbers = itertools.count(first)
     for method, row in by_method(cells).items():
-        yield ShownRow(method, row[0].baseline, [_shown(c, next(numbers)) for c in row], _mean(row))
+        yield method, row[0].baseline, [_shown(c, next(numbers)) for c in row], _mean(row)
 
 
 def _shown(c: Cell, number: int) -> ShownCell:
@@ -127,10 +118,10 @@ class CellDetails:
         return {k: v for k, v in details.items() if k == "m" or not (v is None or v is False or v in ("", {}, []))}
 
     def _baselines(self, c: Cell) -> JSON:
-        f = c.baselines
-        if f is None:
+        if not (f := c.baselines):
             return None
-        return [int(f.beaten), self._text(f.baseline), _round(f.difference), _p(f.p), _p(f.adjusted), f.tests]
+        p, adjusted = (float(f"{value:.2g}") for value in (f.p, f.adjusted))
+        return [int(f.beaten), self._text(f.baseline), _round(f.difference), p, adjusted, f.tests]
 
 
 def _measure(v: Value) -> JSON:
@@ -140,10 +131,6 @@ def _measure(v: Value) -> JSON:
 
 def _round(value: float) -> float:
     return round(float(value), 4)
-
-
-def _p(value: float) -> float:
-    return float(f"{value:.2g}")
 
 
 def cost_words(c: Cost) -> str:

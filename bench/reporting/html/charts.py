@@ -72,11 +72,9 @@ class Charts:
         lines = {m: [(b, v) for b, row in sorted(by.items()) if (v := mean(row)) is not None] for m, by in rows.items()}
         self._lines(group, "Mean of the attacks that stay", lines, points)
         for attack in dict.fromkeys(p.cell.attack for p in points):
-            found: dict[str, list[tuple[int, float]]] = {}
-            for m, by in rows.items():
-                figured = [(b, c.figure) for b, row in sorted(by.items()) for c in row if c.attack == attack]
-                found[m] = [(b, f.auc) for b, f in figured if f]
-            self._lines(group, attack, found, points)
+            figured = [(p.cell, p.budget) for p in points if p.cell.attack == attack]
+            found = grouped((c.method, (budget, c.figure.auc)) for c, budget in figured if c.figure)
+            self._lines(group, attack, {m: sorted(line) for m, line in found.items()}, points)
         group.legend = list(self._legend((m, self.methods.get(m)) for m in rows))
         return group
 

@@ -119,7 +119,7 @@ def _section(section: Section, charts: Charts, first: int, number: int) -> dict[
         "section_title": section_title(cells),
         "main": main,
         "attacks": list(dict.fromkeys(c.attack for c in cells)),
-        "bodies": [body for baseline in (False, True) if (body := [r for r in rows if r.baseline == baseline])],
+        "bodies": [body for baseline in (False, True) if (body := [r for r in rows if r[1] == baseline])],
         "costs": charts.cost(cells, section.costs),
         "budgets": charts.budgets(section.budgets),
         "accuracies": charts.accuracies(section.networks),

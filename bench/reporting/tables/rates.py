@@ -16,7 +16,15 @@ def rates_tables(cells: Sequence[Cell]) -> Iterator[Table]:
     """Make the tables of TPRs and of false accusations, and one of the rates that need more irrelevant models."""
     hits, accused = ([s for s in of_table(table) if _reported(s, cells)] for table in HEADINGS)
     if hits:
-        yield _hits_table(cells, hits)
+        yield method_table(
+            cells,
+            "TPR at a fixed FPR",
+            attack_columns(cells, lambda c: _lines(hits, c) or no_figure(c)),
+            "The share of stolen suspects that a method finds while it accuses at most so many of the irrelevant "
+            f"models, with its exact {CONFIDENCE} interval (which takes the threshold as given). n/r: not reported, "
+            "for it needs so many irrelevant models.",
+            label="tpr",
+        )
     if accused:
         yield _accused_table(cells, accused)
     if missing := [s for table in HEADINGS for s in of_table(table) if s not in (*hits, *accused)]:
@@ -31,24 +39,11 @@ def _lines(rates: Sequence[CellStatistic], c: Cell) -> list[Line]:
     return [Line(f"{s.label}: {s.text(v)}") for s in rates if (v := s.value(c))]
 
 
-def _hits_table(cells: Sequence[Cell], rates: Sequence[CellStatistic]) -> Table:
-    return method_table(
-        cells,
-        "TPR at a fixed FPR",
-        attack_columns(cells, lambda c: _lines(rates, c) or no_figure(c)),
-        "The share of stolen suspects that a method finds while it accuses at most so many of the irrelevant "
-        f"models, with its exact {CONFIDENCE} interval (which takes the threshold as given). n/r: not reported, for it "
-        "needs so many irrelevant models.",
-        label="tpr",
-    )
-
-
 def _accused_table(cells: Sequence[Cell], rates: Sequence[CellStatistic]) -> Table:
     def column(dataset: str) -> Column:
-        def lines(row: Sequence[Cell]) -> list[Line]:
-            return next(filter(None, (_lines(rates, c) for c in row if c.suspect_dataset == dataset)), cell("–"))
-
-        return lines
+        return lambda row: next(
+            filter(None, (_lines(rates, c) for c in row if c.suspect_dataset == dataset)), cell("–")
+        )
 
     return method_table(
         cells,

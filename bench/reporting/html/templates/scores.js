@@ -84,8 +84,7 @@ const scoreChart = (spread) => {
 const threeDigits = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
 const median = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
-  const half = sorted.length / 2;
-  return sorted.length % 2 ? sorted[Math.floor(half)] : (sorted[half - 1] + sorted[half]) / 2;
+  return (sorted[Math.ceil(sorted.length / 2) - 1] + sorted[Math.floor(sorted.length / 2)]) / 2;
 };
 const scoreSummary = (spread) => {
   if (!spread.dots || spread.dots.length > 1) return null;
