@@ -1,7 +1,5 @@
 """Check whether a report is still that of its two source files and of the code that makes it."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import json

@@ -1,7 +1,5 @@
 """Compare results folders: a table per dataset and source architecture, or lines of CSV."""
 
-from __future__ import annotations
-
 import operator
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,11 +25,7 @@ Changes: TypeAlias = list[dict[Where, Change]]
 
 
 def compare(folders: Sequence[Path], kind: str = "txt", forced: bool = False) -> str:
-    """Compare results folders with the first of them, and return the comparison as `txt`, `md` or `csv`.
-
-    Raise BenchError if there are fewer than two, or if their presets, dataset versions or protocols differ and the
-    comparison is not `forced`. A forced comparison says so.
-    """
+    """Compare results folders with the first, as `txt`, `md` or `csv`; raise BenchError if they are not comparable."""
     if not 2 <= len(folders) <= len(LETTERS):
         raise BenchError("A comparison needs two results folders or more: bench compare A B")
     results = read(folders)

@@ -1,7 +1,5 @@
 """The CSV files of a report: a list of columns each, from which the file and its documentation follow."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 

@@ -1,7 +1,5 @@
 """Describe one trial, from the command line to the score: seeds, parameters, artifacts, logs."""
 
-from __future__ import annotations
-
 import dataclasses
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence

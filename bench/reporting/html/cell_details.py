@@ -1,7 +1,5 @@
 """What a page shows of cells: a little in the table of AUCs, everything in the dialog of a cell."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple

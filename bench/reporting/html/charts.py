@@ -1,7 +1,5 @@
 """Choose what the charts of a page show: which methods, against which costs, in which colours."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias

@@ -1,7 +1,5 @@
 """Summarise the scores behind a cell, small enough for a page; those of different sources are never pooled."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias

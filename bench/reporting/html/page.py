@@ -36,8 +36,7 @@ MOST_TABLES = 900_000
 """Bytes of a page, and of its tables and charts."""
 MOST_ROWS = 200
 """Rows of a table that is not of AUCs; its file has the others."""
-SCRIPTS = ("elements.js", "tables.js", "filters.js", "scores.js", "roc.js", "cell.js", "controls.js")
-"""The parts of the page's script, in order."""
+SCRIPTS = ("tables.js", "filters.js", "charts.js", "cell.js")
 
 
 @dataclass(frozen=True)

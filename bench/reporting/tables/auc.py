@@ -1,7 +1,5 @@
 """The tables of AUCs, and of AUCs by number of queries."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.budgets import AtBudget

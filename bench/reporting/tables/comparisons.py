@@ -1,7 +1,5 @@
 """Tables that compare the AUCs: with the baselines, with other negatives, with the papers."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

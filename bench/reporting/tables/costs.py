@@ -1,7 +1,5 @@
 """The tables of costs and of test accuracies."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 from bench.analysis.accuracies import Accuracy

@@ -1,7 +1,5 @@
 """The shape that most tables share: a row per method, a column per attack, the baselines below a line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 

@@ -1,7 +1,5 @@
 """The captions and the notes below a table."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The tables of hits at a fixed rate of false alarms, and of false accusations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.cells import Cell

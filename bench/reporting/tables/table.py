@@ -1,7 +1,5 @@
 """A table as plain data, before it is typeset, and the numbers in it as text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,10 +21,9 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its title, caption and notes. A cell is a sequence of lines; the first column names the row.
+    """A table whose cells are sequences of lines. A rule separates the rows from number `baselines` on.
 
-    A rule separates the rows from number `baselines` on. LaTeX refers to the table by its `label`; `level` is that of
-    its heading in Markdown.
+    LaTeX refers to the table by its `label`; `level` is that of its heading in Markdown.
     """
 
     title: str

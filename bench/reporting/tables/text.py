@@ -1,7 +1,5 @@
 """Tables as text for a terminal, and as Markdown."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Sequence
