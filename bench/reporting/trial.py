@@ -10,6 +10,7 @@ from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
 from bench.core.tasks import Task
+from bench.reporting.tables.table import listed
 from bench.reporting.tables.text import WIDTH
 from bench.results.columns import COLUMNS, COUNTS, REALS
 from bench.results.reader import load
@@ -111,7 +112,7 @@ def _run(run: Mapping[str, JSON]) -> Iterator[tuple[str, str]]:
 def _parameters(found: Found) -> Iterator[tuple[str, str]]:
     """Return the preset's recipe and the parameters of every component that took part."""
     row, components = found.row, found.run["components"]
-    yield f"recipe ({found.spec.preset})", _listed(dataclasses.asdict(found.spec.recipe))
+    yield f"recipe ({found.spec.preset})", listed(dataclasses.asdict(found.spec.recipe))
     attacks: list[str] = []
     name = row.get("attack", "")
     while name and name in components[ComponentKind.ATTACK] and name not in attacks:
@@ -129,11 +130,7 @@ def _parameters(found: Found) -> Iterator[tuple[str, str]]:
             params = dict(entry["params"])
             if kind == ComponentKind.METHOD and "budget" in row:
                 params[entry["attributes"].get("budget") or "budget"] = row["budget"]
-            yield f"{kind} {name}", _listed({"version": entry["version"], **params})
-
-
-def _listed(values: Mapping[str, JSON]) -> str:
-    return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
+            yield f"{kind} {name}", listed({"version": entry["version"], **params})
 
 
 @dataclasses.dataclass(frozen=True)

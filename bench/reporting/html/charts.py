@@ -1,6 +1,6 @@
 """Choose what the charts of a page show: which methods, against which costs, in which colours."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -73,7 +73,7 @@ class Charts:
             figured = [(p.cell, p.budget) for p in points if p.cell.attack == attack]
             found = grouped((c.method, (budget, c.figure.auc)) for c, budget in figured if c.figure)
             self._lines(group, attack, {m: sorted(line) for m, line in found.items()}, points)
-        group.legend = list(self._legend((m, self.methods.get(m)) for m in rows))
+        group.legend = [(m, svg.swatch(m, self.methods.get(m))) for m in rows]
         return group
 
     def accuracies(self, networks: Sequence[Accuracy]) -> ChartGroup:
@@ -88,7 +88,7 @@ class Charts:
             if groups and len({g.row for g in groups}) <= 60:
                 self._draw(group, svg.accuracies, whose, groups)
         shown = dict.fromkeys(a.suspect_architecture for a in networks if a.suspect_architecture)
-        group.legend = list(self._legend((a, self.architectures.get(a, 0)) for a in shown)) if group.charts else []
+        group.legend = [(a, svg.swatch(a, self.architectures.get(a, 0))) for a in shown] if group.charts else []
         if any(a.paper is not None for a in networks):
             group.note += " Hollow diamonds: a paper's figure."
         return group
@@ -101,10 +101,6 @@ class Charts:
 
     def _series(self, method: str, baseline: bool) -> int | None:
         return None if baseline else self.methods.get(method)
-
-    def _legend(self, series: Iterable[tuple[str, int | None]]) -> Iterator[tuple[str, str]]:
-        for name, number in series:
-            yield name, svg.swatch(name, number)
 
     def _draw(self, group: ChartGroup, make: Callable[..., Chart], title: str, *what: object) -> None:
         if self.free:

@@ -258,7 +258,8 @@ def _svg(figure: Figure, salt: str) -> str:
         for child in list(parent):
             if child.tag.rpartition("}")[2] in ("metadata", "style"):
                 parent.remove(child)
-    named = {v[v.index("#") + 1 :].rstrip(")") for e in root.iter() for v in _references(e)}
+    values = [(k, v) for e in root.iter() for k, v in e.attrib.items()]
+    named = {v.partition("#")[2].rstrip(")") for k, v in values if k.endswith("href") or k == "clip-path"}
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
         element.text, element.tail = (element.text or "").strip(), ""
@@ -267,12 +268,6 @@ def _svg(figure: Figure, salt: str) -> str:
     _, _, width, height = root.attrib["viewBox"].split()
     root.attrib = {"viewBox": f"0 0 {width} {height}", "width": width, "height": height, "aria-hidden": "true"}
     return ElementTree.tostring(root, encoding="unicode")
-
-
-def _references(element: ElementTree.Element) -> Iterator[str]:
-    for name, value in element.attrib.items():
-        if name.endswith("href") or (name == "clip-path" and "#" in value):
-            yield value
 
 
 def _plain(name: str, value: str) -> str:

@@ -9,7 +9,7 @@ from bench.analysis.cells import VERDICTS, Cell
 from bench.core.canonical import JSON
 from bench.core.spec import Spec
 from bench.reporting.tables.method_table import by_method, grouped
-from bench.reporting.tables.table import counted
+from bench.reporting.tables.table import counted, listed
 
 MOST_ERRORS = 10
 """Different errors that are printed under a table; the others are counted."""
@@ -20,7 +20,6 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
     spec = Spec.from_json(run["spec"])
     zero = {"images": "all", "width": "default", "budget": "default", "clip": "none"}
     recipe = {k: v or zero.get(k, v) for k, v in dataclasses.asdict(spec.recipe).items()}
-    settings = ", ".join(f"{k} {_number(v)}" for k, v in recipe.items())
     counts = f"replicates {spec.replicates}, copies {spec.copies}, target_replicates {spec.target_replicates}"
     seeds = f"source seeds {', '.join(map(str, spec.seeds))}; split seed {spec.split_seed}"
     changed = [f"{n}.{f}={v}" for n, fields in sorted(spec.settings.items()) for f, v in sorted(fields.items())]
@@ -28,17 +27,13 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
     torch = (run.get("libraries") or {}).get("torch")
     parts = [
         f"{what[:1].upper()}{what[1:]}",
-        f"Preset {spec.preset}: {settings}; {counts}; {seeds}",
+        f"Preset {spec.preset}: {listed(recipe)}; {counts}; {seeds}",
         *([f"Set: {', '.join(changed)}"] if changed else []),
         *([f"Hardware: {machine}"] if machine else []),
         *([f"torch {torch}"] if torch else []),
         str(run.get("date") or "undated"),
     ]
     return ". ".join(parts) + "."
-
-
-def _number(value: JSON) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def notes(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:

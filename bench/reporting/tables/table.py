@@ -1,9 +1,10 @@
 """A table as plain data, before it is typeset, and the numbers in it as text."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from bench.core.canonical import JSON
 from bench.stats.intervals import LEVEL, AucEstimate
 from bench.stats.rates import Summary
 
@@ -116,6 +117,11 @@ def percent(accuracy: Summary | None) -> str:
 def three_digits(value: float | None) -> str:
     """Write a number with three digits; None as nothing."""
     return "" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def listed(values: Mapping[str, JSON]) -> str:
+    """Write values with their names."""
+    return ", ".join(f"{k} {v:g}" if isinstance(v, float) else f"{k} {v}" for k, v in values.items())
 
 
 def counted(count: int, noun: str) -> str:
