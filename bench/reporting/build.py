@@ -1,11 +1,9 @@
 """Write the files of a results folder: `trials.csv` and `run.json`, and the report made from these two alone."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from bench.analysis.accuracies import Accuracy, accuracies
 from bench.analysis.budgets import by_budget
@@ -24,9 +22,6 @@ from bench.reporting.tables.table import Table
 from bench.reporting.tables.text import markdown, text
 from bench.results.reader import load
 from bench.results.writer import put, save
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Result = TypeVar("Result", Cell, Cost, Accuracy)
 
@@ -52,7 +47,7 @@ def render(folder: Path) -> str:
     Raise BenchError if the sources are damaged or do not belong to one run.
     """
     folder = Path(folder)
-    files = _files(*load(folder))
+    files = _files(folder)
     for name, content in files.items():
         put(folder / name, content)
     for name in {"budgets.csv"} - set(files):
@@ -61,7 +56,8 @@ def render(folder: Path) -> str:
     return files["table.txt"]
 
 
-def _files(frame: pd.DataFrame, run: Mapping[str, JSON]) -> dict[str, str]:
+def _files(folder: Path) -> dict[str, str]:
+    frame, run = load(folder)
     judged, networks, budgets = cells(frame, run), accuracies(frame, run), by_budget(frame, run)
     cost_of, networks_of = _by_section(costs(default_budget(frame, run), run)), _by_section(networks)
     points_of = grouped(((p.cell.dataset, p.cell.source_architecture), p) for p in budgets)

@@ -103,6 +103,7 @@ CELL_COLUMNS = _cell_columns()
 
 OF_METHOD = ("dataset", "source_architecture", "method", "method_version", "baseline")
 """The columns that all cells of a line with status `mean` share."""
+
 ACCURACY_COLUMNS: list[Column[Accuracy]] = [
     *attributes(str, "dataset", "source_architecture"),
     Column("source", str, attribute("owner")),
@@ -111,7 +112,6 @@ ACCURACY_COLUMNS: list[Column[Accuracy]] = [
     *attributes(int, "n", part="summary"),
     *attributes(float, "paper"),
 ]
-"""The columns of `accuracy.csv`, accuracies as shares."""
 
 BUDGET_COLUMNS: list[Column[AtBudget]] = [
     *attributes(str, "dataset", "source_architecture", "method", part="cell"),
@@ -122,7 +122,6 @@ BUDGET_COLUMNS: list[Column[AtBudget]] = [
     *attributes(int, "stolen", "irrelevant", part="cell.figure"),
     Column("sources", int, lambda p: p.cell.figure and len(p.cell.figure.by_source)),
 ]
-"""The columns of `budgets.csv`."""
 
 
 def table_csv(cells: Sequence[Cell]) -> str:

@@ -46,12 +46,10 @@ class Distributions:
         if matched is None:
             return None
         most = max(matched.irrelevant.shape[1], *(len(rows) for rows in matched.stolen), 0)
-        spread = self._dots(matched) if most <= self.detail.dots else self._bins(matched)
+        lines = list(zip(matched.stolen, matched.irrelevant, strict=True))[: self.detail.sources]
+        dots = most <= self.detail.dots
+        spread = {"dots": [[self._named(s), self._shared(i)] for s, i in lines]} if dots else self._bins(lines)
         return {**spread, "seeds": list(matched.seeds), "roc": self._rocs((dataset, source, method, attack), matched)}
-
-    def _dots(self, matched: Matched) -> dict[str, JSON]:
-        """Return the scores of each source; those of irrelevant models by their number in `irrelevant`."""
-        return {"dots": [[self._named(s), self._shared(i)] for s, i in self._lines(matched)]}
 
     def _shared(self, rows: Rows) -> int:
         """Return the number of a list of irrelevant models, which the attacks of a method share."""
@@ -60,18 +58,14 @@ class Distributions:
             self.known[key] = self.irrelevant.setdefault(tuple(self._named(rows)), len(self.irrelevant))
         return self.known[key]
 
-    def _bins(self, matched: Matched) -> dict[str, JSON]:
+    def _bins(self, lines: Sequence[tuple[Rows, Rows]]) -> dict[str, JSON]:
         """Count the scores of a source in bins of equal width from the lowest to the highest score shown."""
-        lines = self._lines(matched)
         scores = [(self.samples.score[s], self.samples.score[i]) for s, i in lines]
         low = min(float(min(s.min(), i.min())) for s, i in scores)
         high = max(float(max(s.max(), i.max())) for s, i in scores)
         edges = np.linspace(low, high if high > low else low + 1.0, self.detail.bins + 1)
         counts = [[np.histogram(kind, edges)[0].tolist() for kind in pair] for pair in scores]
         return {"from": _short(low), "to": _short(float(edges[-1])), "bins": counts}
-
-    def _lines(self, matched: Matched) -> list[tuple[Rows, Rows]]:
-        return list(zip(matched.stolen, matched.irrelevant, strict=True))[: self.detail.sources]
 
     def _named(self, rows: Rows) -> list[float]:
         """Return scores in ascending order, each followed by the number of its model."""
