@@ -41,9 +41,9 @@ def attribute(path: str) -> Callable[[object], Any]:
     return value
 
 
-def attributes(kind: Kind, *names: str, part: str = "") -> list[Column[Any]]:
-    """Return columns that are named like attributes of a record, or of a part of it."""
-    return [Column(name, kind, attribute(f"{part}.{name}" if part else name)) for name in names]
+def attributes(kind: Kind, *names: str, part: str = "", prefix: str = "") -> list[Column[Any]]:
+    """Return columns that are named, after a prefix, like attributes of a record, or of a part of it."""
+    return [Column(prefix + name, kind, attribute(f"{part}.{name}" if part else name)) for name in names]
 
 
 def _statistic(s: CellStatistic) -> list[Column[Cell]]:
@@ -77,8 +77,7 @@ def _cell_columns() -> list[Column[Cell]]:
         *map(_lost, LOST),
         Column("error", str, lambda c: max(c.errors, key=lambda e: c.errors[e], default="")),
         *by_key["same"],
-        Column("same_architecture_stolen", int, attribute("same_architecture.stolen")),
-        Column("same_architecture_irrelevant", int, attribute("same_architecture.irrelevant")),
+        *attributes(int, "stolen", "irrelevant", part="same_architecture", prefix="same_architecture_"),
         *by_key["alone"],
         Column("suspects_only_irrelevant", int, attribute("suspects_only.irrelevant")),
         Column("paper_auc", float, attribute("paper.auc")),
@@ -88,8 +87,7 @@ def _cell_columns() -> list[Column[Cell]]:
         *attributes(str, "verdict"),
         Column("beats_baselines", bool, attribute("baselines.beaten")),
         Column("hardest_baseline", str, attribute("baselines.baseline")),
-        Column("baseline_difference", float, attribute("baselines.difference")),
-        Column("baseline_p", float, attribute("baselines.p")),
+        *attributes(float, "difference", "p", part="baselines", prefix="baseline_"),
         Column("baseline_p_adjusted", float, attribute("baselines.adjusted")),
         Column("baseline_tests", int, attribute("baselines.tests")),
         Column("baseline_paired", bool, attribute("baselines.paired")),

@@ -147,11 +147,10 @@ def cost_words(c: Cost) -> str:
 
 def component_words(entry: Mapping[str, JSON], name: str) -> dict[str, str]:
     """Return what describes a component: its summary, paper, version and parameters."""
-    params = ", ".join(f"{k}={v}" for k, v in sorted(entry["params"].items()))
     return {
         "name": name,
         "summary": str(entry.get("summary") or ""),
         "paper": str(entry["attributes"].get("paper") or ""),
         "version": f"version {entry['version']}, {entry.get('distribution') or 'of unknown origin'}",
-        "params": params,
+        "params": ", ".join(f"{k}={v}" for k, v in sorted(entry["params"].items())),
     }

@@ -12,11 +12,24 @@ from bench.reporting.tables.table import Table, cell, percent, three_digits
 
 def cost_table(costs: Sequence[Cost]) -> Table:
     """Return what each method costs, on one dataset and source architecture."""
+    rows = [
+        [
+            c.method,
+            percent(c.accuracy),
+            "" if c.lost is None else f"{100 * c.lost:.1f}",
+            c.access,
+            " to ".join(map(str, dict.fromkeys(c.queries or ()))),
+            three_digits(c.seconds_to_verify),
+            three_digits(c.seconds_to_make),
+            "" if c.networks is None else str(c.networks),
+        ]
+        for c in costs
+    ]
     return section_table(
         costs,
         "cost",
         ["method", "accuracy", "lost", "access", "queries", "verify s", "make s", "nets"],
-        [list(map(cell, _cost_texts(c))) for c in costs],
+        [list(map(cell, texts)) for texts in rows],
         "Test accuracy of the source in percent, and the points lost by a watermark; the strongest access "
         "asked of a suspect, queries per suspect, median seconds to verify one; seconds to make a fingerprint (a "
         "watermark: its source too) with the networks (nets) trained for it.",
@@ -24,19 +37,6 @@ def cost_table(costs: Sequence[Cost]) -> Table:
         baselines=next((n for n, c in enumerate(costs) if c.baseline), None),
         label="cost",
     )
-
-
-def _cost_texts(c: Cost) -> list[str]:
-    return [
-        c.method,
-        percent(c.accuracy),
-        "" if c.lost is None else f"{100 * c.lost:.1f}",
-        c.access,
-        " to ".join(map(str, dict.fromkeys(c.queries or ()))),
-        three_digits(c.seconds_to_verify),
-        three_digits(c.seconds_to_make),
-        "" if c.networks is None else str(c.networks),
-    ]
 
 
 def _cost_notes(c: Cost) -> Iterator[str]:

@@ -12,7 +12,10 @@ HEADINGS = {"hits": "TPR at\n{} FPR", "accused": "accused\nat {}"}
 
 def rates_tables(cells: Sequence[Cell]) -> Iterator[Table]:
     """Make the tables of TPRs and of false accusations, and one of the rates that need more irrelevant models."""
-    hits, accused = ([s for s in of_table(table) if _reported(s, cells)] for table in HEADINGS)
+    hits, accused = (
+        [s for s in of_table(table) if any((v := s.value(c)) and v.value is not None for c in cells)]
+        for table in HEADINGS
+    )
     if hits:
         yield method_table(
             cells,
@@ -27,10 +30,6 @@ def rates_tables(cells: Sequence[Cell]) -> Iterator[Table]:
         yield _accused_table(cells, accused)
     if missing := [s for table in HEADINGS for s in of_table(table) if s not in (*hits, *accused)]:
         yield from _needs_table(cells, missing)
-
-
-def _reported(s: CellStatistic, cells: Sequence[Cell]) -> bool:
-    return any(v.value is not None for c in cells if (v := s.value(c)))
 
 
 def _lines(rates: Sequence[CellStatistic], c: Cell) -> list[Line]:

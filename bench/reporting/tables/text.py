@@ -16,11 +16,9 @@ def text(table: Table) -> str:
     parts = [table.title, "=" * len(table.title)]
     parts += ["\n\n".join(_text_grid(table, columns) for columns in column_groups(table, WIDTH))]
     wrap = textwrap.TextWrapper(WIDTH, break_long_words=False, break_on_hyphens=False)
-    if table.caption:
-        parts += ["", wrap.fill(table.caption)]
-    hanging = textwrap.TextWrapper(WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-    if table.notes:
-        parts += ["", *(hanging.fill(f"- {n}") for n in table.notes)]
+    parts += ["", wrap.fill(table.caption)] if table.caption else []
+    wrap.subsequent_indent = "  "
+    parts += ["", *(wrap.fill(f"- {n}") for n in table.notes)] if table.notes else []
     return "\n".join(parts) + "\n"
 
 

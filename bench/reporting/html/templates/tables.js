@@ -77,18 +77,17 @@ const showMeasure = (button) => {
     td.setAttribute("style", `--k:${strength}${ends}`);
     return button.replaceChildren(el("b", {}, value[0].toFixed(data.measures[measure].digits)), el("small", {}, between(value)));
   }
-  td.className = value === undefined ? "na" : "nr";
+  const [kind, shown, needs] = value === undefined ? ["na", "–", ""] : ["nr", "n/r", `needs ≥ ${value}`];
+  td.className = kind;
   td.setAttribute("style", "");
-  const needs = value === undefined ? "" : `needs ≥ ${value}`;
-  return button.replaceChildren(el("b", {}, value === undefined ? "–" : "n/r"), el("small", {}, needs));
+  return button.replaceChildren(el("b", {}, shown), el("small", {}, needs));
 };
 
 const valueIn = (row, column) => {
   const td = row.cells[column];
   const button = td.querySelector("button[data-cell]");
   if (column === 0) return td.textContent;
-  const value = button ? cellOf(button).m[measure]?.[0] : td.textContent;
-  return Number.parseFloat(value);
+  return Number.parseFloat(button ? cellOf(button).m[measure]?.[0] : td.textContent);
 };
 
 const reorder = (t) => {
