@@ -98,10 +98,8 @@ def _cell_columns() -> list[Column[Cell]]:
 
 CELL_COLUMNS = _cell_columns()
 """The columns of `table.csv`: a line per cell, and one with status `mean` per method."""
-
 OF_METHOD = ("dataset", "source_architecture", "method", "method_version", "baseline")
 """The columns that all cells of a line with status `mean` share."""
-
 ACCURACY_COLUMNS: list[Column[Accuracy]] = [
     *attributes(str, "dataset", "source_architecture"),
     Column("source", str, attribute("owner")),

@@ -45,9 +45,8 @@ class Distributions:
         matched = self.samples.matched(self.samples.of(dataset, source, method, attack))
         if matched is None:
             return None
-        most = max(matched.irrelevant.shape[1], *(len(rows) for rows in matched.stolen), 0)
+        dots = max(matched.irrelevant.shape[1], *map(len, matched.stolen), 0) <= self.detail.dots
         lines = list(zip(matched.stolen, matched.irrelevant, strict=True))[: self.detail.sources]
-        dots = most <= self.detail.dots
         spread = {"dots": [[self._named(s), self._shared(i)] for s, i in lines]} if dots else self._bins(lines)
         return {**spread, "seeds": list(matched.seeds), "roc": self._rocs((dataset, source, method, attack), matched)}
 

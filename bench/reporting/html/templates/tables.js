@@ -20,11 +20,7 @@ const two = (value) => value.toFixed(2);
 const between = (values) => (values.length > 2 ? `[${two(values[1])}, ${two(values[2])}]` : "");
 const label = (x, y, words, anchor, kind) => shape("text", { x, y, "text-anchor": anchor || "middle", class: kind || "tick" }, words);
 
-const pairs = (numbers) => {
-  const found = [];
-  for (let n = 0; n < numbers.length; n += 2) found.push([numbers[n], numbers[n + 1]]);
-  return found;
-};
+const pairs = (numbers) => numbers.flatMap((number, n) => (n % 2 ? [] : [[number, numbers[n + 1]]]));
 
 const tables = all("table.auc").map((table) => ({
   table,
