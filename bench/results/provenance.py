@@ -15,7 +15,7 @@ from bench.core.hardware import hardware
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
-from bench.planning.declarations import Known
+from bench.planning.declarations import Declarations
 from bench.results.run_schema import FORMAT
 
 ORIGIN = ("libraries", "hardware", "git_commit", "command", "date")
@@ -23,7 +23,7 @@ ORIGIN = ("libraries", "hardware", "git_commit", "command", "date")
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "safetensors", "distributed", "fingerprint-bench")
 
 
-def describe(spec: Spec, known: Known, command: Sequence[str]) -> dict[str, JSON]:
+def describe(spec: Spec, known: Declarations, command: Sequence[str]) -> dict[str, JSON]:
     """Make the content of `run.json`: what tables need besides the rows. `command` is what followed `bench`."""
 
     def plain(d: Declaration) -> dict[str, JSON]:

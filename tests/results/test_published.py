@@ -8,7 +8,7 @@ import pytest
 
 from bench.core.renamed import RENAMED
 from bench.core.spec import Spec
-from bench.planning.declarations import Known, declare
+from bench.planning.declarations import Declarations, declare
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 from bench.reporting.build import render
@@ -41,7 +41,7 @@ def known(run):
     spec = Spec.from_json(run["spec"])
     assert not spec.budgets, "run.json describes a method with one of its budgets only"
     now = declare(spec, load_registry(()))
-    return Known(
+    return Declarations(
         *({name: published(one) for name, one in group.items()} for group in (now.datasets, now.architectures)),
         {name: published(one) for name, one in now.attacks.items()},
         {name: tuple((budget, published(one)) for budget, one in group) for name, group in now.methods.items()},
