@@ -190,7 +190,9 @@ def test_methods_seeds_and_numbers_of_models_may_differ_and_are_told(before):
     assert obstacles(first, second) == []
     assert remarks(first, second) == ["sac.samples 100 / 50", "target_replicates 3 / 2", "torch 2.13.0 / 3.0"]
     joined = " ".join(compare([before, before.parent / "after"]).split())
-    assert "B: after, preset quick, 2026-11-25; unlike A: sac.samples 100 / 50; target_replicates 3 / 2; torch" in joined
+    assert (
+        "B: after, preset quick, 2026-11-25; unlike A: sac.samples 100 / 50; target_replicates 3 / 2; torch" in joined
+    )
 
 
 def test_force_compares_all_the_same_and_says_so_everywhere(before):
