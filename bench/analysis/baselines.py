@@ -23,7 +23,7 @@ Where: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True)
 class AgainstBaselines:
-    """A cell held against every baseline that can judge there; what it says is of the baseline that is hardest to beat.
+    """A cell compared with every baseline that applies; the figures are those of the baseline that is hardest to beat.
 
     `difference` is the AUC minus that baseline's, from the models that both judged. `p` is the largest of the one-sided
     p-values, `adjusted` the same after Holm over the `tests` cells of the table that were tested. `paired`: the

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AtBudget:
-    """A cell with a number of queries; `default` tells whether it is the one that the other tables show."""
+    """A cell with a number of queries; `default`: it is the one that the other tables show."""
 
     budget: int
     default: bool

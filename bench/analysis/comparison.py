@@ -155,13 +155,13 @@ def _short(value: JSON) -> str:
 def remarks(a: Results, b: Results) -> list[str]:
     """Return other differences of two results, which are allowed: methods, seeds, numbers of models, machine."""
     method = ComponentKind.METHOD
-    told = [r for name in sorted(_used(a, method) & _used(b, method)) for r in _changed(a, b, method, name)]
+    found = [r for name in sorted(_used(a, method) & _used(b, method)) for r in _changed(a, b, method, name)]
     for field in ("seeds", "replicates", "target_replicates", "split_seed"):
         mine, others = (getattr(r.spec, field) for r in (a, b))
-        told += _differences(field, *(list(v) if isinstance(v, tuple) else v for v in (mine, others)))
-    told += _differences("torch", *((r.run.get("libraries") or {}).get("torch", "unknown") for r in (a, b)))
-    told += _differences("cpu", *((r.run.get("hardware") or {}).get("cpu", "unknown") for r in (a, b)))
-    return told
+        found += _differences(field, *(list(v) if isinstance(v, tuple) else v for v in (mine, others)))
+    found += _differences("torch", *((r.run.get("libraries") or {}).get("torch", "unknown") for r in (a, b)))
+    found += _differences("cpu", *((r.run.get("hardware") or {}).get("cpu", "unknown") for r in (a, b)))
+    return found
 
 
 def changes(a: Results, b: Results) -> dict[Where, Change]:

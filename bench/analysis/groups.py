@@ -36,7 +36,7 @@ class Sample:
 class Matched:
     """The rows of a sample that have a score, of the sources that have models of both kinds.
 
-    irrelevant: [sources, n], in whose columns the same model stands for every source: sources are held against the
+    irrelevant: [sources, n], each column one model for every source: sources are compared with the
     irrelevant models that all of them have a score for. `scores` are those of these rows.
     """
 

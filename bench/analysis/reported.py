@@ -1,4 +1,4 @@
-"""Find the AUC that a method's paper reports for a cell, and say whether it is of the same networks."""
+"""The AUC that a method's paper reports for a cell, and whether it is of the same networks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.core.canonical import JSON
 
 @dataclass(frozen=True)
 class Paper:
-    """An AUC that a method's paper reports; `same` tells whether dataset and all networks are those of our cell."""
+    """An AUC that a method's paper reports; `same`: dataset and all networks are those of our cell."""
 
     auc: float
     stolen: int

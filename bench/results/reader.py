@@ -1,6 +1,6 @@
 """Read the two files of a results folder that are the truth: `trials.csv`, a row per trial, and `run.json`.
 
-Every table is made from these two alone, so they are checked when they are read: whoever wrote them, a table is either
+Every table is made from these two alone, so they are checked when they are read: a table is either
 right or not there.
 """
 

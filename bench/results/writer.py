@@ -64,7 +64,7 @@ def save(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, J
     """Write `run.json` and `trials.csv`. The former comes first: it says whose folder this is, should we be stopped."""
     text = comma_separated(COLUMNS, ([_written(c, r[c]) for c in COLUMNS] for r in rows))
     for partial in partials(folder):
-        with suppress(OSError):  # whoever wrote it may be at it in just this moment
+        with suppress(OSError):  # its writer may be replacing it at this moment
             if time.time() - partial.stat().st_mtime > WRITING:
                 partial.unlink()
     put(folder / "run.json", json.dumps(run, indent=1, sort_keys=True, allow_nan=False) + "\n")
