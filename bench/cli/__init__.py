@@ -1,7 +1,5 @@
 """The command line: each command parses, calls one function, prints. Commands are imported when they are used."""
 
-from __future__ import annotations
-
 import atexit
 import gc
 import importlib
@@ -11,7 +9,7 @@ import sys
 import click
 
 from bench import __version__
-from bench.core.errors import BenchError, did_you_mean
+from bench.core.errors import BenchError, did_you_mean, printable
 from bench.core.renamed import RENAMED
 from bench.sandbox.process_state import leftover_threads
 
@@ -35,9 +33,9 @@ class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS]  # `list` may be the command's module here
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
         if name not in COMMANDS:
-            return None
+            raise click.UsageError(f"There is no command {name!r}. {did_you_mean(name, COMMANDS)}See: bench --help")
         module = importlib.import_module(f"bench.cli.commands.{name}")
         command: click.Command = module.command
         return command
@@ -45,14 +43,6 @@ class _Lazy(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([*COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            hint = did_you_mean(args[0], COMMANDS)
-            raise click.UsageError(f"There is no command {args[0]!r}. {hint}See: bench --help")
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,27 +60,22 @@ def main() -> None:
         code = 2
     except click.Abort as error:
         if str(error.__cause__ or ""):  # the raiser's description of the interrupted work
-            click.echo(f"Interrupted {_shown(str(error.__cause__))}", err=True)
+            click.echo(f"Interrupted {printable(str(error.__cause__))}", err=True)
         code = 130
-    except click.NoSuchOption as error:
-        new = RENAMED.get(error.option_name.lstrip("-").replace("-", "_"), "").replace("_", "-")
-        message = f"{error.option_name} is now --{new}" if new else _shown(error.format_message())
-        click.echo(f"Error: {message}", err=True)
-        code = 2
-    except click.ClickException as error:
-        click.echo(f"Error: {_shown(error.format_message())}", err=True)
-        code = 2
-    except BenchError as error:
-        click.echo(f"Error: {_shown(str(error))}", err=True)
+    except (click.ClickException, BenchError) as error:
+        click.echo(f"Error: {_message(error)}", err=True)
         code = 2
     except BrokenPipeError:
         code = 1
     _leave(code if isinstance(code, int) else 0)
 
 
-def _shown(text: str) -> str:
-    """Return a message as one printable line: it may quote a file of unknown origin."""
-    return "".join(c if c.isprintable() else " " for c in text)
+def _message(error: click.ClickException | BenchError) -> str:
+    if isinstance(error, click.NoSuchOption):
+        new = RENAMED.get(error.option_name.lstrip("-").replace("-", "_"), "").replace("_", "-")
+        if new:
+            return f"{error.option_name} is now --{new}"
+    return printable(error.format_message() if isinstance(error, click.ClickException) else str(error))
 
 
 def _leave(code: int) -> None:

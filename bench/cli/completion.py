@@ -1,7 +1,5 @@
 """Names of components for a shell that completes, read from the plugins' source text: nothing is imported."""
 
-from __future__ import annotations
-
 import ast
 import importlib.metadata
 import importlib.util
@@ -50,15 +48,11 @@ def _components(file: Path | None, plugin: str) -> Iterator[tuple[str, str]]:
     defaults = {c.name: _default(c) for c in body if isinstance(c, ast.ClassDef)}
     hooks = {f.name: f for f in body if isinstance(f, ast.FunctionDef) and f.name in HOOKS}
     for hook, function in hooks.items():
-        calls = [c for c in ast.walk(function) if isinstance(c, ast.Call) and _is_text(getattr(c.func, "id", None))]
-        names = [_argument(c) or defaults[c.func.id] for c in calls if c.func.id in defaults]  # type: ignore[attr-defined]
+        calls = [(c, c.func.id) for c in ast.walk(function) if isinstance(c, ast.Call) and isinstance(c.func, ast.Name)]
+        names = [_argument(call) or defaults[cls] for call, cls in calls if cls in defaults]
         yield from ((HOOKS[hook].kind, name) for name in filter(None, names or [plugin]))
     if not hooks:
         yield from ((kind, plugin) for kind in ComponentKind)
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
 
 
 def _default(cls: ast.ClassDef) -> str:

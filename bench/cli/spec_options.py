@@ -3,8 +3,6 @@
 To add one, write an entry in OPTIONS and give its value to the Spec in `_completed`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import tomllib

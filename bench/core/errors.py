@@ -37,6 +37,11 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else ""
 
 
+def printable(text: str) -> str:
+    """Return a text of unknown origin as one line, with spaces in place of what no terminal should get."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def describe_error(error: BaseException) -> str:
     """Return the name of an error's class and the first line of its message."""
     line = first_line(error)

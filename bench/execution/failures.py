@@ -6,7 +6,7 @@ import traceback
 
 import torch
 
-from bench.core.errors import BenchError, DamagedArtifact, StoreError, first_line
+from bench.core.errors import BenchError, DamagedArtifact, StoreError, first_line, printable
 from bench.core.kinds import FailureCause
 
 LONGEST_ERROR = 500
@@ -54,5 +54,4 @@ def _is_lost(failure: BaseException, device: str) -> bool:
 
 
 def _line(error: BaseException) -> str:
-    text = (first_line(error) or type(error).__name__)[:LONGEST_ERROR]
-    return "".join(c if c.isprintable() else " " for c in text)
+    return printable((first_line(error) or type(error).__name__)[:LONGEST_ERROR])

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.api.components import Architecture, Attack, Component, Dataset, Method, Watermark
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError, BrokenPlugin, describe_error, did_you_mean
+from bench.core.errors import BenchError, BrokenPlugin, describe_error, did_you_mean, printable
 from bench.core.kinds import ComponentKind
 from bench.core.tasks import Declaration
 from bench.registry.fields import coerce, hyperparameters, plain_attributes
@@ -91,7 +91,7 @@ class Registry:
             params=hyperparameters(component),
             attributes=plain_attributes(component),
             distribution=entry.distribution,
-            summary="".join(c if c.isprintable() else " " for c in summary[:LONGEST_TEXT]),
+            summary=printable(summary[:LONGEST_TEXT]),
             watermark=isinstance(component, Watermark),
             types={f: str(t) for f, t in _annotations(component).items()},
             variants=variants,

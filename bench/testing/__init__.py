@@ -10,8 +10,6 @@ Nothing is mocked: the component runs in the host, with a store of its own. Its 
 are recorded.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,8 +23,7 @@ from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 from bench.sandbox.torch_state import isolated
 from bench.testing.checks import CHECKS, is_slow, required_by
-from bench.testing.checks.check import Check
-from bench.testing.harness import Harness, Skipped
+from bench.testing.harness import Check, Harness, Skipped
 from bench.testing.toy_run import ToyRun, run_toy, toy_registry, toy_spec
 
 __all__ = ["Finding", "ToyRun", "check_component", "contract", "find", "run_toy", "toy_registry", "toy_spec"]

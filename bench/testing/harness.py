@@ -1,6 +1,4 @@
-"""A component in the toy world: a small benchmark around it, run once, with every call recorded."""
-
-from __future__ import annotations
+"""A component in the toy world: a small benchmark around it, run once, with every call recorded; what a check is."""
 
 import functools
 import re
@@ -15,7 +13,6 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.api.components import Component
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import Outcome, Task
@@ -68,8 +65,8 @@ class Harness:
     each call of the component.
     """
 
-    component: Component
-    required: Sequence[Component] = ()
+    component: Any
+    required: Sequence[Any] = ()
     root: Path = field(default_factory=data_root)
     store: Store = field(default_factory=lambda: Store(_shared()))
     on_call: Callable[[str], None] = lambda call: None
@@ -201,3 +198,21 @@ class Harness:
         facts = {k: v for k, v in record["facts"].items() if not k.endswith("seconds")}
         names = (n.removesuffix(".safetensors") for n in record["files"])
         return facts, {n: self.store.load(task.key, n) for n in names}
+
+
+Check = Callable[[Harness], str]
+"""Returns why a component fails it, or nothing; its docstring's first line is its title. May raise `Skipped`."""
+APPLIES_TO: dict[Check, tuple[ComponentKind, ...]] = {}
+COSTLY: set[Check] = set()
+"""Checks that are slow for big networks or files."""
+
+
+def applies_to(*kinds: ComponentKind, costly: bool = False) -> Callable[[Check], Check]:
+    """Register a function as a check of components of these kinds."""
+
+    def register(check: Check) -> Check:
+        APPLIES_TO[check] = kinds
+        COSTLY.update([check] if costly else [])
+        return check
+
+    return register

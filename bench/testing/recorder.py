@@ -1,7 +1,5 @@
 """Record the calls of a component: its inputs, its queries, and what each call changes. The component is a real one."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import os
@@ -84,34 +82,23 @@ class RecordedOracle:
     def __init__(self, oracle: Oracle, call: Call) -> None:
         self._oracle, self._call = oracle, call
 
-    def _record(self, access: str, x: Any) -> None:
+    def _ask(self, access: str, x: Any) -> Tensor:
         images = len(x) if isinstance(x, Tensor) and x.dim() else 0
         low, high = (float(x.min()), float(x.max())) if images and x.numel() else (0.0, 0.0)
         self._call.questions.append(Query(access, images, low, high))
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Record a query for logits."""
-        self._record(Access.LOGITS, x)
-        return self._oracle.logits(x)
-
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Record a query for probabilities."""
-        self._record(Access.PROBABILITIES, x)
-        return self._oracle.probabilities(x)
-
-    def labels(self, x: Tensor) -> Tensor:
-        """Record a query for labels."""
-        self._record(Access.LABELS, x)
-        return self._oracle.labels(x)
+        answers: Tensor = getattr(self._oracle, access)(x)
+        return answers
 
     def _network(self) -> nn.Module:
-        self._record(Access.WEIGHTS, None)
         assert isinstance(self._oracle, Source)
+        self._call.questions.append(Query(Access.WEIGHTS, 0, 0.0, 0.0))
         return self._oracle.model()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "_oracle":
             raise AttributeError(name)  # what copy and pickle look for
+        if name in (Access.LOGITS, Access.PROBABILITIES, Access.LABELS):
+            return functools.partial(self._ask, name)
         if name == "model" and isinstance(self._oracle, Source):
             return self._network
         if name in ("queries", "strongest"):

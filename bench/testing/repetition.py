@@ -1,24 +1,37 @@
 """Repeat the tasks of a component: in a disturbed process, in two other processes, with other seeds."""
 
-from __future__ import annotations
-
+import atexit
+import pickle
 import random
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
+from bench.api.components import Component
 from bench.core.canonical import canonical
 from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import Task
 from bench.execution.task_context import WorkerState
+from bench.registry.discovery import load_registry
+from bench.sandbox.supervised_process import Died, SupervisedProcess
 from bench.sandbox.torch_state import isolated
 from bench.store.store import Store
-from bench.testing import two_processes
 from bench.testing.harness import Harness
 from bench.testing.recorder import GENERATORS, content
+
+LIMIT = 60.0
+"""Seconds for one call of a component."""
+Packed: TypeAlias = tuple[bytes, tuple[str, ...]]
+"""Pickled components, and the plugin files to import before unpickling."""
+_workers: list[SupervisedProcess] = []
+
+
+class NotImportable(Exception):
+    """No other process can import a component, for this reason."""
 
 
 def sample_tasks(harness: Harness) -> list[Task]:
@@ -50,17 +63,17 @@ def repeat(harness: Harness) -> dict[str, str]:
 
 
 def divide(harness: Harness) -> dict[str, str]:
-    """Return how each sample task differs when two other processes share them, by key."""
+    """Return how each sample task differs when two other processes share them, by key; may raise NotImportable."""
     differences: dict[str, str] = {}
-    packed = two_processes.pack(harness.component, harness.required)
-    scores = [t for t in sample_tasks(harness) if t.kind == TaskKind.SCORE]
-    others = [t for t in sample_tasks(harness) if t.kind != TaskKind.SCORE]
-    for tasks in (others, scores):  # scores read the others' artifacts
+    packed = pack(harness.component, harness.required)
+    sample = sample_tasks(harness)
+    for scores in (False, True):  # scores read the others' artifacts
+        tasks = [t for t in sample if (t.kind == TaskKind.SCORE) == scores]
         before = {t.key: harness.artifact(t) for t in tasks}
         for task in tasks:
             harness.store.forget(task.key)
         try:
-            failures = two_processes.divide(_work, (packed, harness.root, harness.store.root), tasks)
+            failures = _execute_in_two(packed, harness, tasks)
         finally:
             lost = [t for t in tasks if harness.store.record(t.key) is None]
             harness.outcomes.update({t.key: harness.execute(t) for t in lost})
@@ -87,19 +100,58 @@ def reseeded(harness: Harness) -> list[tuple[str, str]]:
     return list(dict.fromkeys(found))
 
 
-def _work(
-    send: Callable[[Any], None], packed: two_processes.Packed, root: Path, store: Path, tasks: Sequence[Task]
-) -> None:
-    """Execute tasks as a worker does, and send the error of each."""
+def pack(component: Component, required: Sequence[Component]) -> Packed:
+    """Pickle components for another process; raise NotImportable if that is impossible."""
     try:
-        component, required = two_processes.unpack(packed)
-    except two_processes.NotImportable as reason:
-        send((None, str(reason)))
+        packed = pickle.dumps((component, list(required)))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise NotImportable(str(error)) from error
+    modules = (sys.modules.get(type(c).__module__) for c in (component, *required))
+    files = [str(m.__file__) for m in modules if m is not None and m.__name__.startswith("bench_plugin_file_")]
+    return packed, tuple(dict.fromkeys(files))
+
+
+def _execute_in_two(packed: Packed, harness: Harness, tasks: Sequence[Task]) -> dict[str, str]:
+    """Divide tasks between two processes, as a run does; return the errors of those that failed, by key."""
+    _workers[:] = [w for w in _workers if w.process.is_alive()]
+    while len(_workers) < 2:
+        _workers.append(SupervisedProcess(LIMIT))
+        atexit.register(_workers[-1].close)
+    shares = [(w, tasks[i::2]) for i, w in enumerate(_workers)]
+    submitted = [(w.submit(_work, packed, harness.root, harness.store.root, own), own) for w, own in shares if own]
+    failures: dict[str, str] = {}
+    for results, own in submitted:
+        failures |= _failures(results, own)
+    return failures
+
+
+def _work(send: Callable[[Any], None], packed: Packed, root: Path, store: Path, tasks: Sequence[Task]) -> None:
+    """Execute tasks as a worker does; send the key and error of each, or None and why it cannot begin."""
+    try:
+        load_registry(packed[1])
+        component, required = pickle.loads(packed[0])
+    except (ImportError, AttributeError) as error:
+        send((None, str(error)))
         return
     harness = Harness(component, required, root, Store(store))
     state = WorkerState(harness.store, harness.registry)
     for task in tasks:
         send((task.key, harness.execute(task, state).error))
+
+
+def _failures(results: Iterator[Any], tasks: Sequence[Task]) -> dict[str, str]:
+    left = [t.key for t in tasks]
+    failures = {}
+    try:
+        for key, error in results:
+            if key is None:
+                raise NotImportable(error)
+            left.remove(key)
+            if error:
+                failures[key] = f"it failed: {error}"
+    except Died as death:
+        failures |= dict.fromkeys(left, f"it {death}")
+    return failures
 
 
 def _difference(one: tuple[Any, Any], other: tuple[Any, Any]) -> str:

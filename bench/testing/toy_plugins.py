@@ -3,8 +3,6 @@
 A plugin file that uses public names only. It runs through the whole host in seconds on a CPU; its numbers mean nothing.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The toy world as a benchmark: its registry, its Spec, and a run of it in this process."""
 
-from __future__ import annotations
-
 import atexit
 import dataclasses
 import shutil

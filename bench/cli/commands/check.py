@@ -1,9 +1,7 @@
 """`bench check`: run the contract's checks of components, in a process that may hang or die."""
 
-from __future__ import annotations
-
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 import click
 
 from bench.cli.completion import Names
-from bench.core.errors import BenchError, BrokenPlugin
+from bench.cli.shared_options import DATA, PLUGINS
+from bench.core.errors import BenchError, BrokenPlugin, printable
 from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
 from bench.sandbox.supervised_process import Died, SupervisedProcess
@@ -60,10 +59,8 @@ def run_checks(send: Send, request: Request, done: tuple[str, ...]) -> None:
         about = f"{component.kind}, version {component.version}, from {entry.distribution}"
         titles = [testing.title(c) for c in testing.checks_of(component, request.thorough)]
         send(("component", component.name, about, titles, len(testing.checks_of(component)) - len(titles)))
-        on_call = functools.partial(lambda *step: send(("call", *step)))
-        for finding in testing.check_component(
-            component, *others, data=root, thorough=request.thorough, on_call=on_call
-        ):
+        options = {"data": root, "thorough": request.thorough, "on_call": lambda *step: send(("call", *step))}
+        for finding in testing.check_component(component, *others, **options):
             send(("finding", *finding))
 
 
@@ -104,7 +101,7 @@ class Report:
         self.counts[ok] += 1
         if check in self.pending:
             self.pending.remove(check)
-        shown = "".join(c if c.isprintable() else " " for c in reason)
+        shown = printable(reason)
         if ok is None:
             shown = f"skipped: {'as above' if reason in self.reasons else shown}"
         self.reasons.add(reason)
@@ -140,28 +137,25 @@ class _Processes:
     def __init__(self, timeout: float) -> None:
         self.timeout, self.last = timeout, SupervisedProcess(timeout, daemon=False)
 
-    def get(self) -> SupervisedProcess:
+    def submit(self, work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
+        """Start work in the process, as `SupervisedProcess.submit` does."""
         if not self.last.process.is_alive():
             self.last = SupervisedProcess(self.timeout, daemon=False)
-        return self.last
+        return self.last.submit(work, *arguments)
 
-    def __enter__(self) -> _Processes:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """End the process."""
         self.last.close()
 
 
-def _requested(
-    what: tuple[str, ...], everything: bool, plugins: tuple[str, ...], process: SupervisedProcess
-) -> list[str]:
+def _requested(what: tuple[str, ...], everything: bool, plugins: tuple[str, ...], processes: _Processes) -> list[str]:
     if everything and what:
         raise BenchError("--all checks everything that is installed: leave the names out")
     if not everything and not what:
         raise BenchError("Name what to check: a component (see bench list), a plugin file, or --all")
     for file in (w for w in (*what, *plugins) if w.endswith(".py") and not Path(w).is_file()):
         raise BenchError(f"There is no plugin file {file}")
-    names: list[str] = next(process.submit(send_names, plugins)) if everything else list(what)
+    names: list[str] = next(processes.submit(send_names, plugins)) if everything else list(what)
     return list(dict.fromkeys(names))
 
 
@@ -170,14 +164,14 @@ def _requested(
 @click.option("--all", "everything", is_flag=True, help="Check everything that is installed.")
 @click.option("--thorough", is_flag=True, help="Run slow checks too: big networks, downloaded datasets.")
 @click.option("--timeout", type=click.FloatRange(1), default=60, help="Seconds that one call may take; default: 60.")
-@click.option("--data", type=click.Path(file_okay=False), help="Folder of the datasets; default: $BENCH_DATA.")
-@click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
+@DATA
+@PLUGINS
 @click.option("--quiet", is_flag=True, help="Show failed checks only.")
 def command(everything: bool, timeout: float, quiet: bool, what: tuple[str, ...], **options: Any) -> int:
     """Check components, or those of a plugin file, against the contract: in the toy world, on the CPU, in seconds."""
     report = Report(quiet)
-    with _Processes(timeout) as processes:
-        for name in _requested(what, everything, options["plugins"], processes.get()):
+    with closing(_Processes(timeout)) as processes:
+        for name in _requested(what, everything, options["plugins"], processes):
             _check(Request(name, **options), report, processes)
     counts = report.counts
     more = f", {report.slow} left out (slow: --thorough)" if report.slow else ""
@@ -191,7 +185,7 @@ def _check(request: Request, report: Report, processes: _Processes) -> None:
     while True:
         report.pending = []
         try:
-            for message in processes.get().submit(run_checks, request, tuple(report.done)):
+            for message in processes.submit(run_checks, request, tuple(report.done)):
                 report.receive(message)
             return
         except Died as death:

@@ -1,7 +1,5 @@
 """`bench data`: list, fetch and verify datasets."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,28 +8,22 @@ import click
 
 from bench.api.components import Dataset
 from bench.cli.completion import Names
+from bench.cli.shared_options import DATA, PLUGINS
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind
 from bench.datasets.fetch import Progress, fetch
 from bench.datasets.files import absent, data_root, problems, verify
 from bench.registry.discovery import load_registry
-from bench.registry.registry import Registry
 
-_PLUGIN = click.Path(dir_okay=False)
-PARAMS = [
-    click.Option(["--data"], type=click.Path(file_okay=False), help="Folder of the datasets; default: $BENCH_DATA."),
-    click.Option(
-        ["--set", "settings"],
-        multiple=True,
-        metavar="NAME.FIELD=VALUE",
-        help="Set a field of a dataset that decides which files it reads.",
-    ),
-    click.Option(["--plugin", "plugins"], multiple=True, type=_PLUGIN, help="A single-file plugin."),
-]
+_SET_HELP = "Set a field of a dataset that decides which files it reads."
+SET = click.option("--set", "settings", multiple=True, metavar="NAME.FIELD=VALUE", help=_SET_HELP)
+NAMES = click.argument("names", nargs=-1, required=True, type=Names(ComponentKind.DATASET), metavar="NAME...")
 
 
-def _datasets(registry: Registry, names: tuple[str, ...], settings: tuple[str, ...]) -> list[Dataset]:
-    """Return datasets by name, with their fields set."""
+def _datasets(plugins: tuple[str, ...], settings: tuple[str, ...], names: tuple[str, ...] | None) -> list[Dataset]:
+    """Return datasets by name (None: all), with their fields set."""
+    registry = load_registry(plugins)
+    names = registry.names(ComponentKind.DATASET) if names is None else names
     fields: dict[str, dict[str, str]] = {}
     for setting in settings:
         left, equals, value = setting.partition("=")
@@ -50,11 +42,13 @@ def command() -> None:
     """
 
 
-@command.command("list", params=[*PARAMS])
-def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]) -> int:
+@command.command("list")
+@DATA
+@SET
+@PLUGINS
+def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     """List the datasets: bundled, present, missing or damaged."""
-    root, registry = data_root(data), load_registry(plugins)
-    datasets = _datasets(registry, registry.names(ComponentKind.DATASET), settings)
+    root, datasets = data_root(data), _datasets(plugins, settings, None)
     width = max((len(d.name) for d in datasets), default=0)
     for dataset in datasets:
         if not dataset.checksums and not dataset.downloads:
@@ -67,33 +61,33 @@ def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...])
             state = f"damaged ({found[0]}; {len(found)} in all)" if found else "present"
         click.echo(f"{dataset.name:<{width}}  {state}")
     click.echo(f"data folder: {root}")
-    return 0
 
 
-@command.command("fetch", params=[*PARAMS])
-@click.argument("names", nargs=-1, required=True, type=Names(ComponentKind.DATASET), metavar="NAME...")
-@click.option(
-    "--from", "mirror", metavar="URL|FOLDER", help="Fetch files of these names from here instead of their host."
-)
-def fetch_(
-    names: tuple[str, ...], mirror: str | None, data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]
-) -> int:
+@command.command("fetch")
+@NAMES
+@click.option("--from", "mirror", metavar="URL|FOLDER", help="Fetch files of these names from here, not their host.")
+@DATA
+@SET
+@PLUGINS
+def fetch_(mirror: str | None, data: str | None, **chosen: Any) -> None:
     """Download, verify and extract datasets; an interrupted download is resumed."""
     root = data_root(data)
-    for dataset in _datasets(load_registry(plugins), names, settings):
+    for dataset in _datasets(**chosen):
         with _progress() as progress:
             fetch(dataset, root, progress, mirror)
         click.echo(f"{dataset.name}: " + (f"present, in {root}" if dataset.checksums else "bundled, nothing to fetch"))
-    return 0
 
 
-@command.command("verify", params=[*PARAMS])
-@click.argument("names", nargs=-1, required=True, type=Names(ComponentKind.DATASET), metavar="NAME...")
-def verify_(names: tuple[str, ...], data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]) -> int:
+@command.command("verify")
+@NAMES
+@DATA
+@SET
+@PLUGINS
+def verify_(data: str | None, **chosen: Any) -> int:
     """Verify every file of datasets; exit code 1 if one is missing or damaged."""
     root = data_root(data)
     valid = True
-    for dataset in _datasets(load_registry(plugins), names, settings):
+    for dataset in _datasets(**chosen):
         found = verify(dataset, root)
         valid = valid and not found
         for line in found:

@@ -1,12 +1,11 @@
 """`bench list`: list what is installed, or describe one component."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import click
 
 from bench.cli.completion import Names
+from bench.cli.shared_options import PLUGINS
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.kinds import ComponentKind
 from bench.core.tasks import Declaration
@@ -49,20 +48,17 @@ def description(declaration: Declaration) -> list[str]:
 
 @click.command("list")
 @click.argument("what", required=False, type=Names(more=[f"{kind}s" for kind in ComponentKind]))
-@click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
-def command(what: str | None, plugins: tuple[str, ...]) -> int:
+@PLUGINS
+def command(what: str | None, plugins: tuple[str, ...]) -> None:
     """List what is installed: everything, a kind (such as `methods`), or one component by name."""
     registry = load_registry(plugins)
     kinds = {f"{kind}s": kind for kind in ComponentKind}
     if what is None or what in kinds:
         click.echo("\n".join(overview(registry, (kinds[what],) if what else tuple(ComponentKind))).rstrip())
-        return 0
-    kind = registry.kind_of(what)
-    if kind is not None:
+    elif kind := registry.kind_of(what):
         click.echo("\n".join(description(registry.declaration(kind, what))))
-        return 0
-    broken = next((b for b in registry.broken if b.name == what), None)
-    if broken is not None:
-        raise BenchError(f"Plugin {what!r} of {broken.distribution} is broken: {broken.reason}")
-    every = [*kinds, *(n for k in ComponentKind for n in registry.names(k))]
-    raise BenchError(f"There is no component {what!r}. {did_you_mean(what, every)}See: bench list")
+    else:
+        for broken in (b for b in registry.broken if b.name == what):
+            raise BenchError(f"Plugin {what!r} of {broken.distribution} is broken: {broken.reason}")
+        every = [*kinds, *(n for k in ComponentKind for n in registry.names(k))]
+        raise BenchError(f"There is no component {what!r}. {did_you_mean(what, every)}See: bench list")

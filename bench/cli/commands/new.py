@@ -1,7 +1,5 @@
 """`bench new`: create a small distribution with a plugin file that already runs."""
 
-from __future__ import annotations
-
 import importlib.util
 import keyword
 import re
@@ -72,7 +70,7 @@ def check_name(name: str) -> None:
 @click.argument("kind", type=click.Choice([str(kind) for kind in ComponentKind]))
 @click.argument("name")
 @click.option("--into", type=click.Path(file_okay=False), default=".", help="Parent folder; default: this one.")
-def command(kind: str, name: str, into: str) -> int:
+def command(kind: str, name: str, into: str) -> None:
     """Create a distribution: a plugin file that already runs, its test, and the files to publish it."""
     check_name(name)
     folder = Path(into) / f"bench-{name.replace('_', '-')}"
@@ -88,11 +86,6 @@ def command(kind: str, name: str, into: str) -> int:
             f"{folder} cannot be created: {error.strerror}. Choose another parent folder with --into"
         ) from error
     click.echo(f"{folder}: a distribution with the {kind} {name}. Edit {name}.py, then:")
-    for line in (
-        f"cd {folder}",
-        "pip install -e .",
-        f"bench check {name}",
-        f"bench run --{kind}s {name} --preset smoke",
-    ):
+    run = f"bench run --{kind}s {name} --preset smoke"
+    for line in (f"cd {folder}", "pip install -e .", f"bench check {name}", run):
         click.echo(f"    {line}")
-    return 0

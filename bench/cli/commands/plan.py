@@ -1,12 +1,11 @@
 """`bench plan`: show what a run would do, and which results are stored. Uses no data, network or device."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 
 import click
 
+from bench.cli.shared_options import PLUGINS, STORE
 from bench.cli.spec_options import PARAMS, build
 from bench.core.hardware import cores, gpus, suitable_precision
 from bench.core.kinds import TaskKind
@@ -60,9 +59,9 @@ def _label(kind: str, role: str) -> str:
 
 
 @click.command("plan", params=[*PARAMS])
-@click.option("--store", type=click.Path(file_okay=False), help="Folder of the artifacts; default: $BENCH_STORE.")
-@click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
-def command(file: str | None, store: str | None, plugins: tuple[str, ...], **chosen: Any) -> int:
+@STORE
+@PLUGINS
+def command(file: str | None, store: str | None, plugins: tuple[str, ...], **chosen: Any) -> None:
     """Show what a run would do, and which results are stored."""
     present = gpus()
     spec, known = build(chosen, file, load_registry(plugins), suitable_precision(present))
@@ -70,4 +69,3 @@ def command(file: str | None, store: str | None, plugins: tuple[str, ...], **cho
     with gc_paused():
         text = lines(spec, inventory, len(present) or cores())
     click.echo("\n".join(text))
-    return 0

@@ -1,14 +1,12 @@
 """`bench report`: rebuild the tables of a results folder, or compare its AUCs with the papers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click
 
 from bench.core.errors import BenchError, did_you_mean
 
-FORMATS = {"txt": "table.txt", "md": "table.md", "tex": "table.tex", "csv": "table.csv"}
+FORMATS = ("txt", "md", "tex", "csv")
 
 
 def folder_of(name: str) -> Path:
@@ -24,15 +22,14 @@ def folder_of(name: str) -> Path:
 @click.command("report")
 @click.argument("name", metavar="FOLDER|NAME")
 @click.option("--check", "checked", is_flag=True, help="Compare the AUCs with those that the papers report.")
-@click.option("--format", "kind", type=click.Choice(list(FORMATS)), default="txt", help="What to print; default: txt.")
-def command(name: str, checked: bool, kind: str) -> int:
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="txt", help="What to print; default: txt.")
+def command(name: str, checked: bool, kind: str) -> None:
     """Rebuild the tables of a results folder from its trials.csv and run.json, and print them."""
     from bench.reporting.build import check, render
 
     folder = folder_of(name)
     if checked:
         click.echo(check(folder), nl=False)
-        return 0
-    render(folder)
-    click.echo((folder / FORMATS[kind]).read_text(encoding="utf-8"), nl=False)
-    return 0
+    else:
+        render(folder)
+        click.echo((folder / f"table.{kind}").read_text(encoding="utf-8"), nl=False)

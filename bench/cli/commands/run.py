@@ -14,6 +14,7 @@ import click
 
 from bench.cli.commands.plan import lines
 from bench.cli.progress import Progress
+from bench.cli.shared_options import DATA, PLUGINS, STORE
 from bench.cli.spec_options import PARAMS, build
 from bench.core.errors import BenchError
 from bench.core.hardware import gpus, suitable_precision
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     from bench.cli.live_auc import LiveAucs
 
 
+PASSED_ON = ("workers", "per_gpu", "threads", "scheduler", "timeout", "plugins", "refresh")
+"""Options that are fields of a `BenchmarkRequest`, under the same names."""
+
+
 class TerminalReporter(BenchmarkReporter):
     """Shows progress on standard error, and takes Ctrl-C and SIGTERM as requests to stop.
 
@@ -43,7 +48,7 @@ class TerminalReporter(BenchmarkReporter):
 
     def __init__(self, quiet: bool, debug: bool) -> None:
         self.quiet, self.debug = quiet, debug
-        self.progress: Progress | None = None
+        self.progress = Progress({}, quiet)
         self.stop = StopRequest.NONE
         self.inline = True
         self.imports = threading.Thread(target=_import_report, daemon=True)
@@ -73,35 +78,29 @@ class TerminalReporter(BenchmarkReporter):
     def _handle(self, number: int, frame: object) -> None:
         first = self.stop == StopRequest.NONE
         self.stop = StopRequest.AFTER_RUNNING if first else StopRequest.NOW
-        if self.progress is not None:
-            text = "Stopping: waiting for the running tasks (again to stop at once)" if first else "Stopping"
-            self.progress.stopping(text)
+        self.progress.stopping(
+            "Stopping: waiting for the running tasks (again to stop at once)" if first else "Stopping"
+        )
         if not first and self.inline:  # the running task is this process's own: only an exception stops it
             raise KeyboardInterrupt
 
     def note(self, text: str) -> None:
         """Print a line on standard error."""
-        if self.progress is None:
-            click.echo(text, err=True)
-        else:
-            self.progress.print(text)
+        self.progress.print(text)
 
     def task_started(self, key: str) -> None:
         """Show a task; import what the report needs while workers work and this process waits."""
-        if self.progress is not None:
-            self.progress.task_started(key)
+        self.progress.task_started(key)
         if not self.inline and self.imports.ident is None:
             self.imports.start()
 
     def task_progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
         """Show the progress of a training."""
-        if self.progress is not None:
-            self.progress.task_progressed(key, epoch, epochs, loss)
+        self.progress.task_progressed(key, epoch, epochs, loss)
 
     def task_finished(self, outcome: Outcome) -> None:
         """Count an outcome."""
-        if self.progress is not None:
-            self.progress.task_finished(outcome)
+        self.progress.task_finished(outcome)
         if self.debug and outcome.status == Status.FAILED and outcome.log:
             self.note(Path(outcome.log).read_text(errors="replace"))
 
@@ -131,13 +130,15 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 @click.option("--per-gpu", type=click.IntRange(1), default=1, help="Workers per GPU.")
 @click.option("--threads", type=click.IntRange(1), default=1, help="Threads per CPU task (changes weights slightly).")
 @click.option("--scheduler", metavar="ADDRESS", default="", help="A Dask scheduler that was started elsewhere.")
-@click.option("--task-timeout", type=click.FloatRange(0), default=0, help="Seconds after which a task is stopped.")
-@click.option("--store", type=click.Path(file_okay=False), help="Where artifacts are; default: $BENCH_STORE.")
-@click.option("--data", type=click.Path(file_okay=False), help="Where datasets are; default: $BENCH_DATA.")
+@click.option(
+    "--task-timeout", "timeout", type=click.FloatRange(0), default=0, help="Seconds after which a task is stopped."
+)
+@STORE
+@DATA
 @click.option("--out", type=click.Path(), help="Results folder; default: results/DATASETS-PRESET-DIGEST.")
 @click.option("--keep", type=click.Choice(["scores", "all"]), help="Keep suspects' weights once they are judged?")
 @click.option("--refresh", multiple=True, metavar="NAME", help="Recompute what this component took part in.")
-@click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
+@PLUGINS
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and stop.")
 @click.option("--debug", is_flag=True, help="Run in this process, and show tracebacks of plugins.")
 @click.option("--quiet", is_flag=True, help="Show failures only while running.")
@@ -160,18 +161,12 @@ def command(file: str | None, **chosen: Any) -> int:
         store,
         data_root(chosen["data"]),
         folder,
-        workers=chosen["workers"],
         use_gpus=wanted,
-        per_gpu=chosen["per_gpu"],
-        threads=chosen["threads"],
-        scheduler=chosen["scheduler"],
-        timeout=chosen["task_timeout"],
         inline=chosen["debug"],
-        plugins=chosen["plugins"],
         keep=chosen["keep"] or "",
-        refresh=chosen["refresh"],
         require_targets=bool(chosen["attacks"]),
         command=tuple(sys.argv[1:]),
+        **{name: chosen[name] for name in PASSED_ON},
     )
     result = run_benchmark(request, TerminalReporter(chosen["quiet"], chosen["debug"]))
     with gc_paused():

@@ -1,12 +1,11 @@
 """`bench show`: how one trial was made."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import click
 
 from bench.cli.commands.report import folder_of
+from bench.cli.shared_options import PLUGINS, STORE
 from bench.core.errors import BenchError
 from bench.core.spec import Spec
 from bench.core.tasks import Task
@@ -17,18 +16,15 @@ from bench.store.store import Store
 @click.command("show")
 @click.argument("name", metavar="FOLDER|NAME")
 @click.option("--trial", "key", required=True, metavar="KEY", help="Trial key, or a unique prefix of it.")
-@click.option("--store", type=click.Path(file_okay=False), help="Folder of the artifacts; default: $BENCH_STORE.")
-@click.option("--plugin", "plugins", multiple=True, type=click.Path(dir_okay=False), help="A single-file plugin.")
-def command(name: str, key: str, store: str | None, plugins: tuple[str, ...]) -> int:
+@STORE
+@PLUGINS
+def command(name: str, key: str, store: str | None, plugins: tuple[str, ...]) -> None:
     """Show how one trial was made: command line, seeds, parameters, artifacts, log, score."""
     from bench.reporting.trial import describe, find
 
     found, artifacts = find(folder_of(name), key), Store(store or default_root())
-    tasks: Mapping[str, Task] = {}
-    if artifacts.record(found.row["key"]) is None:
-        tasks = _planned(found.spec, plugins)
+    tasks = _planned(found.spec, plugins) if artifacts.record(found.row["key"]) is None else {}
     click.echo(describe(found, artifacts, tasks), nl=False)
-    return 0
 
 
 def _planned(spec: Spec, plugins: tuple[str, ...]) -> Mapping[str, Task]:

@@ -1,13 +1,11 @@
 """The checks of the contract, by kind of component."""
 
-from __future__ import annotations
-
 from bench.api.components import Component
 from bench.core.kinds import ComponentKind
 from bench.registry.registry import Registry
 from bench.registry.validation import contract_violation
 from bench.testing.checks import architectures, attacks, components, datasets, methods, runs
-from bench.testing.checks.check import APPLIES_TO, COSTLY, Check
+from bench.testing.harness import APPLIES_TO, COSTLY, Check
 
 _MODULES = (components, datasets, architectures, runs, attacks, methods)
 CHECKS: dict[str, list[Check]] = {

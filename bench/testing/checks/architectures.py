@@ -1,7 +1,5 @@
 """Checks of architectures."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 
@@ -9,11 +7,12 @@ import torch
 
 from bench.core.kinds import ComponentKind
 from bench.sandbox.torch_state import isolated
-from bench.testing.checks.check import SHAPES, applies_to
-from bench.testing.harness import Harness
+from bench.testing.harness import Harness, applies_to
 from bench.testing.recorder import content
 from bench.training.networks import Normalised, check, rebuild, with_memory_format
 
+SHAPES = ((1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64))
+"""Shapes of the images of the shipped datasets."""
 BIG = 1_000_000
 """Networks with as many parameters are built on the meta device only, but for costly checks."""
 
@@ -32,12 +31,11 @@ def _device(harness: Harness) -> str:
 @applies_to(ComponentKind.ARCHITECTURE)
 def builds_for_every_shape(harness: Harness) -> str:
     """Build a network for each shape of images, which gives one logit per class."""
-    architecture: Any = harness.component
     device = _device(harness)
     for shape in SHAPES:
         try:
             with isolated(1, harness.log), torch.device(device), torch.no_grad():
-                answer = architecture.build(7, shape).eval()(torch.zeros(2, *shape))
+                answer = harness.component.build(7, shape).eval()(torch.zeros(2, *shape))
         except (Exception, SystemExit) as error:  # a plugin may raise anything
             return (
                 f"build(7, {shape}), asked about two images: {type(error).__name__}: {error}{harness.location(error)}"
@@ -54,10 +52,9 @@ def builds_for_every_shape(harness: Harness) -> str:
 @applies_to(ComponentKind.ARCHITECTURE)
 def has_head_and_stages_inside(harness: Harness) -> str:
     """Have a head with parameters, and stages, that are parts of the network."""
-    architecture: Any = harness.component
     with isolated(1, harness.log), torch.device(_device(harness)):
-        model = architecture.build(7, SHAPES[0])
-        head, stages = architecture.head(model), list(architecture.stages(model))
+        model = harness.component.build(7, SHAPES[0])
+        head, stages = harness.component.head(model), list(harness.component.stages(model))
     inside = {id(m) for m in model.modules()}
     if id(head) not in inside or not list(head.parameters()):
         return f"head(model) gave {head!r:.60}, which is no part of the network with parameters"
@@ -69,18 +66,17 @@ def has_head_and_stages_inside(harness: Harness) -> str:
 @applies_to(ComponentKind.ARCHITECTURE)
 def reloads_strictly(harness: Harness) -> str:
     """Take one network's weights strictly into another, which then answers alike."""
-    architecture: Any = harness.component
     device, empty = _device(harness), (torch.zeros(1), torch.ones(1))
     with isolated(1, harness.log), torch.no_grad():
         with torch.device(device):
-            one, other = (Normalised(architecture.build(7, SHAPES[0]), *empty).eval() for _ in range(2))
+            one, other = (Normalised(harness.component.build(7, SHAPES[0]), *empty).eval() for _ in range(2))
             for model in (one, other) if device != "meta" else ():
-                with_memory_format(model, architecture, SHAPES[0])
+                with_memory_format(model, harness.component, SHAPES[0])
         if device == "meta":
             keys = ({k: v.shape for k, v in m.state_dict().items()} for m in (one, other))
             return "" if next(keys) == next(keys) else "two networks that it built have different entries"
         check(one, other, "build(7, (1, 8, 8))")
-        again = rebuild(architecture, 7, SHAPES[0], {k: v.clone() for k, v in one.state_dict().items()}).eval()
+        again = rebuild(harness.component, 7, SHAPES[0], {k: v.clone() for k, v in one.state_dict().items()}).eval()
         x = torch.rand(4, *SHAPES[0])
         return "" if torch.equal(one(x), again(x)) else "a network with the same weights answers differently"
 
@@ -88,9 +84,8 @@ def reloads_strictly(harness: Harness) -> str:
 @applies_to(ComponentKind.ARCHITECTURE, costly=True)
 def answers_each_image_alone(harness: Harness) -> str:
     """Answer an image in eval mode alike, whatever else is in the batch."""
-    architecture: Any = harness.component
     with isolated(1, harness.log), torch.no_grad():
-        model = architecture.build(7, SHAPES[0]).eval()
+        model = harness.component.build(7, SHAPES[0]).eval()
         x = torch.rand(5, *SHAPES[0])
         together, alone = model(x), torch.cat([model(x[i : i + 1]) for i in range(5)])
     gap = float((together - alone).abs().max())
@@ -100,11 +95,10 @@ def answers_each_image_alone(harness: Harness) -> str:
 @applies_to(ComponentKind.ARCHITECTURE, costly=True)
 def starts_from_the_seed(harness: Harness) -> str:
     """Start from other weights for another seed, and from the same for the same."""
-    architecture: Any = harness.component
     weights = []
     for seed in (1, 2, 1):
         with isolated(seed, harness.log):
-            weights.append([content(p) for p in architecture.build(7, SHAPES[0]).parameters()])
+            weights.append([content(p) for p in harness.component.build(7, SHAPES[0]).parameters()])
     if weights[0] != weights[2]:
         return "the same seed gave other weights"
     return "the weights do not depend on the seed" if weights[0] == weights[1] else ""

@@ -1,16 +1,13 @@
 """Checks of attacks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
 
 from bench.core.kinds import Access, ComponentKind, TaskKind
 from bench.core.tasks import Task
-from bench.testing.checks.check import applies_to
 from bench.testing.checks.runs import recorded_queries
-from bench.testing.harness import Harness, Skipped
+from bench.testing.harness import Harness, Skipped, applies_to
 from bench.testing.recorder import content
 from bench.training.networks import rebuild
 
@@ -18,7 +15,7 @@ from bench.training.networks import rebuild
 @applies_to(ComponentKind.ATTACK)
 def keeps_to_its_access(harness: Harness) -> str:
     """Ask the source for no more than the access that it declares."""
-    declared = harness.component.access  # type: ignore[attr-defined]
+    declared = harness.component.access
     for _, call in harness.calls_made():
         if call.strongest and Access.rank(call.strongest) > Access.rank(declared):
             return f"steal asked for {call.strongest}, but declares access = {declared!r}"
@@ -28,7 +25,7 @@ def keeps_to_its_access(harness: Harness) -> str:
 @applies_to(ComponentKind.ATTACK)
 def asks_its_source(harness: Harness) -> str:
     """Ask the source something (who does not has trained an irrelevant model)."""
-    if harness.component.starts_from:  # type: ignore[attr-defined]
+    if harness.component.starts_from:
         raise Skipped("the attack that it starts from does")
     harness.completed_tasks()
     for task, call in harness.calls_made():

@@ -1,7 +1,5 @@
 """Checks of every component."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import sys
@@ -12,8 +10,7 @@ from bench.registry.fields import hyperparameters
 from bench.registry.registry import HOOKS, configured
 from bench.registry.validation import contract_violation
 from bench.sandbox.torch_state import isolated
-from bench.testing.checks.check import applies_to
-from bench.testing.harness import Harness, Skipped
+from bench.testing.harness import Harness, Skipped, applies_to
 from bench.testing.recorder import GENERATORS, changes, generator_states, process_snapshot
 
 

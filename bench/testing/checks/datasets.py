@@ -1,9 +1,5 @@
 """Checks of datasets."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import torch
 
 from bench.api.data import Split
@@ -12,13 +8,12 @@ from bench.core.kinds import ComponentKind
 from bench.datasets.files import absent
 from bench.datasets.partition import PARTS, partition, read
 from bench.sandbox.torch_state import isolated
-from bench.testing.checks.check import applies_to
-from bench.testing.harness import Harness, Skipped
+from bench.testing.harness import Harness, Skipped, applies_to
 from bench.testing.recorder import changes, content, process_snapshot
 
 
 def _load(harness: Harness) -> dict[bool, Split]:
-    dataset: Any = harness.component
+    dataset = harness.component
     missing = absent(dataset, harness.root)
     if missing:
         raise Skipped(f"not there: {missing[0]} in {harness.root}")
@@ -37,7 +32,7 @@ def _parts(harness: Harness) -> dict[bool, Split]:
 @applies_to(ComponentKind.DATASET, costly=True)
 def loads_both_parts(harness: Harness) -> str:
     """Load uint8 images of its shape and int64 labels, both parts, with every class in each."""
-    dataset: Any = harness.component
+    dataset = harness.component
     for train, split in _load(harness).items():
         present = torch.unique(split.labels).numel()
         if present != dataset.num_classes:
@@ -83,7 +78,7 @@ def can_be_divided(harness: Harness) -> str:
     tensors = partition(parts[True], parts.get(False), 0, 0)
     for part in PARTS:
         classes = torch.unique(tensors[f"{part}.labels"]).numel()
-        if classes != dataset.num_classes:  # type: ignore[attr-defined]
+        if classes != dataset.num_classes:
             return f"its {part} part has images of {classes} classes only"
     return ""
 
@@ -91,9 +86,9 @@ def can_be_divided(harness: Harness) -> str:
 @applies_to(ComponentKind.DATASET)
 def leads_to_images_of_equal_shape(harness: Harness) -> str:
     """Have related datasets whose images are of its own shape."""
-    dataset: Any = harness.component
+    dataset = harness.component
     for key, name in dataset.related.items():
         for other in (o for o in harness.required if o.name == name):
-            if tuple(other.shape) != tuple(dataset.shape):  # type: ignore[attr-defined]
-                return f"{name}, its {key!r} dataset, has images of shape {other.shape}"  # type: ignore[attr-defined]
+            if tuple(other.shape) != tuple(dataset.shape):
+                return f"{name}, its {key!r} dataset, has images of shape {other.shape}"
     return ""

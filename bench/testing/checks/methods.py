@@ -1,22 +1,19 @@
 """Checks of methods."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
 from bench.core.kinds import ComponentKind, Role, Status, SuspectKind, TaskKind
 from bench.core.tasks import Task
-from bench.testing.checks.check import applies_to
 from bench.testing.checks.runs import recorded_queries
-from bench.testing.harness import Harness, Skipped
+from bench.testing.harness import Harness, Skipped, applies_to
 from bench.testing.recorder import content
 
 
 @applies_to(ComponentKind.METHOD)
 def keeps_to_its_budget(harness: Harness) -> str:
     """Ask a suspect no more queries than its budget."""
-    method: Any = harness.component
+    method = harness.component
     if not method.budget:
         raise Skipped("it declares no budget")
     budget = harness.own_tasks()[0].params["method"]["params"][method.budget]
@@ -99,7 +96,7 @@ def knows_its_source(harness: Harness) -> str:
 def judges_where_it_can(harness: Harness) -> str:
     """Be not applicable across label spaces, or score there too if it declares any_label_space."""
     foreign = [t for t in harness.plan.trials if t.attack == "toy_move"]
-    method: Any = harness.component
+    method = harness.component
     if not method.any_label_space:
         return "" if all(t.reason for t in foreign) else "it is asked about suspects of another label space"
     for trial in foreign:

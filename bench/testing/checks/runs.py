@@ -1,7 +1,5 @@
 """Checks of all components that run in the toy world: architectures, attacks and methods."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,11 +8,9 @@ import torch
 from bench.core.kinds import ComponentKind, Status
 from bench.core.tasks import Task
 from bench.execution.task_context import WorkerState
-from bench.testing import two_processes
-from bench.testing.checks.check import applies_to
-from bench.testing.harness import METHODS, Harness, Skipped
+from bench.testing.harness import METHODS, Harness, Skipped, applies_to
 from bench.testing.recorder import LATER
-from bench.testing.repetition import divide, repeat, reseeded, sample_tasks
+from bench.testing.repetition import NotImportable, divide, repeat, reseeded, sample_tasks
 
 NEAR = 0.1
 """Largest difference of a score between devices, relative to 1 plus the score: one label of ten may be rounded."""
@@ -33,23 +29,20 @@ def works_in_the_toy_world(harness: Harness) -> str:
 @applies_to(ComponentKind.ARCHITECTURE, ComponentKind.ATTACK, ComponentKind.METHOD, costly=True)
 def gives_the_same_again(harness: Harness) -> str:
     """Return the same result for the same seed, whatever ran before."""
-    for key, difference in repeat(harness).items():
-        if difference:
-            return f"{harness.plan.tasks[key].name}, done twice: {difference}"
-    return ""
+    return _first(harness, repeat(harness), "done twice")
+
+
+def _first(harness: Harness, differences: dict[str, str], how: str) -> str:
+    return next((f"{harness.plan.tasks[key].name}, {how}: {text}" for key, text in differences.items() if text), "")
 
 
 @applies_to(ComponentKind.ARCHITECTURE, ComponentKind.ATTACK, ComponentKind.METHOD, costly=True)
 def gives_the_same_on_two_workers(harness: Harness) -> str:
     """Return the same result when two worker processes share its tasks."""
     try:
-        differences = divide(harness)
-    except two_processes.NotImportable as reason:
+        return _first(harness, divide(harness), "done by another process")
+    except NotImportable as reason:
         raise Skipped(f"no other process can import it: {reason}") from None
-    for key, difference in differences.items():
-        if difference:
-            return f"{harness.plan.tasks[key].name}, done by another process: {difference}"
-    return ""
 
 
 @applies_to(ComponentKind.ARCHITECTURE, ComponentKind.ATTACK, ComponentKind.METHOD, costly=True)
