@@ -59,7 +59,11 @@ def run_checks(send: Send, request: Request, done: tuple[str, ...]) -> None:
         about = f"{component.kind}, version {component.version}, from {entry.distribution}"
         titles = [testing.title(c) for c in testing.checks_of(component, request.thorough)]
         send(("component", component.name, about, titles, len(testing.checks_of(component)) - len(titles)))
-        options = {"data": root, "thorough": request.thorough, "on_call": lambda *step: send(("call", *step))}
+        options: dict[str, Any] = {
+            "data": root,
+            "thorough": request.thorough,
+            "on_call": lambda *step: send(("call", *step)),
+        }
         for finding in testing.check_component(component, *others, **options):
             send(("finding", *finding))
 

@@ -130,9 +130,7 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 @click.option("--per-gpu", type=click.IntRange(1), default=1, help="Workers per GPU.")
 @click.option("--threads", type=click.IntRange(1), default=1, help="Threads per CPU task (changes weights slightly).")
 @click.option("--scheduler", metavar="ADDRESS", default="", help="A Dask scheduler that was started elsewhere.")
-@click.option(
-    "--task-timeout", "timeout", type=click.FloatRange(0), default=0, help="Seconds after which a task is stopped."
-)
+@click.option("--task-timeout", "timeout", type=click.FloatRange(0), default=0, help="Seconds until a task is stopped.")
 @STORE
 @DATA
 @click.option("--out", type=click.Path(), help="Results folder; default: results/DATASETS-PRESET-DIGEST.")
