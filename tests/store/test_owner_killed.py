@@ -15,9 +15,8 @@ from bench.store.locks import claim
 from bench.store.store import Store
 with claim(Store(sys.argv[1]), sys.argv[2]) as ours:
     assert ours
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if not os.fork():
+        print(os.getpid(), flush=True)
     time.sleep(60)
 """
 
