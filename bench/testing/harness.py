@@ -46,7 +46,7 @@ METHODS: dict[str, str] = {
 """The method that each kind of task calls."""
 FRAME = re.compile(r'File "(.+)", line (\d+)')
 _shared = functools.cache(temporary_folder)
-"""Returns the folder of the store of all harnesses, which share the artifacts that do not involve the component under test."""
+"""Returns the store of all harnesses, which share the artifacts that do not involve the component under test."""
 
 
 class Skipped(Exception):
