@@ -1,5 +1,7 @@
 """Estimate the remaining time of a run from the durations of its finished tasks."""
 
+from __future__ import annotations
+
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
