@@ -10,7 +10,20 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PYTHONS = ("311", "312", "313", "314")
 MATRIX = {f"py{python}-{versions}" for python, versions in itertools.product(PYTHONS, ("latest", "lowest"))}
-OTHERS = {"fast", "fix", "lint", "type", "docs", "outsider", "faults", "slow", "gpu", "wheel", "lowest-torch"}
+OTHERS = {
+    "fast",
+    "fix",
+    "lint",
+    "type",
+    "docs",
+    "outsider",
+    "faults",
+    "coverage",
+    "slow",
+    "gpu",
+    "wheel",
+    "lowest-torch",
+}
 DOORS = [
     *ROOT.glob("*.md"),
     *ROOT.glob("docs/*.md"),
