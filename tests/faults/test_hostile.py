@@ -164,7 +164,8 @@ WHOLE = {
 }
 """Archives that are refused as a whole, before anything is written.
 
-Some small archives kept Python's own tar reader busy or exhausted memory (seen in 2026). None of them is here: our reader refuses every header but a plain file's by its kind, as harmless ones show.
+Some small archives kept Python's own tar reader busy or exhausted memory (seen in 2026). None of them is here: our
+reader refuses every header but a plain file's by its kind, as harmless ones show.
 """
 
 
