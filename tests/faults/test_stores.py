@@ -163,7 +163,7 @@ def test_weights_that_another_run_removes_are_recomputed(tmp_path, toy_run):
                 removed.append(outcome.key)
                 assert store.drop(outcome.key, "weights")
 
-    run_tasks(inventory.missing(), RunConfig(store, registry, Path()), OtherRun(), inventory.anew)
+    run_tasks(inventory.missing(), RunConfig(store, registry, Path()), OtherRun(), inventory.missing_inputs)
     assert {o.status for o in done.values()} == {"done"}
     assert len(removed) > 10
     assert {k: done[k].facts["score"] for k in toy_run.scores()} == toy_run.scores()
