@@ -4,8 +4,6 @@ A model stands in many rows, one for each method that judged it, and counts once
 its own stolen models; irrelevant models are shared by all sources.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -57,7 +55,7 @@ class Accuracy:
     paper: float | None
 
 
-def accuracies(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Accuracy]:
+def accuracies(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Accuracy]:
     """Summarise the accuracies of all networks by dataset and source architecture, in the order of the Spec."""
     spec = Spec.from_json(run["spec"])
     groups: dict[tuple[str, str], Groups] = {}
@@ -72,7 +70,7 @@ def accuracies(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Accuracy]:
     ]
 
 
-def _models(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame:
+def _models(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFrame":
     """Return the networks of the rows, each once, with `owner`, `model` and `accuracy`."""
     import pandas as pd
 

@@ -1,7 +1,5 @@
 """Test which methods beat the baselines of their table: permutation tests, Holm over all cells of one table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias

@@ -1,7 +1,5 @@
 """Compute the AUCs of each method by number of queries (`bench run --budgets`)."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ class AtBudget:
     cell: Cell
 
 
-def by_budget(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[AtBudget]:
+def by_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[AtBudget]:
     """Return the cells of every budget, of methods that ran with several: by table, method, budget and attack.
 
     The cells are not compared with the baselines, which have no budget or another one.

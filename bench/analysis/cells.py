@@ -3,8 +3,6 @@
 Which scores belong to a cell is decided in `groups`, whether it beats the baselines in `baselines`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections import Counter
@@ -122,7 +120,7 @@ def own_budget(run: Mapping[str, JSON], method: str) -> int | None:
     return budget
 
 
-def default_budget(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame:
+def default_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFrame":
     """Keep the rows that tables are made from: those with the queries that a method asks by default in this run."""
     spec = Spec.from_json(run["spec"])
     own = {method: own_budget(run, method) for method in frame.method.unique()}
@@ -130,7 +128,7 @@ def default_budget(frame: pd.DataFrame, run: Mapping[str, JSON]) -> pd.DataFrame
     return frame[usual | (frame.budget == frame.method.map(own).astype("float64"))]
 
 
-def cells(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Cell]:
+def cells(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Cell]:
     """Return all cells, in the order of the Spec: dataset, source architecture, methods and then baselines, attacks."""
     return list(CellEstimator(default_budget(frame, run), run).all())
 
@@ -138,7 +136,7 @@ def cells(frame: pd.DataFrame, run: Mapping[str, JSON]) -> list[Cell]:
 class CellEstimator:
     """Makes the cells of rows of one budget."""
 
-    def __init__(self, frame: pd.DataFrame, run: Mapping[str, JSON]) -> None:
+    def __init__(self, frame: "pd.DataFrame", run: Mapping[str, JSON]) -> None:
         self.run, self.spec = run, Spec.from_json(run["spec"])
         self.samples = Samples(frame, self.spec.seeds)
         self.division = Division(self.samples, self.spec.split_seed)

@@ -1,7 +1,5 @@
 """Compare results folders: whether they may be compared, what differs, what was added or lost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +89,7 @@ def read(folders: Sequence[Path]) -> list[Results]:
     return found
 
 
-def _keys(frame: pd.DataFrame, made: Mapping[Where, Cell]) -> dict[Where, frozenset[str]]:
+def _keys(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, frozenset[str]]:
     """Return the keys of the scores of each cell: of its stolen suspects, and of the irrelevant models of its AUC."""
     done = frame[frame.status == Status.DONE]
     known = done.groupby(["dataset", "source_architecture", "method", "attack", "suspect_dataset"], sort=False).key

@@ -1,7 +1,5 @@
 """Compute the costs of each method: queries, time, networks, and a watermark's price in accuracy."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,7 +42,7 @@ class Cost:
     notes: Mapping[str, str]
 
 
-def costs(frame: pd.DataFrame, run: Mapping[str, JSON]) -> Iterator[Cost]:
+def costs(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> Iterator[Cost]:
     """Sum up the cost of every method, in the order of the Spec."""
     spec = Spec.from_json(run["spec"])
     facts = _MethodFacts(frame)
@@ -65,7 +63,7 @@ def costs(frame: pd.DataFrame, run: Mapping[str, JSON]) -> Iterator[Cost]:
 class _MethodFacts:
     """What the rows tell, by dataset, source architecture and method; some of it by the source's seed."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
+    def __init__(self, frame: "pd.DataFrame") -> None:
         place = list(PLACE)
         done = frame[frame.status == Status.DONE]
         self.places = set(frame[place].drop_duplicates().itertuples(index=False, name=None))
@@ -80,7 +78,7 @@ class _MethodFacts:
         self.verifying = grouped.seconds.median().to_dict()
         self.networks = frame.groupby(place, sort=False).fingerprint_networks.max().to_dict()
 
-    def _by_seed(self, frame: pd.DataFrame, column: str) -> dict[Place, dict[float, Any]]:
+    def _by_seed(self, frame: "pd.DataFrame", column: str) -> dict[Place, dict[float, Any]]:
         """Return a value that all rows of a source share, by the source's seed."""
         known = frame.dropna(subset=column).drop_duplicates([*PLACE, "source_seed"])
         result: dict[Place, dict[float, Any]] = {}

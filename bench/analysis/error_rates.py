@@ -1,7 +1,5 @@
 """Compute true positive rates at few false alarms, and the false accusations of a threshold that was set before."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 

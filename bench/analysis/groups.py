@@ -3,8 +3,6 @@
 An attack is compared with the irrelevant models of the dataset it lands on, within one source and never across two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -49,7 +47,7 @@ class Matched:
 class Samples:
     """The rows as arrays, grouped by cell and by model."""
 
-    def __init__(self, frame: pd.DataFrame, seeds: Sequence[int]) -> None:
+    def __init__(self, frame: "pd.DataFrame", seeds: Sequence[int]) -> None:
         import pandas as pd
 
         self.seeds = tuple(seeds)

@@ -1,7 +1,5 @@
 """The AUC that a method's paper reports for a cell, and whether it is of the same networks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The statistics of a cell, each of them once: `table.csv`, the tables and the page show what this list has."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Describe a run for `run.json`: its Spec, its components, and the machine and software that made it."""
 
-from __future__ import annotations
-
 import datetime
 import importlib.metadata
 import shlex

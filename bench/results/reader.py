@@ -4,8 +4,6 @@ Every table is made from these two alone, so they are checked when they are read
 right or not there.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import math
@@ -61,7 +59,7 @@ def load(folder: Path) -> tuple[pd.DataFrame, dict[str, JSON]]:
     return frame, run
 
 
-def _load_trials(path: Path) -> pd.DataFrame:
+def _load_trials(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     text = read_content(path)
@@ -142,7 +140,7 @@ def _number(name: str, text: str) -> float | str:
     return value
 
 
-def _check_rows(frame: pd.DataFrame) -> None:
+def _check_rows(frame: "pd.DataFrame") -> None:
     words = {"status": STATUSES, "suspect_kind": tuple(SuspectKind), "access": ("", *Access)}
     for column, allowed in words.items():
         strange = (~frame[column].isin(allowed)).to_numpy()
@@ -171,7 +169,7 @@ def _check_rows(frame: pd.DataFrame) -> None:
                 raise SchemaError(f"it mixes versions {both} of the {kind} {name!r}: rows of several runs")
 
 
-def _same_run(frame: pd.DataFrame, run: Mapping[str, JSON], folder: Path) -> None:
+def _same_run(frame: "pd.DataFrame", run: Mapping[str, JSON], folder: Path) -> None:
     """Raise BenchError if rows and `run.json` differ in the names or versions of components."""
     spec, path = Spec.from_json(run["spec"]), folder / "trials.csv"
     for column, names in (

@@ -1,7 +1,5 @@
 """The artifacts that a results folder refers to: the scores of its rows, and the tasks that incomplete results need."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Make a row of `trials.csv` from a trial and the outcomes of its tasks."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """The schema of `run.json`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Write the two files of a results folder, and text that is safe to open."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

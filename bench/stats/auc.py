@@ -1,7 +1,5 @@
 """The area under the ROC curve, exactly as a count of pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 

@@ -1,7 +1,5 @@
 """Intervals of AUCs and of their differences."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from bench.stats.auc import SLACK, BySource, Floats, auc, by_source, placements
+from bench.stats.auc import SLACK, BySource, Floats, by_source, placements
 
 LEVEL = 0.95
 """Of every interval that is not asked for at another level."""
@@ -106,15 +104,15 @@ def estimate_auc(
     give: see `bootstrap_interval`. Deterministic for a seed.
     """
     suspects, innocents = by_source(stolen, irrelevant)
-    aucs = tuple(auc(s, i) for s, i in zip(suspects, innocents, strict=True))
+    placed = [placements(s, i) for s, i in zip(suspects, innocents, strict=True)]
+    aucs = tuple(float(p.mean()) for p in placed)
     mean = float(np.mean(aucs))
     beaten = np.stack([1 - placements(i, s) for s, i in zip(suspects, innocents, strict=True)])
     n, sources = innocents.shape[1], len(suspects)
     # The mean weighs sources alike: its variance is that of a sample of so many suspects.
     m = sources**2 / sum(1 / len(s) for s in suspects)
     expected = newcombe_variance(mean, m, n)
-    within = sum(_spread(placements(s, i)) for s, i in zip(suspects, innocents, strict=True))
-    observed = within / sources**2 + _spread(beaten.mean(axis=0))
+    observed = sum(map(_spread, placed)) / sources**2 + _spread(beaten.mean(axis=0))
     inflation = max(1.0, observed / expected) if expected > 0 else 1.0
     low, high = newcombe_interval(mean, m, n, level, inflation)
     if sources >= ENOUGH_SOURCES:

@@ -1,11 +1,9 @@
 """Permutation tests of the difference of two methods' AUCs, and Holm's correction."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +26,7 @@ class Scores(NamedTuple):
 
 Pair: TypeAlias = tuple[Scores, Scores]
 """Method A and method B."""
+Prepared = TypeVar("Prepared")
 
 
 @dataclass(frozen=True)
@@ -67,18 +66,15 @@ def paired_permutations(pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0
     Swapping needs no recomputed AUCs: in psi(stolen, irrelevant) = 1, 1/2, 0 the difference of the AUCs is linear in
     the coins, with the placements among both methods' ranks as weights.
     """
-    ranks = {id(scores): scores for pair in pairs for scores in pair}
-    ranked = {key: _ranked(scores) for key, scores in ranks.items()}
-    weights = [_swap_weights(ranked[id(a)], ranked[id(b)]) for a, b in pairs]
-    found: list[Comparison] = [Comparison(0.0, 1.0, 1.0)] * len(pairs)
-    for alike in _alike(map(len, weights)):
-        each = np.stack([weights[i] for i in alike], axis=1)
-        tally = _Tally(np.array([weights[i].sum() for i in alike]))
-        for coins in _coins(len(each), draws, seed):
-            tally.add(coins @ each)
-        for i, comparison in zip(alike, tally.comparisons(), strict=True):
-            found[i] = comparison
-    return found
+    different = {id(scores): scores for pair in pairs for scores in pair}
+    ranked = {key: _ranked(scores) for key, scores in different.items()}
+
+    def test(alike: Sequence[Floats]) -> list[Comparison]:
+        weights = np.stack(alike, axis=1)
+        observed = np.array([w.sum() for w in alike])
+        return _comparisons(observed, (coins @ weights for coins in _coins(len(weights), draws, seed)))
+
+    return _by_size([_swap_weights(ranked[id(a)], ranked[id(b)]) for a, b in pairs], len, test)
 
 
 def _ranked(scores: Scores) -> list[tuple[Floats, Floats]]:
@@ -106,17 +102,13 @@ def _swap_weights(a: Sequence[tuple[Floats, Floats]], b: Sequence[tuple[Floats, 
 
 def unpaired_permutations(pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0) -> list[Comparison]:
     """Make many unpaired tests, those of the same numbers of suspects with the same coins and deals."""
-    prepared = [_Dealt.of(a, b) for a, b in pairs]
-    found: list[Comparison] = [Comparison(0.0, 1.0, 1.0)] * len(pairs)
-    for alike in _alike((*d.sizes, d.n) for d in prepared):
-        group = [prepared[i] for i in alike]
-        tally = _Tally(np.array([d.observed for d in group]))
+
+    def test(alike: Sequence[_Dealt]) -> list[Comparison]:
         generator = np.random.default_rng([seed, 1])
-        for coins in _coins(group[0].n, draws, seed):
-            tally.add(_dealt(group, coins, generator))
-        for i, comparison in zip(alike, tally.comparisons(), strict=True):
-            found[i] = comparison
-    return found
+        drawn = (_dealt(alike, coins, generator) for coins in _coins(alike[0].n, draws, seed))
+        return _comparisons(np.array([d.observed for d in alike]), drawn)
+
+    return _by_size([_Dealt.of(a, b) for a, b in pairs], lambda d: (d.sizes, d.n), test)
 
 
 @dataclass(frozen=True)
@@ -130,17 +122,17 @@ class _Dealt:
     apart: list[Floats]
 
     @staticmethod
-    def of(a: Scores, b: Scores) -> _Dealt:
+    def of(a: Scores, b: Scores) -> "_Dealt":
         (stolen_a, irrelevant_a), (stolen_b, irrelevant_b) = by_source(*a), by_source(*b)
         if irrelevant_a.shape != irrelevant_b.shape:
             raise ValueError("an unpaired test needs two methods that judged the same irrelevant models")
         sources, n = irrelevant_a.shape
         observed, both, apart = 0.0, [], []
-        for s in range(sources):
-            places = [placements(stolen_a[s], irrelevant_a[s]), placements(stolen_b[s], irrelevant_b[s])]
-            observed += float(places[0].mean() - places[1].mean()) / sources
-            dealt = np.concatenate(places)
-            over_a, over_b = (_psi(dealt, placements(row, row)) for row in (irrelevant_a[s], irrelevant_b[s]))
+        for x, u, y, v in zip(stolen_a, stolen_b, irrelevant_a, irrelevant_b, strict=True):
+            own_a, own_b = placements(x, y), placements(u, v)
+            observed += float(own_a.mean() - own_b.mean()) / sources
+            dealt = np.concatenate([own_a, own_b])[:, None]
+            over_a, over_b = (np.heaviside(dealt - placements(row, row), 0.5) for row in (y, v))
             both.append((over_a + over_b).mean(axis=1) / 2)
             apart.append((over_a - over_b) / (2 * n))
         sizes = tuple(zip(map(len, stolen_a), map(len, stolen_b), strict=True))
@@ -162,17 +154,17 @@ def _dealt(group: Sequence[_Dealt], coins: Floats, generator: np.random.Generato
     return drawn / len(group[0].sizes)
 
 
-def _alike(sizes: Iterable[object]) -> list[list[int]]:
-    """Put the numbers of things of one size together."""
+def _by_size(
+    prepared: Sequence[Prepared], size: Callable[[Prepared], object], test: Callable[[list[Prepared]], list[Comparison]]
+) -> list[Comparison]:
+    """Test together what has one size; return the comparisons in the order of what was prepared."""
     groups: dict[object, list[int]] = {}
-    for index, size in enumerate(sizes):
-        groups.setdefault(size, []).append(index)
-    return list(groups.values())
-
-
-def _psi(values: Floats, others: Floats) -> Floats:
-    higher: Floats = (np.sign(values[:, None] - others[None, :]) + 1) / 2
-    return higher
+    for index, one in enumerate(prepared):
+        groups.setdefault(size(one), []).append(index)
+    found: dict[int, Comparison] = {}
+    for alike in groups.values():
+        found |= zip(alike, test([prepared[i] for i in alike]), strict=True)
+    return [found[i] for i in range(len(prepared))]
 
 
 def _coins(count: int, draws: int, seed: int) -> Iterator[Floats]:
@@ -187,24 +179,17 @@ def _tosses(count: int, draws: int, seed: int) -> NDArray[np.int8]:
     return np.random.default_rng([seed, 0, count]).integers(0, 2, (draws, count), dtype=np.int8)
 
 
-class _Tally:
-    """Counts the draws in which the difference is as large as the one observed, for several tests at once."""
+def _comparisons(observed: Floats, blocks: Iterable[Floats]) -> list[Comparison]:
+    """Count the draws in which the difference is as large as the one observed, for several tests at once.
 
-    def __init__(self, observed: Floats) -> None:
-        self.observed, self.draws = observed, 0
-        self.greater, self.two_sided = np.zeros(len(observed), np.int64), np.zeros(len(observed), np.int64)
-
-    def add(self, drawn: Floats) -> None:
-        self.draws += len(drawn)
-        self.greater += (drawn >= self.observed - SLACK).sum(axis=0)
-        self.two_sided += (np.abs(drawn) >= np.abs(self.observed) - SLACK).sum(axis=0)
-
-    def comparisons(self) -> list[Comparison]:
-        # The order at hand is one of the permutations: no p-value is 0.
-        return [
-            Comparison(float(d), (1 + int(g)) / (1 + self.draws), (1 + int(t)) / (1 + self.draws))
-            for d, g, t in zip(self.observed, self.greater, self.two_sided, strict=True)
-        ]
+    The observed order is one of the permutations: no p-value is 0.
+    """
+    draws, greater, two_sided = 1, np.ones(len(observed)), np.ones(len(observed))
+    for drawn in blocks:
+        draws += len(drawn)
+        greater += (drawn >= observed - SLACK).sum(axis=0)
+        two_sided += (np.abs(drawn) >= np.abs(observed) - SLACK).sum(axis=0)
+    return list(map(Comparison, observed.tolist(), (greater / draws).tolist(), (two_sided / draws).tolist()))
 
 
 def beats_baselines(

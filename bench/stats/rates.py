@@ -1,7 +1,5 @@
 """Rates of hits and of false alarms, with exact binomial bounds; summaries of accuracies."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import lru_cache

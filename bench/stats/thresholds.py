@@ -1,7 +1,5 @@
 """Thresholds frozen on one half of the irrelevant models, and their false accusations on the other."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
