@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
-from bench.stats.permutation import Comparison, holm, paired_permutations, unpaired_permutations
-
-if TYPE_CHECKING:
-    from bench.analysis.groups import Matched, Samples
-    from bench.stats.permutation import Pair
+from bench.analysis.groups import Matched, Samples
+from bench.stats.permutation import Comparison, Pair, holm, paired_permutations, unpaired_permutations
 
 LEVEL = 0.05
 """Of all tests of a table together."""

@@ -1,17 +1,15 @@
 """Compute true positive rates at few false alarms, and the false accusations of a threshold that was set before."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.analysis.groups import Rows, Sample, Samples
+from bench.stats.permutation import Scores
 from bench.stats.rates import NotReported, Rate, tpr_at_fpr
 from bench.stats.thresholds import Frozen, calibration_half, frozen_threshold
-
-if TYPE_CHECKING:
-    from bench.analysis.groups import Rows, Sample, Samples
-    from bench.stats.permutation import Scores
 
 RATES = (0.01, 0.05)
 """Rates of false alarms, and of false accusations, that tables tell of."""

@@ -52,18 +52,16 @@ class Samples:
 
         self.seeds = tuple(seeds)
         self.score: NDArray[np.float64] = frame.score.to_numpy()
-        names = ("status", "suspect_dataset", "suspect_architecture", "note", "error")
+        names = ("status", "suspect_dataset", "note", "error")
         self.column: dict[str, NDArray[np.object_]] = {n: frame[n].to_numpy(dtype=object) for n in names}
         self.done: NDArray[np.bool_] = (frame.status == Status.DONE).to_numpy()
         self.irrelevant: NDArray[np.bool_] = (frame.suspect_kind == SuspectKind.IRRELEVANT).to_numpy()
-        architectures, unique = pd.factorize(frame.suspect_architecture)
+        self.architecture, unique = pd.factorize(frame.suspect_architecture)
         self.architectures: NDArray[np.object_] = np.asarray(unique, dtype=object)
-        self.architecture: Rows = architectures
         self.replicate: Rows = frame.replicate.to_numpy().astype(np.intp)
-        self.model: Rows = architectures * (self.replicate.max(initial=0) + 1) + self.replicate
+        self.model: Rows = self.architecture * (self.replicate.max(initial=0) + 1) + self.replicate
         """A number for each architecture and replicate."""
-        on, datasets = pd.factorize(frame.suspect_dataset)
-        self.on: Rows = on
+        self.on, datasets = pd.factorize(frame.suspect_dataset)
         self.datasets = [str(d) for d in datasets]
         grouped = frame.groupby(list(GROUPS), sort=False).indices
         self.rows = cast("dict[tuple[object, ...], Rows]", grouped)
@@ -85,70 +83,54 @@ class Samples:
         stolen = [rows[self.done[rows]] for rows in sample.stolen]
         irrelevant = [rows[self.done[rows]] for rows in sample.irrelevant]
         kept = [n for n in range(len(stolen)) if len(stolen[n]) and len(irrelevant[n])]
-        if not kept:
-            return None
         shared = self.shared([irrelevant[n] for n in kept])
         if not shared.size:
             return None
         rows = tuple(stolen[n] for n in kept)
         return Matched(tuple(sample.seeds[n] for n in kept), rows, shared, self.scores(rows, shared))
 
-    def shared(self, by_source: Sequence[Rows]) -> Rows:
-        """Return the rows of the models that stand in each of several lists, in one order: [lists, models]."""
-        models = [self.model[rows] for rows in by_source]
-        if all(np.array_equal(models[0], other) for other in models[1:]):
-            return np.stack(by_source)
+    def shared(self, lists: Sequence[Rows]) -> Rows:
+        """Return the rows of the models that all lists have, in the order of the first list: [lists, models]."""
+        if not lists:
+            return np.empty((0, 0), np.intp)
+        models = [self.model[rows] for rows in lists]
+        if all(np.array_equal(models[0], other) for other in models):
+            return np.stack(lists)
         common = models[0]
         for other in models[1:]:
             common = common[np.isin(common, other)]
-        return np.stack([rows[_places(own, common)] for rows, own in zip(by_source, models, strict=True)])
+        orders = [np.argsort(own) for own in models]
+        places = [o[np.searchsorted(own, common, sorter=o)] for own, o in zip(models, orders, strict=True)]
+        return np.stack([rows[at] for rows, at in zip(lists, places, strict=True)])
 
     def scores(self, stolen: Sequence[Rows], irrelevant: Rows) -> Scores:
         """Return the scores of rows, by source."""
         return Scores([self.score[rows] for rows in stolen], self.score[irrelevant])
 
-    def innocents(self, sample: Sample) -> Rows | None:
+    def innocents(self, sample: Sample) -> Rows:
         """Return the irrelevant models that all sources have a score for, whether or not the stolen ones have one."""
-        irrelevant = [done for rows in sample.irrelevant if len(done := rows[self.done[rows]])]
-        return self.shared(irrelevant) if irrelevant else None
+        return self.shared([done for rows in sample.irrelevant if len(done := rows[self.done[rows]])])
 
     def common(self, a: Matched, b: Matched, paired: bool) -> tuple[Scores, Scores] | None:
         """Return two methods' scores of the irrelevant models that both judged, and, if paired, of the stolen ones too.
 
         Of the sources that both have; None where nothing is left.
         """
-        if self._alike(a, b, paired):
-            return a.scores, b.scores
-        stolen: list[tuple[Rows, Rows]] = []
-        of_a, of_b = [], []
-        for at, seed in enumerate(a.seeds):
-            if seed in b.seeds:
-                there = b.seeds.index(seed)
-                mine, others = a.stolen[at], b.stolen[there]
-                if paired:
-                    mine, others = self.shared([mine, others])
-                if len(mine):
-                    stolen.append((mine, others))
-                    of_a.append(a.irrelevant[at])
-                    of_b.append(b.irrelevant[there])
-        if not stolen:
+        stolen_a, stolen_b, irrelevant_a, irrelevant_b = [], [], [], []
+        for seed, mine, irrelevant in zip(a.seeds, a.stolen, a.irrelevant, strict=True):
+            if seed not in b.seeds:
+                continue
+            n = b.seeds.index(seed)
+            others = b.stolen[n]
+            if paired:
+                mine, others = self.shared([mine, others])
+            if len(mine):
+                stolen_a.append(mine)
+                stolen_b.append(others)
+                irrelevant_a.append(irrelevant)
+                irrelevant_b.append(b.irrelevant[n])
+        shared = self.shared([*irrelevant_a, *irrelevant_b])
+        if not shared.size:
             return None
-        irrelevant = self.shared([*of_a, *of_b])
-        if not irrelevant.size:
-            return None
-        sides = zip(zip(*stolen, strict=True), np.split(irrelevant, 2), strict=True)
-        first, second = (self.scores(rows, others) for rows, others in sides)
-        return first, second
-
-    def _alike(self, a: Matched, b: Matched, paired: bool) -> bool:
-        """Return True if two methods judged the same models, in the same order."""
-        if a.seeds != b.seeds or not np.array_equal(self.model[a.irrelevant[0]], self.model[b.irrelevant[0]]):
-            return False
-        both = zip(a.stolen, b.stolen, strict=True)
-        return not paired or all(np.array_equal(self.model[x], self.model[y]) for x, y in both)
-
-
-def _places(models: Rows, wanted: Rows) -> Rows:
-    """Return the position of each of the wanted models."""
-    order = np.argsort(models)
-    return order[np.searchsorted(models, wanted, sorter=order)]
+        of_a, of_b = np.split(shared, 2)
+        return self.scores(stolen_a, of_a), self.scores(stolen_b, of_b)

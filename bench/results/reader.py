@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import Access, ComponentKind, Status, SuspectKind
@@ -20,9 +23,7 @@ from bench.results.run_schema import SchemaError, error_line, load_run, read_con
 from bench.results.writer import UNPRINTABLE
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
 IDENTITY = (
     "dataset",
@@ -46,7 +47,7 @@ MOST_CHARACTERS = 2_000
 """Of one cell."""
 
 
-def load(folder: Path) -> tuple[pd.DataFrame, dict[str, JSON]]:
+def load(folder: Path) -> tuple["pd.DataFrame", dict[str, JSON]]:
     """Read a results folder, and check it: the rows as a frame of COLUMNS, and what `run.json` holds.
 
     Counts and reals are float64, NaN where a cell is empty; all else is text. BenchError, in one line, where a file is
@@ -113,8 +114,6 @@ def _column(name: str, values: Sequence[str]) -> object:
 
 def _numbers(name: str, values: Sequence[str]) -> NDArray[np.float64]:
     """Return numbers; each different text is parsed once."""
-    import numpy as np
-
     known = {text: _number(name, text) for text in set(values)}
     wrong = {text: why for text, why in known.items() if isinstance(why, str)}
     if wrong:
