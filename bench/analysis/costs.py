@@ -1,10 +1,9 @@
 """Compute the costs of each method: queries, time, networks, and a watermark's price in accuracy."""
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from bench.core.canonical import JSON
 from bench.core.kinds import Access, ComponentKind, Status
@@ -13,9 +12,6 @@ from bench.stats.rates import Summary, accuracy_summary
 
 if TYPE_CHECKING:
     import pandas as pd
-
-PLACE = ("dataset", "source_architecture", "method")
-Place: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -44,72 +40,50 @@ class Cost:
 
 def costs(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> Iterator[Cost]:
     """Sum up the cost of every method, in the order of the Spec."""
-    spec = Spec.from_json(run["spec"])
-    facts = _MethodFacts(frame)
+    spec, described = Spec.from_json(run["spec"]), run["components"][ComponentKind.METHOD]
+    rows_of = dict(iter(frame.groupby(["dataset", "source_architecture", "method"], sort=False)))
     methods = (*spec.methods, *spec.baselines)
-    marked = {m for m in methods if run["components"][ComponentKind.METHOD][m].get("watermark")}
     for dataset, source in itertools.product(spec.datasets, spec.sources):
-        usual: dict[float, float] = {}
-        for method in methods:
-            if method not in marked:
-                usual |= facts.accuracy.get((dataset, source, method), {})
-        for method in methods:
-            place = dataset, source, method
-            if place in facts.places:
-                entry = run["components"][ComponentKind.METHOD][method]
-                yield _cost(facts, place, usual if method in marked else {}, entry, method in spec.baselines)
+        found = {m: rows_of[dataset, source, m] for m in methods if (dataset, source, m) in rows_of}
+        plain: dict[float, float] = {}
+        for method, rows in found.items():
+            if not described[method].get("watermark"):
+                plain |= _by_seed(rows, "source_accuracy")
+        for method, rows in found.items():
+            entry = described[method]
+            usual = plain if entry.get("watermark") else {}
+            yield _cost((dataset, source, method), rows, usual, entry["attributes"], method in spec.baselines)
 
 
-class _MethodFacts:
-    """What the rows tell, by dataset, source architecture and method; some of it by the source's seed."""
-
-    def __init__(self, frame: "pd.DataFrame") -> None:
-        place = list(PLACE)
-        done = frame[frame.status == Status.DONE]
-        self.places = set(frame[place].drop_duplicates().itertuples(index=False, name=None))
-        self.accuracy = self._by_seed(frame, "source_accuracy")
-        self.making = self._by_seed(frame, "fingerprint_seconds")
-        self.notes = self._by_seed(done, "note")
-        self.access: dict[Place, list[str]] = {}
-        for *where, access in done[[*place, "access"]].drop_duplicates().itertuples(index=False, name=None):
-            self.access.setdefault((where[0], where[1], where[2]), []).append(access)
-        grouped = done.groupby(place, sort=False)
-        self.least, self.most = grouped.queries.min().to_dict(), grouped.queries.max().to_dict()
-        self.verifying = grouped.seconds.median().to_dict()
-        self.networks = frame.groupby(place, sort=False).fingerprint_networks.max().to_dict()
-
-    def _by_seed(self, frame: "pd.DataFrame", column: str) -> dict[Place, dict[float, Any]]:
-        """Return a value that all rows of a source share, by the source's seed."""
-        known = frame.dropna(subset=column).drop_duplicates([*PLACE, "source_seed"])
-        result: dict[Place, dict[float, Any]] = {}
-        for *where, seed, value in known[[*PLACE, "source_seed", column]].itertuples(index=False, name=None):
-            result.setdefault((where[0], where[1], where[2]), {})[seed] = value
-        return result
+def _by_seed(rows: "pd.DataFrame", column: str) -> dict[float, Any]:
+    """Return a value that all rows of a source share, by the source's seed."""
+    known = rows.dropna(subset=column).drop_duplicates("source_seed")
+    return dict(zip(known.source_seed, known[column], strict=True))
 
 
 def _cost(
-    facts: _MethodFacts, place: Place, usual: Mapping[float, float], entry: Mapping[str, JSON], baseline: bool
+    place: tuple[str, str, str],
+    rows: "pd.DataFrame",
+    usual: Mapping[float, float],
+    attributes: Mapping[str, JSON],
+    baseline: bool,
 ) -> Cost:
-    accuracy = facts.accuracy.get(place, {})
-    queries = [_known(q.get(place)) for q in (facts.least, facts.most)]
-    networks = _known(facts.networks.get(place))
+    accuracy = _by_seed(rows, "source_accuracy")
+    done = rows[rows.status == Status.DONE]
+    queries, networks = done.queries.dropna(), rows.fingerprint_networks.dropna()
     return Cost(
         *place,
         baseline=baseline,
         accuracy=accuracy_summary(list(accuracy.values())) if accuracy else None,
         lost=_mean([usual[s] - accuracy[s] for s in accuracy if s in usual]),
-        access=max(facts.access.get(place, ()), key=Access.rank, default=""),
-        queries=(int(queries[0]), int(queries[1])) if queries[0] is not None and queries[1] is not None else None,
-        seconds_to_verify=_known(facts.verifying.get(place)),
-        seconds_to_make=_mean(list(facts.making.get(place, {}).values())),
-        networks=None if networks is None else int(networks),
-        helper_architectures=tuple(entry["attributes"].get("helper_architectures") or ()),
-        notes=_notes(facts.notes.get(place, {}).values()),
+        access=max(done.access.unique(), key=Access.rank, default=""),
+        queries=(int(queries.min()), int(queries.max())) if len(queries) else None,
+        seconds_to_verify=float(done.seconds.median()) if done.seconds.notna().any() else None,
+        seconds_to_make=_mean(list(_by_seed(rows, "fingerprint_seconds").values())),
+        networks=int(networks.max()) if len(networks) else None,
+        helper_architectures=tuple(attributes.get("helper_architectures") or ()),
+        notes=_notes(_by_seed(done, "note").values()),
     )
-
-
-def _known(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
 
 
 def _mean(values: Sequence[float]) -> float | None:
