@@ -1,10 +1,11 @@
 """Compute the test accuracies of sources, irrelevant and stolen models.
 
-A model stands in many rows, one for each method that judged it, and counts once. A watermark has its own source, hence
-its own stolen models; irrelevant models are shared by all sources.
+A model has many rows, one for each method that judged it, and counts once. A watermark has its own source, hence its
+own stolen models; all sources share the irrelevant models.
 """
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,31 +18,20 @@ from bench.stats.rates import Summary, accuracy_summary
 if TYPE_CHECKING:
     import pandas as pd
 
-MODEL = (
-    "owner",
-    "source_architecture",
-    "source_seed",
-    "model",
-    "variant",
-    "suspect_dataset",
-    "suspect_architecture",
-    "replicate",
-)
-"""What tells two networks apart within one dataset."""
-GROUP = ("model", "variant", "suspect_dataset", "suspect_architecture")
-
+GROUP = ["owner", "model", "variant", "suspect_dataset", "suspect_architecture"]
+NETWORK = ["dataset", "source_architecture", "source_seed", *GROUP, "replicate"]
+"""The columns that identify a network."""
 
 Group: TypeAlias = tuple[str, str, str, str, str]
-"""Owner, model, variant, suspect dataset, suspect architecture."""
-Groups: TypeAlias = dict[Group, list[float]]
+"""A value for each column of GROUP."""
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The test accuracies of a group of networks, and the figure of a paper for it (None: there is none).
+    """The test accuracies of a group of networks, and the figure of a paper for it, if there is one.
 
     `owner` is `plain`, or the watermark whose source these networks are or come from; `model` is `source`,
-    `irrelevant` or an attack; an empty `suspect_architecture` stands for all of them together.
+    `irrelevant` or an attack; an empty `suspect_architecture` means all of them together.
     """
 
     dataset: str
@@ -58,19 +48,18 @@ class Accuracy:
 def accuracies(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Accuracy]:
     """Summarise the accuracies of all networks by dataset and source architecture, in the order of the Spec."""
     spec = Spec.from_json(run["spec"])
-    groups: dict[tuple[str, str], Groups] = {}
-    models = _models(frame, run)
-    for place, values in models.groupby(["dataset", "source_architecture", "owner", *GROUP], sort=False).accuracy:
-        dataset, source, *group = map(str, place)
-        groups.setdefault((dataset, source), {})[group[0], group[1], group[2], group[3], group[4]] = values.tolist()
+    tables: dict[tuple[str, str], dict[Group, list[float]]] = defaultdict(dict)
+    for place, values in _networks(frame, run).groupby(["dataset", "source_architecture", *GROUP], sort=False).accuracy:
+        dataset, source, owner, model, variant, on, architecture = map(str, place)
+        tables[dataset, source][owner, model, variant, on, architecture] = values.tolist()
     return [
         accuracy
         for place in itertools.product(spec.datasets, spec.sources)
-        for accuracy in _table(groups.get(place, {}), *place, spec, run)
+        for accuracy in _table(tables[place], *place, spec, run)
     ]
 
 
-def _models(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFrame":
+def _networks(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFrame":
     """Return the networks of the rows, each once, with `owner`, `model` and `accuracy`."""
     import pandas as pd
 
@@ -91,30 +80,31 @@ def _models(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFrame":
         owner=known.owner.where(~irrelevant, "plain"),
         source_seed=known.source_seed.where(~irrelevant, 0.0),
     )
-    wanted = ["dataset", *MODEL, "accuracy"]
+    wanted = [*NETWORK, "accuracy"]
     both = pd.concat([sources[wanted], suspects[wanted]]).dropna(subset="accuracy")
-    return both.drop_duplicates(["dataset", *MODEL])
+    return both.drop_duplicates(NETWORK)
 
 
-def _table(groups: Groups, dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]) -> Iterator[Accuracy]:
+def _table(
+    groups: dict[Group, list[float]], dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]
+) -> Iterator[Accuracy]:
     """Summarise the groups of one table; where a paper has one figure for all architectures, all of them too."""
     reported = _reported(dataset, source, spec, run)
-    for owner, model, variant, on, architecture in reported:
-        alike = [v for group, values in groups.items() if group[:4] == (owner, model, variant, on) for v in values]
-        if alike and not architecture:
-            groups[owner, model, variant, on, ""] = alike
-    owners = {name: n for n, name in enumerate(("plain", *spec.methods, *spec.baselines))}
-    models = {name: n for n, name in enumerate((Role.SOURCE, SuspectKind.IRRELEVANT, *spec.attacks))}
-    for group in sorted(groups, key=lambda g: (owners[g[0]], models[g[1]])):
-        worth = accuracy_summary(groups[group])
-        yield Accuracy(dataset, source, *group, worth, reported.get(group))
+    for group in reported:
+        alike = [v for other, values in groups.items() if other[:-1] == group[:-1] for v in values]
+        if alike and not group[-1]:
+            groups[group] = alike
+    owners = ("plain", *spec.methods, *spec.baselines)
+    models = (Role.SOURCE, SuspectKind.IRRELEVANT, *spec.attacks)
+    for group in sorted(groups, key=lambda g: (owners.index(g[0]), models.index(g[1]))):
+        yield Accuracy(dataset, source, *group, accuracy_summary(groups[group]), reported.get(group))
 
 
 def _reported(dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]) -> dict[Group, float]:
-    """Return the papers' accuracies by owner, model, variant, suspect dataset and suspect architecture.
+    """Return the papers' accuracies by group.
 
-    A watermark's paper tells of its own networks, but for the irrelevant ones, which no source has to do with, and for
-    those it calls plain.
+    A watermark's paper reports its own networks, except for irrelevant ones, which have no source, and for those that
+    it calls plain.
     """
     result = {}
     for method in (*spec.methods, *spec.baselines):
