@@ -1,12 +1,12 @@
 """Estimate for each method and attack an AUC, with its uncertainty, what is missing, and what the paper reports.
 
-Which scores belong to a cell is decided in `groups`, whether it beats the baselines in `baselines`.
+`groups` decides which scores belong to a cell, `baselines` whether it beats the baselines.
 """
 
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ import numpy as np
 from bench.analysis.baselines import AgainstBaselines, against_baselines
 from bench.analysis.error_rates import Accused, Division, Hits, hits
 from bench.analysis.groups import Matched, Rows, Samples
-from bench.analysis.reported import Figures, Paper
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Status
 from bench.core.spec import Spec
@@ -27,8 +26,18 @@ if TYPE_CHECKING:
 
 NOBODY: Rows = np.empty(0, np.intp)
 LOST = (Status.FAILED, Status.BLOCKED, Status.NOT_RUN)
-"""Statuses of trials that should have given a score and did not."""
+"""Statuses of trials that should have a score and have none."""
 VERDICTS = ("agrees", "differs", "too few models to tell", "no figure")
+
+
+@dataclass(frozen=True)
+class ReportedAuc:
+    """An AUC that a method's paper reports; `same`: dataset and all networks are those of our cell."""
+
+    auc: float
+    stolen: int
+    irrelevant: int
+    same: bool
 
 
 @dataclass(frozen=True)
@@ -42,12 +51,12 @@ class Strata:
 
 @dataclass(frozen=True)
 class Cell:
-    """What is known of one method against one attack, on one dataset and source architecture.
+    """One method against one attack, on one dataset and source architecture.
 
     `same_architecture` has only negatives of the suspects' own architectures (mean over architectures); `suspects_only`
     leaves out the negatives in the source's architecture, where that is not among the suspects'. `lost` counts the
-    trials without a score by status, `errors` says why. `reason` tells why the cell is not applicable, `home` whether
-    the suspects stay with the source's dataset. `hits` gives the TPR by FPR, `accused` whom frozen thresholds accuse
+    trials without a score by status, `errors` by message. `reason` is why the cell is not applicable; `home`: the
+    suspects stay with the source's dataset. `hits` are TPRs by FPR, `accused` the models that frozen thresholds accuse
     by the rate promised; `baselines` is None for a baseline, and where no baseline can judge or one has no score.
     """
 
@@ -68,7 +77,7 @@ class Cell:
     figure: AucEstimate | None
     same_architecture: Strata | None
     suspects_only: AucEstimate | None
-    paper: Paper | None
+    paper: ReportedAuc | None
     hits: Hits = field(default_factory=dict)
     accused: Accused = field(default_factory=dict)
     baselines: AgainstBaselines | None = None
@@ -96,7 +105,7 @@ class Cell:
 
 
 def component(run: Mapping[str, JSON], kind: str, name: str) -> Mapping[str, JSON]:
-    """Return what `run.json` says of a component."""
+    """Return the description of a component in `run.json`."""
     entry: Mapping[str, JSON] = run["components"][kind][name]
     return entry
 
@@ -114,14 +123,14 @@ def attack_target(run: Mapping[str, JSON], attack: str) -> str:
 
 
 def own_budget(run: Mapping[str, JSON], method: str) -> int | None:
-    """Return the queries that a method asks by default in this run; None where it declares no budget."""
+    """Return the queries of a method by default in this run; None where it declares no budget."""
     entry = component(run, ComponentKind.METHOD, method)
     budget: int | None = entry["params"].get(entry["attributes"].get("budget"))
     return budget
 
 
 def default_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFrame":
-    """Keep the rows that tables are made from: those with the queries that a method asks by default in this run."""
+    """Keep the rows that tables are made from: those with a method's default number of queries in this run."""
     spec = Spec.from_json(run["spec"])
     own = {method: own_budget(run, method) for method in frame.method.unique()}
     usual = frame.budget.isna() | ~frame.budget.isin(spec.budgets)
@@ -130,7 +139,17 @@ def default_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFr
 
 def cells(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Cell]:
     """Return all cells, in the order of the Spec: dataset, source architecture, methods and then baselines, attacks."""
-    return list(CellEstimator(default_budget(frame, run), run).all())
+    estimator, spec = CellEstimator(default_budget(frame, run), run), Spec.from_json(run["spec"])
+    methods = (*spec.methods, *spec.baselines)
+    watermarks = {m for m in methods if component(run, ComponentKind.METHOD, m).get("watermark")}
+    found: list[Cell] = []
+    for dataset, source in itertools.product(spec.datasets, spec.sources):
+        table = estimator.table(dataset, source, methods)
+        matched = {(c.method, c.attack): rows for c, rows in table}
+        impossible = {(c.method, c.attack) for c, _ in table if c.reason}
+        compared = against_baselines(estimator.samples, matched, impossible, spec.baselines, watermarks)
+        found += [dataclasses.replace(c, baselines=compared.get((c.method, c.attack))) for c, _ in table]
+    return found
 
 
 class CellEstimator:
@@ -140,21 +159,6 @@ class CellEstimator:
         self.run, self.spec = run, Spec.from_json(run["spec"])
         self.samples = Samples(frame, self.spec.seeds)
         self.division = Division(self.samples, self.spec.split_seed)
-        self.methods = (*self.spec.methods, *self.spec.baselines)
-        self.watermarks = {m for m in self.methods if component(run, ComponentKind.METHOD, m).get("watermark")}
-        self.papers = {m: Figures(component(run, ComponentKind.METHOD, m)["attributes"]) for m in self.methods}
-        self.home = {a: not attack_target(run, a) for a in self.spec.attacks}
-
-    def all(self) -> Iterator[Cell]:
-        """Return all cells, those of each table compared with its baselines."""
-        for dataset, source in itertools.product(self.spec.datasets, self.spec.sources):
-            table = self.table(dataset, source, self.methods)
-            matched = {(c.method, c.attack): rows for c, rows in table}
-            impossible = {(c.method, c.attack) for c, _ in table if c.reason}
-            found = against_baselines(self.samples, matched, impossible, self.spec.baselines, self.watermarks)
-            for c, _ in table:
-                held = found.get((c.method, c.attack))
-                yield dataclasses.replace(c, baselines=held) if held else c
 
     def table(self, dataset: str, source: str, methods: Iterable[str]) -> list[tuple[Cell, Matched | None]]:
         """Return the cells of one table with the rows of their figures, not yet compared with its baselines."""
@@ -172,16 +176,17 @@ class CellEstimator:
         matched = None if reason else self.samples.matched(sample)
         scores = matched.scores if matched else None
         architectures = {str(self.samples.architectures[n]) for n in np.unique(self.samples.architecture[stolen])}
+        described = component(self.run, ComponentKind.METHOD, method)
         made = Cell(
             dataset=dataset,
             source_architecture=source,
             method=method,
             attack=attack,
             suspect_dataset=on,
-            method_version=int(component(self.run, ComponentKind.METHOD, method)["version"]),
+            method_version=int(described["version"]),
             attack_version=int(component(self.run, ComponentKind.ATTACK, attack)["version"]),
             baseline=method in self.spec.baselines,
-            home=self.home[attack],
+            home=not attack_target(self.run, attack),
             reason=reason,
             stolen_planned=len(stolen),
             irrelevant_planned=self._different(sample.irrelevant),
@@ -190,7 +195,9 @@ class CellEstimator:
             figure=estimate_auc(*scores) if scores else None,
             same_architecture=self._within_architectures(matched) if matched else None,
             suspects_only=self._without(source, matched) if matched else None,
-            paper=self.papers[method].of(dataset, source, attack, architectures, self.spec.suspects),
+            paper=_reported(
+                described["attributes"].get("reported", ()), dataset, source, attack, architectures, self.spec.suspects
+            ),
             hits=hits(scores) if scores else {},
             accused={} if reason else self.division.accused((dataset, source, method), on, sample),
         )
@@ -229,10 +236,35 @@ def mean(cells: Sequence[Cell]) -> float | None:
     return sum(f.auc for f in figures if f) / len(figures) if figures and all(figures) else None
 
 
-def paper_mean(cells: Sequence[Cell]) -> Paper | None:
-    """Average the paper's AUCs over the same attacks; None where it lacks one."""
-    papers = [c.paper for c in cells if c.home]
-    if not papers or not all(papers):
+def _reported(
+    figures: Sequence[Mapping[str, JSON]],
+    dataset: str,
+    source: str,
+    attack: str,
+    stolen: Set[str],
+    suspects: Sequence[str],
+) -> ReportedAuc | None:
+    """Find the paper's figure for a cell: of the same dataset and attack, best of the same source architecture.
+
+    It is of the same networks where source, stolen and irrelevant models all have the paper's architectures; the
+    irrelevant ones' are those of all the suspects that the paper has for this source, but the source's own.
+    """
+    figures = [f for f in figures if f["dataset"] == dataset]
+    of_source = [f for f in figures if f["source_architecture"] == source]
+    ours = [f for f in of_source if f["attack"] == attack]
+    alike = [f for f in ours if set(f["suspect_architectures"]) == stolen]
+    found = [*alike, *ours, *(f for f in figures if f["attack"] == attack)]
+    if not found:
         return None
-    known = [p for p in papers if p]
-    return Paper(sum(p.auc for p in known) / len(known), 0, 0, all(p.same for p in known))
+    theirs = {a for f in of_source for a in f["suspect_architectures"]} - {source}
+    same = bool(alike) and theirs in (set(), set(suspects) - {source})
+    best = found[0]
+    return ReportedAuc(float(best["auc"]), int(best.get("stolen", 0)), int(best.get("irrelevant", 0)), same)
+
+
+def paper_mean(cells: Sequence[Cell]) -> ReportedAuc | None:
+    """Average the paper's AUCs over the same attacks; None where it lacks one."""
+    known = [c.paper for c in cells if c.home and c.paper]
+    if not known or len(known) < sum(c.home for c in cells):
+        return None
+    return ReportedAuc(sum(p.auc for p in known) / len(known), 0, 0, all(p.same for p in known))

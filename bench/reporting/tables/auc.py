@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.budgets import AtBudget
-from bench.analysis.cells import Cell, mean, paper_mean
-from bench.analysis.reported import Paper
+from bench.analysis.cells import Cell, ReportedAuc, mean, paper_mean
 from bench.analysis.statistics import of_table
 from bench.core.canonical import JSON
 from bench.reporting.tables.method_table import attack_columns, grouped, method_table, no_figure
@@ -43,7 +42,7 @@ def auc_lines(c: Cell) -> list[Line]:
     return lines + paper
 
 
-def paper_line(paper: Paper) -> Line:
+def paper_line(paper: ReportedAuc) -> Line:
     """Write a paper's AUC; it is faint if the paper's networks are others."""
     if paper.same:
         return Line(f"paper {paper.auc:.2f}")
