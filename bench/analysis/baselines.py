@@ -7,10 +7,10 @@ from typing import TypeAlias
 from bench.analysis.groups import Matched, Samples
 from bench.stats.permutation import Comparison, Pair, holm, paired_permutations, unpaired_permutations
 
-LEVEL = 0.05
+ALPHA = 0.05
 """Of all tests of a table together."""
 DIGITS = 12
-"""Of a difference, which is a fraction of small numbers: what comes after them is the order of its additions."""
+"""Of a difference; further digits depend on the order of additions."""
 
 Where: TypeAlias = tuple[str, str]
 """Method and attack."""
@@ -35,8 +35,8 @@ class AgainstBaselines:
 
     @property
     def beaten(self) -> bool:
-        """Return True if the cell beats every baseline, at LEVEL for all tests of its table."""
-        return self.adjusted <= LEVEL
+        """Return True if the cell beats every baseline, at ALPHA for all tests of its table."""
+        return self.adjusted <= ALPHA
 
 
 def against_baselines(
@@ -53,16 +53,15 @@ def against_baselines(
     """
     wanted: dict[Where, dict[str, Pair]] = {}
     for (method, attack), mine in matched.items():
-        rivals = [f for f in baselines if (f, attack) not in inapplicable]
-        if mine is None or method in baselines or not rivals:
+        if mine is None or method in baselines:
             continue
+        rivals = [b for b in baselines if (b, attack) not in inapplicable]
         pairs: dict[str, Pair] = {}
         for baseline in rivals:
             other = matched.get((baseline, attack))
-            both = samples.common(mine, other, _paired(method, baseline, watermarks)) if other else None
-            if both:
+            if other and (both := samples.common(mine, other, _paired(method, baseline, watermarks))):
                 pairs[baseline] = both
-        if len(pairs) == len(rivals):
+        if rivals and len(pairs) == len(rivals):
             wanted[method, attack] = pairs
     tests = [(where, baseline) for where, pairs in wanted.items() for baseline in pairs]
     found: dict[tuple[Where, str], Comparison] = {}

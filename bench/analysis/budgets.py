@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AtBudget:
-    """A cell with a number of queries; `default`: it is the one that the other tables show."""
+    """A cell with a number of queries; `default`: the one that the other tables show."""
 
     budget: int
     default: bool
@@ -31,22 +31,13 @@ def by_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[AtBudget]:
     usual = default_budget(frame, run)
     others = frame.drop(usual.index)
     methods = [m for m in (*spec.methods, *spec.baselines) if m in set(others.method)]
-    judges: dict[int | None, CellEstimator] = {}
-    if methods:
-        judges[None] = CellEstimator(usual[usual.method.isin(methods)], run)
-    for budget in others.budget.unique():
-        judges[int(budget)] = CellEstimator(others[others.budget == budget], run)
-    own = {m: own_budget(run, m) or 0 for m in methods}
-    found = [
-        AtBudget(own[m] if budget is None else budget, budget is None, c)
-        for budget, judge in judges.items()
-        for dataset, source in itertools.product(spec.datasets, spec.sources)
-        for m in methods
-        for c, _ in judge.table(dataset, source, [m])
-        if c.stolen_planned
-    ]
-    order = {m: n for n, m in enumerate(methods)}
-    places = {p: n for n, p in enumerate(itertools.product(spec.datasets, spec.sources))}
-    return sorted(
-        found, key=lambda a: (places[a.cell.dataset, a.cell.source_architecture], order[a.cell.method], a.budget)
-    )
+    by_default = CellEstimator(usual[usual.method.isin(methods)], run)
+    estimators = {int(b): CellEstimator(others[others.budget == b], run) for b in others.budget.unique()}
+    found = []
+    for dataset, source, method in itertools.product(spec.datasets, spec.sources, methods):
+        own = own_budget(run, method) or 0
+        for budget in sorted({own, *estimators}):
+            estimator = by_default if budget == own else estimators[budget]
+            made = [c for c, _ in estimator.table(dataset, source, [method]) if c.stolen_planned]
+            found += [AtBudget(budget, budget == own, c) for c in made]
+    return found

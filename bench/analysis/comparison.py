@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OF_METHODS = ("budget", "helpers")
-"""What a recipe says of methods only: it may differ."""
+"""The fields of a recipe that concern methods only; they may differ."""
 Where: TypeAlias = tuple[str, str, str, str]
 """Dataset, source architecture, method, attack."""
 
@@ -73,9 +73,6 @@ class Change:
         return self.difference is not None and not self.difference[1] <= 0 <= self.difference[2]
 
 
-# --- may they be compared? ----------------------------------------------------------------------------------------
-
-
 def read(folders: Sequence[Path]) -> list[Results]:
     """Read results folders, named as briefly as tells them apart; BenchError where one is damaged."""
     names = [f.name for f in folders]
@@ -118,25 +115,20 @@ def obstacles(a: Results, b: Results) -> list[str]:
 
 def _used(results: Results, kind: ComponentKind) -> set[str]:
     """Name the components that took part, as far as `run.json` describes them."""
-    spec = results.spec
-    target_replicates = {c.suspect_dataset for c in results.cells.values()}
-    more = {
-        ComponentKind.DATASET: target_replicates,
-        ComponentKind.ATTACK: {_starts(results, a) for a in spec.attacks},
-    }
-    return {*spec.components()[kind], *more.get(kind, ())} & set(results.run["components"][kind])
-
-
-def _starts(results: Results, attack: str) -> str:
-    return str(results.run["components"][ComponentKind.ATTACK][attack]["attributes"].get("starts_from") or "")
+    described = results.run["components"][kind]
+    names = set(results.spec.components()[kind])
+    if kind == ComponentKind.DATASET:
+        names |= {c.suspect_dataset for c in results.cells.values()}
+    if kind == ComponentKind.ATTACK:
+        names |= {described[a]["attributes"].get("starts_from", "") for a in results.spec.attacks}
+    return names & set(described)
 
 
 def _changed(a: Results, b: Results, kind: str, name: str) -> Iterator[str]:
     mine, others = (r.run["components"][kind][name] for r in (a, b))
     yield from _differences(f"version of {kind} {name}", mine["version"], others["version"])
     for parameter in sorted({*mine["params"], *others["params"]}):
-        values = mine["params"].get(parameter, "none"), others["params"].get(parameter, "none")
-        yield from _differences(f"{name}.{parameter}", *values)
+        yield from _differences(f"{name}.{parameter}", *(c["params"].get(parameter, "none") for c in (mine, others)))
 
 
 def _differences(what: str, mine: JSON, others: JSON) -> Iterator[str]:

@@ -6,13 +6,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.groups import Rows, Sample, Samples
+from bench.analysis.groups import Sample, Samples
 from bench.stats.permutation import Scores
 from bench.stats.rates import NotReported, Rate, tpr_at_fpr
 from bench.stats.thresholds import Frozen, calibration_half, frozen_threshold
 
 RATES = (0.01, 0.05)
-"""Rates of false alarms, and of false accusations, that tables tell of."""
+"""The rates of false alarms, and of false accusations, that tables show."""
 
 Hits: TypeAlias = Mapping[float, Rate | NotReported]
 """By rate of false alarms: the share of stolen suspects that are found."""
@@ -45,15 +45,15 @@ class Division:
     def accused(self, place: tuple[str, str, str], on: str, sample: Sample) -> Accused:
         """Set thresholds at each of RATES on one half of the irrelevant models of a dataset, and judge the other half.
 
-        place: dataset, source architecture and method, on: the dataset of the irrelevant models of the sample.
+        place: dataset, source architecture and method, on: the dataset of the irrelevant models of the sample. The
+        models are those that all sources have a score for, whether or not the stolen ones have one.
         """
-        if (*place, on) not in self.known:
-            self.known[*place, on] = self._accused(on, self.samples.innocents(sample))
-        return self.known[*place, on]
-
-    def _accused(self, on: str, irrelevant: Rows | None) -> Accused:
-        if irrelevant is None or not irrelevant.size:
-            return {}
-        calibration = self.calibration[on][self.samples.model[irrelevant[0]]]
-        scores = self.samples.score[irrelevant]
-        return {rate: frozen_threshold(scores, calibration, rate) for rate in RATES}
+        key = (*place, on)
+        if key not in self.known:
+            self.known[key] = {}
+            samples = self.samples
+            shared = samples.shared([done for rows in sample.irrelevant if len(done := rows[samples.done[rows]])])
+            if shared.size:
+                scores, calibration = samples.score[shared], self.calibration[on][samples.model[shared[0]]]
+                self.known[key] = {rate: frozen_threshold(scores, calibration, rate) for rate in RATES}
+        return self.known[key]

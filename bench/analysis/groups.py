@@ -107,10 +107,6 @@ class Samples:
         """Return the scores of rows, by source."""
         return Scores([self.score[rows] for rows in stolen], self.score[irrelevant])
 
-    def innocents(self, sample: Sample) -> Rows:
-        """Return the irrelevant models that all sources have a score for, whether or not the stolen ones have one."""
-        return self.shared([done for rows in sample.irrelevant if len(done := rows[self.done[rows]])])
-
     def common(self, a: Matched, b: Matched, paired: bool) -> tuple[Scores, Scores] | None:
         """Return two methods' scores of the irrelevant models that both judged, and, if paired, of the stolen ones too.
 

@@ -1,4 +1,4 @@
-"""The statistics of a cell, each of them once: `table.csv`, the tables and the page show what this list has."""
+"""The statistics of a cell: `table.csv`, the tables and the page show those of this list."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -64,19 +64,13 @@ def _auc(estimate: AucEstimate | None) -> Value | None:
     return Value(estimate.auc, estimate.low, estimate.high) if estimate else None
 
 
-def _within_architectures(c: Cell) -> Value | None:
-    return Value(c.same_architecture.auc) if c.same_architecture else None
-
-
 def _rate(found: Rate | Frozen | NotReported | None) -> Value | None:
-    if found is None:
-        return None
     if isinstance(found, NotReported):
         return Value(None, needs=found.needs)
     if isinstance(found, Frozen):
         rate = found.false_accusations
         return Value(rate.rate, rate.low, rate.high, rate.of)
-    return Value(found.rate, found.low, found.high)
+    return Value(found.rate, found.low, found.high) if found else None
 
 
 def _hits(rate: float) -> CellStatistic:
@@ -120,7 +114,7 @@ STATISTICS: tuple[CellStatistic, ...] = (
     CellStatistic(
         "same",
         "AUC, only negatives of the suspects' architectures",
-        _within_architectures,
+        lambda c: Value(c.same_architecture.auc) if c.same_architecture else None,
         {"same_architecture_auc": "value"},
         table="negatives",
         label="against those in the suspect's own architecture (mean over architectures)",

@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from bench.analysis.baselines import LEVEL
+from bench.analysis.baselines import ALPHA
 from bench.analysis.cells import VERDICTS, Cell
 from bench.core.canonical import JSON
 from bench.core.spec import Spec
@@ -78,7 +78,7 @@ def _marks(cells: Sequence[Cell]) -> Iterator[str]:
         beaten = sum(t.beaten for t in tested)
         baselines = dict.fromkeys(name for t in tested for name in t.baselines)
         yield (
-            f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {LEVEL:g} in "
+            f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {ALPHA:g} in "
             f"permutation tests after Holm's correction for the {counted(len(tested), 'test')} of this table; "
             f"{beaten or 'none'} of the {counted(len(tested), 'cell')} {'is' if beaten < 2 else 'are'}."
         )
