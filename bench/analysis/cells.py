@@ -165,15 +165,16 @@ class CellEstimator:
         return [self._cell(dataset, source, m, a) for m, a in itertools.product(methods, self.spec.attacks)]
 
     def _cell(self, dataset: str, source: str, method: str, attack: str) -> tuple[Cell, Matched | None]:
-        sample, column = self.samples.of(dataset, source, method, attack), self.samples.column
-        stolen = np.concatenate([*sample.stolen, NOBODY])
+        samples, column = self.samples.of(dataset, source, method, attack), self.samples.column
+        stolen = np.concatenate([*(s.stolen for s in samples), NOBODY])
+        irrelevant = np.concatenate([*(s.irrelevant for s in samples), NOBODY])
         on = str(column["suspect_dataset"][stolen[0]]) if stolen.size else ""
         reason = ""
         if stolen.size and (column["status"][stolen] == Status.NOT_APPLICABLE).all():
             reason = str(column["note"][stolen[0]]) or "not applicable"
-        everybody = np.concatenate([stolen, *sample.irrelevant])
+        everybody = np.concatenate([stolen, irrelevant])
         missing = everybody[~self.samples.done[everybody]]
-        matched = None if reason else self.samples.matched(sample)
+        matched = None if reason else self.samples.matched(samples)
         scores = matched.scores if matched else None
         architectures = {str(self.samples.architectures[n]) for n in np.unique(self.samples.architecture[stolen])}
         described = component(self.run, ComponentKind.METHOD, method)
@@ -189,7 +190,7 @@ class CellEstimator:
             home=not attack_target(self.run, attack),
             reason=reason,
             stolen_planned=len(stolen),
-            irrelevant_planned=self._different(sample.irrelevant),
+            irrelevant_planned=len(np.unique(self.samples.model[irrelevant])),
             lost=dict(Counter(str(s) for s in column["status"][missing] if s in LOST)),
             errors=dict(Counter(str(e) for e in column["error"][missing] if e)),
             figure=estimate_auc(*scores) if scores else None,
@@ -199,13 +200,9 @@ class CellEstimator:
                 described["attributes"].get("reported", ()), dataset, source, attack, architectures, self.spec.suspects
             ),
             hits=hits(scores) if scores else {},
-            accused={} if reason else self.division.accused((dataset, source, method), on, sample),
+            accused={} if reason else self.division.accused((dataset, source, method), on, samples),
         )
         return made, matched
-
-    def _different(self, by_source: Sequence[Rows]) -> int:
-        """Count models, which the sources share."""
-        return len(np.unique(np.concatenate([NOBODY, *(self.samples.model[rows] for rows in by_source)])))
 
     def _without(self, source: str, matched: Matched) -> AucEstimate | None:
         """Leave out the negatives in the source's architecture, where that is not among the suspects'."""
@@ -219,7 +216,7 @@ class CellEstimator:
     def _within_architectures(self, matched: Matched) -> Strata | None:
         """Compare suspects with irrelevant models of their own architecture: mean over these, then over sources."""
         samples, means, used = self.samples, [], 0
-        against: list[Rows] = []
+        against = [NOBODY]
         for stolen, irrelevant in zip(matched.stolen, matched.irrelevant, strict=True):
             mine, others = samples.architecture[stolen], samples.architecture[irrelevant]
             strata = [(stolen[mine == a], irrelevant[others == a]) for a in np.unique(mine) if a in others]
@@ -227,7 +224,8 @@ class CellEstimator:
                 means.append(sum(auc(samples.score[s], samples.score[i]) for s, i in strata) / len(strata))
                 used += sum(len(s) for s, _ in strata)
                 against += [i for _, i in strata]
-        return Strata(sum(means) / len(means), used, self._different(against)) if means else None
+        different = len(np.unique(samples.model[np.concatenate(against)]))
+        return Strata(sum(means) / len(means), used, different) if means else None
 
 
 def mean(cells: Sequence[Cell]) -> float | None:

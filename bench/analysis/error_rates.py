@@ -1,6 +1,6 @@
 """Compute true positive rates at few false alarms, and the false accusations of a threshold that was set before."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -42,17 +42,18 @@ class Division:
             chosen[models] = calibration_half(names, architectures, seed)
             self.calibration[dataset] = chosen
 
-    def accused(self, place: tuple[str, str, str], on: str, sample: Sample) -> Accused:
+    def accused(self, place: tuple[str, str, str], on: str, by_source: Sequence[Sample]) -> Accused:
         """Set thresholds at each of RATES on one half of the irrelevant models of a dataset, and judge the other half.
 
-        place: dataset, source architecture and method, on: the dataset of the irrelevant models of the sample. The
+        place: dataset, source architecture and method, on: the dataset of the irrelevant models of the samples. The
         models are those that all sources have a score for, whether or not the stolen ones have one.
         """
         key = (*place, on)
         if key not in self.known:
             self.known[key] = {}
             samples = self.samples
-            shared = samples.shared([done for rows in sample.irrelevant if len(done := rows[samples.done[rows]])])
+            scored = [s.irrelevant[samples.done[s.irrelevant]] for s in by_source]
+            shared = samples.shared([rows for rows in scored if len(rows)])
             if shared.size:
                 scores, calibration = samples.score[shared], self.calibration[on][samples.model[shared[0]]]
                 self.known[key] = {rate: frozen_threshold(scores, calibration, rate) for rate in RATES}

@@ -1,11 +1,11 @@
-"""Find the scores that belong together: one method's against one attack, by source, and who is compared with whom.
+"""Group the scores of one method against one attack by source, and match models that are compared.
 
-An attack is compared with the irrelevant models of the dataset it lands on, within one source and never across two.
+An attack is compared with the irrelevant models of its target dataset, within one source and never across two.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,21 +21,19 @@ Rows: TypeAlias = NDArray[np.intp]
 GROUPS = ("dataset", "source_architecture", "method", "suspect_kind", "attack", "source_seed")
 
 
-@dataclass(frozen=True)
-class Sample:
-    """The rows of one method against one attack: stolen suspects and, as often, irrelevant models, by source."""
+class Sample(NamedTuple):
+    """The rows of one method against one attack at one source: stolen suspects and irrelevant models."""
 
-    seeds: tuple[int, ...]
-    stolen: tuple[Rows, ...]
-    irrelevant: tuple[Rows, ...]
+    seed: int
+    stolen: Rows
+    irrelevant: Rows
 
 
 @dataclass(frozen=True)
 class Matched:
-    """The rows of a sample that have a score, of the sources that have models of both kinds.
+    """The rows of several sources' samples that have a score, of the sources that have models of both kinds.
 
-    irrelevant: [sources, n], each column one model for every source: sources are compared with the
-    irrelevant models that all of them have a score for. `scores` are those of these rows.
+    irrelevant: [sources, n], each column one model that every source has a score for. `scores` are those of the rows.
     """
 
     seeds: tuple[int, ...]
@@ -66,28 +64,24 @@ class Samples:
         grouped = frame.groupby(list(GROUPS), sort=False).indices
         self.rows = cast("dict[tuple[object, ...], Rows]", grouped)
 
-    def of(self, dataset: str, source: str, method: str, attack: str) -> Sample:
-        """Return all rows of a method against an attack, with a score or without."""
-        seeds, stolen, irrelevant = [], [], []
+    def of(self, dataset: str, source: str, method: str, attack: str) -> list[Sample]:
+        """Return all rows of a method against an attack by source, with a score or without."""
+        found = []
         for seed in self.seeds:
-            mine = self.rows.get((dataset, source, method, SuspectKind.STOLEN, attack, float(seed)))
-            if mine is not None:
-                others = self.rows.get((dataset, source, method, SuspectKind.IRRELEVANT, "", float(seed)), mine[:0])
-                seeds.append(seed)
-                stolen.append(mine)
-                irrelevant.append(others[self.on[others] == self.on[mine[0]]])
-        return Sample(tuple(seeds), tuple(stolen), tuple(irrelevant))
+            stolen = self.rows.get((dataset, source, method, SuspectKind.STOLEN, attack, float(seed)))
+            if stolen is not None:
+                others = self.rows.get((dataset, source, method, SuspectKind.IRRELEVANT, "", float(seed)), stolen[:0])
+                found.append(Sample(seed, stolen, others[self.on[others] == self.on[stolen[0]]]))
+        return found
 
-    def matched(self, sample: Sample) -> Matched | None:
+    def matched(self, samples: Sequence[Sample]) -> Matched | None:
         """Keep what can be compared; None where that is nothing."""
-        stolen = [rows[self.done[rows]] for rows in sample.stolen]
-        irrelevant = [rows[self.done[rows]] for rows in sample.irrelevant]
-        kept = [n for n in range(len(stolen)) if len(stolen[n]) and len(irrelevant[n])]
-        shared = self.shared([irrelevant[n] for n in kept])
-        if not shared.size:
+        scored = [Sample(s.seed, s.stolen[self.done[s.stolen]], s.irrelevant[self.done[s.irrelevant]]) for s in samples]
+        kept = [s for s in scored if len(s.stolen) and len(s.irrelevant)]
+        stolen, irrelevant = tuple(s.stolen for s in kept), self.shared([s.irrelevant for s in kept])
+        if not irrelevant.size:
             return None
-        rows = tuple(stolen[n] for n in kept)
-        return Matched(tuple(sample.seeds[n] for n in kept), rows, shared, self.scores(rows, shared))
+        return Matched(tuple(s.seed for s in kept), stolen, irrelevant, self.scores(stolen, irrelevant))
 
     def shared(self, lists: Sequence[Rows]) -> Rows:
         """Return the rows of the models that all lists have, in the order of the first list: [lists, models]."""
@@ -99,9 +93,11 @@ class Samples:
         common = models[0]
         for other in models[1:]:
             common = common[np.isin(common, other)]
-        orders = [np.argsort(own) for own in models]
-        places = [o[np.searchsorted(own, common, sorter=o)] for own, o in zip(models, orders, strict=True)]
-        return np.stack([rows[at] for rows, at in zip(lists, places, strict=True)])
+        shared = []
+        for rows, own in zip(lists, models, strict=True):
+            order = np.argsort(own)
+            shared.append(rows[order[np.searchsorted(own, common, sorter=order)]])
+        return np.stack(shared)
 
     def scores(self, stolen: Sequence[Rows], irrelevant: Rows) -> Scores:
         """Return the scores of rows, by source."""
