@@ -10,24 +10,14 @@ from bench.analysis.statistics import STATISTICS, CellStatistic
 from bench.core.kinds import Status
 from bench.reporting.tables.method_table import grouped
 from bench.results.columns import Column, Kind
-from bench.results.writer import comma_separated, harmless
+from bench.results.writer import comma_separated, written
 
 Record = TypeVar("Record")
 
 
 def csv_text(columns: Sequence[Column[Record]], records: Iterable[Record]) -> str:
     """Write a CSV file, a line per record."""
-    return comma_separated([c.name for c in columns], ([written(c, r) for c in columns] for r in records))
-
-
-def written(column: Column[Record], record: Record) -> str:
-    """Write a value: a float so that it is read back exactly, no text that could be a formula."""
-    value: Any = column.value(record)
-    if value is None or value != value:
-        return ""
-    if column.type is str:
-        return harmless(str(value))
-    return repr(float(value)) if column.type is float else str(int(value))
+    return comma_separated([c.name for c in columns], ([written(c.type, c.value(r)) for c in columns] for r in records))
 
 
 def attribute(path: str) -> Callable[[object], Any]:
@@ -124,9 +114,9 @@ def table_csv(cells: Sequence[Cell]) -> str:
     """Write `table.csv`."""
     lines: list[list[str]] = []
     for row in grouped(((c.dataset, c.source_architecture, c.method), c) for c in cells).values():
-        lines += [[written(column, c) for column in CELL_COLUMNS] for c in row]
+        lines += [[written(column.type, column.value(c)) for column in CELL_COLUMNS] for c in row]
         means = {name: getattr(row[0], name) for name in OF_METHOD} | {"status": "mean", "auc": mean(row)}
         if paper := paper_mean(row):
             means |= {"paper_auc": paper.auc, "paper_same_networks": paper.same}
-        lines.append([written(Column(c.name, c.type, means.get), c.name) for c in CELL_COLUMNS])
+        lines.append([written(c.type, means.get(c.name)) for c in CELL_COLUMNS])
     return comma_separated([c.name for c in CELL_COLUMNS], lines)

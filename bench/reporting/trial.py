@@ -12,7 +12,7 @@ from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.reporting.tables.table import listed
 from bench.reporting.tables.text import WIDTH
-from bench.results.columns import COLUMNS, COUNTS, REALS
+from bench.results.columns import TRIAL_COLUMNS
 from bench.results.reader import load
 from bench.results.writer import UNPRINTABLE, clean
 from bench.store.maintenance import size_of
@@ -51,8 +51,8 @@ def find(folder: Path, key: str) -> Found:
         raise BenchError(
             f"{len(matches)} trials of {folder} have keys that begin with {key!r}: type more of it ({where})"
         )
-    values = {c: matches[c].iloc[0] for c in COLUMNS}
-    texts = {c: f"{v:.10g}" if c in (*COUNTS, *REALS) else str(v or "") for c, v in values.items() if v == v}
+    values = {c: matches[c.name].iloc[0] for c in TRIAL_COLUMNS}
+    texts = {c.name: str(v or "") if c.type is str else f"{v:.10g}" for c, v in values.items() if v == v}
     return Found(folder, run, {c: text for c, text in texts.items() if text})
 
 

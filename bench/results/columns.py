@@ -83,7 +83,3 @@ TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
 """The columns of `trials.csv`, in their order: the writer, the reader and `docs/results.md` follow from them."""
 
 COLUMNS = tuple(c.name for c in TRIAL_COLUMNS)
-COUNTS = tuple(c.name for c in TRIAL_COLUMNS if c.type is int)
-REALS = tuple(c.name for c in TRIAL_COLUMNS if c.type is float)
-SHARES = tuple(c.name for c in TRIAL_COLUMNS if c.share)
-REQUIRED = tuple(c.name for c in TRIAL_COLUMNS if c.required)

@@ -8,20 +8,21 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.results.columns import COLUMNS, COUNTS, REALS
+from bench.results.columns import COLUMNS, TRIAL_COLUMNS, Kind
 from bench.store.atomic import write_atomically
 
 WRITING = 60
-"""Seconds after which nobody can still be at a file that was begun."""
+"""Seconds after which no process can still be writing a file."""
 
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]+")
-"""Control characters, and those that are invisible or turn the direction of writing."""
+"""Control characters, and those that are invisible or change the direction of writing."""
 
 FORMULA = ("=", "+", "-", "@")
-"""What a spreadsheet takes for the beginning of a formula."""
+"""How a formula of a spreadsheet begins."""
 
 MOST_WRITTEN = 500
 """Characters of a cell that is written; longer text is cut."""
@@ -39,14 +40,13 @@ def harmless(text: str) -> str:
     return f"'{text}" if text.startswith(FORMULA) else text
 
 
-def _written(column: str, value: object) -> str:
-    if value is None:
+def written(kind: Kind, value: Any) -> str:
+    """Write a value of a column: a float so that it is read back exactly, no text that could be a formula."""
+    if value is None or value != value:
         return ""
-    if column in COUNTS:
-        return str(int(value))  # type: ignore[call-overload]
-    if column in REALS:
-        return repr(float(value))  # type: ignore[arg-type]
-    return harmless(str(value))
+    if kind is str:
+        return harmless(str(value))
+    return repr(float(value)) if kind is float else str(int(value))
 
 
 def comma_separated(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -59,8 +59,8 @@ def comma_separated(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> st
 
 
 def save(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, JSON]) -> None:
-    """Write `run.json` and `trials.csv`. The former comes first: it says whose folder this is, should we be stopped."""
-    text = comma_separated(COLUMNS, ([_written(c, r[c]) for c in COLUMNS] for r in rows))
+    """Write `run.json`, which identifies the folder if writing is interrupted, and then `trials.csv`."""
+    text = comma_separated(COLUMNS, ([written(c.type, r[c.name]) for c in TRIAL_COLUMNS] for r in rows))
     for partial in partials(folder):
         with suppress(OSError):  # its writer may be replacing it at this moment
             if time.time() - partial.stat().st_mtime > WRITING:
@@ -70,12 +70,12 @@ def save(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, J
 
 
 def partials(folder: Path) -> list[Path]:
-    """List what a run left in its results folder that was killed while it wrote a file."""
+    """Return the unfinished files of a run that was killed while it wrote them."""
     return list(folder.glob(".*.part"))
 
 
 def put(path: Path, text: str) -> None:
-    """Write a file so that it is either the old one or the whole new one, whatever happens in between."""
+    """Write a file atomically; raise BenchError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)

@@ -283,7 +283,7 @@ def replaced(old, new, times=1):
         (",done,0.0,", ",fine,0.0,", "line 2: status is 'fine', not one of done, failed"),
         (",done,0.0,", ",failed,0.0,", "line 2 has a score but is not done"),
         (",0.85,", ",1.85,", "line 2: suspect_accuracy is '1.85', which is not within 0 and 1"),
-        (",net,1,", ",net,0,", "line 3 is a trial that stands there twice"),
+        (",net,1,", ",net,0,", "line 3 repeats a trial"),
         (",net,1,", ",net,1.5,", "line 3: replicate is '1.5', which is no count"),
         ("digits,vgg,0,sac,3,", "digits,vgg,0,sac,2,", "it mixes versions 2 and 3 of the method 'sac'"),
         ("digits,vgg,0,sac,3,", "digits,vgg,0,sac,,", "line 2: method_version is empty"),

@@ -15,8 +15,8 @@ from bench.reporting import csv_files
 from bench.reporting.build import write
 from bench.reporting.html import cell_details
 from bench.reporting.tables.auc import auc_table
-from bench.results.columns import Column
 from bench.results.reader import load
+from bench.results.writer import written
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,6 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     write(folder, trials((0, 1)), benchmark(seeds=(0, 1)))
     return folder
-
-
-def written(kind, value):
-    return csv_files.written(Column("a", kind, lambda record: record), value)
 
 
 def test_values_are_written_by_the_type_of_their_column():
