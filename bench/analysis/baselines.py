@@ -68,22 +68,22 @@ def against_baselines(
     for paired, test in ((True, paired_permutations), (False, unpaired_permutations)):
         chosen = [(where, baseline) for where, baseline in tests if _paired(where[0], baseline, watermarks) is paired]
         found |= zip(chosen, test([wanted[where][baseline] for where, baseline in chosen]), strict=True)
-    hardest = {
-        where: max(pairs, key=lambda f, w=where: (found[w, f].greater, -found[w, f].difference))  # type: ignore[misc]
-        for where, pairs in wanted.items()
-    }
-    adjusted = holm([found[where, baseline].greater for where, baseline in hardest.items()])
+    hardest: dict[Where, tuple[str, Comparison]] = {}
+    for where, pairs in wanted.items():
+        compared = [(baseline, found[where, baseline]) for baseline in pairs]
+        hardest[where] = max(compared, key=lambda c: (c[1].greater, -c[1].difference))
+    adjusted = holm([c.greater for _, c in hardest.values()])
     return {
         where: AgainstBaselines(
             baseline=baseline,
             baselines=tuple(wanted[where]),
-            difference=round(found[where, baseline].difference, DIGITS) + 0.0,
-            p=found[where, baseline].greater,
+            difference=round(comparison.difference, DIGITS) + 0.0,
+            p=comparison.greater,
             adjusted=float(p),
             tests=len(hardest),
             paired=_paired(where[0], baseline, watermarks),
         )
-        for (where, baseline), p in zip(hardest.items(), adjusted, strict=True)
+        for (where, (baseline, comparison)), p in zip(hardest.items(), adjusted, strict=True)
     }
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,8 +78,8 @@ class Cell:
     same_architecture: Strata | None
     suspects_only: AucEstimate | None
     paper: ReportedAuc | None
-    hits: Hits = field(default_factory=dict)
-    accused: Accused = field(default_factory=dict)
+    hits: Hits
+    accused: Accused
     baselines: AgainstBaselines | None = None
 
     @property
@@ -104,10 +104,13 @@ class Cell:
         return "incomplete" if self.lost or self.figure is None else "complete"
 
 
-def component(run: Mapping[str, JSON], kind: str, name: str) -> Mapping[str, JSON]:
-    """Return the description of a component in `run.json`."""
-    entry: Mapping[str, JSON] = run["components"][kind][name]
-    return entry
+@dataclass(frozen=True)
+class AtBudget:
+    """A cell with a number of queries; `default`: the one that the other tables show."""
+
+    budget: int
+    default: bool
+    cell: Cell
 
 
 def attack_target(run: Mapping[str, JSON], attack: str) -> str:
@@ -124,7 +127,7 @@ def attack_target(run: Mapping[str, JSON], attack: str) -> str:
 
 def own_budget(run: Mapping[str, JSON], method: str) -> int | None:
     """Return the queries of a method by default in this run; None where it declares no budget."""
-    entry = component(run, ComponentKind.METHOD, method)
+    entry = run["components"][ComponentKind.METHOD][method]
     budget: int | None = entry["params"].get(entry["attributes"].get("budget"))
     return budget
 
@@ -141,7 +144,7 @@ def cells(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Cell]:
     """Return all cells, in the order of the Spec: dataset, source architecture, methods and then baselines, attacks."""
     estimator, spec = CellEstimator(default_budget(frame, run), run), Spec.from_json(run["spec"])
     methods = (*spec.methods, *spec.baselines)
-    watermarks = {m for m in methods if component(run, ComponentKind.METHOD, m).get("watermark")}
+    watermarks = {m for m in methods if run["components"][ComponentKind.METHOD][m].get("watermark")}
     found: list[Cell] = []
     for dataset, source in itertools.product(spec.datasets, spec.sources):
         table = estimator.table(dataset, source, methods)
@@ -149,6 +152,27 @@ def cells(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Cell]:
         impossible = {(c.method, c.attack) for c, _ in table if c.reason}
         compared = against_baselines(estimator.samples, matched, impossible, spec.baselines, watermarks)
         found += [dataclasses.replace(c, baselines=compared.get((c.method, c.attack))) for c, _ in table]
+    return found
+
+
+def by_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[AtBudget]:
+    """Return the cells of every budget, of methods that ran with several: by table, method, budget and attack.
+
+    The cells are not compared with the baselines, which have no budget or another one.
+    """
+    spec = Spec.from_json(run["spec"])
+    usual = default_budget(frame, run)
+    others = frame.drop(usual.index)
+    methods = [m for m in (*spec.methods, *spec.baselines) if m in set(others.method)]
+    by_default = CellEstimator(usual[usual.method.isin(methods)], run)
+    estimators = {int(b): CellEstimator(others[others.budget == b], run) for b in others.budget.unique()}
+    found = []
+    for dataset, source, method in itertools.product(spec.datasets, spec.sources, methods):
+        own = own_budget(run, method) or 0
+        for budget in sorted({own, *estimators}):
+            estimator = by_default if budget == own else estimators[budget]
+            made = [c for c, _ in estimator.table(dataset, source, [method]) if c.stolen_planned]
+            found += [AtBudget(budget, budget == own, c) for c in made]
     return found
 
 
@@ -172,12 +196,13 @@ class CellEstimator:
         reason = ""
         if stolen.size and (column["status"][stolen] == Status.NOT_APPLICABLE).all():
             reason = str(column["note"][stolen[0]]) or "not applicable"
-        everybody = np.concatenate([stolen, irrelevant])
-        missing = everybody[~self.samples.done[everybody]]
+        planned = np.concatenate([stolen, irrelevant])
+        missing = planned[~self.samples.done[planned]]
         matched = None if reason else self.samples.matched(samples)
         scores = matched.scores if matched else None
-        architectures = {str(self.samples.architectures[n]) for n in np.unique(self.samples.architecture[stolen])}
-        described = component(self.run, ComponentKind.METHOD, method)
+        suspects = set(self.samples.architectures[np.unique(self.samples.architecture[stolen])])
+        described = self.run["components"][ComponentKind.METHOD][method]
+        reported = described["attributes"].get("reported", ())
         made = Cell(
             dataset=dataset,
             source_architecture=source,
@@ -185,7 +210,7 @@ class CellEstimator:
             attack=attack,
             suspect_dataset=on,
             method_version=int(described["version"]),
-            attack_version=int(component(self.run, ComponentKind.ATTACK, attack)["version"]),
+            attack_version=int(self.run["components"][ComponentKind.ATTACK][attack]["version"]),
             baseline=method in self.spec.baselines,
             home=not attack_target(self.run, attack),
             reason=reason,
@@ -196,9 +221,7 @@ class CellEstimator:
             figure=estimate_auc(*scores) if scores else None,
             same_architecture=self._within_architectures(matched) if matched else None,
             suspects_only=self._without(source, matched) if matched else None,
-            paper=_reported(
-                described["attributes"].get("reported", ()), dataset, source, attack, architectures, self.spec.suspects
-            ),
+            paper=_reported(reported, dataset, source, attack, suspects, self.spec.suspects),
             hits=hits(scores) if scores else {},
             accused={} if reason else self.division.accused((dataset, source, method), on, samples),
         )
@@ -235,12 +258,7 @@ def mean(cells: Sequence[Cell]) -> float | None:
 
 
 def _reported(
-    figures: Sequence[Mapping[str, JSON]],
-    dataset: str,
-    source: str,
-    attack: str,
-    stolen: Set[str],
-    suspects: Sequence[str],
+    figures: Sequence[JSON], dataset: str, source: str, attack: str, stolen: Set[str], suspects: Sequence[str]
 ) -> ReportedAuc | None:
     """Find the paper's figure for a cell: of the same dataset and attack, best of the same source architecture.
 

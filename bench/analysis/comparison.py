@@ -1,6 +1,6 @@
 """Compare results folders: whether they may be compared, what differs, what was added or lost."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,6 +19,8 @@ OF_METHODS = ("budget", "helpers")
 """The fields of a recipe that concern methods only; they may differ."""
 Where: TypeAlias = tuple[str, str, str, str]
 """Dataset, source architecture, method, attack."""
+Fact: TypeAlias = tuple[str, JSON, JSON]
+"""A name, and its value in both results."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,7 @@ class Results:
 
 @dataclass(frozen=True)
 class Change:
-    """A cell in two results: the difference of its AUCs, after minus before, with its 95 % interval.
-
-    `what` is `both`, `added` (only the later results have an AUC), `lost`, or `none` (neither has). `same`: both are
-    made from the very same scores of the very same models.
-    """
+    """A cell in two results; `same`: both are made from the same scores of the same models."""
 
     before: Cell | None
     after: Cell | None
@@ -55,13 +53,13 @@ class Change:
 
     @property
     def what(self) -> str:
-        """Return which of the two results have an AUC."""
+        """Return which results have an AUC: `both`, `added` (the later ones only), `lost`, or `none`."""
         before, after = self.figures
         return "both" if before and after else "added" if after else "lost" if before else "none"
 
     @property
     def difference(self) -> tuple[float, float, float] | None:
-        """Return the difference and the ends of its interval, which is too wide where models are shared."""
+        """Return the AUC after minus that before, and the ends of its interval, too wide where models are shared."""
         before, after = self.figures
         if not before or not after:
             return None
@@ -74,7 +72,7 @@ class Change:
 
 
 def read(folders: Sequence[Path]) -> list[Results]:
-    """Read results folders, named as briefly as tells them apart; BenchError where one is damaged."""
+    """Read results folders, with the shortest names that differ; BenchError where one is damaged."""
     names = [f.name for f in folders]
     if len(set(names)) < len(names):
         names = [str(f) for f in folders]
@@ -101,16 +99,36 @@ def _keys(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, froz
 def obstacles(a: Results, b: Results) -> list[str]:
     """Return why two results may not be compared: other preset, recipe, suspects, or versions of what both have."""
     mine, others = a.spec, b.spec
-    reasons = list(_differences("preset", mine.preset, others.preset))
-    for name in mine.recipe.__dataclass_fields__:
-        if name not in OF_METHODS:
-            reasons += _differences(f"recipe.{name}", getattr(mine.recipe, name), getattr(others.recipe, name))
-    reasons += _differences("suspects", sorted(mine.suspects), sorted(others.suspects))
-    reasons += _differences("copies", mine.copies, others.copies)
+    recipe = [name for name in mine.recipe.__dataclass_fields__ if name not in OF_METHODS]
+    facts: list[Fact] = [
+        ("preset", mine.preset, others.preset),
+        *((f"recipe.{name}", getattr(mine.recipe, name), getattr(others.recipe, name)) for name in recipe),
+        ("suspects", sorted(mine.suspects), sorted(others.suspects)),
+        ("copies", mine.copies, others.copies),
+    ]
     for kind in (ComponentKind.DATASET, ComponentKind.ARCHITECTURE, ComponentKind.ATTACK):
-        used = _used(a, kind) & _used(b, kind)
-        reasons += [r for name in sorted(used) for r in _changed(a, b, kind, name)]
-    return reasons
+        facts += _components(a, b, kind)
+    return _differences(facts)
+
+
+def remarks(a: Results, b: Results) -> list[str]:
+    """Return other differences of two results, which are allowed: methods, seeds, numbers of models, machine."""
+    facts = list(_components(a, b, ComponentKind.METHOD))
+    for field in ("seeds", "replicates", "target_replicates", "split_seed"):
+        facts.append((field, getattr(a.spec, field), getattr(b.spec, field)))
+    for entry, name in (("libraries", "torch"), ("hardware", "cpu")):
+        mine, others = ((r.run.get(entry) or {}).get(name, "unknown") for r in (a, b))
+        facts.append((name, mine, others))
+    return _differences(facts)
+
+
+def _components(a: Results, b: Results, kind: ComponentKind) -> Iterator[Fact]:
+    """Yield the versions and parameters of the components of a kind that took part in both results."""
+    for name in sorted(_used(a, kind) & _used(b, kind)):
+        mine, others = (r.run["components"][kind][name] for r in (a, b))
+        yield f"version of {kind} {name}", mine["version"], others["version"]
+        for parameter in sorted({*mine["params"], *others["params"]}):
+            yield f"{name}.{parameter}", mine["params"].get(parameter, "none"), others["params"].get(parameter, "none")
 
 
 def _used(results: Results, kind: ComponentKind) -> set[str]:
@@ -124,34 +142,14 @@ def _used(results: Results, kind: ComponentKind) -> set[str]:
     return names & set(described)
 
 
-def _changed(a: Results, b: Results, kind: str, name: str) -> Iterator[str]:
-    mine, others = (r.run["components"][kind][name] for r in (a, b))
-    yield from _differences(f"version of {kind} {name}", mine["version"], others["version"])
-    for parameter in sorted({*mine["params"], *others["params"]}):
-        yield from _differences(f"{name}.{parameter}", *(c["params"].get(parameter, "none") for c in (mine, others)))
-
-
-def _differences(what: str, mine: JSON, others: JSON) -> Iterator[str]:
-    if mine != others:
-        yield f"{what} {_short(mine)} / {_short(others)}"
+def _differences(facts: Iterable[Fact]) -> list[str]:
+    return [f"{what} {_short(mine)} / {_short(others)}" for what, mine, others in facts if mine != others]
 
 
 def _short(value: JSON) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ", ".join(map(_short, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def remarks(a: Results, b: Results) -> list[str]:
-    """Return other differences of two results, which are allowed: methods, seeds, numbers of models, machine."""
-    method = ComponentKind.METHOD
-    found = [r for name in sorted(_used(a, method) & _used(b, method)) for r in _changed(a, b, method, name)]
-    for field in ("seeds", "replicates", "target_replicates", "split_seed"):
-        mine, others = (getattr(r.spec, field) for r in (a, b))
-        found += _differences(field, *(list(v) if isinstance(v, tuple) else v for v in (mine, others)))
-    found += _differences("torch", *((r.run.get("libraries") or {}).get("torch", "unknown") for r in (a, b)))
-    found += _differences("cpu", *((r.run.get("hardware") or {}).get("cpu", "unknown") for r in (a, b)))
-    return found
 
 
 def changes(a: Results, b: Results) -> dict[Where, Change]:

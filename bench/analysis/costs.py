@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one method costs on one dataset and source architecture; None where no row tells.
+    """What one method costs on one dataset and source architecture; None where no row has the number.
 
     `accuracy` is that of its sources; `lost` the mean loss against the plain sources, for a watermark; `queries` the
     least and the most per suspect; `seconds_to_verify` the median per suspect; `seconds_to_make` the mean per source,
@@ -62,11 +62,7 @@ def _by_seed(rows: "pd.DataFrame", column: str) -> dict[float, Any]:
 
 
 def _cost(
-    place: tuple[str, str, str],
-    rows: "pd.DataFrame",
-    usual: Mapping[float, float],
-    attributes: Mapping[str, JSON],
-    baseline: bool,
+    place: tuple[str, str, str], rows: "pd.DataFrame", usual: Mapping[float, float], attributes: JSON, baseline: bool
 ) -> Cost:
     accuracy = _by_seed(rows, "source_accuracy")
     done = rows[rows.status == Status.DONE]

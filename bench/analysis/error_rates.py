@@ -35,9 +35,9 @@ class Division:
         for code, dataset in enumerate(samples.datasets):
             there = np.flatnonzero(samples.irrelevant & (samples.on == code))
             models, first = np.unique(samples.model[there], return_index=True)
-            architectures = [str(a) for a in samples.architectures[samples.architecture[there[first]]]]
-            replicates = samples.replicate[there[first]]
-            names = [f"{a} {r:06d}" for a, r in zip(architectures, replicates, strict=True)]
+            rows = there[first]
+            architectures = [str(a) for a in samples.architectures[samples.architecture[rows]]]
+            names = [f"{a} {r:06d}" for a, r in zip(architectures, samples.replicate[rows], strict=True)]
             chosen = np.zeros(samples.model.max(initial=0) + 1, dtype=np.bool_)
             chosen[models] = calibration_half(names, architectures, seed)
             self.calibration[dataset] = chosen

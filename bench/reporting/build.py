@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.analysis.accuracies import Accuracy, accuracies
-from bench.analysis.budgets import by_budget
-from bench.analysis.cells import VERDICTS, Cell, cells, default_budget
+from bench.analysis.cells import VERDICTS, Cell, by_budget, cells, default_budget
 from bench.analysis.costs import Cost, costs
 from bench.core.canonical import JSON
 from bench.reporting import cache, csv_files

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from bench.analysis.accuracies import Accuracy
-from bench.analysis.budgets import AtBudget
-from bench.analysis.cells import LOST, Cell, mean, paper_mean
+from bench.analysis.cells import LOST, AtBudget, Cell, mean, paper_mean
 from bench.analysis.statistics import STATISTICS, CellStatistic
 from bench.core.kinds import Status
 from bench.reporting.tables.method_table import grouped

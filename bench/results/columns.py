@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from bench.core.canonical import JSON
-from bench.core.kinds import SuspectKind
+from bench.core.kinds import Access, Status, SuspectKind
 from bench.core.tasks import Trial
 
 Kind: TypeAlias = type[str] | type[int] | type[float] | type[bool]
@@ -16,7 +16,8 @@ Record = TypeVar("Record")
 class Column(Generic[Record]):
     """A column of a CSV file: its name, the type of its values, and how a value is read from a record (None: empty).
 
-    No row leaves a `required` column empty; the values of a `share` are within 0 and 1.
+    No row leaves a `required` column empty; the values of a `share` are within 0 and 1. The columns of `identity`
+    together identify a row; if there are `words`, every text is one of them or empty.
     """
 
     name: str
@@ -24,6 +25,8 @@ class Column(Generic[Record]):
     value: Callable[[Record], object]
     required: bool = False
     share: bool = False
+    identity: bool = False
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,11 @@ class TrialRecord:
     error: str
 
 
-def _of_trial(name: str, kind: Kind, *, required: bool = False) -> Column[TrialRecord]:
+def _of_trial(
+    name: str, kind: Kind, *, required: bool = False, identity: bool = True, words: tuple[str, ...] = ()
+) -> Column[TrialRecord]:
     """Return a column whose value is the field of the trial with its name."""
-    return Column(name, kind, lambda r: getattr(r.trial, name), required)
+    return Column(name, kind, lambda r: getattr(r.trial, name), required, identity=identity, words=words)
 
 
 TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
@@ -52,19 +57,19 @@ TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
     _of_trial("source_architecture", str, required=True),
     _of_trial("source_seed", int, required=True),
     _of_trial("method", str, required=True),
-    _of_trial("method_version", int, required=True),
+    _of_trial("method_version", int, required=True, identity=False),
     _of_trial("budget", int),
-    _of_trial("suspect_kind", str, required=True),
+    _of_trial("suspect_kind", str, required=True, words=tuple(SuspectKind)),
     _of_trial("attack", str),
-    _of_trial("attack_version", int),
-    _of_trial("variant", str),
+    _of_trial("attack_version", int, identity=False),
+    _of_trial("variant", str, identity=False),
     _of_trial("suspect_dataset", str),
     _of_trial("suspect_architecture", str, required=True),
     _of_trial("replicate", int, required=True),
-    Column("status", str, lambda r: r.status, required=True),
+    Column("status", str, lambda r: r.status, required=True, words=tuple(s for s in Status if s != Status.BUSY)),
     Column("score", float, lambda r: r.score.get("score")),
     Column("queries", int, lambda r: r.score.get("queries")),
-    Column("access", str, lambda r: r.score.get("access") or ""),
+    Column("access", str, lambda r: r.score.get("access") or "", words=tuple(Access)),
     Column(
         "source_queries",
         int,

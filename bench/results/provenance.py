@@ -5,7 +5,7 @@ import importlib.metadata
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.core.canonical import JSON
@@ -17,25 +17,16 @@ from bench.planning.declarations import Declarations
 from bench.results.run_schema import FORMAT
 
 ORIGIN = ("libraries", "hardware", "git_commit", "command", "date")
-"""The entries of `run.json` that say where and when its numbers were made."""
+"""The entries of `run.json` that describe where and when its numbers were made."""
+DESCRIBED = ("version", "distribution", "summary", "params", "attributes", "watermark")
+"""The fields of a Declaration that `run.json` has."""
 LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "safetensors", "distributed", "fingerprint-bench")
 
 
 def describe(spec: Spec, known: Declarations, command: Sequence[str]) -> dict[str, JSON]:
-    """Make the content of `run.json`: what tables need besides the rows. `command` is what followed `bench`."""
-
-    def plain(d: Declaration) -> dict[str, JSON]:
-        return {
-            "version": d.version,
-            "distribution": d.distribution,
-            "summary": d.summary,
-            "params": dict(d.params),
-            "attributes": dict(d.attributes),
-            "watermark": d.watermark,
-        }
-
+    """Return the content of `run.json`: what tables need besides the rows. `command`: the words after `bench`."""
     methods = {name: versions[0][1] for name, versions in known.methods.items()}
-    groups = {
+    groups: dict[ComponentKind, Mapping[str, Declaration]] = {
         ComponentKind.DATASET: known.datasets,
         ComponentKind.ARCHITECTURE: known.architectures,
         ComponentKind.ATTACK: known.attacks,
@@ -50,7 +41,10 @@ def describe(spec: Spec, known: Declarations, command: Sequence[str]) -> dict[st
     return {
         "format": FORMAT,
         "spec": spec.to_json(),
-        "components": {kind: {n: plain(d) for n, d in sorted(ds.items())} for kind, ds in groups.items()},
+        "components": {
+            kind: {name: {field: getattr(one, field) for field in DESCRIBED} for name, one in sorted(group.items())}
+            for kind, group in groups.items()
+        },
         "libraries": {"python": sys.version.split()[0], **libraries},
         "hardware": hardware(),
         "git_commit": _commit(),

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import Access, ComponentKind, Status, SuspectKind
+from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
 from bench.results.columns import COLUMNS, TRIAL_COLUMNS, Column, TrialRecord
 from bench.results.run_schema import SchemaError, error_line, load_run, read_content, remedy
@@ -20,24 +20,7 @@ from bench.results.writer import UNPRINTABLE
 if TYPE_CHECKING:
     import pandas as pd
 
-IDENTITY = (
-    "dataset",
-    "source_architecture",
-    "source_seed",
-    "method",
-    "budget",
-    "suspect_kind",
-    "attack",
-    "suspect_dataset",
-    "suspect_architecture",
-    "replicate",
-)
-"""The columns that identify a trial."""
-
-STATUSES = tuple(s for s in Status if s != Status.BUSY)
-
 MOST_ROWS = 2_000_000
-
 MOST_CHARACTERS = 2_000
 """Of one cell."""
 
@@ -109,7 +92,10 @@ def _fault(column: Column[TrialRecord], text: str) -> str:
     if column.type is str:
         if len(text) > MOST_CHARACTERS:
             return f"has {len(text)} characters"
-        return "holds control characters" if UNPRINTABLE.search(text) else ""
+        if UNPRINTABLE.search(text):
+            return "holds control characters"
+        known = ", ".join(column.words)
+        return f"is {text!r}, not one of {known}" if column.words and text not in column.words else ""
     what = f"is {text[:40]!r}, which is"
     try:
         value = float(text)
@@ -123,13 +109,6 @@ def _fault(column: Column[TrialRecord], text: str) -> str:
 
 
 def _check_rows(frame: "pd.DataFrame") -> None:
-    words = {"status": STATUSES, "suspect_kind": tuple(SuspectKind), "access": ("", *Access)}
-    for column, allowed in words.items():
-        strange = (~frame[column].isin(allowed)).to_numpy()
-        if strange.any():
-            at = int(strange.argmax())
-            known = ", ".join(filter(None, allowed))
-            raise SchemaError(f"line {at + 2}: {column} is {frame[column].iloc[at]!r}, not one of {known}")
     stolen = frame.suspect_kind == SuspectKind.STOLEN
     for text, wrong in (
         ("is done but has no score", (frame.status == Status.DONE) & frame.score.isna()),
@@ -138,7 +117,7 @@ def _check_rows(frame: "pd.DataFrame") -> None:
         ("is stolen but has no attack_version", stolen & frame.attack_version.isna()),
         ("is irrelevant but names an attack", ~stolen & (frame.attack != "")),
         ("can be judged but names no suspect_dataset", (frame.status == Status.DONE) & (frame.suspect_dataset == "")),
-        ("repeats a trial", frame.duplicated(list(IDENTITY))),
+        ("repeats a trial", frame.duplicated([c.name for c in TRIAL_COLUMNS if c.identity])),
         ("repeats a key", frame.key.duplicated() & (frame.key != "")),
     ):
         if wrong.any():

@@ -37,11 +37,12 @@ def score_keys(folder: Path) -> list[str]:
 def needed_keys(folder: Path, plugins: tuple[str, ...]) -> list[str]:
     """Return the keys of the scores, and of all tasks of incomplete results: no score refers to some of them yet."""
     statuses = _statuses(folder)
+    scores = [key for key in statuses if key]
     if set().union(*statuses.values()) <= {Status.DONE, Status.NOT_APPLICABLE}:
-        return score_keys(folder)
+        return scores
     try:
         spec = Spec.from_run(json.loads((folder / "run.json").read_text()))
-        return [*score_keys(folder), *plan(spec, declare(spec, load_registry(plugins))).tasks]
+        return [*scores, *plan(spec, declare(spec, load_registry(plugins))).tasks]
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = first_line(error) or type(error).__name__
         raise BenchError(

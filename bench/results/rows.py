@@ -19,7 +19,7 @@ def row(
     fingerprint: Outcome | None = None,
     helpers: Sequence[Outcome] = (),
 ) -> dict[str, object]:
-    """Return the row of a trial, a value for each of COLUMNS; None stands for a task that never ran.
+    """Return the row of a trial, a value for each of COLUMNS; None for a task that never ran.
 
     The facts of a score contain the cost of its fingerprint; without a score, it follows from the
     outcomes of `fingerprint` and `helpers`.

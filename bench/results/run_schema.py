@@ -15,12 +15,10 @@ from bench.core.spec import Spec
 from bench.results.writer import UNPRINTABLE, clean
 
 FORMAT = 2
-"""Of a `run.json` that is written; format 1 had old names of some fields."""
+"""The current format; format 1 had old names of some fields."""
 
 MOST_BYTES = 1 << 29
-
 LONGEST_NAME = 100
-
 LONGEST_TEXT = 20_000
 """Of `run.json`, which holds the command line."""
 
@@ -89,7 +87,7 @@ class _Run(Struct):
 
 
 class SchemaError(Exception):
-    """What is wrong with a file, without its name and the way out."""
+    """What is wrong with a file, without its name and the remedy."""
 
 
 def read_content(path: Path) -> str:
@@ -108,7 +106,7 @@ def read_content(path: Path) -> str:
 
 
 def remedy(path: Path) -> str:
-    """Return the sentence that says how a damaged results file is replaced."""
+    """Return the sentence that explains how to replace a damaged results file."""
     if path.name == "run.json":
         return "Make the results again, in another folder: bench run --out FOLDER"
     return f"Make it again: bench run --spec {path.parent / 'run.json'} --out {path.parent}"
@@ -125,10 +123,10 @@ def load_run(path: Path) -> dict[str, JSON]:
         for kind in ComponentKind:
             for name, entry in run["components"][kind].items():
                 _check_component(kind, name, entry)
-        for kind, names in spec.components().items():
-            for name in names:
-                if name not in run["components"][kind]:
-                    raise SchemaError(f"it does not describe the {kind} {name!r}")
+        used = [(kind, name) for kind, names in spec.components().items() for name in names]
+        for kind, name in used:
+            if name not in run["components"][kind]:
+                raise SchemaError(f"it does not describe the {kind} {name!r}")
     except KeyError as error:
         raise BenchError(f"{path} lacks {error}. {remedy(path)}") from None
     except (ValueError, TypeError, AttributeError, RecursionError, SchemaError) as error:
@@ -153,10 +151,8 @@ def _current_format(run: JSON) -> dict[str, JSON]:
 def _check_values(value: JSON) -> None:
     """Raise SchemaError for text that cannot be shown, and for a number that a float cannot represent exactly."""
     if isinstance(value, dict):
-        for name, inner in value.items():
-            _check_values(name)
-            _check_values(inner)
-    elif isinstance(value, list):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
         for inner in value:
             _check_values(inner)
     elif isinstance(value, str):

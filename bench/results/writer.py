@@ -17,13 +17,10 @@ from bench.store.atomic import write_atomically
 
 WRITING = 60
 """Seconds after which no process can still be writing a file."""
-
 UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]+")
 """Control characters, and those that are invisible or change the direction of writing."""
-
 FORMULA = ("=", "+", "-", "@")
 """How a formula of a spreadsheet begins."""
-
 MOST_WRITTEN = 500
 """Characters of a cell that is written; longer text is cut."""
 

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats: TypeAlias = NDArray[np.float64]
-
 BySource: TypeAlias = Sequence[ArrayLike] | NDArray[Any]
 
 SLACK = 1e-9
@@ -43,7 +42,7 @@ def by_source(stolen: BySource, irrelevant: BySource) -> tuple[list[Floats], Flo
 
 
 def placements(values: Floats, among: Floats) -> Floats:
-    """Return for each value the share of `among` that lies below it, ties counting half: [len(values)], in [0, 1]."""
+    """Return for each value the share of `among` that is below it, ties counting half: [len(values)], in [0, 1]."""
     ordered = np.sort(among)
     below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
     shares: Floats = below / (2 * len(among))

@@ -12,7 +12,7 @@ from bench.stats.auc import SLACK, BySource, Floats, by_source, placements
 LEVEL = 0.95
 """Of every interval that is not asked for at another level."""
 ENOUGH_SOURCES = 5
-"""From so many sources on, an interval speaks of sources in general; below, only of those at hand."""
+"""With so many sources, an interval holds for sources in general; with fewer, only for those at hand."""
 
 
 def hanley_mcneil_variance(auc: float, m: float, n: float) -> float:
@@ -75,7 +75,7 @@ def _check_auc(auc: float, m: float, n: float) -> None:
 class AucEstimate:
     """An AUC with its interval; `stolen` counts over all sources, `irrelevant` the models that they share.
 
-    `conditional`: the interval holds for these sources and says nothing about others (fewer than five).
+    `conditional`: the interval holds for these sources only, which are fewer than five.
     """
 
     auc: float
@@ -161,12 +161,12 @@ def difference_interval(a: AucEstimate, b: AucEstimate) -> tuple[float, float]:
 
 
 def agrees(cell: AucEstimate, paper: float, stolen: int = 0, irrelevant: int = 0) -> str:
-    """Estimate a cell (with a 95 % interval) against a paper's AUC: `agrees`, `differs`, `too few models to tell`.
+    """Compare a cell (with a 95 % interval) with a paper's AUC: `agrees`, `differs`, `too few models to tell`.
 
     They agree when |difference| <= 1.96 sqrt(ours + theirs) + 0.005 (for rounding). Our standard deviation is the
     half of the interval that points towards the paper's figure, over 1.96: Hanley–McNeil's would be 0 at AUC 1.00.
-    Theirs is Hanley–McNeil's with the paper's numbers of models, 0 where they are not known (0). An interval of a
-    half-width above 0.10 tells nothing.
+    Theirs is Hanley–McNeil's with the paper's numbers of models, 0 where these are unknown (0). No verdict follows
+    from an interval of a half-width above 0.10.
     """
     if (cell.high - cell.low) / 2 > 0.10 + SLACK:
         return "too few models to tell"

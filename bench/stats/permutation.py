@@ -12,9 +12,8 @@ from bench.stats.auc import SLACK, BySource, Floats, by_source, placements
 
 DRAWS = 10_000
 """Permutations that a test draws."""
-
 BLOCK = 1_000
-"""Of them at a time."""
+"""Permutations that are computed at a time."""
 
 
 class Scores(NamedTuple):
@@ -66,15 +65,13 @@ def paired_permutations(pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0
     Swapping needs no recomputed AUCs: in psi(stolen, irrelevant) = 1, 1/2, 0 the difference of the AUCs is linear in
     the coins, with the placements among both methods' ranks as weights.
     """
-    different = {id(scores): scores for pair in pairs for scores in pair}
-    ranked = {key: _ranked(scores) for key, scores in different.items()}
 
     def test(alike: Sequence[Floats]) -> list[Comparison]:
         weights = np.stack(alike, axis=1)
         observed = np.array([w.sum() for w in alike])
         return _comparisons(observed, (coins @ weights for coins in _coins(len(weights), draws, seed)))
 
-    return _by_size([_swap_weights(ranked[id(a)], ranked[id(b)]) for a, b in pairs], len, test)
+    return _by_size([_swap_weights(_ranked(a), _ranked(b)) for a, b in pairs], len, test)
 
 
 def _ranked(scores: Scores) -> list[tuple[Floats, Floats]]:

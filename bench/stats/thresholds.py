@@ -13,11 +13,10 @@ from bench.stats.rates import NotReported, Rate, binomial_bound
 
 
 def calibration_half(models: Sequence[str], architectures: Sequence[str], seed: int) -> NDArray[np.bool_]:
-    """Choose the irrelevant models that thresholds are set on: bool [N]; the others are there to be judged.
+    """Choose the irrelevant models that thresholds are set on: bool [N]; the others are judged.
 
-    models: one name each of all irrelevant models of a dataset (their order is of no account), architectures: [N],
-    seed: the split seed. Half of every architecture, odd ones in turn to this side and that. Draw it once per dataset
-    and use it for every method.
+    models: the names of all irrelevant models of a dataset, in any order; architectures: [N]; seed: the split seed.
+    Half of every architecture, odd ones in turn on each side. Draw it once per dataset, and use it for every method.
     """
     if len(set(models)) != len(models) or len(architectures) != len(models):
         raise ValueError("every irrelevant model needs its own name and an architecture")
@@ -43,7 +42,7 @@ class Frozen:
 def frozen_threshold(
     irrelevant: BySource, calibration: ArrayLike, alpha: float, level: float = LEVEL
 ) -> Frozen | NotReported:
-    """Set a threshold that accuses an irrelevant model with probability at most alpha, and see whom it accuses.
+    """Set a threshold that accuses an irrelevant model with probability at most alpha, and count whom it accuses.
 
     irrelevant: [n] or [sources, n]; calibration: bool [n], from `calibration_half`. The threshold is the
     ceil((c + 1)(1 - alpha))-th lowest of c calibration scores (split conformal: Vovk, Gammerman, Shafer, Algorithmic

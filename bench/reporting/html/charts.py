@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from bench.analysis.accuracies import Accuracy
-from bench.analysis.budgets import AtBudget
-from bench.analysis.cells import Cell, mean
+from bench.analysis.cells import AtBudget, Cell, mean
 from bench.analysis.costs import Cost
 from bench.core.canonical import JSON
 from bench.core.spec import Spec

@@ -12,8 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis.accuracies import Accuracy
-from bench.analysis.budgets import AtBudget
-from bench.analysis.cells import Cell, default_budget
+from bench.analysis.cells import AtBudget, Cell, default_budget
 from bench.analysis.costs import Cost
 from bench.analysis.groups import Samples
 from bench.core.canonical import JSON

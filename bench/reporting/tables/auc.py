@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from bench.analysis.budgets import AtBudget
-from bench.analysis.cells import Cell, ReportedAuc, mean, paper_mean
+from bench.analysis.cells import AtBudget, Cell, ReportedAuc, mean, paper_mean
 from bench.analysis.statistics import of_table
 from bench.core.canonical import JSON
 from bench.reporting.tables.method_table import attack_columns, grouped, method_table, no_figure
