@@ -1,7 +1,5 @@
 """Estimate the remaining time of a run from the durations of its finished tasks."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping

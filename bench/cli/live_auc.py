@@ -4,8 +4,6 @@ A cell compares what the report compares: within each source, an attack's suspec
 dataset, then the mean over sources. A method with several budgets is shown with its default one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -27,15 +25,6 @@ class _Scores:
     lost: int = 0
 
 
-@dataclass
-class _Cell:
-    """The stolen and irrelevant scores of a cell by source, and its AUC with the counts that it was computed from."""
-
-    sources: dict[int, tuple[_Scores, _Scores]] = field(default_factory=dict)
-    counts: tuple[int, int] = (-1, -1)
-    cached: LiveAuc | None = None
-
-
 class LiveAuc(NamedTuple):
     """The AUC of a cell, None without scores of both kinds; `complete` is False if some scores never arrive."""
 
@@ -49,6 +38,15 @@ class LiveAuc(NamedTuple):
         if self.auc is None:
             return "·" if not self.finished else "lost"
         return f"{self.auc:.2f}{'' if self.complete else '*'}{'' if self.finished else '…'}"
+
+
+@dataclass
+class _Cell:
+    """The stolen and irrelevant scores of a cell by source, and its AUC with the counts that it was computed from."""
+
+    sources: dict[int, tuple[_Scores, _Scores]] = field(default_factory=dict)
+    counts: tuple[int, int] = (-1, -1)
+    cached: LiveAuc | None = None
 
 
 class LiveAucs:

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.eta import Eta
@@ -20,7 +19,7 @@ from bench.core.tasks import Outcome, Task
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bench.cli.live_auc import LiveAuc, LiveAucs
+    from bench.cli.live_auc import LiveAucs
 
 LINE_INTERVAL = 5.0
 """Seconds between plain lines."""
@@ -62,9 +61,7 @@ class Progress:
             self.live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.live is not None:
             self.live.stop()
 
@@ -170,13 +167,6 @@ def auc_table(aucs: LiveAucs) -> RenderableType | None:
         if method in aucs.baselines and above:
             table.add_section()
         above = method not in aucs.baselines
-        table.add_row(Text(method), *(_cell(row.get(attack)) for attack in attacks))
+        cells = [row.get(attack) for attack in attacks]
+        table.add_row(Text(method), *(Text(c.text if c else "–", "" if c and c.finished else "dim") for c in cells))
     return table
-
-
-def _cell(live: LiveAuc | None) -> RenderableType:
-    from rich.text import Text
-
-    if live is None:
-        return Text("–", style="dim")
-    return Text(live.text, style="" if live.finished else "dim")

@@ -70,10 +70,6 @@ def _flag(option: str, value: Any) -> bool:
     return value
 
 
-def _text(option: str, value: Any) -> str:
-    return str(value)
-
-
 def _settings(option: str, value: Any) -> list[tuple[str, str, JSON]]:
     """Return name, field and value of each `NAME.FIELD=VALUE`, or of each entry of a file's table."""
     if isinstance(value, tuple):
@@ -91,6 +87,10 @@ def _settings(option: str, value: Any) -> list[tuple[str, str, JSON]]:
             raise BenchError(f"{option} takes NAME.FIELD=VALUE, {example}, not {'='.join(map(str, pair))!r}")
         settings.append((name, field, pair[1]))
     return settings
+
+
+def _text(option: str, value: Any) -> str:
+    return str(value)
 
 
 class SpecOption(click.Option):

@@ -45,16 +45,12 @@ METHODS: dict[str, str] = {
 }
 """The method that each kind of task calls."""
 FRAME = re.compile(r'File "(.+)", line (\d+)')
+_shared = functools.cache(temporary_folder)
+"""Returns the store of all harnesses, which share the artifacts that do not involve the component under test."""
 
 
 class Skipped(Exception):
     """A check cannot run, for this reason."""
-
-
-@functools.cache
-def _shared() -> Path:
-    """Return the store of all harnesses, which share the artifacts that do not involve the component under test."""
-    return temporary_folder()
 
 
 @dataclass

@@ -4,7 +4,7 @@ import atexit
 import pickle
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -121,7 +121,16 @@ def _execute_in_two(packed: Packed, harness: Harness, tasks: Sequence[Task]) -> 
     submitted = [(w.submit(_work, packed, harness.root, harness.store.root, own), own) for w, own in shares if own]
     failures: dict[str, str] = {}
     for results, own in submitted:
-        failures |= _failures(results, own)
+        pending = [t.key for t in own]
+        try:
+            for key, error in results:
+                if key is None:
+                    raise NotImportable(error)
+                pending.remove(key)
+                if error:
+                    failures[key] = f"it failed: {error}"
+        except Died as death:
+            failures |= dict.fromkeys(pending, f"it {death}")
     return failures
 
 
@@ -137,21 +146,6 @@ def _work(send: Callable[[Any], None], packed: Packed, root: Path, store: Path, 
     state = WorkerState(harness.store, harness.registry)
     for task in tasks:
         send((task.key, harness.execute(task, state).error))
-
-
-def _failures(results: Iterator[Any], tasks: Sequence[Task]) -> dict[str, str]:
-    left = [t.key for t in tasks]
-    failures = {}
-    try:
-        for key, error in results:
-            if key is None:
-                raise NotImportable(error)
-            left.remove(key)
-            if error:
-                failures[key] = f"it failed: {error}"
-    except Died as death:
-        failures |= dict.fromkeys(left, f"it {death}")
-    return failures
 
 
 def _difference(one: tuple[Any, Any], other: tuple[Any, Any]) -> str:

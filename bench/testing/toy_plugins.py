@@ -49,23 +49,19 @@ class ToyImages(Dataset):
 
     @property
     def num_classes(self) -> int:
-        """Return the number of patterns."""
         return self.classes
 
     @property
     def label_space(self) -> str:
-        """Return the name of the patterns."""
         return f"toy{self.pattern}"
 
     @property
     def related(self) -> dict[str, str]:
-        """Return the other two toy datasets; they have no related ones."""
         if self.name != "toy":
             return {}
         return {key: "toy_other" for key in ("transfer", self.leads) if key} | {"corrupted": "toy_corrupted"}
 
     def load(self, root: Path, train: bool) -> Split:
-        """Draw a part; `root` is not needed."""
         generator = torch.Generator().manual_seed(self.pattern)
         patterns = torch.randint(2, (self.classes, *self.shape), generator=generator) * 2 - 1
         generator.manual_seed(1000 + 2 * self.pattern + train)
@@ -84,7 +80,6 @@ class ToyNet(Architecture):
     width: int = 16
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-        """Make a hidden layer and a head."""
         inputs = shape[0] * shape[1] * shape[2]
         return nn.Sequential(nn.Flatten(), nn.Linear(inputs, self.width), nn.ReLU(), nn.Linear(self.width, num_classes))
 
@@ -98,7 +93,6 @@ class ToyConv(Architecture):
     width: int = 8
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
-        """Make a convolution of stride 2, a pooling to 4x4, and a head."""
         w = self.width
         body = nn.Sequential(nn.Conv2d(shape[0], w, 3, 2, 1), nn.BatchNorm2d(w), nn.ReLU(), nn.AdaptiveMaxPool2d(4))
         return nn.Sequential(body, nn.Flatten(), nn.Linear(16 * w, num_classes))
@@ -116,7 +110,6 @@ class ToyTune(Attack):
     same_architecture = True
 
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
-        """Fine-tune a copy on the true labels."""
         return context.fit(source.model(), data.images, data.labels, length=self.length, lr=0.01)
 
 
@@ -131,7 +124,6 @@ class ToyCopy(Attack):
     access = "labels"
 
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
-        """Train a new network on the source's answers to every augmented view."""
         return context.fit(build(), data.images, source.labels, length=self.length)
 
 
@@ -147,7 +139,6 @@ class ToyPolish(Attack):
     starts_from = "toy_copy"
 
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
-        """Train the stolen network on the source's probabilities."""
         assert context.start is not None
         return context.fit(copy.deepcopy(context.start), data.images, source.probabilities, length=self.length, lr=0.01)
 
@@ -165,7 +156,6 @@ class ToyMove(Attack):
     target = "transfer"
 
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
-        """Fine-tune a copy, in the new dataset's normalisation, on that dataset's true labels."""
         model, inner = build(), copy.deepcopy(source.model().inner)
         model.inner = inner
         return context.fit(model, data.images, data.labels, length=self.length)
@@ -183,7 +173,6 @@ class ToyMatch(Fingerprint):
     paper = "nobody: a test"
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Draw probe images and keep the source's labels."""
         order = torch.randperm(len(data.probe), generator=context.generator, device=context.generator.device)
         x = data.probe.x[order[: context.budget]]
         context.note(drawn=len(x))
@@ -191,7 +180,6 @@ class ToyMatch(Fingerprint):
             return {"x": x, "labels": source(x).argmax(1)}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Return the share of equal labels."""
         return float((suspect.labels(fingerprint["x"]) == fingerprint["labels"]).double().mean())
 
 
@@ -215,7 +203,6 @@ class ToyRelation(Fingerprint):
     budget = "samples"
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Keep the probe images on which the surrogates are nearest to the source, and the references farthest."""
         x = data.probe.x
         with torch.no_grad():
             own = source(x).softmax(1)
@@ -225,7 +212,6 @@ class ToyRelation(Fingerprint):
             return {"x": x[chosen], "relation": relation(source(x[chosen]))}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Return the negative mean difference of the two relations."""
         return -float((relation(suspect.logits(fingerprint["x"])) - fingerprint["relation"]).abs().mean())
 
 
@@ -243,7 +229,6 @@ class ToyMark(Watermark):
     def embed(
         self, build: Callable[[], nn.Module], data: DefenderData, context: Context
     ) -> tuple[nn.Module, dict[str, Tensor]]:
-        """Train on the images and on the marked ones."""
         shape = (self.samples, *data.train.images.shape[1:])
         marked = torch.rand(shape, generator=context.generator, device=context.device) / 4
         marked[..., :2, :2] = 1
@@ -252,29 +237,24 @@ class ToyMark(Watermark):
         return context.fit(build(), images, labels, length=self.length), {"x": marked}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Return the mean probability of the mark's label."""
         return float(suspect.probabilities(fingerprint["x"])[:, 0].mean())
 
 
 @hookimpl
 def bench_datasets() -> list[Dataset]:
-    """Offer the patterns, others, and the same at low contrast."""
     return [ToyImages(), ToyImages("toy_other", pattern=1), ToyImages("toy_corrupted", contrast=0.12)]
 
 
 @hookimpl
 def bench_architectures() -> list[Architecture]:
-    """Offer both networks."""
     return [ToyNet(), ToyConv()]
 
 
 @hookimpl
 def bench_attacks() -> list[Attack]:
-    """Offer one attack of every sort."""
     return [ToyTune(), ToyCopy(), ToyPolish(), ToyMove()]
 
 
 @hookimpl
 def bench_methods() -> list[Any]:
-    """Offer a method without helpers, one with, and a watermark."""
     return [ToyMatch(), ToyRelation(), ToyMark()]

@@ -1,6 +1,6 @@
 """`bench check`: run the contract's checks of components, in a process that may hang or die."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,50 +21,41 @@ MARKS = {True: "ok", False: "FAILED", None: "-"}
 Send = Callable[[Any], None]
 
 
-@dataclass(frozen=True)
-class Request:
-    """A component's name or a plugin file to check, and the options of the command."""
-
-    what: str
-    plugins: tuple[str, ...]
-    data: str | None
-    thorough: bool
-
-
 def send_names(send: Send, plugins: tuple[str, ...]) -> None:
     """Send the names of all installed plugins, broken ones included."""
     registry = load_registry(plugins)
     send([*(n for kind in ComponentKind for n in registry.names(kind)), *(b.name for b in registry.broken)])
 
 
-def run_checks(send: Send, request: Request, done: tuple[str, ...]) -> None:
-    """Check the requested components, except those done, and send each step before it starts."""
-    files = [*request.plugins, *([request.what] if request.what.endswith(".py") else [])]
+def run_checks(
+    send: Send, what: str, done: Sequence[str], plugins: tuple[str, ...], data: str | None, thorough: bool
+) -> None:
+    """Check a component or those of a plugin file, except those done, and send each step before it starts."""
+    files = [*plugins, *([what] if what.endswith(".py") else [])]
     files = list({Path(f).resolve(): f for f in files}.values())
-    send(("call", USABLE, "the import"))
+
+    def on_call(*step: str) -> None:
+        send(("call", *step))
+
+    on_call(USABLE, "the import")
     try:
         registry = load_registry(files)  # before torch: a plugin may hang when it is imported
         from bench import testing
 
-        found = testing.find(request.what, registry)
+        found = testing.find(what, registry)
     except BrokenPlugin as error:
-        send(("component", request.what, "plugin", [USABLE], 0))
+        send(("component", what, "plugin", [USABLE], 0))
         send(("finding", USABLE, False, str(error)))
         return
-    root = Path(request.data) if request.data else None
+    root = Path(data) if data else None
     for component, others in found:
         if component.name in done:
             continue
         entry = registry.entries[component.kind][component.name]
         about = f"{component.kind}, version {component.version}, from {entry.distribution}"
-        titles = [testing.title(c) for c in testing.checks_of(component, request.thorough)]
+        titles = [testing.title(c) for c in testing.checks_of(component, thorough)]
         send(("component", component.name, about, titles, len(testing.checks_of(component)) - len(titles)))
-        options: dict[str, Any] = {
-            "data": root,
-            "thorough": request.thorough,
-            "on_call": lambda *step: send(("call", *step)),
-        }
-        for finding in testing.check_component(component, *others, **options):
+        for finding in testing.check_component(component, *others, data=root, thorough=thorough, on_call=on_call):
             send(("finding", *finding))
 
 
@@ -171,29 +162,29 @@ def _requested(what: tuple[str, ...], everything: bool, plugins: tuple[str, ...]
 @DATA
 @PLUGINS
 @click.option("--quiet", is_flag=True, help="Show failed checks only.")
-def command(everything: bool, timeout: float, quiet: bool, what: tuple[str, ...], **options: Any) -> int:
+def command(what: tuple[str, ...], everything: bool, timeout: float, quiet: bool, **chosen: Any) -> int:
     """Check components, or those of a plugin file, against the contract: in the toy world, on the CPU, in seconds."""
-    report = Report(quiet)
+    report, plugins = Report(quiet), chosen["plugins"]
     with closing(_Processes(timeout)) as processes:
-        for name in _requested(what, everything, options["plugins"], processes):
-            _check(Request(name, **options), report, processes)
+        for name in _requested(what, everything, plugins, processes):
+            _check(name, (plugins, chosen["data"], chosen["thorough"]), report, processes)
     counts = report.counts
     more = f", {report.slow} left out (slow: --thorough)" if report.slow else ""
     click.echo(f"{counts[True]} checks passed, {counts[False]} failed, {counts[None]} skipped{more}")
     return 1 if counts[False] else 0
 
 
-def _check(request: Request, report: Report, processes: _Processes) -> None:
+def _check(what: str, options: tuple[Any, ...], report: Report, processes: _Processes) -> None:
     """Check one name or file to its end, in a new process after each that died."""
     report.done = []
     while True:
         report.pending = []
         try:
-            for message in processes.submit(run_checks, request, tuple(report.done)):
+            for message in processes.submit(run_checks, what, tuple(report.done), *options):
                 report.receive(message)
             return
         except Died as death:
             at_import = not report.pending
-            report.add_death(request.what, death)
+            report.add_death(what, death)
             if at_import:
                 return

@@ -59,10 +59,9 @@ def keeps_its_fingerprint(harness: Harness) -> str:
 @applies_to(ComponentKind.METHOD)
 def gives_finite_scores(harness: Harness) -> str:
     """Return one finite float for every suspect."""
-    for task in harness.own_tasks(TaskKind.SCORE):
-        for call in harness.calls_of.get(task.key, ()) if task.key in harness.outcomes else ():
-            if call.method == "score" and not _finite(call.returned):
-                return f"score ({task.name}) returned {call.returned!r:.60}"
+    for task, call in harness.calls_made():
+        if call.method == "score" and not _finite(call.returned):
+            return f"score ({task.name}) returned {call.returned!r:.60}"
     return ""
 
 
