@@ -7,19 +7,13 @@ transforms.v2 work. The operators themselves (`ops.nms`) and the C++ image codec
 neither.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
-
-if TYPE_CHECKING:
-    from torch.library import Library
 
 SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -38,7 +32,7 @@ def prepare_torchvision() -> None:
 
 
 @functools.cache
-def _declare() -> Library | None:
+def _declare() -> object:
     """Declare the operators if they are missing; the cache keeps the library, which has to stay referenced."""
     if "torchvision" in sys.modules:
         return None

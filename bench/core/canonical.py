@@ -1,7 +1,5 @@
 """Canonical JSON of plain data, from which keys and digests are computed."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Processors and GPUs of this machine, found without importing torch."""
 
-from __future__ import annotations
-
 import ctypes
 import importlib.util
 import os

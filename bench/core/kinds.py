@@ -1,7 +1,5 @@
 """The closed sets of words that the host compares. Every member is a `str`: it is written and hashed as its value."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

@@ -1,7 +1,5 @@
 """Public words that got a new spelling: the old one is refused, and the message names the new one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from bench.core.canonical import JSON

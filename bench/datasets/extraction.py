@@ -1,7 +1,5 @@
 """Extract untrusted archives: no path outside the folder, no links, no devices, no unlimited growth."""
 
-from __future__ import annotations
-
 import gzip
 import lzma
 import shutil

@@ -1,7 +1,5 @@
 """Download the published archives of a dataset, check them and extract them."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

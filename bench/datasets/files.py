@@ -1,7 +1,5 @@
 """Dataset files below the data root: paths, missing files, checksums."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

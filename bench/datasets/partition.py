@@ -1,7 +1,5 @@
 """Divide a loaded dataset into `defender`, `attacker`, `probe` and `test`, and read these parts from the store."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

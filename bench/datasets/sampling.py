@@ -1,7 +1,5 @@
 """Divide labelled images: class-balanced, seeded, disjoint, equal on every platform."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -3,8 +3,6 @@
 `run_benchmark` needs no command line and no terminal: it neither prints, nor handles signals, nor exits.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping

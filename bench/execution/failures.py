@@ -1,7 +1,5 @@
 """Classify the failure of a task, and describe it in one line."""
 
-from __future__ import annotations
-
 import traceback
 
 import torch

@@ -1,7 +1,5 @@
 """Plan a benchmark and check whatever can be checked before anything is trained."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The queue of a run: which tasks wait for inputs, which are ready, which are settled."""
 
-from __future__ import annotations
-
 import heapq
 import time
 from collections import Counter

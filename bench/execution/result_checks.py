@@ -1,7 +1,5 @@
 """Checks of what plugin code returned, and of the data that it received."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Run one task of any kind: the only place where a benchmark calls plugin code."""
 
-from __future__ import annotations
-
 import platform
 import threading
 import time

@@ -3,8 +3,6 @@
 A task is started when its inputs are stored. If it fails, the tasks that need it become `blocked`; all others run.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 

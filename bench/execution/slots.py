@@ -1,7 +1,5 @@
 """Device slots: where worker processes run, and the device of an inline run."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

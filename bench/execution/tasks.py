@@ -1,7 +1,5 @@
 """One handler per kind of task: data, train, embed, steal, fingerprint, score."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import math

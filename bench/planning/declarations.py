@@ -1,7 +1,5 @@
 """The declarations of every component that a Spec can touch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Seconds and bytes of finished tasks, recorded to estimate those of the next plan."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from contextlib import suppress

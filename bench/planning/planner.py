@@ -1,7 +1,5 @@
 """From a Spec to its trials and the graph of tasks they need. Pure: no disk, no device, no clock."""
 
-from __future__ import annotations
-
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping

@@ -3,8 +3,6 @@
 An empty list of names means every installed component.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

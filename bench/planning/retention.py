@@ -1,7 +1,5 @@
 """Remove the weights of suspects that no task of this run needs any more."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field

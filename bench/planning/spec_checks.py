@@ -1,7 +1,5 @@
 """Check that a Spec can be planned: its names, its sizes, its recipe."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

@@ -4,8 +4,6 @@ Entry points are imported one by one, because pluggy's loader stops at the first
 that cannot be used becomes `Broken`: an error only if it is requested by name.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.metadata

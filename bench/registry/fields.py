@@ -1,7 +1,5 @@
 """Fields and declarations of components as plain data, and conversion of values to annotations."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import types as pytypes

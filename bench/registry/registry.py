@@ -1,7 +1,5 @@
 """The registry: every installed component by kind and name, and every broken plugin."""
 
-from __future__ import annotations
-
 import hashlib
 import inspect
 import sys

@@ -1,7 +1,5 @@
 """Check that a component keeps the contract of its base class."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import re

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from bench.analysis.accuracies import Accuracy
+from bench.analysis.cell_statistics import STATISTICS, CellStatistic
 from bench.analysis.cells import LOST, AtBudget, Cell, mean, paper_mean
-from bench.analysis.statistics import STATISTICS, CellStatistic
 from bench.core.kinds import Status
 from bench.reporting.tables.method_table import grouped
 from bench.results.columns import Column, Kind

@@ -129,7 +129,7 @@ def load_run(path: Path) -> dict[str, JSON]:
                 raise SchemaError(f"it does not describe the {kind} {name!r}")
     except KeyError as error:
         raise BenchError(f"{path} lacks {error}. {remedy(path)}") from None
-    except (ValueError, TypeError, AttributeError, RecursionError, SchemaError) as error:
+    except (ValidationError, ValueError, TypeError, AttributeError, RecursionError, SchemaError) as error:
         raise BenchError(f"{path} is no run.json that bench wrote: {error_line(error)}. {remedy(path)}") from None
     return run
 

@@ -1,7 +1,5 @@
 """The log of a task: a text file with plugin output and tracebacks."""
 
-from __future__ import annotations
-
 import faulthandler
 import io
 import os

@@ -1,7 +1,5 @@
 """Restore the state of the whole process after third-party code ran in it."""
 
-from __future__ import annotations
-
 import gc
 import os
 import signal

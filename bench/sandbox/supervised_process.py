@@ -1,7 +1,5 @@
 """Run work in a separate process that may hang or die, while this process continues."""
 
-from __future__ import annotations
-
 import faulthandler
 import multiprocessing
 import os

@@ -3,8 +3,6 @@
 A result must not depend on the tasks that ran before in the same process.
 """
 
-from __future__ import annotations
-
 import functools
 import random
 import sys

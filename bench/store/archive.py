@@ -6,8 +6,6 @@ The strict reader below reads plain files and nothing else of tar: no links, no 
 hostile archive cannot use these.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

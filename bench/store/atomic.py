@@ -1,7 +1,5 @@
 """Write files that are either the old one or the whole new one, whatever happens in between."""
 
-from __future__ import annotations
-
 import errno
 import os
 import uuid

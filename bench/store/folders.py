@@ -1,7 +1,5 @@
 """The folders of a store: names, creation, staging and quarantine of artifacts."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

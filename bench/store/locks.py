@@ -1,7 +1,5 @@
 """File locks on tasks: one owner per task, even if several runs share a store."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

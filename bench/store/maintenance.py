@@ -1,7 +1,5 @@
 """Maintenance of a store: sizes, dependencies of artifacts, quarantined and abandoned folders."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """The schema of artifact records that come from elsewhere."""
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Augment images on their device, all of a batch at once."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.lib.stride_tricks import sliding_window_view

@@ -1,7 +1,5 @@
 """Memory formats of images and weights, and the networks and convolutions that need a certain one."""
 
-from __future__ import annotations
-
 import copy
 import random
 from collections.abc import Callable

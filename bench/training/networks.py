@@ -1,7 +1,5 @@
 """Networks in pixel space: wrap what an architecture builds, load weights, and check what a plugin returned."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """The learning rate of a step, a step of SGD, gradient clipping."""
 
-from __future__ import annotations
-
 import math
 from typing import TypeAlias
 

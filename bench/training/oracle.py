@@ -1,7 +1,5 @@
 """Access to a network by queries only: the source model for an attack, a suspect for a method; queries are counted."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

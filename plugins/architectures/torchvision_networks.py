@@ -14,8 +14,6 @@ These networks halve the image five times. Images under 32x32 pixels are padded 
 host normalises before), and a single channel is repeated three times.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -13,8 +13,6 @@ Perturbations, ICLR 2019, https://arxiv.org/abs/1903.12261. The published pictur
 default computes its own from both parts of CIFAR10: one seeded corruption per picture, with strengths after theirs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import pickle
 from collections.abc import Mapping

@@ -11,11 +11,9 @@ counterpart at 8x8 of the corruptions of D. Hendrycks, T. Dietterich: Benchmarki
 Corruptions and Perturbations, ICLR 2019, https://arxiv.org/abs/1903.12261; the strengths are ours.
 
 `noisy_letters`: the letters A to J in 23 faces, with the noise of `noisy_digits`, whose sources are transferred to
-them. Rendered once by `make_noisy_letters.py` from the fonts that come with matplotlib, with seeded shifts, turns and
-widths; `noisy_letters.npz` holds the clean images, because font rasters change between versions.
+them. Rendered once by `docs/make_noisy_letters.py` from the fonts that come with matplotlib, with seeded shifts, turns
+and widths; `noisy_letters.npz` holds the clean images, because font rasters change between versions.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass

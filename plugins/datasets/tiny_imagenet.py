@@ -6,8 +6,6 @@ http://cs231n.stanford.edu/tiny-imagenet-200.zip. The stock folder is read as it
 part. Some pictures are grey. No checksums are published: `check` looks at the structure and decodes everything.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -11,8 +11,6 @@ Model Fingerprinting Schemes, AAAI 2025, https://arxiv.org/abs/2412.13021.
 they are particular to a network.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -7,8 +7,6 @@ Surrogates S were derived from the source M, references R were trained without i
 Conf(S, R, x; t) = Transfer(S, x; t) (1 - Transfer(R, x; t)), where Transfer is the mean probability of t.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

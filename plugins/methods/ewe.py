@@ -8,8 +8,6 @@ learns them, the soft nearest neighbour loss (SNNL) between them and true images
 that both use the same features. Here they are computed from the task's own images ("in distribution").
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -8,8 +8,6 @@ that boundary and a network trained independently has another one. The score is 
 returns the source's label.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -16,8 +16,6 @@ mistakes, an innocent network makes others. The authors' selection is not publis
 and the note counts the probes of each step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

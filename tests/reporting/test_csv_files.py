@@ -8,9 +8,9 @@ import re
 import pytest
 from test_build import benchmark, trials
 
-from bench.analysis import statistics
+from bench.analysis import cell_statistics
+from bench.analysis.cell_statistics import STATISTICS, CellStatistic, Value
 from bench.analysis.cells import cells
-from bench.analysis.statistics import STATISTICS, CellStatistic, Value
 from bench.reporting import csv_files
 from bench.reporting.build import write
 from bench.reporting.html import cell_details
@@ -61,7 +61,7 @@ def test_a_new_statistic_needs_one_entry(report, monkeypatch):
         label="lost",
         digits=0,
     )
-    for module in (statistics, csv_files, cell_details):
+    for module in (cell_statistics, csv_files, cell_details):
         monkeypatch.setattr(module, "STATISTICS", (*STATISTICS, new))
     frame, run = load(report)
     judged = cells(frame, run)

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from bench.analysis.cell_statistics import of_table
 from bench.analysis.cells import AtBudget, Cell, ReportedAuc, mean, paper_mean
-from bench.analysis.statistics import of_table
 from bench.core.canonical import JSON
 from bench.reporting.tables.method_table import attack_columns, grouped, method_table, no_figure
 from bench.reporting.tables.notes import caption, notes

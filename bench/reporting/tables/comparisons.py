@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from bench.analysis.cell_statistics import of_table
 from bench.analysis.cells import VERDICTS, Cell
-from bench.analysis.statistics import of_table
 from bench.reporting.tables.auc import paper_line
 from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
 from bench.reporting.tables.table import Line, Table, cell, interval, signed

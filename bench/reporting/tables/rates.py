@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from bench.analysis.cell_statistics import CellStatistic, of_table
 from bench.analysis.cells import Cell
-from bench.analysis.statistics import CellStatistic, of_table
 from bench.reporting.tables.method_table import Column, attack_columns, method_table, no_figure, section_table
 from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell
 

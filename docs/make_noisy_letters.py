@@ -1,6 +1,6 @@
 """Render the letters A-J at 8x8 from the fonts that come with matplotlib, into `noisy_letters.npz`.
 
-    python plugins/datasets/make_noisy_letters.py
+    python docs/make_noisy_letters.py
 
 Font rasters change between versions, so the file is shipped and this script only documents it. It was made with
 matplotlib 3.11.2 (DejaVu, STIX and Computer Modern: free licences that allow it) and Pillow 13.0.0. It needs both,
@@ -56,7 +56,7 @@ def main() -> None:
     faces = np.tile(np.arange(PER_LETTER) % len(FACES), len(LETTERS))
     images = np.stack([render(LETTERS[i], FACES[f], random) for i, f in zip(labels, faces, strict=True)])
     order = random.permutation(len(labels))
-    path = Path(__file__).with_name("noisy_letters.npz")
+    path = Path(__file__).parents[1] / "plugins" / "datasets" / "noisy_letters.npz"
     np.savez_compressed(path, images=images[order], labels=labels[order].astype(np.uint8))
 
 
