@@ -41,14 +41,11 @@ class FileRecord(Struct, frozen=True):
     folders: dict[str, list[str]]
 
     def __post_init__(self) -> None:
-        for path in (*self.files, *self.folders, *(name for names in self.folders.values() for name in names)):
-            if PurePath(path).anchor or ".." in PurePath(path).parts or not path.isprintable():
-                raise ValueError(f"{path!r} is no path below the data folder")
-
-    @property
-    def suffixes(self) -> frozenset[str]:
-        """The suffixes of the files: other entries of a folder do not count."""
-        return frozenset(PurePath(path).suffix for path in self.files)
+        for path in map(PurePath, (*self.files, *self.folders)):
+            if path.anchor or ".." in path.parts:
+                raise ValueError(f"{path} is not below the data folder")
+        if not all(name.isprintable() for names in (self.files, *self.folders.values()) for name in names):
+            raise ValueError("a name holds control characters")
 
 
 def record(dataset: Dataset, root: Path, seen: Observation) -> bytes:
@@ -61,17 +58,23 @@ def record(dataset: Dataset, root: Path, seen: Observation) -> bytes:
         declared = {path for path in dataset.checksums if (root / path).is_file()}
         paths = sorted((seen.files(root) | declared) - {CACHE})
         files = {path: FileState(*state(root / path), file_digest(root / path)) for path in paths}
-        parents = {parent.as_posix() for path in paths for parent in PurePath(path).parents}
-        found = FileRecord(files, {})
-        for folder in sorted(seen.folders(root) & parents):
-            found.folders[folder] = sorted(_entries(root, folder, found.suffixes))
-    return json.encode(found) if files else b""
+        parents = {
+            parent.as_posix() for f in {p.rpartition("/")[0] for p in paths} for parent in PurePath(f, "x").parents
+        }
+        suffixes = frozenset(map(_suffix, paths))
+        folders = {f: sorted(_entries(root, f, suffixes)) for f in sorted(seen.folders(root) & parents)}
+    return json.encode(FileRecord(files, folders)) if files else b""
+
+
+def _suffix(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return name.rpartition(".")[2] if "." in name else ""
 
 
 def _entries(root: Path, folder: str, suffixes: frozenset[str]) -> set[str]:
     with os.scandir(root / folder) as entries:
         visible = [entry for entry in entries if entry.name.isprintable() and not entry.name.startswith(".")]
-        return {e.name for e in visible if (folder != "." if e.is_dir() else PurePath(e.name).suffix in suffixes)}
+        return {e.name for e in visible if (folder != "." if e.is_dir() else _suffix(e.name) in suffixes)}
 
 
 def changes(store: Store, key: str, stored: dict[str, JSON], root: Path) -> list[str]:
@@ -99,7 +102,7 @@ def changes(store: Store, key: str, stored: dict[str, JSON], root: Path) -> list
 
 def _state(path: Path) -> tuple[int, int, int] | None:
     try:
-        return state(path) if path.is_file() else None
+        return state(path)
     except OSError:  # without access it counts as absent
         return None
 
@@ -109,10 +112,10 @@ def _content_differs(path: Path, expected: FileState, found: tuple[int, int, int
 
 
 def _listing_changes(expected: FileRecord, root: Path) -> list[str]:
-    lines = []
+    lines, suffixes = [], frozenset(map(_suffix, expected.files))
     for folder, names in expected.folders.items():
         try:
-            present = _entries(root, folder, expected.suffixes)
+            present = _entries(root, folder, suffixes)
         except OSError:
             continue
         if present & set(names):

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-CODE = frozenset(importlib.machinery.all_suffixes())
+CODE = tuple(importlib.machinery.all_suffixes())
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,13 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _below(paths: set[str], root: Path) -> set[str]:
-    bases = {Path(os.path.normpath(root.absolute())), root.resolve()}
-    found = [path.relative_to(base) for path in map(PurePath, paths) for base in bases if path.is_relative_to(base)]
-    return {
-        path.as_posix()
-        for path in found
-        if path.suffix not in CODE and "site-packages" not in path.parts and str(path).isprintable()
-    }
+    """Return the paths below `root`, relative to it; texts only, as there may be 100,000 of them."""
+    bases = {str(base).rstrip(os.sep) for base in (os.path.normpath(root.absolute()), root.resolve())}
+    found = (
+        path[len(base) + 1 :] or "."
+        for path in paths
+        for base in bases
+        if f"{path}{os.sep}".startswith(f"{base}{os.sep}")
+    )
+    own = (path.replace(os.sep, "/") for path in found if not path.endswith(CODE) and path.isprintable())
+    return {path for path in own if "/site-packages/" not in f"/{path}/"}

@@ -62,7 +62,7 @@ class Silent(Stored):
     name: str = "silent"
 
     def shift(self, root):
-        numbers = [int(path.read_text()) for path in (root / "silent/many").glob("*.txt")]
+        numbers = [int(path.read_text()) for path in (root / "silent/many").glob("[0-9]*")]
         return (int(np.load(root / "silent/a.npy").sum()) + sum(numbers)) % 3
 
 
@@ -155,6 +155,7 @@ def test_a_file_that_joins_or_leaves_a_listed_folder_is_an_error_and_others_are_
     world.run("silent")
     many = world.root / "silent/many"
     (many / "README.md").write_text("nothing that load reads")
+    (many / "notes").write_text("without a suffix")
     (world.root / "silent/b.npy").write_text("in a folder that nobody listed")
     assert world.run("silent").executed == 0
     (many / "3.txt").write_text("3")
@@ -171,6 +172,16 @@ def test_many_changes_are_one_line(world):
     for number in range(3):
         (world.root / f"silent/many/{number}.txt").write_text("7")
     with pytest.raises(BenchError, match=r"silent/many/0.txt changed \(and 2 more\)\. Put"):
+        world.run("silent")
+
+
+def test_pictures_without_a_suffix_are_compared_too(world):
+    folder = world.root / "silent/many"
+    for path in folder.iterdir():
+        path.rename(path.with_suffix(""))
+    world.run("silent")
+    (folder / "3").write_text("3")
+    with pytest.raises(BenchError, match=r"silent/many/3 was added"):
         world.run("silent")
 
 
