@@ -542,6 +542,41 @@ def test_a_damaged_dataset_is_told_from_a_missing_one(bench, tmp_path):
     assert "bench data fetch fashion_mnist" in told
 
 
+READER = """
+from dataclasses import dataclass
+from bench import Split, hookimpl
+from bench.testing.toy_plugins import ToyImages
+
+@dataclass(frozen=True)
+class Reader(ToyImages):
+    name: str = "reader"
+
+    def load(self, root, train):
+        split = super().load(root, train)
+        return Split(split.images // 2 + len((root / "offset.txt").read_text()), split.labels)
+
+@hookimpl
+def bench_datasets():
+    return [Reader()]
+"""
+
+
+def test_a_file_that_changed_after_it_was_used_stops_the_run_and_names_the_option(bench, tmp_path):
+    (tmp_path / "reader.py").write_text(READER)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "offset.txt").write_text("12")
+    small = ["--architectures", "toy_net", "--attacks", "toy_tune", "--methods", "toy_match", "--no-baselines"]
+    asked = ["run", *TOY, "--plugin", "reader.py", "--datasets", "reader", *small, "--preset", "smoke", "--quiet"]
+    asked += ["--set", "recipe.epochs=1", "--workers", "0", "--out", "out"]
+    code, _, err = bench(*asked)
+    assert code == 0, err
+    (tmp_path / "data" / "offset.txt").write_text("123")
+    told = refused(bench, tmp_path, *asked)
+    assert re.search(r"reader than .*data holds now: offset.txt changed\. .*--refresh reader$", told)
+    code, out, err = bench(*asked, "--refresh", "reader")
+    assert (code, "0 found in the store" in out) == (0, True), err
+
+
 def test_a_folder_with_results_of_a_different_spec_is_left_alone(there, bench):
     told = refused(bench, there, *RUN, "--replicates", "3", "--out", "results/toy")
     assert "results/toy holds results of a different Spec: choose another folder with --out" in told
