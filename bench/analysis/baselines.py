@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from bench.analysis.groups import Matched, Samples
-from bench.stats.permutation import Comparison, Pair, holm, paired_permutations, unpaired_permutations
+from bench.stats.differences import holm
+from bench.stats.permutation import Comparison, Pair, paired_permutations, unpaired_permutations
 
 ALPHA = 0.05
 """Of all tests of a table together."""

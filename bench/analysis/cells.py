@@ -19,7 +19,9 @@ from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Status
 from bench.core.spec import Spec
 from bench.stats.auc import auc
-from bench.stats.intervals import AucEstimate, agrees, estimate_auc
+from bench.stats.differences import agrees
+from bench.stats.intervals import AucEstimate, estimate_auc, source_auc
+from bench.stats.permutation import Scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 NOBODY: Rows = np.empty(0, np.intp)
 LOST = (Status.FAILED, Status.BLOCKED, Status.NOT_RUN)
 """Statuses of trials that should have a score and have none."""
-VERDICTS = ("agrees", "differs", "too few models to tell", "no figure")
+VERDICTS = ("agrees", "differs", "too few models to tell", "one source: no verdict", "no figure")
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,7 @@ class CellEstimator:
             irrelevant_planned=len(np.unique(self.samples.model[irrelevant])),
             lost=dict(Counter(str(s) for s in column["status"][missing] if s in LOST)),
             errors=dict(Counter(str(e) for e in column["error"][missing] if e)),
-            figure=estimate_auc(*scores) if scores else None,
+            figure=_estimate(scores) if scores else None,
             same_architecture=self._within_architectures(matched) if matched else None,
             suspects_only=self._without(source, matched) if matched else None,
             paper=_reported(reported, dataset, source, attack, suspects, self.spec.suspects),
@@ -234,7 +236,7 @@ class CellEstimator:
         kept = self.samples.architectures[self.samples.architecture[matched.irrelevant[0]]] != source
         if not kept.any():
             return None
-        return estimate_auc(*self.samples.scores(matched.stolen, matched.irrelevant[:, kept]))
+        return _estimate(self.samples.scores(matched.stolen, matched.irrelevant[:, kept]))
 
     def _within_architectures(self, matched: Matched) -> Strata | None:
         """Compare suspects with irrelevant models of their own architecture: mean over these, then over sources."""
@@ -249,6 +251,11 @@ class CellEstimator:
                 against += [i for _, i in strata]
         different = len(np.unique(samples.model[np.concatenate(against)]))
         return Strata(sum(means) / len(means), used, different) if means else None
+
+
+def _estimate(scores: Scores) -> AucEstimate:
+    found = [source_auc(s, i) for s, i in zip(scores.stolen, scores.irrelevant, strict=True)]
+    return estimate_auc(found, found[0].irrelevant)
 
 
 def mean(cells: Sequence[Cell]) -> float | None:

@@ -56,5 +56,6 @@ class Division:
             shared = samples.shared([rows for rows in scored if len(rows)])
             if shared.size:
                 scores, calibration = samples.score[shared], self.calibration[on][samples.model[shared[0]]]
-                self.known[key] = {rate: frozen_threshold(scores, calibration, rate) for rate in RATES}
+                halves, judged = [calibration] * len(scores), int((~calibration).sum())
+                self.known[key] = {r: frozen_threshold(scores, halves, r, judged=judged) for r in RATES}
         return self.known[key]
