@@ -10,7 +10,8 @@ from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Status
 from bench.core.spec import Spec
 from bench.results.reader import load
-from bench.stats.intervals import AucEstimate, difference_interval
+from bench.stats.differences import difference_interval
+from bench.stats.intervals import AucEstimate
 
 if TYPE_CHECKING:
     import pandas as pd
