@@ -20,7 +20,7 @@ class Cost:
 
     `accuracy` is that of its sources; `lost` the mean loss against the plain sources, for a watermark; `queries` the
     least and the most per suspect; `seconds_to_verify` the median per suspect; `seconds_to_make` the mean of a
-    fingerprint, helpers included, of which there are `networks`. `notes` is what the method says about its fingerprints.
+    fingerprint, helpers included, of which there are `networks`. `notes` is what the method says about fingerprints.
     """
 
     dataset: str

@@ -21,7 +21,8 @@ irrelevant models that are accused."""
 
 def hits(samples: Samples, matched: Matched) -> ByRate:
     """Return the share of stolen suspects found at each of RATES, with a threshold for each draw of each source."""
-    stolen, irrelevant = ([samples.score[rows] for s in matched.samples for rows in s[k]] for k in (1, 2))
+    stolen = [samples.score[rows] for s in matched.samples for rows in s.stolen]
+    irrelevant = [samples.score[rows] for s in matched.samples for rows in s.irrelevant]
     found = {rate: tpr_at_fpr(stolen, irrelevant, rate) for rate in RATES}
     of = sum(s.stolen for s in matched.sources)
     return {rate: _of_models(r, of) if isinstance(r, Rate) else r for rate, r in found.items()}

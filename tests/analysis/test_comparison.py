@@ -14,7 +14,7 @@ from bench.core.errors import BenchError
 from bench.core.spec import Recipe
 from bench.reporting.build import write
 from bench.reporting.comparison import COLUMNS, compare
-from bench.stats.intervals import difference_interval
+from bench.stats.differences import difference_interval
 
 PLACE = ("digits", "vgg")
 

@@ -101,8 +101,8 @@ def variants_table(cells: Sequence[Cell]) -> Table | None:
             cells,
             "AUC by variant",
             columns,
-            f"The AUC of the suspects that were stolen with one variant of an attack, with its {CONFIDENCE} interval, then "
-            "the numbers of stolen / irrelevant models.",
+            f"The AUC of the suspects stolen with one variant of an attack, with its {CONFIDENCE} interval, then the "
+            "numbers of stolen / irrelevant models.",
             label="variants",
         )
         if columns

@@ -72,5 +72,5 @@ def accuracy_table(networks: Sequence[Accuracy], run: Mapping[str, JSON]) -> Tab
 def _unlearned_note() -> str:
     return (
         f"‡: so many networks did not learn: their accuracy is at most {DEVIATIONS:g} standard deviations above "
-        f"chance, or more than {FAR:g} below the median of the networks of the same line, if these are {ENOUGH_PEERS} or more."
+        f"chance, or more than {FAR:g} below the median of their line, if that has {ENOUGH_PEERS} networks or more."
     )

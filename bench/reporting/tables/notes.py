@@ -9,9 +9,9 @@ from bench.analysis.cells import Cell
 from bench.core.canonical import JSON
 from bench.core.kinds import Verdict
 from bench.core.spec import Spec
-from bench.stats.differences import TESTED_FROM
 from bench.reporting.tables.method_table import by_method, grouped
 from bench.reporting.tables.table import counted, listed
+from bench.stats.differences import TESTED_FROM
 
 MOST_ERRORS = 10
 """Different errors that are printed under a table; the others are counted."""
@@ -42,24 +42,18 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
 
 def drawn(cells: Sequence[Cell]) -> str:
     """Return what was drawn for a table, and how often: sources; of each, models and fingerprints."""
-    shown = [c for c in cells if c.drawn.sources]
+    shown = [c for c in cells if c.drawn.sources and not c.reason]
     sources = max((c.drawn.sources for c in shown), default=0)
-    stolen = grouped((c.drawn.stolen, c.attack) for c in shown if not c.reason)
-    negatives = grouped((c.drawn.irrelevant, c.suspect_dataset) for c in shown if not c.reason)
+    stolen = grouped((c.drawn.stolen, f"by {c.attack}") for c in shown)
+    shared = sources > 1 and all(c.irrelevant_planned <= c.drawn.irrelevant for c in shown)
+    others = grouped((c.drawn.irrelevant, f"of {c.suspect_dataset}") for c in shown)
     fingerprints = grouped((c.drawn.fingerprints, c.method) for c in shown)
-    usual = max(fingerprints, key=lambda count: len(set(fingerprints[count])), default=0)
-    draws = [f"{n} by {_list(methods)}" for n, methods in sorted(fingerprints.items()) if n != usual]
-    each = "of each" if sources > 1 else "of it"
     parts = [
-        f"Drawn: {counted(sources, 'source')}",
-        f"{each}, stolen suspects: {_by_count(stolen)}; irrelevant models: {_by_count(negatives)}",
-        f"fingerprints of each method: {'; '.join([str(usual), *draws])}",
+        *(f"{counted(n, 'stolen suspect')} {_list(by)}" for n, by in stolen.items()),
+        *(f"{counted(n, 'irrelevant model')} {_list(of)}{' (shared)' * shared}" for n, of in others.items()),
+        *(f"{counted(n, 'fingerprint')} by {_list(methods)}" for n, methods in fingerprints.items()),
     ]
-    return "; ".join(parts) + "."
-
-
-def _by_count(names: Mapping[int, Sequence[str]]) -> str:
-    return ", ".join(f"{n} of {_list(of)}" for n, of in names.items())
+    return f"Drawn: {counted(sources, 'source')}; for {'each' if sources > 1 else 'it'} {'; '.join(parts)}."
 
 
 def notes(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
@@ -128,13 +122,13 @@ def _tests(cells: Sequence[Cell]) -> Iterator[str]:
         return
     tested = [b for b in compared if b.adjusted is not None]
     if tested:
-        beaten, cells_tested = sum(b.beaten for b in tested), counted(len(tested), "cell")
+        beaten = sum(b.beaten for b in tested)
+        found = f"{beaten or 'none'} of the {counted(len(tested), 'cell')} {'is' if beaten < 2 else 'are'}"
         baselines = dict.fromkeys(name for b in tested for name in b.baselines)
         yield (
             f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {ALPHA:g} in tests of "
-            f"the differences by source, after Holm's correction for the {counted(len(tested), 'test')} of this table, of "
-            f"which those that could not reject do not count; "
-            f"{beaten or 'none'} of the {cells_tested} {'is' if beaten < 2 else 'are'}."
+            f"the differences by source, after Holm's correction for the {counted(len(tested), 'test')} of this table "
+            f"but those that could not reject; {found}."
         )
     elif compared:
         most = max(b.sources for b in compared)
