@@ -84,12 +84,11 @@ class Samples:
         self.variants = [str(v) for v in variants]
         self.on, datasets = pd.factorize(frame.suspect_dataset)
         self.datasets = [str(d) for d in datasets]
-        drawn = frame if "draw" in frame else frame.assign(draw=0.0)
-        grouped = drawn.groupby(list(GROUPS), sort=False).indices
+        grouped = frame.groupby(list(GROUPS), sort=False).indices
         self.rows = cast("dict[tuple[object, ...], Rows]", grouped)
         self.draws: dict[tuple[object, ...], list[float]] = {}
         """The draws of fingerprints by dataset, source architecture and method."""
-        for key, draws in drawn.groupby(list(GROUPS[:3]), sort=False).draw:
+        for key, draws in frame.groupby(list(GROUPS[:3]), sort=False).draw:
             self.draws[key] = sorted(draws.unique())
 
     def of(self, dataset: str, source: str, method: str, attack: str) -> list[Planned]:
