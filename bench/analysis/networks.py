@@ -140,7 +140,7 @@ def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFra
     The standard deviation of an accuracy is that of as many answers as the test set has images or, if that is larger,
     1.4826 times the median distance of a network's peers from their median.
     """
-    images = {on: test_images(a.unique()) for on, a in networks.groupby("suspect_dataset", sort=False).accuracy}
+    images = {on: images_tested(a.unique()) for on, a in networks.groupby("suspect_dataset", sort=False).accuracy}
     n = networks.suspect_dataset.map(images).to_numpy(dtype=np.float64)
     guess = networks.suspect_dataset.map(lambda on: 1 / classes[on] if classes.get(on) else math.nan).to_numpy(float)
     peers = networks.groupby(list(PEERS), sort=False).accuracy
@@ -153,7 +153,7 @@ def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFra
     return networks.assign(usual=usual, chance=chance, unlearned=chance | below)
 
 
-def test_images(accuracies: NDArray[np.float64]) -> int:
+def images_tested(accuracies: NDArray[np.float64]) -> int:
     """Return the number of images that accuracies are shares of: their common denominator; 1 without accuracies."""
     found = 1
     for accuracy in accuracies:
