@@ -128,7 +128,7 @@ def _tests(cells: Sequence[Cell]) -> Iterator[str]:
         yield (
             f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {ALPHA:g} in tests of "
             f"the differences by source, after Holm's correction for the {counted(len(tested), 'test')} of this table "
-            f"but those that could not reject; {found}."
+            f"(but those that could not reject); {found}."
         )
     elif compared:
         most = max(b.sources for b in compared)
