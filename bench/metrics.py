@@ -8,15 +8,25 @@ columns are the same irrelevant models for every source; scores of different sou
 """
 
 from bench.stats.auc import BySource, Floats, auc
-from bench.stats.intervals import (
-    AucEstimate,
+from bench.stats.differences import (
+    RunDifference,
+    SourceDifference,
     agrees,
     difference_interval,
+    difference_of_two_runs,
+    difference_over_sources,
+    holm,
+)
+from bench.stats.intervals import (
+    AucEstimate,
+    SourceAuc,
     estimate_auc,
+    interval_over_sources,
     newcombe_interval,
     newcombe_variance,
+    source_auc,
 )
-from bench.stats.permutation import Comparison, Scores, beats_baselines, holm, paired_permutation, unpaired_permutation
+from bench.stats.permutation import Comparison, Scores, beats_baselines, paired_permutation, unpaired_permutation
 from bench.stats.rates import NotReported, Rate, Summary, accuracy_summary, binomial_bound, tpr_at_fpr
 from bench.stats.thresholds import Frozen, calibration_half, frozen_threshold
 
@@ -28,7 +38,10 @@ __all__ = [
     "Frozen",
     "NotReported",
     "Rate",
+    "RunDifference",
     "Scores",
+    "SourceAuc",
+    "SourceDifference",
     "Summary",
     "accuracy_summary",
     "agrees",
@@ -37,12 +50,16 @@ __all__ = [
     "binomial_bound",
     "calibration_half",
     "difference_interval",
+    "difference_of_two_runs",
+    "difference_over_sources",
     "estimate_auc",
     "frozen_threshold",
     "holm",
+    "interval_over_sources",
     "newcombe_interval",
     "newcombe_variance",
     "paired_permutation",
+    "source_auc",
     "tpr_at_fpr",
     "unpaired_permutation",
 ]

@@ -23,10 +23,10 @@ def vector(values: ArrayLike, what: str) -> Floats:
     return array
 
 
-def by_source(stolen: BySource, irrelevant: BySource) -> tuple[list[Floats], Floats]:
-    """Return scores by source: a list of vectors [m_s] and a matrix [sources, n]; two vectors are one source.
+def by_source(stolen: BySource, irrelevant: BySource) -> tuple[list[Floats], list[Floats]]:
+    """Return scores by source, lists of vectors [m_s] and [n_s]; two vectors are one source.
 
-    ValueError where the numbers of sources differ, or where an irrelevant model lacks a score for some source.
+    ValueError where the numbers of sources differ.
     """
     suspects: list[Any] = list(stolen)
     innocents: list[Any] = list(irrelevant)
@@ -35,10 +35,7 @@ def by_source(stolen: BySource, irrelevant: BySource) -> tuple[list[Floats], Flo
     if len(suspects) != len(innocents):
         raise ValueError(f"stolen suspects of {len(suspects)} sources, irrelevant models for {len(innocents)}")
     columns = [vector(scores, "stolen suspects") for scores in suspects]
-    rows = [vector(scores, "irrelevant models") for scores in innocents]
-    if len({len(row) for row in rows}) > 1:
-        raise ValueError("every source needs the scores of the same irrelevant models")
-    return columns, np.stack(rows)
+    return columns, [vector(scores, "irrelevant models") for scores in innocents]
 
 
 def placements(values: Floats, among: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Permutation tests of the difference of two methods' AUCs, and Holm's correction."""
+"""Permutation tests of the difference of two methods' AUCs at given sources."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from bench.stats.auc import SLACK, BySource, Floats, by_source, placements
 
@@ -74,10 +74,18 @@ def paired_permutations(pairs: Sequence[Pair], draws: int = DRAWS, seed: int = 0
     return _by_size([_swap_weights(_ranked(a), _ranked(b)) for a, b in pairs], len, test)
 
 
+def _shared(scores: Scores) -> tuple[list[Floats], Floats]:
+    """Return scores by source, the irrelevant models' as a matrix: they are shared by all sources."""
+    stolen, irrelevant = by_source(*scores)
+    if len({len(row) for row in irrelevant}) > 1:
+        raise ValueError("every source needs the scores of the same irrelevant models")
+    return stolen, np.stack(irrelevant)
+
+
 def _ranked(scores: Scores) -> list[tuple[Floats, Floats]]:
     """Turn scores into ranks among all suspects of a source: of the stolen ones, of the irrelevant ones."""
     found = []
-    for stolen, irrelevant in zip(*by_source(*scores), strict=True):
+    for stolen, irrelevant in zip(*_shared(scores), strict=True):
         everybody = np.concatenate([stolen, irrelevant])
         found.append((placements(stolen, everybody), placements(irrelevant, everybody)))
     return found
@@ -120,7 +128,7 @@ class _Dealt:
 
     @staticmethod
     def of(a: Scores, b: Scores) -> "_Dealt":
-        (stolen_a, irrelevant_a), (stolen_b, irrelevant_b) = by_source(*a), by_source(*b)
+        (stolen_a, irrelevant_a), (stolen_b, irrelevant_b) = _shared(a), _shared(b)
         if irrelevant_a.shape != irrelevant_b.shape:
             raise ValueError("an unpaired test needs two methods that judged the same irrelevant models")
         sources, n = irrelevant_a.shape
@@ -201,17 +209,3 @@ def beats_baselines(
         raise ValueError("there is no baseline to beat")
     test = paired_permutation if paired else unpaired_permutation
     return max(test(method, baseline, draws, seed).greater for baseline in baselines)
-
-
-def holm(pvalues: ArrayLike) -> Floats:
-    """Adjust the p-values of one table so that all of them hold at once: [k], same order, at most 1.
-
-    Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
-    """
-    p = np.asarray(pvalues, dtype=np.float64)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError("p-values are a vector of numbers in [0, 1]")
-    order = np.argsort(p, kind="stable")
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return adjusted

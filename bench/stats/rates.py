@@ -25,7 +25,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class NotReported:
-    """Too few irrelevant models for a figure: how many it needs in all, how many there are."""
+    """Too few irrelevant models for a figure: how many every source needs, how many the poorest one has."""
 
     needs: int
     has: int
@@ -53,15 +53,15 @@ def tpr_at_fpr(stolen: BySource, irrelevant: BySource, fpr: float, level: float 
     That is the highest ROC point with FPR <= fpr, never an interpolated one: within each source a suspect is found
     when it scores above all irrelevant models but the floor(fpr n) highest. With several sources: all that were found
     among all suspects. The Clopper–Pearson interval holds for these irrelevant models (and sources). Fewer than
-    1 / fpr irrelevant models: `NotReported`.
+    1 / fpr irrelevant models at a source: `NotReported`.
     """
     if not 0 < fpr < 1:
         raise ValueError(f"a rate of false alarms lies between 0 and 1, got {fpr}")
     suspects, innocents = by_source(stolen, irrelevant)
-    n, needs = innocents.shape[1], math.ceil(1 / fpr - SLACK)
+    n, needs = min(map(len, innocents)), math.ceil(1 / fpr - SLACK)
     if n < needs:
         return NotReported(needs, n)
-    above = np.sort(innocents, axis=1)[:, n - 1 - math.floor(fpr * n + SLACK)]
+    above = [np.sort(i)[len(i) - 1 - math.floor(fpr * len(i) + SLACK)] for i in innocents]
     hits = sum(int((s > t).sum()) for s, t in zip(suspects, above, strict=True))
     of = sum(map(len, suspects))
     return Rate(hits / of, *binomial_bound(hits, of, level), hits, of)

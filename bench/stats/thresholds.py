@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from bench.stats.auc import SLACK, BySource, by_source
 from bench.stats.intervals import LEVEL
@@ -40,28 +40,31 @@ class Frozen:
 
 
 def frozen_threshold(
-    irrelevant: BySource, calibration: ArrayLike, alpha: float, level: float = LEVEL
+    irrelevant: BySource, calibration: BySource, alpha: float, level: float = LEVEL, judged: int | None = None
 ) -> Frozen | NotReported:
     """Set a threshold that accuses an irrelevant model with probability at most alpha, and count whom it accuses.
 
-    irrelevant: [n] or [sources, n]; calibration: bool [n], from `calibration_half`. The threshold is the
+    irrelevant: [n], or by source; calibration: bool in the same form, from `calibration_half`. The threshold is the
     ceil((c + 1)(1 - alpha))-th lowest of c calibration scores (split conformal: Vovk, Gammerman, Shafer, Algorithmic
     Learning in a Random World, 2005; Lei et al., JASA 113, 2018); a model is accused when it scores above. With fewer
-    than 1 / alpha - 1 models to calibrate on, or to judge: `NotReported`. Several sources: a threshold each and the
-    mean rate, the bound being that of one source, for the models are the same.
+    than 1 / alpha - 1 models of a source to calibrate on, or to judge: `NotReported`. Several sources: a threshold
+    each, and all who were accused among all who were judged. judged: the number of different models among these, where
+    sources share some; the exact bound is that of so many.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"a rate of false accusations lies between 0 and 1, got {alpha}")
-    _, scores = by_source(irrelevant, irrelevant)
-    chosen = np.asarray(calibration, dtype=np.bool_)
-    if chosen.shape != scores.shape[1:]:
-        raise ValueError(f"calibration says which of {scores.shape[1]} models, got shape {chosen.shape}")
+    pairs = [(scores, chosen > 0) for scores, chosen in zip(*by_source(irrelevant, calibration), strict=True)]
+    if any(scores.shape != chosen.shape for scores, chosen in pairs):
+        raise ValueError("calibration marks for every irrelevant model whether the threshold is set on it")
     least = max(1, math.ceil(1 / alpha - 1 - SLACK))
-    known, judged = int(chosen.sum()), int((~chosen).sum())
-    if missing := max(0, least - known) + max(0, least - judged):
-        return NotReported(known + judged + missing, known + judged)
-    rank = math.ceil((known + 1) * (1 - alpha) - SLACK)
-    thresholds = np.sort(scores[:, chosen], axis=1)[:, rank - 1]
-    hits = float((scores[:, ~chosen] > thresholds[:, None]).sum(axis=1).mean())
-    low, high = (binomial_bound(k, judged, level)[i] for i, k in enumerate((math.floor(hits), math.ceil(hits))))
-    return Frozen(tuple(map(float, thresholds)), Rate(hits / judged, low, high, hits, judged))
+    for scores, chosen in sorted(pairs, key=lambda p: len(p[0])):
+        known = int(chosen.sum())
+        if missing := max(0, least - known) + max(0, least - len(scores) + known):
+            return NotReported(len(scores) + missing, len(scores))
+    ranks = [math.ceil((int(chosen.sum()) + 1) * (1 - alpha) - SLACK) for _, chosen in pairs]
+    thresholds = [float(np.sort(s[c])[rank - 1]) for (s, c), rank in zip(pairs, ranks, strict=True)]
+    accused = np.concatenate([s[~c] > t for (s, c), t in zip(pairs, thresholds, strict=True)])
+    rate, of = float(accused.mean()), judged or len(accused)
+    hits = round(rate * of, 9)
+    low, high = (binomial_bound(k, of, level)[i] for i, k in enumerate((math.floor(hits), math.ceil(hits))))
+    return Frozen(tuple(thresholds), Rate(rate, low, high, hits, of))

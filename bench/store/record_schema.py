@@ -102,6 +102,7 @@ class _ScoreFacts(_Strict):
     fingerprint_seconds: Duration
     fingerprint_networks: Count
     notes: dict[str, Any]
+    digests: dict[Text, Key] = {}
 
 
 FACTS: dict[TaskKind, type[_Strict]] = {
@@ -133,6 +134,7 @@ class _Made(_Strict):
 class _File(_Strict):
     bytes: Count
     sha256: Key
+    tensors: Key | None = None
 
 
 class _Record(_Strict):

@@ -109,7 +109,7 @@ def test_the_page_shows_every_method_against_every_attack(tmp_path):
     assert [row[1]["data-method"] for row in found.all("tr") if "data-method" in row[1]] == ["sac", "mark", "noise"]
     shown = [b[2] for b in found.all("button") if "data-cell" in b[1]]
     assert len(shown) == 9
-    assert shown[1].startswith("0.89[0.59, 0.98]")
+    assert shown[1].startswith("0.89[0.59, 0.98;this source only]")
     assert "6 / 9" in shown[1]
     assert shown[5] == "–"
     baselines = found.all("tbody", class_="baselines")
@@ -300,7 +300,7 @@ def many(count):
     known = dict.fromkeys(COLUMNS) | dict.fromkeys(("variant", "key", "note", "error"), "") | {
         "dataset": "digits", "source_architecture": "vgg", "method_version": 1, "suspect_dataset": "digits",
         "status": "done", "queries": 100, "access": "labels", "source_accuracy": 0.9, "suspect_accuracy": 0.8,
-        "seconds": 0.01, "fingerprint_seconds": 1.0, "fingerprint_networks": 0,
+        "draw": 0, "seconds": 0.01, "fingerprint_seconds": 1.0, "fingerprint_networks": 0,
     }  # fmt: skip
     each = count // (len(methods) * 5 * (len(attacks) + 1) * 2)
     random = np.random.default_rng(0)

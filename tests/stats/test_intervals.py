@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
@@ -12,22 +13,18 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from bench.stats.auc import auc
 from bench.stats.intervals import (
-    AucEstimate,
-    agrees,
-    difference_interval,
+    SourceAuc,
     estimate_auc,
     hanley_mcneil_variance,
+    interval_over_sources,
     newcombe_interval,
     newcombe_variance,
+    source_auc,
 )
 from bench.stats.rates import NotReported, Rate, accuracy_summary, binomial_bound, tpr_at_fpr
 
 # Few distinct values, so that ties are common.
 scores = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=25)
-
-
-def one_cell(value, low, high):
-    return AucEstimate(value, low, high, 20, 20, (value,), True)
 
 
 @given(scores, scores)
@@ -68,7 +65,7 @@ def test_infinite_scores_rank_as_what_they_are():
 
 @pytest.mark.parametrize("stolen, irrelevant", [([], [1.0]), ([1.0], []), ([math.nan], [1.0]), ([1.0], [0, math.nan])])
 def test_no_score_and_a_score_that_is_no_number_are_refused(stolen, irrelevant):
-    for function in (auc, estimate_auc, lambda s, i: tpr_at_fpr(s, i, 0.5)):
+    for function in (auc, source_auc, lambda s, i: tpr_at_fpr(s, i, 0.5)):
         with pytest.raises(ValueError, match=r"at least one score|NaN"):
             function(stolen, irrelevant)
 
@@ -130,100 +127,127 @@ def test_impossible_aucs_and_numbers_are_refused(bad):
             function(*bad)
 
 
-def test_a_cell_of_one_source_has_newcombes_interval():
+def over(*sources, irrelevant=None):
+    return estimate_auc([source_auc(s, i) for s, i in sources], irrelevant)
+
+
+def sources_at(*aucs, models=12):
+    return [SourceAuc(a, models, models, 0.0) for a in aucs]
+
+
+def test_one_source_has_newcombes_interval_for_itself():
     stolen, irrelevant = np.r_[np.arange(5, 15), 2], np.arange(10) + 0.5
-    found = estimate_auc(stolen, irrelevant)
+    found = over((stolen, irrelevant))
     assert found.auc == auc(stolen, irrelevant) and found.by_source == (found.auc,)
     assert (found.stolen, found.irrelevant, found.conditional) == (11, 10, True)
     low, high = newcombe_interval(found.auc, 11, 10)
     assert found.low <= low and high <= found.high
-    perfect = estimate_auc(stolen + 100, irrelevant)
+    perfect = over((stolen + 100, irrelevant))
     assert (perfect.low, perfect.high) == newcombe_interval(1.0, 11, 10)
 
 
-def test_a_cell_widens_where_models_vary_more_than_the_formula_expects():
+def test_one_source_widens_where_models_vary_more_than_the_formula_expects():
     # Three of six suspects never, three always recognised: the suspect decides all.
     stolen, irrelevant = [-9, -8, -7, 7, 8, 9], np.linspace(-1, 1, 40)
-    found, plain = estimate_auc(stolen, irrelevant), newcombe_interval(0.5, 6, 40)
+    found, plain = over((stolen, irrelevant)), newcombe_interval(0.5, 6, 40)
     assert found.auc == 0.5
     assert found.high - found.low > 1.2 * (plain[1] - plain[0])
 
 
-def test_a_cell_takes_the_auc_within_each_source_and_never_pools_scores():
+def test_the_variance_of_a_source_is_delongs_written_out():
+    stolen, irrelevant = [3.0, 1.0, 5.0, 2.0], [0.0, 2.5, 2.0]
+    psi = np.array([[(s > i) + 0.5 * (s == i) for i in irrelevant] for s in stolen])
+    variance = np.var(psi.mean(axis=1), ddof=1) / 4 + np.var(psi.mean(axis=0), ddof=1) / 3
+    assert source_auc(stolen, irrelevant) == SourceAuc(pytest.approx(psi.mean()), 4, 3, pytest.approx(variance))
+    assert source_auc([1.0], [0.0]) == SourceAuc(1.0, 1, 1, 0.0)
+
+
+def test_draws_of_a_fingerprint_are_averaged_and_add_no_models():
+    rng = np.random.default_rng(3)
+    stolen, irrelevant = rng.normal(1, 1, (5, 8)), rng.normal(0, 1, (5, 12))
+    found = source_auc(stolen, irrelevant)
+    assert found.auc == pytest.approx(np.mean([auc(s, i) for s, i in zip(stolen, irrelevant, strict=True)]))
+    assert (found.stolen, found.irrelevant) == (8, 12)
+    repeated = source_auc([stolen[0]] * 5, [irrelevant[0]] * 5)
+    alone = source_auc(stolen[0], irrelevant[0])
+    assert repeated == SourceAuc(pytest.approx(alone.auc), 8, 12, pytest.approx(alone.variance))
+    for bad in (([[1, 2]], [[0], [0]]), ([], []), ([[1, math.nan]], [[0]])):
+        with pytest.raises(ValueError, match=r"draws|at least one score|NaN"):
+            source_auc(*bad)
+
+
+def test_sources_are_averaged_and_their_scores_never_pooled():
     rng = np.random.default_rng(3)
     stolen, irrelevant = rng.normal(1, 1, (3, 8)), rng.normal(0, 1, (3, 12))
-    found = estimate_auc(stolen, irrelevant)
+    found = over(*zip(stolen, irrelevant, strict=True))
     assert found.auc == pytest.approx(np.mean([auc(s, i) for s, i in zip(stolen, irrelevant, strict=True)]))
-    assert found.range == (min(found.by_source), max(found.by_source))
+    assert found.range == (min(found.by_source), max(found.by_source)) and not found.conditional
     shift = np.array([[0.0], [50.0], [-900.0]])
-    assert estimate_auc(stolen + shift, irrelevant + shift) == found
+    assert over(*zip(stolen + shift, irrelevant + shift, strict=True)) == found
 
 
-def test_sources_may_have_different_numbers_of_suspects_but_share_the_irrelevant_models():
-    found = estimate_auc([[3, 4], [0.5, 9, 9]], [[0, 1, 2], [0, 1, 2]])
-    assert found.by_source == pytest.approx((1.0, (1 / 3 + 2) / 3))
-    assert found.auc == pytest.approx((1 + (1 / 3 + 2) / 3) / 2)
-    assert (found.stolen, found.irrelevant) == (5, 3)
-    with pytest.raises(ValueError, match="same irrelevant models"):
-        estimate_auc([[3, 4], [3, 4]], [[0, 1, 2], [0, 1]])
-    with pytest.raises(ValueError, match="2 sources, irrelevant models for 1"):
-        estimate_auc([[3, 4], [3, 4]], [[0, 1, 2]])
+def test_sources_have_models_of_their_own_or_share_some():
+    pairs = ([3, 4], [0, 1, 2]), ([0.5, 9, 9], [0, 1, 2, 3])
+    found = over(*pairs)
+    assert found.by_source == pytest.approx((1.0, (1 / 4 + 2) / 3))
+    assert (found.stolen, found.irrelevant) == (5, 7)
+    assert over(*pairs, irrelevant=4).irrelevant == 4
+    alike, shared = sources_at(0.9, 0.9, 0.9), 12
+    assert width(estimate_auc(alike, shared)) > 1.3 * width(estimate_auc(alike))
+    with pytest.raises(ValueError, match="needs a source"):
+        estimate_auc([])
 
 
-def test_irrelevant_models_that_answer_alike_for_every_source_are_no_new_evidence():
-    rng = np.random.default_rng(5)
-    innocent = rng.normal(0, 1, 12)
-    stolen = rng.normal(1, 1, 400)
-    one, four = estimate_auc(stolen, innocent), estimate_auc([stolen] * 4, [innocent] * 4)
-    assert four.auc == one.auc
-    assert four.high - four.low > 0.97 * (one.high - one.low)
+def width(estimate):
+    return estimate.high - estimate.low
 
 
-def test_from_five_sources_on_the_interval_speaks_of_sources_in_general():
-    rng = np.random.default_rng(11)
-    ability = np.array([0.2, 0.6, 1.2, 2.0, 3.5])[:, None]
-    stolen, irrelevant = ability + rng.normal(0, 1, (5, 40)), rng.normal(0, 1, (5, 60))
-    four, five = estimate_auc(stolen[:4], irrelevant[:4]), estimate_auc(stolen, irrelevant)
-    assert four.conditional and not five.conditional
-    fixed = newcombe_interval(five.auc, 200, 60)
-    assert five.high - five.low > 1.5 * (fixed[1] - fixed[0])
-    assert five == estimate_auc(stolen, irrelevant)
-    assert five.low != estimate_auc(stolen, irrelevant, seed=1).low
+def test_sources_that_agree_have_newcombes_interval_of_all_models():
+    found = estimate_auc(sources_at(0.5, 0.5, 0.5))
+    assert (found.low, found.high) == newcombe_interval(0.5, 36, 36)
 
 
-def test_many_sources_at_auc_one_still_have_an_interval():
-    found = estimate_auc([[2, 3, 4]] * 6, [[0, 1, 1.5, 1.7]] * 6)
-    assert found.auc == found.high == 1.0
-    assert 0.3 < found.low < 0.95
+def test_the_interval_over_sources_is_students_where_sources_differ_most():
+    aucs = [0.3, 0.6, 0.45, 0.52, 0.63]
+    found = estimate_auc(sources_at(*aucs, models=2000))
+    t = scipy.stats.t.interval(0.95, 4, np.mean(aucs), scipy.stats.sem(aucs))
+    # Newcombe's variance at 0.5 is the largest: the ends bend towards the middle by little.
+    assert (found.low, found.high) == pytest.approx(t, abs=0.01)
 
 
-def test_the_interval_of_a_difference():
-    a, b = one_cell(0.9, 0.8, 0.95), one_cell(0.7, 0.55, 0.82)
-    low, high = difference_interval(a, b)
-    assert low == pytest.approx(0.2 - math.hypot(0.1, 0.12)) and high == pytest.approx(0.2 + math.hypot(0.05, 0.15))
-    back = difference_interval(b, a)
-    assert back == pytest.approx((-high, -low))
-    same = one_cell(1.0, 0.8, 1.0)
-    assert difference_interval(same, same) == pytest.approx((-0.2, 0.2))
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.integers(1, 20))
+@settings(deadline=None)
+def test_the_interval_over_sources_holds_the_mean_stays_inside_and_mirrors(aucs, models):
+    found = estimate_auc(sources_at(*aucs, models=models))
+    assert 0 <= found.low <= found.auc <= found.high <= 1 and width(found) > 0
+    back = estimate_auc(sources_at(*(1 - a for a in aucs), models=models))
+    assert (back.low, back.high) == pytest.approx((1 - found.high, 1 - found.low), abs=1e-7)
+    swapped = estimate_auc(sources_at(*aucs[::-1], models=models))
+    assert (swapped.low, swapped.high) == pytest.approx((found.low, found.high), abs=1e-9)
+    plain = newcombe_interval(found.auc, models * len(aucs), models * len(aucs))
+    assert found.low <= plain[0] + 1e-9 and plain[1] <= found.high + 1e-9
 
 
-def test_agreement_with_a_paper():
-    ours = one_cell(0.93, 0.85, 0.97)
-    assert agrees(ours, 0.95, 20, 20) == "agrees"
-    assert agrees(ours, 1.0) == "differs"
-    assert agrees(ours, 0.76, 20, 20) == "agrees"  # 20 against 20 say 0.76 +- 0.15
-    assert agrees(ours, 0.76) == "differs"
-    assert agrees(ours, 0.60, 20, 20) == "differs"
-    assert agrees(one_cell(0.9, 0.68, 0.97), 0.2, 20, 20) == "too few models to tell"
+def test_the_interval_over_sources_narrows_with_more_of_them_and_widens_with_their_spread():
+    for aucs in ((1.0, 1.0), (0.8, 1.0), (0.4, 0.9)):
+        widths = [width(estimate_auc(sources_at(*aucs * k))) for k in (1, 2, 3, 5, 10, 40)]
+        assert widths == sorted(widths, reverse=True) and widths[-1] < widths[0] / 2
+    widths = [width(estimate_auc(sources_at(0.7 - d, 0.7, 0.7 + d))) for d in (0, 0.1, 0.2, 0.3)]
+    assert widths == sorted(widths) and widths[-1] > 2 * widths[0]
 
 
-def test_at_auc_one_a_paper_is_judged_by_the_half_of_the_interval_that_points_to_it():
-    ours = one_cell(1.0, 0.86, 1.0)
-    assert agrees(ours, 1.0, 10, 10) == "agrees"
-    assert agrees(ours, 0.87) == "agrees"
-    assert agrees(ours, 0.85) == "differs"
-    exact = one_cell(0.5, 0.5, 0.5)
-    assert agrees(exact, 0.505) == "agrees" and agrees(exact, 0.506) == "differs"
+def test_sources_at_auc_one_still_have_an_interval():
+    found = estimate_auc(sources_at(*[1.0] * 6, models=4))
+    assert found.auc == found.high == 1.0 and (found.low, 1.0) == newcombe_interval(1.0, 24, 24)
+    assert 0.8 < found.low < 0.95
+
+
+def test_intervals_of_many_cells_at_once_are_those_of_each():
+    aucs = np.random.default_rng(1).uniform(0.5, 1, (4, 3, 5))
+    low, high = interval_over_sources(aucs, 60, 60)
+    for where in np.ndindex(4, 3):
+        alone = estimate_auc(sources_at(*aucs[where]))
+        assert (low[where], high[where]) == pytest.approx((alone.low, alone.high))
 
 
 @pytest.mark.parametrize("hits, of", [(0, 1), (1, 1), (0, 19), (3, 19), (19, 19), (40, 100)])
@@ -272,6 +296,8 @@ def test_tpr_of_several_sources_has_a_threshold_for_each():
     assert tpr_at_fpr(stolen, irrelevant, 0.4) == NotReported(needs=3, has=2)
     found = tpr_at_fpr(stolen, irrelevant, 0.5)
     assert isinstance(found, Rate) and (found.hits, found.of) == (4, 5)
+    own = tpr_at_fpr(stolen, [[0.0, 1.0], [104.0, 102.0, 102.0, 98.0]], 0.5)
+    assert isinstance(own, Rate) and (own.hits, own.of) == (3, 5)
 
 
 def test_summary_of_accuracies():
@@ -284,6 +310,7 @@ def test_summary_of_accuracies():
 
 def test_importing_the_statistics_loads_neither_torch_nor_scipy_nor_scikit_learn():
     heavy = {"torch", "scipy", "sklearn", "pandas"}
-    code = f"import sys, bench.stats.intervals, bench.stats.permutation; print({heavy} & set(sys.modules))"
+    modules = "bench.metrics, bench.stats.differences"
+    code = f"import sys, {modules}; print({heavy} & set(sys.modules))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "set()"

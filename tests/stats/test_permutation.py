@@ -8,7 +8,6 @@ from bench.stats.auc import auc
 from bench.stats.permutation import (
     Scores,
     beats_baselines,
-    holm,
     paired_permutation,
     paired_permutations,
     unpaired_permutation,
@@ -175,16 +174,6 @@ def test_beating_the_baselines_is_beating_the_one_that_is_hardest_to_beat():
         beats_baselines(method, [])
 
 
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.6, 0.9]) == pytest.approx([1, 1, 1])
-    assert holm([0.2]) == pytest.approx([0.2])
-    assert holm([]).size == 0
-    for bad in ([math.nan], [1.2], [[0.1]]):
-        with pytest.raises(ValueError, match="p-values"):
-            holm(bad)
-
-
 def test_the_division_halves_every_architecture_and_depends_on_names_and_seed_only():
     families = ["vgg"] * 5 + ["resnet"] * 5 + ["dense"] * 7 + ["mobile"] * 3
     models = [f"{family} {i}" for i, family in enumerate(families)]
@@ -226,15 +215,25 @@ def test_too_few_models_to_freeze_a_threshold_on_or_to_judge():
     assert isinstance(frozen_threshold(np.arange(198.0), divided(198), 0.01), Frozen)
 
 
-def test_frozen_thresholds_of_several_sources_count_models_once():
-    irrelevant = np.stack([np.arange(20.0), 100 - np.arange(20.0)])
-    found = frozen_threshold(irrelevant, np.arange(20) % 2 == 0, 0.2)
+def test_frozen_thresholds_of_several_sources_that_share_models_count_them_once():
+    irrelevant, half = np.stack([np.arange(20.0), 100 - np.arange(20.0)]), np.arange(20) % 2 == 0
+    found = frozen_threshold(irrelevant, [half, half], 0.2, judged=10)
     assert isinstance(found, Frozen) and found.thresholds == (16.0, 98.0)
     rate = found.false_accusations
-    assert (rate.hits, rate.of) == (1.5, 10)
-    single = frozen_threshold(irrelevant[0], np.arange(20) % 2 == 0, 0.2)
+    assert (rate.rate, rate.hits, rate.of) == (0.15, 1.5, 10)
+    single = frozen_threshold(irrelevant[0], half, 0.2)
     assert isinstance(single, Frozen) and rate.high == single.false_accusations.high
-    with pytest.raises(ValueError, match="which of 20 models"):
-        frozen_threshold(irrelevant, [True, False], 0.2)
+
+
+def test_frozen_thresholds_of_sources_with_models_of_their_own():
+    irrelevant = [np.arange(20.0), 100 - np.arange(12.0)]
+    halves = [np.arange(20) % 2 == 0, np.arange(12) % 2 == 0]
+    found = frozen_threshold(irrelevant, halves, 0.2)
+    # Of the six scores 100, 98 ... 90 the ceil(7 * 0.8) = 6th lowest: nobody scores above.
+    assert isinstance(found, Frozen) and found.thresholds == (16.0, 100.0)
+    assert (found.false_accusations.hits, found.false_accusations.of) == (2, 16)
+    assert frozen_threshold(irrelevant, halves, 0.1) == NotReported(needs=18, has=12)
+    with pytest.raises(ValueError, match="marks for every"):
+        frozen_threshold(irrelevant[0], [True, False], 0.2)
     with pytest.raises(ValueError, match="false accusations"):
-        frozen_threshold(irrelevant, np.arange(20) % 2 == 0, 0.0)
+        frozen_threshold(irrelevant[0], halves[0], 0.0)

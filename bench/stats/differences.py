@@ -1,0 +1,180 @@
+"""Differences of AUCs over sources: of two methods, of two runs, and from a paper's figure; Holm's correction."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bench.stats.auc import SLACK, Floats
+from bench.stats.intervals import (
+    LEVEL,
+    AucEstimate,
+    newcombe_variance,
+    normal_quantile,
+    student_quantile,
+)
+
+TESTED_FROM = 5
+"""Sources from which on signs are flipped: with four, no p-value is below 0.05."""
+EXACT = 30
+"""Sources up to which all orders of signs are counted; with more, FLIPS of them."""
+FLIPS = 100_000
+
+
+@dataclass(frozen=True)
+class SourceDifference:
+    """The mean AUC of A minus that of B, over sources, with its interval and the p-values of a test.
+
+    `greater` is the p-value of "A is better", `two_sided` of "A and B differ": None with fewer than five sources.
+    `smallest`: the least `greater` that these sources allow, for `holm`; 1 where all their differences are 0.
+    """
+
+    difference: float
+    low: float
+    high: float
+    two_sided: float | None
+    greater: float | None
+    smallest: float
+
+
+def difference_over_sources(a: Sequence[float], b: Sequence[float], level: float = LEVEL) -> SourceDifference:
+    """Compare two methods by their AUCs at the same sources, in the same order.
+
+    The interval is Student's for the mean of the differences; [-1, 1] from one source. The test flips their signs: were
+    the methods alike, each source could as well have favoured the other (Fisher, The Design of Experiments, 1935, §21;
+    the exact p-value of all 2^S orders, of a fixed random sample from 31 sources on). ValueError for unequal numbers.
+    """
+    if len(a) != len(b) or not len(a):
+        raise ValueError(f"AUCs of {len(a)} and of {len(b)} sources: they are compared by source")
+    differences = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    sources, mean = len(differences), float(differences.mean())
+    half = 2.0
+    if sources > 1:
+        half = student_quantile(sources, level) * float(differences.std(ddof=1)) / math.sqrt(sources)
+    smallest = 0.5 ** int((np.abs(differences) > SLACK).sum())
+    two_sided = greater = None
+    if sources >= TESTED_FROM:
+        greater = _share_of_flips(differences, float(differences.sum()))
+        two_sided = min(1.0, 2 * _share_of_flips(differences, abs(float(differences.sum()))))
+    return SourceDifference(mean, max(-1.0, mean - half), min(1.0, mean + half), two_sided, greater, smallest)
+
+
+def _share_of_flips(differences: Floats, least: float) -> float:
+    """Return the share of all choices of signs with which the differences add up to at least `least`."""
+    if len(differences) > EXACT:
+        signs = np.random.default_rng(len(differences)).integers(0, 2, (FLIPS, len(differences)), dtype=np.int8)
+        found = int(((signs * 2.0 - 1) @ differences >= least - SLACK).sum())
+        return (1 + found) / (1 + FLIPS)
+    middle = len(differences) // 2
+    first, second = np.sort(_sums(differences[:middle])), _sums(differences[middle:])
+    below = np.searchsorted(first, least - SLACK - second, "left")
+    return float((len(first) - below).mean() / len(first))
+
+
+def _sums(differences: Floats) -> Floats:
+    sums = np.zeros(1)
+    for d in differences:
+        sums = np.concatenate([sums - d, sums + d])
+    return sums
+
+
+@dataclass(frozen=True)
+class RunDifference:
+    """The mean AUC of one set of sources minus that of another, with its interval and two-sided p-value.
+
+    `p` is None, and the interval holds for these sources alone, where one of the sets has a single source.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float | None
+
+
+def difference_of_two_runs(a: AucEstimate, b: AucEstimate, level: float = LEVEL) -> RunDifference:
+    """Compare two independent sets of sources: another seed, machine or commit.
+
+    Welch's t over the per-source AUCs (Biometrika 34, 1947), and a normal test with Newcombe's variances from the
+    numbers of models, which are not 0 where all AUCs are 1.00; the interval is the wider one, the p-value the larger.
+    A set of one source has no variance between sources: then the interval is that of `difference_interval`.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    difference = a.auc - b.auc
+    if a.conditional or b.conditional:
+        return RunDifference(difference, *difference_interval(a, b), None)
+    models = math.sqrt(_floor(a) + _floor(b))
+    between = [float(np.var(e.by_source, ddof=1)) / len(e.by_source) for e in (a, b)]
+    half = normal_quantile(level) * models
+    p = math.erfc(abs(difference) / models / math.sqrt(2))
+    if total := sum(between):
+        freedom = total**2 / sum(v**2 / (len(e.by_source) - 1) for v, e in zip(between, (a, b), strict=True))
+        half = max(half, float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(total))
+        p = max(p, 2 * float(stdtr(freedom, -abs(difference) / math.sqrt(total))))
+    return RunDifference(difference, max(-1.0, difference - half), min(1.0, difference + half), p)
+
+
+def difference_interval(a: AucEstimate, b: AucEstimate) -> tuple[float, float]:
+    """Return an interval for a.auc - b.auc from the two cells' own (of one level); too wide where a and b share models.
+
+    Square-and-add: Newcombe, Statistics in Medicine 17, 1998, method 10; Zou, Donner, Statistics in Medicine 27, 2008.
+    """
+    difference = a.auc - b.auc
+    down, up = math.hypot(a.auc - a.low, b.high - b.auc), math.hypot(a.high - a.auc, b.auc - b.low)
+    return max(-1.0, difference - down), min(1.0, difference + up)
+
+
+def _floor(estimate: AucEstimate) -> float:
+    """Return Newcombe's variance of a mean AUC, moved from 0 and 1 by a pseudo-model each (Agresti, Caffo, 2000)."""
+    fewest = min(estimate.stolen, estimate.irrelevant)
+    moved = (estimate.auc * fewest + 1) / (fewest + 2)
+    return float(newcombe_variance(moved, estimate.stolen, estimate.irrelevant))
+
+
+WIDEST = 0.10
+"""Half-width of our own interval up to which a paper's figure can agree with it."""
+
+
+def agrees(cell: AucEstimate, paper: float, stolen: int = 0, irrelevant: int = 0) -> str:
+    """Compare a cell with a paper's AUC, which is that of one source.
+
+    Return `agrees`, `differs`, `too few models to tell` or `one source: no verdict`.
+    """
+    if cell.conditional:
+        return "one source: no verdict"
+    sources = len(cell.by_source)
+    within = newcombe_variance(cell.auc, cell.stolen / sources, cell.irrelevant / sources)
+    spread = float(np.var(cell.by_source, ddof=1))
+    between = student_quantile(sources, LEVEL) * math.sqrt(max(0.0, spread - float(within)))
+    theirs = student_quantile(sources, LEVEL) * math.sqrt(spread)
+    if stolen > 0 and irrelevant > 0:
+        variance = float(newcombe_variance((paper + cell.auc) / 2, stolen, irrelevant))
+        theirs = math.hypot(between, normal_quantile(LEVEL) * math.sqrt(variance))
+    ours = cell.high - cell.auc if paper > cell.auc else cell.auc - cell.low
+    if abs(paper - cell.auc) > math.hypot(ours, theirs) + 0.005 + SLACK:
+        return "differs"
+    return "agrees" if (cell.high - cell.low) / 2 <= WIDEST + SLACK else "too few models to tell"
+
+
+def holm(pvalues: ArrayLike, smallest: ArrayLike = (), level: float = 1 - LEVEL) -> Floats:
+    """Adjust the p-values of one table so that all of them hold at once: [k], same order, at most 1.
+
+    Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, 1979.
+    smallest: [k], the least p-value that each test could have had. Those that could not have reached the level, with
+    so many tests, do not count among the tests, and their p-value becomes 1: Tarone, A modified Bonferroni method for
+    discrete data, Biometrics 46, 1990.
+    """
+    p = np.asarray(pvalues, dtype=np.float64)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("p-values are a vector of numbers in [0, 1]")
+    least = np.asarray(smallest, dtype=np.float64) if np.size(smallest) else np.zeros_like(p)
+    if least.shape != p.shape or (least > p + SLACK).any():
+        raise ValueError("every p-value needs the smallest that it could have been")
+    reachable = (least * k <= level + SLACK for k in range(1, len(p) + 1))
+    counted = next((r for k, r in enumerate(reachable, 1) if r.sum() <= k), least < 0)
+    adjusted = np.ones_like(p)
+    order = np.flatnonzero(counted)[np.argsort(p[counted], kind="stable")]
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
+    return adjusted
