@@ -289,7 +289,7 @@ def test_a_cell_of_mostly_ties_is_marked(read, ties, marked):
 
 def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):
     frame, run = read(scored(draws=3), seeds=SEEDS)
-    models = "for each 4 stolen suspects by extract_l; 8 irrelevant models of digits; 3 fingerprints by sac."
+    models = "for each 4 stolen suspects by extract_l; 8 irrelevant models of digits; 3 fingerprints by each method."
     sentence = f"Drawn: 5 sources; {models}"
     assert drawn(cells(frame, run)) == sentence
     write(tmp_path / "report", scored(draws=3), run)

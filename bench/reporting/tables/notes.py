@@ -51,7 +51,10 @@ def drawn(cells: Sequence[Cell]) -> str:
     parts = [
         *(f"{counted(n, 'stolen suspect')} {_list(by)}" for n, by in stolen.items()),
         *(f"{counted(n, 'irrelevant model')} {_list(of)}{' (shared)' * shared}" for n, of in others.items()),
-        *(f"{counted(n, 'fingerprint')} by {_list(methods)}" for n, methods in fingerprints.items()),
+        *(
+            f"{counted(n, 'fingerprint')} by {_list(by) if len(fingerprints) > 1 else 'each method'}"
+            for n, by in fingerprints.items()
+        ),
     ]
     return f"Drawn: {counted(sources, 'source')}; for {'each' if sources > 1 else 'it'} {'; '.join(parts)}."
 
