@@ -129,6 +129,17 @@ def test_equal_stolen_models_of_a_source_count_once_and_the_table_says_so(read):
     assert extracted.summary.n == 5
 
 
+def test_a_network_counts_once_though_a_method_has_no_score_for_it(read):
+    rows = scored(methods=("sac", "noise"))
+    for row in rows:
+        if row["method"] == "noise":
+            row |= {"status": "failed", "score": None, "error": "no", "queries": None, "agreement": None}
+    frame, run = read(rows, seeds=SEEDS, baselines=("noise",))
+    frame.loc[frame.method == "noise", "suspect_digest"] = ""  # a digest comes with a score
+    assert {a.summary.n for a in accuracies(frame, run) if a.model == "extract_l"} == {5 * 2}
+    assert {a.summary.n for a in accuracies(frame, run) if a.model == "irrelevant"} == {5 * 4}
+
+
 # --- differences, rates, variants ---------------------------------------------------------------------------------
 
 
