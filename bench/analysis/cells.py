@@ -111,8 +111,8 @@ class Cell:
 
     @property
     def tied(self) -> bool:
-        """Return True if more than half of the scores are the lowest, or the highest, of all."""
-        return self.extremes is not None and max(self.extremes) > 0.5
+        """Return True if most scores are the lowest, or the highest, of all."""
+        return self.extremes is not None and self.extremes.tied
 
     @property
     def incomplete(self) -> bool:

@@ -109,8 +109,8 @@ def _networks(cells: Sequence[Cell]) -> Iterator[str]:
     tied = dict.fromkeys((c.attack, c.method) for c in cells if c.figure and c.tied)
     if tied:
         yield (
-            "§: more than half of the scores are one value, the lowest or the highest: the AUC is mostly ties: "
-            f"{_named(tied)}."
+            "§: more than half of the scores are one value, the lowest or the highest, of stolen and irrelevant models "
+            f"alike, and such ties count half: {_named(tied)}."
         )
     equal = {c.attack: (c.equal, c.equal + c.figure.stolen) for c in cells if c.figure and c.equal}
     if equal:
