@@ -30,7 +30,7 @@ from bench.stats.intervals import AucEstimate
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = attrgetter("stolen"), attrgetter("irrelevant")
+KINDS = attrgetter(SuspectKind.STOLEN), attrgetter(SuspectKind.IRRELEVANT)
 LOST = (Status.FAILED, Status.BLOCKED, Status.NOT_RUN)
 """Statuses of trials that should have a score and have none."""
 
