@@ -59,6 +59,16 @@ def drawn(cells: Sequence[Cell]) -> str:
     return f"Drawn: {counted(sources, 'source')}; for {'each' if sources > 1 else 'it'} {'; '.join(parts)}."
 
 
+def origin(run: Mapping[str, JSON]) -> Iterator[str]:
+    """Explain where rows come from, if that is not the run that `run.json` describes, or several machines."""
+    if run.get("edited"):
+        yield "Not what the run wrote: trials.csv was changed afterwards, so these figures are not those of the run."
+    machines = run.get("machines") or {}
+    if len(machines) > 1:
+        counts = "; ".join(f"{counted(n, 'network')} on {machine}" for machine, n in sorted(machines.items()))
+        yield f"Made on {len(machines)} machines, whose rounding differs: {counts}."
+
+
 def notes(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
     """Return the notes of a table of AUCs; `home`: the attacks that stay with the source's dataset."""
     found = [*_meanings(cells, home), *_tests(cells), *_networks(cells), *_inapplicable(cells), *_incomplete(cells)]
