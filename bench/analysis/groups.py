@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.networks import digests, suspects
+from bench.analysis.networks import suspects
 from bench.core.kinds import Status, SuspectKind
 from bench.stats.auc import Floats
 from bench.stats.intervals import SourceAuc, source_auc
@@ -79,7 +79,7 @@ class Samples:
         """A number for each architecture and replicate."""
         self.model = suspects(frame)
         """A number for each different model of a kind."""
-        self.named: bool = bool((digests(frame) != "").any())
+        self.named: bool = bool((frame.suspect_digest != "").any())
         self.variant, variants = pd.factorize(frame.variant)
         self.variants = [str(v) for v in variants]
         self.on, datasets = pd.factorize(frame.suspect_dataset)

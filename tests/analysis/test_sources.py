@@ -129,6 +129,17 @@ def test_equal_stolen_models_of_a_source_count_once_and_the_table_says_so(read):
     assert extracted.summary.n == 5
 
 
+def test_a_network_counts_once_though_a_method_has_no_score_for_it(read):
+    rows = scored(methods=("sac", "noise"))
+    for row in rows:
+        if row["method"] == "noise":
+            row |= {"status": "failed", "score": None, "error": "no", "queries": None, "agreement": None}
+    frame, run = read(rows, seeds=SEEDS, baselines=("noise",))
+    frame.loc[frame.method == "noise", "suspect_digest"] = ""  # a digest comes with a score
+    assert {a.summary.n for a in accuracies(frame, run) if a.model == "extract_l"} == {5 * 2}
+    assert {a.summary.n for a in accuracies(frame, run) if a.model == "irrelevant"} == {5 * 4}
+
+
 # --- differences, rates, variants ---------------------------------------------------------------------------------
 
 
@@ -277,19 +288,28 @@ def test_without_a_number_of_classes_nothing_is_chance(read):
 
 @pytest.mark.parametrize(("ties", "marked"), [(6, False), (7, True)])
 def test_a_cell_of_mostly_ties_is_marked(read, ties, marked):
-    rows = [line(architecture="net", replicate=n, score=0.0 if n < ties else 1 + n) for n in range(8)]
-    rows += [line(attack="extract_l", architecture="net", replicate=n, score=20.0 + n) for n in range(4)]
+    rows = [line(architecture="net", replicate=n, score=0.0 if n < ties - 1 else 1 + n) for n in range(8)]
+    rows += [line(attack="extract_l", architecture="net", replicate=n, score=20.0 * n) for n in range(4)]
     frame, run = read(rows, seeds=(0,))
     (found,) = cells(frame, run)
-    assert found.extremes == (ties / 12, 1 / 12)
+    assert found.extremes == (ties / 12, 1 / 12, marked)
     table = auc_table([found], run)
     assert found.tied is marked and ("§" in table.rows[0][1][0].text) is marked
     assert any(note.startswith("§: more than half of the scores are one value") for note in table.notes) is marked
 
 
+def test_a_floor_of_irrelevant_models_alone_is_no_tie(read):
+    """A watermark that no irrelevant model answers has them all at its floor, and separates them all the same."""
+    rows = [line(architecture="net", replicate=n, score=0.0) for n in range(8)]
+    rows += [line(attack="extract_l", architecture="net", replicate=n, score=1.0 + n) for n in range(4)]
+    (found,) = cells(*read(rows, seeds=(0,)))
+    assert found.extremes == (8 / 12, 1 / 12, False)
+    assert found.figure.auc == 1.0
+
+
 def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):
     frame, run = read(scored(draws=3), seeds=SEEDS)
-    models = "for each 4 stolen suspects by extract_l; 8 irrelevant models of digits; 3 fingerprints by sac."
+    models = "for each 4 stolen suspects by extract_l; 8 irrelevant models of digits; 3 fingerprints by each method."
     sentence = f"Drawn: 5 sources; {models}"
     assert drawn(cells(frame, run)) == sentence
     write(tmp_path / "report", scored(draws=3), run)

@@ -434,7 +434,7 @@ def test_a_cell_opens_by_click_and_shows_its_scores_and_roc(visit):
     assert dialog.get_by_role("img", name="Scores of stolen and irrelevant models").locator("circle").count() == 15
     assert dialog.get_by_role("img", name="ROC").is_visible()
     assert "AUC 0.89" in dialog.inner_text()
-    assert "n/r (needs ≥ 100 irrelevant models)" in dialog.inner_text()
+    assert "n/r (needs ≥ 100 irrelevant models of each source)" in dialog.inner_text()
     assert "The paper has 0.95 (20 stolen / 20 irrelevant), on the same networks" in dialog.inner_text()
     dialog.get_by_role("button", name="Close").click()
     assert not dialog.is_visible()

@@ -51,7 +51,10 @@ def drawn(cells: Sequence[Cell]) -> str:
     parts = [
         *(f"{counted(n, 'stolen suspect')} {_list(by)}" for n, by in stolen.items()),
         *(f"{counted(n, 'irrelevant model')} {_list(of)}{' (shared)' * shared}" for n, of in others.items()),
-        *(f"{counted(n, 'fingerprint')} by {_list(methods)}" for n, methods in fingerprints.items()),
+        *(
+            f"{counted(n, 'fingerprint')} by {_list(by) if len(fingerprints) > 1 else 'each method'}"
+            for n, by in fingerprints.items()
+        ),
     ]
     return f"Drawn: {counted(sources, 'source')}; for {'each' if sources > 1 else 'it'} {'; '.join(parts)}."
 
@@ -116,8 +119,8 @@ def _networks(cells: Sequence[Cell]) -> Iterator[str]:
     tied = dict.fromkeys((c.attack, c.method) for c in cells if c.figure and c.tied)
     if tied:
         yield (
-            "§: more than half of the scores are one value, the lowest or the highest: the AUC is mostly ties: "
-            f"{_named(tied)}."
+            "§: more than half of the scores are one value, the lowest or the highest, of stolen and irrelevant models "
+            f"alike, and such ties count half: {_named(tied)}."
         )
     equal = {c.attack: (c.equal, c.equal + c.figure.stolen) for c in cells if c.figure and c.equal}
     if equal:
