@@ -71,7 +71,7 @@ def test_after_a_comma_the_next_name_is_offered_but_not_the_same_again():
 
 def test_list_and_check_offer_every_name_and_what_else_they_take():
     assert values("list", "me") == ["methods"]
-    assert values("list", "ip") == values("check", "ip") == values("check", "akh", "ip") == ["ipguard"]
+    assert values("list", "ip") == values("check", "ip") == values("check", "akh", "ip") == ["ipguard", "ipguard_k10"]
     assert offered("check", "./my") == [("file", "./my")]
     assert values("list", "no_such") == []
 
