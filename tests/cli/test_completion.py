@@ -110,7 +110,7 @@ def test_a_shell_is_answered_without_torch_and_without_any_plugin():
     )
     shell = {"_BENCH_COMPLETE": "bash_complete", "COMP_WORDS": "bench run --methods ewe,ip", "COMP_CWORD": "3"}
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **shell}, capture_output=True, text=True)
-    assert done.stdout == "plain,ewe,ipguard\nset() []\n", done.stderr
+    assert done.stdout == "plain,ewe,ipguard\nplain,ewe,ipguard_k10\nset() []\n", done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -212,6 +212,14 @@ def test_the_source_agrees_wholly_after_a_round_trip_and_surrogates_more_than_re
     assert np.mean(surrogates) > np.mean(references) + 0.1
 
 
+def test_surrogates_that_did_not_build_the_fingerprint_agree_more_than_references_that_did_not():
+    fingerprint, _ = made()
+    surrogates = scores(SMALL, fingerprint, [surrogate(KINDS[n % 2], n) for n in range(4, 10)])
+    references = scores(SMALL, fingerprint, [trained(KINDS[n % 2], 10 + n) for n in range(4, 10)])
+    print(f"surrogates {np.mean(surrogates):.2f}, references {np.mean(references):.2f}, {auc(surrogates, references)}")
+    assert np.mean(surrogates) > np.mean(references) and auc(surrogates, references) > 0.5
+
+
 def test_the_threshold_falls_in_steps_that_are_logged(caplog):
     conf = torch.tensor([0.9, 0.72, 0.71, 0.4])
     with caplog.at_level(logging.INFO, logger="bench"):
