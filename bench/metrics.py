@@ -2,8 +2,8 @@
 
 The unit of every statistic is a model, never a pair of models. Scores are floats, higher = more probably stolen;
 infinite scores are allowed, NaN is a ValueError. `stolen` and `irrelevant` are the scores of one source, shape [n].
-Where a function says "by source", `stolen` is a list of vectors [m_s], and `irrelevant` a matrix [sources, n] whose
-columns are the same irrelevant models for every source; scores of different sources are never pooled.
+Where a function says "by source", `stolen` and `irrelevant` are lists of vectors, [m_s] and [n_s]; scores of different
+sources are never pooled. An AUC with its interval: `estimate_auc([source_auc(stolen, irrelevant), ...])`.
 `docs/statistics.md` explains the choice of the intervals and their coverage.
 """
 
@@ -12,6 +12,7 @@ from bench.stats.differences import (
     RunDifference,
     SourceDifference,
     agrees,
+    better_jointly,
     difference_interval,
     difference_of_two_runs,
     difference_over_sources,
@@ -47,6 +48,7 @@ __all__ = [
     "agrees",
     "auc",
     "beats_baselines",
+    "better_jointly",
     "binomial_bound",
     "calibration_half",
     "difference_interval",
