@@ -1,8 +1,4 @@
-"""Compute the test accuracies of sources, irrelevant and stolen models.
-
-A model has many rows, one for each method that judged it, and counts once. A watermark has its own source, hence its
-own stolen models; all sources share the irrelevant models.
-"""
+"""Compute the test accuracies of sources, irrelevant and stolen models, each counted once."""
 
 import itertools
 from collections import defaultdict
@@ -10,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+from bench.analysis.networks import PEERS, Networks
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Role, SuspectKind
 from bench.core.spec import Spec
@@ -18,12 +15,10 @@ from bench.stats.rates import Summary, accuracy_summary
 if TYPE_CHECKING:
     import pandas as pd
 
-GROUP = ["owner", "model", "variant", "suspect_dataset", "suspect_architecture"]
-NETWORK = ["dataset", "source_architecture", "source_seed", *GROUP, "replicate"]
-"""The columns that identify a network."""
-
 Group: TypeAlias = tuple[str, str, str, str, str]
 """A value for each column of GROUP."""
+Network: TypeAlias = tuple[float, bool]
+"""An accuracy, and True if the network did not learn."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,8 @@ class Accuracy:
     """The test accuracies of a group of networks, and the figure of a paper for it, if there is one.
 
     `owner` is `plain`, or the watermark whose source these networks are or come from; `model` is `source`,
-    `irrelevant` or an attack; an empty `suspect_architecture` means all of them together.
+    `irrelevant` or an attack; an empty `suspect_architecture` means all of them together. `unlearned` counts the
+    networks that did not learn.
     """
 
     dataset: str
@@ -42,16 +38,18 @@ class Accuracy:
     suspect_dataset: str
     suspect_architecture: str
     summary: Summary
+    unlearned: int
     paper: float | None
 
 
 def accuracies(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Accuracy]:
     """Summarise the accuracies of all networks by dataset and source architecture, in the order of the Spec."""
     spec = Spec.from_json(run["spec"])
-    tables: dict[tuple[str, str], dict[Group, list[float]]] = defaultdict(dict)
-    for place, values in _networks(frame, run).groupby(["dataset", "source_architecture", *GROUP], sort=False).accuracy:
+    tables: dict[tuple[str, str], dict[Group, list[Network]]] = defaultdict(dict)
+    for place, networks in Networks(frame, run).table.groupby(list(PEERS), sort=False):
         dataset, source, owner, model, variant, on, architecture = map(str, place)
-        tables[dataset, source][owner, model, variant, on, architecture] = values.tolist()
+        both = zip(networks.accuracy.tolist(), networks.unlearned.tolist(), strict=True)
+        tables[dataset, source][owner, model, variant, on, architecture] = list(both)
     return [
         accuracy
         for place in itertools.product(spec.datasets, spec.sources)
@@ -59,34 +57,8 @@ def accuracies(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Accuracy]
     ]
 
 
-def _networks(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFrame":
-    """Return the networks of the rows, each once, with `owner`, `model` and `accuracy`."""
-    import pandas as pd
-
-    watermark = {n for n, m in run["components"][ComponentKind.METHOD].items() if m.get("watermark")}
-    known = frame.assign(owner=frame.method.where(frame.method.isin(watermark), "plain"))
-    sources = known.assign(
-        model=Role.SOURCE,
-        variant="",
-        suspect_dataset=known.dataset,
-        suspect_architecture=known.source_architecture,
-        replicate=0.0,
-        accuracy=known.source_accuracy,
-    )
-    irrelevant = known.suspect_kind == SuspectKind.IRRELEVANT
-    suspects = known.assign(
-        model=known.attack.where(~irrelevant, SuspectKind.IRRELEVANT),
-        accuracy=known.suspect_accuracy,
-        owner=known.owner.where(~irrelevant, "plain"),
-        source_seed=known.source_seed.where(~irrelevant, 0.0),
-    )
-    wanted = [*NETWORK, "accuracy"]
-    both = pd.concat([sources[wanted], suspects[wanted]]).dropna(subset="accuracy")
-    return both.drop_duplicates(NETWORK)
-
-
 def _table(
-    groups: dict[Group, list[float]], dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]
+    groups: dict[Group, list[Network]], dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]
 ) -> Iterator[Accuracy]:
     """Summarise the groups of one table; where a paper has one figure for all architectures, all of them too."""
     reported = _reported(dataset, source, spec, run)
@@ -97,7 +69,8 @@ def _table(
     owners = ("plain", *spec.methods, *spec.baselines)
     models = (Role.SOURCE, SuspectKind.IRRELEVANT, *spec.attacks)
     for group in sorted(groups, key=lambda g: (owners.index(g[0]), models.index(g[1]))):
-        yield Accuracy(dataset, source, *group, accuracy_summary(groups[group]), reported.get(group))
+        values, failed = zip(*groups[group], strict=True)
+        yield Accuracy(dataset, source, *group, accuracy_summary(values), sum(failed), reported.get(group))
 
 
 def _reported(dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]) -> dict[Group, float]:

@@ -1,12 +1,11 @@
-"""Test which methods beat the baselines of their table: permutation tests, Holm over all cells of one table."""
+"""Test which methods beat the baselines of their table: differences by source, Holm over all cells of one table."""
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from bench.analysis.groups import Matched, Samples
-from bench.stats.differences import holm
-from bench.stats.permutation import Comparison, Pair, paired_permutations, unpaired_permutations
+from bench.stats.differences import SourceDifference, difference_over_sources, holm
 
 ALPHA = 0.05
 """Of all tests of a table together."""
@@ -21,23 +20,24 @@ Where: TypeAlias = tuple[str, str]
 class AgainstBaselines:
     """A cell compared with every baseline that applies; the figures are those of the baseline that is hardest to beat.
 
-    `difference` is the AUC minus that baseline's, from the models that both judged. `p` is the largest of the one-sided
-    p-values, `adjusted` the same after Holm over the `tests` cells of the table that were tested. `paired`: the
-    baselines judged the same stolen suspects.
+    `difference` is the mean over `sources` of the AUC minus that baseline's, from the models that both judged. `p` is
+    the largest of the one-sided p-values, None with too few sources for a test; `adjusted` the same after Holm's and
+    Tarone's correction for the `tests` cells of the table. `paired`: the baselines judged the same stolen suspects.
     """
 
     baseline: str
     baselines: tuple[str, ...]
     difference: float
-    p: float
-    adjusted: float
+    sources: int
+    p: float | None
+    adjusted: float | None
     tests: int
     paired: bool
 
     @property
     def beaten(self) -> bool:
         """Return True if the cell beats every baseline, at ALPHA for all tests of its table."""
-        return self.adjusted <= ALPHA
+        return self.adjusted is not None and self.adjusted <= ALPHA
 
 
 def against_baselines(
@@ -50,42 +50,43 @@ def against_baselines(
     """Compare the cells of one table with its baselines.
 
     A baseline that is not applicable to an attack is left out there; where one has no score although it should, or none
-    is left, a cell is not tested. A watermark has stolen suspects of its own: its test is the unpaired one.
+    is left, a cell is not compared. A watermark has stolen suspects of its own: they need not be the same.
     """
-    wanted: dict[Where, dict[str, Pair]] = {}
+    hardest: dict[Where, tuple[str, tuple[str, ...], int, SourceDifference]] = {}
     for (method, attack), mine in matched.items():
         if mine is None or method in baselines:
             continue
         rivals = [b for b in baselines if (b, attack) not in inapplicable]
-        pairs: dict[str, Pair] = {}
+        found: dict[str, tuple[int, SourceDifference]] = {}
         for baseline in rivals:
             other = matched.get((baseline, attack))
-            if other and (both := samples.common(mine, other, _paired(method, baseline, watermarks))):
-                pairs[baseline] = both
-        if rivals and len(pairs) == len(rivals):
-            wanted[method, attack] = pairs
-    tests = [(where, baseline) for where, pairs in wanted.items() for baseline in pairs]
-    found: dict[tuple[Where, str], Comparison] = {}
-    for paired, test in ((True, paired_permutations), (False, unpaired_permutations)):
-        chosen = [(where, baseline) for where, baseline in tests if _paired(where[0], baseline, watermarks) is paired]
-        found |= zip(chosen, test([wanted[where][baseline] for where, baseline in chosen]), strict=True)
-    hardest: dict[Where, tuple[str, Comparison]] = {}
-    for where, pairs in wanted.items():
-        compared = [(baseline, found[where, baseline]) for baseline in pairs]
-        hardest[where] = max(compared, key=lambda c: (c[1].greater, -c[1].difference))
-    adjusted = holm([c.greater for _, c in hardest.values()])
+            a, b = samples.differences(mine, other, _paired(method, baseline, watermarks)) if other else ([], [])
+            if a:
+                found[baseline] = len(a), difference_over_sources(a, b)
+        if rivals and len(found) == len(rivals):
+            name = max(found, key=lambda n: _hardness(found[n][1]))
+            hardest[method, attack] = name, tuple(found), *found[name]
+    tested = {where: d for where, (_, _, _, d) in hardest.items() if d.greater is not None}
+    p = holm([d.greater or 0.0 for d in tested.values()], [d.smallest for d in tested.values()])
+    adjusted = dict(zip(tested, p.tolist(), strict=True))
     return {
         where: AgainstBaselines(
             baseline=baseline,
-            baselines=tuple(wanted[where]),
-            difference=round(comparison.difference, DIGITS) + 0.0,
-            p=comparison.greater,
-            adjusted=float(p),
-            tests=len(hardest),
+            baselines=names,
+            difference=round(difference.difference, DIGITS) + 0.0,
+            sources=sources,
+            p=difference.greater,
+            adjusted=adjusted.get(where),
+            tests=len(tested),
             paired=_paired(where[0], baseline, watermarks),
         )
-        for (where, (baseline, comparison)), p in zip(hardest.items(), adjusted, strict=True)
+        for where, (baseline, names, sources, difference) in hardest.items()
     }
+
+
+def _hardness(found: SourceDifference) -> tuple[float, float]:
+    """Order the baselines of a cell: by p-value, then by difference."""
+    return (1.0 if found.greater is None else found.greater), -found.difference
 
 
 def _paired(method: str, baseline: str, watermarks: Set[str]) -> bool:

@@ -9,13 +9,12 @@ from bench.analysis.cells import Cell
 from bench.analysis.error_rates import RATES
 from bench.stats.intervals import AucEstimate
 from bench.stats.rates import NotReported, Rate
-from bench.stats.thresholds import Frozen
 
 
 class Value(NamedTuple):
     """A statistic of one cell; where it has them, with the ends of its interval and the number of models it is `of`.
 
-    Without a `value` it is not reported: it `needs` that many irrelevant models.
+    Without a `value` it is not reported: it `needs` that many irrelevant models of each source.
     """
 
     value: float | None
@@ -30,9 +29,9 @@ class CellStatistic:
     """How a number is read from a cell, and where it is shown.
 
     `key` and `title` name it on the page, `columns` are those of `table.csv` with the field of Value that each holds.
-    `table` is `negatives`, `hits` or `accused` for the tables of these, or `auc` for a line in each cell of the table
-    of AUCs, unless it is as low as `unless`; `label` explains it there. An `optional` one is left out if no cell of a
-    table has it. `scale` is how the page colours it (empty: not at all), `digits` come after the point.
+    `table` is `negatives`, `hits` or `accused` for the tables of these, `auc` for a line in each cell of the table of
+    AUCs, unless it is as low as `unless`, or empty for none; `label` explains it there. An `optional` one is left out
+    if no cell of a table has it. `scale` is how the page colours it (empty: not at all), `digits` come after the point.
     """
 
     key: str
@@ -64,13 +63,11 @@ def _auc(estimate: AucEstimate | None) -> Value | None:
     return Value(estimate.auc, estimate.low, estimate.high) if estimate else None
 
 
-def _rate(found: Rate | Frozen | NotReported | None) -> Value | None:
+def _rate(found: Rate | NotReported | None, counted: bool = False) -> Value | None:
+    """Return a rate; if it is `counted`, with the number of models."""
     if isinstance(found, NotReported):
         return Value(None, needs=found.needs)
-    if isinstance(found, Frozen):
-        rate = found.false_accusations
-        return Value(rate.rate, rate.low, rate.high, rate.of)
-    return Value(found.rate, found.low, found.high) if found else None
+    return Value(found.rate, found.low, found.high, found.of if counted else None) if found else None
 
 
 def _hits(rate: float) -> CellStatistic:
@@ -89,7 +86,7 @@ def _accused(rate: float) -> CellStatistic:
     return CellStatistic(
         f"accused{100 * rate:g}",
         f"false accusations, {100 * rate:g} % promised",
-        lambda c: _rate(c.accused.get(rate)),
+        lambda c: _rate(c.accused.get(rate), counted=True),
         _columns(f"accused_at_{100 * rate:g}", "low", "high", "of", "needs"),
         table="accused",
         label=f"{100 * rate:g} %",
@@ -137,8 +134,7 @@ STATISTICS: tuple[CellStatistic, ...] = (
         "number of sources",
         lambda c: Value(len(c.figure.by_source)) if c.figure else None,
         {"sources": "value"},
-        label="sources",
-        unless=1,
+        table="",
         digits=0,
     ),
 )

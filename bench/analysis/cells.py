@@ -1,54 +1,47 @@
 """Estimate for each method and attack an AUC, with its uncertainty, what is missing, and what the paper reports.
 
-`groups` decides which scores belong to a cell, `baselines` whether it beats the baselines.
+`groups` decides which scores belong to a cell, `estimates` makes its figures, `baselines` tests whether it beats the
+baselines.
 """
 
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from bench.analysis import estimates
 from bench.analysis.baselines import AgainstBaselines, against_baselines
-from bench.analysis.error_rates import Accused, Division, Hits, hits
-from bench.analysis.groups import Matched, Rows, Samples
+from bench.analysis.error_rates import ByRate, Division, hits
+from bench.analysis.estimates import Extremes, Strata
+from bench.analysis.groups import NOBODY, Matched, Planned, Rows, Samples
+from bench.analysis.networks import Networks, Unlearned
+from bench.analysis.reported import ReportedAuc, reported_auc
 from bench.core.canonical import JSON
-from bench.core.kinds import ComponentKind, Status
+from bench.core.kinds import CellStatus, ComponentKind, Status, SuspectKind, Verdict
 from bench.core.spec import Spec
-from bench.stats.auc import auc
 from bench.stats.differences import agrees
-from bench.stats.intervals import AucEstimate, estimate_auc, source_auc
-from bench.stats.permutation import Scores
+from bench.stats.intervals import AucEstimate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NOBODY: Rows = np.empty(0, np.intp)
+KINDS = attrgetter(SuspectKind.STOLEN), attrgetter(SuspectKind.IRRELEVANT)
 LOST = (Status.FAILED, Status.BLOCKED, Status.NOT_RUN)
 """Statuses of trials that should have a score and have none."""
-VERDICTS = ("agrees", "differs", "too few models to tell", "one source: no verdict", "no figure")
 
 
-@dataclass(frozen=True)
-class ReportedAuc:
-    """An AUC that a method's paper reports; `same`: dataset and all networks are those of our cell."""
+class Drawn(NamedTuple):
+    """How often what a cell depends on was drawn: sources; for each of them suspects, negatives and fingerprints."""
 
-    auc: float
+    sources: int
     stolen: int
     irrelevant: int
-    same: bool
-
-
-@dataclass(frozen=True)
-class Strata:
-    """A mean of AUCs within architectures, and how many stolen and (different) irrelevant models it has."""
-
-    auc: float
-    stolen: int
-    irrelevant: int
+    fingerprints: int
 
 
 @dataclass(frozen=True)
@@ -56,10 +49,13 @@ class Cell:
     """One method against one attack, on one dataset and source architecture.
 
     `same_architecture` has only negatives of the suspects' own architectures (mean over architectures); `suspects_only`
-    leaves out the negatives in the source's architecture, where that is not among the suspects'. `lost` counts the
-    trials without a score by status, `errors` by message. `reason` is why the cell is not applicable; `home`: the
-    suspects stay with the source's dataset. `hits` are TPRs by FPR, `accused` the models that frozen thresholds accuse
-    by the rate promised; `baselines` is None for a baseline, and where no baseline can judge or one has no score.
+    leaves out the negatives in the source's architecture, where that is not among the suspects'; `by_variant` has the
+    AUCs of an attack's variants, where there are several. `lost` counts the trials without a score by status, `errors`
+    by message. `reason` is why the cell is not applicable; `home`: the suspects stay with the source's dataset. `hits`
+    are TPRs by FPR, `accused` the models that frozen thresholds accuse by the rate promised; `baselines` is None for a
+    baseline, and where no baseline can judge or one has no score. `equal` counts the stolen suspects whose weights
+    another one has, `unlearned` are the networks of the cell that did not learn, `untrained`: none of the stolen
+    suspects is better than chance.
     """
 
     dataset: str
@@ -72,16 +68,22 @@ class Cell:
     suspect_dataset: str
     home: bool
     reason: str
+    drawn: Drawn
     stolen_planned: int
     irrelevant_planned: int
     lost: Mapping[str, int]
     errors: Mapping[str, int]
+    untrained: bool
+    unlearned: tuple[Unlearned, ...]
+    equal: int
+    extremes: Extremes | None
     figure: AucEstimate | None
     same_architecture: Strata | None
     suspects_only: AucEstimate | None
+    by_variant: Mapping[str, AucEstimate]
     paper: ReportedAuc | None
-    hits: Hits
-    accused: Accused
+    hits: ByRate
+    accused: ByRate
     baselines: AgainstBaselines | None = None
 
     @property
@@ -90,20 +92,32 @@ class Cell:
         return self.suspects_only if self.home and self.suspects_only else self.figure
 
     @property
-    def verdict(self) -> str:
-        """Return the verdict on the paper's AUC, one of VERDICTS."""
-        if self.paper is None or not self.paper.same or self.reason:
-            return "no figure"
+    def verdict(self) -> Verdict:
+        """Return the verdict on the paper's AUC."""
+        if self.paper is None or not self.paper.same or self.reason or self.untrained:
+            return Verdict.NO_FIGURE
         if self.like_paper is None:
-            return "too few models to tell"
-        return agrees(self.like_paper, self.paper.auc, self.paper.stolen, self.paper.irrelevant)
+            return Verdict.TOO_FEW
+        return Verdict(agrees(self.like_paper, self.paper.auc, self.paper.stolen, self.paper.irrelevant))
 
     @property
-    def status(self) -> str:
-        """Return `not_applicable`, `complete`, or `incomplete`: also where a cell has no rows at all."""
+    def status(self) -> CellStatus:
+        """Return the state of the cell; it is incomplete also where it has no rows at all."""
         if self.reason:
-            return Status.NOT_APPLICABLE
-        return "incomplete" if self.lost or self.figure is None else "complete"
+            return CellStatus.NOT_APPLICABLE
+        if self.untrained:
+            return CellStatus.NOT_TRAINED
+        return CellStatus.INCOMPLETE if self.lost or self.figure is None else CellStatus.COMPLETE
+
+    @property
+    def tied(self) -> bool:
+        """Return True if most scores are the lowest, or the highest, of all."""
+        return self.extremes is not None and self.extremes.tied
+
+    @property
+    def incomplete(self) -> bool:
+        """Return True if scores are missing."""
+        return self.status == CellStatus.INCOMPLETE
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,14 @@ class AtBudget:
     budget: int
     default: bool
     cell: Cell
+
+
+class AtVariant(NamedTuple):
+    """The AUC of a cell with one variant of its attack."""
+
+    cell: Cell
+    variant: str
+    figure: AucEstimate
 
 
 def attack_target(run: Mapping[str, JSON], attack: str) -> str:
@@ -185,24 +207,26 @@ class CellEstimator:
         self.run, self.spec = run, Spec.from_json(run["spec"])
         self.samples = Samples(frame, self.spec.seeds)
         self.division = Division(self.samples, self.spec.split_seed)
+        self.networks = Networks(frame, run)
+        self.unlearned, self.chance = map(self.networks.flags, ("unlearned", "chance"))
 
     def table(self, dataset: str, source: str, methods: Iterable[str]) -> list[tuple[Cell, Matched | None]]:
         """Return the cells of one table with the rows of their figures, not yet compared with its baselines."""
         return [self._cell(dataset, source, m, a) for m, a in itertools.product(methods, self.spec.attacks)]
 
     def _cell(self, dataset: str, source: str, method: str, attack: str) -> tuple[Cell, Matched | None]:
-        samples, column = self.samples.of(dataset, source, method, attack), self.samples.column
-        stolen = np.concatenate([*(s.stolen for s in samples), NOBODY])
-        irrelevant = np.concatenate([*(s.irrelevant for s in samples), NOBODY])
-        on = str(column["suspect_dataset"][stolen[0]]) if stolen.size else ""
+        grouped, samples = self.samples.of(dataset, source, method, attack), self.samples
+        stolen, irrelevant = (np.concatenate([NOBODY, *(r for s in grouped for r in rows(s))]) for rows in KINDS)
+        status, first = samples.column["status"], stolen[:1]
+        on = str(samples.column["suspect_dataset"][first[0]]) if first.size else ""
         reason = ""
-        if stolen.size and (column["status"][stolen] == Status.NOT_APPLICABLE).all():
-            reason = str(column["note"][stolen[0]]) or "not applicable"
+        if first.size and (status[stolen] == Status.NOT_APPLICABLE).all():
+            reason = str(samples.column["note"][first[0]]) or "not applicable"
         planned = np.concatenate([stolen, irrelevant])
-        missing = planned[~self.samples.done[planned]]
-        matched = None if reason else self.samples.matched(samples)
-        scores = matched.scores if matched else None
-        suspects = set(self.samples.architectures[np.unique(self.samples.architecture[stolen])])
+        missing = planned[~samples.done[planned]]
+        untrained = bool(first.size) and not reason and bool(self.chance[self.networks.suspect[stolen]].all())
+        matched = None if reason or untrained else samples.matched(grouped)
+        suspects = set(samples.architectures[np.unique(samples.architecture[stolen])])
         described = self.run["components"][ComponentKind.METHOD][method]
         reported = described["attributes"].get("reported", ())
         made = Cell(
@@ -216,73 +240,51 @@ class CellEstimator:
             baseline=method in self.spec.baselines,
             home=not attack_target(self.run, attack),
             reason=reason,
-            stolen_planned=len(stolen),
-            irrelevant_planned=len(np.unique(self.samples.model[irrelevant])),
-            lost=dict(Counter(str(s) for s in column["status"][missing] if s in LOST)),
-            errors=dict(Counter(str(e) for e in column["error"][missing] if e)),
-            figure=_estimate(scores) if scores else None,
-            same_architecture=self._within_architectures(matched) if matched else None,
-            suspects_only=self._without(source, matched) if matched else None,
-            paper=_reported(reported, dataset, source, attack, suspects, self.spec.suspects),
-            hits=hits(scores) if scores else {},
-            accused={} if reason else self.division.accused((dataset, source, method), on, samples),
+            drawn=_drawn(grouped),
+            stolen_planned=samples.planned(grouped, SuspectKind.STOLEN),
+            irrelevant_planned=samples.planned(grouped, SuspectKind.IRRELEVANT),
+            lost=dict(Counter(str(s) for s in status[missing] if s in LOST)),
+            errors=dict(Counter(str(e) for e in samples.column["error"][missing] if e)),
+            untrained=untrained,
+            unlearned=() if reason else self._unlearned(planned),
+            paper=reported_auc(reported, dataset, source, attack, suspects, self.spec.suspects),
+            accused={} if reason else self.division.accused((dataset, source, method), on, grouped),
+            **self._figures(source, matched),
         )
         return made, matched
 
-    def _without(self, source: str, matched: Matched) -> AucEstimate | None:
-        """Leave out the negatives in the source's architecture, where that is not among the suspects'."""
-        if source in self.spec.suspects:
-            return None
-        kept = self.samples.architectures[self.samples.architecture[matched.irrelevant[0]]] != source
-        if not kept.any():
-            return None
-        return _estimate(self.samples.scores(matched.stolen, matched.irrelevant[:, kept]))
+    def _figures(self, source: str, matched: Matched | None) -> dict[str, Any]:
+        """Return the fields of a cell that are made from its scores."""
+        empty = {"equal": 0, "extremes": None, "figure": None, "same_architecture": None, "suspects_only": None}
+        if matched is None:
+            return {**empty, "by_variant": {}, "hits": {}}
+        samples = self.samples
+        return {
+            "equal": matched.equal,
+            "extremes": estimates.extremes(samples, matched),
+            "figure": estimates.estimate(matched),
+            "same_architecture": estimates.within_architectures(samples, matched),
+            "suspects_only": None if source in self.spec.suspects else estimates.without(samples, matched, source),
+            "by_variant": estimates.by_variant(samples, matched),
+            "hits": hits(samples, matched),
+        }
 
-    def _within_architectures(self, matched: Matched) -> Strata | None:
-        """Compare suspects with irrelevant models of their own architecture: mean over these, then over sources."""
-        samples, means, used = self.samples, [], 0
-        against = [NOBODY]
-        for stolen, irrelevant in zip(matched.stolen, matched.irrelevant, strict=True):
-            mine, others = samples.architecture[stolen], samples.architecture[irrelevant]
-            strata = [(stolen[mine == a], irrelevant[others == a]) for a in np.unique(mine) if a in others]
-            if strata:
-                means.append(sum(auc(samples.score[s], samples.score[i]) for s, i in strata) / len(strata))
-                used += sum(len(s) for s, _ in strata)
-                against += [i for _, i in strata]
-        different = len(np.unique(samples.model[np.concatenate(against)]))
-        return Strata(sum(means) / len(means), used, different) if means else None
+    def _unlearned(self, rows: Rows) -> tuple[Unlearned, ...]:
+        """Return the networks of a cell that did not learn."""
+        numbers = np.concatenate([self.networks.source[rows], self.networks.suspect[rows]])
+        failed = numbers[self.unlearned[numbers]]
+        return tuple(self.networks.describe(failed)) if failed.size else ()
 
 
-def _estimate(scores: Scores) -> AucEstimate:
-    found = [source_auc(s, i) for s, i in zip(scores.stolen, scores.irrelevant, strict=True)]
-    return estimate_auc(found, found[0].irrelevant)
+def _drawn(planned: Sequence[Planned]) -> Drawn:
+    stolen, irrelevant = (max((len(r) for s in planned for r in rows(s)), default=0) for rows in KINDS)
+    return Drawn(len(planned), stolen, irrelevant, max((len(s.stolen) for s in planned), default=0))
 
 
 def mean(cells: Sequence[Cell]) -> float | None:
     """Average a method's AUCs over the attacks that stay at home; None where one is missing or not applicable."""
     figures = [c.figure for c in cells if c.home]
     return sum(f.auc for f in figures if f) / len(figures) if figures and all(figures) else None
-
-
-def _reported(
-    figures: Sequence[JSON], dataset: str, source: str, attack: str, stolen: Set[str], suspects: Sequence[str]
-) -> ReportedAuc | None:
-    """Find the paper's figure for a cell: of the same dataset and attack, best of the same source architecture.
-
-    It is of the same networks where source, stolen and irrelevant models all have the paper's architectures; the
-    irrelevant ones' are those of all the suspects that the paper has for this source, but the source's own.
-    """
-    figures = [f for f in figures if f["dataset"] == dataset]
-    of_source = [f for f in figures if f["source_architecture"] == source]
-    ours = [f for f in of_source if f["attack"] == attack]
-    alike = [f for f in ours if set(f["suspect_architectures"]) == stolen]
-    found = [*alike, *ours, *(f for f in figures if f["attack"] == attack)]
-    if not found:
-        return None
-    theirs = {a for f in of_source for a in f["suspect_architectures"]} - {source}
-    same = bool(alike) and theirs in (set(), set(suspects) - {source})
-    best = found[0]
-    return ReportedAuc(float(best["auc"]), int(best.get("stolen", 0)), int(best.get("irrelevant", 0)), same)
 
 
 def paper_mean(cells: Sequence[Cell]) -> ReportedAuc | None:

@@ -19,8 +19,8 @@ class Cost:
     """What one method costs on one dataset and source architecture; None where no row has the number.
 
     `accuracy` is that of its sources; `lost` the mean loss against the plain sources, for a watermark; `queries` the
-    least and the most per suspect; `seconds_to_verify` the median per suspect; `seconds_to_make` the mean per source,
-    helpers included, of which there are `networks`. `notes` is what the method says about its fingerprints.
+    least and the most per suspect; `seconds_to_verify` the median per suspect; `seconds_to_make` the mean of a
+    fingerprint, helpers included, of which there are `networks`. `notes` is what the method says about fingerprints.
     """
 
     dataset: str
@@ -61,6 +61,11 @@ def _by_seed(rows: "pd.DataFrame", column: str) -> dict[float, Any]:
     return dict(zip(known.source_seed, known[column], strict=True))
 
 
+def _by_fingerprint(rows: "pd.DataFrame", column: str) -> list[Any]:
+    """Return a value that all rows of a fingerprint share, of each source and draw."""
+    return list(rows.dropna(subset=column).drop_duplicates(["source_seed", "draw"])[column])
+
+
 def _cost(
     place: tuple[str, str, str], rows: "pd.DataFrame", usual: Mapping[float, float], attributes: JSON, baseline: bool
 ) -> Cost:
@@ -75,10 +80,10 @@ def _cost(
         access=max(done.access.unique(), key=Access.rank, default=""),
         queries=(int(queries.min()), int(queries.max())) if len(queries) else None,
         seconds_to_verify=float(done.seconds.median()) if done.seconds.notna().any() else None,
-        seconds_to_make=_mean(list(_by_seed(rows, "fingerprint_seconds").values())),
+        seconds_to_make=_mean(_by_fingerprint(rows, "fingerprint_seconds")),
         networks=int(networks.max()) if len(networks) else None,
         helper_architectures=tuple(attributes.get("helper_architectures") or ()),
-        notes=_notes(_by_seed(done, "note").values()),
+        notes=_notes(_by_fingerprint(done, "note")),
     )
 
 
@@ -87,7 +92,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _notes(notes: Iterable[str]) -> dict[str, str]:
-    """Return what a method notes about its fingerprints: the mean over sources of a number, other values each once."""
+    """Return what a method notes about its fingerprints: the mean of a number, other values each once."""
     values: dict[str, list[str]] = {}
     for note in notes:
         for entry in note.split(";"):

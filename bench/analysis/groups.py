@@ -1,28 +1,40 @@
 """Group the scores of one method against one attack by source, and match models that are compared.
 
-An attack is compared with the irrelevant models of its target dataset, within one source and never across two.
+An attack is compared with the irrelevant models of its target dataset, within one source and one draw of its
+fingerprint, never across two.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.analysis.networks import suspects
 from bench.core.kinds import Status, SuspectKind
-from bench.stats.permutation import Scores
+from bench.stats.auc import Floats
+from bench.stats.intervals import SourceAuc, source_auc
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Rows: TypeAlias = NDArray[np.intp]
 """Numbers of rows."""
-GROUPS = ("dataset", "source_architecture", "method", "suspect_kind", "attack", "source_seed")
+NOBODY: Rows = np.empty(0, np.intp)
+GROUPS = ("dataset", "source_architecture", "method", "suspect_kind", "attack", "source_seed", "draw")
+
+
+class Planned(NamedTuple):
+    """All rows of one method against one attack at one source, by draw of its fingerprint."""
+
+    seed: int
+    stolen: tuple[Rows, ...]
+    irrelevant: tuple[Rows, ...]
 
 
 class Sample(NamedTuple):
-    """The rows of one method against one attack at one source: stolen suspects and irrelevant models."""
+    """What can be compared at one source: rows with a score, [draws, models], each column one model."""
 
     seed: int
     stolen: Rows
@@ -31,15 +43,21 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Matched:
-    """The rows of several sources' samples that have a score, of the sources that have models of both kinds.
+    """What can be compared in a cell: the samples of its sources with their AUCs.
 
-    irrelevant: [sources, n], each column one model that every source has a score for. `scores` are those of the rows.
+    `irrelevant` counts the different irrelevant models of all sources; `equal` the stolen suspects that are left out
+    because another one of their source has the same weights.
     """
 
-    seeds: tuple[int, ...]
-    stolen: tuple[Rows, ...]
-    irrelevant: Rows
-    scores: Scores
+    samples: tuple[Sample, ...]
+    sources: tuple[SourceAuc, ...]
+    irrelevant: int
+    equal: int
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds of the sources."""
+        return tuple(s.seed for s in self.samples)
 
 
 class Samples:
@@ -49,7 +67,7 @@ class Samples:
         import pandas as pd
 
         self.seeds = tuple(seeds)
-        self.score: NDArray[np.float64] = frame.score.to_numpy()
+        self.score: Floats = frame.score.to_numpy()
         names = ("status", "suspect_dataset", "note", "error")
         self.column: dict[str, NDArray[np.object_]] = {n: frame[n].to_numpy(dtype=object) for n in names}
         self.done: NDArray[np.bool_] = (frame.status == Status.DONE).to_numpy()
@@ -57,72 +75,122 @@ class Samples:
         self.architecture, unique = pd.factorize(frame.suspect_architecture)
         self.architectures: NDArray[np.object_] = np.asarray(unique, dtype=object)
         self.replicate: Rows = frame.replicate.to_numpy().astype(np.intp)
-        self.model: Rows = self.architecture * (self.replicate.max(initial=0) + 1) + self.replicate
+        self.place: Rows = self.architecture * (self.replicate.max(initial=0) + 1) + self.replicate
         """A number for each architecture and replicate."""
+        self.model = suspects(frame)
+        """A number for each different model of a kind."""
+        self.named: bool = bool((frame.suspect_digest != "").any())
+        self.variant, variants = pd.factorize(frame.variant)
+        self.variants = [str(v) for v in variants]
         self.on, datasets = pd.factorize(frame.suspect_dataset)
         self.datasets = [str(d) for d in datasets]
         grouped = frame.groupby(list(GROUPS), sort=False).indices
         self.rows = cast("dict[tuple[object, ...], Rows]", grouped)
+        self.draws: dict[tuple[object, ...], list[float]] = {}
+        """The draws of fingerprints by dataset, source architecture and method."""
+        for key, draws in frame.groupby(list(GROUPS[:3]), sort=False).draw:
+            self.draws[key] = sorted(draws.unique())
 
-    def of(self, dataset: str, source: str, method: str, attack: str) -> list[Sample]:
+    def of(self, dataset: str, source: str, method: str, attack: str) -> list[Planned]:
         """Return all rows of a method against an attack by source, with a score or without."""
-        found = []
-        for seed in self.seeds:
-            stolen = self.rows.get((dataset, source, method, SuspectKind.STOLEN, attack, float(seed)))
-            if stolen is not None:
-                others = self.rows.get((dataset, source, method, SuspectKind.IRRELEVANT, "", float(seed)), stolen[:0])
-                found.append(Sample(seed, stolen, others[self.on[others] == self.on[stolen[0]]]))
+        found, where = [], (dataset, source, method)
+        for seed in map(float, self.seeds):
+            stolen, irrelevant = [], []
+            for draw in self.draws.get(where, ()):
+                rows = self.rows.get((*where, SuspectKind.STOLEN, attack, seed, draw))
+                if rows is not None:
+                    others = self.rows.get((*where, SuspectKind.IRRELEVANT, "", seed, draw), NOBODY)
+                    stolen.append(rows)
+                    irrelevant.append(others[self.on[others] == self.on[rows[0]]])
+            if stolen:
+                found.append(Planned(int(seed), tuple(stolen), tuple(irrelevant)))
         return found
 
-    def matched(self, samples: Sequence[Sample]) -> Matched | None:
-        """Keep what can be compared; None where that is nothing."""
-        scored = [Sample(s.seed, s.stolen[self.done[s.stolen]], s.irrelevant[self.done[s.irrelevant]]) for s in samples]
-        kept = [s for s in scored if len(s.stolen) and len(s.irrelevant)]
-        stolen, irrelevant = tuple(s.stolen for s in kept), self.shared([s.irrelevant for s in kept])
-        if not irrelevant.size:
-            return None
-        return Matched(tuple(s.seed for s in kept), stolen, irrelevant, self.scores(stolen, irrelevant))
+    def matched(self, planned: Iterable[Planned]) -> Matched | None:
+        """Keep the rows with a score, of each model one; None where there are none of both kinds."""
+        samples, equal = [], 0
+        for source in planned:
+            pairs = [(s[self.done[s]], i[self.done[i]]) for s, i in zip(source.stolen, source.irrelevant, strict=True)]
+            pairs = [pair for pair in pairs if all(map(len, pair))]
+            if pairs:
+                stolen, irrelevant = (self._shared(rows) for rows in zip(*pairs, strict=True))
+                once = self._once(stolen)
+                equal += stolen.shape[1] - once.shape[1]
+                samples.append(Sample(source.seed, once, self._once(irrelevant)))
+        return self.compared(samples, equal)
 
-    def shared(self, lists: Sequence[Rows]) -> Rows:
+    def compared(self, samples: Iterable[Sample], equal: int = 0) -> Matched | None:
+        """Compute the AUCs of samples; None where none has models of both kinds."""
+        kept = tuple(s for s in samples if s.stolen.size and s.irrelevant.size)
+        if not kept:
+            return None
+        return Matched(kept, tuple(map(self.auc, kept)), self.count(s.irrelevant for s in kept), equal)
+
+    def auc(self, sample: Sample) -> SourceAuc:
+        """Return the AUC of a sample, the mean over its draws."""
+        return source_auc(self.score[sample.stolen], self.score[sample.irrelevant])
+
+    def count(self, rows: Iterable[Rows]) -> int:
+        """Count the different models of rows."""
+        return len(np.unique(np.concatenate([self.model[r].ravel() for r in rows])))
+
+    def planned(self, planned: Iterable[Planned], kind: SuspectKind) -> int:
+        """Count the models of a kind, with a score or without; sources shared irrelevant ones before digests."""
+        own: list[set[int]] = [{int(p) for r in getattr(s, kind) for p in self.place[r]} for s in planned]
+        if kind == SuspectKind.STOLEN or self.named:
+            return sum(map(len, own))
+        return len(set[int]().union(*own))
+
+    def differences(self, a: Matched, b: Matched, paired: bool) -> tuple[list[float], list[float]]:
+        """Return the AUCs of two methods at the sources that both judged.
+
+        They are those of the irrelevant models that both have a score for and, if paired, of such stolen suspects. A
+        source is left out where there are none.
+        """
+        mine, others = [], []
+        at = {s.seed: (s, auc) for s, auc in zip(b.samples, b.sources, strict=True)}
+        for sample, auc in zip(a.samples, a.sources, strict=True):
+            if sample.seed in at:
+                other, its = at[sample.seed]
+                if not (
+                    self._alike(sample.irrelevant, other.irrelevant)
+                    and (not paired or self._alike(sample.stolen, other.stolen))
+                ):
+                    sides = self._in_common(sample, other, paired), self._in_common(other, sample, paired)
+                    if not all(s.stolen.size and s.irrelevant.size for s in sides):
+                        continue
+                    auc, its = map(self.auc, sides)
+                mine.append(auc.auc)
+                others.append(its.auc)
+        return mine, others
+
+    def _alike(self, a: Rows, b: Rows) -> bool:
+        return np.array_equal(self.model[a[0]], self.model[b[0]])
+
+    def _in_common(self, sample: Sample, other: Sample, paired: bool) -> Sample:
+        def kept(rows: Rows, among: Rows) -> Rows:
+            return rows[:, np.isin(self.model[rows[0]], self.model[among[0]])]
+
+        stolen = kept(sample.stolen, other.stolen) if paired else sample.stolen
+        return Sample(sample.seed, stolen, kept(sample.irrelevant, other.irrelevant))
+
+    def _once(self, rows: Rows) -> Rows:
+        """Keep the first column of each model."""
+        if not self.named:
+            return rows
+        first = np.unique(self.model[rows[0]], return_index=True)[1]
+        return rows if len(first) == rows.shape[1] else rows[:, np.sort(first)]
+
+    def _shared(self, lists: Sequence[Rows]) -> Rows:
         """Return the rows of the models that all lists have, in the order of the first list: [lists, models]."""
-        if not lists:
-            return np.empty((0, 0), np.intp)
-        models = [self.model[rows] for rows in lists]
-        if all(np.array_equal(models[0], other) for other in models):
+        places = [self.place[rows] for rows in lists]
+        if all(np.array_equal(places[0], other) for other in places[1:]):
             return np.stack(lists)
-        common = models[0]
-        for other in models[1:]:
+        common = places[0]
+        for other in places[1:]:
             common = common[np.isin(common, other)]
         shared = []
-        for rows, own in zip(lists, models, strict=True):
+        for rows, own in zip(lists, places, strict=True):
             order = np.argsort(own)
             shared.append(rows[order[np.searchsorted(own, common, sorter=order)]])
         return np.stack(shared)
-
-    def scores(self, stolen: Sequence[Rows], irrelevant: Rows) -> Scores:
-        """Return the scores of rows, by source."""
-        return Scores([self.score[rows] for rows in stolen], self.score[irrelevant])
-
-    def common(self, a: Matched, b: Matched, paired: bool) -> tuple[Scores, Scores] | None:
-        """Return two methods' scores of the irrelevant models that both judged, and, if paired, of the stolen ones too.
-
-        Of the sources that both have; None where nothing is left.
-        """
-        stolen_a, stolen_b, irrelevant_a, irrelevant_b = [], [], [], []
-        for seed, mine, irrelevant in zip(a.seeds, a.stolen, a.irrelevant, strict=True):
-            if seed not in b.seeds:
-                continue
-            n = b.seeds.index(seed)
-            others = b.stolen[n]
-            if paired:
-                mine, others = self.shared([mine, others])
-            if len(mine):
-                stolen_a.append(mine)
-                stolen_b.append(others)
-                irrelevant_a.append(irrelevant)
-                irrelevant_b.append(b.irrelevant[n])
-        shared = self.shared([*irrelevant_a, *irrelevant_b])
-        if not shared.size:
-            return None
-        of_a, of_b = np.split(shared, 2)
-        return self.scores(stolen_a, of_a), self.scores(stolen_b, of_b)

@@ -37,6 +37,27 @@ class FailureCause(_Word):
     """An input is damaged or missing."""
 
 
+class CellStatus(_Word):
+    """State of a cell of a table."""
+
+    COMPLETE = "complete"
+    INCOMPLETE = "incomplete"
+    """Some trials have no score, or there are none at all."""
+    NOT_APPLICABLE = "not_applicable"
+    NOT_TRAINED = "not_trained"
+    """No stolen suspect is better than chance: it has no AUC."""
+
+
+class Verdict(_Word):
+    """Verdicts on the AUC that a paper reports, in the order of every count."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    TOO_FEW = "too few models to tell"
+    ONE_SOURCE = "one source: no verdict"
+    NO_FIGURE = "no figure"
+
+
 class SuspectKind(_Word):
     """What a suspect is in truth."""
 

@@ -73,7 +73,7 @@ class Task:
         parts = [self.kind, self.role if self.kind == TaskKind.TRAIN else ""]
         kinds = (ComponentKind.DATASET, ComponentKind.ATTACK, ComponentKind.METHOD, ComponentKind.ARCHITECTURE)
         parts += [str(self.params[k]["name"]) for k in kinds if k in self.params]
-        parts.append(str(self.params.get("replicate", "")))
+        parts.append(str(self.params.get("replicate", self.params.get("draw", ""))))
         return " ".join(p for p in parts if p)
 
 
@@ -94,6 +94,7 @@ class Trial:
     suspect_dataset: str
     suspect_architecture: str
     replicate: int
+    draw: int = 0
     score: str = ""
     source: str = ""
     suspect: str = ""
@@ -116,6 +117,7 @@ class Outcome:
     facts: Mapping[str, JSON] = field(default_factory=dict)
     seconds: float = 0.0
     device: str = ""
+    machine: str = ""
     error: str = ""
     root: str = ""
     log: str = ""
@@ -126,4 +128,5 @@ class Outcome:
     def of_record(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
         """Return the outcome of a finished task from its artifact's record."""
         made = record["made"]
-        return Outcome(key, Status.DONE, stored, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
+        where = made.get("device", ""), made.get("machine", "")
+        return Outcome(key, Status.DONE, stored, record["facts"], made.get("seconds", 0.0), *where)

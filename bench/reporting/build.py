@@ -2,20 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from bench.analysis.accuracies import Accuracy, accuracies
-from bench.analysis.cells import VERDICTS, Cell, by_budget, cells, default_budget
+from bench.analysis.cells import AtVariant, Cell, by_budget, cells, default_budget
 from bench.analysis.costs import Cost, costs
 from bench.core.canonical import JSON
+from bench.core.kinds import Verdict
 from bench.reporting import cache, csv_files
 from bench.reporting.html import page
-from bench.reporting.tables.auc import auc_table, budgets_table
+from bench.reporting.tables.auc import auc_table, budgets_table, variants_table
 from bench.reporting.tables.comparisons import baselines_table, check_table, negatives_table
 from bench.reporting.tables.costs import accuracy_table, cost_table
 from bench.reporting.tables.latex import latex
 from bench.reporting.tables.method_table import grouped
+from bench.reporting.tables.notes import drawn
 from bench.reporting.tables.rates import rates_tables
 from bench.reporting.tables.table import Table
 from bench.reporting.tables.text import markdown, text
@@ -49,7 +52,7 @@ def render(folder: Path) -> str:
     files = _files(folder)
     for name, content in files.items():
         put(folder / name, content)
-    for name in {"budgets.csv"} - set(files):
+    for name in {"budgets.csv", "variants.csv"} - set(files):
         (folder / name).unlink(missing_ok=True)
     cache.write_stamp(folder, files)
     return files["table.txt"]
@@ -58,22 +61,30 @@ def render(folder: Path) -> str:
 def _files(folder: Path) -> dict[str, str]:
     frame, run = load(folder)
     judged, networks, budgets = cells(frame, run), accuracies(frame, run), by_budget(frame, run)
+    variants = [AtVariant(c, v, f) for c in judged for v, f in c.by_variant.items()]
     cost_of, networks_of = _by_section(costs(default_budget(frame, run), run)), _by_section(networks)
     points_of = grouped(((p.cell.dataset, p.cell.source_architecture), p) for p in budgets)
-    accuracy_tables = {section: accuracy_table(group, run) for section, group in networks_of.items()}
     short: list[Table] = []
     full: list[Table] = []
+    accuracy_tables: list[Table] = []
     sections: list[page.Section] = []
     for section, group in _by_section(judged).items():
-        points = points_of.get(section, [])
-        aucs, baselines = auc_table(group, run), baselines_table(group)
-        cost = [cost_table(cost_of[section])] if section in cost_of else []
-        short += [aucs, *cost]
-        tables = [aucs, *([baselines] if baselines else []), *rates_tables(group), negatives_table(group)]
-        tables += [*cost, *([budgets_table(points)] if points else [])]
-        full += tables
-        tables += [accuracy_tables[section]] if section in accuracy_tables else []
-        sections.append(page.Section(group, tables, cost_of.get(section, []), points, networks_of.get(section, [])))
+        points, costly, trained = points_of.get(section, []), cost_of.get(section, []), networks_of.get(section, [])
+        of_methods = [baselines_table(group), *rates_tables(group), negatives_table(group), variants_table(group)]
+        aucs, others, cost, budget, accuracy = (
+            _captioned(tables, drawn(group))
+            for tables in (
+                [auc_table(group, run)],
+                of_methods,
+                [cost_table(costly)] if costly else [],
+                [budgets_table(points)] if points else [],
+                [accuracy_table(trained, run)] if trained else [],
+            )
+        )
+        short += [*aucs, *cost]
+        full += [*aucs, *others, *cost, *budget]
+        accuracy_tables += accuracy
+        sections.append(page.Section(group, [*aucs, *others, *cost, *budget, *accuracy], costly, points, trained))
 
     files = {
         "table.csv": csv_files.table_csv(judged),
@@ -81,19 +92,26 @@ def _files(folder: Path) -> dict[str, str]:
         "table.tex": "\n".join(["% needs \\usepackage{booktabs,graphicx}\n", *map(latex, full)]),
         "table.txt": "\n\n".join(map(text, short)),
         "accuracy.csv": csv_files.csv_text(csv_files.ACCURACY_COLUMNS, networks),
-        "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, accuracy_tables.values())]),
+        "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, accuracy_tables)]),
         "index.html": page.html(frame, run, sections),
     }
     if budgets:
         files["budgets.csv"] = csv_files.csv_text(csv_files.BUDGET_COLUMNS, budgets)
+    if variants:
+        files["variants.csv"] = csv_files.csv_text(csv_files.VARIANT_COLUMNS, variants)
     return files
+
+
+def _captioned(tables: Iterable[Table | None], drawn: str) -> list[Table]:
+    """Add to the captions of tables what was drawn how often."""
+    return [replace(t, caption=f"{t.caption} {drawn}") for t in tables if t]
 
 
 def check(folder: Path) -> str:
     """Compare a folder's AUCs with those of the papers: a verdict per cell, and their counts."""
     judged = cells(*load(Path(folder)))
     counts = Counter(c.verdict for c in judged)
-    total = ", ".join(f"{counts[v]} {v}" for v in VERDICTS)
+    total = ", ".join(f"{counts[v]} {v}" for v in Verdict)
     return "\n\n".join([*(text(check_table(group)) for group in _by_section(judged).values()), f"all cells: {total}\n"])
 
 

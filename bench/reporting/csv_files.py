@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from bench.analysis.accuracies import Accuracy
 from bench.analysis.cell_statistics import STATISTICS, CellStatistic
-from bench.analysis.cells import LOST, AtBudget, Cell, mean, paper_mean
+from bench.analysis.cells import LOST, AtBudget, AtVariant, Cell, mean, paper_mean
 from bench.core.kinds import Status
 from bench.reporting.tables.method_table import grouped
 from bench.results.columns import Column, Kind
@@ -63,6 +63,11 @@ def _cell_columns() -> list[Column[Cell]]:
         Column("auc_most", float, lambda c: c.figure and c.figure.range[1]),
         *attributes(bool, "conditional", part="figure"),
         *attributes(int, "stolen_planned", "irrelevant_planned"),
+        Column("stolen_equal", int, attribute("equal")),
+        Column("unlearned", int, lambda c: len(c.unlearned)),
+        Column("at_lowest", float, attribute("extremes.lowest")),
+        Column("at_highest", float, attribute("extremes.highest")),
+        Column("draws", int, lambda c: c.drawn.fingerprints or None),
         *map(_lost, LOST),
         Column("error", str, lambda c: max(c.errors, key=lambda e: c.errors[e], default="")),
         *by_key["same"],
@@ -95,6 +100,7 @@ ACCURACY_COLUMNS: list[Column[Accuracy]] = [
     *attributes(str, "model", "variant", "suspect_dataset", "suspect_architecture"),
     *attributes(float, "mean", "sd", part="summary"),
     *attributes(int, "n", part="summary"),
+    *attributes(int, "unlearned"),
     *attributes(float, "paper"),
 ]
 
@@ -106,6 +112,13 @@ BUDGET_COLUMNS: list[Column[AtBudget]] = [
     *attributes(float, "auc", "low", "high", part="cell.figure"),
     *attributes(int, "stolen", "irrelevant", part="cell.figure"),
     Column("sources", int, lambda p: p.cell.figure and len(p.cell.figure.by_source)),
+]
+VARIANT_COLUMNS: list[Column[AtVariant]] = [
+    *attributes(str, "dataset", "source_architecture", "method", "attack", part="cell"),
+    *attributes(str, "variant"),
+    *attributes(float, "auc", "low", "high", part="figure"),
+    *attributes(int, "stolen", "irrelevant", part="figure"),
+    Column("sources", int, lambda v: len(v.figure.by_source)),
 ]
 
 

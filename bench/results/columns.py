@@ -11,11 +11,15 @@ from bench.core.tasks import Trial
 Kind: TypeAlias = type[str] | type[int] | type[float] | type[bool]
 Record = TypeVar("Record")
 
+DIGEST_LENGTH = 16
+"""Hexadecimal digits of a digest in a row; the artifacts record all 64."""
+
 
 @dataclass(frozen=True)
 class Column(Generic[Record]):
     """A column of a CSV file: its name, the type of its values, and how a value is read from a record (None: empty).
 
+    `absent` is the value in files that were written before the column existed; None: every file has it.
     No row leaves a `required` column empty; the values of a `share` are within 0 and 1. The columns of `identity`
     together identify a row; if there are `words`, every text is one of them or empty.
     """
@@ -27,6 +31,7 @@ class Column(Generic[Record]):
     share: bool = False
     identity: bool = False
     words: tuple[str, ...] = ()
+    absent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,16 @@ def _of_trial(
     return Column(name, kind, lambda r: getattr(r.trial, name), required, identity=identity, words=words)
 
 
+def _digest(what: str) -> Column[TrialRecord]:
+    """Return the column of the digest of tensors that a score was computed from, cut to DIGEST_LENGTH.
+
+    Results of older versions have none.
+    """
+    return Column(
+        f"{what}_digest", str, lambda r: (r.score.get("digests") or {}).get(what, "")[:DIGEST_LENGTH], absent=""
+    )
+
+
 TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
     _of_trial("dataset", str, required=True),
     _of_trial("source_architecture", str, required=True),
@@ -59,6 +74,7 @@ TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
     _of_trial("method", str, required=True),
     _of_trial("method_version", int, required=True, identity=False),
     _of_trial("budget", int),
+    Column("draw", int, lambda r: r.trial.draw, required=True, identity=True, absent="0"),
     _of_trial("suspect_kind", str, required=True, words=tuple(SuspectKind)),
     _of_trial("attack", str),
     _of_trial("attack_version", int, identity=False),
@@ -82,6 +98,9 @@ TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
     Column("fingerprint_networks", int, lambda r: r.fingerprint_networks),
     Column("seconds", float, lambda r: r.seconds),
     Column("key", str, lambda r: r.trial.score),
+    _digest("suspect"),
+    _digest("source"),
+    _digest("fingerprint"),
     Column("note", str, lambda r: r.note),
     Column("error", str, lambda r: r.error),
 )

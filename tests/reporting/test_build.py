@@ -1,7 +1,9 @@
 """From trials to rows, from rows to tables: numbers known by hand, and everything that can be wrong with a file."""
 
 import csv
+import hashlib
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -44,7 +46,7 @@ def benchmark(**changes):
             "baselines": ("noise",), "attacks": ("finetune_a", "extract_l", "transfer"), "replicates": 3, "copies": 2,
             "recipe": Recipe(epochs=7, precision="fp32"), "preset": "quick"} | changes  # fmt: skip
     return {
-        "format": 2,
+        "format": 3,
         "spec": Spec(**spec).to_json(),
         "components": {
             "dataset": {n: component(num_classes=10) for n in ("digits", "letters")},
@@ -81,7 +83,7 @@ VERSIONS = {"sac": 3, "mark": 1, "noise": 1, "finetune_a": 2, "extract_l": 1, "t
 def line(method="sac", attack="", architecture="net", replicate=0, score=0.0, **more):
     """Make a row: of an irrelevant model where no attack is named."""
     known = dict.fromkeys(COLUMNS) | {
-        "dataset": "digits", "source_architecture": "vgg", "source_seed": 0, "method": method,
+        "dataset": "digits", "source_architecture": "vgg", "source_seed": 0, "method": method, "draw": 0,
         "method_version": VERSIONS[method], "suspect_kind": "stolen" if attack else "irrelevant", "attack": attack,
         "attack_version": VERSIONS[attack] if attack else None, "variant": "", "suspect_dataset": "digits",
         "suspect_architecture": architecture, "replicate": replicate, "status": "done", "score": score, "queries": 100,
@@ -91,8 +93,8 @@ def line(method="sac", attack="", architecture="net", replicate=0, score=0.0, **
     } | more  # fmt: skip
     if known["status"] != "done":
         known |= dict.fromkeys(("score", "queries", "agreement", "seconds")) | {"access": ""}
-    what = [known[c] for c in ("source_seed", "method", "budget", "attack", "suspect_dataset", "suspect_architecture",
-                               "replicate")]  # fmt: skip
+    what = [known[c] for c in ("source_seed", "method", "budget", "draw", "attack", "suspect_dataset",
+                               "suspect_architecture", "replicate")]  # fmt: skip
     known["key"] = "" if known["status"] == "not_applicable" else digest([str(w) for w in what])
     return known
 
@@ -212,7 +214,8 @@ def test_a_score_is_read_as_it_was_computed(tmp_path):
     frame, run = load(tmp_path)
     assert frame.score.tolist()[: len(values)] == values
     assert frame.columns.tolist() == list(COLUMNS)
-    assert run == benchmark()
+    digest = hashlib.sha256((tmp_path / "trials.csv").read_bytes()).hexdigest()
+    assert run == benchmark() | {"trials_sha256": digest, "edited": False}
 
 
 def test_text_of_plugins_becomes_neither_a_formula_nor_a_command_nor_markup(tmp_path):
@@ -290,7 +293,7 @@ def replaced(old, new, times=1):
         ("stolen,finetune_a,2,", "stolen,finetune_a,1,", "it mixes versions 1 and 2 of the attack 'finetune_a'"),
         ("stolen,finetune_a,2,", "stolen,,2,", "is stolen but names no attack"),
         ("digits,vgg,0,sac,3,", "digits,vgg,0,sac\x1b[2J,3,", "line 2: method holds control characters"),
-        ("digits,vgg,0,sac,3,", "digits,vgg,0,sac,3,3,", "line 2 has 28 values instead of 27"),
+        ("digits,vgg,0,sac,3,", "digits,vgg,0,sac,3,3,", "line 2 has 32 values instead of 31"),
         ("digits,vgg,0,sac,3,", '"digits,vgg,0,sac,3,', "is no CSV file"),
         ("digits,vgg,0,sac,3,", f"{'x' * 3000},vgg,0,sac,3,", "line 2: dataset has 3000 characters"),
         ("digits,vgg,0,sac,3,", "else,vgg,0,sac,3,", "rows of the dataset 'else', which run.json beside it does"),
@@ -328,9 +331,9 @@ def test_a_file_without_rows_or_with_bytes_that_are_no_text_is_refused(tmp_path)
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"format": 2', '"format": 3', "it is not of format 1 or 2"),
-        ('"format": 2', '"format": NaN', "NaN is no number"),
-        ('"format": 2', '"format": 1,,', "Expecting"),
+        ('"format": 3', '"format": 4', "it is not of format 1, 2 or 3"),
+        ('"format": 3', '"format": NaN', "NaN is no number"),
+        ('"format": 3', '"format": 1,,', "Expecting"),
         ('"components"', '"parts"', "missing required field `components`"),
         ('"preset"', '"scale"', "unknown field 'scale'"),
         ('"sac": {', '"sad": {', "it does not describe the method 'sac'"),
@@ -411,13 +414,15 @@ def test_sources_are_never_pooled(tmp_path):
     assert "0.89 to 1.00" in (tmp_path / "table.txt").read_text()
 
 
-def test_sources_are_held_against_the_innocents_that_all_of_them_have(tmp_path):
+def test_a_source_is_held_against_the_innocents_that_have_a_score(tmp_path):
     rows = trials((0, 1))
     lost = next(r for r in rows if r["source_seed"] == 1 and r["suspect_architecture"] == "vgg" and not r["attack"])
     lost |= {"status": "failed", "score": None, "error": "score sac: no"}
     write(tmp_path, rows, benchmark(seeds=(0, 1)))
     found = cell(tmp_path, "sac", "extract_l")
-    assert (found["irrelevant"], found["irrelevant_planned"], found["status"]) == ("8", "9", "incomplete")
+    assert (found["irrelevant"], found["irrelevant_planned"], found["status"]) == ("9", "9", "incomplete")
+    # of 6 x 8 pairs of the second source, those of two suspects with the two that are left of vgg are lost
+    assert float(found["auc_most"]) == pytest.approx(1 - 4 / 48)
 
 
 def test_an_inapplicable_cell_is_a_dash_with_its_reason_below(tmp_path):
@@ -536,15 +541,20 @@ def test_a_watermarks_price_and_the_cost_of_fingerprints_are_told(tmp_path):
 # --- against the baselines, and rates --------------------------------------------------------------------------------
 
 
-def better(irrelevant=20, stolen=20, **more):
+SEEDS = tuple(range(6))
+
+
+def better(irrelevant=20, stolen=20, seeds=SEEDS):
     """Make a method that is perfect, one that is chance (as the baseline is), and a watermark that is perfect."""
     rows = []
-    for method, gap in (("sac", 100), ("mark", 100), ("noise", 0)):
+    for seed, (method, gap) in itertools.product(seeds, (("sac", 100), ("mark", 100), ("noise", 0))):
+        one = {"method": method, "source_seed": seed}
         for n in range(irrelevant):
-            rows.append(line(method, architecture=("net", "res")[n % 2], replicate=n // 2, score=float(n * 7 % 20)))
+            rows.append(line(architecture=("net", "res")[n % 2], replicate=n // 2, score=float(n * 7 % 20), **one))
         for n in range(stolen):
             score = gap + float(n * 3 % 20)
-            rows.append(line(method, "extract_l", ("net", "res")[n % 2], n // 2, score=score, **more))
+            rows.append(line(attack="extract_l", architecture=("net", "res")[n % 2], replicate=n // 2, score=score,
+                             **one))  # fmt: skip
     return rows
 
 
@@ -553,7 +563,7 @@ def baselines_of(folder, method="sac", attack="extract_l"):
 
 
 def one_attack(**changes):
-    return benchmark(attacks=("extract_l",), **changes)
+    return benchmark(**{"attacks": ("extract_l",), "seeds": SEEDS} | changes)
 
 
 def test_cells_that_beat_every_baseline_are_marked_and_the_tests_counted(tmp_path):
@@ -562,21 +572,34 @@ def test_cells_that_beat_every_baseline_are_marked_and_the_tests_counted(tmp_pat
     assert (found["beats_baselines"], found["hardest_baseline"], found["baseline_tests"]) == ("1", "noise", "2")
     assert (found["baseline_paired"], baselines_of(tmp_path, "mark")["baseline_paired"]) == ("1", "0")
     assert float(found["baseline_difference"]) == pytest.approx(1 - float(cell(tmp_path, "noise", "extract_l")["auc"]))
-    assert float(found["baseline_p"]) < float(found["baseline_p_adjusted"]) <= 2 * float(found["baseline_p"])
+    assert float(found["baseline_p"]) == pytest.approx(1 / 2**6)  # all six differences have one sign
+    assert float(found["baseline_p_adjusted"]) == pytest.approx(2 / 2**6)
     assert set(baselines_of(tmp_path, "noise").values()) == {""}
     assert "1.00†" in text
     joined = " ".join(text.split())
     assert "better than every baseline that can judge there (noise), p ≤ 0.05" in joined
-    assert "for the 2 tests of this table; 2 of the 2 cells are." in joined
+    assert "for the 2 tests of this table (but those that could not reject); 2 of the 2 cells are." in joined
     assert r"1.00$\dagger$" in (tmp_path / "table.tex").read_text()
 
 
+@pytest.mark.parametrize(("sources", "are"), [(1, "here is 1"), (4, "here are 4")])
+def test_fewer_than_five_sources_are_not_tested_and_the_note_says_why(tmp_path, sources, are):
+    seeds = tuple(range(sources))
+    text = write(tmp_path, better(seeds=seeds), one_attack(seeds=seeds))
+    found = baselines_of(tmp_path)
+    assert (found["beats_baselines"], found["baseline_p"], found["baseline_p_adjusted"]) == ("0", "", "")
+    assert float(found["baseline_difference"]) > 0.4
+    assert "†" not in text.split("Each AUC")[0]
+    assert f"tested over sources, at least 5; {are}" in " ".join(text.split())
+    assert "p " not in (tmp_path / "table.md").read_text().split("against the baselines")[1].split("AUC minus")[0]
+
+
 def test_a_method_that_is_no_better_than_a_baseline_is_not_marked(tmp_path):
-    rows = trials()
+    rows = trials(SEEDS)
     for made in rows:
         if made["method"] == "noise" and made["attack"] and made["status"] == "done":
             made["score"] = 1.0
-    text = write(tmp_path, rows, benchmark())
+    text = write(tmp_path, rows, benchmark(seeds=SEEDS))
     assert baselines_of(tmp_path)["beats_baselines"] == "0"
     assert "†" not in text.split("Each AUC")[0]
     assert "none of the 4 cells is." in " ".join(text.split())
@@ -586,8 +609,8 @@ def test_a_cell_is_not_tested_where_no_baseline_can_judge(tmp_path):
     text = write(tmp_path, trials(), benchmark())
     assert set(baselines_of(tmp_path, "sac", "transfer").values()) == {""}
     joined = " ".join(text.split())
-    assert "Not tested, since no baseline can judge there or one has no score: sac (transfer)." in joined
-    assert "not tested" in (tmp_path / "table.md").read_text()
+    assert "Not compared, since no baseline can judge there or one has no score: sac (transfer)." in joined
+    assert "not compared" in (tmp_path / "table.md").read_text()
 
 
 def test_a_cell_is_not_tested_against_a_baseline_that_has_no_score(tmp_path):
@@ -620,7 +643,7 @@ def test_without_baselines_nothing_is_said_of_them(tmp_path):
 
 
 def test_rates_are_reported_with_exact_intervals_where_there_are_enough_models(tmp_path):
-    write(tmp_path, better(irrelevant=40), one_attack())
+    write(tmp_path, better(irrelevant=40, seeds=(0,)), one_attack(seeds=(0,)))
     found = cell(tmp_path, "sac", "extract_l")
     assert (found["tpr_at_5"], found["tpr_at_5_needs"]) == ("1.0", "")
     assert (float(found["tpr_at_5_low"]), float(found["tpr_at_5_high"])) == pytest.approx((0.832, 1.0), abs=0.001)
@@ -643,11 +666,11 @@ def test_rates_that_need_more_models_are_not_reported(tmp_path):
 
 
 def test_all_methods_are_calibrated_on_the_same_half(tmp_path):
-    rows = better(irrelevant=40)
+    rows = better(irrelevant=40, seeds=(0, 1))
     for made in rows:
         if made["method"] == "sac":  # another scale, the same order as the watermark's
             made["score"] = 3 * made["score"] - 50
-    write(tmp_path, rows, one_attack())
+    write(tmp_path, rows, one_attack(seeds=(0, 1)))
     rates = {n: [v for c, v in cell(tmp_path, n, "extract_l").items() if c.startswith("accused")] for n in VERSIONS
              if n in ("sac", "mark", "noise")}  # fmt: skip
     assert rates["sac"] == rates["mark"] == rates["noise"]
@@ -787,38 +810,42 @@ def test_variants_have_lines_of_their_own(tmp_path):
 # --- against the papers -------------------------------------------------------------------------------------------
 
 
-def many(share):
+def many(share, seeds=(0, 1, 2)):
     """Make 60 stolen and 60 irrelevant models per architecture; a share of the stolen ones looks irrelevant."""
     rows = []
-    for architecture in ("net", "res", "vgg"):
-        for n in range(60):
-            hidden = n < 60 * share
-            rows.append(line(architecture=architecture, replicate=n, score=n / 60))
-            if architecture != "vgg":
-                rows.append(
-                    line(attack="extract_l", architecture=architecture, replicate=n, score=-1.0 if hidden else 2.0)
-                )
+    for seed, architecture, n in itertools.product(seeds, ("net", "res", "vgg"), range(60)):
+        one = {"source_seed": seed, "architecture": architecture, "replicate": n}
+        rows.append(line(score=n / 60, **one))
+        if architecture != "vgg":
+            rows.append(line(attack="extract_l", score=-1.0 if n < 60 * share else 2.0, **one))
     return rows
 
 
 def verdicts(folder, rows, **changes):
-    write(folder, rows, benchmark(methods=("sac",), baselines=(), attacks=("extract_l",), **changes))
+    run = {"methods": ("sac",), "baselines": (), "attacks": ("extract_l",), "seeds": (0, 1, 2)} | changes
+    write(folder, rows, benchmark(**run))
     return cell(folder, "sac", "extract_l")["verdict"], check(folder)
 
 
 def test_a_figure_agrees_with_its_paper_or_differs_from_it(tmp_path):
     verdict, text = verdicts(tmp_path, many(0.05))
     assert verdict == "agrees"
-    assert "all cells: 1 agrees, 0 differs, 0 too few models to tell, 0 no figure" in text
+    assert "all cells: 1 agrees, 0 differs, 0 too few models to tell, 0 one source: no verdict, 0 no figure" in text
     assert "paper 0.95" in text
     verdict, text = verdicts(tmp_path, many(0.4))
     assert verdict == "differs"
-    assert "all cells: 0 agrees, 1 differs, 0 too few models to tell, 0 no figure" in text
+    assert "all cells: 0 agrees, 1 differs, 0 too few models to tell, 0 one source: no verdict, 0 no figure" in text
 
 
 def test_few_models_tell_nothing(tmp_path):
-    verdict, _ = verdicts(tmp_path, [r for r in many(0.05) if r["replicate"] < 4])
+    verdict, _ = verdicts(tmp_path, [r for r in many(0) if r["replicate"] < 2])
     assert verdict == "too few models to tell"
+
+
+def test_one_source_gets_no_verdict(tmp_path):
+    verdict, text = verdicts(tmp_path, many(0.05, seeds=(0,)), seeds=(0,))
+    assert verdict == "one source: no verdict"
+    assert "1 one source: no verdict" in text
 
 
 def test_other_networks_than_the_papers_get_no_verdict(tmp_path):
@@ -831,8 +858,10 @@ def test_other_networks_than_the_papers_get_no_verdict(tmp_path):
 def test_a_fine_tuned_source_is_held_against_innocents_of_the_papers_architectures(tmp_path):
     def made(suspects):
         rows = [r for r in many(0) if r["suspect_architecture"] in (*suspects, "vgg") and not r["attack"]]
-        rows += [line(attack="finetune_a", architecture="vgg", replicate=n, score=2.0) for n in range(60)]
-        write(tmp_path, rows, benchmark(methods=("sac",), baselines=(), attacks=("finetune_a",), suspects=suspects))
+        rows += [line(attack="finetune_a", architecture="vgg", replicate=n, score=2.0, source_seed=seed)
+                 for n in range(60) for seed in range(3)]  # fmt: skip
+        changes = {"methods": ("sac",), "baselines": (), "attacks": ("finetune_a",), "seeds": (0, 1, 2)}
+        write(tmp_path, rows, benchmark(suspects=suspects, **changes))
         return cell(tmp_path, "sac", "finetune_a")["verdict"]
 
     assert made(("net", "res")) == "agrees"
@@ -900,3 +929,22 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         write(tmp_path / "file", trials(), benchmark())
     write(tmp_path / "good", trials(), benchmark())
     assert [p.name for p in (tmp_path / "good").glob(".*")] == [".report"]
+
+
+def test_a_changed_score_is_noticed_on_the_screen_and_below_the_table(tmp_path):
+    write(tmp_path, trials(), benchmark())
+    untouched = CliRunner().invoke(command, [str(tmp_path)]).output
+    path = tmp_path / "trials.csv"
+    path.write_text(path.read_text().replace(",0.5,", ",0.75,", 1))
+    changed = CliRunner().invoke(command, [str(tmp_path)])
+    assert (changed.exit_code, "Not what the run wrote" in untouched) == (0, False)
+    assert "Not what the run wrote: trials.csv was changed afterwards" in " ".join(changed.output.split())
+    assert "Not what the run wrote" in (tmp_path / "table.md").read_text()
+
+
+def test_networks_of_several_machines_are_counted_below_the_table(tmp_path):
+    write(tmp_path, trials(), benchmark() | {"machines": {"one": 3, "two": 1}})
+    assert (
+        "Made on 2 machines, whose rounding differs: 3 networks on one; 1 network on two."
+        in (tmp_path / "table.md").read_text()
+    )

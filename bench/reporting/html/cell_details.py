@@ -13,6 +13,7 @@ from bench.core.kinds import Status
 from bench.reporting.html.distributions import Curves, Detail, Distributions
 from bench.reporting.tables.auc import auc_lines, mean_lines
 from bench.reporting.tables.method_table import by_method
+from bench.reporting.tables.notes import MOST_NAMED
 from bench.reporting.tables.table import shown
 
 
@@ -40,7 +41,7 @@ def _shown(c: Cell, number: int) -> ShownCell:
     f = c.figure
     if f is None:
         failed = c.lost.keys() & {Status.FAILED, Status.BLOCKED}
-        value = Status.FAILED.value if failed else "not run" if c.lost else "no rows"
+        value = "not trained" if c.untrained else Status.FAILED.value if failed else "not run" if c.lost else "no rows"
         return ShownCell(number, "lost", value, lines)
     style = f"{_shade(f.auc)};--l:{100 * f.low:.0f};--h:{100 * f.high:.0f};--v:{100 * f.auc:.0f}"
     return ShownCell(number, "low" if f.auc < 0.5 else "", value, lines, style)
@@ -107,6 +108,9 @@ class CellDetails:
             "baselines": self._baselines(c),
             "spread": spread,
             "elsewhere": not c.home,
+            "unlearned": [self._text(f"{n.name} ({100 * n.accuracy:.1f} %)") for n in c.unlearned[:MOST_NAMED]],
+            "tied": c.tied,
+            "equal": c.equal or None,
         }
         if c.figure:
             details["n"] = [c.figure.stolen, c.figure.irrelevant]
@@ -118,7 +122,7 @@ class CellDetails:
     def _baselines(self, c: Cell) -> JSON:
         if not (f := c.baselines):
             return None
-        p, adjusted = (float(f"{value:.2g}") for value in (f.p, f.adjusted))
+        p, adjusted = (None if value is None else float(f"{value:.2g}") for value in (f.p, f.adjusted))
         return [int(f.beaten), self._text(f.baseline), _round(f.difference), p, adjusted, f.tests]
 
 

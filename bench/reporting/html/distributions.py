@@ -41,14 +41,16 @@ class Distributions:
     curves: Curves = field(default_factory=dict)
 
     def of(self, dataset: str, source: str, method: str, attack: str) -> JSON:
-        """Summarise the scores of one cell; return None if it has no AUC."""
+        """Summarise the scores of one cell; return None if it has no AUC. Of several draws, the first is shown."""
         matched = self.samples.matched(self.samples.of(dataset, source, method, attack))
         if matched is None:
             return None
-        dots = max(matched.irrelevant.shape[1], *map(len, matched.stolen), 0) <= self.detail.dots
-        lines = list(zip(matched.stolen, matched.irrelevant, strict=True))[: self.detail.sources]
+        dots = max(rows.shape[1] for s in matched.samples for rows in s[1:]) <= self.detail.dots
+        lines = [(s.stolen[0], s.irrelevant[0]) for s in matched.samples[: self.detail.sources]]
         spread = {"dots": [[self._named(s), self._shared(i)] for s, i in lines]} if dots else self._bins(lines)
-        return {**spread, "seeds": list(matched.seeds), "roc": self._rocs((dataset, source, method, attack), matched)}
+        draws = max(len(s.stolen) for s in matched.samples)
+        rocs = self._rocs((dataset, source, method, attack), matched)
+        return {**spread, "seeds": list(matched.seeds), "roc": rocs, **({"draws": draws} if draws > 1 else {})}
 
     def _shared(self, rows: Rows) -> int:
         """Return the number of a list of irrelevant models, which the attacks of a method share."""
@@ -77,10 +79,14 @@ class Distributions:
         return result
 
     def _rocs(self, cell: tuple[str, ...], matched: Matched) -> list[list[float]]:
-        """Return ROCs as FPR, TPR, FPR, TPR, …: the mean over sources, and each one if there are several."""
+        """Return ROCs as FPR, TPR, FPR, TPR, …: the mean over sources, and each one if there are several.
+
+        That of a source is the mean over the draws of its fingerprint.
+        """
         if cell not in self.curves:
             score = self.samples.score
-            each = [roc(score[s], score[i]) for s, i in zip(matched.stolen, matched.irrelevant, strict=True)]
+            draws = [zip(s.stolen, s.irrelevant, strict=True) for s in matched.samples]
+            each = [mean_roc([roc(score[s], score[i]) for s, i in by_draw]) for by_draw in draws]
             self.curves[cell] = [mean_roc(each), *(each if len(each) > 1 else [])]
         return [self._flat(curve) for curve in self.curves[cell][: 1 + self.detail.sources]]
 

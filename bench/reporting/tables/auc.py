@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.cell_statistics import of_table
-from bench.analysis.cells import AtBudget, Cell, ReportedAuc, mean, paper_mean
+from bench.analysis.cells import AtBudget, Cell, mean, paper_mean
+from bench.analysis.reported import ReportedAuc
 from bench.core.canonical import JSON
-from bench.reporting.tables.method_table import attack_columns, grouped, method_table, no_figure
-from bench.reporting.tables.notes import caption, notes
+from bench.reporting.tables.method_table import Column, attack_columns, grouped, method_table, no_figure
+from bench.reporting.tables.notes import caption, notes, origin
 from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell, interval
 
 
@@ -18,23 +19,27 @@ def auc_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
         "AUC",
         attack_columns(cells, auc_lines) | {f"mean of {len(home)}": mean_lines},
         caption(run, f"each AUC with its {CONFIDENCE} interval, then the numbers of stolen / irrelevant models"),
-        notes=notes(cells, home),
+        notes=[*origin(run), *notes(cells, home)],
         level=2,
         label="auc",
     )
+
+
+def marks(c: Cell) -> str:
+    """Return the marks behind an AUC, which the notes explain."""
+    beaten = bool(c.baselines and c.baselines.beaten)
+    return "†" * beaten + "*" * c.incomplete + "‡" * bool(c.unlearned) + "§" * c.tied
 
 
 def auc_lines(c: Cell) -> list[Line]:
     """Write a cell: its AUC with marks, interval, numbers of models, other statistics, and the paper's AUC."""
     if c.reason:
         return cell("–")
-    mark = "*" if c.status == "incomplete" else ""
     paper = [paper_line(c.paper)] if c.paper else []
     if c.figure is None:
-        return [Line(mark), *paper]
+        return [*no_figure(c), *paper]
     f = c.figure
-    beaten = "†" if c.baselines and c.baselines.beaten else ""
-    lines = cell(f"{f.auc:.2f}{beaten}{mark}", interval(f), f"{f.stolen} / {f.irrelevant}")
+    lines = [Line(f"{f.auc:.2f}{marks(c)}"), *interval(f), Line(f"{f.stolen} / {f.irrelevant}")]
     lines += [Line(f"{s.text(v)} {s.label}") for s in of_table("auc") if (v := s.value(c)) and s.in_table(v)]
     if len(f.by_source) > 1:
         lines += cell("{:.2f} to {:.2f}".format(*f.range))
@@ -53,7 +58,7 @@ def mean_lines(cells: Sequence[Cell]) -> list[Line]:
     value, paper = mean(cells), paper_mean(cells)
     if value is None:
         return []
-    mark = "*" if any(c.status == "incomplete" for c in cells if c.home) else ""
+    mark = "*" if any(c.incomplete for c in cells if c.home) else ""
     return [Line(f"{value:.2f}{mark}"), *([paper_line(paper)] if paper else [])]
 
 
@@ -76,10 +81,39 @@ def budgets_table(points: Sequence[AtBudget]) -> Table:
     )
 
 
+def variants_table(cells: Sequence[Cell]) -> Table | None:
+    """Return the AUCs of each variant of an attack; None where no attack has several."""
+    variants = grouped((c.attack, v) for c in cells for v in c.by_variant)
+
+    def column(attack: str, variant: str) -> Column:
+        def lines(row: Sequence[Cell]) -> list[Line]:
+            c = next((c for c in row if c.attack == attack), None)
+            if c is None or variant not in c.by_variant:
+                return no_figure(c) if c and c.figure is None else []
+            f = c.by_variant[variant]
+            return [Line(f"{f.auc:.2f}"), *interval(f), Line(f"{f.stolen} / {f.irrelevant}")]
+
+        return lines
+
+    columns = {f"{a}\n{v}": column(a, v) for a, found in variants.items() for v in dict.fromkeys(found)}
+    return (
+        method_table(
+            cells,
+            "AUC by variant",
+            columns,
+            f"The AUC of the suspects stolen with one variant of an attack, with its {CONFIDENCE} interval, then the "
+            "numbers of stolen / irrelevant models.",
+            label="variants",
+        )
+        if columns
+        else None
+    )
+
+
 def _budget_lines(c: Cell) -> list[Line]:
     if c.reason or c.figure is None:
         return no_figure(c)
-    return cell(f"{c.figure.auc:.2f}{'*' * (c.status == 'incomplete')}", interval(c.figure))
+    return [Line(f"{c.figure.auc:.2f}{'*' * c.incomplete}"), *interval(c.figure)]
 
 
 def _budget_mean(row: Sequence[Cell]) -> list[Line]:

@@ -1,13 +1,17 @@
 """Tables that compare the AUCs: with the baselines, with other negatives, with the papers."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from bench.analysis.cell_statistics import of_table
-from bench.analysis.cells import VERDICTS, Cell
+from bench.analysis.cells import Cell
+from bench.core.kinds import Verdict
 from bench.reporting.tables.auc import paper_line
 from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
+from bench.reporting.tables.notes import drawn
 from bench.reporting.tables.table import Line, Table, cell, interval, signed
+from bench.stats.differences import TESTED_FROM
 
 
 def baselines_table(cells: Sequence[Cell]) -> Table | None:
@@ -19,18 +23,19 @@ def baselines_table(cells: Sequence[Cell]) -> Table | None:
         methods,
         "against the baselines",
         attack_columns(methods, _baseline_lines),
-        "AUC minus that of the baseline that is hardest to beat, which is named; the p-value of “better than every "
-        "baseline” / the same after Holm's correction for all cells of this table. Methods that judge the baselines' "
-        "suspects are tested in pairs; a watermark, whose stolen suspects are its own, is not.",
+        "AUC minus that of the baseline that is hardest to beat, which is named: the mean of the differences of the "
+        f"sources. From {TESTED_FROM} sources on, the p-value of “better than every baseline” / the same after Holm's "
+        "correction for all cells of this table. A watermark has a source and stolen suspects of its own.",
         label="baselines",
     )
 
 
 def _baseline_lines(c: Cell) -> list[Line]:
     if c.baselines is None:
-        return cell("not tested") if c.figure and not c.reason else no_figure(c)
+        return cell("not compared") if c.figure and not c.reason else no_figure(c)
     f = c.baselines
-    return cell(f"{signed(f.difference)}{'†' * f.beaten} {f.baseline}", f"p {_p(f.p)} / {_p(f.adjusted)}")
+    tested = "" if f.p is None or f.adjusted is None else f"p {_p(f.p)} / {_p(f.adjusted)}"
+    return cell(f"{signed(f.difference)}{'†' * f.beaten} {f.baseline}", *([tested] if tested else []))
 
 
 def _p(p: float) -> str:
@@ -62,7 +67,7 @@ def check_table(cells: Sequence[Cell]) -> Table:
         cells,
         "against the papers",
         attack_columns(cells, _check_lines),
-        ", ".join(f"{counts[v]} {v}" for v in VERDICTS) + ".",
+        f"{', '.join(f'{counts[v]} {v}' for v in Verdict)}. {drawn(cells)}",
         notes=["Compared without the irrelevant models in the source's architecture, which the papers do not have."]
         * reduced,
         level=2,
@@ -73,6 +78,6 @@ def _check_lines(c: Cell) -> list[Line]:
     if c.reason:
         return cell("–", c.verdict)
     ours = c.like_paper if c.paper and c.paper.same else c.figure
-    figures = cell(f"{ours.auc:.2f}", interval(ours)) if ours else cell("*")
+    figures = [Line(f"{ours.auc:.2f}"), *interval(ours)] if ours else no_figure(c)
     paper = [paper_line(c.paper)] if c.paper else []
-    return [*figures, *paper, *cell(*c.verdict.replace("models to", "models\nto").split("\n"))]
+    return [*figures, *paper, *cell(*re.split(r"(?<=:) | (?=to tell)", c.verdict))]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bench.analysis.accuracies import Accuracy
 from bench.analysis.costs import Cost
+from bench.analysis.networks import DEVIATIONS, ENOUGH_PEERS, FAR
 from bench.core.canonical import JSON
 from bench.reporting.tables.method_table import section_table
 from bench.reporting.tables.notes import caption
@@ -50,7 +51,7 @@ def accuracy_table(networks: Sequence[Accuracy], run: Mapping[str, JSON]) -> Tab
     """Return the test accuracies of one dataset and source architecture, in percent."""
     rows = []
     for a in networks:
-        value, n = percent(a.summary), str(a.summary.n)
+        value, n = percent(a.summary), f"{a.summary.n}{f', {a.unlearned}‡' if a.unlearned else ''}"
         texts = (a.owner, a.model, a.variant, a.suspect_dataset, a.suspect_architecture or "all", value, n)
         rows.append([*map(cell, texts), cell(f"{100 * a.paper:.1f}" if a.paper is not None else "")])
     return section_table(
@@ -61,7 +62,15 @@ def accuracy_table(networks: Sequence[Accuracy], run: Mapping[str, JSON]) -> Tab
         caption(
             run,
             "test accuracy in percent, mean ± standard deviation over n networks, each counted once; irrelevant models "
-            "belong to no source and stand with the plain one",
+            "stand with the plain sources",
         ),
+        notes=[_unlearned_note()] * any(a.unlearned for a in networks),
         level=2,
+    )
+
+
+def _unlearned_note() -> str:
+    return (
+        f"‡: so many networks did not learn: their accuracy is at most {DEVIATIONS:g} standard deviations above "
+        f"chance, or more than {FAR:g} below the median of their line, if that has {ENOUGH_PEERS} networks or more."
     )

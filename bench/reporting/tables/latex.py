@@ -15,7 +15,7 @@ PAGE = 110
 """Characters of a printed line in the smallest letters: a wider table is divided."""
 
 TEXT = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}
-MATHS = {"×": r"\times", "±": r"\pm", "−": "-", "≥": r"\geq", "≤": r"\leq", "†": r"\dagger"}
+MATHS = {"×": r"\times", "±": r"\pm", "−": "-", "≥": r"\geq", "≤": r"\leq", "†": r"\dagger", "‡": r"\ddagger"}
 ESCAPED = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     **{c: rf"\text{name}{{}}" for c, name in TEXT.items()},

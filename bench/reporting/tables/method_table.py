@@ -63,7 +63,7 @@ def attack_columns(cells: Sequence[Cell], lines: Callable[[Cell], list[Line]]) -
 
 def no_figure(c: Cell) -> list[Line]:
     """Return the mark of a cell without an AUC."""
-    return cell("–" if c.reason else "*")
+    return cell("–" if c.reason else "not trained" if c.untrained else "*")
 
 
 def method_table(

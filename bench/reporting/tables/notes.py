@@ -5,14 +5,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bench.analysis.baselines import ALPHA
-from bench.analysis.cells import VERDICTS, Cell
+from bench.analysis.cells import Cell
 from bench.core.canonical import JSON
+from bench.core.kinds import Verdict
 from bench.core.spec import Spec
 from bench.reporting.tables.method_table import by_method, grouped
 from bench.reporting.tables.table import counted, listed
+from bench.stats.differences import TESTED_FROM
 
 MOST_ERRORS = 10
 """Different errors that are printed under a table; the others are counted."""
+MOST_NAMED = 10
+"""Networks that did not learn that are named under a table; the others are counted."""
 
 
 def caption(run: Mapping[str, JSON], what: str) -> str:
@@ -36,31 +40,62 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
     return ". ".join(parts) + "."
 
 
+def drawn(cells: Sequence[Cell]) -> str:
+    """Return what was drawn for a table, and how often: sources; of each, models and fingerprints."""
+    shown = [c for c in cells if c.drawn.sources and not c.reason]
+    sources = max((c.drawn.sources for c in shown), default=0)
+    stolen = grouped((c.drawn.stolen, f"by {c.attack}") for c in shown)
+    shared = sources > 1 and all(c.irrelevant_planned <= c.drawn.irrelevant for c in shown)
+    others = grouped((c.drawn.irrelevant, f"of {c.suspect_dataset}") for c in shown)
+    fingerprints = grouped((c.drawn.fingerprints, c.method) for c in shown)
+    parts = [
+        *(f"{counted(n, 'stolen suspect')} {_list(by)}" for n, by in stolen.items()),
+        *(f"{counted(n, 'irrelevant model')} {_list(of)}{' (shared)' * shared}" for n, of in others.items()),
+        *(
+            f"{counted(n, 'fingerprint')} by {_list(by) if len(fingerprints) > 1 else 'each method'}"
+            for n, by in fingerprints.items()
+        ),
+    ]
+    return f"Drawn: {counted(sources, 'source')}; for {'each' if sources > 1 else 'it'} {'; '.join(parts)}."
+
+
+def origin(run: Mapping[str, JSON]) -> Iterator[str]:
+    """Explain where rows come from, if that is not the run that `run.json` describes, or several machines."""
+    if run.get("edited"):
+        yield "Not what the run wrote: trials.csv was changed afterwards, so these figures are not those of the run."
+    machines = run.get("machines") or {}
+    if len(machines) > 1:
+        counts = "; ".join(f"{counted(n, 'network')} on {machine}" for machine, n in sorted(machines.items()))
+        yield f"Made on {len(machines)} machines, whose rounding differs: {counts}."
+
+
 def notes(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
     """Return the notes of a table of AUCs; `home`: the attacks that stay with the source's dataset."""
-    found = [*_meanings(cells, home), *_marks(cells), *_inapplicable(cells), *_incomplete(cells)]
+    found = [*_meanings(cells, home), *_tests(cells), *_networks(cells), *_inapplicable(cells), *_incomplete(cells)]
     counts = Counter(c.verdict for c in cells)
-    if counts["no figure"] < len(cells):
-        found.append("Against the papers' figures: " + ", ".join(f"{counts[v]} {v}" for v in VERDICTS) + ".")
+    if counts[Verdict.NO_FIGURE] < len(cells):
+        found.append("Against the papers' figures: " + ", ".join(f"{counts[v]} {v}" for v in Verdict) + ".")
     return found
 
 
 def _meanings(cells: Sequence[Cell], home: Sequence[str]) -> Iterator[str]:
     """Explain the figures that the cells have."""
-    figures = [c.figure for c in cells if c.figure]
+    sources = [len(c.figure.by_source) for c in cells if c.figure]
     if home:
         yield (
             f"mean: over {', '.join(home)}, the attacks that stay with the source's dataset; blank where one of them "
-            "is missing or not applicable."
+            "is missing, not trained or not applicable."
         )
-    if figures and all(f.conditional for f in figures):
-        several = max(len(f.by_source) for f in figures) > 1
-        what = "these sources and says nothing about others; below it the lowest and highest AUC of a source"
-        yield f"The interval holds for {what if several else 'this source and says nothing about others'}."
-    elif figures:
+    if max(sources, default=0) > 1:
         yield (
-            "The interval also covers what another choice of sources would give; below it the lowest and highest AUC "
-            "of a source."
+            "The AUC is the mean of those of the sources, whose lowest and highest are below; the interval is for the "
+            "mean over other sources, on other machines too."
+        )
+    if 1 in sources:
+        yield (
+            "The interval of a cell with one source holds for this source only: another one, or the same seed on "
+            "another processor, may lie outside. It shows neither which method is better nor whether a paper's figure "
+            "is met."
         )
     if any(c.paper and not c.paper.same for c in cells):
         yield (
@@ -69,24 +104,60 @@ def _meanings(cells: Sequence[Cell], home: Sequence[str]) -> Iterator[str]:
         )
 
 
-def _marks(cells: Sequence[Cell]) -> Iterator[str]:
+def _networks(cells: Sequence[Cell]) -> Iterator[str]:
+    """Name the networks that did not learn or count once, and the cells whose scores hardly differ."""
+    failed = dict.fromkeys(n for c in cells for n in c.unlearned)
+    if failed:
+        named = [f"{n.name} ({100 * n.accuracy:.1f} %, its peers {100 * n.usual:.1f} %)" for n in failed]
+        more = f"; and {len(named) - MOST_NAMED} more, see accuracy.md" if len(named) > MOST_NAMED else ""
+        yield f"‡: with networks that did not learn: {'; '.join(named[:MOST_NAMED])}{more}."
+    untrained = dict.fromkeys((c.attack, c.method) for c in cells if c.untrained)
+    if untrained:
+        yield (
+            f"not trained: no stolen suspect is better than chance, so there is nothing to find: {_named(untrained)}."
+        )
+    tied = dict.fromkeys((c.attack, c.method) for c in cells if c.figure and c.tied)
+    if tied:
+        yield (
+            "§: more than half of the scores are one value, the lowest or the highest, of stolen and irrelevant models "
+            f"alike, and such ties count half: {_named(tied)}."
+        )
+    equal = {c.attack: (c.equal, c.equal + c.figure.stolen) for c in cells if c.figure and c.equal}
+    if equal:
+        counts = ", ".join(f"{attack} ({n} of {of} left out)" for attack, (n, of) in equal.items())
+        yield f"Stolen suspects of one source whose weights are equal count once: {counts}."
+
+
+def _tests(cells: Sequence[Cell]) -> Iterator[str]:
     """Count the cells that beat the baselines among those tested, and name the cells that could not be tested."""
-    tested = [c.baselines for c in cells if c.baselines]
+    compared = [c.baselines for c in cells if c.baselines]
     if not any(c.baseline for c in cells):
         return
+    tested = [b for b in compared if b.adjusted is not None]
     if tested:
-        beaten = sum(t.beaten for t in tested)
-        baselines = dict.fromkeys(name for t in tested for name in t.baselines)
+        beaten = sum(b.beaten for b in tested)
+        found = f"{beaten or 'none'} of the {counted(len(tested), 'cell')} {'is' if beaten < 2 else 'are'}"
+        baselines = dict.fromkeys(name for b in tested for name in b.baselines)
         yield (
-            f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {ALPHA:g} in "
-            f"permutation tests after Holm's correction for the {counted(len(tested), 'test')} of this table; "
-            f"{beaten or 'none'} of the {counted(len(tested), 'cell')} {'is' if beaten < 2 else 'are'}."
+            f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {ALPHA:g} in tests of "
+            f"the differences by source, after Holm's correction for the {counted(len(tested), 'test')} of this table "
+            f"(but those that could not reject); {found}."
         )
-    untested = grouped((c.attack, c.method) for c in cells if c.figure and not c.baseline and not c.baselines)
-    attacks_of = grouped((_list(methods), attack) for attack, methods in untested.items())
-    if attacks_of:
-        named = "; ".join(f"{methods} ({', '.join(attacks)})" for methods, attacks in attacks_of.items())
-        yield f"Not tested, since no baseline can judge there or one has no score: {named}."
+    elif compared:
+        most = max(b.sources for b in compared)
+        yield (
+            f"†: not tested. Whether a method beats the baselines is tested over sources, at least {TESTED_FROM}; "
+            f"here {'is' if most == 1 else 'are'} {most}. More of them: bench run --seeds {TESTED_FROM}."
+        )
+    untested = [(c.attack, c.method) for c in cells if c.figure and not c.baseline and not c.baselines]
+    if untested:
+        yield f"Not compared, since no baseline can judge there or one has no score: {_named(untested)}."
+
+
+def _named(cells: Iterable[tuple[str, str]]) -> str:
+    """Name cells given by attack and method: methods with the attacks that they share in parentheses."""
+    attacks_of = grouped((_list(methods), attack) for attack, methods in grouped(cells).items())
+    return "; ".join(f"{methods} ({', '.join(attacks)})" for methods, attacks in attacks_of.items())
 
 
 def _list(names: Iterable[str]) -> str:
@@ -102,7 +173,7 @@ def _inapplicable(cells: Sequence[Cell]) -> Iterator[str]:
 def _incomplete(cells: Sequence[Cell]) -> Iterator[str]:
     """Return, for each method, the cells that lack scores; then the errors, each once."""
     for name, row in by_method(cells).items():
-        described = [_described(c) for c in row if c.status == "incomplete"]
+        described = [_described(c) for c in row if c.incomplete]
         if described:
             yield f"*: incomplete: {name}: {'; '.join(described)}."
     errors = list(dict.fromkeys(e for c in cells for e in c.errors))

@@ -96,9 +96,10 @@ def _packed(widths: Sequence[int], limit: int) -> list[list[int]]:
     return parts
 
 
-def interval(figure: AucEstimate) -> str:
-    """Write the ends of an interval."""
-    return f"[{figure.low:.2f}, {figure.high:.2f}]"
+def interval(figure: AucEstimate) -> list[Line]:
+    """Write the ends of an interval; that of one source says so."""
+    ends = f"[{figure.low:.2f}, {figure.high:.2f}"
+    return cell(f"{ends};", "this source only]") if len(figure.by_source) == 1 else cell(f"{ends}]")
 
 
 def signed(value: float) -> str:

@@ -7,7 +7,7 @@ const otherMeasures = (cell) => Object.entries(data.measures).filter(([key]) => 
   .map(([key, { title, digits }]) => {
     const value = cell.m[key];
     const reported = Array.isArray(value);
-    const shown = reported ? `${value[0].toFixed(digits)} ${between(value)}` : `n/r (needs ≥ ${value} irrelevant models)`;
+    const shown = reported ? `${value[0].toFixed(digits)} ${between(value)}` : `n/r (needs ≥ ${value} irrelevant models of each source)`;
     return el("p", {}, `${title}: ${shown}`);
   });
 
@@ -16,8 +16,9 @@ const comparisons = (cell) => {
   if (cell.baselines) {
     const [beaten, baseline, difference, p, adjusted, tests] = cell.baselines;
     const comparison = `AUC ${difference >= 0 ? "+" : "−"}${two(Math.abs(difference))} against ${text(baseline)}, the hardest baseline`;
-    found.push(el("p", {}, el("b", {}, beaten ? "† Beats every baseline. " : "Not shown to beat every baseline. "),
-      `${comparison}; p = ${p}, ${adjusted} after Holm over ${tests} tests.`));
+    const verdict = beaten ? "† Beats every baseline. " : "Not shown to beat every baseline. ";
+    found.push(el("p", {}, el("b", {}, p === null ? "Not tested: too few sources. " : verdict),
+      p === null ? `${comparison}.` : `${comparison}; p = ${p}, ${adjusted} after Holm over ${tests} tests.`));
   }
   if (cell.paper) {
     const [auc, stolen, irrelevant, same] = cell.paper;
@@ -26,6 +27,13 @@ const comparisons = (cell) => {
   }
   return found;
 };
+
+// What makes an AUC doubtful: networks that did not learn, ties, models that count once.
+const doubts = (cell) => [
+  ...(cell.unlearned || []).map((name) => el("p", {}, el("b", {}, "‡ Did not learn: "), text(name))),
+  cell.tied ? el("p", {}, el("b", {}, "§ Mostly ties: "), "more than half of the scores are one value, the lowest or the highest") : null,
+  cell.equal ? el("p", {}, `Stolen suspects left out, whose weights another one has: ${cell.equal}.`) : null,
+];
 
 const missingScores = (cell) => {
   const lost = Object.entries(cell.lost || {}).map(([status, n]) => `${n} ${status.replace("_", " ")}`).join(", ");
@@ -42,10 +50,11 @@ const describeComponent = (kind, name, more) => {
 
 const headline = (cell) => {
   if (cell.reason !== undefined) return el("p", { class: "big" }, el("b", {}, "–"), `not applicable: ${text(cell.reason)}`);
+  if (cell.status === "not_trained") return el("p", { class: "big" }, el("b", {}, "not trained"), "no stolen suspect is better than chance");
   if (!cell.m.auc) return el("p", { class: "big" }, el("b", {}, "no AUC"), "nothing could be compared");
   const parts = [`${data.level} interval ${between(cell.m.auc)}`, `${cell.n[0]} stolen / ${cell.n[1]} irrelevant models`];
   if (cell.sources) parts.push(`${cell.sources[0]} sources, ${two(cell.sources[1])} to ${two(cell.sources[2])}`);
-  if (cell.conditional) parts.push(`the interval holds for ${cell.sources ? "these sources" : "this source"} only`);
+  if (cell.conditional) parts.push("the interval holds for this source only");
   return el("p", { class: "big" }, el("b", {}, `AUC ${two(cell.m.auc[0])}`), parts.join(" · "));
 };
 
@@ -60,7 +69,7 @@ const render = (button) => {
     el("figure", { class: "narrow" }, el("figcaption", {}, "ROC"), ...rocChart(cell.spread)),
   ] : [];
   byId("cell-body").replaceChildren(headline(cell), el("div", { class: "views" },
-    el("div", {}, pictures[0], ...comparisons(cell), ...otherMeasures(cell), ...missingScores(cell)),
+    el("div", {}, pictures[0], ...comparisons(cell), ...doubts(cell), ...otherMeasures(cell), ...missingScores(cell)),
     el("div", {}, pictures[1], describeComponent("method", method, data.costs[section][method]), describeComponent("attack", attack))));
   const order = visibleButtons();
   byId("before").disabled = order.indexOf(button) <= 0;

@@ -78,7 +78,8 @@ const scoreChart = (spread) => {
   });
   axis(svg, low, high, x, bottom, left, right);
   const more = spread.seeds.length - lines.length;
-  return [svg, more > 0 ? el("p", { class: "note" }, `And ${more} more sources, which are not shown.`) : null];
+  return [svg, more > 0 ? el("p", { class: "note" }, `And ${more} more sources, which are not shown.`) : null,
+    spread.draws ? el("p", { class: "note" }, `Scores of the first of ${spread.draws} fingerprints; ROC and AUC are the mean of all.`) : null];
 };
 
 const threeDigits = (value) => String(Number(value.toPrecision(3))).replace("-", "−");

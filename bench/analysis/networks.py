@@ -1,0 +1,165 @@
+"""Which networks the rows are about, each once, and which of them did not learn.
+
+A network has many rows, one for each method and draw that judged it. A watermark has its own source, hence its own
+stolen models.
+"""
+
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.canonical import JSON
+from bench.core.kinds import ComponentKind, Role, SuspectKind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUP = ("owner", "model", "variant", "suspect_dataset", "suspect_architecture")
+PEERS = ("dataset", "source_architecture", *GROUP)
+"""The columns that networks share which should be equally accurate."""
+NETWORK = (*PEERS, "origin")
+"""The columns that identify a network; `origin` is the digest of its weights or, without one, its seeds."""
+DEVIATIONS = 3.0
+"""Binomial standard deviations above chance up to which an accuracy may be chance."""
+FAR = 5.0
+"""Standard deviations below the median of its peers from which on a network is far below them."""
+ENOUGH_PEERS = 5
+MOST_IMAGES = 1_000_000
+"""Of a test set whose size is read off accuracies."""
+
+
+class Unlearned(NamedTuple):
+    """A network that did not learn: its name, its accuracy, and the accuracy it was compared with."""
+
+    name: str
+    accuracy: float
+    usual: float
+
+
+class Networks:
+    """The networks of some rows.
+
+    `table` has a line for each network with a known accuracy, with the columns of NETWORK, `source_seed`, `replicate`
+    and `accuracy`; `chance` is True where this is no better than guessing, `unlearned` where it is that or far below
+    the `usual` one, the median of the network's peers. `source` and `suspect` are the numbers of the networks of each
+    row: the index of `table`.
+    """
+
+    def __init__(self, frame: "pd.DataFrame", run: Mapping[str, JSON]) -> None:
+        import pandas as pd
+
+        both = pd.concat(_halves(frame, run), ignore_index=True)
+        number = both.groupby(list(NETWORK), sort=False).ngroup().to_numpy()
+        self.source, self.suspect = np.split(number, 2)
+        known = both.assign(number=number).dropna(subset="accuracy").drop_duplicates("number").set_index("number")
+        classes = {
+            name: entry["attributes"].get("num_classes") or 0
+            for name, entry in run["components"][ComponentKind.DATASET].items()
+        }
+        self.table = _judged(known, classes)
+        self._count = int(number.max(initial=-1)) + 1
+
+    def flags(self, column: str) -> NDArray[np.bool_]:
+        """Return `chance` or `unlearned` of every network by its number; False where the accuracy is not known."""
+        flags = np.zeros(self._count, dtype=np.bool_)
+        flags[self.table.index[self.table[column]]] = True
+        return flags
+
+    def describe(self, numbers: NDArray[np.intp]) -> list[Unlearned]:
+        """Describe the networks with these numbers, all of which have an accuracy."""
+        columns = ("owner", "model", "suspect_architecture", "variant", "replicate", "source_seed", "accuracy", "usual")
+        found = []
+        for n in self.table.loc[np.unique(numbers), list(columns)].to_dict("records"):
+            words = (n["owner"] if n["owner"] != "plain" else "", n["model"], n["suspect_architecture"], n["variant"])
+            name = " ".join([*filter(None, words), f"{n['replicate']:g} of source {n['source_seed']:g}"])
+            found.append(Unlearned(name, n["accuracy"], n["usual"]))
+        return found
+
+
+def suspects(frame: "pd.DataFrame") -> NDArray[np.intp]:
+    """Return a number for each different suspect of an attack, or irrelevant model.
+
+    Suspects are the same if their weights have one digest. Without digests, irrelevant models are if dataset,
+    architecture and replicate are equal, also those of two sources, which shared them before digests were recorded.
+    """
+    digest = frame.suspect_digest
+    unknown = digest == ""
+    own = unknown & (frame.suspect_kind == SuspectKind.STOLEN)
+    keys = [digest, frame.attack, frame.suspect_dataset, frame.suspect_architecture, frame.source_seed.where(own, 0)]
+    grouped = frame.groupby([*keys, frame.replicate.where(unknown, 0)], sort=False)
+    return grouped.ngroup().to_numpy().astype(np.intp)
+
+
+def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFrame]":
+    """Return the sources and the suspects of all rows, in the order of the rows."""
+    watermark = {n for n, m in run["components"][ComponentKind.METHOD].items() if m.get("watermark")}
+    owner = frame.method.where(frame.method.isin(watermark), "plain")
+    known = frame[["dataset", "source_architecture", "source_seed"]]
+    sources = known.assign(
+        owner=owner,
+        model=Role.SOURCE.value,
+        variant="",
+        suspect_dataset=frame.dataset,
+        suspect_architecture=frame.source_architecture,
+        replicate=0.0,
+        origin=frame.source_seed.astype(str),
+        accuracy=frame.source_accuracy,
+    )
+    irrelevant, digest = frame.suspect_kind == SuspectKind.IRRELEVANT, _digests(frame, owner)
+    # Where no digest is recorded, irrelevant models belong to no source.
+    seeds = frame.source_seed.where(~irrelevant, 0.0).astype(str) + " " + frame.replicate.astype(str)
+    stolen = known.assign(
+        owner=owner.where(~irrelevant, "plain"),
+        model=frame.attack.where(~irrelevant, SuspectKind.IRRELEVANT.value),
+        variant=frame.variant,
+        suspect_dataset=frame.suspect_dataset,
+        suspect_architecture=frame.suspect_architecture,
+        replicate=frame.replicate,
+        origin=digest.where(digest != "", seeds),
+        accuracy=frame.suspect_accuracy,
+    )
+    return [sources, stolen]
+
+
+def _digests(frame: "pd.DataFrame", owner: "pd.Series[str]") -> "pd.Series[str]":
+    """Return the digests of the suspects; where a method has no score, those that other methods' rows have."""
+    digest = frame.suspect_digest
+    empty = digest == ""
+    if empty.all() or not (empty & frame.suspect_accuracy.notna()).any():
+        return digest
+    columns = ("dataset", "source_architecture", "source_seed", "attack", "suspect_dataset", "suspect_architecture")
+    keys = [owner, frame.replicate, *(frame[c] for c in columns)]
+    return digest.groupby(keys, sort=False).transform("max")
+
+
+def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFrame":
+    """Add `usual`, `chance` and `unlearned` to a table of networks.
+
+    The standard deviation of an accuracy is that of as many answers as the test set has images or, if that is larger,
+    1.4826 times the median distance of a network's peers from their median.
+    """
+    images = {on: images_tested(a.unique()) for on, a in networks.groupby("suspect_dataset", sort=False).accuracy}
+    n = networks.suspect_dataset.map(images).to_numpy(dtype=np.float64)
+    guess = networks.suspect_dataset.map(lambda on: 1 / classes[on] if classes.get(on) else math.nan).to_numpy(float)
+    peers = networks.groupby(list(PEERS), sort=False).accuracy
+    usual, accuracy = peers.transform("median"), networks.accuracy.to_numpy()
+    distance = (networks.accuracy - usual).abs()
+    spread = 1.4826 * distance.groupby([networks[c] for c in PEERS], sort=False).transform("median")
+    sd = np.maximum(spread, np.sqrt(usual * (1 - usual) / n))
+    chance = accuracy <= guess + DEVIATIONS * np.sqrt(guess * (1 - guess) / n)
+    below = (peers.transform("size") >= ENOUGH_PEERS) & (accuracy < usual - FAR * sd)
+    return networks.assign(usual=usual, chance=chance, unlearned=chance | below)
+
+
+def images_tested(accuracies: NDArray[np.float64]) -> int:
+    """Return the number of images that accuracies are shares of: their common denominator; 1 without accuracies."""
+    found = 1
+    for accuracy in accuracies:
+        found = math.lcm(found, Fraction(float(accuracy)).limit_denominator(MOST_IMAGES).denominator)
+        if found > MOST_IMAGES:
+            return MOST_IMAGES
+    return found
