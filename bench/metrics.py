@@ -27,27 +27,23 @@ from bench.stats.intervals import (
     newcombe_variance,
     source_auc,
 )
-from bench.stats.permutation import Comparison, Scores, beats_baselines, paired_permutation, unpaired_permutation
 from bench.stats.rates import NotReported, Rate, Summary, accuracy_summary, binomial_bound, tpr_at_fpr
 from bench.stats.thresholds import Frozen, calibration_half, frozen_threshold
 
 __all__ = [
     "AucEstimate",
     "BySource",
-    "Comparison",
     "Floats",
     "Frozen",
     "NotReported",
     "Rate",
     "RunDifference",
-    "Scores",
     "SourceAuc",
     "SourceDifference",
     "Summary",
     "accuracy_summary",
     "agrees",
     "auc",
-    "beats_baselines",
     "better_jointly",
     "binomial_bound",
     "calibration_half",
@@ -60,8 +56,6 @@ __all__ = [
     "interval_over_sources",
     "newcombe_interval",
     "newcombe_variance",
-    "paired_permutation",
     "source_auc",
     "tpr_at_fpr",
-    "unpaired_permutation",
 ]
