@@ -107,6 +107,8 @@ class Attack(Component):
     """Name of the attack whose suspect this one starts from; empty: none."""
     target: ClassVar[Any] = ""
     """Key of the dataset's `related` that names the suspect's training set; empty: the source's own dataset."""
+    deterministic: ClassVar[Any] = False
+    """True if it draws nothing at random, so that all copies would be equal: one per architecture is made."""
 
     def variant(self, replicate: int) -> str:
         """Return what varies between copies, such as `ratio=0.3`; empty: only the seed."""
@@ -134,6 +136,10 @@ class Method(Component):
     """Authors, title, venue, link."""
     budget: ClassVar[Any] = ""
     """Name of the field with its number of queries (images), such as `samples`; empty: it has no budget."""
+    draws: ClassVar[Any] = 1
+    """Fingerprints per source, from 1. With a cheap fingerprint, take more: the AUC is averaged over them."""
+    fingerprint_of: ClassVar[Any] = ""
+    """Name of the fingerprint method whose fingerprints (and draws) it scores; empty: its own."""
     reported: ClassVar[Any] = ()
     """AUCs in its paper, as `Reported`."""
     reported_accuracy: ClassVar[Any] = ()
@@ -151,7 +157,10 @@ class Fingerprint(Method):
     """A method that reads a fingerprint from a trained source model."""
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Return the named tensors that `score` needs, from a source model (eval mode) and the owner's data."""
+        """Return the named tensors that `score` needs, from a source model (eval mode) and the owner's data.
+
+        It is called `draws` times per source, each time with another seed; never if `fingerprint_of` is set.
+        """
         raise TypeError(f"{type(self).__name__} does not define extract(source, data, helpers, context)")
 
 

@@ -73,7 +73,7 @@ class Task:
         parts = [self.kind, self.role if self.kind == TaskKind.TRAIN else ""]
         kinds = (ComponentKind.DATASET, ComponentKind.ATTACK, ComponentKind.METHOD, ComponentKind.ARCHITECTURE)
         parts += [str(self.params[k]["name"]) for k in kinds if k in self.params]
-        parts.append(str(self.params.get("replicate", "")))
+        parts.append(str(self.params.get("replicate", self.params.get("draw", ""))))
         return " ".join(p for p in parts if p)
 
 
@@ -94,6 +94,7 @@ class Trial:
     suspect_dataset: str
     suspect_architecture: str
     replicate: int
+    draw: int = 0
     score: str = ""
     source: str = ""
     suspect: str = ""

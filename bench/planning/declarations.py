@@ -1,7 +1,8 @@
 """The declarations of every component that a Spec can touch."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
@@ -12,17 +13,25 @@ from bench.planning.presets import scaled
 from bench.registry.registry import Registry
 
 
+class MethodVersion(NamedTuple):
+    """A method with a query budget (None: its default), and the method whose fingerprints it scores: often itself."""
+
+    budget: int | None
+    method: Declaration
+    fingerprint: Declaration
+
+
 @dataclass(frozen=True)
 class Declarations:
     """The declarations of a Spec's components, with its sizes and settings applied, by name.
 
-    A method has one per query budget; the budget is None for its default.
+    A method has one per query budget.
     """
 
     datasets: Mapping[str, Declaration]
     architectures: Mapping[str, Declaration]
     attacks: Mapping[str, Declaration]
-    methods: Mapping[str, tuple[tuple[int | None, Declaration], ...]]
+    methods: Mapping[str, tuple[MethodVersion, ...]]
 
 
 def declare(spec: Spec, registry: Registry) -> Declarations:
@@ -51,21 +60,34 @@ def declare(spec: Spec, registry: Registry) -> Declarations:
                 waiting.append(previous)
     for name in attacks:
         chain(attacks, name)
-    methods: dict[str, tuple[tuple[int | None, Declaration], ...]] = {}
-    helpers: set[str] = set()
+    methods: dict[str, tuple[MethodVersion, ...]] = {}
     for name in (*spec.methods, *spec.baselines):
         default = one(ComponentKind.METHOD, name)
         budget = str(default.attributes["budget"])
-        versions: list[tuple[int | None, Declaration]] = []
+        usual = registry.declaration(ComponentKind.METHOD, name).params.get(budget)
+        versions = {default.params[budget] if budget and default.params[budget] != usual else None: default}
         for queries in spec.budgets if budget else ():
             if queries != default.params[budget]:
-                versions.append((queries, one(ComponentKind.METHOD, name, **{budget: queries})))
-        usual = registry.declaration(ComponentKind.METHOD, name).params.get(budget)
-        first = default.params[budget] if budget and default.params[budget] != usual else None
-        methods[name] = ((first, default), *versions)
-        helpers |= set(default.attributes["helper_architectures"])
+                versions[queries] = one(ComponentKind.METHOD, name, **{budget: queries})
+        methods[name] = tuple(MethodVersion(q, m, _fingerprint_method(m, registry, one)) for q, m in versions.items())
+    helpers = {a for versions in methods.values() for a in versions[0].fingerprint.attributes["helper_architectures"]}
     architectures = {n: one(ComponentKind.ARCHITECTURE, n) for n in sorted({*spec.sources, *spec.suspects, *helpers})}
     return Declarations(datasets, architectures, attacks, methods)
+
+
+def _fingerprint_method(method: Declaration, registry: Registry, one: Callable[..., Declaration]) -> Declaration:
+    """Return the method whose fingerprints a method scores, with the same budget; BenchError if it has none."""
+    name = str(method.attributes["fingerprint_of"])
+    if not name:
+        return method
+    scores = f"Method {method.name!r} scores the fingerprints of {name!r}"
+    if name not in registry.names(ComponentKind.METHOD):
+        raise BenchError(f"{scores}, which is not installed")
+    owner = one(ComponentKind.METHOD, name)
+    if owner.watermark or owner.attributes["fingerprint_of"]:
+        raise BenchError(f"{scores}, which makes none of its own")
+    budgets = str(owner.attributes["budget"]), str(method.attributes["budget"])
+    return one(ComponentKind.METHOD, name, **{budgets[0]: method.params[budgets[1]]}) if all(budgets) else owner
 
 
 def _previous_attack(attack: Declaration, registry: Registry) -> str:

@@ -15,8 +15,8 @@ TIMINGS = "timings.json"
 
 
 def _signature(task: Task) -> str:
-    """Return a digest of what decides how long a task takes: kind, role and all parameters but the replicate."""
-    params = {k: v for k, v in task.params.items() if k != "replicate"}
+    """Return a digest of what decides how long a task takes: kind, role and all parameters that are no repetition."""
+    params = {k: v for k, v in task.params.items() if k not in ("replicate", "source_seed", "draw")}
     return digest({"kind": task.kind, "role": task.role, "params": params})[:16]
 
 

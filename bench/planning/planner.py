@@ -10,7 +10,7 @@ from bench.core.canonical import JSON, canonical
 from bench.core.kinds import Access, Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Task, Trial
-from bench.planning.declarations import Declarations, chain
+from bench.planning.declarations import Declarations, MethodVersion, chain
 from bench.sandbox.process_state import gc_paused
 
 
@@ -74,9 +74,15 @@ class _TaskPlanner:
             "replicate": replicate,
         }
 
-    def _train(self, role: str, dataset: str, architecture: str, replicate: int, source: str = "") -> str:
+    def _train(self, role: str, dataset: str, architecture: str, replicate: int, source_seed: int, source: str) -> str:
+        """Plan a network other than a stolen one. What does not follow from the `source` has its seed as a parameter.
+
+        So no two source seeds share a network: each is a repetition of everything.
+        """
         params = self._network_params(dataset, architecture, replicate)
         inputs = {"data": self.data(dataset)}
+        if role in (Role.REFERENCE, Role.IRRELEVANT):
+            params["source_seed"] = source_seed
         if role == Role.SURROGATE:
             inputs["source"] = source
             params["answers"] = Access.LABELS if replicate % 2 == 0 else Access.PROBABILITIES
@@ -88,31 +94,38 @@ class _TaskPlanner:
         params["attack"] = declaration.identity()
         inputs = {"data": self.data(dataset), "source": source}
         if previous := str(declaration.attributes["starts_from"]):
-            inputs["start"] = self.steal(source, dataset, previous, architecture, replicate)
+            start = 0 if self.is_deterministic(previous) else replicate
+            inputs["start"] = self.steal(source, dataset, previous, architecture, start)
         return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs)
 
-    def _helpers(self, method: Declaration, dataset: str, source: str) -> dict[str, str]:
+    def is_deterministic(self, attack: str) -> bool:
+        """Return True if an attack, and those that it starts from, draw nothing at random."""
+        return all(a.attributes["deterministic"] for a in chain(self.declarations.attacks, attack))
+
+    def _helpers(self, method: Declaration, dataset: str, seed: int, source: str) -> dict[str, str]:
         """Plan a method's surrogates and references, in the architectures it names or the suspects' in turn."""
         names = tuple(method.attributes["helper_architectures"]) or self.spec.suspects
         inputs: dict[str, str] = {}
         for i in range(int(method.params.get("surrogates") or 0)):
-            inputs[f"surrogate{i}"] = self.train(Role.SURROGATE, dataset, names[i % len(names)], i, source)
+            inputs[f"surrogate{i}"] = self.train(Role.SURROGATE, dataset, names[i % len(names)], i, seed, source)
         for i in range(int(method.params.get("references") or 0)):
-            inputs[f"reference{i}"] = self.train(Role.REFERENCE, dataset, names[i % len(names)], i)
+            inputs[f"reference{i}"] = self.train(Role.REFERENCE, dataset, names[i % len(names)], i, seed, "")
         return inputs
 
     def fingerprint(
-        self, method: Declaration, dataset: str, architecture: str, seed: int
+        self, method: Declaration, dataset: str, architecture: str, seed: int, draw: int
     ) -> tuple[str, str, dict[str, str]]:
-        """Plan a method's source (of a watermark, its own), fingerprint and helpers."""
+        """Plan a method's source (of a watermark, its own), a draw of its fingerprint, and its helpers."""
         if method.watermark:
             params = self._network_params(dataset, architecture, seed)
             params["method"] = method.identity()
             key = self.plan.add(TaskKind.EMBED, Role.SOURCE, params, {"data": self.data(dataset)})
             return key, key, {}
-        source = self.train(Role.SOURCE, dataset, architecture, seed)
-        helpers = self._helpers(method, dataset, source)
+        source = self.train(Role.SOURCE, dataset, architecture, seed, seed, "")
+        helpers = self._helpers(method, dataset, seed, source)
         params = {"method": method.identity(), "dataset": {"name": dataset}, "recipe": self.recipes[architecture]}
+        if draw:
+            params["draw"] = draw
         inputs = {"data": self.data(dataset), "source": source, **helpers}
         return source, self.plan.add(TaskKind.FINGERPRINT, Role.FINGERPRINT, params, inputs), helpers
 
@@ -130,20 +143,20 @@ class _TrialPlanner:
         spec = self.spec
         for dataset, architecture, seed in itertools.product(spec.datasets, spec.sources, spec.seeds):
             for name in (*spec.methods, *spec.baselines):
-                for budget, method in self.declarations.methods[name]:
-                    self.plan.trials += self._trials(dataset, architecture, seed, budget, method)
+                for version in self.declarations.methods[name]:
+                    for draw in range(int(version.fingerprint.attributes["draws"])):
+                        self.plan.trials += self._trials(dataset, architecture, seed, version, draw)
         return self.plan
 
-    def _trials(
-        self, dataset: str, architecture: str, seed: int, budget: int | None, method: Declaration
-    ) -> Iterator[Trial]:
-        """Plan the trials of one method on one source."""
-        source, fingerprint, helpers = self.tasks.fingerprint(method, dataset, architecture, seed)
+    def _trials(self, dataset: str, architecture: str, seed: int, version: MethodVersion, draw: int) -> Iterator[Trial]:
+        """Plan the trials of one draw of a method's fingerprint, on one source."""
+        budget, method, owner = version
+        source, fingerprint, helpers = self.tasks.fingerprint(owner, dataset, architecture, seed, draw)
         params = {"method": method.identity()}
         written = canonical(params)
         inputs = {"data": self.tasks.data(dataset), "source": source, "fingerprint": fingerprint}
         suspects = itertools.chain(
-            self._irrelevant(method, dataset, architecture), self._stolen(method, dataset, architecture, source)
+            self._irrelevant(method, dataset, architecture, seed), self._stolen(method, dataset, architecture, source)
         )
         for suspect in suspects:
             score, attack = "", suspect.attack
@@ -163,6 +176,7 @@ class _TrialPlanner:
                 suspect_dataset=suspect.dataset,
                 suspect_architecture=suspect.architecture,
                 replicate=suspect.replicate,
+                draw=draw,
                 score=score,
                 source=source,
                 suspect=suspect.key,
@@ -171,8 +185,8 @@ class _TrialPlanner:
                 reason=suspect.reason,
             )
 
-    def _irrelevant(self, method: Declaration, dataset: str, architecture: str) -> Iterator[_Suspect]:
-        """Plan the irrelevant models of the source's dataset, and of the targets that the method can judge."""
+    def _irrelevant(self, method: Declaration, dataset: str, architecture: str, seed: int) -> Iterator[_Suspect]:
+        """Plan a source's irrelevant models: of its dataset, and of the targets that the method can judge."""
         counts = {dataset: self.spec.replicates}
         for attack in self.spec.attacks:
             target, reason = self._target(dataset, attack)
@@ -181,7 +195,7 @@ class _TrialPlanner:
         for target, count in counts.items():
             for name in dict.fromkeys((*self.spec.suspects, architecture)):
                 for replicate in range(count):
-                    key = self.tasks.train(Role.IRRELEVANT, target, name, replicate)
+                    key = self.tasks.train(Role.IRRELEVANT, target, name, replicate, seed, "")
                     yield _Suspect(key, "", None, target, name, replicate)
 
     def _stolen(self, method: Declaration, dataset: str, architecture: str, source: str) -> Iterator[_Suspect]:
@@ -191,8 +205,10 @@ class _TrialPlanner:
             target, reason = self._target(dataset, attack)
             reason = reason or self._incompatible_labels(method, dataset, target)
             same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
+            count = self.spec.copies if same else self.spec.replicates
+            count = 1 if self.tasks.is_deterministic(attack) else count
             for name in (architecture,) if same else self.spec.suspects:
-                for replicate in range(self.spec.copies if same else self.spec.replicates):
+                for replicate in range(count):
                     key = "" if reason else self.tasks.steal(source, target, attack, name, replicate)
                     yield _Suspect(key, reason, declaration, target, name, replicate)
 

@@ -43,12 +43,12 @@ def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Decla
         *declarations.datasets,
         *declarations.architectures,
         *declarations.attacks,
-        *declarations.methods,
+        *(m.name for versions in declarations.methods.values() for v in versions for m in (v.method, v.fingerprint)),
     }
     for name in spec.settings:
         if name not in used:
             raise BenchError(f"--set {name}: {name!r} is not part of this run")
-    for _, method in (versions for by_budget in declarations.methods.values() for versions in by_budget):
+    for _, method, _ in (version for versions in declarations.methods.values() for version in versions):
         if budget := method.attributes["budget"]:
             check_number(f"{method.name}.{budget}", method.params[budget], most=MOST_SEED)
     return spec, declarations

@@ -21,6 +21,8 @@ LONGEST_TEXT = 1000
 MOST_HELPERS = 1000
 """Surrogates or references of one method: each is a network that is trained."""
 
+MOST_DRAWS = 100
+
 REQUIRED: dict[type[Component], tuple[str, ...]] = {
     Dataset: ("load",),
     Architecture: ("build",),
@@ -71,10 +73,11 @@ RULES: dict[str, Rule] = {
     "access": (lambda v: v in tuple(Access), f"must be one of {', '.join(Access)}"),
     "helper_architectures": (_all(lambda v: isinstance(v, str)), "must be a tuple of str"),
     "downloads": _records(Download),
+    "draws": (lambda v: type(v) is int and 1 <= v <= MOST_DRAWS, f"must be a whole number from 1 to {MOST_DRAWS}"),
     "reported": _records(Reported),
     "reported_accuracy": _records(ReportedAccuracy),
-    **dict.fromkeys(("flip", "same_architecture", "any_label_space", "baseline"), _FLAG),
-    **dict.fromkeys(("label_space", "starts_from", "target", "paper"), _TEXT),
+    **dict.fromkeys(("flip", "same_architecture", "deterministic", "any_label_space", "baseline"), _FLAG),
+    **dict.fromkeys(("label_space", "starts_from", "target", "fingerprint_of", "paper"), _TEXT),
     **dict.fromkeys(("related", "checksums"), _MAP),
 }
 """What each declaration must be, but for `budget`."""
@@ -173,11 +176,16 @@ def _wrong_declaration(component: Component) -> str:
         is_valid, requirement = rules[name]
         if not is_valid(value):
             return f": {name} {requirement}, not {value!r:.80}"
+    if isinstance(component, Watermark) and (component.draws != 1 or component.fingerprint_of):
+        return ": a watermark's fingerprint is part of its source, so leave out draws and fingerprint_of"
+    if getattr(component, "fingerprint_of", "") == component.name:
+        return ": fingerprint_of names itself: leave it out"
     return ""
 
 
 def _wrong_method(component: Component, base: type[Component]) -> str:
-    for name in REQUIRED[base]:
+    shares = bool(getattr(component, "fingerprint_of", ""))
+    for name in (n for n in REQUIRED[base] if not (shares and n == "extract")):
         method, parameters = getattr(type(component), name), inspect.signature(getattr(base, name)).parameters
         wanted = ", ".join(parameters)
         if method in (getattr(base, name), getattr(Method, name, None)):

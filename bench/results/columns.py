@@ -16,6 +16,7 @@ Record = TypeVar("Record")
 class Column(Generic[Record]):
     """A column of a CSV file: its name, the type of its values, and how a value is read from a record (None: empty).
 
+    `absent` is the value in files that were written before the column existed; None: every file has it.
     No row leaves a `required` column empty; the values of a `share` are within 0 and 1. The columns of `identity`
     together identify a row; if there are `words`, every text is one of them or empty.
     """
@@ -27,6 +28,7 @@ class Column(Generic[Record]):
     share: bool = False
     identity: bool = False
     words: tuple[str, ...] = ()
+    absent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
     _of_trial("method", str, required=True),
     _of_trial("method_version", int, required=True, identity=False),
     _of_trial("budget", int),
+    Column("draw", int, lambda r: r.trial.draw, required=True, identity=True, absent="0"),
     _of_trial("suspect_kind", str, required=True, words=tuple(SuspectKind)),
     _of_trial("attack", str),
     _of_trial("attack_version", int, identity=False),

@@ -25,7 +25,7 @@ LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "pandas", "safetensors", 
 
 def describe(spec: Spec, known: Declarations, command: Sequence[str]) -> dict[str, JSON]:
     """Return the content of `run.json`: what tables need besides the rows. `command`: the words after `bench`."""
-    methods = {name: versions[0][1] for name, versions in known.methods.items()}
+    methods = {name: versions[0].method for name, versions in known.methods.items()}
     groups: dict[ComponentKind, Mapping[str, Declaration]] = {
         ComponentKind.DATASET: known.datasets,
         ComponentKind.ARCHITECTURE: known.architectures,

@@ -60,15 +60,17 @@ def _frame(text: str) -> "pd.DataFrame":
     if not table:
         raise SchemaError("it has no rows")
     columns = dict(zip(header, zip(*table, strict=True), strict=True))
+    for column in TRIAL_COLUMNS:
+        columns.setdefault(column.name, (column.absent or "",) * len(table))
     return pd.DataFrame({c.name: _column(c, columns[c.name]) for c in TRIAL_COLUMNS})
 
 
 def _check_header(header: Sequence[str]) -> None:
-    missing = [c for c in COLUMNS if c not in header]
+    missing = [c.name for c in TRIAL_COLUMNS if c.name not in header and c.absent is None]
     if missing:
         raise SchemaError(f"it lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
-    if len(header) != len(COLUMNS):
-        strange = [c for c in header if c not in COLUMNS] or ["a column twice"]
+    strange = [c for c in header if c not in COLUMNS] or ["a column twice"] * (len(header) != len({*header}))
+    if strange:
         raise SchemaError(f"it has columns that bench does not know: {', '.join(strange)}")
 
 

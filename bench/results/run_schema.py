@@ -52,6 +52,7 @@ class _Attributes(Struct):
 
     access: str = ""
     budget: str = ""
+    fingerprint_of: str = ""
     label_space: str = ""
     paper: str = ""
     precision: str = ""
@@ -59,9 +60,11 @@ class _Attributes(Struct):
     target: str = ""
     any_label_space: bool = False
     baseline: bool = False
+    deterministic: bool = False
     flip: bool = False
     same_architecture: bool = False
     crop: Count = 0
+    draws: Count = 1
     num_classes: Count = 0
     shape: list[Count] = []
     checksums: dict[str, str] = {}

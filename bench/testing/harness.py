@@ -92,6 +92,9 @@ class Harness:
         before = getattr(self.component, "starts_from", "")
         if before and before not in names:
             return f"it starts from the attack {before!r}, which is not installed"
+        scored = getattr(self.component, "fingerprint_of", "")
+        if scored and scored not in names:
+            return f"it scores the fingerprints of {scored!r}, which is not installed"
         lost = [n for n in getattr(self.component, "helper_architectures", ()) if n not in names]
         return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
 

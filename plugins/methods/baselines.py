@@ -9,6 +9,8 @@ Model Fingerprinting Schemes, AAAI 2025, https://arxiv.org/abs/2412.13021.
 
 `noise`: each pixel of a probe is drawn uniformly, which needs no data. Training does not determine labels of noise, so
 they are particular to a network.
+
+The probes of each are drawn `draws` times for each source.
 """
 
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ class Baseline(Fingerprint):
 
     baseline = True
     budget = "samples"
+    draws = 5
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
         """Return the share of probes that get the source's label, in [0, 1]."""

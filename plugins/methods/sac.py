@@ -9,7 +9,9 @@ the labels nor their number need to be the same.
 `per_sample = False` (one small box near a corner, the same in all probes), `transpose` (probes mirrored on their
 diagonal, an effect of a file format there), `correlation = "rbf"`. O may be `logits` (as there), `probabilities`,
 `log_probabilities` (less their mean: the nearest to logits if only probabilities are known) or `labels`. Probes come
-from images that were not used in training; the authors' come from the first 100 of the test set.
+from images that were not used in training; the authors' come from the first 100 of the test set. The images and their
+boxes are drawn `draws` times for each source. `sac_m_probabilities` reads the probabilities of the same answers, to the
+same images.
 
 `sac_w` asks for plain images that the source and networks derived from it (surrogates) get wrong: copies inherit these
 mistakes, an innocent network makes others. The authors' selection is not published; here it is a ranking (`hardest`),
@@ -100,7 +102,7 @@ def correlation(answers: Tensor, representation: str, kind: str, classes: int) -
 
 
 class SampleCorrelation(Fingerprint):
-    """A fingerprint of uint8 `probes` [n, C, H, W] and the `matrix` of the source's C of them, float64 [n, n]."""
+    """Common declarations of SAC-m and SAC-w."""
 
     any_label_space = True
     budget = "samples"
@@ -110,12 +112,34 @@ class SampleCorrelation(Fingerprint):
     )
 
 
+class MixedCorrelation(SampleCorrelation):
+    """Scores a fingerprint of uint8 `probes` [n, C, H, W] and the source's `logits` of them, float32 [n, K]."""
+
+    representation: str
+    correlation: str
+
+    def check(self) -> None:
+        """Raise BenchError for an unknown representation or correlation."""
+        for field, known in (("representation", ASKED), ("correlation", ("cosine", "rbf"))):
+            if getattr(self, field) not in known:
+                raise BenchError(f"{self.name}.{field} is one of {', '.join(known)}, not {getattr(self, field)!r}")
+
+    def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
+        """Return -D, in [-1, 0]."""
+        self.check()
+        logits, asked = fingerprint["logits"], ASKED[self.representation]
+        own = {"logits": logits, "probabilities": logits.softmax(1), "labels": logits.argmax(1)}[asked]
+        answers = getattr(suspect, asked)(fingerprint["probes"].float() / 255)
+        one, other = (correlation(a, self.representation, self.correlation, logits.shape[1]) for a in (own, answers))
+        return -float((one - other).abs().mean())
+
+
 @dataclass(frozen=True)
-class SacM(SampleCorrelation):
+class SacM(MixedCorrelation):
     """Compare the correlations of answers to CutMix images: SAC-m."""
 
     name: str = "sac_m"
-    version: int = 1
+    version: int = 2
     samples: int = 100
     box: str = "cutmix"
     per_sample: bool = True
@@ -123,16 +147,18 @@ class SacM(SampleCorrelation):
     representation: str = "logits"
     correlation: str = "cosine"
 
+    draws = 5
+
     @property
     def reported(self) -> tuple[Reported, ...]:
         """Return the paper's AUCs, which are of logits."""
         return _reported() if self.representation == "logits" else ()
 
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Compute the probes and the source's C of them."""
-        for field, known in (("box", BOXES), ("representation", ASKED), ("correlation", ("cosine", "rbf"))):
-            if getattr(self, field) not in known:
-                raise BenchError(f"{self.name}.{field} is one of {', '.join(known)}, not {getattr(self, field)!r}")
+        """Compute the probes and the source's logits of them."""
+        self.check()
+        if self.box not in BOXES:
+            raise BenchError(f"{self.name}.box is one of {', '.join(BOXES)}, not {self.box!r}")
         if self.transpose and data.probe.images.shape[2] != data.probe.images.shape[3]:
             raise BenchError(f"{self.name}.transpose needs square images, not {list(data.probe.images.shape[2:])}")
         random, held = context.generator, len(data.probe)
@@ -141,17 +167,20 @@ class SacM(SampleCorrelation):
         chosen = data.probe.images[order[: self.samples].to(data.probe.images.device)]
         probes = mix(chosen, self.box, self.per_sample, random)
         probes = (probes.transpose(2, 3) if self.transpose else probes).contiguous()
-        logits = logits_of(source, probes)
-        answers = {"logits": logits, "probabilities": logits.softmax(1), "labels": logits.argmax(1)}
-        classes = logits.shape[1]
-        matrix = correlation(answers[ASKED[self.representation]], self.representation, self.correlation, classes)
-        return {"probes": probes, "matrix": matrix, "classes": torch.tensor(classes)}
+        return {"probes": probes, "logits": logits_of(source, probes)}
 
-    def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Return -D, in [-1, 0]."""
-        answers = getattr(suspect, ASKED[self.representation])(fingerprint["probes"].float() / 255)
-        matrix = correlation(answers, self.representation, self.correlation, int(fingerprint["classes"]))
-        return -float((matrix - fingerprint["matrix"]).abs().mean())
+
+@dataclass(frozen=True)
+class SacMProbabilities(MixedCorrelation):
+    """Compare the probabilities that a suspect answers to the CutMix images of `sac_m`."""
+
+    name: str = "sac_m_probabilities"
+    version: int = 2
+    samples: int = 100
+    representation: str = "probabilities"
+    correlation: str = "cosine"
+
+    fingerprint_of = "sac_m"
 
 
 def _reported() -> tuple[Reported, ...]:
@@ -198,7 +227,10 @@ def surrogate_labels(surrogates: Sequence[nn.Module], images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class SacW(SampleCorrelation):
-    """Compare the correlations of answers to images that are hard for the source: SAC-w."""
+    """Compare the correlations of answers to images that are hard for the source: SAC-w.
+
+    A fingerprint of uint8 `probes` [n, C, H, W] and the `matrix` of the source's C of them, float64 [n, n].
+    """
 
     name: str = "sac_w"
     version: int = 1
@@ -232,5 +264,5 @@ class SacW(SampleCorrelation):
 
 @hookimpl
 def bench_methods() -> list[Fingerprint]:
-    """Return SAC-m on logits, on probabilities under another name, and SAC-w."""
-    return [SacM(), SacM(name="sac_m_probabilities", representation="probabilities"), SacW()]
+    """Return SAC-m on logits and on probabilities, and SAC-w."""
+    return [SacM(), SacMProbabilities(), SacW()]

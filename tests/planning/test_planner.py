@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import Attack, BenchError, Dataset
+from bench import Attack, BenchError, Dataset, Fingerprint
 from bench.cli.spec_options import build
 from bench.core.canonical import canonical, digest
 from bench.core.spec import Spec
@@ -135,12 +135,12 @@ def test_a_raised_version_changes_the_keys():
     assert {t.key for t in of(before, "steal", attack="toy_tune")} <= set(after.tasks)
 
 
-def test_without_the_role_a_reference_would_be_the_source():
+def test_without_the_role_a_reference_would_be_an_irrelevant_model():
     found = planned(suspects=("toy_net",), methods=("toy_relation",))
-    source = next(t for t in found.tasks.values() if t.role == "source")
+    irrelevant = next(t for t in found.tasks.values() if t.role == "irrelevant")
     reference = next(t for t in found.tasks.values() if t.role == "reference")
-    assert (source.params, source.inputs) == (reference.params, reference.inputs)
-    assert source.key != reference.key
+    assert (irrelevant.params, irrelevant.inputs) == (reference.params, reference.inputs)
+    assert irrelevant.key != reference.key
 
 
 def test_scale_alone_is_in_no_key():
@@ -240,8 +240,8 @@ def test_copies_are_of_attacks_that_keep_the_architecture_and_replicates_of_the_
     assert [t.replicate for t in rows(found, method="toy_match", attack="toy_tune")] == [0, 1, 2, 3]
 
 
-def test_irrelevant_models_are_shared_by_seeds_methods_and_watermarks_and_never_query_the_source():
-    found = planned(seeds=(0, 1, 2))
+def test_irrelevant_models_of_a_source_are_shared_by_methods_and_watermarks_and_never_query_it():
+    found = planned()
     per_method = {
         m: {t.suspect for t in rows(found, method=m, suspect_kind="irrelevant", suspect_dataset="toy")}
         for m in ("toy_match", "toy_relation", "toy_mark")
@@ -250,6 +250,23 @@ def test_irrelevant_models_are_shared_by_seeds_methods_and_watermarks_and_never_
     for task in found.tasks.values():
         if task.role == "irrelevant":
             assert set(task.inputs) == {"data"}
+
+
+def test_a_source_seed_shares_nothing_with_another_but_the_images():
+    found = planned(seeds=(0, 7))
+    used = [
+        {k for t in rows(found, source_seed=s) for k in (t.score or t.source, t.fingerprint, t.suspect) if k}
+        for s in (0, 7)
+    ]
+    closures = [set().union(*(ancestors(found, key) for key in keys)) for keys in used]
+    assert {found.tasks[k].kind for k in closures[0] & closures[1]} == {"data"}
+    assert len(closures[0]) == len(closures[1])
+    replicates = {(t.suspect_dataset, t.replicate) for t in rows(found, source_seed=7, suspect_kind="irrelevant")}
+    assert replicates == {("toy", 0), ("toy", 1), ("toy_other", 0)}
+
+
+def test_another_number_of_seeds_changes_no_key():
+    assert set(planned(seeds=(0, 1)).tasks) < set(planned(seeds=(0, 1, 2)).tasks)
 
 
 def test_each_source_seed_has_its_own_source_and_stolen_suspects():
@@ -405,6 +422,120 @@ def test_a_chain_of_three_is_walked_to_its_end():
     assert [a.name for a in chain(known, "later")] == ["toy_copy", "toy_polish", "later"]
 
 
+# --- draws, shared fingerprints, deterministic attacks ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drawn(toy_plugins.ToyMatch):
+    """Have a cheap fingerprint."""
+
+    name: str = "drawn"
+
+    draws = 3
+
+
+@dataclass(frozen=True)
+class Reader(Fingerprint):
+    """Score the fingerprints of another method."""
+
+    name: str = "reader"
+    version: int = 1
+    samples: int = 16
+
+    budget = "samples"
+    fingerprint_of = "drawn"
+
+    def score(self, fingerprint, suspect):
+        return 0.0
+
+
+def test_a_cheap_fingerprint_is_drawn_several_times_and_every_draw_judges_every_suspect():
+    found = planned(toy_registry(Drawn()), methods=("drawn", "toy_match"))
+    trials = rows(found, method="drawn")
+    assert [t.draw for t in trials] == sorted(t.draw for t in trials)
+    by_draw = [rows(found, method="drawn", draw=d) for d in range(3)]
+    assert len(trials) == sum(map(len, by_draw)) == 3 * len(rows(found, method="toy_match"))
+    assert len({t.fingerprint for t in trials}) == 3
+    assert len({t.score for t in trials if t.score}) == len([t for t in trials if t.score])
+    assert len({tuple(t.suspect for t in one) for one in by_draw}) == 1
+    draws = [found.tasks[one[0].fingerprint].params.get("draw") for one in by_draw]
+    assert draws == [None, 1, 2]
+    assert found.tasks[by_draw[2][0].fingerprint].name == "fingerprint toy drawn 2"
+    assert {t.draw for t in rows(found, method="toy_match")} == {0}
+
+
+def test_a_method_can_score_the_fingerprints_of_another():
+    found = planned(toy_registry(Drawn(), Reader()), methods=("drawn", "reader"), budgets=(4,), seeds=(0, 1))
+    asked = [
+        {(t.source_seed, t.budget, t.draw, t.suspect): t.fingerprint for t in rows(found, method=m)}
+        for m in ("drawn", "reader")
+    ]
+    assert asked[0] == asked[1]
+    assert len(set(asked[0].values())) == 2 * 2 * 3
+    assert {t.params["method"]["name"] for t in of(found, "fingerprint")} == {"drawn"}
+
+
+def test_the_method_whose_fingerprints_are_scored_needs_no_rows_of_its_own_and_keeps_its_settings():
+    registry, setting = toy_registry(Drawn(), Reader()), {"drawn": {"version_of_probes": 1}}
+    found = planned(registry, methods=("reader",), budget=9)
+    assert {t.method for t in found.trials} == {"reader"}
+    assert {t.params["method"]["params"]["samples"] for t in of(found, "fingerprint")} == {9}
+    with pytest.raises(BenchError, match="drawn has no field 'version_of_probes'"):
+        planned(registry, methods=("reader",), settings=setting)
+
+
+def test_helpers_are_those_of_the_method_whose_fingerprints_are_scored():
+    @dataclass(frozen=True)
+    class Other(Reader):
+        """Score fingerprints that need helpers."""
+
+        name: str = "other"
+
+        fingerprint_of = "toy_relation"
+
+    found = planned(toy_registry(Other()), methods=("other", "toy_relation"))
+    assert {t.helpers for t in rows(found, method="other")} == {t.helpers for t in rows(found, method="toy_relation")}
+    assert len(rows(found, method="other")[0].helpers) == 3
+
+
+def test_fingerprints_that_cannot_be_scored_are_one_line():
+    with pytest.raises(BenchError, match="Method 'reader' scores the fingerprints of 'drawn', which is not installed"):
+        planned(toy_registry(Reader()), methods=("reader",))
+
+    @dataclass(frozen=True)
+    class Second(Reader):
+        """Score the fingerprints of a method that has none."""
+
+        name: str = "second"
+
+        fingerprint_of = "reader"
+
+    with pytest.raises(BenchError, match="Method 'second' scores the fingerprints of 'reader', which makes none"):
+        planned(toy_registry(Drawn(), Reader(), Second()), methods=("second",))
+
+
+def test_a_deterministic_attack_has_one_copy_per_architecture():
+    @dataclass(frozen=True)
+    class Fixed(toy_plugins.ToyTune):
+        """Draw nothing."""
+
+        name: str = "fixed"
+
+        deterministic = True
+
+    registry = toy_registry(Fixed(), after("fixed"))
+    found = planned(registry, attacks=("fixed", "toy_tune", "later"), methods=("toy_match",), copies=4)
+    assert len(rows(found, attack="fixed")) == 1
+    assert len(rows(found, attack="toy_tune")) == len(rows(found, attack="later")) == 4
+    assert {t.inputs["start"] for t in of(found, "steal", attack="later")} == {rows(found, attack="fixed")[0].suspect}
+
+
+def test_a_deterministic_attack_on_suspects_that_differ_has_as_many_copies_as_these():
+    registry = toy_registry(after("toy_copy", deterministic=True))
+    found = planned(registry, attacks=("later",), methods=("toy_match",), replicates=3)
+    assert len(rows(found, attack="later")) == 3 * 2
+
+
 # --- helpers and watermarks ---------------------------------------------------------------------------------------
 
 
@@ -517,13 +648,15 @@ def paper(datasets="cifar10"):
 
 def test_no_suspect_reaches_a_helper_or_a_fingerprint_of_any_installed_method():
     spec, found = paper()
-    assert no_leak(found) == len(installed().names("method"))
+    methods = [installed().get("method", name) for name in installed().names("method")]
+    assert no_leak(found) == len(spec.seeds) * sum(m.draws for m in methods if not m.fingerprint_of)
     assert {t.method for t in found.trials} == {*spec.methods, *spec.baselines} == set(installed().names("method"))
 
 
 def test_the_paper_preset_plans_the_papers_numbers_of_models():
     _, found = paper()
-    counts = Counter((t.attack, t.suspect_dataset) for t in rows(found, method="sac_m"))
+    one = {"method": "sac_m", "draw": 0, "source_seed": 0}
+    counts = Counter((t.attack, t.suspect_dataset) for t in rows(found, **one))
     for attack in ("extract_l", "extract_p", "extract_adv"):
         assert counts[attack, "cifar10"] == 20
     for attack in ("finetune_a", "finetune_l", "prune"):
@@ -533,7 +666,7 @@ def test_the_paper_preset_plans_the_papers_numbers_of_models():
     assert counts["", "cifar100_first10"] == counts["", "cifar10_c"] == 10
     same = [
         t
-        for t in rows(found, method="sac_m", suspect_kind="irrelevant", suspect_dataset="cifar10")
+        for t in rows(found, suspect_kind="irrelevant", suspect_dataset="cifar10", **one)
         if t.suspect_architecture != t.source_architecture
     ]
     assert len(same) == 20
@@ -560,7 +693,7 @@ def test_cae_has_twenty_surrogates_and_references_in_the_paper_preset_and_eight_
 
 def test_pruning_goes_through_its_ratios_and_says_so():
     _, found = paper()
-    variants = [t.variant for t in rows(found, method="sac_m", attack="prune")]
+    variants = [t.variant for t in rows(found, method="sac_m", attack="prune", draw=0, source_seed=0)]
     assert variants == [f"ratio={r / 10}" for r in (1, 2, 3, 4, 5)] * 2
 
 
@@ -652,11 +785,11 @@ def test_two_hundred_thousand_trials_are_planned_and_walked():
 def test_planning_touches_no_torch():
     code = (
         "import sys; from bench.core.spec import Spec; from bench.core.tasks import Declaration\n"
-        "from bench.planning.declarations import Declarations; from bench.planning.planner import plan\n"
+        "from bench.planning.declarations import Declarations, MethodVersion; from bench.planning.planner import plan\n"
         "d = Declaration('dataset', 'd', 1, {}, {'related': {}, 'label_space': '', 'shape': [1, 8, 8]})\n"
         "a = Declaration('architecture', 'a', 1, {}, {'precision': ''})\n"
-        "m = Declaration('method', 'm', 1, {}, {'any_label_space': False, 'helper_architectures': []})\n"
-        "declared = Declarations({'d': d}, {'a': a}, {}, {'m': ((None, m),)})\n"
+        "m = Declaration('method', 'm', 1, {}, {'any_label_space': False, 'helper_architectures': [], 'draws': 1})\n"
+        "declared = Declarations({'d': d}, {'a': a}, {}, {'m': (MethodVersion(None, m, m),)})\n"
         "found = plan(Spec(('d',), ('a',), ('a',), (), ('m',)), declared)\n"
         "assert len(found.trials) == 3 and 'torch' not in sys.modules"
     )

@@ -14,7 +14,7 @@ from bench_plugins.attacks.extract_p import ExtractP
 from bench_plugins.attacks.finetune import FinetuneA, FinetuneL
 from bench_plugins.attacks.prune import Prune
 from bench_plugins.methods import sac
-from bench_plugins.methods.sac import SacM, SacW
+from bench_plugins.methods.sac import SacM, SacMProbabilities, SacW
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_world import (
@@ -92,7 +92,8 @@ def test_matrix_and_distance_are_those_of_an_independent_computation():
     x = fingerprint["probes"].numpy().astype(np.float32) / 255
     with torch.no_grad():
         ours, theirs = (by_loops(m(torch.from_numpy(x)).numpy()) for m in (trained(), suspect))
-    assert np.allclose(fingerprint["matrix"].numpy(), ours, atol=1e-6)
+    matrix = sac.correlation(fingerprint["logits"], "logits", "cosine", fingerprint["logits"].shape[1])
+    assert np.allclose(matrix.numpy(), ours, atol=1e-6)
     expected = sum(abs(theirs[i, j] - ours[i, j]) for i in range(40) for j in range(40)) / 40**2
     (score,) = scores(method, fingerprint, [suspect])
     assert math.isclose(-score, expected, rel_tol=1e-5)
@@ -108,7 +109,7 @@ def test_the_stored_probes_are_what_the_source_was_asked():
     fingerprint, _ = extract(SacM())
     assert fingerprint["probes"].dtype == torch.uint8 and fingerprint["probes"].shape == (100, 1, 8, 8)
     assert all(t.is_contiguous() for t in fingerprint.values())
-    assert fingerprint["matrix"].shape == (100, 100) and fingerprint["matrix"].dtype == torch.float64
+    assert torch.equal(fingerprint["logits"], sac.logits_of(trained(), fingerprint["probes"]))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -325,14 +326,30 @@ def test_an_unknown_setting_is_refused(field):
         extract(SacM(**{field: "other"}))
 
 
+@pytest.mark.parametrize("field", ["representation", "correlation"])
+def test_an_unknown_setting_of_the_probabilities_is_refused(field):
+    method, fingerprint = SacMProbabilities(**{field: "other"}), extract(SacM())[0]
+    with pytest.raises(BenchError, match=f"sac_m_probabilities.{field} is one of .*, not 'other'"):
+        method.score(fingerprint, Suspect(trained(), method.name))
+
+
 # --- what is listed -----------------------------------------------------------------------------------------------
 
 
 def test_two_instances_are_listed_and_only_logits_have_reported_figures():
     logits, probabilities, _ = sac.bench_methods()
     assert (logits.name, probabilities.name) == ("sac_m", "sac_m_probabilities")
-    assert probabilities == dataclasses.replace(logits, name="sac_m_probabilities", representation="probabilities")
     assert len(logits.reported) == 20 and not probabilities.reported
+
+
+def test_probabilities_are_read_off_the_answers_to_the_same_probes():
+    logits, probabilities, _ = sac.bench_methods()
+    assert (probabilities.fingerprint_of, probabilities.samples) == (logits.name, logits.samples)
+    fingerprint, _ = extract(logits)
+    suspects = [trained("residual", 1, "attacker"), trained("residual", 2, "attacker")]
+    same = SacM(representation="probabilities")
+    assert scores(probabilities, fingerprint, suspects) == scores(same, fingerprint, suspects)
+    assert scores(probabilities, fingerprint, suspects) != scores(logits, fingerprint, suspects)
 
 
 def test_the_reported_figures_are_those_of_the_file():

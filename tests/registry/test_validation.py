@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import Architecture, Attack, BenchError, Dataset, Fingerprint
+from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, Watermark
 from bench.registry.fields import coerce, convert, hyperparameters, plain_attributes
 from bench.registry.validation import contract_violation
 from bench.testing import toy_plugins
@@ -80,6 +80,10 @@ def score(self, fingerprint, suspect):
     return 0.0
 
 
+def embed(self, build, data, context):
+    return build(), {}
+
+
 def made(base, frozen=True, decorate=True, **members):
     """Make an instance of a class written by a careless author."""
     annotations = members.pop("annotations", {"name": "str", "version": "int"})
@@ -123,6 +127,14 @@ VIOLATIONS = [
     (made(Fingerprint, extract=extract, score=score, budget="samples"), "budget must name a field"),
     (made(Fingerprint, extract=extract), "does not define score(self, fingerprint, suspect)"),
     (made(Fingerprint, extract=extract, score=score, baseline=1), "baseline must be True or False"),
+    (made(Fingerprint, extract=extract, score=score, draws=0), "draws must be a whole number from 1 to 100, not 0"),
+    (made(Fingerprint, extract=extract, score=score, draws=True), "draws must be a whole number from 1 to 100"),
+    (made(Fingerprint, score=score), "does not define extract(self, source, data, helpers, context)"),
+    (made(Fingerprint, score=score, fingerprint_of=7), "fingerprint_of must be a string"),
+    (made(Fingerprint, score=score, fingerprint_of="x", name="x"), "fingerprint_of names itself: leave it out"),
+    (made(Watermark, embed=embed, score=score, draws=2), "a watermark's fingerprint is part of its source"),
+    (made(Watermark, embed=embed, score=score, fingerprint_of="x"), "so leave out draws and fingerprint_of"),
+    (made(Attack, steal=steal, access="labels", deterministic=1), "deterministic must be True or False"),
     (made(Dataset, num_classes=4, shape=(1, 8, 8)), "does not define load(self, root, train)"),
     (made(Dataset, num_classes=1, shape=(1, 8, 8), load=score), "num_classes must be a whole number from 2"),
     (made(Dataset, num_classes=4, shape=(8, 8), load=score), "shape must be (channels, height, width)"),
@@ -139,6 +151,10 @@ def test_a_violation_names_the_class_and_the_line_to_write(component, message):
     assert message in reason
     assert "class Bad" in reason
     assert "\n" not in reason
+
+
+def test_a_method_that_scores_the_fingerprints_of_another_needs_no_extract():
+    assert contract_violation(made(Fingerprint, score=score, fingerprint_of="other")) == ""
 
 
 def test_private_names_methods_and_properties_are_the_authors_own():

@@ -82,7 +82,7 @@ VERSIONS = {"sac": 3, "mark": 1, "noise": 1, "finetune_a": 2, "extract_l": 1, "t
 def line(method="sac", attack="", architecture="net", replicate=0, score=0.0, **more):
     """Make a row: of an irrelevant model where no attack is named."""
     known = dict.fromkeys(COLUMNS) | {
-        "dataset": "digits", "source_architecture": "vgg", "source_seed": 0, "method": method,
+        "dataset": "digits", "source_architecture": "vgg", "source_seed": 0, "method": method, "draw": 0,
         "method_version": VERSIONS[method], "suspect_kind": "stolen" if attack else "irrelevant", "attack": attack,
         "attack_version": VERSIONS[attack] if attack else None, "variant": "", "suspect_dataset": "digits",
         "suspect_architecture": architecture, "replicate": replicate, "status": "done", "score": score, "queries": 100,
@@ -92,8 +92,8 @@ def line(method="sac", attack="", architecture="net", replicate=0, score=0.0, **
     } | more  # fmt: skip
     if known["status"] != "done":
         known |= dict.fromkeys(("score", "queries", "agreement", "seconds")) | {"access": ""}
-    what = [known[c] for c in ("source_seed", "method", "budget", "attack", "suspect_dataset", "suspect_architecture",
-                               "replicate")]  # fmt: skip
+    what = [known[c] for c in ("source_seed", "method", "budget", "draw", "attack", "suspect_dataset",
+                               "suspect_architecture", "replicate")]  # fmt: skip
     known["key"] = "" if known["status"] == "not_applicable" else digest([str(w) for w in what])
     return known
 
@@ -291,7 +291,7 @@ def replaced(old, new, times=1):
         ("stolen,finetune_a,2,", "stolen,finetune_a,1,", "it mixes versions 1 and 2 of the attack 'finetune_a'"),
         ("stolen,finetune_a,2,", "stolen,,2,", "is stolen but names no attack"),
         ("digits,vgg,0,sac,3,", "digits,vgg,0,sac\x1b[2J,3,", "line 2: method holds control characters"),
-        ("digits,vgg,0,sac,3,", "digits,vgg,0,sac,3,3,", "line 2 has 28 values instead of 27"),
+        ("digits,vgg,0,sac,3,", "digits,vgg,0,sac,3,3,", "line 2 has 29 values instead of 28"),
         ("digits,vgg,0,sac,3,", '"digits,vgg,0,sac,3,', "is no CSV file"),
         ("digits,vgg,0,sac,3,", f"{'x' * 3000},vgg,0,sac,3,", "line 2: dataset has 3000 characters"),
         ("digits,vgg,0,sac,3,", "else,vgg,0,sac,3,", "rows of the dataset 'else', which run.json beside it does"),

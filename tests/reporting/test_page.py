@@ -300,7 +300,7 @@ def many(count):
     known = dict.fromkeys(COLUMNS) | dict.fromkeys(("variant", "key", "note", "error"), "") | {
         "dataset": "digits", "source_architecture": "vgg", "method_version": 1, "suspect_dataset": "digits",
         "status": "done", "queries": 100, "access": "labels", "source_accuracy": 0.9, "suspect_accuracy": 0.8,
-        "seconds": 0.01, "fingerprint_seconds": 1.0, "fingerprint_networks": 0,
+        "draw": 0, "seconds": 0.01, "fingerprint_seconds": 1.0, "fingerprint_networks": 0,
     }  # fmt: skip
     each = count // (len(methods) * 5 * (len(attacks) + 1) * 2)
     random = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """The published results folders are what today's code makes of their Spec and rows, byte for byte."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,11 @@ import pytest
 
 from bench.core.renamed import RENAMED
 from bench.core.spec import Spec
-from bench.planning.declarations import Declarations, declare
+from bench.planning.declarations import Declarations, MethodVersion, declare
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 from bench.reporting.build import render
-from bench.results.columns import COLUMNS
+from bench.results.columns import COLUMNS, TRIAL_COLUMNS
 from bench.results.reader import load
 from bench.results.run_schema import load_run
 from bench.results.writer import save
@@ -36,7 +37,8 @@ def known(run):
 
     def published(declaration):
         entry = run["components"][declaration.kind][declaration.name]
-        return replace(declaration, **{name: entry[name] for name in ("version", "params", "attributes")})
+        attributes = {**declaration.attributes, **entry["attributes"]}
+        return replace(declaration, version=entry["version"], params=entry["params"], attributes=attributes)
 
     spec = Spec.from_json(run["spec"])
     assert not spec.budgets, "run.json describes a method with one of its budgets only"
@@ -44,11 +46,20 @@ def known(run):
     return Declarations(
         *({name: published(one) for name, one in group.items()} for group in (now.datasets, now.architectures)),
         {name: published(one) for name, one in now.attacks.items()},
-        {name: tuple((budget, published(one)) for budget, one in group) for name, group in now.methods.items()},
+        {
+            name: tuple(MethodVersion(v.budget, published(v.method), published(v.fingerprint)) for v in versions)
+            for name, versions in now.methods.items()
+        },
     )
 
 
+def header(folder):
+    return (folder / "trials.csv").read_text().partition("\n")[0].split(",")
+
+
 def test_the_planner_makes_the_published_keys(published):
+    if "draw" not in header(published):
+        pytest.skip("it was made when sources shared their irrelevant models, under other keys")
     frame, run = load(published)
     made = plan(Spec.from_json(run["spec"]), known(run))
     assert [trial.score or "" for trial in made.trials] == frame.key.tolist()
@@ -58,8 +69,11 @@ def test_rows_and_run_are_written_as_they_were_read(published, tmp_path):
     frame, run = load(published)
     rows = [{c: None if v != v else v for c, v in row.items()} for row in frame[list(COLUMNS)].to_dict("records")]
     save(tmp_path, rows, run)
-    for name in ("run.json", "trials.csv"):
-        assert (tmp_path / name).read_bytes() == (published / name).read_bytes(), name
+    assert (tmp_path / "run.json").read_bytes() == (published / "run.json").read_bytes()
+    texts = ((folder / "trials.csv").read_text() for folder in (published, tmp_path))
+    read, written = (list(csv.DictReader(text.splitlines())) for text in texts)
+    later = {c.name: c.absent for c in TRIAL_COLUMNS if c.name not in header(published)}
+    assert written == [line | later for line in read]
 
 
 def test_the_tables_are_rebuilt_byte_for_byte(published, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench import Architecture, BenchError, Dataset, Split
+from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, Split
 from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
 from bench.testing import check_component, checks, contract, find, harness, repetition, run_check, toy_plugins
@@ -145,6 +145,60 @@ class Judge(toy_plugins.ToyMatch):
 
 
 @dataclass(frozen=True)
+class Drawer(toy_plugins.ToyMatch):
+    """Claim that its fingerprint is drawn."""
+
+    name: str = "drawer"
+    fault: str = ""
+
+    draws = 2
+
+    def extract(self, source, data, helpers, context):
+        if self.fault == "fixed":
+            context.generator.manual_seed(0)
+        return super().extract(source, data, helpers, context)
+
+
+@dataclass(frozen=True)
+class Reader(Fingerprint):
+    """Score the fingerprints of another method."""
+
+    name: str = "reader"
+    version: int = 1
+    samples: int = 20
+    fault: str = ""
+
+    budget = "samples"
+    fingerprint_of = "toy_match"
+
+    def score(self, fingerprint, suspect):
+        equal = (suspect.labels(fingerprint["x"]) == fingerprint["labels"]).double().mean()
+        return float(-equal if self.fault == "upside down" else equal)
+
+
+@dataclass(frozen=True)
+class Shaver(Attack):
+    """Claim that it draws nothing at random."""
+
+    name: str = "shaver"
+    version: int = 1
+    fault: str = ""
+
+    access = "weights"
+    same_architecture = True
+    deterministic = True
+
+    def steal(self, source, data, build, context):
+        model = source.model()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter *= 0.99
+            if self.fault == "random":
+                parameter += torch.rand(parameter.shape, generator=context.generator) / 100
+        return model
+
+
+@dataclass(frozen=True)
 class Foreigner(toy_plugins.ToyMatch):
     """Claim to judge any label space."""
 
@@ -240,6 +294,9 @@ BREACHES = [
     (Thief, "dtype", runs.leaves_the_process_alone, "changed torch's default dtype"),
     (Thief, "chance", runs.gives_the_same_again, "done twice"),
     (Thief, "same", attacks.varies_with_the_replicate, "are the same network"),
+    (Thief, "same", attacks.varies_with_the_replicate, "write `deterministic = True` if it draws nothing at random"),
+    (Shaver, "random", attacks.is_deterministic_as_declared, "gives another network with another seed"),
+    (Drawer, "fixed", methods.varies_with_the_draw, "draws 0 and 1 are the same fingerprint: leave `draws` out"),
     (Thief, "silent", attacks.asks_its_source, "returned a network without asking the source anything"),
     (
         Thief,
@@ -328,11 +385,24 @@ def the_ground(kind, fault):
     return GROUNDS[kind, fault]
 
 
-@pytest.mark.parametrize("kind", [Thief, Judge, Pictures, Builder])
+@pytest.mark.parametrize("kind", [Thief, Shaver, Judge, Drawer, Pictures, Builder])
 def test_the_same_components_without_the_fault_keep_every_promise(kind):
     findings = list(check_component(kind()))
     assert [f for f in findings if f.ok is False] == []
     assert len([f for f in findings if f.ok]) >= 7
+
+
+def test_a_method_that_scores_the_fingerprints_of_another_is_judged_by_these():
+    findings = {f.check: f for f in check_component(Reader(), toy_plugins.ToyMatch())}
+    assert [f for f in findings.values() if f.ok is False] == []
+    assert findings["Make another fingerprint in each draw."].reason == "it scores the fingerprints of toy_match"
+    upside_down = harness.Harness(Reader(fault="upside down"), (toy_plugins.ToyMatch(),))
+    assert "the source itself scores -1" in run_check(upside_down, methods.knows_its_source).reason
+    alone = run_check(harness.Harness(Reader()), components.relies_on_what_is_there)
+    assert alone.reason == "it scores the fingerprints of 'toy_match', which is not installed"
+    registry = load_registry()
+    (found, others), *_ = find("sac_m_probabilities", registry)
+    assert [c.name for c in others] == ["sac_m"] == [found.fingerprint_of]
 
 
 # --- forms --------------------------------------------------------------------------------------------------------
@@ -486,5 +556,5 @@ def test_three_lines_give_an_outside_project_its_tests(tmp_path):
     assert done.returncode == 0, done.stdout
     assert "test_contract[mean-keeps_to_its_budget] PASSED" in done.stdout
     gpu = torch.cuda.is_available()
-    assert f"{len(checks.CHECKS['method']) - (not gpu)} passed" in done.stdout
+    assert f"{len(checks.CHECKS['method']) - 1 - (not gpu)} passed" in done.stdout  # it declares one draw
     assert gpu or "test_contract[mean-agrees_with_a_gpu] SKIPPED" in done.stdout

@@ -25,14 +25,18 @@ def is_slow(component: Component, check: Check) -> bool:
 
 
 def required_by(component: Component, registry: Registry) -> list[Component]:
-    """Return the registered components that one requires: attacks, helpers' architectures, datasets."""
+    """Return the registered components that one requires: attacks, a method, helpers' architectures, datasets."""
     found: list[Component] = []
     before = getattr(component, "starts_from", "")
     while before in registry.names(ComponentKind.ATTACK) and before not in (component.name, *(c.name for c in found)):
         found.append(registry.get(ComponentKind.ATTACK, before))
         before = found[-1].starts_from  # type: ignore[attr-defined]
+    maker = component
+    if (scored := getattr(component, "fingerprint_of", "")) in registry.names(ComponentKind.METHOD):
+        maker = registry.get(ComponentKind.METHOD, scored)
+        found.append(maker)
     wanted = {
-        ComponentKind.ARCHITECTURE: getattr(component, "helper_architectures", ()),
+        ComponentKind.ARCHITECTURE: getattr(maker, "helper_architectures", ()),
         ComponentKind.DATASET: getattr(component, "related", {}).values(),
     }
     return found + [registry.get(kind, n) for kind, names in wanted.items() for n in names if n in registry.names(kind)]

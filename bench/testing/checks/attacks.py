@@ -61,11 +61,29 @@ def returns_what_build_takes(harness: Harness) -> str:
 
 @applies_to(ComponentKind.ATTACK)
 def varies_with_the_replicate(harness: Harness) -> str:
-    """Make another suspect for another replicate."""
+    """Make another suspect for another replicate, unless it is declared deterministic."""
+    if harness.component.deterministic:
+        raise Skipped("it declares that it is deterministic")
     seen: dict[Any, Task] = {}
     for task in harness.completed_tasks():
         weights = tuple(content(t) for t in harness.artifact(task)[1]["weights"].values())
         if weights in seen:
-            return f"{task.name} and {seen[weights].name} are the same network"
+            both = f"{task.name} and {seen[weights].name}"
+            return f"{both} are the same network: write `deterministic = True` if it draws nothing at random"
         seen[weights] = task
+    return ""
+
+
+@applies_to(ComponentKind.ATTACK)
+def is_deterministic_as_declared(harness: Harness) -> str:
+    """Make the same suspect with another seed if it is declared deterministic."""
+    if not harness.component.deterministic:
+        raise Skipped("it does not declare that it is deterministic")
+    for task in harness.completed_tasks():
+        other = Task.of(task.kind, task.role, {**task.params, "again": 1}, task.inputs)
+        harness.execute(other)
+        one, again = ([content(t) for t in harness.artifact(made)[1]["weights"].values()] for made in (task, other))
+        harness.store.forget(other.key)
+        if one != again:
+            return f"{task.name} gives another network with another seed: leave `deterministic` out"
     return ""

@@ -57,6 +57,24 @@ def keeps_its_fingerprint(harness: Harness) -> str:
 
 
 @applies_to(ComponentKind.METHOD)
+def varies_with_the_draw(harness: Harness) -> str:
+    """Make another fingerprint in each draw."""
+    method = harness.component
+    if method.fingerprint_of:
+        raise Skipped(f"it scores the fingerprints of {method.fingerprint_of}")
+    if method.draws == 1:
+        raise Skipped("it declares one draw")
+    seen: dict[Any, int] = {}
+    for task in harness.completed_tasks(TaskKind.FINGERPRINT):
+        tensors, draw = harness.artifact(task)[1]["fingerprint"], int(task.params.get("draw", 0))
+        fingerprint = tuple((name, content(tensor)) for name, tensor in sorted(tensors.items()))
+        if fingerprint in seen:
+            return f"draws {seen[fingerprint]} and {draw} are the same fingerprint: leave `draws` out"
+        seen[fingerprint] = draw
+    return ""
+
+
+@applies_to(ComponentKind.METHOD)
 def gives_finite_scores(harness: Harness) -> str:
     """Return one finite float for every suspect."""
     for task, call in harness.calls_made():
@@ -76,7 +94,8 @@ def _finite(score: Any) -> bool:
 def knows_its_source(harness: Harness) -> str:
     """Score the source itself not below an irrelevant model."""
     harness.completed_tasks()
-    for task in harness.own_tasks(TaskKind.EMBED, TaskKind.FINGERPRINT):
+    for key in dict.fromkeys(t.inputs["fingerprint"] for t in harness.own_tasks(TaskKind.SCORE)):
+        task = harness.plan.tasks[key]
         source = task.key if task.kind == TaskKind.EMBED else task.inputs["source"]
         scores = [t for t in harness.own_tasks(TaskKind.SCORE) if t.inputs["fingerprint"] == task.key]
         asked = Task.of(TaskKind.SCORE, Role.SCORE, scores[0].params, {**scores[0].inputs, "suspect": source})
