@@ -1,6 +1,6 @@
 """Compare results folders: whether they may be compared, what differs, what was added or lost."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,6 +9,7 @@ from bench.analysis.cells import Cell, cells, default_budget
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Status
 from bench.core.spec import Spec
+from bench.results.protocol import OF_METHODS, Fact, component_facts, differences, size_facts, used
 from bench.results.reader import load
 from bench.stats.differences import difference_interval
 from bench.stats.intervals import AucEstimate
@@ -16,12 +17,8 @@ from bench.stats.intervals import AucEstimate
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_METHODS = ("budget", "helpers")
-"""The fields of a recipe that concern methods only; they may differ."""
 Where: TypeAlias = tuple[str, str, str, str]
 """Dataset, source architecture, method, attack."""
-Fact: TypeAlias = tuple[str, JSON, JSON]
-"""A name, and its value in both results."""
 
 
 @dataclass(frozen=True)
@@ -99,17 +96,10 @@ def _keys(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, froz
 
 def obstacles(a: Results, b: Results) -> list[str]:
     """Return why two results may not be compared: other preset, recipe, suspects, or versions of what both have."""
-    mine, others = a.spec, b.spec
-    recipe = [name for name in mine.recipe.__dataclass_fields__ if name not in OF_METHODS]
-    facts: list[Fact] = [
-        ("preset", mine.preset, others.preset),
-        *((f"recipe.{name}", getattr(mine.recipe, name), getattr(others.recipe, name)) for name in recipe),
-        ("suspects", sorted(mine.suspects), sorted(others.suspects)),
-        ("copies", mine.copies, others.copies),
-    ]
+    facts = list(size_facts(a.spec, b.spec, without=OF_METHODS))
     for kind in (ComponentKind.DATASET, ComponentKind.ARCHITECTURE, ComponentKind.ATTACK):
         facts += _components(a, b, kind)
-    return _differences(facts)
+    return differences(facts)
 
 
 def remarks(a: Results, b: Results) -> list[str]:
@@ -120,37 +110,14 @@ def remarks(a: Results, b: Results) -> list[str]:
     for entry, name in (("libraries", "torch"), ("hardware", "cpu")):
         mine, others = ((r.run.get(entry) or {}).get(name, "unknown") for r in (a, b))
         facts.append((name, mine, others))
-    return _differences(facts)
+    return differences(facts)
 
 
 def _components(a: Results, b: Results, kind: ComponentKind) -> Iterator[Fact]:
-    """Yield the versions and parameters of the components of a kind that took part in both results."""
-    for name in sorted(_used(a, kind) & _used(b, kind)):
-        mine, others = (r.run["components"][kind][name] for r in (a, b))
-        yield f"version of {kind} {name}", mine["version"], others["version"]
-        for parameter in sorted({*mine["params"], *others["params"]}):
-            yield f"{name}.{parameter}", mine["params"].get(parameter, "none"), others["params"].get(parameter, "none")
-
-
-def _used(results: Results, kind: ComponentKind) -> set[str]:
-    """Name the components that took part, as far as `run.json` describes them."""
-    described = results.run["components"][kind]
-    names = set(results.spec.components()[kind])
-    if kind == ComponentKind.DATASET:
-        names |= {c.suspect_dataset for c in results.cells.values()}
-    if kind == ComponentKind.ATTACK:
-        names |= {described[a]["attributes"].get("starts_from", "") for a in results.spec.attacks}
-    return names & set(described)
-
-
-def _differences(facts: Iterable[Fact]) -> list[str]:
-    return [f"{what} {_short(mine)} / {_short(others)}" for what, mine, others in facts if mine != others]
-
-
-def _short(value: JSON) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_short, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Return the versions and parameters of the components of a kind that took part in both results."""
+    targets = ({c.suspect_dataset for c in r.cells.values()} for r in (a, b))
+    names = (used(r.run, kind, on) for r, on in zip((a, b), targets, strict=True))
+    return component_facts(a.run, b.run, kind, set.intersection(*names))
 
 
 def changes(a: Results, b: Results) -> dict[Where, Change]:

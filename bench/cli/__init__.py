@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "Check components against the contract.",
     "report": "Rebuild the tables of a results folder.",
     "compare": "Compare results folders with the first one.",
+    "merge": "Join results folders of one protocol.",
     "show": "Show how one trial was made.",
     "data": "List, fetch and verify datasets.",
     "store": "Inspect, clean up and move the store of artifacts.",

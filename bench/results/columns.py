@@ -85,8 +85,12 @@ TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
     Column("fingerprint_networks", int, lambda r: r.fingerprint_networks),
     Column("seconds", float, lambda r: r.seconds),
     Column("key", str, lambda r: r.trial.score),
+    Column("suspect_digest", str, lambda r: r.suspect.get("digest") or "", absent=""),
+    Column("source_digest", str, lambda r: r.source.get("digest") or "", absent=""),
+    Column("fingerprint_digest", str, lambda r: r.score.get("digest") or "", absent=""),
     Column("note", str, lambda r: r.note),
     Column("error", str, lambda r: r.error),
+    Column("origin", str, lambda _: "", absent=""),
 )
 """The columns of `trials.csv`, in their order: the writer, the reader and `docs/results.md` follow from them."""
 
