@@ -42,6 +42,7 @@ FILES: dict[str, Sequence[Any]] = {
     "trials.csv": COLUMNS,
     "table.csv": csv_files.CELL_COLUMNS,
     "budgets.csv": csv_files.BUDGET_COLUMNS,
+    "variants.csv": csv_files.VARIANT_COLUMNS,
     "accuracy.csv": csv_files.ACCURACY_COLUMNS,
     "compare": comparison.COLUMNS,
 }

@@ -136,7 +136,7 @@ def test_every_generated_part_has_a_place():
     assert listed == shipped - {"sac_m_probabilities"}
     for command in ("run plan", "plan", "check", "report", "compare", "show", "data", "store"):
         assert f"options {command}" in parts
-    for file in ("trials.csv", "table.csv", "budgets.csv", "accuracy.csv", "compare"):
+    for file in ("trials.csv", "table.csv", "budgets.csv", "variants.csv", "accuracy.csv", "compare"):
         assert f"columns {file}" in parts
     assert {"tree", "large", "presets"} <= parts
 

@@ -63,8 +63,7 @@ def _by_seed(rows: "pd.DataFrame", column: str) -> dict[float, Any]:
 
 def _by_fingerprint(rows: "pd.DataFrame", column: str) -> list[Any]:
     """Return a value that all rows of a fingerprint share, of each source and draw."""
-    of = [name for name in ("source_seed", "draw") if name in rows]
-    return list(rows.dropna(subset=column).drop_duplicates(of)[column])
+    return list(rows.dropna(subset=column).drop_duplicates(["source_seed", "draw"])[column])
 
 
 def _cost(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.networks import digests, suspects
+from bench.analysis.networks import suspects
 from bench.core.kinds import Status, SuspectKind
 from bench.stats.auc import Floats
 from bench.stats.intervals import SourceAuc, source_auc
@@ -79,17 +79,16 @@ class Samples:
         """A number for each architecture and replicate."""
         self.model = suspects(frame)
         """A number for each different model of a kind."""
-        self.named: bool = bool((digests(frame) != "").any())
+        self.named: bool = bool((frame.suspect_digest != "").any())
         self.variant, variants = pd.factorize(frame.variant)
         self.variants = [str(v) for v in variants]
         self.on, datasets = pd.factorize(frame.suspect_dataset)
         self.datasets = [str(d) for d in datasets]
-        drawn = frame if "draw" in frame else frame.assign(draw=0.0)
-        grouped = drawn.groupby(list(GROUPS), sort=False).indices
+        grouped = frame.groupby(list(GROUPS), sort=False).indices
         self.rows = cast("dict[tuple[object, ...], Rows]", grouped)
         self.draws: dict[tuple[object, ...], list[float]] = {}
         """The draws of fingerprints by dataset, source architecture and method."""
-        for key, draws in drawn.groupby(list(GROUPS[:3]), sort=False).draw:
+        for key, draws in frame.groupby(list(GROUPS[:3]), sort=False).draw:
             self.draws[key] = sorted(draws.unique())
 
     def of(self, dataset: str, source: str, method: str, attack: str) -> list[Planned]:

@@ -80,22 +80,13 @@ class Networks:
         return found
 
 
-def digests(frame: "pd.DataFrame") -> "pd.Series[str]":
-    """Return the digests of the weights of the suspects; empty where the results are older than digests."""
-    import pandas as pd
-
-    if "suspect_digest" in frame:
-        return frame.suspect_digest
-    return pd.Series("", index=frame.index, dtype=object)
-
-
 def suspects(frame: "pd.DataFrame") -> NDArray[np.intp]:
     """Return a number for each different suspect of an attack, or irrelevant model.
 
     Suspects are the same if their weights have one digest. Without digests, irrelevant models are if dataset,
     architecture and replicate are equal, also those of two sources, which shared them before digests were recorded.
     """
-    digest = digests(frame)
+    digest = frame.suspect_digest
     unknown = digest == ""
     own = unknown & (frame.suspect_kind == SuspectKind.STOLEN)
     keys = [digest, frame.attack, frame.suspect_dataset, frame.suspect_architecture, frame.source_seed.where(own, 0)]
@@ -118,7 +109,7 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         origin=frame.source_seed.astype(str),
         accuracy=frame.source_accuracy,
     )
-    irrelevant, digest = frame.suspect_kind == SuspectKind.IRRELEVANT, digests(frame)
+    irrelevant, digest = frame.suspect_kind == SuspectKind.IRRELEVANT, _digests(frame, owner)
     # Where no digest is recorded, irrelevant models belong to no source.
     seeds = frame.source_seed.where(~irrelevant, 0.0).astype(str) + " " + frame.replicate.astype(str)
     stolen = known.assign(
@@ -134,13 +125,24 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
     return [sources, stolen]
 
 
+def _digests(frame: "pd.DataFrame", owner: "pd.Series[str]") -> "pd.Series[str]":
+    """Return the digests of the suspects; where a method has no score, those that other methods' rows have."""
+    digest = frame.suspect_digest
+    empty = digest == ""
+    if empty.all() or not (empty & frame.suspect_accuracy.notna()).any():
+        return digest
+    columns = ("dataset", "source_architecture", "source_seed", "attack", "suspect_dataset", "suspect_architecture")
+    keys = [owner, frame.replicate, *(frame[c] for c in columns)]
+    return digest.groupby(keys, sort=False).transform("max")
+
+
 def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFrame":
     """Add `usual`, `chance` and `unlearned` to a table of networks.
 
     The standard deviation of an accuracy is that of as many answers as the test set has images or, if that is larger,
     1.4826 times the median distance of a network's peers from their median.
     """
-    images = {on: test_images(a.unique()) for on, a in networks.groupby("suspect_dataset", sort=False).accuracy}
+    images = {on: images_tested(a.unique()) for on, a in networks.groupby("suspect_dataset", sort=False).accuracy}
     n = networks.suspect_dataset.map(images).to_numpy(dtype=np.float64)
     guess = networks.suspect_dataset.map(lambda on: 1 / classes[on] if classes.get(on) else math.nan).to_numpy(float)
     peers = networks.groupby(list(PEERS), sort=False).accuracy
@@ -153,7 +155,7 @@ def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFra
     return networks.assign(usual=usual, chance=chance, unlearned=chance | below)
 
 
-def test_images(accuracies: NDArray[np.float64]) -> int:
+def images_tested(accuracies: NDArray[np.float64]) -> int:
     """Return the number of images that accuracies are shares of: their common denominator; 1 without accuracies."""
     found = 1
     for accuracy in accuracies:

@@ -1,7 +1,8 @@
 """The AUCs of a run's cells while its scores arrive, for a display; the report is computed afterwards.
 
 A cell compares what the report compares: within each source, an attack's suspects with the irrelevant models of their
-dataset, then the mean over sources. A method with several budgets is shown with its default one.
+dataset, then the mean over draws of a fingerprint and over sources. A method with several budgets is shown with its
+default one.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -42,9 +43,12 @@ class LiveAuc(NamedTuple):
 
 @dataclass
 class _Cell:
-    """The stolen and irrelevant scores of a cell by source, and its AUC with the counts that it was computed from."""
+    """The stolen and irrelevant scores of a cell by source and draw of its fingerprint, and its AUC.
 
-    sources: dict[int, tuple[_Scores, _Scores]] = field(default_factory=dict)
+    `counts` are those of the scores that it was computed from.
+    """
+
+    sources: dict[tuple[int, int], tuple[_Scores, _Scores]] = field(default_factory=dict)
     counts: tuple[int, int] = (-1, -1)
     cached: LiveAuc | None = None
 
@@ -70,12 +74,12 @@ class LiveAucs:
                 row.setdefault(t.attack, None)
                 continue
             own, negatives = (
-                groups.setdefault((table, t.method, t.source_seed, attack, t.suspect_dataset), _Scores(table))
+                groups.setdefault((table, t.method, t.source_seed, t.draw, attack, t.suspect_dataset), _Scores(table))
                 for attack in (t.attack, "")
             )
             if t.attack:
                 cell = row[t.attack] = row.get(t.attack) or _Cell()
-                cell.sources[t.source_seed] = own, negatives
+                cell.sources[t.source_seed, t.draw] = own, negatives
             score = stored(t.score)
             if score is None:
                 own.pending += 1

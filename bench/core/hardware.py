@@ -71,12 +71,21 @@ def suitable_precision(devices: Sequence[int]) -> str:
     return "bf16" if devices else "fp32"
 
 
-def hardware() -> dict[str, object]:
-    """Return the description of this machine in `run.json`: processor, cores, GPUs, operating system."""
+def cpu_model() -> str:
+    """Return the name of the processor."""
     model = platform.processor() or platform.machine()
     try:
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        model = found.group(1) if found else model
     except OSError:
-        pass
-    return {"cpu": model, "cores": cores(), "gpus": len(gpus()), "system": f"{platform.system()} {platform.machine()}"}
+        return model
+    return found.group(1) if found else model
+
+
+def hardware() -> dict[str, object]:
+    """Return the description of this machine in `run.json`: processor, cores, GPUs, operating system."""
+    return {
+        "cpu": cpu_model(),
+        "cores": cores(),
+        "gpus": len(gpus()),
+        "system": f"{platform.system()} {platform.machine()}",
+    }

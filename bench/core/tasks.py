@@ -117,6 +117,7 @@ class Outcome:
     facts: Mapping[str, JSON] = field(default_factory=dict)
     seconds: float = 0.0
     device: str = ""
+    machine: str = ""
     error: str = ""
     root: str = ""
     log: str = ""
@@ -127,4 +128,5 @@ class Outcome:
     def of_record(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
         """Return the outcome of a finished task from its artifact's record."""
         made = record["made"]
-        return Outcome(key, Status.DONE, stored, record["facts"], made.get("seconds", 0.0), made.get("device", ""))
+        where = made.get("device", ""), made.get("machine", "")
+        return Outcome(key, Status.DONE, stored, record["facts"], made.get("seconds", 0.0), *where)

@@ -5,7 +5,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +134,7 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: 
     rows = [row(t, outcome(t.score), outcome(t.source), outcome(t.suspect)) for t in trials]
     executed = sum(o.status == Status.DONE and not o.stored for o in outcomes.values())
     made = describe(request.spec, request.declarations, request.command)
+    made["machines"] = _machines(prepared, outcome)
     save(request.folder, rows, made if executed else _with_origin(request.folder, made))
     counts = Counter(o.status for o in outcomes.values())
     cached = len(inventory.plan.tasks) - len(missing)
@@ -141,6 +142,13 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: 
     return RunResult(
         request.folder, executed, counts[Status.FAILED], counts[Status.BLOCKED], cached, statuses, interrupted
     )
+
+
+def _machines(prepared: PreparedRun, outcome: Callable[[str], Outcome | None]) -> dict[str, int]:
+    """Count the sources and suspects of a run by the machine on which they were computed."""
+    networks = {key for t in prepared.inventory.plan.trials for key in (t.source, t.suspect) if key}
+    found = (outcome(key) for key in sorted(networks))
+    return dict(Counter(o.machine for o in found if o and o.machine))
 
 
 def _with_origin(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:

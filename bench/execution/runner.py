@@ -1,6 +1,5 @@
 """Run one task of any kind: the only place where a benchmark calls plugin code."""
 
-import platform
 import threading
 import time
 import traceback
@@ -15,6 +14,7 @@ from bench.core.errors import BenchError, NonFiniteLoss
 from bench.core.kinds import ComponentKind, FailureCause, Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.failures import classify_failure
+from bench.execution.machine import machine
 from bench.execution.result_checks import data_checksum
 from bench.execution.task_context import Artifact, ProgressCallback, TaskContext, WorkerState
 from bench.execution.tasks import HANDLERS
@@ -130,6 +130,6 @@ def _provenance(task: Task, state: WorkerState, seconds: float) -> dict[str, JSO
         "device": state.device,
         "threads": state.threads,
         "torch": torch.__version__,
-        "machine": f"{platform.system()} {platform.machine()}",
+        "machine": machine(state.device),
         "sources": {f"{k}:{n}": state.registry.source_digest(k, n) for k, n in task.components().items()},
     }

@@ -145,6 +145,10 @@ class TaskContext:
             raise DamagedArtifact(f"Artifact {key[:8]} is missing: run the same command again to recompute it")
         return record
 
+    def content(self, key: str, name: str) -> str:
+        """Return the digest of the tensors in one file of an input."""
+        return self.state.cached("content", f"{key} {name}", functools.partial(self.store.content, key, name), 64)
+
     def facts(self, key: str) -> dict[str, JSON]:
         """Return the facts of an input."""
         facts: dict[str, JSON] = self.record(key)["facts"]

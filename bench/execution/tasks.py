@@ -118,6 +118,11 @@ def _score(context: TaskContext) -> Artifact:
         "fingerprint_seconds": record["made"]["seconds"] + record["facts"].get("helper_seconds", 0.0),
         "fingerprint_networks": record["facts"].get("networks", 0),
         "notes": record["facts"].get("notes", {}),
+        "digests": {
+            "suspect": context.content(suspect_key, "weights"),
+            "source": context.content(inputs["source"], "weights"),
+            "fingerprint": context.content(fingerprint_key, "fingerprint"),
+        },
     }
     return facts, {}
 

@@ -11,6 +11,9 @@ from bench.core.tasks import Trial
 Kind: TypeAlias = type[str] | type[int] | type[float] | type[bool]
 Record = TypeVar("Record")
 
+DIGEST_LENGTH = 16
+"""Hexadecimal digits of a digest in a row; the artifacts record all 64."""
+
 
 @dataclass(frozen=True)
 class Column(Generic[Record]):
@@ -54,6 +57,16 @@ def _of_trial(
     return Column(name, kind, lambda r: getattr(r.trial, name), required, identity=identity, words=words)
 
 
+def _digest(what: str) -> Column[TrialRecord]:
+    """Return the column of the digest of tensors that a score was computed from, cut to DIGEST_LENGTH.
+
+    Results of older versions have none.
+    """
+    return Column(
+        f"{what}_digest", str, lambda r: (r.score.get("digests") or {}).get(what, "")[:DIGEST_LENGTH], absent=""
+    )
+
+
 TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
     _of_trial("dataset", str, required=True),
     _of_trial("source_architecture", str, required=True),
@@ -85,9 +98,9 @@ TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
     Column("fingerprint_networks", int, lambda r: r.fingerprint_networks),
     Column("seconds", float, lambda r: r.seconds),
     Column("key", str, lambda r: r.trial.score),
-    Column("suspect_digest", str, lambda r: r.suspect.get("digest") or "", absent=""),
-    Column("source_digest", str, lambda r: r.source.get("digest") or "", absent=""),
-    Column("fingerprint_digest", str, lambda r: r.score.get("digest") or "", absent=""),
+    _digest("suspect"),
+    _digest("source"),
+    _digest("fingerprint"),
     Column("note", str, lambda r: r.note),
     Column("error", str, lambda r: r.error),
     Column("origin", str, lambda _: "", absent=""),

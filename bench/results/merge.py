@@ -6,7 +6,7 @@ the later one gets the next free seed, and `origins` in `run.json` keeps the see
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -20,7 +20,7 @@ from bench.results.columns import TRIAL_COLUMNS
 from bench.results.protocol import component_facts, differences, size_facts
 from bench.results.provenance import ORIGIN
 from bench.results.reader import load
-from bench.results.run_schema import FORMAT
+from bench.results.run_schema import FORMAT, remedy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,12 +106,15 @@ def merge(folders: Sequence[Path], command: str) -> Merged:
         raise BenchError("Merging needs two different results folders or more: bench merge A B --out C")
     parts: list[Part] = []
     for folder in folders:
-        parts.append(Part(_unused(folder.resolve().name, (p.name for p in parts)), *load(folder)))
+        frame, run = load(folder)
+        if run["edited"]:
+            raise BenchError(f"{folder / 'trials.csv'} is not what the run wrote. {remedy(folder / 'trials.csv')}")
+        parts.append(Part(_unused(folder.resolve().name, (p.name for p in parts)), frame, run))
     for a, b in combinations(parts, 2):
         _check_protocol(a, b)
     seeds = _numbered(parts)
     rows, united = _united(parts, seeds)
-    run = _described(parts, seeds, command)
+    run = _described(parts, seeds, command) | {"machines": _machines(parts, max if united else sum)}
     renumbered = [
         f"{part.name}: source seed {place.source_seed} of {place.dataset}, {place.source_architecture} is {new} here"
         for part, numbers in zip(parts, seeds, strict=True)
@@ -230,10 +233,11 @@ def _origins(parts: Sequence[Part], seeds: Sequence[Mapping[Place, int]]) -> lis
     taken: list[str] = []
     found = []
     for part, numbers in zip(parts, seeds, strict=True):
+        entries = (*ORIGIN, "machines")
         own = {"name": part.name, "sources": [[*place, place.source_seed] for place in numbers]}
         merged = part.run.get("origins") or []
         by_name: dict[str, dict[str, JSON]] = {}
-        for origin in merged or [own | {entry: part.run[entry] for entry in ORIGIN if entry in part.run}]:
+        for origin in merged or [own | {e: part.run[e] for e in entries if e in part.run}]:
             name = _unused(origin["name"], taken)
             taken.append(name)
             sources = [[d, a, numbers[Place(d, a, here)], there] for d, a, here, there in origin["sources"]]
@@ -269,6 +273,12 @@ def _described(parts: Sequence[Part], seeds: Sequence[Mapping[Place, int]], comm
         "date": max(str(o.get("date") or "") for o in origins),
         "origins": origins,
     }
+
+
+def _machines(parts: Sequence[Part], count: Callable[[list[int]], int]) -> dict[str, int]:
+    """Return the number of networks by machine; that of one folder where folders have some in common."""
+    known = [part.run.get("machines") or {} for part in parts]
+    return {name: count([k.get(name, 0) for k in known]) for name in sorted(set().union(*known))}
 
 
 def _spec(specs: Sequence[Spec], seeds: Sequence[int]) -> Spec:

@@ -1,6 +1,7 @@
 """Read and check the two files that every table is made from: `trials.csv`, a row per trial, and `run.json`."""
 
 import csv
+import hashlib
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -29,18 +30,22 @@ def load(folder: Path) -> tuple["pd.DataFrame", dict[str, JSON]]:
     """Read and check a results folder; return the rows as a frame of COLUMNS, and the content of `run.json`.
 
     Counts and reals are float64, NaN where a cell is empty; all else is text. BenchError, in one line, where a file is
-    missing, damaged, mixed from several runs, or not what bench wrote.
+    missing, damaged, mixed from several runs, or not what bench wrote. `run["edited"]` is True if `trials.csv` has
+    other bytes than the run wrote.
     """
     path = Path(folder) / "trials.csv"
     run = load_run(path.parent / "run.json")
     try:
-        frame = _frame(read_content(path))
+        text = read_content(path)
+        frame = _frame(text)
         _check_rows(frame, merged=bool(run.get("origins")))
         _check_run(frame, run)
     except csv.Error as error:
         raise BenchError(f"{path} is no CSV file: {error_line(error)}. {remedy(path)}") from None
     except SchemaError as error:
         raise BenchError(f"{path}: {error_line(error)}. {remedy(path)}") from None
+    written = run.get("trials_sha256")
+    run["edited"] = bool(written) and hashlib.sha256(text.encode()).hexdigest() != written
     return frame, run
 
 

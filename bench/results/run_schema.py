@@ -14,8 +14,8 @@ from bench.core.renamed import translated
 from bench.core.spec import Spec
 from bench.results.writer import UNPRINTABLE, clean
 
-FORMAT = 2
-"""The current format; format 1 had old names of some fields."""
+FORMAT = 3
+"""The current format. Format 1 had old names of some fields; 1 and 2 lack the digest of `trials.csv` and the machines."""
 
 MOST_BYTES = 1 << 29
 LONGEST_NAME = 100
@@ -96,6 +96,8 @@ class _Run(Struct):
     components: dict[str, dict[str, dict[str, Any]]]
     hardware: dict[str, Any] = {}
     libraries: dict[str, Any] = {}
+    machines: dict[str, Count] = {}
+    trials_sha256: str = ""
     origins: list[_Origin] = []
 
 
@@ -150,10 +152,10 @@ def load_run(path: Path) -> dict[str, JSON]:
 def _current_format(run: JSON) -> dict[str, JSON]:
     """Return a run with the names of the current format; raise SchemaError for an unknown format."""
     found = run.get("format") if isinstance(run, dict) else None
-    if type(found) is not int or found not in (1, FORMAT):
-        raise SchemaError(f"it is not of format 1 or {FORMAT}")
-    if found == FORMAT:
-        return dict(run)
+    if type(found) is not int or found not in (1, 2, FORMAT):
+        raise SchemaError(f"it is not of format 1, 2 or {FORMAT}")
+    if found > 1:
+        return dict(run) | {"format": FORMAT}
     components = {
         kind: {name: entry | {"attributes": translated(entry["attributes"])} for name, entry in entries.items()}
         for kind, entries in run["components"].items()

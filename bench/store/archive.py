@@ -20,6 +20,7 @@ from bench.core.errors import BenchError
 from bench.store.atomic import sync, temporary_file
 from bench.store.record_schema import is_valid
 from bench.store.store import RECORD, Store, parse_record
+from bench.store.tensors import read_tensors, tensor_digest
 
 MEMBER = re.compile(r"([0-9a-f]{64})/(artifact\.json|(?:data|weights|answers|fingerprint)\.safetensors)")
 
@@ -161,8 +162,8 @@ def _import(store: Store, file: BinaryIO, key: str, members: Mapping[str, _Membe
                 continue
             if member.size != record["files"][name]["bytes"] or found != record["files"][name]["sha256"]:
                 return f"{name} is damaged: its digest differs"
-            if not _readable(folder / name):
-                return f"{name} is no safetensors file"
+            if reason := _unreadable(folder / name, record["files"][name].get("tensors")):
+                return f"{name} {reason}"
         store.commit(key, folder)
     return ""
 
@@ -181,14 +182,15 @@ def _copy(file: BinaryIO, member: _Member, path: Path) -> str:
     return hashed.hexdigest()
 
 
-def _readable(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
+def _unreadable(path: Path, content: str | None) -> str:
+    """Return why a file is refused: it is no safetensors file, or its tensors have not the digest `content`."""
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, "np") as file:
-            return bool(file.keys() or True)
-    except SafetensorError:
-        return False
+        tensors = read_tensors(path)
+    except (SafetensorError, KeyError):
+        return "is no safetensors file"
+    return "has other tensors than its record says" if content and tensor_digest(tensors) != content else ""
 
 
 def _record(key: str, members: Mapping[str, _Member], file: BinaryIO) -> tuple[str, dict[str, JSON]]:

@@ -100,6 +100,7 @@ class _ScoreFacts(_Strict):
     fingerprint_seconds: Duration
     fingerprint_networks: Count
     notes: dict[str, Any]
+    digests: dict[Text, Key] = {}
 
 
 FACTS: dict[TaskKind, type[_Strict]] = {
@@ -131,6 +132,7 @@ class _Made(_Strict):
 class _File(_Strict):
     bytes: Count
     sha256: Key
+    tensors: Key | None = None
 
 
 class _Record(_Strict):

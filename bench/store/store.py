@@ -21,7 +21,7 @@ from bench.core.canonical import JSON, canonical, digest
 from bench.core.errors import BenchError, DamagedArtifact
 from bench.store.atomic import sync, write_atomically
 from bench.store.folders import StoreFolders, translated_errors, translated_read_errors
-from bench.store.tensors import file_digest, read_tensors, savable, write_tensors
+from bench.store.tensors import file_digest, read_tensors, savable, tensor_digest, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,6 +112,12 @@ class Store(StoreFolders):
             f"Artifact {key[:8]} was damaged and is quarantined: run the same command again to recompute it"
         )
 
+    def content(self, key: str, name: str) -> str:
+        """Return the digest of the tensors in one file of an artifact; of an old record, it is computed from the file."""
+        record = self.record(key) or {"files": {}}
+        known = record["files"].get(f"{name}.safetensors", {}).get("tensors")
+        return str(known or tensor_digest(self.load(key, name)))
+
     def save(
         self,
         key: str,
@@ -136,7 +142,8 @@ class Store(StoreFolders):
             for name, tensors in ready.items():
                 path = folder / f"{name}.safetensors"
                 write_tensors(tensors, path, f"{name} of {kind}")
-                record["files"][path.name] = {"sha256": file_digest(path), "bytes": path.stat().st_size}
+                entry = {"sha256": file_digest(path), "bytes": path.stat().st_size, "tensors": tensor_digest(tensors)}
+                record["files"][path.name] = entry
             write_record(folder, record)
             self.commit(key, folder)
         return record

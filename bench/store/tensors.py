@@ -25,6 +25,17 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of names, types, shapes and bytes of tensors on the CPU: the same in any file format."""
+    import torch
+
+    hashed = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"{name}\n{tensor.dtype}\n{list(tensor.shape)}\n".encode())
+        hashed.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+    return hashed.hexdigest()
+
+
 def has_memory(tensor: Tensor) -> bool:
     """Return True if a tensor's memory is allocated: reading one whose storage was freed would kill the process."""
     import torch

@@ -576,7 +576,7 @@ def test_cells_that_beat_every_baseline_are_marked_and_the_tests_counted(tmp_pat
     assert "1.00†" in text
     joined = " ".join(text.split())
     assert "better than every baseline that can judge there (noise), p ≤ 0.05" in joined
-    assert "for the 2 tests of this table but those that could not reject; 2 of the 2 cells are." in joined
+    assert "for the 2 tests of this table (but those that could not reject); 2 of the 2 cells are." in joined
     assert r"1.00$\dagger$" in (tmp_path / "table.tex").read_text()
 
 

@@ -109,7 +109,7 @@ def test_the_page_shows_every_method_against_every_attack(tmp_path):
     assert [row[1]["data-method"] for row in found.all("tr") if "data-method" in row[1]] == ["sac", "mark", "noise"]
     shown = [b[2] for b in found.all("button") if "data-cell" in b[1]]
     assert len(shown) == 9
-    assert shown[1].startswith("0.89[0.59, 0.98]")
+    assert shown[1].startswith("0.89[0.59, 0.98;this source only]")
     assert "6 / 9" in shown[1]
     assert shown[5] == "–"
     baselines = found.all("tbody", class_="baselines")
@@ -434,7 +434,7 @@ def test_a_cell_opens_by_click_and_shows_its_scores_and_roc(visit):
     assert dialog.get_by_role("img", name="Scores of stolen and irrelevant models").locator("circle").count() == 15
     assert dialog.get_by_role("img", name="ROC").is_visible()
     assert "AUC 0.89" in dialog.inner_text()
-    assert "n/r (needs ≥ 100 irrelevant models)" in dialog.inner_text()
+    assert "n/r (needs ≥ 100 irrelevant models of each source)" in dialog.inner_text()
     assert "The paper has 0.95 (20 stolen / 20 irrelevant), on the same networks" in dialog.inner_text()
     dialog.get_by_role("button", name="Close").click()
     assert not dialog.is_visible()

@@ -131,7 +131,7 @@ def test_other_weights_of_one_suspect_are_a_conflict_even_with_equal_scores(tmp_
     changed[-1] |= {"status": "done", "score": 1.0, "access": "logits"}
     rows[-1] |= {"status": "done", "score": 1.0, "access": "logits"}
     changed[0]["suspect_digest"] = digest("another")
-    with pytest.raises(BenchError, match="digits vgg 0 sac 0 irrelevant digits net 0: suspect_digest .* and"):
+    with pytest.raises(BenchError, match=r"digits vgg 0 sac 0 irrelevant digits net 0: suspect_digest \w+ \(a\) and"):
         merge([a, folder(tmp_path, "b", changed)], "")
 
 
@@ -152,7 +152,9 @@ def old(folder_, **changes):
     frame, run = load(folder_)
     new = ["suspect_digest", "source_digest", "fingerprint_digest", "origin", "draw"]
     frame.drop(columns=new).assign(**changes).convert_dtypes().to_csv(path, index=False)
-    (folder_ / "run.json").write_text(json.dumps(run | {"format": 2}))
+    (folder_ / "run.json").write_text(
+        json.dumps({k: v for k, v in run.items() if k not in ("trials_sha256", "edited")} | {"format": 2})
+    )
     return folder_
 
 
@@ -239,6 +241,14 @@ def test_the_command_writes_nothing_where_it_refuses(tmp_path):
     assert not (tmp_path / "new").exists()
     refused([a, b, "--out", a], "choose another folder")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_rows_that_were_edited_are_refused(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()))
+    text = (b / "trials.csv").read_text()
+    (b / "trials.csv").write_text(text.replace(",4.0,", ",5.0,", 1))
+    refused([a, b, "--out", tmp_path / "new"], "trials.csv is not what the run wrote")
 
 
 def test_the_command_writes_a_results_folder(tmp_path):

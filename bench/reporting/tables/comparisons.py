@@ -1,5 +1,6 @@
 """Tables that compare the AUCs: with the baselines, with other negatives, with the papers."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ from bench.analysis.cells import Cell
 from bench.core.kinds import Verdict
 from bench.reporting.tables.auc import paper_line
 from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
+from bench.reporting.tables.notes import drawn
 from bench.reporting.tables.table import Line, Table, cell, interval, signed
 from bench.stats.differences import TESTED_FROM
 
@@ -65,7 +67,7 @@ def check_table(cells: Sequence[Cell]) -> Table:
         cells,
         "against the papers",
         attack_columns(cells, _check_lines),
-        ", ".join(f"{counts[v]} {v}" for v in Verdict) + ".",
+        f"{', '.join(f'{counts[v]} {v}' for v in Verdict)}. {drawn(cells)}",
         notes=["Compared without the irrelevant models in the source's architecture, which the papers do not have."]
         * reduced,
         level=2,
@@ -78,4 +80,4 @@ def _check_lines(c: Cell) -> list[Line]:
     ours = c.like_paper if c.paper and c.paper.same else c.figure
     figures = [Line(f"{ours.auc:.2f}"), *interval(ours)] if ours else no_figure(c)
     paper = [paper_line(c.paper)] if c.paper else []
-    return [*figures, *paper, *cell(*c.verdict.replace("models to", "models\nto").split("\n"))]
+    return [*figures, *paper, *cell(*re.split(r"(?<=:) | (?=to tell)", c.verdict))]

@@ -61,7 +61,10 @@ def drawn(cells: Sequence[Cell]) -> str:
     parts = [
         *(f"{counted(n, 'stolen suspect')} {_list(by)}" for n, by in stolen.items()),
         *(f"{counted(n, 'irrelevant model')} {_list(of)}{' (shared)' * shared}" for n, of in others.items()),
-        *(f"{counted(n, 'fingerprint')} by {_list(methods)}" for n, methods in fingerprints.items()),
+        *(
+            f"{counted(n, 'fingerprint')} by {_list(by) if len(fingerprints) > 1 else 'each method'}"
+            for n, by in fingerprints.items()
+        ),
     ]
     return f"Drawn: {counted(sources, 'source')}; for {'each' if sources > 1 else 'it'} {'; '.join(parts)}."
 
@@ -138,7 +141,7 @@ def _tests(cells: Sequence[Cell]) -> Iterator[str]:
         yield (
             f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {ALPHA:g} in tests of "
             f"the differences by source, after Holm's correction for the {counted(len(tested), 'test')} of this table "
-            f"but those that could not reject; {found}."
+            f"(but those that could not reject); {found}."
         )
     elif compared:
         most = max(b.sources for b in compared)

@@ -22,8 +22,8 @@ def rates_tables(cells: Sequence[Cell]) -> Iterator[Table]:
             "TPR at a fixed FPR",
             attack_columns(cells, lambda c: _lines(hits, c) or no_figure(c)),
             "The share of stolen suspects that a method finds while it accuses at most so many of the irrelevant "
-            f"models, with its exact {CONFIDENCE} interval (which takes the threshold as given). n/r: not reported, "
-            "for it needs so many irrelevant models.",
+            f"models of a source, with its exact {CONFIDENCE} interval (which takes sources and thresholds as given). "
+            "n/r: not reported, for it needs so many irrelevant models of each source.",
             label="tpr",
         )
     if accused:
@@ -46,10 +46,10 @@ def _accused_table(cells: Sequence[Cell], rates: Sequence[CellStatistic]) -> Tab
         cells,
         "false accusations",
         {d: column(d) for d in dict.fromkeys(c.suspect_dataset for c in cells if c.accused)},
-        "The share of irrelevant models that a threshold accuses which was set on the other half of them so "
-        f"as to accuse at most so many (split conformal), with its exact {CONFIDENCE} interval and the number of "
-        "models judged. The halves are drawn from the split seed, once per dataset, the same for all methods. n/r: not "
-        "reported, for it needs so many irrelevant models.",
+        "The share of irrelevant models that a threshold accuses which was set, for each source, on the other half of "
+        f"them so as to accuse at most so many (split conformal), with its exact {CONFIDENCE} interval and the number "
+        "of models judged. The halves are drawn from the split seed, once per dataset, the same for all methods. n/r: "
+        "not reported, for it needs so many irrelevant models of each source.",
         label="accusations",
     )
 
@@ -59,7 +59,7 @@ def _needs_table(cells: Sequence[Cell], missing: Sequence[CellStatistic]) -> Ite
     rows = []
     for dataset in dict.fromkeys(c.suspect_dataset for c in cells if c.hits):
         judged = [c for c in cells if c.suspect_dataset == dataset and c.hits]
-        counts = sorted({c.figure.irrelevant for c in judged if c.figure})
+        counts = sorted({c.drawn.irrelevant for c in judged})
         present = " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
         needs = [cell("n/r", f"needs ≥ {v.needs}") for s in missing if (v := s.value(judged[0]))]
         rows.append([cell(dataset), cell(present), *needs])
@@ -67,10 +67,10 @@ def _needs_table(cells: Sequence[Cell], missing: Sequence[CellStatistic]) -> Ite
         yield section_table(
             cells,
             "rates that need more irrelevant models",
-            ["irrelevant models of", "there are", *(HEADINGS[s.table].format(s.label) for s in missing)],
+            ["irrelevant models of", "of a source", *(HEADINGS[s.table].format(s.label) for s in missing)],
             rows,
-            "n/r: not reported, for it needs so many irrelevant models. TPR: the share of stolen suspects found at "
-            "such a rate of false alarms; accused: the share of irrelevant models that a threshold accuses which was "
-            "set on the other half of them.",
+            "n/r: not reported, for it needs so many irrelevant models of each source. TPR: the share of stolen "
+            "suspects found at such a rate of false alarms; accused: the share of irrelevant models that a threshold "
+            "accuses which was set on the other half of them.",
             label="needs",
         )

@@ -1,0 +1,309 @@
+"""Sources are replicates: AUCs within each source and draw, then means; what counts as one model; networks and ties."""
+
+import numpy as np
+import pytest
+from test_build import benchmark, line, trials
+
+from bench.analysis.accuracies import accuracies
+from bench.analysis.cells import cells
+from bench.analysis.networks import Networks, images_tested
+from bench.core.kinds import CellStatus
+from bench.reporting.build import write
+from bench.reporting.tables.auc import auc_table, variants_table
+from bench.reporting.tables.notes import drawn
+from bench.results.reader import load
+from bench.results.writer import save
+from bench.stats.auc import auc
+from bench.stats.differences import difference_over_sources
+from bench.stats.intervals import estimate_auc, source_auc
+from bench.stats.rates import NotReported, tpr_at_fpr
+
+SEEDS = (0, 1, 2, 3, 4)
+ONE = {"methods": ("sac",), "baselines": (), "attacks": ("extract_l",)}
+
+
+def scored(seeds=SEEDS, draws=1, methods=("sac",), irrelevant=4, stolen=2, shift=0.8):
+    """Make rows with random scores: per source, architecture and draw so many irrelevant and stolen models."""
+    random = np.random.default_rng(0)
+    rows = []
+    for method in methods:
+        for seed in seeds:
+            for draw in range(draws):
+                one = {"method": method, "source_seed": seed, "draw": draw}
+                for architecture in ("net", "res"):
+                    rows += [line(architecture=architecture, replicate=n, score=random.normal(), **one)
+                             for n in range(irrelevant)]  # fmt: skip
+                    rows += [line(attack="extract_l", architecture=architecture, replicate=n,
+                                  score=random.normal() + shift, **one) for n in range(stolen)]  # fmt: skip
+    return rows
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Return a function that writes rows and reads them; `own` gives every suspect of a source a digest of its own."""
+
+    def made(rows, own=True, **changes):
+        for n, row in enumerate(rows):
+            row["key"] = f"{n:064x}" if row["status"] != "not_applicable" else ""
+        save(tmp_path, rows, benchmark(**ONE | changes))
+        frame, run = load(tmp_path)
+        names = frame.source_seed.astype(str) + frame.attack + frame.suspect_architecture + frame.replicate.astype(str)
+        return frame.assign(suspect_digest=names if own else ""), run
+
+    return made
+
+
+def by_hand(frame, method="sac", only=None):
+    """Compute the AUC of each source, the mean over the draws of its fingerprint."""
+    aucs = []
+    rows = frame[(frame.method == method) & (frame.status == "done")]
+    for _, source in rows.groupby("source_seed"):
+        draws = []
+        for _, one in source.groupby("draw"):
+            stolen = one[(one.suspect_kind == "stolen") & ((only is None) | (one.variant == only))]
+            draws.append(auc(stolen.score, one[one.suspect_kind == "irrelevant"].score))
+        aucs.append(np.mean(draws))
+    return aucs
+
+
+# --- means over draws and sources ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_the_auc_is_the_mean_over_sources_of_the_mean_over_draws(read, draws):
+    frame, run = read(scored(draws=draws), seeds=SEEDS)
+    (found,) = cells(frame, run)
+    assert found.figure.by_source == pytest.approx(by_hand(frame))
+    assert found.figure.auc == pytest.approx(np.mean(by_hand(frame)))
+    # a model counts once, however many draws judged it
+    assert (found.figure.stolen, found.figure.irrelevant) == (5 * 4, 5 * 8)
+    assert (found.stolen_planned, found.irrelevant_planned) == (5 * 4, 5 * 8)
+    assert found.drawn == (5, 4, 8, draws)
+
+
+def test_the_interval_is_that_of_the_sources_with_the_different_models(read):
+    frame, run = read(scored(), seeds=SEEDS)
+    (found,) = cells(frame, run)
+    sources = []
+    for _, rows in frame.groupby("source_seed"):
+        kinds = [rows[rows.suspect_kind == kind].score.to_numpy() for kind in ("stolen", "irrelevant")]
+        sources.append(source_auc(*kinds))
+    assert found.figure == estimate_auc(sources)
+    # without digests irrelevant models of equal architecture and replicate are those that all sources shared
+    frame, run = read(scored(), own=False, seeds=SEEDS)
+    (shared,) = cells(frame, run)
+    assert shared.figure == estimate_auc(sources, irrelevant=8)
+    assert shared.figure.high - shared.figure.low > found.figure.high - found.figure.low
+
+
+def test_a_draw_without_scores_is_left_out_and_a_model_without_one_in_all_draws(read):
+    rows = scored(seeds=(0, 1), draws=2)
+    gone = {"status": "failed", "score": None, "error": "score sac: no", "queries": None, "agreement": None}
+    for row in rows:
+        if (row["source_seed"], row["draw"]) == (0, 1):
+            row |= gone
+    lost = next(r for r in rows if r["source_seed"] == 1 and r["draw"] == 0 and r["attack"])
+    lost |= gone
+    frame, run = read(rows, seeds=(0, 1))
+    (found,) = cells(frame, run)
+    frame = frame[~((frame.source_seed == 1) & (frame.attack != "") & (frame.suspect_architecture == "net")
+                    & (frame.replicate == 0))]  # fmt: skip
+    assert found.figure.by_source == pytest.approx(by_hand(frame))
+    assert (found.figure.stolen, found.status) == (7, CellStatus.INCOMPLETE)
+
+
+def test_equal_stolen_models_of_a_source_count_once_and_the_table_says_so(read):
+    frame, run = read(scored(stolen=3), seeds=SEEDS)
+    twins = (frame.suspect_kind == "stolen") & (frame.suspect_architecture == "net")
+    frame.loc[twins, "suspect_digest"] = "twin of " + frame.source_seed.astype(str)
+    frame.loc[twins, "score"] = 5.0
+    (found,) = cells(frame, run)
+    assert (found.figure.stolen, found.equal) == (5 * 4, 5 * 2)
+    once = frame[~(twins & (frame.replicate > 0))]
+    assert found.figure.by_source == pytest.approx(by_hand(once))
+    assert found.figure.by_source != pytest.approx(by_hand(frame))
+    assert "Stolen suspects of one source whose weights are equal count once: extract_l (10 of 30 left out)." in (
+        auc_table([found], run).notes
+    )
+    extracted = next(a for a in accuracies(frame, run) if (a.model, a.suspect_architecture) == ("extract_l", "net"))
+    assert extracted.summary.n == 5
+
+
+def test_a_network_counts_once_though_a_method_has_no_score_for_it(read):
+    rows = scored(methods=("sac", "noise"))
+    for row in rows:
+        if row["method"] == "noise":
+            row |= {"status": "failed", "score": None, "error": "no", "queries": None, "agreement": None}
+    frame, run = read(rows, seeds=SEEDS, baselines=("noise",))
+    frame.loc[frame.method == "noise", "suspect_digest"] = ""  # a digest comes with a score
+    assert {a.summary.n for a in accuracies(frame, run) if a.model == "extract_l"} == {5 * 2}
+    assert {a.summary.n for a in accuracies(frame, run) if a.model == "irrelevant"} == {5 * 4}
+
+
+# --- differences, rates, variants ---------------------------------------------------------------------------------
+
+
+def test_methods_are_compared_by_source_on_the_models_that_both_judged(read):
+    rows = scored(methods=("sac", "noise"), draws=2)
+    for row in rows:
+        if row["method"] == "noise" and row["source_seed"] == 2 and row["replicate"] == 0:
+            row |= {"status": "failed", "score": None, "error": "no", "queries": None, "agreement": None}
+    frame, run = read(rows, seeds=SEEDS, baselines=("noise",))
+    found = cells(frame, run)[0].baselines
+    both = frame[~((frame.source_seed == 2) & (frame.replicate == 0))]
+    expected = difference_over_sources(by_hand(both), by_hand(both, "noise"))
+    assert (found.difference, found.p, found.sources) == pytest.approx((expected.difference, expected.greater, 5))
+
+
+def test_a_threshold_belongs_to_one_source_and_one_draw(read):
+    frame, run = read(scored(draws=2, irrelevant=20, stolen=4), seeds=SEEDS)
+    (found,) = cells(frame, run)
+    shares = []
+    for _, rows in frame.groupby(["source_seed", "draw"]):
+        kinds = [rows[rows.suspect_kind == kind].score.to_numpy() for kind in ("stolen", "irrelevant")]
+        shares.append(tpr_at_fpr(*kinds, 0.05).rate)
+    assert found.hits[0.05].rate == pytest.approx(np.mean(shares))
+    assert found.hits[0.05].of == 5 * 8
+    assert found.hits[0.05].low < found.hits[0.05].rate < found.hits[0.05].high
+    assert found.accused[0.05].of == 5 * 20  # half of each source's own
+    assert found.hits[0.01] == NotReported(needs=100, has=40)
+    # the 100 models of all sources together are not pooled: one source has 20
+    assert found.accused[0.01] == NotReported(needs=198, has=40)
+
+
+def test_scores_of_sources_on_other_scales_change_no_rate(read):
+    frame, run = read(scored(irrelevant=20), seeds=SEEDS)
+    (before,) = cells(frame, run)
+    (after,) = cells(frame.assign(score=frame.score * 2 + 100 * frame.source_seed), run)
+    assert (after.hits, after.accused, after.figure) == (before.hits, before.accused, before.figure)
+
+
+def test_variants_of_an_attack_have_aucs_of_their_own(read):
+    rows = scored(stolen=3)
+    for row in rows:
+        row["variant"] = f"ratio=0.{row['replicate'] + 1}" if row["attack"] else ""
+    frame, run = read(rows, seeds=SEEDS)
+    (found,) = cells(frame, run)
+    assert list(found.by_variant) == ["ratio=0.1", "ratio=0.2", "ratio=0.3"]
+    for variant, figure in found.by_variant.items():
+        assert figure.by_source == pytest.approx(by_hand(frame, only=variant))
+        assert (figure.stolen, figure.irrelevant) == (10, 40)
+    assert variants_table([found]).header == ["method", *(f"extract_l\n{v}" for v in found.by_variant)]
+    assert variants_table(cells(*read(scored(), seeds=SEEDS))) is None
+
+
+def test_the_report_has_a_file_of_variants_where_there_are_some(tmp_path):
+    rows = trials((0, 1))
+    for row in rows:
+        row["variant"] = f"ratio=0.{row['replicate'] + 1}" if row["attack"] == "finetune_a" else ""
+    write(tmp_path, rows, benchmark(seeds=(0, 1)))
+    lines = (tmp_path / "variants.csv").read_text().splitlines()
+    assert lines[0] == "dataset,source_architecture,method,attack,variant,auc,low,high,stolen,irrelevant,sources"
+    assert lines[1].startswith("digits,vgg,sac,finetune_a,ratio=0.1,1.0,") and lines[1].endswith(",2,9,2")
+    assert "AUC by variant" in (tmp_path / "table.md").read_text()
+    assert "finetune_a" in (tmp_path / "index.html").read_text().split("AUC by variant", 1)[1]
+    write(tmp_path, trials(), benchmark())
+    assert not (tmp_path / "variants.csv").exists()
+
+
+# --- networks that did not learn, and ties ------------------------------------------------------------------------
+
+
+def accurate(rows, seed, accuracy, attack="extract_l", architecture="net", replicate=0):
+    """Set the accuracy of a network in all its rows."""
+    for row in rows:
+        if (row["source_seed"], row["attack"], row["suspect_architecture"], row["replicate"]) == (
+            seed, attack, architecture, replicate
+        ):  # fmt: skip
+            row["suspect_accuracy"] = accuracy
+    return rows
+
+
+def test_the_number_of_test_images_is_read_off_the_accuracies():
+    assert images_tested(np.array([128 / 149, 253 / 298, 1.0, 0.0])) == 298
+    assert images_tested(np.arange(1, 4999) / 5000) == 5000
+    assert images_tested(np.array([])) == 1
+
+
+@pytest.mark.parametrize(("accuracy", "failed"), [(0.1, True), (0.12, True), (0.7, True), (0.83, False)])
+def test_networks_near_chance_or_far_below_their_peers_did_not_learn(read, accuracy, failed):
+    rows = scored()
+    for n, row in enumerate(rows):
+        row["suspect_accuracy"] = 0.85 + n % 5 / 500
+    frame, run = read(accurate(rows, 3, accuracy), seeds=SEEDS)
+    (found,) = cells(frame, run)
+    assert [n.name for n in found.unlearned] == ["extract_l net 0 of source 3"] * failed
+    table = auc_table([found], run)
+    assert ("‡" in table.rows[0][1][0].text) is failed
+    assert (
+        any(n.startswith("‡: with networks that did not learn: extract_l net 0 of source 3 (") for n in table.notes)
+        is failed
+    )
+    counts = {(a.model, a.suspect_architecture): a.unlearned for a in accuracies(frame, run)}
+    assert counts.pop(("extract_l", "net")) == failed and not any(counts.values())
+
+
+def test_few_peers_are_no_measure(read):
+    rows = scored(seeds=(0, 1), stolen=1)
+    frame, run = read(accurate(rows, 1, 0.5), seeds=(0, 1))
+    (found,) = cells(frame, run)
+    assert found.unlearned == ()
+
+
+def test_a_source_that_did_not_learn_marks_all_its_cells(read):
+    rows = scored()
+    for row in rows:
+        if row["source_seed"] == 2:
+            row["source_accuracy"] = 0.11
+    (found,) = cells(*read(rows, seeds=SEEDS))
+    assert [n.name for n in found.unlearned] == ["source vgg 0 of source 2"]
+
+
+def test_an_attack_whose_suspects_all_guess_was_not_trained(read, tmp_path):
+    rows = scored()
+    for row in rows:
+        if row["attack"]:
+            row |= {"suspect_accuracy": 0.1, "score": 5.0}
+    frame, run = read(rows, seeds=SEEDS)
+    (found,) = cells(frame, run)
+    assert (found.figure, found.status, found.hits, found.extremes) == (None, CellStatus.NOT_TRAINED, {}, None)
+    table = auc_table([found], run)
+    assert table.rows[0][1][0].text == "not trained"
+    assert any(note.startswith("not trained: no stolen suspect is better than chance") for note in table.notes)
+    write(tmp_path / "report", rows, run)
+    assert ",not_trained," in (tmp_path / "report" / "table.csv").read_text()
+    assert "not trained" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_without_a_number_of_classes_nothing_is_chance(read):
+    rows = scored()
+    for row in rows:
+        row["suspect_accuracy"] = 0.1
+    frame, run = read(rows, seeds=SEEDS)
+    for entry in run["components"]["dataset"].values():
+        entry["attributes"]["num_classes"] = 0
+    assert not Networks(frame, run).table.unlearned.any()
+    assert cells(frame, run)[0].figure
+
+
+@pytest.mark.parametrize(("ties", "marked"), [(6, False), (7, True)])
+def test_a_cell_of_mostly_ties_is_marked(read, ties, marked):
+    rows = [line(architecture="net", replicate=n, score=0.0 if n < ties else 1 + n) for n in range(8)]
+    rows += [line(attack="extract_l", architecture="net", replicate=n, score=20.0 + n) for n in range(4)]
+    frame, run = read(rows, seeds=(0,))
+    (found,) = cells(frame, run)
+    assert found.extremes == (ties / 12, 1 / 12)
+    table = auc_table([found], run)
+    assert found.tied is marked and ("§" in table.rows[0][1][0].text) is marked
+    assert any(note.startswith("§: more than half of the scores are one value") for note in table.notes) is marked
+
+
+def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):
+    frame, run = read(scored(draws=3), seeds=SEEDS)
+    models = "for each 4 stolen suspects by extract_l; 8 irrelevant models of digits; 3 fingerprints by each method."
+    sentence = f"Drawn: 5 sources; {models}"
+    assert drawn(cells(frame, run)) == sentence
+    write(tmp_path / "report", scored(draws=3), run)
+    for name, tables in (("table.md", 5), ("accuracy.md", 1), ("table.tex", 5), ("index.html", 6)):
+        text = " ".join((tmp_path / "report" / name).read_text().replace("\\_", "_").split())
+        assert text.count(sentence.replace(" of digits", " of digits (shared)")) >= tables - 1, name
