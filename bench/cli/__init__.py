@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "Rebuild the tables of a results folder.",
     "compare": "Compare results folders with the first one.",
     "merge": "Join results folders of one protocol.",
+    "replicate": "Make a published run again here, and judge it.",
     "show": "Show how one trial was made.",
     "data": "List, fetch and verify datasets.",
     "store": "Inspect, clean up and move the store of artifacts.",
