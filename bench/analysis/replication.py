@@ -114,21 +114,50 @@ class Judgement:
         return bool(self.contradictions or self.reproduced.unlike)
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """The figures of a run: estimates of AUCs, and the mean accuracies of the networks of each source."""
+
+    aucs: Mapping[Figure, AucEstimate]
+    accuracies: Mapping[Figure, Floats]
+
+
 def judge(published: Run, here: Run) -> Judgement:
     """Compare two runs of one protocol."""
-    theirs, ours = _auc_estimates(published), _auc_estimates(here)
-    found = [
-        Judged(f, theirs[f].by_source, ours[f].by_source, difference_of_two_runs(ours[f], theirs[f]))
-        for f in theirs
-        if f in ours
-    ]
-    known, made = _accuracies(published), _accuracies(here)
-    for f in known:
-        if f in made and min(len(known[f]), len(made[f])) >= ENOUGH:
-            found.append(Judged(f, tuple(known[f]), tuple(made[f]), _welch(made[f], known[f])))
+    theirs, ours = evidence(published), evidence(here)
     methods = set(here[0].method)
-    missing = tuple(f for f in theirs if f not in ours and f.of in methods)
-    return Judgement(tuple(_adjusted(found)), missing, _reproduced(published[0], here[0]))
+    missing = tuple(f for f in theirs.aucs if f not in ours.aucs and f.of in methods)
+    return Judgement(tuple(compared(theirs, ours)), missing, reproduced(published[0], here[0]))
+
+
+def evidence(run: Run) -> Evidence:
+    """Return the figures of a run; in old results irrelevant models belong to no source."""
+    aucs = {
+        Figure(c.dataset, c.source_architecture, AUC, c.method, c.attack, c.suspect_dataset): c.figure
+        for c in cells(*run)
+        if c.figure
+    }
+    table = Networks(default_budget(*run), run[1]).table
+    columns = ["dataset", "source_architecture", "owner", "model", "suspect_dataset"]
+    means: dict[Figure, list[float]] = {}
+    for key, accuracies in table.groupby([*columns, "source_seed"], sort=False).accuracy:
+        dataset, architecture, owner, model, on, _ = cast("tuple[str, ...]", key)
+        means.setdefault(Figure(dataset, architecture, ACCURACY, owner, model, on), []).append(accuracies.mean())
+    return Evidence(aucs, {figure: np.array(values) for figure, values in means.items()})
+
+
+def compared(published: Evidence, here: Evidence) -> list[Judged]:
+    """Compare the figures that two runs have; accuracies where both have ENOUGH sources."""
+    found = [
+        Judged(f, theirs.by_source, ours.by_source, difference_of_two_runs(ours, theirs))
+        for f, theirs in published.aucs.items()
+        if (ours := here.aucs.get(f))
+    ]
+    for f, known in published.accuracies.items():
+        made = here.accuracies.get(f, known[:0])
+        if min(len(known), len(made)) >= ENOUGH:
+            found.append(Judged(f, tuple(known), tuple(made), _welch(made, known)))
+    return list(_adjusted(found))
 
 
 def _adjusted(found: Sequence[Judged]) -> Iterator[Judged]:
@@ -138,25 +167,6 @@ def _adjusted(found: Sequence[Judged]) -> Iterator[Judged]:
     smallest = [1.0 if len({*j.published, *j.here}) == 1 else 0.0 for j in tested]
     adjusted = dict(zip(map(id, tested), holm(p, np.minimum(p, smallest)).tolist(), strict=True))
     yield from (dataclasses.replace(j, adjusted=adjusted.get(id(j))) for j in found)
-
-
-def _auc_estimates(run: Run) -> dict[Figure, AucEstimate]:
-    return {
-        Figure(c.dataset, c.source_architecture, AUC, c.method, c.attack, c.suspect_dataset): c.figure
-        for c in cells(*run)
-        if c.figure
-    }
-
-
-def _accuracies(run: Run) -> dict[Figure, Floats]:
-    """Return the mean accuracies of the networks of each source; old irrelevant models belong to none."""
-    table = Networks(default_budget(*run), run[1]).table
-    columns = ["dataset", "source_architecture", "owner", "model", "suspect_dataset"]
-    means: dict[Figure, list[float]] = {}
-    for key, accuracies in table.groupby([*columns, "source_seed"], sort=False).accuracy:
-        dataset, architecture, owner, model, on, _ = cast("tuple[str, ...]", key)
-        means.setdefault(Figure(dataset, architecture, ACCURACY, owner, model, on), []).append(accuracies.mean())
-    return {figure: np.array(values) for figure, values in means.items()}
 
 
 def _welch(a: Floats, b: Floats) -> RunDifference:
@@ -171,7 +181,7 @@ def _welch(a: Floats, b: Floats) -> RunDifference:
     return RunDifference(difference, float(low), float(high), float(found.pvalue))
 
 
-def _reproduced(published: "pd.DataFrame", here: "pd.DataFrame") -> Reproduced:
+def reproduced(published: "pd.DataFrame", here: "pd.DataFrame") -> Reproduced:
     """Compare the trials that both runs judged.
 
     Where the weights of a source and of all its irrelevant models are the same, this machine draws the published

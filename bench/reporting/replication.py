@@ -44,8 +44,8 @@ def _values(j: Judged) -> Iterator[list[Line]]:
         yield cell(f"{sum(side) / len(side):.3f} ({len(side)})")
     low, high = signed(j.difference.low), signed(j.difference.high)
     yield cell(f"{signed(j.difference.difference)} [{low}, {high}]")
-    for p in (j.difference.p, j.adjusted):
-        yield cell("–" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001")
+    for p, mark in ((j.difference.p, ""), (j.adjusted, " ≠" * j.contradicts)):
+        yield cell("–" if p is None else f"{p:.3f}{mark}" if p >= 0.001 else f"< 0.001{mark}")
 
 
 def verdict(judgement: Judgement) -> str:
