@@ -144,9 +144,10 @@ def presets(old: str) -> str:
             "suspects": names(p.suspects),
             "attacks": names(p.attacks),
             "methods": names(p.methods),
-            "models per suspect architecture (`--replicates`)": p.replicates,
-            "models per attack that keeps the source's architecture (`--copies`)": p.copies,
-            "irrelevant models per architecture, of an attack's target dataset": p.target_replicates,
+            "sources of each dataset and architecture (`--seeds`)": p.seeds,
+            "for each source: models per suspect architecture (`--replicates`)": p.replicates,
+            "for each source: models per attack that keeps its architecture (`--copies`)": p.copies,
+            "for each source: irrelevant models per architecture, of an attack's target dataset": p.target_replicates,
             **{f"`recipe.{f.name}`": getattr(p.recipe, f.name) for f in fields(Recipe)},
             "`--keep`": p.keep,
         }.items():

@@ -99,7 +99,7 @@ SLOW = {
     *("torch", "torchvision", "distributed", "dask", "pandas", "scipy", "sklearn"),
     *("rich", "tabulate", "safetensors", "jinja2", "matplotlib"),
 }
-EXECUTING = ("runner", "tasks", "task_context", "result_checks", "failures", "preload")
+EXECUTING = ("runner", "tasks", "task_context", "result_checks", "failures", "machine", "preload")
 WORKING = (
     "training",
     "testing",

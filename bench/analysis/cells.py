@@ -30,7 +30,7 @@ from bench.stats.intervals import AucEstimate
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = attrgetter("stolen"), attrgetter("irrelevant")
+KINDS = attrgetter(SuspectKind.STOLEN), attrgetter(SuspectKind.IRRELEVANT)
 LOST = (Status.FAILED, Status.BLOCKED, Status.NOT_RUN)
 """Statuses of trials that should have a score and have none."""
 
@@ -111,8 +111,8 @@ class Cell:
 
     @property
     def tied(self) -> bool:
-        """Return True if more than half of the scores are the lowest, or the highest, of all."""
-        return self.extremes is not None and max(self.extremes) > 0.5
+        """Return True if most scores are the lowest, or the highest, of all."""
+        return self.extremes is not None and self.extremes.tied
 
     @property
     def incomplete(self) -> bool:

@@ -11,7 +11,7 @@ from bench.core.kinds import ComponentKind, Status
 from bench.core.spec import Spec
 from bench.results.protocol import OF_METHODS, Fact, component_facts, differences, size_facts, used
 from bench.results.reader import load
-from bench.stats.differences import difference_interval
+from bench.stats.differences import difference_of_two_runs
 from bench.stats.intervals import AucEstimate
 
 if TYPE_CHECKING:
@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 Where: TypeAlias = tuple[str, str, str, str]
 """Dataset, source architecture, method, attack."""
+Trial: TypeAlias = tuple[str, float]
+"""The key of a score, and the seed of its source."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """A results folder: its name here, what made it, its cells, and the keys of the scores that each is made from."""
+    """A results folder: its name here, what made it, its cells, and by key the scores that each is made from."""
 
     name: str
     run: Mapping[str, JSON]
     cells: Mapping[Where, Cell]
-    keys: Mapping[Where, frozenset[str]]
+    scores: Mapping[Where, Mapping[Trial, float]]
 
     @property
     def spec(self) -> Spec:
@@ -38,11 +40,12 @@ class Results:
 
 @dataclass(frozen=True)
 class Change:
-    """A cell in two results; `same`: both are made from the same scores of the same models."""
+    """A cell in two results; `same`: all scores are equal, `same_seeds`: they have the same keys, but are not equal."""
 
     before: Cell | None
     after: Cell | None
     same: bool = False
+    same_seeds: bool = False
 
     @property
     def figures(self) -> tuple[AucEstimate | None, AucEstimate | None]:
@@ -57,16 +60,21 @@ class Change:
 
     @property
     def difference(self) -> tuple[float, float, float] | None:
-        """Return the AUC after minus that before, and the ends of its interval, too wide where models are shared."""
+        """Return the AUC after minus that before, and the ends of its interval, too wide where models are shared.
+
+        The interval is for other sources from two sources on; of a single source, it is for this one.
+        """
         before, after = self.figures
         if not before or not after:
             return None
-        return (round(after.auc - before.auc, 12) + 0.0, *difference_interval(after, before))
+        found = difference_of_two_runs(after, before)
+        return round(found.difference, 12) + 0.0, found.low, found.high
 
     @property
     def differs(self) -> bool:
-        """Return True if 0 is outside the interval."""
-        return self.difference is not None and not self.difference[1] <= 0 <= self.difference[2]
+        """Return True if 0 is outside the interval, and both AUCs are of several sources."""
+        several = all(f and not f.conditional for f in self.figures)
+        return several and self.difference is not None and not self.difference[1] <= 0 <= self.difference[2]
 
 
 def read(folders: Sequence[Path]) -> list[Results]:
@@ -78,18 +86,22 @@ def read(folders: Sequence[Path]) -> list[Results]:
     for folder, name in zip(folders, names, strict=True):
         frame, run = load(folder)
         made = {(c.dataset, c.source_architecture, c.method, c.attack): c for c in cells(frame, run)}
-        found.append(Results(name, run, made, _keys(default_budget(frame, run), made)))
+        found.append(Results(name, run, made, _scores(default_budget(frame, run), made)))
     return found
 
 
-def _keys(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, frozenset[str]]:
-    """Return the keys of the scores of each cell: of its stolen suspects, and of the irrelevant models of its AUC."""
+def _scores(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, dict[Trial, float]]:
+    """Return the scores of each cell: of its stolen suspects, and of the irrelevant models of its AUC.
+
+    Merged results have the same key once for each machine, at other seeds.
+    """
     done = frame[frame.status == Status.DONE]
-    known = done.groupby(["dataset", "source_architecture", "method", "attack", "suspect_dataset"], sort=False).key
-    keys = {place: frozenset(values) for place, values in known}
-    nobody: frozenset[str] = frozenset()
+    known = done.groupby(["dataset", "source_architecture", "method", "attack", "suspect_dataset"], sort=False)
+    scores = {
+        where: dict(zip(zip(rows.key, rows.source_seed, strict=True), rows.score, strict=True)) for where, rows in known
+    }
     return {
-        where: keys.get((*where, c.suspect_dataset), nobody) | keys.get((*where[:3], "", c.suspect_dataset), nobody)
+        where: scores.get((*where, c.suspect_dataset), {}) | scores.get((*where[:3], "", c.suspect_dataset), {})
         for where, c in made.items()
     }
 
@@ -110,6 +122,8 @@ def remarks(a: Results, b: Results) -> list[str]:
     for entry, name in (("libraries", "torch"), ("hardware", "cpu")):
         mine, others = ((r.run.get(entry) or {}).get(name, "unknown") for r in (a, b))
         facts.append((name, mine, others))
+    mine, others = (sorted(r.run.get("machines") or ["unknown"]) for r in (a, b))
+    facts.append(("machine", mine, others))
     return differences(facts)
 
 
@@ -122,7 +136,9 @@ def _components(a: Results, b: Results, kind: ComponentKind) -> Iterator[Fact]:
 
 def changes(a: Results, b: Results) -> dict[Where, Change]:
     """Compare the cells of two results, in the order of the first, then of the second."""
-    return {
-        where: Change(a.cells.get(where), b.cells.get(where), a.keys.get(where) == b.keys.get(where))
-        for where in (*a.cells, *b.cells)
-    }
+    found = {}
+    for where in (*a.cells, *b.cells):
+        mine, others = a.scores.get(where, {}), b.scores.get(where, {})
+        same = mine == others
+        found[where] = Change(a.cells.get(where), b.cells.get(where), same, not same and mine.keys() == others.keys())
+    return found

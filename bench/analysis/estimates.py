@@ -1,6 +1,6 @@
 """Make the figures of a cell from its scores: within each source and draw, then means over draws and over sources."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.groups import Matched, Rows, Sample, Samples
+from bench.stats.auc import Floats
 from bench.stats.intervals import AucEstimate, estimate_auc
+
+MOST = 0.5
+"""A share above this is most."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +25,14 @@ class Strata:
 
 
 class Extremes(NamedTuple):
-    """The shares of a cell's scores that equal the lowest and the highest one of their source and draw."""
+    """The shares of a cell's scores that equal the lowest and the highest one of their source and draw.
+
+    `tied`: more than half of them do, of stolen and irrelevant models alike in most draws.
+    """
 
     lowest: float
     highest: float
+    tied: bool
 
 
 def estimate(matched: Matched) -> AucEstimate:
@@ -81,7 +89,17 @@ def by_variant(samples: Samples, matched: Matched) -> dict[str, AucEstimate]:
 
 def extremes(samples: Samples, matched: Matched) -> Extremes:
     """Return how many of the scores lie at their floor and at their ceiling."""
-    scores = [samples.score[np.concatenate([s.stolen, s.irrelevant], axis=1)] for s in matched.samples]
-    total = sum(s.size for s in scores)
-    ends = (sum(int((s == end(s, axis=1, keepdims=True)).sum()) for s in scores) for end in (np.min, np.max))
-    return Extremes(*(count / total for count in ends))
+    shares, mixed = [], []
+    for end in (np.min, np.max):
+        at = [_at_end(samples.score[s.stolen], samples.score[s.irrelevant], end) for s in matched.samples]
+        shares.append(sum(int(kind.sum()) for pair in at for kind in pair) / sum(k.size for pair in at for k in pair))
+        both = np.concatenate([stolen.any(axis=1) & irrelevant.any(axis=1) for stolen, irrelevant in at])
+        mixed.append(bool(both.mean() > MOST))
+    tied = any(share > MOST and both for share, both in zip(shares, mixed, strict=True))
+    return Extremes(shares[0], shares[1], tied)
+
+
+def _at_end(stolen: Floats, irrelevant: Floats, end: Callable[..., Floats]) -> tuple[NDArray[np.bool_], ...]:
+    """Mark the scores that equal the lowest or the highest of their draw: [draws, models] of both kinds."""
+    value = end(np.concatenate([stolen, irrelevant], axis=1), axis=1, keepdims=True)
+    return stolen == value, irrelevant == value

@@ -20,7 +20,7 @@ from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
 from bench.execution.result_checks import data_checksum
 from bench.registry.registry import Registry
-from bench.store.store import Store
+from bench.store.store import Store, content_digest
 from bench.training import inference, loop
 from bench.training.networks import Normalised, rebuild, with_memory_format
 
@@ -147,7 +147,9 @@ class TaskContext:
 
     def content(self, key: str, name: str) -> str:
         """Return the digest of the tensors in one file of an input."""
-        return self.state.cached("content", f"{key} {name}", functools.partial(self.store.content, key, name), 64)
+        return self.state.cached(
+            "content", f"{key} {name}", functools.partial(content_digest, self.store, key, name), 64
+        )
 
     def facts(self, key: str) -> dict[str, JSON]:
         """Return the facts of an input."""

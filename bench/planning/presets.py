@@ -18,7 +18,10 @@ STOCK = ("vgg13", "resnet18", "densenet121", "mobilenet_v2")
 
 @dataclass(frozen=True)
 class Preset:
-    """A scale. Counts are per suspect architecture, but `copies`, which is per same-architecture attack."""
+    """A scale. Counts are per source, `seeds` of which are made of each dataset and architecture.
+
+    `replicates` and `target_replicates` are also per suspect architecture, `copies` per same-architecture attack.
+    """
 
     name: str
     summary: str
@@ -28,9 +31,10 @@ class Preset:
     recipe: Recipe
     attacks: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
-    replicates: int = 3
-    copies: int = 5
-    target_replicates: int = 2
+    seeds: int = 3
+    replicates: int = 1
+    copies: int = 2
+    target_replicates: int = 1
     keep: str = "all"
 
 
@@ -44,9 +48,8 @@ PRESETS = {
             TINY[:1],
             TINY[:2],
             Recipe(images=1000, epochs=3, helpers=0.2, budget=50),
+            seeds=1,
             replicates=2,
-            copies=2,
-            target_replicates=1,
         ),
         Preset(
             "quick",
@@ -55,6 +58,7 @@ PRESETS = {
             TINY[:1],
             TINY,
             Recipe(epochs=20, helpers=0.4),
+            seeds=5,
         ),
         Preset(
             "small",
@@ -66,24 +70,25 @@ PRESETS = {
         ),
         Preset(
             "medium",
-            "stock networks and the paper's counts, 30 epochs, one GPU",
+            "stock networks, 30 epochs, one GPU; over three sources as many suspects as the paper has of one",
             ("cifar10",),
             ("vgg16_bn",),
             STOCK,
             Recipe(epochs=30, batch=128, lr=0.05, schedule="cosine", helpers=0.4),
-            replicates=5,
-            copies=10,
+            replicates=2,
+            copies=4,
             keep="scores",
         ),
         Preset(
             "paper",
-            "the publication's scale: 200 epochs, 20 surrogates and 20 references",
+            "the publication's scale, for each of three sources: 200 epochs, 20 surrogates and 20 references",
             ("fashion_mnist", "cifar10", "cifar100", "tiny_imagenet"),
             ("vgg16_bn",),
             STOCK,
             Recipe(epochs=200, batch=128, lr=0.05, schedule="cosine"),
             replicates=5,
             copies=10,
+            target_replicates=2,
             keep="scores",
         ),
     )

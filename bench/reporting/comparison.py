@@ -65,7 +65,9 @@ def _summary(found: Changes) -> Iterator[str]:
         others = len(both) - same
         chance = f"by chance alone about {others / round(1 / (1 - LEVEL)):.1f} would, at {CONFIDENCE}"
         differing = f"; of the other {others}, {differ} differ ({chance})" if others else ""
-        found_in_both = f"{counted(len(both), 'cell')} in both, {same} of them the very same models and scores"
+        seeds = sum(c.same_seeds for c in both)
+        redrawn = f", {seeds} with the same seeds, made on other hardware" if seeds else ""
+        found_in_both = f"{counted(len(both), 'cell')} in both, {same} of them with all scores equal{redrawn}"
         yield f"{LETTERS[n]} against A: {found_in_both}{differing}"
         for what in ("added", "lost"):
             cells = [where for where, c in changed.items() if c.what == what]
@@ -94,9 +96,10 @@ def _table(section: tuple[str, str], results: Sequence[Results], found: Changes,
         title=f"{section[0]}, source {section[1]}: AUC of A to {LETTERS[len(results) - 1]}{' (forced)' * forced}",
         header=["method", *attacks],
         rows=rows,
-        caption=f"The AUC of A; of {letters} with the difference to A and its {CONFIDENCE} interval (too wide, never "
-        "too narrow, where some of the models are the same; =: all of them are, and their scores). ≠: 0 lies outside "
-        "the interval. –: not applicable. *: incomplete.",
+        caption=f"The AUC of A; of {letters} with the difference to A and its {CONFIDENCE} interval (for other "
+        "sources; too wide, never too narrow, where some of the models are the same). =: all scores are equal. ~: the "
+        "same seeds, made on other hardware, so other networks. ≠: 0 lies outside the interval, and both have several "
+        "sources. –: not applicable. *: incomplete.",
         baselines=next((n for n, m in enumerate(methods) if baseline[m]), None),
     )
 
@@ -111,7 +114,8 @@ def _cell_lines(changed: Sequence[Change | None]) -> list[Line]:
     lines = []
     for n, side in enumerate(sides):
         change = changed[n - 1] if n else None
-        lines.append(f"{LETTERS[n]} {_auc(side)}{' =' * bool(change and change.same and change.difference)}")
+        mark = ("=" if change.same else "~" * change.same_seeds) if change and change.difference else ""
+        lines.append(f"{LETTERS[n]} {_auc(side)} {mark}".rstrip())
         if change and change.difference and not change.same:
             difference, low, high = map(signed, change.difference)
             lines.append(f"{difference} [{low}, {high}]{' ≠' * change.differs}")
@@ -131,7 +135,7 @@ COLUMNS: list[Column[Mapping[str, object]]] = [
     for kind, names in (
         (str, (*WHERE, "before", "after", "what")),
         (float, ("before_auc", "after_auc", "difference", "low", "high")),
-        (bool, ("differs", "same", "forced")),
+        (bool, ("differs", "same", "same_seeds", "forced")),
     )
     for name in names
 ]
@@ -148,5 +152,5 @@ def _lines(results: Sequence[Results], found: Changes, forced: bool) -> Iterator
             line |= {"before_auc": before, "after_auc": after}
             if change.difference:
                 line |= zip(("difference", "low", "high"), change.difference, strict=True)
-                line |= {"differs": change.differs, "same": change.same}
+                line |= {"differs": change.differs, "same": change.same, "same_seeds": change.same_seeds}
             yield line

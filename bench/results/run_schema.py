@@ -15,7 +15,7 @@ from bench.core.spec import Spec
 from bench.results.writer import UNPRINTABLE, clean
 
 FORMAT = 3
-"""The current format. Format 1 had old names of some fields; 1 and 2 lack the digest of `trials.csv` and the machines."""
+"""The current format. Format 1 had old names of some fields; 1 and 2 lack machines and the digest of `trials.csv`."""
 
 MOST_BYTES = 1 << 29
 LONGEST_NAME = 100

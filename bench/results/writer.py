@@ -59,7 +59,7 @@ def comma_separated(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> st
 def save(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, JSON]) -> None:
     """Write `run.json`, which identifies the folder if writing is interrupted, and then `trials.csv`."""
     text = comma_separated(COLUMNS, ([written(c.type, r[c.name]) for c in TRIAL_COLUMNS] for r in rows))
-    run = {**run, "trials_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    run = {k: v for k, v in run.items() if k != "edited"} | {"trials_sha256": hashlib.sha256(text.encode()).hexdigest()}
     for partial in partials(folder):
         with suppress(OSError):  # its writer may be replacing it at this moment
             if time.time() - partial.stat().st_mtime > WRITING:

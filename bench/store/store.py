@@ -112,12 +112,6 @@ class Store(StoreFolders):
             f"Artifact {key[:8]} was damaged and is quarantined: run the same command again to recompute it"
         )
 
-    def content(self, key: str, name: str) -> str:
-        """Return the digest of the tensors in one file of an artifact; of an old record, it is computed from the file."""
-        record = self.record(key) or {"files": {}}
-        known = record["files"].get(f"{name}.safetensors", {}).get("tensors")
-        return str(known or tensor_digest(self.load(key, name)))
-
     def save(
         self,
         key: str,
@@ -198,3 +192,10 @@ class Store(StoreFolders):
         """Quarantine an artifact, unless another process has replaced it, or dropped a file, since `record`."""
         if self.record(key) == record:
             self.quarantine(key)
+
+
+def content_digest(store: Store, key: str, name: str) -> str:
+    """Return the digest of the tensors in one file of an artifact; for an old record, compute it."""
+    record = store.record(key) or {"files": {}}
+    known = record["files"].get(f"{name}.safetensors", {}).get("tensors")
+    return str(known or tensor_digest(store.load(key, name)))

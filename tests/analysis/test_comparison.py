@@ -67,19 +67,42 @@ def test_a_difference_is_after_minus_before_with_the_interval_of_both(before):
     assert list(made) == [c.name for c in COLUMNS]
 
 
-def test_cells_whose_interval_leaves_out_zero_are_marked_and_counted(before):
-    rows = anew(trials())
-    for made in rows:
-        if made["method"] == "sac" and made["attack"] == "extract_l":
-            made["score"] = -9.0
-    text = compare([before, after(before, rows)])
-    assert "≠" in text.split("The AUC of A")[0]
-    assert "of the other 7, 1 differ (by chance alone about 0.3 would, at 95 %)" in " ".join(text.split())
+def lowered(rows):
+    """Lower every score of one cell below those of the irrelevant models."""
+    return [r | {"score": -9.0} if (r["method"], r["attack"]) == ("sac", "extract_l") else r for r in rows]
 
 
-def test_the_very_same_models_and_scores_need_no_interval(before):
+@pytest.mark.parametrize("sources", [1, 2, 5])
+def test_cells_whose_interval_leaves_out_zero_are_marked_if_both_have_several_sources(tmp_path, sources):
+    seeds = tuple(range(sources))
+    write(tmp_path / "before", trials(seeds), benchmark(seeds=seeds))
+    text = compare([tmp_path / "before", after(tmp_path / "before", lowered(anew(trials(seeds))), seeds=seeds)])
+    marked = int(sources > 1)
+    assert text.split("The AUC of A")[0].count("≠") == marked
+    assert f"of the other 7, {marked} differ (by chance alone about 0.3 would, at 95 %)" in " ".join(text.split())
+
+
+def test_equal_keys_with_other_scores_were_made_on_other_hardware(before):
+    other = after(before, lowered(trials()))
+    text = " ".join(compare([before, other]).split())
+    assert "7 cells in both, 6 of them with all scores equal, 1 with the same seeds, made on other hardware" in text
+    assert "B 0.00 ~" in text and "B 1.00 =" in text
+    made = lines_of(before, other)
+    found = made["sac", "extract_l", "after"], made["sac", "finetune_a", "after"]
+    assert [(m["same"], m["same_seeds"]) for m in found] == [("0", "1"), ("1", "0")]
+
+
+def test_the_machines_of_both_are_named(before):
+    run = benchmark() | {"machines": {"Linux x86_64, a processor, AVX2": 12}}
+    write(before.parent / "after", trials(), run)
+    assert "machine unknown / Linux x86_64, a processor, AVX2" in " ".join(
+        compare([before, before.parent / "after"]).split()
+    )
+
+
+def test_equal_scores_need_no_interval(before):
     text = compare([before, before])
-    assert "7 cells in both, 7 of them the very same models and scores" in " ".join(text.split())
+    assert "7 cells in both, 7 of them with all scores equal" in " ".join(text.split())
     assert "B 0.89 =" in text
     assert "[" not in text.split("The AUC of A")[0]
     assert all(made["same"] in ("1", "") for made in lines_of(before, before).values())

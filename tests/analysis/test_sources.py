@@ -288,14 +288,23 @@ def test_without_a_number_of_classes_nothing_is_chance(read):
 
 @pytest.mark.parametrize(("ties", "marked"), [(6, False), (7, True)])
 def test_a_cell_of_mostly_ties_is_marked(read, ties, marked):
-    rows = [line(architecture="net", replicate=n, score=0.0 if n < ties else 1 + n) for n in range(8)]
-    rows += [line(attack="extract_l", architecture="net", replicate=n, score=20.0 + n) for n in range(4)]
+    rows = [line(architecture="net", replicate=n, score=0.0 if n < ties - 1 else 1 + n) for n in range(8)]
+    rows += [line(attack="extract_l", architecture="net", replicate=n, score=20.0 * n) for n in range(4)]
     frame, run = read(rows, seeds=(0,))
     (found,) = cells(frame, run)
-    assert found.extremes == (ties / 12, 1 / 12)
+    assert found.extremes == (ties / 12, 1 / 12, marked)
     table = auc_table([found], run)
     assert found.tied is marked and ("§" in table.rows[0][1][0].text) is marked
     assert any(note.startswith("§: more than half of the scores are one value") for note in table.notes) is marked
+
+
+def test_a_floor_of_irrelevant_models_alone_is_no_tie(read):
+    """A watermark that no irrelevant model answers has them all at its floor, and separates them all the same."""
+    rows = [line(architecture="net", replicate=n, score=0.0) for n in range(8)]
+    rows += [line(attack="extract_l", architecture="net", replicate=n, score=1.0 + n) for n in range(4)]
+    (found,) = cells(*read(rows, seeds=(0,)))
+    assert found.extremes == (8 / 12, 1 / 12, False)
+    assert found.figure.auc == 1.0
 
 
 def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):

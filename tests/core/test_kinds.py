@@ -8,11 +8,21 @@ import pytest
 
 from bench.core import kinds
 from bench.core.canonical import canonical
-from bench.core.kinds import Access, ComponentKind, FailureCause, Role, Status, SuspectKind, TaskKind
+from bench.core.kinds import (
+    Access,
+    CellStatus,
+    ComponentKind,
+    FailureCause,
+    Role,
+    Status,
+    SuspectKind,
+    TaskKind,
+    Verdict,
+)
 from bench.core.spec import Spec
 from bench.core.tasks import Task
 
-ENUMS = (Access, ComponentKind, FailureCause, Role, Status, SuspectKind, TaskKind)
+ENUMS = (Access, CellStatus, ComponentKind, FailureCause, Role, Status, SuspectKind, TaskKind, Verdict)
 MEMBERS = [member for enum in ENUMS for member in enum]
 
 

@@ -20,11 +20,20 @@ def test_the_paper_preset_has_the_papers_counts():
     assert len(paper.suspects) * paper.replicates == 20
     assert paper.copies == 10
     assert (len(paper.suspects) + 1) * paper.target_replicates == 10
+    medium = preset("medium")
+    assert medium.seeds * len(medium.suspects) * medium.replicates >= 20
+    assert medium.seeds * medium.copies >= 10
     assert paper.recipe.epochs == 200
     assert paper.recipe.images == 0
     assert paper.recipe.helpers == 1
     assert paper.keep == preset("medium").keep == "scores"
     assert preset("medium").recipe.epochs == 30
+
+
+def test_numbers_that_mean_something_come_from_several_sources():
+    assert preset("quick").seeds >= 5
+    assert min(preset(name).seeds for name in ("small", "medium", "paper")) >= 3
+    assert (preset("quick").replicates, preset("quick").copies) == (1, 2)
 
 
 def test_the_smoke_preset_is_small():

@@ -1,6 +1,7 @@
 """From trials to rows, from rows to tables: numbers known by hand, and everything that can be wrong with a file."""
 
 import csv
+import hashlib
 import io
 import itertools
 import json
@@ -45,7 +46,7 @@ def benchmark(**changes):
             "baselines": ("noise",), "attacks": ("finetune_a", "extract_l", "transfer"), "replicates": 3, "copies": 2,
             "recipe": Recipe(epochs=7, precision="fp32"), "preset": "quick"} | changes  # fmt: skip
     return {
-        "format": 2,
+        "format": 3,
         "spec": Spec(**spec).to_json(),
         "components": {
             "dataset": {n: component(num_classes=10) for n in ("digits", "letters")},
@@ -213,7 +214,8 @@ def test_a_score_is_read_as_it_was_computed(tmp_path):
     frame, run = load(tmp_path)
     assert frame.score.tolist()[: len(values)] == values
     assert frame.columns.tolist() == list(COLUMNS)
-    assert run == benchmark()
+    digest = hashlib.sha256((tmp_path / "trials.csv").read_bytes()).hexdigest()
+    assert run == benchmark() | {"trials_sha256": digest, "edited": False}
 
 
 def test_text_of_plugins_becomes_neither_a_formula_nor_a_command_nor_markup(tmp_path):
@@ -291,7 +293,7 @@ def replaced(old, new, times=1):
         ("stolen,finetune_a,2,", "stolen,finetune_a,1,", "it mixes versions 1 and 2 of the attack 'finetune_a'"),
         ("stolen,finetune_a,2,", "stolen,,2,", "is stolen but names no attack"),
         ("digits,vgg,0,sac,3,", "digits,vgg,0,sac\x1b[2J,3,", "line 2: method holds control characters"),
-        ("digits,vgg,0,sac,3,", "digits,vgg,0,sac,3,3,", "line 2 has 29 values instead of 28"),
+        ("digits,vgg,0,sac,3,", "digits,vgg,0,sac,3,3,", "line 2 has 32 values instead of 31"),
         ("digits,vgg,0,sac,3,", '"digits,vgg,0,sac,3,', "is no CSV file"),
         ("digits,vgg,0,sac,3,", f"{'x' * 3000},vgg,0,sac,3,", "line 2: dataset has 3000 characters"),
         ("digits,vgg,0,sac,3,", "else,vgg,0,sac,3,", "rows of the dataset 'else', which run.json beside it does"),
@@ -329,9 +331,9 @@ def test_a_file_without_rows_or_with_bytes_that_are_no_text_is_refused(tmp_path)
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('"format": 2', '"format": 3', "it is not of format 1 or 2"),
-        ('"format": 2', '"format": NaN', "NaN is no number"),
-        ('"format": 2', '"format": 1,,', "Expecting"),
+        ('"format": 3', '"format": 4', "it is not of format 1, 2 or 3"),
+        ('"format": 3', '"format": NaN', "NaN is no number"),
+        ('"format": 3', '"format": 1,,', "Expecting"),
         ('"components"', '"parts"', "missing required field `components`"),
         ('"preset"', '"scale"', "unknown field 'scale'"),
         ('"sac": {', '"sad": {', "it does not describe the method 'sac'"),
@@ -927,3 +929,22 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         write(tmp_path / "file", trials(), benchmark())
     write(tmp_path / "good", trials(), benchmark())
     assert [p.name for p in (tmp_path / "good").glob(".*")] == [".report"]
+
+
+def test_a_changed_score_is_noticed_on_the_screen_and_below_the_table(tmp_path):
+    write(tmp_path, trials(), benchmark())
+    untouched = CliRunner().invoke(command, [str(tmp_path)]).output
+    path = tmp_path / "trials.csv"
+    path.write_text(path.read_text().replace(",0.5,", ",0.75,", 1))
+    changed = CliRunner().invoke(command, [str(tmp_path)])
+    assert (changed.exit_code, "Not what the run wrote" in untouched) == (0, False)
+    assert "Not what the run wrote: trials.csv was changed afterwards" in " ".join(changed.output.split())
+    assert "Not what the run wrote" in (tmp_path / "table.md").read_text()
+
+
+def test_networks_of_several_machines_are_counted_below_the_table(tmp_path):
+    write(tmp_path, trials(), benchmark() | {"machines": {"one": 3, "two": 1}})
+    assert (
+        "Made on 2 machines, whose rounding differs: 3 networks on one; 1 network on two."
+        in (tmp_path / "table.md").read_text()
+    )

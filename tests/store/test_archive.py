@@ -11,7 +11,7 @@ from bench import BenchError
 from bench.core.errors import StoreError
 from bench.store.archive import export, import_archive
 from bench.store.record_schema import FILES
-from bench.store.store import Store
+from bench.store.store import Store, write_record
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +183,17 @@ def test_a_file_larger_than_eight_gibibytes_is_read_as_tar_writes_it(tmp_path):
         (tmp_path / "large.tar").write_bytes(header + bytes(1024))
         with pytest.raises(BenchError, match=why):
             import_archive(Store(tmp_path / "other"), tmp_path / "large.tar")
+
+
+def test_tensors_that_are_not_those_of_the_record_are_refused(tmp_path, own):
+    """A record may not claim another network's identity."""
+    key = next(k for k in own.all_keys() if own.record(k)["kind"] == "train")
+    record = own.record(key)
+    record["files"]["weights.safetensors"]["tensors"] = "0" * 64
+    write_record(own.folder(key), record)
+    export(own, [key], tmp_path / "archive.tar")
+    refused = import_archive(Store(tmp_path / "other"), tmp_path / "archive.tar").refused
+    assert refused == (f"{key[:12]}: weights.safetensors has other tensors than its record says",)
 
 
 def test_tensors_are_read_but_never_run(tmp_path, own):

@@ -19,10 +19,10 @@ from bench.core.errors import DamagedArtifact, StoreError
 from bench.store.folders import default_root
 from bench.store.locks import claim
 from bench.store.maintenance import size_of, sweep, with_dependencies
-from bench.store.store import Store
-from bench.store.tensors import savable
+from bench.store.store import Store, content_digest, write_record
+from bench.store.tensors import savable, tensor_digest
 
-KEY = digest("a task")
+KEY, OTHER = digest("a task"), digest("another task")
 OTHER = digest("another task")
 WEIGHTS = {"w": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([True, False])}
 
@@ -394,7 +394,7 @@ def test_a_claim_is_released_when_its_owner_fails(store):
 DYING = """
 import os, sys
 from bench.store.locks import claim
-from bench.store.store import Store
+from bench.store.store import Store, content_digest, write_record
 with claim(Store(sys.argv[1]), sys.argv[2]) as claimed:
     print(claimed, flush=True)
     os._exit(1)
@@ -430,7 +430,7 @@ def test_a_writable_store_is_left_empty_by_the_check(store):
 FULL = """
 import resource, signal, sys, torch
 from bench.core.errors import StoreError
-from bench.store.store import Store
+from bench.store.store import Store, content_digest, write_record
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 store = Store(sys.argv[1])
 store.check_writable()
@@ -455,3 +455,18 @@ def test_records_hold_what_was_made_of_what(store):
     assert set(with_dependencies(store, [OTHER])) == {OTHER, KEY}
     assert set(with_dependencies(store, ["../../etc/passwd"])) == set()
     assert json.loads((store.folder(OTHER) / "artifact.json").read_text())["made"]["inputs"]["source"] == KEY
+
+
+def test_the_digest_of_tensors_is_of_their_content_and_is_computed_for_an_old_record(tmp_path):
+    weights = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(1)}
+    store = Store(tmp_path)
+    for key, tensors in ((KEY, weights), (OTHER, dict(reversed(weights.items())))):
+        store.save(key, "train", {}, {"weights": tensors}, {})
+    record = store.record(KEY)
+    known = record["files"]["weights.safetensors"].pop("tensors")
+    assert content_digest(store, OTHER, "weights") == known == tensor_digest(weights)
+    write_record(store.folder(KEY), record)
+    assert content_digest(store, KEY, "weights") == known
+    changed = ({"a": weights["a"] + 1, "b": weights["b"]}, {"a": weights["a"].T, "b": weights["b"]},
+               {"a": weights["a"], "c": weights["b"]}, {"a": weights["a"].double(), "b": weights["b"]})  # fmt: skip
+    assert len({known, *map(tensor_digest, changed)}) == 5

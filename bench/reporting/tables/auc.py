@@ -7,7 +7,7 @@ from bench.analysis.cells import AtBudget, Cell, mean, paper_mean
 from bench.analysis.reported import ReportedAuc
 from bench.core.canonical import JSON
 from bench.reporting.tables.method_table import Column, attack_columns, grouped, method_table, no_figure
-from bench.reporting.tables.notes import caption, notes
+from bench.reporting.tables.notes import caption, notes, origin
 from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell, interval
 
 
@@ -19,7 +19,7 @@ def auc_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
         "AUC",
         attack_columns(cells, auc_lines) | {f"mean of {len(home)}": mean_lines},
         caption(run, f"each AUC with its {CONFIDENCE} interval, then the numbers of stolen / irrelevant models"),
-        notes=notes(cells, home),
+        notes=[*origin(run), *notes(cells, home)],
         level=2,
         label="auc",
     )

@@ -69,6 +69,16 @@ def drawn(cells: Sequence[Cell]) -> str:
     return f"Drawn: {counted(sources, 'source')}; for {'each' if sources > 1 else 'it'} {'; '.join(parts)}."
 
 
+def origin(run: Mapping[str, JSON]) -> Iterator[str]:
+    """Explain where rows come from, if that is not the run that `run.json` describes, or several machines."""
+    if run.get("edited"):
+        yield "Not what the run wrote: trials.csv was changed afterwards, so these figures are not those of the run."
+    machines = run.get("machines") or {}
+    if len(machines) > 1:
+        counts = "; ".join(f"{counted(n, 'network')} on {machine}" for machine, n in sorted(machines.items()))
+        yield f"Made on {len(machines)} machines, whose rounding differs: {counts}."
+
+
 def notes(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
     """Return the notes of a table of AUCs; `home`: the attacks that stay with the source's dataset."""
     found = [*_meanings(cells, home), *_tests(cells), *_networks(cells), *_inapplicable(cells), *_incomplete(cells)]
@@ -119,8 +129,8 @@ def _networks(cells: Sequence[Cell]) -> Iterator[str]:
     tied = dict.fromkeys((c.attack, c.method) for c in cells if c.figure and c.tied)
     if tied:
         yield (
-            "§: more than half of the scores are one value, the lowest or the highest: the AUC is mostly ties: "
-            f"{_named(tied)}."
+            "§: more than half of the scores are one value, the lowest or the highest, of stolen and irrelevant models "
+            f"alike, and such ties count half: {_named(tied)}."
         )
     equal = {c.attack: (c.equal, c.equal + c.figure.stolen) for c in cells if c.figure and c.equal}
     if equal:
