@@ -2,8 +2,8 @@
 
 The unit of every statistic is a model, never a pair of models. Scores are floats, higher = more probably stolen;
 infinite scores are allowed, NaN is a ValueError. `stolen` and `irrelevant` are the scores of one source, shape [n].
-Where a function says "by source", `stolen` is a list of vectors [m_s], and `irrelevant` a matrix [sources, n] whose
-columns are the same irrelevant models for every source; scores of different sources are never pooled.
+Where a function says "by source", `stolen` and `irrelevant` are lists of vectors, [m_s] and [n_s]; scores of different
+sources are never pooled. An AUC with its interval: `estimate_auc([source_auc(stolen, irrelevant), ...])`.
 `docs/statistics.md` explains the choice of the intervals and their coverage.
 """
 
@@ -12,6 +12,7 @@ from bench.stats.differences import (
     RunDifference,
     SourceDifference,
     agrees,
+    better_jointly,
     difference_interval,
     difference_of_two_runs,
     difference_over_sources,
@@ -26,27 +27,24 @@ from bench.stats.intervals import (
     newcombe_variance,
     source_auc,
 )
-from bench.stats.permutation import Comparison, Scores, beats_baselines, paired_permutation, unpaired_permutation
 from bench.stats.rates import NotReported, Rate, Summary, accuracy_summary, binomial_bound, tpr_at_fpr
 from bench.stats.thresholds import Frozen, calibration_half, frozen_threshold
 
 __all__ = [
     "AucEstimate",
     "BySource",
-    "Comparison",
     "Floats",
     "Frozen",
     "NotReported",
     "Rate",
     "RunDifference",
-    "Scores",
     "SourceAuc",
     "SourceDifference",
     "Summary",
     "accuracy_summary",
     "agrees",
     "auc",
-    "beats_baselines",
+    "better_jointly",
     "binomial_bound",
     "calibration_half",
     "difference_interval",
@@ -58,8 +56,6 @@ __all__ = [
     "interval_over_sources",
     "newcombe_interval",
     "newcombe_variance",
-    "paired_permutation",
     "source_auc",
     "tpr_at_fpr",
-    "unpaired_permutation",
 ]

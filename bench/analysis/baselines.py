@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from bench.analysis.groups import Matched, Samples
@@ -52,7 +53,7 @@ def against_baselines(
     A baseline that is not applicable to an attack is left out there; where one has no score although it should, or none
     is left, a cell is not compared. A watermark has stolen suspects of its own: they need not be the same.
     """
-    hardest: dict[Where, tuple[str, tuple[str, ...], int, SourceDifference]] = {}
+    compared: dict[Where, dict[str, tuple[int, SourceDifference]]] = {}
     for (method, attack), mine in matched.items():
         if mine is None or method in baselines:
             continue
@@ -64,29 +65,31 @@ def against_baselines(
             if a:
                 found[baseline] = len(a), difference_over_sources(a, b)
         if rivals and len(found) == len(rivals):
-            name = max(found, key=lambda n: _hardness(found[n][1]))
-            hardest[method, attack] = name, tuple(found), *found[name]
-    tested = {where: d for where, (_, _, _, d) in hardest.items() if d.greater is not None}
-    p = holm([d.greater or 0.0 for d in tested.values()], [d.smallest for d in tested.values()])
-    adjusted = dict(zip(tested, p.tolist(), strict=True))
+            compared[method, attack] = found
+    hardest = {where: max(found, key=partial(_hardness, found)) for where, found in compared.items()}
+    tested = {where: p for where, name in hardest.items() if (p := compared[where][name][1].greater) is not None}
+    # The p-value of a cell is the largest against a baseline: it is no smaller than any of theirs could be.
+    smallest = [max(d.smallest for _, d in compared[where].values()) for where in tested]
+    adjusted = dict(zip(tested, holm(list(tested.values()), smallest).tolist(), strict=True))
     return {
         where: AgainstBaselines(
-            baseline=baseline,
-            baselines=names,
-            difference=round(difference.difference, DIGITS) + 0.0,
-            sources=sources,
-            p=difference.greater,
+            baseline=name,
+            baselines=tuple(compared[where]),
+            difference=round(compared[where][name][1].difference, DIGITS) + 0.0,
+            sources=compared[where][name][0],
+            p=tested.get(where),
             adjusted=adjusted.get(where),
             tests=len(tested),
-            paired=_paired(where[0], baseline, watermarks),
+            paired=_paired(where[0], name, watermarks),
         )
-        for where, (baseline, names, sources, difference) in hardest.items()
+        for where, name in hardest.items()
     }
 
 
-def _hardness(found: SourceDifference) -> tuple[float, float]:
+def _hardness(found: Mapping[str, tuple[int, SourceDifference]], baseline: str) -> tuple[float, float]:
     """Order the baselines of a cell: by p-value, then by difference."""
-    return (1.0 if found.greater is None else found.greater), -found.difference
+    _, against = found[baseline]
+    return (1.0 if against.greater is None else against.greater), -against.difference
 
 
 def _paired(method: str, baseline: str, watermarks: Set[str]) -> bool:

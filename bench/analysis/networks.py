@@ -28,8 +28,8 @@ DEVIATIONS = 3.0
 FAR = 5.0
 """Standard deviations below the median of its peers from which on a network is far below them."""
 ENOUGH_PEERS = 5
-MOST_IMAGES = 1_000_000
-"""Of a test set whose size is read off accuracies."""
+FEWEST_IMAGES, MOST_IMAGES = 100, 1_000_000
+"""Of a test set whose size is read off accuracies; a few round ones have a small denominator by chance."""
 
 
 class Unlearned(NamedTuple):
@@ -156,10 +156,10 @@ def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFra
 
 
 def images_tested(accuracies: NDArray[np.float64]) -> int:
-    """Return the number of images that accuracies are shares of: their common denominator; 1 without accuracies."""
+    """Return the number of images that accuracies are shares of: their common denominator, within limits."""
     found = 1
     for accuracy in accuracies:
         found = math.lcm(found, Fraction(float(accuracy)).limit_denominator(MOST_IMAGES).denominator)
         if found > MOST_IMAGES:
             return MOST_IMAGES
-    return found
+    return max(found, FEWEST_IMAGES)

@@ -11,6 +11,8 @@ from bench.stats.auc import Floats, placements, vector
 
 LEVEL = 0.95
 """Of every interval that is not asked for at another level."""
+UNSEEN = 0.0036
+"""Variance between sources that may be unseen at (A - 1/2)² = 1: near AUC 1 the few poor sources are often missing."""
 
 
 def hanley_mcneil_variance(auc: float, m: float, n: float) -> float:
@@ -156,13 +158,14 @@ def interval_over_sources(aucs: Floats, m: float, n: float, level: float = LEVEL
     """Return the interval of the mean AUC of sources in general: [2, ...] for AUCs [..., sources], two or more.
 
     m, n: numbers of different stolen and irrelevant models of all sources together. Newcombe's method 5 (see
-    `newcombe_interval`), its variance inflated to the variance between the sources with Student's t, where that is
-    larger: the factor is max(1, (s² / S) / var(A) (t / z)²). `docs/statistics.md` has the coverage.
+    `newcombe_interval`), its variance var(A) inflated to that of the S sources where it is larger, with Student's t
+    (Biometrika 6, 1908): by max(1, (t² s² + z² UNSEEN (1 - 2/S) (A - 1/2)²) / (z² S var(A))). With two sources the 1
+    is 1.1. `docs/statistics.md` has the coverage.
     """
     sources = aucs.shape[-1]
     mean, z = aucs.mean(axis=-1), normal_quantile(level)
-    spread = aucs.var(axis=-1, ddof=1) + 0.08 * max(0, 1 - 3 / sources) * (mean - 0.5) ** 2 / sources
-    between = (student_quantile(sources, level)) ** 2 * spread / sources
-    expected = newcombe_variance(mean, m, n)
+    between = student_quantile(sources, level) ** 2 * aucs.var(axis=-1, ddof=1)
+    between += z**2 * UNSEEN * (1 - 2 / sources) * (mean - 0.5) ** 2
+    expected = sources * newcombe_variance(mean, m, n)
     ratio = np.divide(between, expected, out=np.zeros_like(between), where=expected > 0)
-    return _ends(mean, m, n, np.maximum(z**2, ratio))
+    return _ends(mean, m, n, np.maximum((1.1 if sources == 2 else 1.0) * z**2, ratio))

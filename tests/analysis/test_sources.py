@@ -155,6 +155,20 @@ def test_methods_are_compared_by_source_on_the_models_that_both_judged(read):
     assert (found.difference, found.p, found.sources) == pytest.approx((expected.difference, expected.greater, 5))
 
 
+def test_equal_methods_are_not_better_and_do_not_count_as_tests(read):
+    """A cell whose AUCs equal those of a baseline at every source cannot be found better: Tarone leaves it out."""
+    rows = scored(methods=("sac", "mark", "noise"), shift=0.0)
+    for row in rows:
+        if row["attack"] and row["method"] == "mark":
+            row["score"] = 9.0  # perfect at every source, unlike noise
+    for row, noise in zip(rows[: len(rows) // 3], rows[-len(rows) // 3 :], strict=True):
+        row["score"] = noise["score"]  # sac is noise
+    frame, run = read(rows, seeds=SEEDS, methods=("sac", "mark"), baselines=("noise",))
+    equal, better, _ = (c.baselines for c in cells(frame, run))
+    assert (equal.difference, equal.p, equal.adjusted, equal.beaten) == (0.0, 1.0, 1.0, False)
+    assert better.p == better.adjusted == 1 / 2**5 and better.beaten  # not twice that: one of two tests counts
+
+
 def test_a_threshold_belongs_to_one_source_and_one_draw(read):
     frame, run = read(scored(draws=2, irrelevant=20, stolen=4), seeds=SEEDS)
     (found,) = cells(frame, run)
@@ -222,7 +236,8 @@ def accurate(rows, seed, accuracy, attack="extract_l", architecture="net", repli
 def test_the_number_of_test_images_is_read_off_the_accuracies():
     assert images_tested(np.array([128 / 149, 253 / 298, 1.0, 0.0])) == 298
     assert images_tested(np.arange(1, 4999) / 5000) == 5000
-    assert images_tested(np.array([])) == 1
+    assert images_tested(np.array([0.5, 0.25])) == images_tested(np.array([])) == 100
+    assert images_tested(np.array([1 / 999_983, 1 / 3])) == 1_000_000
 
 
 @pytest.mark.parametrize(("accuracy", "failed"), [(0.1, True), (0.12, True), (0.7, True), (0.83, False)])

@@ -12,6 +12,7 @@ import pytest
 from markupsafe import escape
 from test_build import benchmark, component, line, trials
 
+from bench.core.canonical import digest
 from bench.reporting.build import render, write
 from bench.reporting.html import page
 from bench.reporting.html.distributions import mean_roc, roc
@@ -272,6 +273,36 @@ def test_accuracies_of_all_models_are_drawn_and_listed(tmp_path):
 # --- size ---------------------------------------------------------------------------------------------------------
 
 
+def doubtful():
+    """Make rows of two draws with a network that guesses, mostly ties, and stolen models with equal weights."""
+    rows = [
+        row | {"draw": draw, "key": row["key"] and digest([row["key"], draw])} for row in trials() for draw in (0, 1)
+    ]
+    for row in rows:
+        row["suspect_digest"] = digest(
+            [row[n] for n in ("suspect_dataset", "suspect_architecture", "replicate", "attack")]
+        )
+        if row["attack"] == "finetune_a":
+            row["suspect_digest"] = "twins"
+        if row["method"] == "sac" and row["attack"] == "extract_l":
+            row |= {"score": 0.0} | ({"suspect_accuracy": 0.1} if row["replicate"] == 2 else {})
+        if row["method"] == "sac" and not row["attack"] and row["suspect_architecture"] != "vgg":
+            row["score"] = 0.0
+    return rows
+
+
+def test_a_cell_says_what_makes_it_doubtful(tmp_path):
+    data = data_of(made(tmp_path, doubtful()))
+    cell = cell_of(data, "sac", "extract_l")
+    assert cell["tied"] is True
+    told = [data["texts"][n] for n in cell["unlearned"]]
+    assert told == ["extract_l net 2 of source 0 (10.0 %)", "extract_l res 2 of source 0 (10.0 %)"]
+    assert cell["spread"]["draws"] == 2
+    assert [len(numbers) // 2 for numbers in cell["spread"]["dots"][0][:1]] == [6]  # of the first draw
+    assert cell_of(data, "sac", "finetune_a")["equal"] == 1
+    assert cell_of(data, "sac", "finetune_a")["n"] == [1, 9]
+
+
 def test_a_page_without_room_keeps_less_behind_its_cells(tmp_path, monkeypatch):
     full = made(tmp_path / "full")
     monkeypatch.setattr(page, "MOST_BYTES", 0)
@@ -438,6 +469,19 @@ def test_a_cell_opens_by_click_and_shows_its_scores_and_roc(visit):
     assert "The paper has 0.95 (20 stolen / 20 irrelevant), on the same networks" in dialog.inner_text()
     dialog.get_by_role("button", name="Close").click()
     assert not dialog.is_visible()
+
+
+def test_a_doubtful_cell_says_so_when_it_is_opened(visit):
+    opened = visit(doubtful())
+    button(opened, "sac", "extract_l").click()
+    shown = opened.locator("dialog").inner_text()
+    assert "‡ Did not learn: extract_l net 2 of source 0 (10.0 %)" in shown
+    assert "§ Mostly ties: more than half of the scores are one value" in shown
+    assert "Scores of the first of 2 fingerprints" in shown
+    assert "the interval holds for this source only" in shown
+    assert "Not tested: too few sources." in shown
+    opened.keyboard.press("ArrowLeft")
+    assert "Stolen suspects left out, whose weights another one has: 1" in opened.locator("dialog").inner_text()
 
 
 def test_cells_are_reached_opened_and_left_by_keyboard(visit):

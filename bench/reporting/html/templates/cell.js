@@ -32,7 +32,7 @@ const comparisons = (cell) => {
 const doubts = (cell) => [
   ...(cell.unlearned || []).map((name) => el("p", {}, el("b", {}, "‡ Did not learn: "), text(name))),
   cell.tied ? el("p", {}, el("b", {}, "§ Mostly ties: "), "more than half of the scores are one value, the lowest or the highest") : null,
-  cell.equal ? el("p", {}, `${cell.equal} more stolen suspects have the weights of another one and do not count.`) : null,
+  cell.equal ? el("p", {}, `Stolen suspects left out, whose weights another one has: ${cell.equal}.`) : null,
 ];
 
 const missingScores = (cell) => {
