@@ -54,7 +54,7 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line: exit code 0 complete, 1 some trials failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line: exit code 0 complete, 1 failed trials, 2 wrong usage, 3 not judged, 130 interrupted."""
     try:
         code = group.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -1,4 +1,4 @@
-"""`bench replicate` in the toy world: a run made again in a store of its own, and what is refused before anything runs."""
+"""`bench replicate` in the toy world: a run made again in a store of its own, and what is refused before it."""
 
 import json
 import re

@@ -11,7 +11,7 @@ import click
 from bench.cli.commands.report import folder_of
 from bench.cli.commands.run import TerminalReporter
 from bench.cli.shared_options import DATA, PLUGINS
-from bench.cli.spec_options import OPTIONS
+from bench.cli.spec_options import OPTIONS, SpecOption
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.hardware import gpus, suitable_precision
@@ -32,7 +32,14 @@ from bench.store.store import Store
 
 NOT_JUDGED = 3
 """The exit code where a figure, or all of them, could not be judged."""
-CHANGED = [o for o in OPTIONS if o.name in ("seeds", "methods")]
+_READ = {o.name: o.read for o in OPTIONS}
+CHANGED = [
+    SpecOption(
+        "seeds", _READ["seeds"], "Source seeds: how many, or a list; default: the published ones.", metavar="N|LIST"
+    ),
+    SpecOption("methods", _READ["methods"], "Some of the published methods; default: all of them.", metavar="NAMES"),
+]
+"""What may differ from the published Spec."""
 
 
 @click.command("replicate", params=[*CHANGED])
