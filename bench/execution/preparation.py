@@ -84,9 +84,12 @@ def results_folder(spec: Spec, out: str | None = None) -> Path:
     saved = folder / "run.json"
     if saved.is_file():
         try:
-            other = Spec.from_run(json.loads(saved.read_text()))
+            content = json.loads(saved.read_text())
+            other = Spec.from_run(content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise BenchError(f"{saved} was not written by bench: choose another folder with --out") from None
+        if content.get("origins"):
+            raise BenchError(f"{folder} holds merged results: choose another folder with --out")
         if other != spec:
             raise BenchError(
                 f"{folder} holds results of a different Spec: choose another folder with --out, or remove it"
