@@ -54,12 +54,13 @@ def difference_over_sources(a: Sequence[float], b: Sequence[float], level: float
     half = 2.0
     if sources > 1:
         half = student_quantile(sources, level) * float(differences.std(ddof=1)) / math.sqrt(sources)
-    smallest = max(0.5 ** int((np.abs(differences) > SLACK).sum()), 1 / len(_signs(sources)))
+    smallest = 0.5 ** int((np.abs(differences) > SLACK).sum())
     two_sided = greater = None
     if sources >= TESTED_FROM:
         sums = _signs(sources) @ differences
         greater = float((sums >= sums[0] - SLACK).mean())
         two_sided = float((np.abs(sums) >= abs(sums[0]) - SLACK).mean())
+        smallest = min(smallest, greater)
     return SourceDifference(mean, max(-1.0, mean - half), min(1.0, mean + half), two_sided, greater, smallest)
 
 
