@@ -1,7 +1,7 @@
 """The AUCs of a run's cells while its scores arrive, for a display; the report is computed afterwards.
 
-A cell compares what the report compares: within each source, an attack's suspects with the irrelevant models of their
-dataset, then the mean over sources. A method with several budgets is shown with its default one.
+A cell compares what the report compares: within each source and draw, an attack's suspects with the irrelevant models
+of their dataset, then the mean over sources. A method with several budgets is shown with its default one.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -42,9 +42,9 @@ class LiveAuc(NamedTuple):
 
 @dataclass
 class _Cell:
-    """The stolen and irrelevant scores of a cell by source, and its AUC with the counts that it was computed from."""
+    """The stolen and irrelevant scores of a cell by source and draw, and its AUC with the counts that it is of."""
 
-    sources: dict[int, tuple[_Scores, _Scores]] = field(default_factory=dict)
+    sources: dict[tuple[int, int], tuple[_Scores, _Scores]] = field(default_factory=dict)
     counts: tuple[int, int] = (-1, -1)
     cached: LiveAuc | None = None
 
@@ -64,18 +64,18 @@ class LiveAucs:
         for t in trials:
             if t.budget != default_budgets.setdefault(t.method, t.budget):  # the default one comes first
                 continue
-            table = t.dataset, t.source_architecture
+            table, source = (t.dataset, t.source_architecture), (t.source_seed, t.draw)
             row = self.cells.setdefault(table, {}).setdefault(t.method, {})
             if t.reason:
                 row.setdefault(t.attack, None)
                 continue
             own, negatives = (
-                groups.setdefault((table, t.method, t.source_seed, attack, t.suspect_dataset), _Scores(table))
+                groups.setdefault((table, t.method, source, attack, t.suspect_dataset), _Scores(table))
                 for attack in (t.attack, "")
             )
             if t.attack:
                 cell = row[t.attack] = row.get(t.attack) or _Cell()
-                cell.sources[t.source_seed] = own, negatives
+                cell.sources[source] = own, negatives
             score = stored(t.score)
             if score is None:
                 own.pending += 1
