@@ -59,7 +59,8 @@ def find(folder: Path, key: str) -> Found:
 def describe(found: Found, store: Store, tasks: Mapping[str, Task]) -> str:
     """Describe a trial as text. `tasks`: those of its run's plan, if known; they describe what is not stored."""
     row, key = found.row, found.row["key"]
-    seeds = {"split seed": found.spec.split_seed, "source seed": row["source_seed"], "replicate": row["replicate"]}
+    seeds = {"split seed": found.spec.split_seed, "source seed": row["source_seed"]}
+    seeds |= {"draw": row["draw"], "replicate": row["replicate"]}
     steps = list(_steps(key, store, tasks))
     logs = [_log(step, store) for step in steps if store.log(step.key).is_file()]
     parts = [

@@ -12,6 +12,7 @@ import pytest
 
 from bench import cli
 from bench.registry.discovery import load_registry
+from bench.results.columns import COLUMNS
 from bench.store.store import Store
 from bench.testing import toy_plugins, toy_spec
 
@@ -29,6 +30,8 @@ WORLD = [
     "--no-baselines",
     "--replicates",
     "2",
+    "--seeds",
+    "1",
     "--copies",
     "2",
     "--set",
@@ -150,6 +153,7 @@ def test_a_short_file_written_by_hand_is_a_spec_too(there, bench):
         "attacks": ["toy_tune", "toy_polish"],
         "methods": "toy_match,toy_relation",
         "no-baselines": True,
+        "seeds": 1,
         "replicates": 2,
         "copies": 2,
         "set": {"recipe": {"epochs": 2}},
@@ -157,7 +161,7 @@ def test_a_short_file_written_by_hand_is_a_spec_too(there, bench):
     (there / "mine.json").write_text(json.dumps(content))
     (there / "mine.toml").write_text(
         'datasets = "toy"\narchitectures = ["toy_net"]\nattacks = ["toy_tune", "toy_polish"]\nno_baselines = true\n'
-        'methods = "toy_match,toy_relation"\nreplicates = 2\ncopies = 2\n[set]\n"recipe.epochs" = 2\n'
+        'methods = "toy_match,toy_relation"\nseeds = 1\nreplicates = 2\ncopies = 2\n[set]\n"recipe.epochs" = 2\n'
     )
     for name in ("mine.json", "mine.toml"):
         code, out, _ = bench("run", *TOY, "--spec", name, "--workers", "0", "--out", "results/toy")
@@ -616,7 +620,7 @@ def test_results_with_missing_columns_or_mixed_versions_are_refused(there, bench
         (content.replace("score", "skore", 1), "lacks the column score"),
         (content.replace("toy_match,1,", "toy_match,2,", 1), "mixes versions"),
         ("", "lacks the columns"),
-        (content + "toy\n", "has 1 values instead of 27"),
+        (content + "toy\n", f"has 1 values instead of {len(COLUMNS)}"),
     ):
         rows.write_text(damage)
         assert told in refused(bench, there, "report", "results/toy")
