@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import LIMIT, Row, seconds
+from benchmarks.measure import GROWTH, LIMIT, MEMORY, Row, seconds
 
+ROOT = Path(__file__).parents[1]
+ONE_SOURCE = "6f653fd"
+"""The last commit whose default run had one source; today's five may cost half as much again."""
 NAPS = Path(__file__).with_name("sleeping_plugin.py")
 SLOTS, COPIES, DEPTH = 4, 50, 4
 """Workers of the scheduler's row, sleeping tasks per depth, depths."""
@@ -26,6 +33,60 @@ def bench(store: Path, *words: str) -> str:
     if done.returncode:
         raise RuntimeError(f"bench {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
     return done.stdout
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a command took, all its processes together, and what it printed."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    output: str
+
+
+def costs(store: Path, *words: str, code: Path | None = None) -> Costs:
+    """Run `bench`, that of another checkout if `code` is one, and measure what all its processes took."""
+    environment = {**os.environ, "BENCH_STORE": str(store), "OMP_NUM_THREADS": "1"}
+    if code is not None:
+        environment["PYTHONPATH"] = str(code)
+    measuring = [sys.executable, "-P", str(Path(__file__).with_name("process_tree.py"))]
+    command, begun = [*measuring, sys.executable, "-m", "bench", *words], time.perf_counter()
+    done = subprocess.run(command, env=environment, cwd=store.parent, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"bench {' '.join(words)} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return Costs(wall_seconds=time.perf_counter() - begun, output=done.stderr, **json.loads(done.stdout))
+
+
+@contextmanager
+def checkout(commit: str, folder: Path) -> Iterator[Path | None]:
+    """Check out a commit in a folder, from which Python can import it and its plugins; None if git has not got it."""
+    git = ["git", "-C", str(ROOT)]
+    if subprocess.run([*git, "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True).returncode:
+        yield None
+        return
+    subprocess.run([*git, "worktree", "add", "--detach", str(folder), commit], check=True, capture_output=True)
+    try:
+        (folder / "bench_plugins").symlink_to("plugins")  # as setup.cfg names this folder
+        entry_points = [sys.executable, "-c", "import setuptools; setuptools.setup()", "-q", "egg_info"]
+        subprocess.run(entry_points, cwd=folder, check=True, capture_output=True)
+        yield folder
+    finally:
+        subprocess.run([*git, "worktree", "remove", "--force", str(folder)], check=True, capture_output=True)
+
+
+def against_one_source(folder: Path, ours: Costs, *words: str) -> Iterator[Row]:
+    """Compare what the default run takes with what it took at ONE_SOURCE, here and now."""
+    with checkout(ONE_SOURCE, folder / "one_source") as code:
+        if code is None:
+            yield Row("CPU of the default `bench run`", [ours.cpu_seconds], note=f"git has no commit {ONE_SOURCE} here")
+            return
+        theirs = costs(folder / "one_source_store", *words, code=code)
+    note = f"other: {executed(theirs.output)} tasks of one source, at commit {ONE_SOURCE}"
+    what = "CPU of the default `bench run`, all processes, cold"
+    yield Row(what, [ours.cpu_seconds], [theirs.cpu_seconds], 1.5, note, GROWTH)
+    mebibytes = [[c.peak_bytes / 2**20] for c in (ours, theirs)]
+    yield Row("its peak memory, all processes", *mebibytes, 1, note, MEMORY)
 
 
 def executed(output: str) -> int:
@@ -46,10 +107,12 @@ def timed(store: Path, *words: str) -> tuple[float, str]:
 def rows(rounds: int) -> Iterator[Row]:
     """Measure the default run, cold and warm, and the commands that only read."""
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
-        store = Path(folder) / "store"
-        spent, output = timed(store, "run", "--quiet", "--out", "default")
-        yield Row("default `bench run`, cold", [spent], (), 240, f"executed {executed(output)} tasks", LIMIT)
-        warm = [timed(store, "run", "--quiet", "--out", "default") for _ in range(rounds)]
+        store, default = Path(folder) / "store", ("run", "--quiet", "--out", "default")
+        ours = costs(store, *default)
+        note = f"executed {executed(ours.output)} tasks"
+        yield Row("default `bench run`, cold", [ours.wall_seconds], (), 240, note, LIMIT)
+        yield from against_one_source(Path(folder), ours, *default[:-1], "one_source_default")
+        warm = [timed(store, *default) for _ in range(rounds)]
         did = sum(executed(t) for _, t in warm)
         yield Row(
             "the same, warm",

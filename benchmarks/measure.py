@@ -27,6 +27,8 @@ LIMIT = Aim(most=True, sign=" s")
 """Seconds, at most the target; there is no other side."""
 GROWTH = Aim(upside_down=True, most=True)
 """Seconds for the larger problem over seconds for the smaller one, at most the target."""
+MEMORY = Aim(" MiB", upside_down=True, most=True)
+"""Memory of ours over that of the other, at most the target."""
 SHARE = Aim(" TFLOP/s", upside_down=True, sign="")
 """A rate of arithmetic, as a share of another one; at least the target."""
 

@@ -7,7 +7,6 @@ server and its workers, and waits for it: the kernel counts the CPU time of proc
 import ctypes
 import json
 import os
-import subprocess
 import sys
 import threading
 from contextlib import suppress
@@ -15,11 +14,11 @@ from contextlib import suppress
 import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
-INTERVAL = 0.5
+INTERVAL = 2.0
 """Seconds between two looks at the memory."""
 
 
-def resident() -> int:
+def memory() -> int:
     """Return the bytes of memory of all processes that descend from this one; what they share is counted once."""
     total = 0
     for process in psutil.Process().children(recursive=True):
@@ -37,13 +36,13 @@ def measure(command: list[str]) -> tuple[int, float, int]:
     def watch() -> None:
         nonlocal peak
         while not done.wait(INTERVAL):
-            peak = max(peak, resident())
+            peak = max(peak, memory())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     code, spent = 0, 0.0
     try:
-        first = subprocess.Popen(command, stdout=sys.stderr).pid
+        first = os.posix_spawnp(command[0], command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, 2, 1)])
         with suppress(ChildProcessError):
             while True:
                 pid, status, used = os.wait4(-1, 0)

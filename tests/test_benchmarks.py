@@ -24,7 +24,7 @@ from bench.testing import toy_plugins
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is no part of the distribution
 
-from benchmarks import gpu, precision, reference_loop, results_file, scaling, scores, synthetic  # noqa: E402
+from benchmarks import commands, gpu, precision, reference_loop, results_file, scaling, scores, synthetic  # noqa: E402
 from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E402
 
 # --- rows and tables ----------------------------------------------------------------------------------------------
@@ -122,6 +122,40 @@ def test_operations_of_a_step_are_twice_its_products_and_thrice_its_forward_pass
     assert twice == 2 * alone > 0
 
 
+LEAVES_WORK = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", "import time; x = b'x' * (1 << 26)\\nwhile time.process_time() < 1: pass"])
+print("it leaves")
+raise SystemExit(3)
+"""
+
+
+def test_the_costs_of_a_command_are_those_of_all_processes_that_it_leaves_behind():
+    measure = "from benchmarks import process_tree as p; p.INTERVAL = 0.05; print(p.measure(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; {measure}", sys.executable, "-c", LEAVES_WORK],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    code, spent, peak = json.loads(done.stdout.replace("(", "[").replace(")", "]"))
+    assert code == 3 and "it leaves" in done.stderr
+    assert 1 <= spent < 5
+    assert 1 << 26 <= peak < 1 << 29
+
+
+@pytest.mark.slow
+def test_the_default_is_compared_with_that_of_one_source(tmp_path):
+    if subprocess.run(["git", "-C", ROOT, "cat-file", "-e", commands.ONE_SOURCE], check=False).returncode:
+        pytest.skip(f"git has no commit {commands.ONE_SOURCE} here")
+    words = ("run", "--quiet", "--preset", "smoke", "--methods", "akh", "--attacks", "finetune_l", "--out", "results")
+    (tmp_path / "ours").mkdir()
+    ours = commands.costs(tmp_path / "ours" / "store", *words)
+    rows = list(commands.against_one_source(tmp_path, ours, *words))
+    assert [row.ratios != [] for row in rows] == [True, True]
+    assert "akh" in (tmp_path / "results" / "table.csv").read_text()
+    assert ",draw," not in (tmp_path / "results" / "trials.csv").read_text()
+    assert not (tmp_path / "one_source").exists()
+
+
 @pytest.mark.slow
 def test_the_rows_of_a_gpu_run_on_a_cpu():
     recipe = Recipe(epochs=1, batch=16, precision="bf16")
@@ -215,6 +249,8 @@ WORDS = (
     "toy_net",
     "--attacks",
     "toy_tune,toy_copy,toy_polish",
+    "--seeds",
+    "1",
     "--no-baselines",
     "--replicates",
     "2",
@@ -248,7 +284,7 @@ def planned(*methods):
             strict=True,
         )
     )
-    chosen |= {"no_baselines": True, "replicates": 2, "copies": 2, "set": ("recipe.epochs=2",)}
+    chosen |= {"no_baselines": True, "seeds": "1", "replicates": 2, "copies": 2, "set": ("recipe.epochs=2",)}
     return plan(*build(chosen, None, load_registry((toy_plugins.__file__,)), "fp32"))
 
 

@@ -1,12 +1,13 @@
-"""Test which methods beat the baselines of their table: differences by source, Holm over all cells of one table."""
+"""Test which methods beat the baselines of their table: differences by source, all cells of one table together."""
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from bench.analysis.groups import Matched, Samples
-from bench.stats.differences import SourceDifference, difference_over_sources, holm
+from bench.stats.differences import SourceDifference, better_jointly, difference_over_sources
 
 ALPHA = 0.05
 """Of all tests of a table together."""
@@ -22,8 +23,8 @@ class AgainstBaselines:
     """A cell compared with every baseline that applies; the figures are those of the baseline that is hardest to beat.
 
     `difference` is the mean over `sources` of the AUC minus that baseline's, from the models that both judged. `p` is
-    the largest of the one-sided p-values, None with too few sources for a test; `adjusted` the same after Holm's and
-    Tarone's correction for the `tests` cells of the table. `paired`: the baselines judged the same stolen suspects.
+    the largest of the one-sided p-values, None with too few sources for a test; `adjusted` is that of all `tests` cells
+    of the table together. `paired`: the baselines judged the same stolen suspects.
     """
 
     baseline: str
@@ -53,31 +54,31 @@ def against_baselines(
     A baseline that is not applicable to an attack is left out there; where one has no score although it should, or none
     is left, a cell is not compared. A watermark has stolen suspects of its own: they need not be the same.
     """
-    compared: dict[Where, dict[str, tuple[int, SourceDifference]]] = {}
+    compared: dict[Where, dict[str, _Difference]] = {}
     for (method, attack), mine in matched.items():
         if mine is None or method in baselines:
             continue
         rivals = [b for b in baselines if (b, attack) not in inapplicable]
-        found: dict[str, tuple[int, SourceDifference]] = {}
+        found: dict[str, _Difference] = {}
         for baseline in rivals:
             other = matched.get((baseline, attack))
-            a, b = samples.differences(mine, other, _paired(method, baseline, watermarks)) if other else ([], [])
-            if a:
-                found[baseline] = len(a), difference_over_sources(a, b)
+            both = samples.both(mine, other, _paired(method, baseline, watermarks)) if other else {}
+            if both:
+                ours, theirs = ([pair[side] for pair in both.values()] for side in (0, 1))
+                found[baseline] = _Difference(both, difference_over_sources(ours, theirs))
         if rivals and len(found) == len(rivals):
             compared[method, attack] = found
     hardest = {where: max(found, key=partial(_hardness, found)) for where, found in compared.items()}
-    tested = {where: p for where, name in hardest.items() if (p := compared[where][name][1].greater) is not None}
-    # The p-value of a cell is the largest against a baseline: it is no smaller than any of theirs could be.
-    smallest = [max(d.smallest for _, d in compared[where].values()) for where in tested]
-    adjusted = dict(zip(tested, holm(list(tested.values()), smallest).tolist(), strict=True))
+    tested = {w: compared[w][name] for w, name in hardest.items() if compared[w][name].found.greater is not None}
+    differences = [[d.of(seed) for seed in samples.seeds] for d in tested.values()]
+    adjusted = dict(zip(tested, better_jointly(differences).tolist() if tested else (), strict=True))
     return {
         where: AgainstBaselines(
             baseline=name,
             baselines=tuple(compared[where]),
-            difference=round(compared[where][name][1].difference, DIGITS) + 0.0,
-            sources=compared[where][name][0],
-            p=tested.get(where),
+            difference=round(compared[where][name].found.difference, DIGITS) + 0.0,
+            sources=len(compared[where][name].aucs),
+            p=compared[where][name].found.greater,
             adjusted=adjusted.get(where),
             tests=len(tested),
             paired=_paired(where[0], name, watermarks),
@@ -86,9 +87,21 @@ def against_baselines(
     }
 
 
-def _hardness(found: Mapping[str, tuple[int, SourceDifference]], baseline: str) -> tuple[float, float]:
+class _Difference(NamedTuple):
+    """The AUCs of a method and of a baseline by seed of the source, and their mean difference with its test."""
+
+    aucs: Mapping[int, tuple[float, float]]
+    found: SourceDifference
+
+    def of(self, seed: int) -> float:
+        """Return the difference at one source; NaN where it is not known."""
+        mine, others = self.aucs.get(seed, (math.nan, math.nan))
+        return mine - others
+
+
+def _hardness(found: Mapping[str, _Difference], baseline: str) -> tuple[float, float]:
     """Order the baselines of a cell: by p-value, then by difference."""
-    _, against = found[baseline]
+    against = found[baseline].found
     return (1.0 if against.greater is None else against.greater), -against.difference
 
 

@@ -141,13 +141,13 @@ class Samples:
             return sum(map(len, own))
         return len(set[int]().union(*own))
 
-    def differences(self, a: Matched, b: Matched, paired: bool) -> tuple[list[float], list[float]]:
-        """Return the AUCs of two methods at the sources that both judged.
+    def both(self, a: Matched, b: Matched, paired: bool) -> dict[int, tuple[float, float]]:
+        """Return the AUCs of two methods at the sources that both judged, by seed.
 
         They are those of the irrelevant models that both have a score for and, if paired, of such stolen suspects. A
         source is left out where there are none.
         """
-        mine, others = [], []
+        found = {}
         at = {s.seed: (s, auc) for s, auc in zip(b.samples, b.sources, strict=True)}
         for sample, auc in zip(a.samples, a.sources, strict=True):
             if sample.seed in at:
@@ -160,9 +160,8 @@ class Samples:
                     if not all(s.stolen.size and s.irrelevant.size for s in sides):
                         continue
                     auc, its = map(self.auc, sides)
-                mine.append(auc.auc)
-                others.append(its.auc)
-        return mine, others
+                found[sample.seed] = auc.auc, its.auc
+        return found
 
     def _alike(self, a: Rows, b: Rows) -> bool:
         return np.array_equal(self.model[a[0]], self.model[b[0]])

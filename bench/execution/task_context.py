@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bench.api.components import Architecture, Component, Method
 from bench.api.context import Context
-from bench.core.canonical import JSON
+from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError, DamagedArtifact
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
@@ -47,7 +47,12 @@ class WorkerState:
 
     def component(self, kind: str, identity: Mapping[str, JSON]) -> Any:
         """Return the component that a task names; BenchError if another version of it is installed."""
-        component: Component = self.registry.get(kind, identity["name"], identity.get("params") or None)
+
+        def configured() -> Component:
+            component: Component = self.registry.get(kind, identity["name"], identity.get("params") or None)
+            return component
+
+        component = self.cached("component", f"{kind} {canonical(identity)}", configured, 64)
         if component.version != identity["version"]:
             raise BenchError(
                 f"{kind} {component.name!r} is version {component.version} here, but the task needs version "

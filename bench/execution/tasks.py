@@ -100,7 +100,7 @@ def _score(context: TaskContext) -> Artifact:
     suspect_key, fingerprint_key = inputs["suspect"], inputs["fingerprint"]
     model = state.cached("model", suspect_key, lambda: context.model(suspect_key)[0], 2)
     load = functools.partial(context.store.load, fingerprint_key, "fingerprint", str(context.device))
-    fingerprint = state.cached("fingerprint", fingerprint_key, load, 16)
+    fingerprint = state.cached("fingerprint", fingerprint_key, load, 64)
     suspect = Suspect(model, method.name, budget(method))
     score = method.score({name: tensor.clone() for name, tensor in fingerprint.items()}, suspect)
     if isinstance(score, Tensor) and score.numel() == 1:

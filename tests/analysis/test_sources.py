@@ -156,7 +156,7 @@ def test_methods_are_compared_by_source_on_the_models_that_both_judged(read):
 
 
 def test_equal_methods_are_not_better_and_do_not_count_as_tests(read):
-    """A cell whose AUCs equal those of a baseline at every source cannot be found better: Tarone leaves it out."""
+    """A cell whose AUCs equal those of a baseline at every source cannot be found better, and costs others nothing."""
     rows = scored(methods=("sac", "mark", "noise"), shift=0.0)
     for row in rows:
         if row["attack"] and row["method"] == "mark":

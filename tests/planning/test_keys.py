@@ -10,8 +10,8 @@ from bench.registry.discovery import load_registry
 
 DIGESTS = {
     "smoke": (908, "749a35f2dd5abdd48601328c83baa34ae824dd58d28a51ec9e31f0b360797f6f"),
-    "quick": (2596, "c199ddc0cf7c15458589d69aa4b5573c1111c3b61b5ef3011433950a0f3481e4"),
-    "small": (1983, "747a0c6f338041ee2911d875168122c9e0a0edb1cf02d77fadcd61e83e9a9587"),
+    "quick": (4928, "f92951b5c5ad0391ce2fcd98ab64e4b35a272e1fd5fad5d9e51ff6f257bad60e"),
+    "small": (2158, "682183890507632ff2abeb6eff65468cbf03e89beaca3d4ae4f2f46f9ce60782"),
 }
 """The number of tasks and the SHA-256 of their sorted keys, of each preset's default plan in fp32.
 

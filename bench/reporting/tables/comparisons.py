@@ -24,8 +24,8 @@ def baselines_table(cells: Sequence[Cell]) -> Table | None:
         "against the baselines",
         attack_columns(methods, _baseline_lines),
         "AUC minus that of the baseline that is hardest to beat, which is named: the mean of the differences of the "
-        f"sources. From {TESTED_FROM} sources on, the p-value of “better than every baseline” / the same after Holm's "
-        "correction for all cells of this table. A watermark has a source and stolen suspects of its own.",
+        f"sources. From {TESTED_FROM} sources on, the p-value of “better than every baseline” / the same for all "
+        "cells of this table together. A watermark has a source and stolen suspects of its own.",
         label="baselines",
     )
 

@@ -149,9 +149,8 @@ def _tests(cells: Sequence[Cell]) -> Iterator[str]:
         found = f"{beaten or 'none'} of the {counted(len(tested), 'cell')} {'is' if beaten < 2 else 'are'}"
         baselines = dict.fromkeys(name for b in tested for name in b.baselines)
         yield (
-            f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {ALPHA:g} in tests of "
-            f"the differences by source, after Holm's correction for the {counted(len(tested), 'test')} of this table "
-            f"(but those that could not reject); {found}."
+            f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {ALPHA:g} for all "
+            f"{counted(len(tested), 'test')} of this table together, of the differences by source; {found}."
         )
     elif compared:
         most = max(b.sources for b in compared)

@@ -18,7 +18,7 @@ const comparisons = (cell) => {
     const comparison = `AUC ${difference >= 0 ? "+" : "−"}${two(Math.abs(difference))} against ${text(baseline)}, the hardest baseline`;
     const verdict = beaten ? "† Beats every baseline. " : "Not shown to beat every baseline. ";
     found.push(el("p", {}, el("b", {}, p === null ? "Not tested: too few sources. " : verdict),
-      p === null ? `${comparison}.` : `${comparison}; p = ${p}, ${adjusted} after Holm over ${tests} tests.`));
+      p === null ? `${comparison}.` : `${comparison}; p = ${p}, ${adjusted} for all ${tests} tests of the table together.`));
   }
   if (cell.paper) {
     const [auc, stolen, irrelevant, same] = cell.paper;
