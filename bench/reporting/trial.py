@@ -47,6 +47,8 @@ def find(folder: Path, key: str) -> Found:
     where = f"{folder / 'trials.csv'}, column key"
     if not len(matches):
         raise BenchError(f"No trial of {folder} has a key that begins with {key!r}. The keys are in {where}")
+    if len(matches) > 1 and matches.key.nunique() == 1:
+        raise BenchError(f"{folder} has this trial of several machines: ask for it in {' or '.join(matches.origin)}")
     if len(matches) > 1:
         raise BenchError(
             f"{len(matches)} trials of {folder} have keys that begin with {key!r}: type more of it ({where})"

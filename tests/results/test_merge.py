@@ -10,8 +10,10 @@ from bench.cli.commands.merge import command
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.core.spec import Recipe, Spec
+from bench.execution.preparation import results_folder
 from bench.reporting.build import render
 from bench.reporting.comparison import compare
+from bench.reporting.trial import find
 from bench.results.merge import merge
 from bench.results.reader import load
 from bench.results.writer import save
@@ -180,6 +182,22 @@ def test_merged_results_can_be_merged_reported_and_compared(tmp_path):
     assert {r["origin"] for r in found.rows} == {"a", "b", "c"}
     assert render(tmp_path / "merged")
     assert "seeds 0, 1 / 0" in " ".join(compare([tmp_path / "merged", c]).split())
+
+
+def test_a_trial_of_two_machines_is_shown_in_their_own_folders(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), "beads")
+    _, frame, _ = merged(tmp_path, a, b)
+    with pytest.raises(BenchError, match="of several machines: ask for it in a or b"):
+        find(tmp_path / "merged", frame.key[0])
+
+
+def test_nothing_is_run_into_merged_results(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), "beads")
+    run = merged(tmp_path, a, b)[2]
+    with pytest.raises(BenchError, match="holds merged results"):
+        results_folder(Spec.from_json(run["spec"]), str(tmp_path / "merged"))
 
 
 def test_the_same_folders_give_the_same_bytes_and_the_merged_seeds_do_not_move(tmp_path):
