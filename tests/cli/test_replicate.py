@@ -16,7 +16,7 @@ from bench.testing import toy_plugins
 
 TOY = [
     *("--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures", "toy_net", "--preset", "smoke"),
-    *("--attacks", "toy_copy", "--methods", "toy_match", "--no-baselines", "--set", "recipe.epochs=2"),
+    *("--attacks", "toy_copy", "--methods", "toy_match", "--no-baselines", "--set", "recipe.epochs=40"),
 ]
 
 

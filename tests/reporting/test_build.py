@@ -278,7 +278,7 @@ def replaced(old, new, times=1):
     ("old", "new", "message"),
     [
         ("suspect_accuracy,agreement", "suspect_accuracy,agreed", "it lacks the column agreement"),
-        ("note,error\n", "note,error,extra\n", "it has columns that bench does not know: extra"),
+        ("note,error,origin\n", "note,error,origin,extra\n", "it has columns that bench does not know: extra"),
         (",done,0.0,", ",done,nan,", "line 2: score is 'nan', which is no finite number"),
         (",done,0.0,", ",done,1e999,", "line 2: score is '1e999', which is no finite number"),
         (",done,0.0,", ",done,high,", "line 2: score is 'high', which is no number"),
@@ -293,7 +293,7 @@ def replaced(old, new, times=1):
         ("stolen,finetune_a,2,", "stolen,finetune_a,1,", "it mixes versions 1 and 2 of the attack 'finetune_a'"),
         ("stolen,finetune_a,2,", "stolen,,2,", "is stolen but names no attack"),
         ("digits,vgg,0,sac,3,", "digits,vgg,0,sac\x1b[2J,3,", "line 2: method holds control characters"),
-        ("digits,vgg,0,sac,3,", "digits,vgg,0,sac,3,3,", "line 2 has 32 values instead of 31"),
+        ("digits,vgg,0,sac,3,", "digits,vgg,0,sac,3,3,", "line 2 has 33 values instead of 32"),
         ("digits,vgg,0,sac,3,", '"digits,vgg,0,sac,3,', "is no CSV file"),
         ("digits,vgg,0,sac,3,", f"{'x' * 3000},vgg,0,sac,3,", "line 2: dataset has 3000 characters"),
         ("digits,vgg,0,sac,3,", "else,vgg,0,sac,3,", "rows of the dataset 'else', which run.json beside it does"),

@@ -16,6 +16,7 @@ from bench.reporting.comparison import compare
 from bench.reporting.trial import find
 from bench.results.merge import merge
 from bench.results.reader import load
+from bench.results.run_schema import load_run
 from bench.results.writer import save
 
 
@@ -80,6 +81,20 @@ def test_the_caption_names_every_machine_and_its_sources(tmp_path):
     text = " ".join((tmp_path / "merged" / "table.txt").read_text().split())
     assert "Merged from a (source seeds 0): Hardware: cores 2, cpu abacus. torch 2.13.0. 2026-11-25." in text
     assert "Merged from b (source seeds 1): Hardware: cores 2, cpu beads." in text
+
+
+def test_instruction_sets_are_machines_too(tmp_path):
+    folders = []
+    for name, machine in (("a", "abacus, AVX512"), ("b", "abacus, AVX2")):
+        made = folder(tmp_path, name, made_by(machine, trials()))
+        save(made, made_by(machine, trials()), load_run(made / "run.json") | {"machines": {machine: 40}})
+        folders.append(made)
+    _, _, run = merged(tmp_path, *folders)
+    assert run["machines"] == {"abacus, AVX2": 40, "abacus, AVX512": 40}
+    render(tmp_path / "merged")
+    text = " ".join((tmp_path / "merged" / "table.txt").read_text().split())
+    assert "Merged from a (source seeds 0): Hardware: abacus, AVX512." in text
+    assert "Merged from b (source seeds 1): Hardware: abacus, AVX2." in text
 
 
 def test_methods_that_judged_one_source_in_two_folders_meet_in_it(tmp_path):

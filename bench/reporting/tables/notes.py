@@ -37,17 +37,22 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
 
 
 def _made(run: Mapping[str, JSON]) -> Iterator[str]:
-    """Return where and when results were made; merged ones: each machine with its seeds."""
-    origins = grouped((". ".join(_made(o)), o) for o in run.get("origins") or ())
-    if not origins:
-        machine = ", ".join(f"{k} {v}" for k, v in sorted((run.get("hardware") or {}).items()))
-        torch = (run.get("libraries") or {}).get("torch")
-        yield from ([f"Hardware: {machine}"] if machine else [])
-        yield from ([f"torch {torch}"] if torch else [])
-        yield str(run.get("date") or "undated")
-    for made, same in origins.items():
+    """Return where and when results were made; merged ones: each machine, with its seeds."""
+    if not run.get("origins"):
+        yield from _origin(run)
+    by_machine = grouped((". ".join(_origin(o, "; ".join(o.get("machines") or ()))), o) for o in run.get("origins", ()))
+    for made, same in by_machine.items():
         seeds = sorted({here for o in same for _, _, here, _ in o["sources"]})
         yield f"Merged from {', '.join(o['name'] for o in same)} (source seeds {', '.join(map(str, seeds))}): {made}"
+
+
+def _origin(made: Mapping[str, JSON], machine: str = "") -> Iterator[str]:
+    """Return where and when results were made; `machine`: its name, if that says more than `hardware`."""
+    machine = machine or ", ".join(f"{k} {v}" for k, v in sorted((made.get("hardware") or {}).items()))
+    torch = (made.get("libraries") or {}).get("torch")
+    yield from ([f"Hardware: {machine}"] if machine else [])
+    yield from ([f"torch {torch}"] if torch else [])
+    yield str(made.get("date") or "undated")
 
 
 def drawn(cells: Sequence[Cell]) -> str:
