@@ -11,20 +11,35 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from bench.analysis.replication import Evidence, Figure
 from bench.cli.spec_options import build
 from bench.core.spec import Recipe
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
+from bench.results.reader import load
+from bench.stats.intervals import SourceAuc, estimate_auc
 from bench.store.store import Store
 from bench.testing import toy_plugins
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is no part of the distribution
 
-from benchmarks import commands, gpu, precision, reference_loop, results_file, scaling, scores, synthetic  # noqa: E402
+from benchmarks import (  # noqa: E402
+    commands,
+    gpu,
+    planted_faults,
+    precision,
+    reference_loop,
+    results_file,
+    scaling,
+    scores,
+    synthetic,
+)
 from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E402
 
 # --- rows and tables ----------------------------------------------------------------------------------------------
@@ -370,3 +385,49 @@ def test_the_rows_of_scores_count_what_ran(tmp_path):
     scoring = scores.scoring(tmp_path / "store", 1, 1, 1, "tiny_vgg")
     assert scoring.reached, scoring.note
     assert scoring.what.startswith("scoring: 4 methods, 3 suspects each")
+
+
+# --- planted faults -----------------------------------------------------------------------------------------------
+
+
+def test_a_subset_has_the_figures_of_its_sources():
+    figure = Figure("toy", "net", "AUC", "sac_m", "extract_l", "toy")
+    sources = [SourceAuc(a, 4, 6, 0.0) for a in (0.5, 0.6, 0.9, 1.0)]
+    pool = Evidence({figure: estimate_auc(sources)}, {figure: np.array([0.1, 0.2, 0.3, 0.4])})
+    some = planted_faults.subset(pool, [3, 1])
+    assert some.aucs[figure] == estimate_auc([sources[3], sources[1]])
+    assert some.accuracies[figure].tolist() == [0.4, 0.2]
+
+
+def pool_of(fault, seeds=range(16)):
+    """Make a run of one method at some sources; a fault moves all suspects: their accuracy, or their weights only."""
+    frame, run = load(ROOT / "results" / "noisy_digits-quick")
+    one = frame[(frame.method == "sac_m") & (frame.source_seed == frame.source_seed.min())]
+    made = []
+    for seed in seeds:
+        generator = np.random.default_rng(seed)
+        rows = one.assign(source_seed=float(seed), source_digest=f"s{seed}", fingerprint_digest=f"f{seed}")
+        stolen = rows.attack != ""
+        names = rows.attack + rows.suspect_architecture + rows.replicate.astype(str) + str(seed)
+        rows["score"] = generator.normal(size=len(rows)) + stolen
+        rows["suspect_digest"] = names + np.where(stolen, fault, "")
+        rows["suspect_accuracy"] = 0.8 + 0.01 * generator.normal(size=len(rows)) - 0.2 * (fault == "untrained")
+        made.append(rows)
+    run["spec"] |= {"seeds": [*seeds], "methods": ["sac_m"], "baselines": []}
+    return pd.concat(made, ignore_index=True), run
+
+
+def shares(row):
+    return dict(zip(planted_faults.HEADERS[3:], (float(text.removesuffix(" %")) for text in row[3:]), strict=True))
+
+
+def test_faults_are_counted_by_what_shows_them():
+    clean = pool_of("")
+    none = {"by an AUC": 0, "by an accuracy only": 0, "by digests": 0, "contradicted": 0}
+    assert shares(planted_faults.contradicted("", clean, clean, 5, 8, same=False)) == none
+    weights = pool_of("other weights")
+    assert shares(planted_faults.contradicted("", clean, weights, 5, 8, same=False)) == none
+    by_digests = none | {"by digests": 100, "contradicted": 100}
+    assert shares(planted_faults.contradicted("", clean, weights, 5, 8, same=True)) == by_digests
+    by_accuracy = none | {"by an accuracy only": 100, "contradicted": 100}
+    assert shares(planted_faults.contradicted("", clean, pool_of("untrained"), 5, 8, same=False)) == by_accuracy

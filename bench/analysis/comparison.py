@@ -1,6 +1,6 @@
 """Compare results folders: whether they may be compared, what differs, what was added or lost."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,6 +9,7 @@ from bench.analysis.cells import Cell, cells, default_budget
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Status
 from bench.core.spec import Spec
+from bench.results.protocol import OF_METHODS, Fact, component_facts, differences, size_facts, used
 from bench.results.reader import load
 from bench.stats.differences import difference_of_two_runs
 from bench.stats.intervals import AucEstimate
@@ -16,12 +17,10 @@ from bench.stats.intervals import AucEstimate
 if TYPE_CHECKING:
     import pandas as pd
 
-OF_METHODS = ("budget", "helpers")
-"""The fields of a recipe that concern methods only; they may differ."""
 Where: TypeAlias = tuple[str, str, str, str]
 """Dataset, source architecture, method, attack."""
-Fact: TypeAlias = tuple[str, JSON, JSON]
-"""A name, and its value in both results."""
+Trial: TypeAlias = tuple[str, float]
+"""The key of a score, and the seed of its source."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Results:
     name: str
     run: Mapping[str, JSON]
     cells: Mapping[Where, Cell]
-    scores: Mapping[Where, Mapping[str, float]]
+    scores: Mapping[Where, Mapping[Trial, float]]
 
     @property
     def spec(self) -> Spec:
@@ -91,11 +90,16 @@ def read(folders: Sequence[Path]) -> list[Results]:
     return found
 
 
-def _scores(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, dict[str, float]]:
-    """Return the scores of each cell by key: of its stolen suspects, and of the irrelevant models of its AUC."""
+def _scores(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, dict[Trial, float]]:
+    """Return the scores of each cell: of its stolen suspects, and of the irrelevant models of its AUC.
+
+    Merged results have the same key once for each machine, at other seeds.
+    """
     done = frame[frame.status == Status.DONE]
     known = done.groupby(["dataset", "source_architecture", "method", "attack", "suspect_dataset"], sort=False)
-    scores = {where: dict(zip(rows.key, rows.score, strict=True)) for where, rows in known}
+    scores = {
+        where: dict(zip(zip(rows.key, rows.source_seed, strict=True), rows.score, strict=True)) for where, rows in known
+    }
     return {
         where: scores.get((*where, c.suspect_dataset), {}) | scores.get((*where[:3], "", c.suspect_dataset), {})
         for where, c in made.items()
@@ -104,17 +108,10 @@ def _scores(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, di
 
 def obstacles(a: Results, b: Results) -> list[str]:
     """Return why two results may not be compared: other preset, recipe, suspects, or versions of what both have."""
-    mine, others = a.spec, b.spec
-    recipe = [name for name in mine.recipe.__dataclass_fields__ if name not in OF_METHODS]
-    facts: list[Fact] = [
-        ("preset", mine.preset, others.preset),
-        *((f"recipe.{name}", getattr(mine.recipe, name), getattr(others.recipe, name)) for name in recipe),
-        ("suspects", sorted(mine.suspects), sorted(others.suspects)),
-        ("copies", mine.copies, others.copies),
-    ]
+    facts = list(size_facts(a.spec, b.spec, without=OF_METHODS))
     for kind in (ComponentKind.DATASET, ComponentKind.ARCHITECTURE, ComponentKind.ATTACK):
         facts += _components(a, b, kind)
-    return _differences(facts)
+    return differences(facts)
 
 
 def remarks(a: Results, b: Results) -> list[str]:
@@ -127,37 +124,14 @@ def remarks(a: Results, b: Results) -> list[str]:
         facts.append((name, mine, others))
     mine, others = (sorted(r.run.get("machines") or ["unknown"]) for r in (a, b))
     facts.append(("machine", mine, others))
-    return _differences(facts)
+    return differences(facts)
 
 
 def _components(a: Results, b: Results, kind: ComponentKind) -> Iterator[Fact]:
-    """Yield the versions and parameters of the components of a kind that took part in both results."""
-    for name in sorted(_used(a, kind) & _used(b, kind)):
-        mine, others = (r.run["components"][kind][name] for r in (a, b))
-        yield f"version of {kind} {name}", mine["version"], others["version"]
-        for parameter in sorted({*mine["params"], *others["params"]}):
-            yield f"{name}.{parameter}", mine["params"].get(parameter, "none"), others["params"].get(parameter, "none")
-
-
-def _used(results: Results, kind: ComponentKind) -> set[str]:
-    """Name the components that took part, as far as `run.json` describes them."""
-    described = results.run["components"][kind]
-    names = set(results.spec.components()[kind])
-    if kind == ComponentKind.DATASET:
-        names |= {c.suspect_dataset for c in results.cells.values()}
-    if kind == ComponentKind.ATTACK:
-        names |= {described[a]["attributes"].get("starts_from", "") for a in results.spec.attacks}
-    return names & set(described)
-
-
-def _differences(facts: Iterable[Fact]) -> list[str]:
-    return [f"{what} {_short(mine)} / {_short(others)}" for what, mine, others in facts if mine != others]
-
-
-def _short(value: JSON) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_short, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Return the versions and parameters of the components of a kind that took part in both results."""
+    targets = ({c.suspect_dataset for c in r.cells.values()} for r in (a, b))
+    names = (used(r.run, kind, on) for r, on in zip((a, b), targets, strict=True))
+    return component_facts(a.run, b.run, kind, set.intersection(*names))
 
 
 def changes(a: Results, b: Results) -> dict[Where, Change]:

@@ -21,6 +21,8 @@ COMMANDS = {
     "check": "Check components against the contract.",
     "report": "Rebuild the tables of a results folder.",
     "compare": "Compare results folders with the first one.",
+    "merge": "Join results folders of one protocol.",
+    "replicate": "Make a published run again here, and judge it.",
     "show": "Show how one trial was made.",
     "data": "List, fetch and verify datasets.",
     "store": "Inspect, clean up and move the store of artifacts.",
@@ -52,7 +54,7 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line: exit code 0 complete, 1 some trials failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line: exit code 0 complete, 1 failed trials, 2 wrong usage, 3 not judged, 130 interrupted."""
     try:
         code = group.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

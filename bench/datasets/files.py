@@ -5,16 +5,17 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from bench.api.components import Dataset, fields_of
 from bench.core.canonical import JSON, digest
 from bench.core.errors import BenchError
+from bench.datasets.observation import observed
 from bench.store.atomic import write_atomically
 from bench.store.folders import REASONS
 
 CACHE = ".verified.json"
-"""Cache of verified checksums, beside the data, with the size and time of each file."""
+"""Cache of verified checksums, beside the data, with the size and the times of each file."""
 
 _cached: dict[str, dict[str, JSON]] = {}
 """The same cache for data folders that cannot be written, for the life of this process."""
@@ -52,8 +53,8 @@ def verify(dataset: Dataset, root: Path) -> list[str]:
 
 
 def problems(dataset: Dataset, root: Path) -> list[str]:
-    """Return what `verify` does, but skip files verified earlier whose size and time are unchanged."""
-    return _examine(dataset, root, _read_cache(root))
+    """Return what `verify` does, but skip files verified earlier whose size and times are unchanged."""
+    return _examine(dataset, root, read_cache(root))
 
 
 def ready(dataset: Dataset, root: Path) -> None:
@@ -75,27 +76,41 @@ def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:
         for path, expected in sorted(dataset.checksums.items()):
             if not expected or not (root / path).is_file():
                 continue
-            fact = [*_state(root / path), expected]
+            fact = [*state(root / path), expected]
             if known.get(path) != fact and (found := checksum(root / path, expected)) != expected:
                 lines.append(f"{path}: damaged ({found} instead of {expected})")
             else:
                 valid[path] = fact
         if not lines:
-            # `check` may be slow (110,000 pictures): its result is cached until a listed file changes
+            # `check` may be slow (110,000 pictures): its result is cached until a listed file or a folder changes
             settings = {f.name: getattr(dataset, f.name) for f in fields_of(dataset)}
             name = f"{dataset.name} {dataset.version} {digest(settings)[:16]}"
-            states = [[path, *_state(root / path)] for path in sorted(dataset.checksums)]
-            if not states or known.get(name) != states:
-                lines = list(dataset.check(root))
-            if states and not lines:
+            states = known.get(name)
+            if not _are_current(states, dataset, root):
+                with observed() as seen:
+                    lines = list(dataset.check(root))
+                folders = seen.folders(root) | {PurePath(path).parent.as_posix() for path in seen.files(root)}
+                watched = [*sorted(dataset.checksums), *sorted(folders - {"."})]
+                states = [[path, *state(root / path)] for path in watched]
+            if dataset.checksums and not lines:
                 valid[name] = states
-    _write_cache(root, valid)
+    write_cache(root, valid)
     return lines
 
 
-def _state(path: Path) -> list[int]:
+def _are_current(states: JSON, dataset: Dataset, root: Path) -> bool:
+    """Return True if the files and folders of a cached check are unchanged, and are all that the dataset declares."""
+    try:
+        paths = {path for path, *found in states if found == [*state(root / path)]}
+    except (TypeError, ValueError, OSError):
+        return False
+    return 0 < len(paths) == len(states) and paths.issuperset(dataset.checksums)
+
+
+def state(path: Path) -> tuple[int, int, int]:
+    """Return size, modification time and change time in nanoseconds; programs that copy keep the first two."""
     stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns]
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def checksum(path: Path, like: str) -> str:
@@ -108,7 +123,8 @@ def checksum(path: Path, like: str) -> str:
     return f"{algorithm}:{found.hexdigest()}"
 
 
-def _read_cache(root: Path) -> dict[str, JSON]:
+def read_cache(root: Path) -> dict[str, JSON]:
+    """Read the cache of verified files; an unreadable one is empty."""
     try:
         known = json.loads((root / CACHE).read_text())
     except (OSError, ValueError):
@@ -116,8 +132,9 @@ def _read_cache(root: Path) -> dict[str, JSON]:
     return {**(known if isinstance(known, dict) else {}), **_cached.get(str(root), {})}
 
 
-def _write_cache(root: Path, valid: dict[str, JSON]) -> None:
-    known = _read_cache(root)
+def write_cache(root: Path, valid: dict[str, JSON]) -> None:
+    """Add entries to the cache of verified files."""
+    known = read_cache(root)
     if all(known.get(name) == fact for name, fact in valid.items()):
         return
     try:

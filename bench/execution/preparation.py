@@ -1,7 +1,7 @@
 """Plan a benchmark and check whatever can be checked before anything is trained."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from bench.core.hardware import gpus
 from bench.core.kinds import ComponentKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Task
+from bench.datasets.file_record import changes
 from bench.datasets.files import absent, ready
 from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import inline_device, slots
@@ -83,9 +84,12 @@ def results_folder(spec: Spec, out: str | None = None) -> Path:
     saved = folder / "run.json"
     if saved.is_file():
         try:
-            other = Spec.from_run(json.loads(saved.read_text()))
+            content = json.loads(saved.read_text())
+            other = Spec.from_run(content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise BenchError(f"{saved} was not written by bench: choose another folder with --out") from None
+        if content.get("origins"):
+            raise BenchError(f"{folder} holds merged results: choose another folder with --out")
         if other != spec:
             raise BenchError(
                 f"{folder} holds results of a different Spec: choose another folder with --out, or remove it"
@@ -101,7 +105,9 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     for broken in registry.broken:
         reporter.note(f"Note: plugin {broken.name} of {broken.distribution} is broken and left out: {broken.reason}")
     inventory = Inventory(plan(spec, request.declarations), store)
-    missing = inventory.missing(inventory.affected(request.refresh))
+    refreshed = inventory.affected(request.refresh)
+    _check_unchanged(inventory, request, refreshed)
+    missing = inventory.missing(refreshed)
     unavailable = {} if request.require_targets else _unavailable(missing, request)
     if unavailable:
         inventory = Inventory(plan(spec, request.declarations, unavailable), store)
@@ -125,6 +131,23 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     for key in store.quarantined:
         reporter.note(f"Note: artifact {key[:8]} was damaged and is quarantined: it is recomputed")
     return PreparedRun(request, inventory, missing, _configure(request, missing))
+
+
+def _check_unchanged(inventory: Inventory, request: BenchmarkRequest, refreshed: Set[str]) -> None:
+    """Raise BenchError if files of datasets changed since the artifacts were made that the run would use."""
+    changed: dict[str, list[str]] = {}
+    for key, task in inventory.plan.tasks.items():
+        stored = inventory.record(key) if task.kind == TaskKind.DATA and key not in refreshed else None
+        if stored and (lines := changes(request.store, key, stored, request.data)):
+            changed[str(task.params["dataset"]["name"])] = lines
+    if changed:
+        lines = [line for found in changed.values() for line in found]
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        options = " ".join(f"--refresh {name}" for name in changed)
+        raise BenchError(
+            f"The store's results are of other files of {' and '.join(changed)} than {request.data} holds now: "
+            f"{lines[0]}{more}. Put the old files back, or recompute the results: {options}"
+        )
 
 
 def _unavailable(missing: Mapping[str, Task], request: BenchmarkRequest) -> dict[str, str]:

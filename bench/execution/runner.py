@@ -109,7 +109,7 @@ def _with_restart(task: Task, state: WorkerState, log: Log) -> Artifact:
 def _attempt(task: Task, state: WorkerState, seed: int, log: Log) -> Artifact:
     """Run a task's handler; BenchError if plugin code changed the data that later tasks of this process receive."""
     context = TaskContext(task, state, seed, torch.Generator(state.device).manual_seed(seed))
-    with isolated(seed, log, state.threads):
+    with isolated(seed, log, state.threads, state.device):
         artifact = HANDLERS[task.kind](context)
     if context.recorded.data_versions:
         data = context.data()

@@ -12,6 +12,8 @@ from torch import Tensor
 from bench.api.context import Helpers
 from bench.core.errors import BenchError
 from bench.core.kinds import Access, ComponentKind, Role, TaskKind
+from bench.datasets import file_record
+from bench.datasets.observation import observed
 from bench.datasets.partition import PARTS, partition, read
 from bench.execution.result_checks import check_fingerprint, check_readable
 from bench.execution.task_context import Artifact, LazyNetworks, TaskContext, budget
@@ -21,9 +23,11 @@ from bench.training.oracle import Oracle, Source, Suspect
 
 
 def _data(context: TaskContext) -> Artifact:
-    dataset = context.component(ComponentKind.DATASET)
-    train = read(dataset, context.state.data, True)
-    test = None if train.origin is not None else read(dataset, context.state.data, False)
+    dataset, root = context.component(ComponentKind.DATASET), context.state.data
+    with observed() as seen:
+        train = read(dataset, root, True)
+        test = None if train.origin is not None else read(dataset, root, False)
+    files = file_record.record(dataset, root, seen)
     tensors = partition(train, test, context.params["split_seed"], context.params["images"])
     facts = {
         "dataset": dataset.name,
@@ -34,7 +38,8 @@ def _data(context: TaskContext) -> Artifact:
         "crop": dataset.crop,
         **{name: len(tensors[f"{name}.labels"]) for name in PARTS},
     }
-    return facts, {"data": tensors}
+    recorded = {file_record.TENSOR: torch.frombuffer(bytearray(files), dtype=torch.uint8)} if files else None
+    return facts, {"data": tensors, **({file_record.NAME: recorded} if recorded else {})}
 
 
 def _train(context: TaskContext) -> Artifact:

@@ -57,7 +57,7 @@ PRESETS = {
             ("noisy_digits",),
             TINY[:1],
             TINY,
-            Recipe(epochs=13, helpers=0.1),
+            Recipe(epochs=11, helpers=0.1),
             seeds=5,
         ),
         Preset(

@@ -47,6 +47,8 @@ def find(folder: Path, key: str) -> Found:
     where = f"{folder / 'trials.csv'}, column key"
     if not len(matches):
         raise BenchError(f"No trial of {folder} has a key that begins with {key!r}. The keys are in {where}")
+    if len(matches) > 1 and matches.key.nunique() == 1:
+        raise BenchError(f"{folder} has this trial of several machines: ask for it in {' or '.join(matches.origin)}")
     if len(matches) > 1:
         raise BenchError(
             f"{len(matches)} trials of {folder} have keys that begin with {key!r}: type more of it ({where})"
@@ -59,7 +61,8 @@ def find(folder: Path, key: str) -> Found:
 def describe(found: Found, store: Store, tasks: Mapping[str, Task]) -> str:
     """Describe a trial as text. `tasks`: those of its run's plan, if known; they describe what is not stored."""
     row, key = found.row, found.row["key"]
-    seeds = {"split seed": found.spec.split_seed, "source seed": row["source_seed"], "replicate": row["replicate"]}
+    seeds = {"split seed": found.spec.split_seed, "source seed": row["source_seed"]}
+    seeds |= {"draw": row["draw"], "replicate": row["replicate"]}
     steps = list(_steps(key, store, tasks))
     logs = [_log(step, store) for step in steps if store.log(step.key).is_file()]
     parts = [

@@ -103,6 +103,7 @@ TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
     _digest("fingerprint"),
     Column("note", str, lambda r: r.note),
     Column("error", str, lambda r: r.error),
+    Column("origin", str, lambda _: "", absent=""),
 )
 """The columns of `trials.csv`, in their order: the writer, the reader and `docs/results.md` follow from them."""
 

@@ -38,7 +38,7 @@ def load(folder: Path) -> tuple["pd.DataFrame", dict[str, JSON]]:
     try:
         text = read_content(path)
         frame = _frame(text)
-        _check_rows(frame)
+        _check_rows(frame, merged=bool(run.get("origins")))
         _check_run(frame, run)
     except csv.Error as error:
         raise BenchError(f"{path} is no CSV file: {error_line(error)}. {remedy(path)}") from None
@@ -115,7 +115,9 @@ def _fault(column: Column[TrialRecord], text: str) -> str:
     return f"{what} not within 0 and 1" if column.share and not 0 <= value <= 1 else ""
 
 
-def _check_rows(frame: "pd.DataFrame") -> None:
+def _check_rows(frame: "pd.DataFrame", merged: bool) -> None:
+    # Machines that made a source of one seed each have the same keys for them.
+    keys = frame[["key", *(["source_seed"] if merged else [])]]
     stolen = frame.suspect_kind == SuspectKind.STOLEN
     for text, wrong in (
         ("is done but has no score", (frame.status == Status.DONE) & frame.score.isna()),
@@ -125,7 +127,7 @@ def _check_rows(frame: "pd.DataFrame") -> None:
         ("is irrelevant but names an attack", ~stolen & (frame.attack != "")),
         ("can be judged but names no suspect_dataset", (frame.status == Status.DONE) & (frame.suspect_dataset == "")),
         ("repeats a trial", frame.duplicated([c.name for c in TRIAL_COLUMNS if c.identity])),
-        ("repeats a key", frame.key.duplicated() & (frame.key != "")),
+        ("repeats a key", keys.duplicated() & (frame.key != "")),
     ):
         if wrong.any():
             raise SchemaError(f"line {int(wrong.to_numpy().argmax()) + 2} {text}")

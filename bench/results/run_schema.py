@@ -82,6 +82,15 @@ class _Component(Struct):
     watermark: bool = False
 
 
+class _Origin(Struct):
+    """Where some rows of merged results were made; sources: dataset, architecture, seed here, seed there."""
+
+    name: str
+    sources: list[tuple[str, str, Count, Count]]
+    hardware: dict[str, Any] = {}
+    libraries: dict[str, Any] = {}
+
+
 class _Run(Struct):
     spec: dict[str, Any]
     components: dict[str, dict[str, dict[str, Any]]]
@@ -89,6 +98,7 @@ class _Run(Struct):
     libraries: dict[str, Any] = {}
     machines: dict[str, Count] = {}
     trials_sha256: str = ""
+    origins: list[_Origin] = []
 
 
 class SchemaError(Exception):

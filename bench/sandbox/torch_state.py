@@ -4,6 +4,7 @@ A result must not depend on the tasks that ran before in the same process.
 """
 
 import functools
+import os
 import random
 import sys
 import warnings
@@ -28,20 +29,15 @@ def _set_device(device: torch.device) -> None:
     torch.set_default_device(None if device == torch.device("cpu") else device)
 
 
-def _set_deterministic(mode: bool) -> None:
-    if torch.are_deterministic_algorithms_enabled() != mode:  # writing it imports torch's compiler
-        torch.use_deterministic_algorithms(mode)
-
-
 SETTINGS: tuple[Setting, ...] = (
     (torch.get_default_device, _set_device, torch.device("cpu")),
     (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
     (torch.is_grad_enabled, torch.set_grad_enabled, True),
     (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
-    (torch.are_deterministic_algorithms_enabled, _set_deterministic, False),
+    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0),
     _attribute(torch.backends.cudnn, "enabled", True),
     _attribute(torch.backends.cudnn, "benchmark", False),
-    _attribute(torch.backends.cudnn, "deterministic", False),
+    _attribute(torch.backends.cudnn, "deterministic", True),
     _attribute(torch.backends.cudnn, "allow_tf32", True),
     _attribute(torch.backends.cuda.matmul, "allow_tf32", False),
     (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
@@ -63,14 +59,20 @@ def _apply(values: Iterable[object]) -> None:
 
 
 @contextmanager
-def isolated(seed: int, log: Log, threads: int = 1) -> Iterator[None]:
-    """Run plugin code seeded and from a fixed global state, with its output in `log`; restore all state afterwards."""
+def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu") -> Iterator[None]:
+    """Run plugin code seeded and from a fixed global state, with its output in `log`; restore all state afterwards.
+
+    On a CUDA device torch uses its deterministic algorithms, and warns of an operation that has none.
+    """
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     settings, count = [read() for read, _, _ in SETTINGS], torch.get_num_threads()
     with preserved_process_state(), np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         try:
             _apply(default for _, _, default in SETTINGS)
+            if torch.device(device).type == "cuda":
+                torch.set_deterministic_debug_mode("warn")
+                os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
             torch.set_num_threads(threads)
             seed_everything(seed)
             sys.stdout = sys.stderr = log

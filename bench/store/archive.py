@@ -22,7 +22,7 @@ from bench.store.record_schema import is_valid
 from bench.store.store import RECORD, Store, parse_record
 from bench.store.tensors import read_tensors, tensor_digest
 
-MEMBER = re.compile(r"([0-9a-f]{64})/(artifact\.json|(?:data|weights|answers|fingerprint)\.safetensors)")
+MEMBER = re.compile(r"([0-9a-f]{64})/(artifact\.json|(?:data|files|weights|answers|fingerprint)\.safetensors)")
 
 LARGEST_RECORD = 1 << 24
 LARGEST_FILE = 1 << 36

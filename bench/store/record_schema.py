@@ -19,6 +19,8 @@ FILES = {
     TaskKind.SCORE: set[str](),
 }
 """The files of each kind of artifact."""
+OPTIONAL = {TaskKind.DATA: {"files"}}
+"""Files that some artifacts of a kind have."""
 
 LARGEST = 1 << 53
 
@@ -151,5 +153,6 @@ def is_valid(record: Mapping[str, JSON]) -> bool:
         convert(found.facts, FACTS[found.kind])
     except (ValidationError, ValueError, RecursionError):  # ValueError: a text that is not Unicode
         return False
-    names = {f"{name}.safetensors" for name in FILES[found.kind]}
-    return found.files.keys() == names and names.issuperset(found.dropped)
+    names = {name.removesuffix(".safetensors") for name in found.files if name.endswith(".safetensors")}
+    expected = FILES[found.kind] | (names & OPTIONAL.get(found.kind, set()))
+    return names == expected and len(names) == len(found.files) and found.files.keys() >= set(found.dropped)

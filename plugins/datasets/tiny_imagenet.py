@@ -2,8 +2,10 @@
 
 Y. Le, X. Yang: Tiny ImageNet Visual Recognition Challenge, Stanford CS 231N, 2015,
 http://cs231n.stanford.edu/tiny-imagenet-200.zip. The stock folder is read as it is: `train/WNID/images/*.JPEG`, and
-`val/images/*.JPEG` with `val/val_annotations.txt`. Its test pictures have no labels, so the val part is the test
-part. Some pictures are grey. No checksums are published: `check` looks at the structure and decodes everything.
+`val/images/*.JPEG` with `val/val_annotations.txt`; or its val part after it was sorted into class folders, as
+`val/WNID/*.JPEG` or `val/WNID/images/*.JPEG`: the same pictures in the same order. Its test pictures have no labels, so
+the val part is the test part. Some pictures are grey. No checksums are published: `check` looks at the structure and
+decodes everything.
 """
 
 from collections.abc import Sequence
@@ -40,11 +42,19 @@ def train_pictures(root: Path) -> list[tuple[Path, int]]:
 
 
 def val_pictures(root: Path) -> list[tuple[Path, int]]:
-    """List the labelled val part: pictures and labels (-1: an unknown class)."""
+    """List the labelled val part by number: pictures and labels (-1: an unknown class).
+
+    Class folders decide if they hold pictures, else the annotations, which are in that order.
+    """
+    val = root / FOLDER / "val"
     label = {wnid: i for i, wnid in enumerate(wnids(root))}
-    lines = (root / FOLDER / "val" / "val_annotations.txt").read_text().splitlines()
-    rows = [line.split("\t") for line in lines if "\t" in line]
-    return [(root / FOLDER / "val" / "images" / name, label.get(wnid, -1)) for name, wnid, *_ in rows]
+    folders = [(val / wnid / below, i) for wnid, i in label.items() for below in ("", "images")]
+    rows = [(path, i) for folder, i in folders for path in folder.glob("*.JPEG")]
+    annotations = val / "val_annotations.txt"
+    if rows or not annotations.is_file():
+        return sorted(rows, key=lambda row: (len(row[0].name), row[0].name))
+    lines = [line.split("\t") for line in annotations.read_text().splitlines() if "\t" in line]
+    return [(val / "images" / name, label.get(wnid, -1)) for name, wnid, *_ in lines]
 
 
 def undecodable(pictures: Sequence[tuple[Path, int]]) -> list[str]:
@@ -74,7 +84,7 @@ class TinyImageNet(Dataset):
     shape = (3, SIZE, SIZE)
     flip = True
     crop = 8
-    checksums = {f"{FOLDER}/wnids.txt": "", f"{FOLDER}/val/val_annotations.txt": ""}
+    checksums = {f"{FOLDER}/wnids.txt": ""}
     downloads = (Download("http://cs231n.stanford.edu/tiny-imagenet-200.zip", "tiny-imagenet-200.zip", "", "."),)
 
     @property
@@ -108,8 +118,10 @@ class TinyImageNet(Dataset):
         ]
         if len(set(names)) != self.classes:
             lines.append(f"{FOLDER}/wnids.txt: {len(set(names))} classes instead of {self.classes}")
-        if len({path for path, label in val if label >= 0}) != self.held_out or len(val) != self.held_out:
-            lines.append(f"{FOLDER}/val/val_annotations.txt: not {self.held_out} pictures of these classes")
+        if len({path.name for path, label in val if label >= 0}) != self.held_out or len(val) != self.held_out:
+            lines.append(
+                f"{FOLDER}/val: not {self.held_out} pictures of these classes, sorted or in val_annotations.txt"
+            )
         return lines
 
     def check(self, root: Path) -> list[str]:

@@ -4,7 +4,10 @@ N. Lukas, Y. Zhang, F. Kerschbaum: Deep Neural Network Fingerprinting by Conferr
 https://arxiv.org/abs/1912.00888.
 
 Surrogates S were derived from the source M, references R were trained without it. A class t is conferred by x with
-Conf(S, R, x; t) = Transfer(S, x; t) (1 - Transfer(R, x; t)), where Transfer is the mean probability of t.
+Conf(S, R, x; t) = Transfer(S, x; t) (1 - Transfer(R, x; t)). The paper defines Transfer as the share of networks that
+answer t (Eq. 1), and its loss takes the mean probability of t instead, which has a gradient. Here the mean probability
+serves in both places, the loss and the choice of points: a share of a few votes has few values and many ties. A point
+is chosen by its Conf at the label that the source gives it, for suspects are asked for that label.
 """
 
 import logging
@@ -88,14 +91,14 @@ class CAE(Fingerprint):
     """Match the source's wrong labels on examples that only its copies share."""
 
     name: str = "cae"
-    version: int = 1
+    version: int = 2
     samples: int = 100
     surrogates: int = 20
     references: int = 20
     eps: float = 0.15
     """Largest change of a pixel, in [0, 1] units."""
     tau: float = 0.95
-    """Least conferrability of a point; lowered in steps while fewer than `samples` points reach it."""
+    """Least conferrability of a point at its label; lowered in steps while fewer than `samples` points reach it."""
     lowest_tau: float = 0.1
     tries: int = 3
     """Seeds tried, as a multiple of `samples`; more only while too few reach `lowest_tau`."""
@@ -155,7 +158,7 @@ class CAE(Fingerprint):
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
         """Return float32 `points` [samples, C, H, W] in [0, 1], the source's `labels` on them, int64 [samples].
 
-        Also their conferrability (`conf`) and the indices of their seeds in the defender half (`seeds`, int64).
+        Also the conferrability of these labels (`conf`) and the indices of the seeds in the defender half (`seeds`).
         """
         if self.conferred not in ("best", "current"):
             raise BenchError(f"cae.conferred is {self.conferred!r}, but must be one of: best, current")
@@ -173,8 +176,8 @@ class CAE(Fingerprint):
             x = self.move(model, surrogates, references, images[part].float() / 255, context.generator)
             with torch.no_grad():
                 y = model(x).argmax(1)
-                best = conferrability(transfer(surrogates, x), transfer(references, x)).amax(1)
-            found.append((x, y, best * (y != truth[part])))
+                conf = conferrability(transfer(surrogates, x), transfer(references, x)).gather(1, y[:, None])[:, 0]
+            found.append((x, y, conf * (y != truth[part])))
             points, labels, conf = map(torch.cat, zip(*found, strict=True))
             wanted = self.tau if len(conf) < tried else self.lowest_tau
             if int((conf >= wanted).sum()) >= self.samples:
@@ -182,6 +185,8 @@ class CAE(Fingerprint):
         tau = self._threshold(conf)
         chosen = conf.topk(self.samples).indices
         context.note(tau=tau, passed=round(float((conf >= tau).double().mean()), 4))
+        if tau < self.tau:
+            context.note(warning=f"tau {self.tau:g} is not reached")
         return {"points": points[chosen], "labels": labels[chosen], "conf": conf[chosen], "seeds": seeds[chosen]}
 
     def _threshold(self, conf: Tensor) -> float:

@@ -12,6 +12,7 @@ import pytest
 
 from bench import cli
 from bench.registry.discovery import load_registry
+from bench.results.columns import COLUMNS
 from bench.store.store import Store
 from bench.testing import toy_plugins, toy_spec
 
@@ -29,6 +30,8 @@ WORLD = [
     "--no-baselines",
     "--replicates",
     "2",
+    "--seeds",
+    "1",
     "--copies",
     "2",
     "--set",
@@ -150,6 +153,7 @@ def test_a_short_file_written_by_hand_is_a_spec_too(there, bench):
         "attacks": ["toy_tune", "toy_polish"],
         "methods": "toy_match,toy_relation",
         "no-baselines": True,
+        "seeds": 1,
         "replicates": 2,
         "copies": 2,
         "set": {"recipe": {"epochs": 2}},
@@ -157,7 +161,7 @@ def test_a_short_file_written_by_hand_is_a_spec_too(there, bench):
     (there / "mine.json").write_text(json.dumps(content))
     (there / "mine.toml").write_text(
         'datasets = "toy"\narchitectures = ["toy_net"]\nattacks = ["toy_tune", "toy_polish"]\nno_baselines = true\n'
-        'methods = "toy_match,toy_relation"\nreplicates = 2\ncopies = 2\n[set]\n"recipe.epochs" = 2\n'
+        'methods = "toy_match,toy_relation"\nseeds = 1\nreplicates = 2\ncopies = 2\n[set]\n"recipe.epochs" = 2\n'
     )
     for name in ("mine.json", "mine.toml"):
         code, out, _ = bench("run", *TOY, "--spec", name, "--workers", "0", "--out", "results/toy")
@@ -542,6 +546,41 @@ def test_a_damaged_dataset_is_told_from_a_missing_one(bench, tmp_path):
     assert "bench data fetch fashion_mnist" in told
 
 
+READER = """
+from dataclasses import dataclass
+from bench import Split, hookimpl
+from bench.testing.toy_plugins import ToyImages
+
+@dataclass(frozen=True)
+class Reader(ToyImages):
+    name: str = "reader"
+
+    def load(self, root, train):
+        split = super().load(root, train)
+        return Split(split.images // 2 + len((root / "offset.txt").read_text()), split.labels)
+
+@hookimpl
+def bench_datasets():
+    return [Reader()]
+"""
+
+
+def test_a_file_that_changed_after_it_was_used_stops_the_run_and_names_the_option(bench, tmp_path):
+    (tmp_path / "reader.py").write_text(READER)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "offset.txt").write_text("12")
+    small = ["--architectures", "toy_net", "--attacks", "toy_tune", "--methods", "toy_match", "--no-baselines"]
+    asked = ["run", *TOY, "--plugin", "reader.py", "--datasets", "reader", *small, "--preset", "smoke", "--quiet"]
+    asked += ["--set", "recipe.epochs=1", "--workers", "0", "--out", "out"]
+    code, _, err = bench(*asked)
+    assert code == 0, err
+    (tmp_path / "data" / "offset.txt").write_text("123")
+    told = refused(bench, tmp_path, *asked)
+    assert re.search(r"reader than .*data holds now: offset.txt changed\. .*--refresh reader$", told)
+    code, out, err = bench(*asked, "--refresh", "reader")
+    assert (code, "0 found in the store" in out) == (0, True), err
+
+
 def test_a_folder_with_results_of_a_different_spec_is_left_alone(there, bench):
     told = refused(bench, there, *RUN, "--replicates", "3", "--out", "results/toy")
     assert "results/toy holds results of a different Spec: choose another folder with --out" in told
@@ -581,7 +620,7 @@ def test_results_with_missing_columns_or_mixed_versions_are_refused(there, bench
         (content.replace("score", "skore", 1), "lacks the column score"),
         (content.replace("toy_match,1,", "toy_match,2,", 1), "mixes versions"),
         ("", "lacks the columns"),
-        (content + "toy\n", "has 1 values instead of 27"),
+        (content + "toy\n", f"has 1 values instead of {len(COLUMNS)}"),
     ):
         rows.write_text(damage)
         assert told in refused(bench, there, "report", "results/toy")

@@ -71,7 +71,7 @@ def test_after_a_comma_the_next_name_is_offered_but_not_the_same_again():
 
 def test_list_and_check_offer_every_name_and_what_else_they_take():
     assert values("list", "me") == ["methods"]
-    assert values("list", "ip") == values("check", "ip") == values("check", "akh", "ip") == ["ipguard"]
+    assert values("list", "ip") == values("check", "ip") == values("check", "akh", "ip") == ["ipguard", "ipguard_k10"]
     assert offered("check", "./my") == [("file", "./my")]
     assert values("list", "no_such") == []
 
@@ -110,7 +110,7 @@ def test_a_shell_is_answered_without_torch_and_without_any_plugin():
     )
     shell = {"_BENCH_COMPLETE": "bash_complete", "COMP_WORDS": "bench run --methods ewe,ip", "COMP_CWORD": "3"}
     done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **shell}, capture_output=True, text=True)
-    assert done.stdout == "plain,ewe,ipguard\nset() []\n", done.stderr
+    assert done.stdout == "plain,ewe,ipguard\nplain,ewe,ipguard_k10\nset() []\n", done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -10,11 +10,13 @@ from bench.core.tasks import Trial
 from bench.stats.auc import auc
 
 
-def trial(kind, replicate, *, seed=0, method="sac", attack="", on="digits", budget=None, source="vgg", reason=""):
-    key = "" if reason else f"{source}/{seed}/{method}/{budget}/{kind}/{attack}/{on}/{replicate}"
+def trial(
+    kind, replicate, *, seed=0, method="sac", attack="", on="digits", budget=None, source="vgg", reason="", draw=0
+):
+    key = "" if reason else f"{source}/{seed}/{method}/{budget}/{draw}/{kind}/{attack}/{on}/{replicate}"
     version = 1 if attack else None
     what = (seed, method, 1, budget, kind, attack, version, "", on, "net", replicate)
-    return Trial("digits", source, *what, score=key, reason=reason)
+    return Trial("digits", source, *what, draw=draw, score=key, reason=reason)
 
 
 def irrelevant(count, **what):
@@ -66,6 +68,13 @@ def test_it_is_the_auc_of_the_report_over_sources():
     add_scores(found, trials, values)
     each = [auc(values[16 * s + 9 : 16 * s + 16], values[16 * s : 16 * s + 9]) for s in (0, 1, 2)]
     assert live(found).auc == pytest.approx(np.mean(each))
+
+
+def test_scores_of_different_draws_are_never_compared():
+    trials = [t for d in (0, 1) for t in (*irrelevant(2, draw=d), *stolen(2, draw=d))]
+    found = LiveAucs(trials, (), nothing)
+    add_scores(found, trials, [0.1, 0.1, 0.2, 0.2, 0.8, 0.8, 0.9, 0.7])
+    assert live(found).auc == 0.75
 
 
 def test_suspects_are_compared_with_networks_of_their_dataset():

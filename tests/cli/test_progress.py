@@ -161,6 +161,8 @@ def test_a_run_on_a_terminal_shows_its_aucs(terminal, tmp_path, monkeypatch):
             "--no-baselines",
             "--replicates",
             "2",
+            "--seeds",
+            "1",
             "--copies",
             "2",
             "--set",

@@ -449,14 +449,32 @@ def test_a_file_is_read_again_only_after_it_changed(tmp_path, writable):
     ready(toy, tmp_path)
     ready(toy, tmp_path)
     assert len(calls) == 1
+    assert len(verify(toy, tmp_path)) == 0
+    assert len(calls) == 2, "verify reads everything"
     before = (tmp_path / "a").stat()
     (tmp_path / "a").write_text("2")
     os.utime(tmp_path / "a", ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert problems(toy, tmp_path) == [], "size and time are as they were: not read"
-    assert len(verify(toy, tmp_path)) == 1, "verify reads every byte"
-    os.utime(tmp_path / "a", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     with pytest.raises(BenchError, match=r"a: damaged"):
         ready(toy, tmp_path)
+
+
+def test_a_check_is_repeated_after_files_came_or_went_in_the_folders_that_it_read(tmp_path):
+    calls = []
+
+    def check(root):
+        calls.append([path.read_text() for path in sorted((root / "many").glob("*"))])
+        return []
+
+    toy = make({"a": ""}, check=check)
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "many").mkdir()
+    (tmp_path / "many" / "x").write_text("x")
+    for _ in range(2):
+        assert problems(toy, tmp_path) == []
+        assert calls == [["x"]]
+    (tmp_path / "many" / "x").rename(tmp_path / "x")
+    assert problems(toy, tmp_path) == []
+    assert calls == [["x"], []]
 
 
 def test_a_damaged_memory_is_forgotten(tmp_path):
@@ -508,6 +526,31 @@ def bench_datasets():
 '''
 
 
+SILENT = """
+from dataclasses import dataclass
+import torch
+from bench import Dataset, Split, hookimpl
+
+@dataclass(frozen=True)
+class Silent(Dataset):
+    name: str = "silent"
+    version: int = 1
+    num_classes = 2
+    shape = (1, 8, 8)
+
+    def load(self, root, train):
+        images = torch.frombuffer(bytearray((root / "images.bin").read_bytes()), dtype=torch.uint8)
+        return Split(images.reshape(4, 1, 8, 8), torch.arange(4) % 2)
+
+@hookimpl
+def bench_datasets():
+    return [Silent()]
+"""
+MANY = """
+    checksums = {f"f{i:04}": "" for i in range(3000)}
+"""
+
+
 @pytest.fixture
 def bench(monkeypatch, capfd, tmp_path, server):
     """Type `bench data ...`; gives exit code, output and errors."""
@@ -531,10 +574,10 @@ def test_bench_data_lists_fetches_and_verifies(bench, tmp_path):
     assert code == 0
     rows = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert rows["far_away"] == "missing (1 of 1 files; bench data fetch far_away)"
-    assert rows["noisy_digits"] == "bundled"
+    assert rows["noisy_digits"] == "nothing to fetch"
     assert bench("verify", "far_away")[0] == 1
     code, out, err = bench("fetch", "far_away", "noisy_digits")
-    assert (code, "far_away: present" in out, "noisy_digits: bundled" in out) == (0, True, True)
+    assert (code, "far_away: present" in out, "noisy_digits: nothing to fetch" in out) == (0, True, True)
     assert "fetching plain.bin, 1,024,000 bytes" in err
     assert bench("verify", "far_away")[:2] == (0, "far_away: valid\n")
     (tmp_path / "data" / "plain.bin").write_bytes(b"damaged")
@@ -544,6 +587,38 @@ def test_bench_data_lists_fetches_and_verifies(bench, tmp_path):
     assert "far_away: plain.bin: damaged" in out
     assert bench("fetch", "far_away")[0] == 0
     assert "far_away" in bench("list")[1]
+
+
+def test_verify_loads_a_dataset_that_declares_no_files(bench, tmp_path):
+    """Without its files it is not valid, whatever it does not declare."""
+    assert bench("verify", "noisy_digits")[:2] == (0, "noisy_digits: loaded, from no file below --data\n")
+    plugin = tmp_path / "silent.py"
+    plugin.write_text(SILENT)
+    silent = ("--plugin", str(plugin))
+    code, out, _ = bench("verify", "silent", *silent)
+    assert (code, out.count("\n")) == (1, 1)
+    assert "silent: cannot be loaded (FileNotFoundError: " in out
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "images.bin").write_bytes(bytes(256))
+    assert bench("verify", "silent", *silent)[:2] == (0, "silent: loaded from 1 files without checksums\n")
+
+
+def test_a_long_list_of_problems_is_cut(bench, tmp_path):
+    plugin = tmp_path / "many.py"
+    plugin.write_text(SILENT.replace('"silent"', '"many"').replace("\n    def load", MANY + "\n    def load"))
+    code, out, _ = bench("verify", "many", "--plugin", str(plugin))
+    lines = out.splitlines()
+    assert (code, len(lines)) == (1, 21)
+    assert lines[19:] == ["many: f0019: missing", "many: and 2,980 more"]
+
+
+def test_a_dataset_with_archives_but_no_declared_files_is_fetched(server, tmp_path):
+    server.files["a.zip"] = packed([("a/x", b"1")])
+    toy = make({}, [Download(f"{server.url}/a.zip", "a.zip", "", ".")])
+    for _ in range(2):
+        fetch(toy, tmp_path)
+        assert (tmp_path / "a" / "x").read_bytes() == b"1"
+        assert len(server.asked) == 1
 
 
 def test_bench_data_answers_wrong_usage_with_exit_code_2(bench, server):

@@ -508,7 +508,7 @@ def rewrite(folder, rows):
 NUMBERS = ("x", "nan", "NaN", "inf", "-inf", "1e999", "1_000", "0x10", "1,5", "9" * 5000, "\x00", "1\x00", "=1+1", "²")
 HUGE = "x" * 10_000_000
 CELLS = {
-    **dict.fromkeys(("source_seed", "method_version", "replicate"), (*NUMBERS, "", "-1", "1.5")),
+    **dict.fromkeys(("source_seed", "method_version", "draw", "replicate"), (*NUMBERS, "", "-1", "1.5")),
     **dict.fromkeys(("budget", "queries", "source_queries", "fingerprint_networks"), (*NUMBERS, "-1", "1.5")),
     **dict.fromkeys(("source_accuracy", "suspect_accuracy", "agreement"), (*NUMBERS, "-0.1", "1.1")),
     **dict.fromkeys(("score",), (*NUMBERS, "")),

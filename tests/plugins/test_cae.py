@@ -21,10 +21,10 @@ from bench_plugins.methods.cae import CAE, answers, conferrability, drop, transf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
-from small_world import ATTACKER, DEFENDER, HELD, RECIPE, auc, builder, context, scores, steal, trained
+from small_world import ATTACKER, DEFENDER, HELD, PROBE, RECIPE, auc, builder, context, scores, steal, trained
 from torch import nn
 
-from bench import BenchError, Helpers
+from bench import BenchError, DefenderData, Helpers, Split
 from bench.training.inference import predict
 from bench.training.oracle import Oracle, Suspect
 
@@ -168,10 +168,40 @@ def test_every_point_is_near_its_seed_misclassified_and_conferrable():
     assert bool((predict(trained(), DEFENDER.x[seeds]).argmax(1) == DEFENDER.labels[seeds]).all())
     s, r = (np.mean([softmax(predict(m, x).double().numpy()) for m in g], 0)
             for g in (helpers().surrogates, helpers().references))  # fmt: skip
-    conf = (s * (1 - r)).max(1)
+    conf = (s * (1 - r))[range(30), y]
     assert np.allclose(conf, fingerprint["conf"].numpy(), atol=1e-4)
     assert conf.min() >= notes["tau"] - 1e-4 and SMALL.lowest_tau <= notes["tau"] <= SMALL.tau
     assert 0 < notes["passed"] <= 1
+    assert notes.get("warning") == ("tau 0.95 is not reached" if notes["tau"] < SMALL.tau else None)
+
+
+class Answering(nn.Module):
+    """A network with given probabilities of a dark and of a bright image."""
+
+    def __init__(self, dark, bright):
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor([dark, bright]).log())
+
+    def forward(self, x):
+        return self.logits[(x.mean((1, 2, 3)) > 0.5).long()]
+
+
+class Brightening(CAE):
+    """Moves every seed to white."""
+
+    def move(self, source, surrogates, references, seeds, gen):
+        return torch.ones_like(seeds)
+
+
+def test_a_point_is_chosen_by_the_conferrability_of_the_label_that_is_asked_not_of_the_best_class():
+    dark = [0.8, 0.1, 0.1]
+    source, surrogate, reference = (Answering(dark, p) for p in ([0.1, 0.8, 0.1], [0.1, 0.3, 0.6], [0.7, 0.1, 0.2]))
+    data = DefenderData(Split(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)), PROBE)
+    around = context()
+    found = Brightening(samples=2).extract(source, data, Helpers([surrogate], [reference]), around)
+    assert found["labels"].tolist() == [1, 1]
+    assert np.allclose(found["conf"], 0.3 * (1 - 0.1))  # class 2 has 0.6 * (1 - 0.2)
+    assert around.notes == {"tau": 0.25, "passed": 1.0, "warning": "tau 0.95 is not reached"}
 
 
 def test_the_source_agrees_wholly_after_a_round_trip_and_surrogates_more_than_references():
@@ -180,6 +210,14 @@ def test_the_source_agrees_wholly_after_a_round_trip_and_surrogates_more_than_re
     surrogates = scores(SMALL, fingerprint, helpers().surrogates)
     references = scores(SMALL, fingerprint, helpers().references)
     assert np.mean(surrogates) > np.mean(references) + 0.1
+
+
+def test_surrogates_that_did_not_build_the_fingerprint_agree_more_than_references_that_did_not():
+    fingerprint, _ = made()
+    surrogates = scores(SMALL, fingerprint, [surrogate(KINDS[n % 2], n) for n in range(4, 10)])
+    references = scores(SMALL, fingerprint, [trained(KINDS[n % 2], 10 + n) for n in range(4, 10)])
+    print(f"surrogates {np.mean(surrogates):.2f}, references {np.mean(references):.2f}, {auc(surrogates, references)}")
+    assert np.mean(surrogates) > np.mean(references) and auc(surrogates, references) > 0.5
 
 
 def test_the_threshold_falls_in_steps_that_are_logged(caplog):

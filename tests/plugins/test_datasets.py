@@ -435,6 +435,53 @@ def test_the_stock_folder_is_read_with_val_as_test(tiny, tmp_path):
     assert tiny.num_classes == 3
 
 
+def sort_val(folder, below, annotations="keep"):
+    """Move the pictures of the val part into class folders, as scripts for torchvision's ImageFolder do."""
+    val = folder / "val"
+    lines = (val / "val_annotations.txt").read_text().splitlines()
+    for name, wnid, *_ in (line.split("\t") for line in lines):
+        (val / wnid / below).mkdir(parents=True, exist_ok=True)
+        (val / "images" / name).rename(val / wnid / below / name)
+    if annotations == "remove":
+        (val / "val_annotations.txt").unlink()
+        (val / "images").rmdir()
+
+
+@pytest.mark.parametrize("annotations", ["keep", "remove"])
+@pytest.mark.parametrize("below", ["", "images"])
+def test_a_val_part_that_was_sorted_into_class_folders_is_the_same_data(tiny, tmp_path, below, annotations):
+    folder = tmp_path / "tiny-imagenet-200"
+    picture(folder / "val" / "images" / "val_10.JPEG", 110)
+    with (folder / "val" / "val_annotations.txt").open("a") as file:
+        file.write("val_10.JPEG\tn02\t0\t0\t62\t62\n")  # after val_2 by its number, before it by its letters
+    tiny = configured(tiny, {**SMALL, "held_out": 7})
+    ready(tiny, tmp_path)
+    stock = tiny.load(tmp_path, False)
+    sort_val(folder, below, annotations)
+    ready(tiny, tmp_path)
+    assert verify(tiny, tmp_path) == []
+    assert same(tiny.load(tmp_path, False), stock)
+    next(folder.glob("val/n01/**/*.JPEG")).unlink()
+    with pytest.raises(BenchError, match=r"val: not 7 pictures of these classes, sorted or in val_annotations.txt"):
+        ready(tiny, tmp_path)
+    with pytest.raises(BenchError, match=r"val: not 7 pictures"):
+        tiny.load(tmp_path, False)
+
+
+def test_pictures_that_were_moved_away_after_they_were_verified_are_missed_before_a_run(tiny, tmp_path):
+    ready(tiny, tmp_path)
+    (tmp_path / "tiny-imagenet-200/val/images").rename(tmp_path / "elsewhere")
+    with pytest.raises(BenchError, match=r"val_0.JPEG: missing"):
+        ready(tiny, tmp_path)
+
+
+def test_a_val_part_without_annotations_is_reported(tiny, tmp_path):
+    (tmp_path / "tiny-imagenet-200/val/val_annotations.txt").unlink()
+    assert verify(tiny, tmp_path) == [
+        "tiny-imagenet-200/val: not 6 pictures of these classes, sorted or in val_annotations.txt"
+    ]
+
+
 def test_the_stock_folder_has_200_classes_of_500(shipped):
     inventory = shipped["tiny_imagenet"]
     assert (inventory.num_classes, inventory.per_class, inventory.held_out, inventory.shape) == (
@@ -475,9 +522,9 @@ def spoil(folder, what):
         ("rubbish", "n02_3.JPEG: missing or damaged"),
         ("size", r"n02_3.JPEG: missing or damaged .*\(32, 32\) pixels"),
         ("class", "wnids.txt: 2 classes instead of 3"),
-        ("label", "val_annotations.txt: not 6 pictures of these classes"),
+        ("label", "val: not 6 pictures of these classes"),
         ("val", "val_2.JPEG: missing or damaged"),
-        ("twice", "val_annotations.txt: not 6 pictures of these classes"),
+        ("twice", "val: not 6 pictures of these classes"),
     ],
 )
 def test_a_damaged_stock_folder_is_reported(tiny, tmp_path, what, line):

@@ -182,6 +182,15 @@ def test_one_batch_in_ratio_plus_one_is_half_watermarks_and_half_target_class(ra
     assert {(m, n) for _, m, n in Counting.seen} == {(RECIPE.batch // 2, RECIPE.batch // 2)}
 
 
+def test_at_the_default_step_the_temperatures_move_by_less_than_a_thousandth():
+    """The figure of docs/ewe.md."""
+    Counting.seen.clear()
+    interleaved(Counting())
+    moved = [abs(t - 1) for t in Counting.seen[-1][0]]
+    print(f"{len(Counting.seen)} watermark batches, temperatures moved by {', '.join(f'{m:.1e}' for m in moved)}")
+    assert len(Counting.seen) > 10 and 0 < max(moved) < 1e-3
+
+
 def test_temperatures_are_learned_one_for_each_layer():
     Counting.seen.clear()
     interleaved(Counting(temperature=100.0, t_lr=1e4))

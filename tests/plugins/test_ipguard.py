@@ -12,7 +12,7 @@ from bench_plugins.attacks.extract_l import ExtractL
 from bench_plugins.attacks.extract_p import ExtractP
 from bench_plugins.attacks.finetune import FinetuneA
 from bench_plugins.attacks.prune import Prune
-from bench_plugins.methods.ipguard import IPGuard, balanced, boundary_loss, move
+from bench_plugins.methods.ipguard import IPGuard, balanced, bench_methods, boundary_loss, move
 from safetensors.torch import load, save
 from small_world import ATTACKER, DEFENDER, HELD, PROBE, RECIPE, auc, builder, context, scores, steal, trained
 from torch import nn
@@ -141,14 +141,17 @@ def test_a_larger_k_goes_further_into_the_other_class():
 # --- the fingerprint ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"target": "random"}, {"start": "probe"}, {"start": "noise"}], ids=str)
+NEAR = {"target": "least_likely", "margin": 0.05}
+
+
+@pytest.mark.parametrize("options", [{}, NEAR, {"start": "probe"}, {"start": "noise"}], ids=str)
 def test_the_source_matches_its_own_fingerprint_wholly_after_a_round_trip(options):
     method = dataclasses.replace(SMALL, **options)
     fingerprint, notes = made(method)
     points, labels = fingerprint["points"], fingerprint["labels"]
     assert points.dtype == torch.float32 and points.shape == (40, 1, 8, 8) and labels.shape == (40,)
     assert float(points.min()) >= 0 and float(points.max()) <= 1
-    assert notes["converged"] >= 0.9
+    assert notes["converged"] >= 0.8 and "warning" not in notes
     assert scores(method, load(save(fingerprint)), [trained()]) == [1.0]
 
 
@@ -175,9 +178,9 @@ def test_k_is_scaled_to_the_source_s_margins_unless_it_is_set():
     method = dataclasses.replace(SMALL, steps=1)
     k = made(method)[1]["k"]
     best = predict(trained(), DEFENDER.images).topk(2, 1).values
-    assert math.isclose(k, 0.05 * float((best[:, 0] - best[:, 1]).median()), rel_tol=0.3)
+    assert math.isclose(k, 0.75 * float((best[:, 0] - best[:, 1]).median()), rel_tol=0.3)
     assert math.isclose(extract(method, source=Doubled(trained()))[1]["k"], 2 * k, rel_tol=1e-2)
-    assert math.isclose(made(dataclasses.replace(method, margin=0.1))[1]["k"], 2 * k, rel_tol=1e-2)
+    assert math.isclose(made(dataclasses.replace(method, margin=1.5))[1]["k"], 2 * k, rel_tol=1e-2)
     assert made(dataclasses.replace(method, k=0.7))[1]["k"] == 0.7
 
 
@@ -195,8 +198,23 @@ class Doubled(nn.Module):
 def test_points_that_do_not_converge_are_noted_and_keep_the_label_they_ended_with():
     method = IPGuard(samples=20, k=1000.0, steps=20)
     fingerprint, notes = extract(method)
-    assert notes == {"converged": 0.0, "k": 1000.0}
+    best = predict(trained(), fingerprint["points"]).topk(2, 1).values
+    assert (notes["converged"], notes["k"]) == (0.0, 1000.0)
+    assert math.isclose(notes["reached"], float((best[:, 0] - best[:, 1]).median()), abs_tol=1e-3)
+    assert notes["warning"] == "fewer than half of the points reached the margin k"
     assert torch.equal(predict(trained(), fingerprint["points"]).argmax(1), fingerprint["labels"])
+
+
+def test_the_default_margin_is_reached_on_references_and_the_published_one_seldom():
+    default, published = bench_methods()
+    assert (default, published.name, published.k) == (IPGuard(), "ipguard_k10", 10.0)
+    converged = {m.name: [] for m in (default, published)}
+    for reference in (trained("plain", 10), trained("plain", 12)):
+        for method in (default, published):
+            _, notes = extract(dataclasses.replace(method, samples=40, steps=300), reference)
+            converged[method.name].append(notes["converged"])
+    assert np.mean(converged["ipguard"]) >= 0.85
+    assert np.mean(converged["ipguard_k10"]) < 0.5
 
 
 def test_the_same_seed_gives_the_same_points_and_another_seed_others():
@@ -245,13 +263,13 @@ def test_a_fine_tuned_copy_matches_more_points_than_a_network_trained_alone():
 def test_options_that_do_not_exist_are_named_with_those_that_do():
     with pytest.raises(BenchError, match=r"ipguard\.start is 'tests', but must be one of: train, probe, noise"):
         extract(IPGuard(start="tests"))
-    with pytest.raises(BenchError, match=r"ipguard\.target is 'near', but must be one of: least_likely, random"):
+    with pytest.raises(BenchError, match=r"ipguard\.target is 'near', but must be one of: random, least_likely"):
         extract(IPGuard(target="near"))
 
 
 def test_too_few_images_that_the_source_gets_right_are_one_line():
     few = DefenderData(Split(DEFENDER.images[:30], DEFENDER.labels[:30]), PROBE)
-    with pytest.raises(BenchError, match=r"needs 100 images of train that the source gets right, but there are \d+: "):
+    with pytest.raises(BenchError, match=r"ipguard needs 100 images of train that the source gets right, but there"):
         extract(IPGuard(), data=few)
 
 
@@ -271,36 +289,53 @@ def test_the_reported_figures_average_to_the_reported_averages():
             assert extracted or r.suspect_architectures == (r.source_architecture,)
 
 
-@pytest.mark.slow
-def test_on_noisy_digits_it_tells_copies_but_hardly_extracted_models():
-    full = dataclasses.replace(RECIPE, epochs=20)
-    families = [a.build for a in (TinyVGG(), TinyResNet(), TinyDenseNet(), TinyMobileNet())]
-    builds = [builder(make=lambda kind, classes, b=b: b(classes, (1, 8, 8))) for b in families]
+FAMILIES = [a.build for a in (TinyVGG(), TinyResNet(), TinyDenseNet(), TinyMobileNet())]
+BUILDS = [builder(make=lambda kind, classes, b=b: b(classes, (1, 8, 8))) for b in FAMILIES]
+FULL = dataclasses.replace(RECIPE, epochs=20)
 
-    found = {name: [] for name in ("finetune", "prune", "extract_l", "extract_p", "rate", "converged", "deep_rate")}
+
+@pytest.mark.slow
+def test_the_default_margin_is_the_largest_that_95_percent_of_the_points_of_references_reach():
+    """Prints the shares. The networks learn the true labels of the defender half: no benchmark scores them.
+
+    The share is 0.96 and 0.93 in docs/ipguard.md, with a standard error of about 0.01.
+    """
+    margins, found = (0.75, 1.0), []
+    for number, build in enumerate(2 * BUILDS):
+        reference = context(500 + number, recipe=FULL).fit(build(), DEFENDER.images, DEFENDER.labels)
+        notes = [extract(IPGuard(margin=m), reference, seed=number)[1] for m in margins]
+        found.append([[n["converged"], n["k"], n["reached"]] for n in notes])
+    means = np.mean(found, 0)
+    for margin, (converged, k, reached) in zip(margins, means, strict=True):
+        print(f"margin {margin}: converged {converged:.3f}, k {k:.2f}, reached {reached:.2f}, n = {len(found)}")
+    assert means[0, 0] >= 0.94 and means[1, 0] < means[0, 0]
+
+
+@pytest.mark.slow
+def test_on_noisy_digits_it_tells_copies_and_hardly_extracted_models():
+    found = {name: [] for name in ("finetune", "prune", "extract_l", "extract_p", "rate", "deep_rate")}
     for seed in range(3):
-        source = context(100 + seed, recipe=full).fit(builds[0](), DEFENDER.images, DEFENDER.labels)
+        source = context(100 + seed, recipe=FULL).fit(BUILDS[0](), DEFENDER.images, DEFENDER.labels)
         irrelevant = [
-            context(200 + 10 * seed + n, recipe=full).fit(b(), ATTACKER.images, ATTACKER.labels)
-            for n, b in enumerate(2 * builds)
+            context(200 + 10 * seed + n, recipe=FULL).fit(b(), ATTACKER.images, ATTACKER.labels)
+            for n, b in enumerate(2 * BUILDS)
         ]
-        method = IPGuard()
-        fingerprint, notes = extract(method, source, seed=seed)
+        method, published = bench_methods()
+        fingerprint, _ = extract(method, source, seed=seed)
         rates = scores(method, fingerprint, irrelevant)
         found["rate"].append(np.mean(rates))
-        found["converged"].append(notes["converged"])
-        copies = [steal(FinetuneA(), source, seed=s, recipe=full)[0] for s in range(4)]
+        copies = [steal(FinetuneA(), source, seed=s, recipe=FULL)[0] for s in range(4)]
         found["finetune"].append(auc(scores(method, fingerprint, copies), rates))
-        pruned = [steal(Prune(), source, seed=s, replicate=s, recipe=full)[0] for s in range(3)]
+        pruned = [steal(Prune(), source, seed=s, replicate=s, recipe=FULL)[0] for s in range(3)]
         found["prune"].append(auc(scores(method, fingerprint, pruned), rates))
         for attack in (ExtractL(), ExtractP()):
-            students = [steal(attack, source, build=b, seed=n, recipe=full)[0] for n, b in enumerate(builds)]
+            students = [steal(attack, source, build=b, seed=n, recipe=FULL)[0] for n, b in enumerate(BUILDS)]
             found[attack.name].append(auc(scores(method, fingerprint, students), rates))
-        deep, notes = extract(IPGuard(k=10.0), source, seed=seed)
-        assert notes["converged"] < 0.5
+        deep, notes = extract(published, source, seed=seed)
+        assert notes["converged"] < 0.5 and notes["warning"]
         found["deep_rate"].append(np.mean(scores(method, deep, irrelevant)))
     means = {name: float(np.mean(values)) for name, values in found.items()}
-    assert means["converged"] >= 0.85, found
+    print(means)
     assert means["finetune"] >= 0.98 and means["prune"] >= 0.9, means
-    assert means["rate"] < 0.1 < 0.3 < means["deep_rate"], means
-    assert 0.2 < means["extract_l"] < 0.85 and 0.2 < means["extract_p"] < 0.85, means
+    assert 0.1 < means["rate"] < means["deep_rate"], means
+    assert means["extract_l"] >= 0.4 and means["extract_p"] >= 0.5, means

@@ -89,6 +89,16 @@ def test_the_seed_alone_decides_what_is_drawn_whatever_ran_before(log):
     assert other != first
 
 
+@pytest.mark.parametrize(("device", "mode"), [("cuda:0", 1), ("cpu", 0), ("mps", 0)])
+def test_a_gpu_is_set_to_deterministic_algorithms_for_the_task_only(log, device, mode, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with isolated(1, log, device=device):
+        assert torch.get_deterministic_debug_mode() == mode
+        assert torch.backends.cudnn.deterministic and not torch.backends.cudnn.benchmark
+        assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == (":4096:8" if mode else None)
+    assert torch.get_deterministic_debug_mode() == 0 and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
 def test_the_state_that_a_task_starts_from_is_always_the_same(log):
     """Whatever a plugin's module did to torch and numpy when it was imported."""
     as_it_starts = observed()
@@ -102,9 +112,10 @@ def test_the_state_that_a_task_starts_from_is_always_the_same(log):
     try:
         with isolated(1, log, threads=2):
             inside = observed()
-            assert {k: inside[k] for k in ("dtype", "grad", "deterministic", "precision", "cudnn")} == {
-                k: as_it_starts[k] for k in ("dtype", "grad", "deterministic", "precision", "cudnn")
+            assert {k: inside[k] for k in ("dtype", "grad", "deterministic", "precision")} == {
+                k: as_it_starts[k] for k in ("dtype", "grad", "deterministic", "precision")
             }
+            assert inside["cudnn"] == (True, False, True)
             assert torch.get_default_device() == torch.device("cpu")
             assert torch.get_num_threads() == 2
             assert np.geterr()["divide"] == "warn"

@@ -12,11 +12,14 @@ from bench.cli.shared_options import DATA, PLUGINS
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind
 from bench.datasets.fetch import Progress, fetch
+from bench.datasets.file_record import load_errors
 from bench.datasets.files import absent, data_root, problems, verify
 from bench.registry.discovery import load_registry
 
 _SET_HELP = "Set a field of a dataset that decides which files it reads."
 SET = click.option("--set", "settings", multiple=True, metavar="NAME.FIELD=VALUE", help=_SET_HELP)
+MOST_LINES = 20
+"""Problems of a dataset that `bench data verify` lists."""
 NAMES = click.argument("names", nargs=-1, required=True, type=Names(ComponentKind.DATASET), metavar="NAME...")
 
 
@@ -47,12 +50,12 @@ def command() -> None:
 @SET
 @PLUGINS
 def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...]) -> None:
-    """List the datasets: bundled, present, missing or damaged."""
+    """List the datasets: present, missing or damaged, or without files to fetch."""
     root, datasets = data_root(data), _datasets(plugins, settings, None)
     width = max((len(d.name) for d in datasets), default=0)
     for dataset in datasets:
         if not dataset.checksums and not dataset.downloads:
-            state = "bundled"
+            state = "nothing to fetch"
         elif missing := absent(dataset, root):
             way = f"; bench data fetch {dataset.name}" if dataset.downloads else ""
             state = f"missing ({len(missing)} of {len(dataset.checksums)} files{way})"
@@ -75,7 +78,8 @@ def fetch_(mirror: str | None, data: str | None, **chosen: Any) -> None:
     for dataset in _datasets(**chosen):
         with _progress() as progress:
             fetch(dataset, root, progress, mirror)
-        click.echo(f"{dataset.name}: " + (f"present, in {root}" if dataset.checksums else "bundled, nothing to fetch"))
+        has_files = dataset.checksums or dataset.downloads
+        click.echo(f"{dataset.name}: " + (f"present, in {root}" if has_files else "nothing to fetch"))
 
 
 @command.command("verify")
@@ -84,19 +88,32 @@ def fetch_(mirror: str | None, data: str | None, **chosen: Any) -> None:
 @SET
 @PLUGINS
 def verify_(data: str | None, **chosen: Any) -> int:
-    """Verify every file of datasets; exit code 1 if one is missing or damaged."""
+    """Verify every file of datasets; exit code 1 if one is missing or damaged.
+
+    A dataset that declares no files, or neither checksums nor a check of its own, is loaded.
+    """
     root = data_root(data)
     valid = True
     for dataset in _datasets(**chosen):
-        found = verify(dataset, root)
+        found, result = verify(dataset, root), "valid"
+        if not found and _is_unverified(dataset):
+            found, count = load_errors(dataset, root)
+            result = f"loaded from {count:,} files without checksums" if count else "loaded, from no file below --data"
         valid = valid and not found
-        for line in found:
+        for line in found[:MOST_LINES]:
             click.echo(f"{dataset.name}: {line}")
+        if len(found) > MOST_LINES:
+            click.echo(f"{dataset.name}: and {len(found) - MOST_LINES:,} more")
         if not found:
-            click.echo(f"{dataset.name}: valid")
+            click.echo(f"{dataset.name}: {result}")
         elif dataset.downloads:
             click.echo(f"{dataset.name}: repair it with: bench data fetch {dataset.name}")
     return 0 if valid else 1
+
+
+def _is_unverified(dataset: Dataset) -> bool:
+    """Return True if the declarations of a dataset leave open whether it can be loaded."""
+    return not dataset.checksums or not (any(dataset.checksums.values()) or type(dataset).check is not Dataset.check)
 
 
 @contextmanager

@@ -27,17 +27,27 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
     counts = f"replicates {spec.replicates}, copies {spec.copies}, target_replicates {spec.target_replicates}"
     seeds = f"source seeds {', '.join(map(str, spec.seeds))}; split seed {spec.split_seed}"
     changed = [f"{n}.{f}={v}" for n, fields in sorted(spec.settings.items()) for f, v in sorted(fields.items())]
-    machine = ", ".join(f"{k} {v}" for k, v in sorted((run.get("hardware") or {}).items()))
-    torch = (run.get("libraries") or {}).get("torch")
     parts = [
         f"{what[:1].upper()}{what[1:]}",
         f"Preset {spec.preset}: {listed(recipe)}; {counts}; {seeds}",
         *([f"Set: {', '.join(changed)}"] if changed else []),
-        *([f"Hardware: {machine}"] if machine else []),
-        *([f"torch {torch}"] if torch else []),
-        str(run.get("date") or "undated"),
+        *_made(run),
     ]
     return ". ".join(parts) + "."
+
+
+def _made(run: Mapping[str, JSON]) -> Iterator[str]:
+    """Return where and when results were made; merged ones: each machine with its seeds."""
+    origins = grouped((". ".join(_made(o)), o) for o in run.get("origins") or ())
+    if not origins:
+        machine = ", ".join(f"{k} {v}" for k, v in sorted((run.get("hardware") or {}).items()))
+        torch = (run.get("libraries") or {}).get("torch")
+        yield from ([f"Hardware: {machine}"] if machine else [])
+        yield from ([f"torch {torch}"] if torch else [])
+        yield str(run.get("date") or "undated")
+    for made, same in origins.items():
+        seeds = sorted({here for o in same for _, _, here, _ in o["sources"]})
+        yield f"Merged from {', '.join(o['name'] for o in same)} (source seeds {', '.join(map(str, seeds))}): {made}"
 
 
 def drawn(cells: Sequence[Cell]) -> str:

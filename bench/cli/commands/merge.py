@@ -1,0 +1,27 @@
+"""`bench merge`: join results folders of one protocol into one."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from bench.cli.commands.report import folder_of
+from bench.core.errors import BenchError
+
+
+@click.command("merge")
+@click.argument("names", nargs=-1, required=True, metavar="FOLDER|NAME...")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The new results folder.")
+def command(names: tuple[str, ...], out: Path) -> None:
+    """Join results of one protocol, made by several machines or with other seeds, datasets or methods."""
+    from bench.reporting.build import write
+    from bench.results.merge import merge
+
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise BenchError(f"--out {out} exists: choose another folder")
+    merged = merge([folder_of(name) for name in names], shlex.join(["bench", *sys.argv[1:]]))
+    click.echo(write(out, merged.rows, merged.run))
+    for line in merged.renumbered:
+        click.echo(line)
+    click.echo(f"{len(merged.rows)} trials, {merged.united} of them in several folders. results: {out}")

@@ -1,0 +1,122 @@
+"""`bench replicate`: make a published run again here, and judge whether the two agree."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.cli.commands.report import folder_of
+from bench.cli.commands.run import TerminalReporter
+from bench.cli.shared_options import DATA, PLUGINS
+from bench.cli.spec_options import OPTIONS, SpecOption
+from bench.core.canonical import JSON
+from bench.core.errors import BenchError, did_you_mean
+from bench.core.hardware import gpus, suitable_precision
+from bench.core.kinds import ComponentKind
+from bench.core.spec import Spec
+from bench.datasets.files import data_root
+from bench.execution.benchmark import run_benchmark
+from bench.execution.preparation import BenchmarkRequest, results_folder
+from bench.planning.declarations import Declarations
+from bench.planning.spec_checks import checked
+from bench.registry.discovery import load_registry
+from bench.results.protocol import component_facts, differences
+from bench.results.provenance import describe
+from bench.results.reader import load
+from bench.results.run_schema import remedy
+from bench.store.folders import default_root
+from bench.store.store import Store
+
+NOT_JUDGED = 3
+"""The exit code where a figure, or all of them, could not be judged."""
+_READ = {o.name: o.read for o in OPTIONS}
+CHANGED = [
+    SpecOption(
+        "seeds", _READ["seeds"], "Source seeds: how many, or a list; default: the published ones.", metavar="N|LIST"
+    ),
+    SpecOption("methods", _READ["methods"], "Some of the published methods; default: all of them.", metavar="NAMES"),
+]
+"""What may differ from the published Spec."""
+
+
+@click.command("replicate", params=[*CHANGED])
+@click.argument("name", metavar="FOLDER|NAME")
+@click.option("--workers", type=click.IntRange(0), metavar="N", help="Worker processes; 0: in this process.")
+@click.option(
+    "--store", type=click.Path(file_okay=False), help="Folder of the artifacts; default: $BENCH_STORE-replicate."
+)
+@DATA
+@click.option("--out", type=click.Path(), help="Results folder; default: results/NAME-replicate.")
+@PLUGINS
+@click.option("--quiet", is_flag=True, help="Show failures only while running.")
+def command(name: str, **chosen: Any) -> int:
+    """Make a published run again here, and judge it: 0 agrees, 1 contradicted, 3 not judged."""
+    from bench.analysis.replication import judge
+    from bench.reporting.build import update
+    from bench.reporting.replication import tables, verdict
+
+    folder = folder_of(name)
+    frame, run = load(folder)
+    if run["edited"]:
+        raise BenchError(f"{folder / 'trials.csv'} is not what the run wrote. {remedy(folder / 'trials.csv')}")
+    registry = load_registry(chosen["plugins"])
+    spec, declarations = checked(_changed(run, chosen), registry, suitable_precision(gpus()))
+    _check_components(folder, run, spec, declarations)
+    out = results_folder(spec, chosen["out"] or str(Path("results") / f"{folder.resolve().name}-replicate"))
+    request = BenchmarkRequest(
+        spec,
+        declarations,
+        registry,
+        Store(chosen["store"] or f"{default_root()}-replicate"),
+        data_root(chosen["data"]),
+        out,
+        workers=chosen["workers"],
+        plugins=chosen["plugins"],
+        command=tuple(sys.argv[1:]),
+    )
+    result = run_benchmark(request, TerminalReporter(chosen["quiet"], debug=False))
+    update(out)
+    click.echo(f"results: {out}")
+    if result.interrupted:
+        return 130
+    judgement = judge((frame, run), load(out))
+    click.echo(f"{tables(judgement)}\n\n{verdict(judgement)}")
+    return 1 if judgement.contradicts else 0 if judgement.complete else NOT_JUDGED
+
+
+def _changed(run: Mapping[str, JSON], chosen: Mapping[str, Any]) -> Spec:
+    """Return the published Spec with the seeds and methods that were asked for."""
+    spec = Spec.from_json(run["spec"])
+    given = {str(o.name): o.read(o.flag, v) for o in CHANGED if (v := chosen[str(o.name)]) is not None}
+    known = spec.methods + spec.baselines
+    names = given.get("methods", known)
+    for method in names:
+        if method not in known:
+            raise BenchError(
+                f"--methods: the published run has no method {method!r}. {did_you_mean(method, known)}".strip()
+            )
+    described = run["components"][ComponentKind.METHOD]
+    kept = {*names, *(described[m]["attributes"].get("fingerprint_of", "") for m in names)}
+    return dataclasses.replace(
+        spec,
+        seeds=given.get("seeds", spec.seeds),
+        methods=tuple(m for m in spec.methods if m in names),
+        baselines=tuple(m for m in spec.baselines if m in names),
+        settings={n: fields for n, fields in spec.settings.items() if n in kept or n not in known},
+    )
+
+
+def _check_components(folder: Path, run: Mapping[str, JSON], spec: Spec, declarations: Declarations) -> None:
+    """Raise BenchError with the first component that is not the published one."""
+    here, published = describe(spec, declarations, ())["components"], run["components"]
+    facts = (
+        fact
+        for kind in ComponentKind
+        for fact in component_facts(run, {"components": here}, kind, here[kind].keys() & published[kind].keys())
+    )
+    if found := differences(facts):
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise BenchError(f"{folder} was made with other plugins than those installed here: {found[0]}{more}")

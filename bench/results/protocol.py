@@ -1,0 +1,59 @@
+"""The differences of two runs that make them runs of other protocols: sizes, recipe, components as far as both have."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+from bench.core.canonical import JSON
+from bench.core.kinds import ComponentKind
+from bench.core.spec import Spec
+
+Fact: TypeAlias = tuple[str, JSON, JSON]
+"""A name, and its value in both runs."""
+SIZES = ("preset", "recipe", "suspects", "copies")
+"""The fields of a Spec that runs of one protocol share."""
+OF_METHODS = ("budget", "helpers")
+"""The fields of a recipe that concern methods only."""
+
+
+def size_facts(a: Spec, b: Spec, without: Iterable[str] = (), more: Iterable[str] = ()) -> Iterator[Fact]:
+    """Yield the sizes of two Specs, and `more` of their fields; `without` some fields of the recipe."""
+    for name in (*SIZES, *more):
+        mine, others = getattr(a, name), getattr(b, name)
+        if name == "recipe":
+            fields = (f for f in mine.__dataclass_fields__ if f not in without)
+            yield from ((f"recipe.{f}", getattr(mine, f), getattr(others, f)) for f in fields)
+        else:
+            both = (mine, others)
+            mine, others = map(sorted, both) if isinstance(mine, tuple) else both
+            yield name, mine, others
+
+
+def component_facts(a: Mapping[str, JSON], b: Mapping[str, JSON], kind: str, names: Iterable[str]) -> Iterator[Fact]:
+    """Yield the versions and parameters of components of a kind, which both `run.json` describe."""
+    for name in sorted(names):
+        mine, others = (run["components"][kind][name] for run in (a, b))
+        yield f"version of {kind} {name}", mine["version"], others["version"]
+        for parameter in sorted({*mine["params"], *others["params"]}):
+            yield f"{name}.{parameter}", mine["params"].get(parameter, "none"), others["params"].get(parameter, "none")
+
+
+def used(run: Mapping[str, JSON], kind: str, targets: Iterable[str]) -> set[str]:
+    """Name the components that took part, as far as `run.json` describes them; `targets`: the suspects' datasets."""
+    described, spec = run["components"][kind], Spec.from_json(run["spec"])
+    names = set(spec.components()[ComponentKind(kind)])
+    if kind == ComponentKind.DATASET:
+        names |= set(targets)
+    if kind == ComponentKind.ATTACK:
+        names |= {described[a]["attributes"].get("starts_from", "") for a in spec.attacks}
+    return names & set(described)
+
+
+def differences(facts: Iterable[Fact]) -> list[str]:
+    """Describe the facts that differ, as text."""
+    return [f"{what} {_short(mine)} / {_short(others)}" for what, mine, others in facts if mine != others]
+
+
+def _short(value: JSON) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_short, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,110 @@
+"""`bench replicate` in the toy world: a run made again in a store of its own, and what is refused before it."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from bench.cli.commands.replicate import NOT_JUDGED, command
+from bench.core.errors import BenchError
+from bench.results.run_schema import load_run
+from bench.testing import toy_plugins
+
+TOY = [
+    *("--plugin", toy_plugins.__file__, "--datasets", "toy", "--architectures", "toy_net", "--preset", "smoke"),
+    *("--attacks", "toy_copy", "--methods", "toy_match", "--no-baselines", "--set", "recipe.epochs=2"),
+]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The results of a small run of two sources, made by the command line."""
+    place = tmp_path_factory.mktemp("published")
+    words = [sys.executable, "-m", "bench", "run", *TOY, "--seeds", "2", "--workers", "0", "--quiet"]
+    done = subprocess.run([*words, "--store", place / "store", "--out", place / "toy"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return place / "toy"
+
+
+def replicate(published, tmp_path, *more):
+    words = [str(published), "--plugin", toy_plugins.__file__, "--workers", "0", "--quiet"]
+    words += ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "again"), *more]
+    return CliRunner().invoke(command, words, standalone_mode=False)
+
+
+def refused(published, tmp_path, *more):
+    done = replicate(published, tmp_path, *more)
+    assert isinstance(done.exception, BenchError), done.output
+    assert not (tmp_path / "again").exists() and not (tmp_path / "store").exists()
+    assert "\n" not in str(done.exception)
+    return str(done.exception)
+
+
+def test_the_same_seeds_on_the_same_machine_give_the_same_scores(published, tmp_path):
+    done = replicate(published, tmp_path)
+    assert done.return_value == 0, done.exception
+    trials = len((published / "trials.csv").read_text().splitlines()) - 1
+    assert done.output.splitlines()[-1] == f"Reproduced: the scores of all {trials} trials are equal."
+    assert {"trials.csv", "run.json", "index.html"} <= {p.name for p in (tmp_path / "again").iterdir()}
+    assert load_run(tmp_path / "again" / "run.json")["spec"] == load_run(published / "run.json")["spec"]
+
+
+def test_other_seeds_are_judged_by_tests(published, tmp_path):
+    done = replicate(published, tmp_path, "--seeds", "7,8,9")
+    assert done.return_value in (0, 1), done.exception
+    assert "figures" in done.output.splitlines()[-1] and "toy_copy" in done.output
+    assert load_run(tmp_path / "again" / "run.json")["spec"]["seeds"] == [7, 8, 9]
+
+
+def test_one_other_source_is_not_judged_and_the_exit_code_shows_it(published, tmp_path):
+    done = replicate(published, tmp_path, "--seeds", "7,")
+    assert done.return_value == NOT_JUDGED, done.exception
+    assert done.output.splitlines()[-1] == "Not judged: no figure has 2 sources in both runs."
+
+
+def copied(published, tmp_path):
+    return shutil.copytree(published, tmp_path / "copy")
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "reason"),
+    [
+        ("dataset", "version", 9, "version of dataset toy 9 / 1"),
+        ("architecture", "params", {"width": 3}, "toy_net.width 3 / "),
+    ],
+)
+def test_other_plugins_than_the_published_ones_are_refused(published, tmp_path, kind, field, value, reason):
+    folder = copied(published, tmp_path)
+    run = json.loads((folder / "run.json").read_text())
+    run["components"][kind]["toy" if kind == "dataset" else "toy_net"][field] = value
+    (folder / "run.json").write_text(json.dumps(run))
+    text = refused(folder, tmp_path)
+    assert "other plugins than those installed here" in text and reason in text
+
+
+def test_damaged_and_edited_files_are_refused(published, tmp_path):
+    folder = copied(published, tmp_path)
+    text = (folder / "trials.csv").read_text()
+    (folder / "trials.csv").write_text(re.sub(r",done,[^,]*,", ",done,0.123,", text, count=1))
+    assert "trials.csv is not what the run wrote" in refused(folder, tmp_path)
+    (folder / "trials.csv").write_text(text[:-20])
+    assert "trials.csv" in refused(folder, tmp_path)
+    (folder / "run.json").write_text("{")
+    assert "run.json" in refused(folder, tmp_path)
+
+
+def test_a_method_that_was_not_published_is_refused(published, tmp_path):
+    text = refused(published, tmp_path, "--methods", "toy_mach")
+    assert "no method 'toy_mach'. Did you mean 'toy_match'?" in text
+
+
+def test_results_of_another_spec_are_not_overwritten(published, tmp_path):
+    shutil.copytree(published, tmp_path / "again")
+    before = (tmp_path / "again" / "trials.csv").read_bytes()
+    done = replicate(published, tmp_path, "--seeds", "3")
+    assert isinstance(done.exception, BenchError) and "choose another folder" in str(done.exception)
+    assert (tmp_path / "again" / "trials.csv").read_bytes() == before

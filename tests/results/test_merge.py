@@ -1,0 +1,278 @@
+"""Results folders of one protocol joined into one: which sources are the same, which rows conflict, what is refused."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from test_build import benchmark, table, trials
+
+from bench.cli.commands.merge import command
+from bench.core.canonical import digest
+from bench.core.errors import BenchError
+from bench.core.spec import Recipe, Spec
+from bench.execution.preparation import results_folder
+from bench.reporting.build import render
+from bench.reporting.comparison import compare
+from bench.reporting.trial import find
+from bench.results.merge import merge
+from bench.results.reader import load
+from bench.results.writer import save
+
+
+def made_by(machine, rows):
+    """Return rows whose networks have the weights that a machine made; an irrelevant model belongs to its source."""
+    found = []
+    for r in rows:
+        owner = "mark" if r["method"] == "mark" else ""
+        place = [str(r[c]) for c in ("source_seed", "attack", "suspect_dataset", "suspect_architecture", "replicate")]
+        stolen_from = owner if r["attack"] else ""
+        found.append(
+            r
+            | {"source_digest": digest([machine, "source", str(r["source_seed"]), owner])}
+            | {"suspect_digest": digest([machine, stolen_from, *place])}
+        )
+    return found
+
+
+def of(rows, *methods):
+    return [r for r in rows if r["method"] in methods]
+
+
+def folder(tmp_path, name, rows, machine="abacus", **changes):
+    run = benchmark(**changes)
+    run["hardware"] = {"cpu": machine, "cores": 2}
+    run["spec"]["seeds"] = sorted({r["source_seed"] for r in rows})
+    save(tmp_path / name, rows, run)
+    return tmp_path / name
+
+
+def merged(tmp_path, *folders):
+    found = merge(folders, "bench merge")
+    save(tmp_path / "merged", found.rows, found.run)
+    frame, run = load(tmp_path / "merged")
+    return found, frame, run
+
+
+def test_one_seed_of_two_machines_is_two_sources(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials((0, 1))))
+    b = folder(tmp_path, "b", made_by("beads", trials((0, 1))), "beads")
+    found, frame, run = merged(tmp_path, a, b)
+    assert len(frame) == 2 * len(load(a)[0]) and found.united == 0
+    assert Spec.from_json(run["spec"]).seeds == (0, 1, 2, 3)
+    assert {name: sorted(rows.source_seed.unique()) for name, rows in frame.groupby("origin")} == {
+        "a": [0, 1],
+        "b": [2, 3],
+    }
+    assert [o["sources"] for o in run["origins"]] == [
+        [["digits", "vgg", 0, 0], ["digits", "vgg", 1, 1]],
+        [["digits", "vgg", 2, 0], ["digits", "vgg", 3, 1]],
+    ]
+    assert found.renumbered == [f"b: source seed {n} of digits, vgg is {n + 2} here" for n in (0, 1)]
+    render(tmp_path / "merged")
+    assert {r["sources"] for r in table(tmp_path / "merged") if r["auc"] and r["status"] == "complete"} == {"4"}
+
+
+def test_the_caption_names_every_machine_and_its_sources(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), "beads")
+    merged(tmp_path, a, b)
+    render(tmp_path / "merged")
+    text = " ".join((tmp_path / "merged" / "table.txt").read_text().split())
+    assert "Merged from a (source seeds 0): Hardware: cores 2, cpu abacus. torch 2.13.0. 2026-11-25." in text
+    assert "Merged from b (source seeds 1): Hardware: cores 2, cpu beads." in text
+
+
+def test_methods_that_judged_one_source_in_two_folders_meet_in_it(tmp_path):
+    rows = made_by("abacus", trials())
+    a = folder(tmp_path, "a", of(rows, "sac", "noise"), methods=("sac",))
+    b = folder(tmp_path, "b", of(rows, "mark", "noise"), methods=("mark",))
+    found, frame, run = merged(tmp_path, a, b)
+    assert Spec.from_json(run["spec"]).methods == ("sac", "mark")
+    assert (len(frame), found.united) == (len(rows), len(of(rows, "noise")))
+    assert set(frame.source_seed) == {0}
+    assert {name: set(rows.method) for name, rows in frame.groupby("origin")} == {"a": {"sac", "noise"}, "b": {"mark"}}
+
+
+def test_a_watermark_meets_other_methods_by_the_irrelevant_models(tmp_path):
+    rows = made_by("abacus", trials())
+    changes = {"baselines": ()}
+    a = folder(tmp_path, "a", of(rows, "sac"), methods=("sac",), **changes)
+    b = folder(tmp_path, "b", of(rows, "mark"), methods=("mark",), **changes)
+    c = folder(tmp_path, "c", of(made_by("beads", trials()), "mark"), methods=("mark",), **changes)
+    assert {r["source_seed"] for r in merge([a, b], "").rows} == {0}
+    assert {r["source_seed"] for r in merge([a, c], "").rows} == {0, 1}
+
+
+def test_another_seed_of_the_same_weights_is_the_same_source(tmp_path):
+    rows = made_by("abacus", trials())
+    a = folder(tmp_path, "a", of(rows, "sac", "noise"), methods=("sac",))
+    b = folder(tmp_path, "b", [r | {"source_seed": 7} for r in rows])
+    found = merge([a, b], "")
+    assert {r["source_seed"] for r in found.rows} == {0}
+    assert found.run["origins"][1]["sources"] == [["digits", "vgg", 0, 7]]
+
+
+def test_other_scores_of_one_source_are_a_conflict_that_is_named(tmp_path):
+    rows = made_by("abacus", trials())
+    a = folder(tmp_path, "a", rows)
+    changed = [dict(r) for r in rows]
+    for r in changed:
+        if r["method"] == "sac" and r["attack"] == "extract_l":
+            r["score"] += 0.25
+    b = folder(tmp_path, "b", changed)
+    with pytest.raises(BenchError) as caught:
+        merge([a, b], "")
+    text = str(caught.value)
+    assert "digits vgg 0 sac 0 stolen extract_l digits net 0: score 0.5 (a) and 0.75 (b); and 5 more trials" in text
+    assert "\n" not in text
+
+
+def test_other_weights_of_one_suspect_are_a_conflict_even_with_equal_scores(tmp_path):
+    rows = made_by("abacus", trials())
+    a, changed = folder(tmp_path, "a", rows), [dict(r) for r in rows]
+    changed[-1] |= {"status": "done", "score": 1.0, "access": "logits"}
+    rows[-1] |= {"status": "done", "score": 1.0, "access": "logits"}
+    changed[0]["suspect_digest"] = digest("another")
+    with pytest.raises(BenchError, match=r"digits vgg 0 sac 0 irrelevant digits net 0: suspect_digest \w+ \(a\) and"):
+        merge([a, folder(tmp_path, "b", changed)], "")
+
+
+def test_a_score_fills_the_gap_that_another_folder_has(tmp_path):
+    rows = made_by("abacus", trials())
+    gap = [dict(r) for r in rows]
+    gap[3] |= {"status": "failed", "score": None, "queries": None, "access": "", "error": "no memory"}
+    a, b = folder(tmp_path, "a", gap), folder(tmp_path, "b", rows)
+    for pair in ([a, b], [b, a]):
+        found = merge(pair, "")
+        assert [r["status"] for r in found.rows] == [r["status"] for r in rows]
+        assert found.rows[3]["origin"] == "b" and found.united == len(rows)
+
+
+def old(folder_, **changes):
+    """Make a folder look as before digests: its columns are absent."""
+    path = folder_ / "trials.csv"
+    frame, run = load(folder_)
+    new = ["suspect_digest", "source_digest", "fingerprint_digest", "origin", "draw"]
+    frame.drop(columns=new).assign(**changes).convert_dtypes().to_csv(path, index=False)
+    (folder_ / "run.json").write_text(
+        json.dumps({k: v for k, v in run.items() if k not in ("trials_sha256", "edited")} | {"format": 2})
+    )
+    return folder_
+
+
+def test_without_digests_the_same_machine_seed_and_accuracies_are_one_source(tmp_path):
+    a = old(folder(tmp_path, "a", of(trials(), "sac", "noise"), methods=("sac",)))
+    b = old(folder(tmp_path, "b", trials()))
+    assert {r["source_seed"] for r in merge([a, b], "").rows} == {0}
+    other = old(folder(tmp_path, "c", trials(), "beads"))
+    assert {r["source_seed"] for r in merge([a, other], "").rows} == {0, 1}
+    retrained = old(folder(tmp_path, "d", trials()), source_accuracy=0.91)
+    assert {r["source_seed"] for r in merge([a, retrained], "").rows} == {0, 1}
+
+
+def test_merged_results_can_be_merged_reported_and_compared(tmp_path):
+    a, b, c = (folder(tmp_path, n, made_by(m, trials()), m) for n, m in (("a", "one"), ("b", "two"), ("c", "three")))
+    merged(tmp_path, a, b)
+    found = merge([tmp_path / "merged", c], "")
+    assert [(o["name"], o["hardware"]["cpu"], o["sources"]) for o in found.run["origins"]] == [
+        ("a", "one", [["digits", "vgg", 0, 0]]),
+        ("b", "two", [["digits", "vgg", 1, 0]]),
+        ("c", "three", [["digits", "vgg", 2, 0]]),
+    ]
+    assert {r["origin"] for r in found.rows} == {"a", "b", "c"}
+    assert render(tmp_path / "merged")
+    assert "seeds 0, 1 / 0" in " ".join(compare([tmp_path / "merged", c]).split())
+
+
+def test_a_trial_of_two_machines_is_shown_in_their_own_folders(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), "beads")
+    _, frame, _ = merged(tmp_path, a, b)
+    with pytest.raises(BenchError, match="of several machines: ask for it in a or b"):
+        find(tmp_path / "merged", frame.key[0])
+
+
+def test_nothing_is_run_into_merged_results(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), "beads")
+    run = merged(tmp_path, a, b)[2]
+    with pytest.raises(BenchError, match="holds merged results"):
+        results_folder(Spec.from_json(run["spec"]), str(tmp_path / "merged"))
+
+
+def test_the_same_folders_give_the_same_bytes_and_the_merged_seeds_do_not_move(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials((0, 3))))
+    b = folder(tmp_path, "b", made_by("beads", trials((3, 4))), "beads")
+    first, again = merge([a, b], ""), merge([a, b], "")
+    assert (first.rows, first.run) == (again.rows, again.run)
+    assert [o["sources"] for o in first.run["origins"]] == [
+        [["digits", "vgg", 0, 0], ["digits", "vgg", 3, 3]],
+        [["digits", "vgg", 5, 3], ["digits", "vgg", 4, 4]],
+    ]
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"preset": "small"}, "preset quick / small"),
+        ({"recipe": Recipe(epochs=8, precision="fp32")}, "recipe.epochs 7 / 8"),
+        ({"replicates": 4, "copies": 9}, "copies 2 / 9 (and 1 more)"),
+        ({"split_seed": 1}, "split_seed 0 / 1"),
+    ],
+)
+def test_other_protocols_are_refused_with_the_first_difference(tmp_path, changes, reason):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), **changes)
+    with pytest.raises(BenchError) as caught:
+        merge([a, b], "")
+    assert str(caught.value) == f"a and b do not follow one protocol: {reason}. Nothing was written"
+
+
+def test_other_versions_of_methods_are_refused(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    rows = [r | {"method_version": 1} if r["method"] == "sac" else r for r in made_by("beads", trials())]
+    b = folder(tmp_path, "b", rows)
+    run = json.loads((b / "run.json").read_text())
+    run["components"]["method"]["sac"]["version"] = 1
+    (b / "run.json").write_text(json.dumps(run))
+    with pytest.raises(BenchError, match="version of method sac 3 / 1"):
+        merge([a, b], "")
+
+
+def refused(arguments, reason):
+    done = CliRunner().invoke(command, [str(a) for a in arguments])
+    assert isinstance(done.exception, BenchError), done.output
+    assert reason in str(done.exception) and "\n" not in str(done.exception)
+
+
+def test_the_command_writes_nothing_where_it_refuses(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), preset="small")
+    refused([a, b, "--out", tmp_path / "new"], "preset quick / small")
+    refused([a, a, "--out", tmp_path / "new"], "two different results folders")
+    refused([a, "--out", tmp_path / "new"], "two different results folders")
+    (b / "trials.csv").write_text("dataset\nx\n")
+    refused([a, b, "--out", tmp_path / "new"], "lacks the columns")
+    assert not (tmp_path / "new").exists()
+    refused([a, b, "--out", a], "choose another folder")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_rows_that_were_edited_are_refused(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()))
+    text = (b / "trials.csv").read_text()
+    (b / "trials.csv").write_text(text.replace(",4.0,", ",5.0,", 1))
+    refused([a, b, "--out", tmp_path / "new"], "trials.csv is not what the run wrote")
+
+
+def test_the_command_writes_a_results_folder(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), "beads")
+    done = CliRunner().invoke(command, [str(a), str(b), "--out", str(tmp_path / "new")])
+    assert done.exit_code == 0, done.exception
+    assert "b: source seed 0 of digits, vgg is 1 here" in done.output
+    assert {"index.html", "table.txt"} <= {p.name for p in (tmp_path / "new").iterdir()}
