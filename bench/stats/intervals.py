@@ -11,8 +11,9 @@ from bench.stats.auc import Floats, placements, vector
 
 LEVEL = 0.95
 """Of every interval that is not asked for at another level."""
-UNSEEN = 0.0035
-"""Variance between sources that may be unseen at (A - 1/2)² = 1: near AUC 1 the few poor sources are often missing."""
+UNSEEN = 0.088
+"""Times A (1 - A) (A - 1/2)², the variance between sources that may be unseen: near AUC 1 the few poor sources are
+often missing."""
 
 
 def hanley_mcneil_variance(auc: float, m: float, n: float) -> float:
@@ -27,8 +28,13 @@ def hanley_mcneil_variance(auc: float, m: float, n: float) -> float:
 
 def newcombe_variance(theta: ArrayLike, m: float, n: float) -> Floats:
     """Return Newcombe's variance of an AUC whose true value is theta: Hanley–McNeil's, made symmetric in m and n."""
-    t, half = np.asarray(theta, dtype=np.float64), (m + n) / 2 - 1
-    return np.asarray(t * (1 - t) * (1 + half * (1 - t) / (2 - t) + half * t / (1 + t)) / (m * n))
+    t = np.asarray(theta, dtype=np.float64)
+    return np.asarray(t * (1 - t) * _relative_variance(t, m, n))
+
+
+def _relative_variance(theta: Floats, m: float, n: float) -> Floats:
+    half = (m + n) / 2 - 1
+    return np.asarray((1 + half * (1 - theta) / (2 - theta) + half * theta / (1 + theta)) / (m * n))
 
 
 def newcombe_interval(
@@ -159,13 +165,13 @@ def interval_over_sources(aucs: Floats, m: float, n: float, level: float = LEVEL
 
     m, n: numbers of different stolen and irrelevant models of all sources together. Newcombe's method 5 (see
     `newcombe_interval`), its variance var(A) inflated to that of the S sources where it is larger, with Student's t
-    (Biometrika 6, 1908): by max(1, (t² s² + z² UNSEEN (1 - 4/S²) (A - 1/2)²) / (z² S var(A))). With two sources the 1
-    is 1.1. `docs/statistics.md` has the coverage.
+    (Biometrika 6, 1908): by max(1, (t² s² + z² UNSEEN (1 - 4/S²) A (1 - A) (A - 1/2)²) / (z² S var(A))). With two
+    sources the 1 is 1.1. `docs/statistics.md` has the coverage.
     """
     sources = aucs.shape[-1]
     mean, z = aucs.mean(axis=-1), normal_quantile(level)
-    between = student_quantile(sources, level) ** 2 * aucs.var(axis=-1, ddof=1)
-    between += z**2 * UNSEEN * (1 - 4 / sources**2) * (mean - 0.5) ** 2
-    expected = sources * newcombe_variance(mean, m, n)
-    ratio = np.divide(between, expected, out=np.zeros_like(between), where=expected > 0)
-    return _ends(mean, m, n, np.maximum((1.1 if sources == 2 else 1.0) * z**2, ratio))
+    expected, between = newcombe_variance(mean, m, n), aucs.var(axis=-1, ddof=1)
+    seen = np.divide(between, expected, out=np.zeros_like(between), where=expected > 0)
+    unseen = UNSEEN * (1 - 4 / sources**2) * (mean - 0.5) ** 2 / _relative_variance(mean, m, n)
+    inflated = (student_quantile(sources, level) ** 2 * seen + z**2 * unseen) / sources
+    return _ends(mean, m, n, np.maximum((1.1 if sources == 2 else 1.0) * z**2, inflated))

@@ -123,14 +123,13 @@ def test_a_table_is_tested_jointly_as_westfall_and_young_write():
         better_jointly([0.1, 0.2])
 
 
-def test_joint_p_values_lie_between_those_of_single_cells_and_bonferronis():
+def test_joint_p_values_are_not_below_single_ones_and_undecidable_cells_cost_nothing():
     rng = np.random.default_rng(2)
     for sources in (9, 20):
         d = rng.normal(0.1, 0.15, (8, sources))
-        bonferroni = 10 if sources > 10 else 16  # the largest sum is not always the least p-value
         single = [difference_over_sources(row, np.zeros(sources)).greater for row in d]
         joint = better_jointly(d)
-        assert (joint >= np.array(single) - 0.003).all() and (joint <= bonferroni * np.array(single)).all()
+        assert (joint >= single).all() and joint.min() < 0.1
         silent = better_jointly(np.vstack([d, np.zeros((30, sources))]))
         assert silent[:8] == pytest.approx(joint) and (silent[8:] == 1).all()
     # Cells that are one and the same cost nothing; no p-value is below that of five signs.

@@ -242,6 +242,16 @@ def test_sources_at_auc_one_still_have_an_interval():
     assert 0.8 < found.low < 0.95
 
 
+def test_one_pair_out_of_order_hardly_moves_the_interval():
+    for sources, models in ((2, 4), (3, 4), (5, 12), (10, 20), (20, 20)):
+        one = estimate_auc(sources_at(*[1.0] * sources, models=models))
+        less = estimate_auc(sources_at(*[1.0] * (sources - 1), 1 - 1 / models**2, models=models))
+        tiny = estimate_auc(sources_at(*[1.0] * (sources - 1), 1 - 1e-12, models=models))
+        if sources > 3:
+            assert less.low == pytest.approx(one.low, abs=0.04)
+        assert tiny.low == pytest.approx(one.low, abs=1e-3)
+
+
 def test_intervals_of_many_cells_at_once_are_those_of_each():
     aucs = np.random.default_rng(1).uniform(0.5, 1, (4, 3, 5))
     low, high = interval_over_sources(aucs, 60, 60)

@@ -28,7 +28,7 @@ def test_intervals_over_sources_cover_in_every_setting(stored):
         assert 93 - error <= covered <= (99.9 if sources == 2 else 99.5 + error), row
     for key in {tuple(r[:2]) + tuple(r[3:6]) for r in rows}:
         widths = [r[7] for r in rows if (*r[:2], *r[3:6]) == key]
-        assert widths == sorted(widths, reverse=True) and widths[-1] < 0.25, key
+        assert widths == sorted(widths, reverse=True) and widths[-1] < 0.3, key
 
 
 def test_equal_methods_are_marked_in_at_most_seven_tables_of_a_hundred(stored):
@@ -64,14 +64,22 @@ def test_frozen_thresholds_hold_their_rate_on_average(stored):
         assert alpha / 3 <= rate <= alpha + 3 * error, row
 
 
+REPEATED = {}
+DRAWS = {"intervals": simulation.COVERAGES, "marks": simulation.TABLES, "one_source": simulation.SINGLES}
+WITH_WIDTH = ("intervals", "one_source", "differences")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", simulation.ALL)
 def test_simulations_find_what_is_stored(name, stored):
-    draws = {"intervals": simulation.COVERAGES, "marks": simulation.TABLES, "one_source": simulation.SINGLES}
-    found = simulation.ALL[name]()
-    print("\n" + simulation.tables(stored | {name: found}))
-    assert len(found) == len(stored[name])
+    found = REPEATED[name] = simulation.ALL[name]()
+    if len(REPEATED) == len(simulation.ALL):
+        print("\n" + simulation.tables(REPEATED))
+    shares = 3 if name in ("marks", "verdicts") else 2
+    assert [row[:-shares] for row in found] == [row[:-shares] for row in stored[name]]
     for now, then in zip(found, stored[name], strict=True):
-        for a, b in zip(now, then, strict=True):
-            # Seeds are fixed: other figures come of another numpy, or of another formula.
-            assert a == pytest.approx(b, abs=5 * standard_error(b, draws.get(name, 2000)) if b > 1.5 else 0.02), now
+        # Seeds are fixed: figures that differ come of another numpy, or of another formula.
+        for place, (a, b) in enumerate(zip(now[-shares:], then[-shares:], strict=True)):
+            share = name != "accusations" and (place == 0 or name not in WITH_WIDTH)
+            allowed = 5 * standard_error(b, DRAWS.get(name, simulation.PAIRS)) if share else 0.02
+            assert a == pytest.approx(b, abs=allowed), now
