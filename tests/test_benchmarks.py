@@ -29,6 +29,7 @@ from bench.testing import toy_plugins
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is no part of the distribution
 
+<<<<<<< HEAD
 from benchmarks import (  # noqa: E402
     commands,
     gpu,
@@ -40,6 +41,9 @@ from benchmarks import (  # noqa: E402
     scores,
     synthetic,
 )
+=======
+from benchmarks import commands, defender_side, gpu, precision, reference_loop, results_file, scaling, scores, synthetic  # noqa: E402
+>>>>>>> science
 from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E402
 
 # --- rows and tables ----------------------------------------------------------------------------------------------
@@ -222,6 +226,21 @@ def test_precision_is_compared_by_method():
     brief = ("--no-baselines", "--preset", "smoke", "--attacks", "finetune_a", "--suspects", "tiny_vgg")
     rows = list(precision.rows(brief))
     assert [r.what for r in rows[2:]] == ["AUC of ipguard, bf16 against fp32", "AUC of sac_m, bf16 against fp32"]
+
+
+def test_figures_of_the_defender_s_side_are_tables(monkeypatch):
+    for name in ("BUILDERS", "UNSEEN"):
+        monkeypatch.setattr(defender_side, name, 1)
+    side = defender_side.Side(epochs=1)
+    header, (count, wrong, _) = defender_side.akh(side, 1)
+    assert header[0] == "probe images"
+    assert 0 < int(wrong) < int(count) == 299
+    _, *rows = defender_side.sac_w(side, 1)
+    assert [sum(map(int, row[2:6])) for row in rows] == [100, 100]
+    few = defender_side.CAE(samples=2, tries=100, steps=20)
+    header, *rows = defender_side.cae(side, 1, few)
+    assert [row[1:3] for row in rows] == [(c, at) for c in ("best", "current") for at in ("the label", "the maximum")]
+    assert {len(row) for row in rows} == {len(header)}
 
 
 # --- work counts --------------------------------------------------------------------------------------------------

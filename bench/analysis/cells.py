@@ -55,7 +55,7 @@ class Cell:
     are TPRs by FPR, `accused` the models that frozen thresholds accuse by the rate promised; `baselines` is None for a
     baseline, and where no baseline can judge or one has no score. `equal` counts the stolen suspects whose weights
     another one has, `unlearned` are the networks of the cell that did not learn, `untrained`: none of the stolen
-    suspects is better than chance.
+    suspects is better than chance. `warnings` are the method's own, with the seeds of the sources concerned.
     """
 
     dataset: str
@@ -76,6 +76,7 @@ class Cell:
     untrained: bool
     unlearned: tuple[Unlearned, ...]
     equal: int
+    warnings: Mapping[str, frozenset[int]]
     extremes: Extremes | None
     figure: AucEstimate | None
     same_architecture: Strata | None
@@ -247,6 +248,7 @@ class CellEstimator:
             errors=dict(Counter(str(e) for e in samples.column["error"][missing] if e)),
             untrained=untrained,
             unlearned=() if reason else self._unlearned(planned),
+            warnings={} if reason else samples.warnings(grouped),
             paper=reported_auc(reported, dataset, source, attack, suspects, self.spec.suspects),
             accused={} if reason else self.division.accused((dataset, source, method), on, grouped),
             **self._figures(source, matched),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Rows: TypeAlias = NDArray[np.intp]
 """Numbers of rows."""
 NOBODY: Rows = np.empty(0, np.intp)
+WARNING = "warning="
+"""How the entry of a note starts that has a method's warning."""
 GROUPS = ("dataset", "source_architecture", "method", "suspect_kind", "attack", "source_seed", "draw")
 
 
@@ -70,6 +72,10 @@ class Samples:
         self.score: Floats = frame.score.to_numpy()
         names = ("status", "suspect_dataset", "note", "error")
         self.column: dict[str, NDArray[np.object_]] = {n: frame[n].to_numpy(dtype=object) for n in names}
+        noted, different = pd.factorize(frame.note)
+        numbers, warned = pd.factorize(np.array(["", *map(_warning, different)], dtype=object))
+        self.warning, self.warned = numbers[noted + 1], [str(w) for w in warned]
+        """The number of each row's warning among those there are; 0: none."""
         self.done: NDArray[np.bool_] = (frame.status == Status.DONE).to_numpy()
         self.irrelevant: NDArray[np.bool_] = (frame.suspect_kind == SuspectKind.IRRELEVANT).to_numpy()
         self.architecture, unique = pd.factorize(frame.suspect_architecture)
@@ -105,6 +111,15 @@ class Samples:
             if stolen:
                 found.append(Planned(int(seed), tuple(stolen), tuple(irrelevant)))
         return found
+
+    def warnings(self, planned: Iterable[Planned]) -> dict[str, frozenset[int]]:
+        """Return what the method warned of, with the seeds of the sources concerned."""
+        found: dict[str, set[int]] = {}
+        for source in planned:
+            numbers = np.unique(self.warning[np.concatenate([*source.stolen, *source.irrelevant])])
+            for n in numbers[numbers > 0]:
+                found.setdefault(self.warned[n], set()).add(source.seed)
+        return {text: frozenset(seeds) for text, seeds in found.items()}
 
     def matched(self, planned: Iterable[Planned]) -> Matched | None:
         """Keep the rows with a score, of each model one; None where there are none of both kinds."""
@@ -193,3 +208,8 @@ class Samples:
             order = np.argsort(own)
             shared.append(rows[order[np.searchsorted(own, common, sorter=order)]])
         return np.stack(shared)
+
+
+def _warning(note: str) -> str:
+    """Return the warning among the entries of a note, empty without one."""
+    return next((e.removeprefix(WARNING) for e in note.split(";") if e.startswith(WARNING)), "")

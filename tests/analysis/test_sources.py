@@ -129,6 +129,21 @@ def test_equal_stolen_models_of_a_source_count_once_and_the_table_says_so(read):
     assert extracted.summary.n == 5
 
 
+def test_the_table_shows_what_a_method_warned_of_with_the_number_of_sources(read):
+    rows = scored(methods=("sac", "noise"), draws=2)
+    rows += [{**row, "attack": "finetune_a", "attack_version": 2} for row in rows if row["attack"]]
+    for row in rows:
+        row["note"] = "passed=0.3;suspect.warning=of the attack;tau=0.1"
+        if row["method"] == "sac" and row["source_seed"] in (1, 4) and row["draw"] == 1:
+            row["note"] += ";warning=tau 0.95 is not reached"
+    frame, run = read(rows, seeds=SEEDS, baselines=("noise",), attacks=("extract_l", "finetune_a"))
+    found = cells(frame, run)
+    assert [c.warnings for c in found] == 2 * [{"tau 0.95 is not reached": {1, 4}}] + 2 * [{}]
+    warned = [note for note in auc_table(found, run).notes if "tau" in note or "of the attack" in note]
+    assert warned == ["sac: tau 0.95 is not reached (2 of 5 sources)."]
+    assert [c.warnings for c in cells(frame.assign(note=""), run)] == 4 * [{}]
+
+
 def test_a_network_counts_once_though_a_method_has_no_score_for_it(read):
     rows = scored(methods=("sac", "noise"))
     for row in rows:

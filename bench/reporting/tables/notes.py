@@ -86,7 +86,8 @@ def origin(run: Mapping[str, JSON]) -> Iterator[str]:
 
 def notes(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
     """Return the notes of a table of AUCs; `home`: the attacks that stay with the source's dataset."""
-    found = [*_meanings(cells, home), *_tests(cells), *_networks(cells), *_inapplicable(cells), *_incomplete(cells)]
+    found = [*_meanings(cells, home), *_tests(cells), *_networks(cells), *_warnings(cells)]
+    found += [*_inapplicable(cells), *_incomplete(cells)]
     counts = Counter(c.verdict for c in cells)
     if counts[Verdict.NO_FIGURE] < len(cells):
         found.append("Against the papers' figures: " + ", ".join(f"{counts[v]} {v}" for v in Verdict) + ".")
@@ -141,6 +142,15 @@ def _networks(cells: Sequence[Cell]) -> Iterator[str]:
     if equal:
         counts = ", ".join(f"{attack} ({n} of {of} left out)" for attack, (n, of) in equal.items())
         yield f"Stolen suspects of one source whose weights are equal count once: {counts}."
+
+
+def _warnings(cells: Sequence[Cell]) -> Iterator[str]:
+    """Return each method's warnings, once, with the number of sources concerned."""
+    for name, row in by_method(cells).items():
+        sources = max(c.drawn.sources for c in row)
+        for warning in dict.fromkeys(w for c in row for w in c.warnings):
+            warned = {seed for c in row for seed in c.warnings.get(warning, ())}
+            yield f"{name}: {warning} ({len(warned)} of {counted(sources, 'source')})."
 
 
 def _tests(cells: Sequence[Cell]) -> Iterator[str]:
