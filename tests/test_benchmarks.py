@@ -29,9 +29,9 @@ from bench.testing import toy_plugins
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # benchmarks/ is no part of the distribution
 
-<<<<<<< HEAD
 from benchmarks import (  # noqa: E402
     commands,
+    defender_side,
     gpu,
     planted_faults,
     precision,
@@ -41,9 +41,6 @@ from benchmarks import (  # noqa: E402
     scores,
     synthetic,
 )
-=======
-from benchmarks import commands, defender_side, gpu, precision, reference_loop, results_file, scaling, scores, synthetic  # noqa: E402
->>>>>>> science
 from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E402
 
 # --- rows and tables ----------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 
 DIGESTS = {
-    "smoke": (908, "749a35f2dd5abdd48601328c83baa34ae824dd58d28a51ec9e31f0b360797f6f"),
-    "quick": (4928, "8c0fc5b9319ad94c9fb3a44aad33d07d5792667b16711f85ffbcb4906151bd8f"),
-    "small": (2158, "682183890507632ff2abeb6eff65468cbf03e89beaca3d4ae4f2f46f9ce60782"),
+    "smoke": (935, "5bd84d979a6e3aaf26ed8c1d371518e8503c79467bbb9a4b0fed2338408b70ad"),
+    "quick": (5073, "bb7ab9072316c19afd04c51ce1b5bb9cc6871c4d025bcd2ffa8b057c50af9651"),
+    "small": (2227, "35116c96c63ed43b20733058dc0d481033c884eb5b5c7a7885cfe508a383d043"),
 }
 """The number of tasks and the SHA-256 of their sorted keys, of each preset's default plan in fp32.
 
