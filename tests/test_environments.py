@@ -18,6 +18,7 @@ OTHERS = {
     "docs",
     "outsider",
     "faults",
+    "faults-short",
     "coverage",
     "slow",
     "gpu",
@@ -53,7 +54,7 @@ def named(text):
 def test_tox_has_the_matrix_and_nothing_else():
     sections = {s.removeprefix("testenv:") for s in ini("tox.ini").sections() if s.startswith("testenv:")}
     assert sections == (OTHERS | {"{py311,py312,py313,py314}-lowest"})
-    assert ini("tox.ini")["tox"]["env_list"].split(", ") == ["py311-latest", "lint", "type", "outsider"]
+    assert ini("tox.ini")["tox"]["env_list"].split(", ") == ["py311-latest", "faults-short", "lint", "type", "outsider"]
 
 
 @pytest.mark.parametrize("path", DOORS, ids=lambda p: str(p.relative_to(ROOT)))
