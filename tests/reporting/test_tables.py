@@ -10,7 +10,7 @@ import pytest
 from bench.reporting.tables.latex import latex
 from bench.reporting.tables.table import Line, Table, cell
 
-RESULTS = Path(__file__).parents[2] / "results" / "noisy_digits-quick" / "table.tex"
+RESULTS = Path(__file__).parents[2] / "results" / "noisy_digits" / "table.tex"
 PAPER = r"""\documentclass{article}
 \usepackage{booktabs,graphicx}
 \begin{document}

@@ -26,7 +26,7 @@ MADE = ("accuracy.csv", "accuracy.md", "index.html", "table.csv", "table.md", "t
 
 
 def test_there_are_published_results():
-    assert "noisy_digits-quick" in FOLDERS
+    assert "noisy_digits" in FOLDERS
 
 
 @pytest.fixture(params=FOLDERS)
