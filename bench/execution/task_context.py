@@ -1,5 +1,7 @@
 """What the task handlers share: the state of a worker, and the context of one task."""
 
+from __future__ import annotations
+
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence

@@ -160,7 +160,7 @@ ROUNDING = 0.005
 def agrees(cell: AucEstimate, paper: float, stolen: int = 0, irrelevant: int = 0) -> str:
     """Compare a cell (with a 95 % interval) with a paper's AUC, which is that of one source.
 
-    Return `differs` where |difference| > sqrt(ours² + theirs²) + 0.005: ours is the half of our interval that points
+    Return `differs` where abs(difference) > sqrt(ours² + theirs²) + 0.005: ours is the half of our interval that points
     towards the paper's figure; theirs is that of one more source, from the variance s² between our sources. Where the
     paper's numbers of models are known, Newcombe's variance for these replaces the models' share of s², two thirds of
     Newcombe's for ours (all of it would be too much: s² is often below it by chance). Otherwise `agrees`, or `too few

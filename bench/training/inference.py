@@ -1,5 +1,7 @@
 """Compute logits in batches, and their accuracy."""
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 

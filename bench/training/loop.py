@@ -3,6 +3,8 @@
 Images are uint8 or float in [0, 1]; networks take float in [0, 1] and return logits.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
