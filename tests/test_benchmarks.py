@@ -190,9 +190,9 @@ def test_the_rows_of_a_gpu_run_on_a_cpu():
 
 
 def test_a_synthetic_benchmark_has_the_rows_and_the_growth_that_were_asked_for():
-    small = synthetic.benchmark(3000)
+    small = synthetic.benchmark(12_000)
     large = synthetic.benchmark(0, 10 * small.spec.replicates)
-    assert 3000 <= len(small.plan.trials) < 6000
+    assert 12_000 <= len(small.plan.trials) < 24_000
     assert len(large.plan.trials) == 10 * len(small.plan.trials)
 
 
@@ -417,7 +417,7 @@ def test_a_subset_has_the_figures_of_its_sources():
 
 def pool_of(fault, seeds=range(16)):
     """Make a run of one method at some sources; a fault moves all suspects: their accuracy, or their weights only."""
-    frame, run = load(ROOT / "results" / "noisy_digits-quick")
+    frame, run = load(ROOT / "results" / "noisy_digits")
     one = frame[(frame.method == "sac_m") & (frame.source_seed == frame.source_seed.min())]
     made = []
     for seed in seeds:
