@@ -136,9 +136,11 @@ def _components(a: Results, b: Results, kind: ComponentKind) -> Iterator[Fact]:
 
 def changes(a: Results, b: Results) -> dict[Where, Change]:
     """Compare the cells of two results, in the order of the first, then of the second."""
-    found = {}
+    found, edited = {}, a.run.get("edited") or b.run.get("edited")
     for where in (*a.cells, *b.cells):
         mine, others = a.scores.get(where, {}), b.scores.get(where, {})
         same = mine == others
-        found[where] = Change(a.cells.get(where), b.cells.get(where), same, not same and mine.keys() == others.keys())
+        found[where] = Change(
+            a.cells.get(where), b.cells.get(where), same, not (same or edited) and mine.keys() == others.keys()
+        )
     return found

@@ -53,6 +53,8 @@ def _legend(results: Sequence[Results]) -> Iterator[str]:
     for n, r in enumerate(results):
         differences = remarks(results[0], r)
         unlike = f"; unlike A: {'; '.join(differences)}" if differences else ""
+        if r.run.get("edited"):
+            yield f"{LETTERS[n]}: {r.name} is not what its run wrote: trials.csv was changed afterwards"
         yield f"{LETTERS[n]}: {r.name}, preset {r.spec.preset}, {r.run.get('date') or 'undated'}{unlike}"
 
 

@@ -44,9 +44,18 @@ def load(folder: Path) -> tuple["pd.DataFrame", dict[str, JSON]]:
         raise BenchError(f"{path} is no CSV file: {error_line(error)}. {remedy(path)}") from None
     except SchemaError as error:
         raise BenchError(f"{path}: {error_line(error)}. {remedy(path)}") from None
-    written = run.get("trials_sha256")
-    run["edited"] = bool(written) and hashlib.sha256(text.encode()).hexdigest() != written
+    run["edited"] = _is_edited(text, run)
     return frame, run
+
+
+def is_edited(folder: Path) -> bool:
+    """Return True if `trials.csv` has other bytes than the run wrote; False also for results of older versions."""
+    return _is_edited(read_content(folder / "trials.csv"), load_run(folder / "run.json"))
+
+
+def _is_edited(text: str, run: Mapping[str, JSON]) -> bool:
+    written = run.get("trials_sha256")
+    return bool(written) and hashlib.sha256(text.encode()).hexdigest() != written
 
 
 def _frame(text: str) -> "pd.DataFrame":

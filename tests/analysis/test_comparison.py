@@ -256,3 +256,13 @@ def test_the_command_finds_folders_and_prints(before):
 
 def test_lines_fit_a_terminal(before):
     assert max(map(len, compare([before, after(before), before]).splitlines())) <= 100
+
+
+def test_changed_rows_are_named_and_are_not_taken_for_other_hardware(before):
+    other = after(before, trials())
+    path = other / "trials.csv"
+    path.write_text(path.read_text().replace(",0.5,", ",9.75,", 1))
+    text = " ".join(compare([before, other]).split())
+    assert "B: after is not what its run wrote: trials.csv was changed afterwards" in text
+    assert "made on other hardware," not in text.split("The AUC of A")[0]
+    assert all(m["same_seeds"] in ("0", "") for m in lines_of(before, other).values())

@@ -108,3 +108,11 @@ def test_results_of_another_spec_are_not_overwritten(published, tmp_path):
     done = replicate(published, tmp_path, "--seeds", "3")
     assert isinstance(done.exception, BenchError) and "choose another folder" in str(done.exception)
     assert (tmp_path / "again" / "trials.csv").read_bytes() == before
+
+
+def test_the_published_folder_itself_is_not_written(published):
+    before = (published / "run.json").read_bytes()
+    words = [str(published), "--plugin", toy_plugins.__file__, "--out", str(published)]
+    done = CliRunner().invoke(command, words, standalone_mode=False)
+    assert isinstance(done.exception, BenchError) and "is the published folder itself" in str(done.exception)
+    assert (published / "run.json").read_bytes() == before

@@ -948,3 +948,12 @@ def test_networks_of_several_machines_are_counted_below_the_table(tmp_path):
         "Made on 2 machines, whose rounding differs: 3 networks on one; 1 network on two."
         in (tmp_path / "table.md").read_text()
     )
+
+
+@pytest.mark.parametrize("options", [["--check"], ["--format", "csv"], []])
+def test_every_report_of_changed_rows_warns(tmp_path, options):
+    write(tmp_path, trials(), benchmark())
+    path = tmp_path / "trials.csv"
+    path.write_text(path.read_text().replace(",0.5,", ",0.75,", 1))
+    shown = CliRunner().invoke(command, [str(tmp_path), *options])
+    assert (shown.exit_code, shown.stderr.strip()) == (0, f"Note: {path} was changed: it is not what the run wrote")

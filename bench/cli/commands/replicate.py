@@ -66,6 +66,8 @@ def command(name: str, **chosen: Any) -> int:
     spec, declarations = checked(_changed(run, chosen), registry, suitable_precision(gpus()))
     _check_components(folder, run, spec, declarations)
     out = results_folder(spec, chosen["out"] or str(Path("results") / f"{folder.resolve().name}-replicate"))
+    if out.resolve() == folder.resolve():
+        raise BenchError(f"--out {out} is the published folder itself: name another one")
     request = BenchmarkRequest(
         spec,
         declarations,

@@ -26,8 +26,11 @@ def folder_of(name: str) -> Path:
 def command(name: str, checked: bool, kind: str) -> None:
     """Rebuild the tables of a results folder from its trials.csv and run.json, and print them."""
     from bench.reporting.build import check, render
+    from bench.results.reader import is_edited
 
     folder = folder_of(name)
+    if is_edited(folder):
+        click.echo(f"Note: {folder / 'trials.csv'} was changed: it is not what the run wrote", err=True)
     if checked:
         click.echo(check(folder), nl=False)
     else:
