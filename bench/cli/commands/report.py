@@ -29,10 +29,10 @@ def command(name: str, checked: bool, kind: str) -> None:
     from bench.results.reader import is_edited
 
     folder = folder_of(name)
-    if is_edited(folder):
-        click.echo(f"Note: {folder / 'trials.csv'} was changed: it is not what the run wrote", err=True)
     if checked:
         click.echo(check(folder), nl=False)
     else:
         render(folder)
         click.echo((folder / f"table.{kind}").read_text(encoding="utf-8"), nl=False)
+    if is_edited(folder):
+        click.echo(f"Note: {folder / 'trials.csv'} was changed: it is not what the run wrote", err=True)
