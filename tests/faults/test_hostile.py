@@ -388,7 +388,7 @@ NOT_TEXT = (None, True, 5, 1.5, [], ["x"], {})
 NOT_COUNT = (None, True, -1, 1.5, "5", [], {}, 10**30, 1e300)
 NOT_NAMES = (None, True, 5, "toy", [5], [["toy"]], {"toy": 1}, ["../../etc/passwd"], ["a\nb"], ["\x1b[31m"], ["\u202e"])
 RUN = {
-    ("format",): (None, 3, "1", [1], True),
+    ("format",): (None, 4, "1", [1], True),
     ("spec",): (None, 5, "x", [], {}),
     ("components",): (None, 5, "x", [], {}),
     ("components", "method"): (None, 5, "x", [], {}),
