@@ -559,7 +559,7 @@ TABLES = {
     "a key twice": lambda rows: rows[2].__setitem__(column(rows, "key"), rows[1][column(rows, "key")]),
     "mixed versions": versions,
     "versions of another run": all_versions,
-    "a missing column": lambda rows: [row.pop() for row in rows],
+    "a missing column": lambda rows: [row.pop(0) for row in rows],
     "a missing cell": lambda rows: rows[1].pop(),
     "a cell too many": lambda rows: rows[1].append("x"),
     "a column too many": lambda rows: [row.append("x") for row in rows],
