@@ -104,7 +104,8 @@ def test_they_give_a_table_together(place):
     """The command of their README, which they share with shipped components."""
     line = re.search(r"^    bench (run .*)$", (EXAMPLES / "README.md").read_text(), re.MULTILINE)[1]
     told = command(place, *shlex.split(line), "--no-baselines", "--workers", "2", "--out", "results")
-    assert re.search(r"^local_maps +[01]\.\d\d +[01]\.\d\d", told, re.MULTILINE), told
+    # at this scale the students may learn nothing: the table then says so instead of an AUC
+    assert re.search(r"^local_maps +(not trained|[01]\.\d\d‡?) +[01]\.\d\d", told, re.MULTILINE), told
     with (place / "results" / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {r["status"] for r in rows} == {"done"}
