@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ from benchmarks import (  # noqa: E402
     scaling,
     scores,
     synthetic,
+    two_runs,
 )
 from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E402
 
@@ -447,3 +449,18 @@ def test_faults_are_counted_by_what_shows_them():
     assert shares(planted_faults.contradicted("", clean, weights, 5, 8, same=True)) == by_digests
     by_accuracy = none | {"by an accuracy only": 100, "contradicted": 100}
     assert shares(planted_faults.contradicted("", clean, pool_of("untrained"), 5, 8, same=False)) == by_accuracy
+
+
+# --- two runs -----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_agrees_with_itself_and_not_with_one_whose_methods_changed_places():
+    found = two_runs.figures(ROOT / "results" / "noisy_digits")
+    same = two_runs.agreement(found, found)
+    assert (same.inside, same.of, same.largest, same.reversed) == (2 * len(found), 2 * len(found), 0, 0)
+    assert same.pairs > 0
+    turned = {
+        where: replace(c, figure=replace(c.figure, by_source=tuple(1 - a for a in c.figure.by_source)))
+        for where, c in found.items()
+    }
+    assert two_runs.agreement(found, turned).reversed == same.pairs

@@ -21,6 +21,7 @@ from bench.store.store import Store
 FACTS = ("score", "accuracy", "agreement", "queries", "networks")
 SHORT = 16
 """Digits of a key that are shown."""
+EDITED = ", whose trials.csv was changed: it is not what the run wrote"
 MOST_LINES = 40
 """Of a log: the last ones are shown."""
 
@@ -66,7 +67,7 @@ def describe(found: Found, store: Store, tasks: Mapping[str, Task]) -> str:
     steps = list(_steps(key, store, tasks))
     logs = [_log(step, store) for step in steps if store.log(step.key).is_file()]
     parts = [
-        [f"Trial {key}", f"of {found.folder}", "", _head(row)],
+        [f"Trial {key}", f"of {found.folder}{EDITED * found.run['edited']}", "", _head(row)],
         ["run", *_table(_run(found.run))],
         ["trial", *_table((c, text) for c, text in row.items() if c != "key")],
         ["seeds", *_table((seeds | {"of each task": "made from its key, see below"}).items())],

@@ -32,7 +32,9 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
     hashed = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         hashed.update(f"{name}\n{tensor.dtype}\n{list(tensor.shape)}\n".encode())
-        flat = tensor.flatten().clone(memory_format=torch.contiguous_format)  # a view in bytes needs a step of one
+        flat = tensor.flatten()
+        if flat.stride() != (1,):  # a view in bytes needs a step of one, which one or no element need not have
+            flat = flat.clone(memory_format=torch.contiguous_format)
         hashed.update(flat.view(torch.uint8).numpy().data if flat.numel() else b"")
     return hashed.hexdigest()
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.analysis.cells import cells
 from bench.analysis.comparison import changes, read
 from bench.reporting.comparison import compare
 from bench.results.reader import load
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from benchmarks.two_runs import agreement, figures
 
 CAPPED = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 """As a processor of 2013: sums are added in another order, which re-draws every network."""
@@ -30,10 +32,6 @@ def run(folder, **variables):
     return folder / "out"
 
 
-def by_place(folder):
-    return {(c.method, c.attack): c for c in cells(*load(folder)) if c.figure}
-
-
 def scores(folder):
     frame, _ = load(folder)
     return {w: sorted(rows.score) for w, rows in frame[frame.attack != ""].groupby(["method", "attack"])}
@@ -43,13 +41,13 @@ def scores(folder):
 @pytest.mark.skipif(not has_avx512(), reason="needs a processor with AVX-512, which the second run does without")
 def test_five_sources_say_the_same_on_another_instruction_set(tmp_path):
     folders = run(tmp_path / "own"), run(tmp_path / "capped", **CAPPED)
-    own, capped = map(by_place, folders)
+    own, capped = map(figures, folders)
     assert own.keys() == capped.keys()
     assert len(own) == 12
-    sides = [(own[w].figure, capped[w].figure) for w in own] + [(capped[w].figure, own[w].figure) for w in own]
-    inside = [a.low <= b.auc <= a.high for a, b in sides]
-    print(f"{sum(inside)} of {len(inside)} AUCs inside the other run's interval")
-    assert sum(inside) / len(inside) >= INSIDE
+    found = agreement(own, capped)
+    print(found)
+    assert found.inside / found.of >= INSIDE
+    assert found.reversed == 0
     for one, other in ((own, capped), (capped, own)):
         for where, c in one.items():
             if c.baselines and c.baselines.beaten:

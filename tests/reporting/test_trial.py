@@ -148,3 +148,12 @@ def test_a_key_that_is_too_short_is_refused(finished):
     often = max(set(first), key=first.count)
     with pytest.raises(BenchError, match=f"{first.count(often)} trials of .* begin with '{often}': type more of it"):
         find(finished / "toy", often)
+
+
+def test_a_trial_of_changed_rows_is_shown_as_that(finished, tmp_path):
+    folder = tmp_path / "toy"
+    shutil.copytree(finished / "toy", folder)
+    path, row = folder / "trials.csv", a_row(finished / "toy", attack="toy_copy", budget="50")
+    path.write_text(path.read_text().replace(row["score"], "0.123", 1))
+    shown = CliRunner().invoke(command, [str(folder), "--trial", row["key"], "--store", str(finished / "store")]).output
+    assert shown.splitlines()[1] == f"of {folder}, whose trials.csv was changed: it is not what the run wrote"
