@@ -19,6 +19,7 @@ from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.registry.registry import Registry
 from bench.results.writer import partials
+from bench.store.locks import supports_locks
 from bench.store.store import Store
 
 SHORT_TASKS = (TaskKind.FINGERPRINT, TaskKind.SCORE)
@@ -91,9 +92,8 @@ def results_folder(spec: Spec, out: str | None = None) -> Path:
         if content.get("origins"):
             raise BenchError(f"{folder} holds merged results: choose another folder with --out")
         if other != spec:
-            raise BenchError(
-                f"{folder} holds results of a different Spec: choose another folder with --out, or remove it"
-            )
+            held = "holds results of" if (folder / "trials.csv").exists() else "was begun with"
+            raise BenchError(f"{folder} {held} a different Spec: choose another folder with --out, or remove it")
     elif folder.is_dir() and set(folder.iterdir()) - set(partials(folder)):
         raise BenchError(f"{folder} holds files but no results of bench: choose another folder with --out")
     return folder
@@ -118,7 +118,13 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
         if task.kind == TaskKind.DATA:
             identity = task.params["dataset"]
             ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
-    store.check_writable()
+    if missing or request.refresh:  # reading what is complete needs no right to write
+        store.check_writable()
+        if not supports_locks(store):
+            reporter.note(
+                f"Note: files in {store.root} cannot be locked: runs that use it at the same time may compute the same "
+                "artifact twice"
+            )
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -46,19 +46,25 @@ def update(folder: Path) -> str:
 def render(folder: Path) -> str:
     """Make every file of a report from its sources; return the tables of AUCs and costs as text for a terminal.
 
-    Raise BenchError if the sources are damaged or do not belong to one run.
+    Raise BenchError if the sources are damaged or do not belong to one run, NotWritable if the folder is read-only.
     """
-    folder = Path(folder)
-    files = _files(folder)
-    for name, content in files.items():
-        put(folder / name, content)
-    for name in {"budgets.csv", "variants.csv"} - set(files):
-        (folder / name).unlink(missing_ok=True)
-    cache.write_stamp(folder, files)
+    files = contents(Path(folder))
+    write_report(Path(folder), files)
     return files["table.txt"]
 
 
-def _files(folder: Path) -> dict[str, str]:
+def write_report(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files of a report; raise NotWritable if that is impossible."""
+    for name, content in files.items():
+        put(folder / name, content)
+    for name in {"budgets.csv", "variants.csv"} - set(files):
+        if (folder / name).exists():
+            (folder / name).unlink()
+    cache.write_stamp(folder, files)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return the text of every file of a report, by name; raise BenchError as `render` does."""
     frame, run = load(folder)
     judged, networks, budgets = cells(frame, run), accuracies(frame, run), by_budget(frame, run)
     variants = [AtVariant(c, v, f) for c in judged for v, f in c.by_variant.items()]

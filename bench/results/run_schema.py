@@ -113,6 +113,8 @@ def read_content(path: Path) -> str:
             raise BenchError(f"{path} has {size >> 20} MiB, more than a results file can have. Is it the right file?")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
+        if path.name != "run.json" and (path.parent / "run.json").is_file():
+            raise BenchError(f"{path} is missing: the run that makes it has not ended. {remedy(path)}") from None
         raise BenchError(f"{path} is missing: {path.parent} holds no results. Make some with: bench run") from None
     except UnicodeDecodeError as error:
         raise BenchError(f"{path} is no UTF-8 text (byte {error.start}). {remedy(path)}") from None
