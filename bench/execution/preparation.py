@@ -19,6 +19,7 @@ from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.registry.registry import Registry
 from bench.results.writer import partials
+from bench.store.atomic import ensure_temporary_folder
 from bench.store.locks import supports_locks
 from bench.store.store import Store
 
@@ -130,6 +131,7 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     except OSError as error:
         text = f"The results folder {request.folder} cannot be made: {error.strerror}. Choose another: --out"
         raise BenchError(text) from error
+    ensure_temporary_folder(store.root / "tmp" if missing else request.folder)
     if request.refresh:
         inventory.refresh(request.refresh)
     for line in inventory.outdated(registry):

@@ -10,6 +10,7 @@ from bench.analysis.accuracies import Accuracy, accuracies
 from bench.analysis.cells import AtVariant, Cell, by_budget, cells, default_budget
 from bench.analysis.costs import Cost, costs
 from bench.core.canonical import JSON
+from bench.core.errors import BenchError, first_line
 from bench.core.kinds import Verdict
 from bench.reporting import cache, csv_files
 from bench.reporting.html import page
@@ -92,6 +93,10 @@ def contents(folder: Path) -> dict[str, str]:
         accuracy_tables += accuracy
         sections.append(page.Section(group, [*aucs, *others, *cost, *budget, *accuracy], costly, points, trained))
 
+    try:
+        html = page.html(frame, run, sections)
+    except OSError as error:  # matplotlib has to write somewhere
+        raise BenchError(f"The page cannot be drawn: {first_line(error)}") from error
     files = {
         "table.csv": csv_files.table_csv(judged),
         "table.md": "\n".join(["# Results\n", *map(markdown, full)]),
@@ -99,7 +104,7 @@ def contents(folder: Path) -> dict[str, str]:
         "table.txt": "\n\n".join(map(text, short)),
         "accuracy.csv": csv_files.csv_text(csv_files.ACCURACY_COLUMNS, networks),
         "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, accuracy_tables)]),
-        "index.html": page.html(frame, run, sections),
+        "index.html": html,
     }
     if budgets:
         files["budgets.csv"] = csv_files.csv_text(csv_files.BUDGET_COLUMNS, budgets)
