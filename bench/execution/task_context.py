@@ -20,7 +20,7 @@ from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
-from bench.execution.result_checks import check_readable, data_checksum
+from bench.execution.result_checks import data_checksum
 from bench.registry.registry import Registry
 from bench.store.store import Store, content_digest
 from bench.training import inference, loop
@@ -141,7 +141,6 @@ class TaskContext:
         architecture: Architecture = self.component(ComponentKind.ARCHITECTURE)
         shape = tuple(data.facts["shape"])
         model = wrapped(architecture, data.facts["num_classes"], shape, data.mean.cpu(), data.std.cpu())
-        check_readable(model, f"architecture {architecture.name!r}")
         model = with_memory_format(model, architecture, shape)
         return moved(verified(model, architecture, data.facts["num_classes"], shape), self.device)
 

@@ -98,9 +98,9 @@ def _transient_buffers(model: nn.Module) -> Iterator[tuple[str, dict[str, Tensor
 
 
 def _implied(module: nn.Module | None) -> dict[str, Any]:
-    """Return the record of a module whose record is not stored: for torch's own modules, that of the installed torch.
+    """Return the record of a module whose record is not stored: for modules of torch, that of the installed torch.
 
     A plugin's module is of the first version, so that the plugin may upgrade stored entries when it defines a second.
     """
-    own = module is not None and type(module).__module__.startswith("torch.")
-    return {"version": type(module)._version if own else 1}
+    own = module is not None and type(module).__module__.startswith(("torch.", "torchvision."))
+    return {"version": getattr(type(module), "_version", 1) if own else 1}

@@ -17,7 +17,7 @@ from bench.training.inference import eval_mode
 from bench.training.memory_format import channels_last, guard_convolutions, needs_contiguous, per_pixel
 from bench.training.network_state import COMPLEX, DATA, HOST_ONLY, load_network_state, network_state
 from bench.training.randomness import unchanged_generators
-from bench.training.sharing import has_shared_memory, moved, named_tensors, shared_names
+from bench.training.sharing import has_overlaps, has_shared_memory, moved, named_tensors, shared_names
 
 
 class Normalised(nn.Module):
@@ -113,6 +113,10 @@ def wrapped(
                 f"architecture {architecture.name!r}: {lazy[0]!r} has no shape, even after a forward pass on images "
                 f"{list(shape)}: use a module that is not lazy"
             )
+    for module in inner.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None and has_overlaps(buffer):
+                module._buffers[name] = buffer.contiguous()  # what is expanded cannot be written to
     model.recreate = functools.partial(rebuild, architecture, num_classes, shape)
     return model
 
@@ -155,12 +159,6 @@ def _without_memory(build: Callable[[], Normalised], weights: Mapping[str, Tenso
 def _in_memory(build: Callable[[], Normalised], weights: Mapping[str, Tensor]) -> Normalised:
     """Build a network and copy its state into it."""
     model = build()
-    for module in model.modules():
-        for name, buffer in module._buffers.items():
-            if buffer is not None and any(
-                n > 1 and not step for n, step in zip(buffer.shape, buffer.stride(), strict=True)
-            ):
-                module._buffers[name] = buffer.contiguous()  # an expanded tensor cannot be written to
     load_network_state(model, weights)
     return model
 

@@ -38,6 +38,13 @@ def has_shared_memory(model: nn.Module) -> bool:
     return len({tensor.untyped_storage()._cdata for tensor in tensors}) < len(tensors)
 
 
+def has_overlaps(tensor: Tensor) -> bool:
+    """Return True if several elements of a tensor are one number in memory, as in an expanded one."""
+    if tensor.layout is not torch.strided:
+        return False
+    return any(n > 1 and not step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+
+
 @contextmanager
 def keeping_shared(model: nn.Module) -> Iterator[None]:
     """Let modules that share a tensor share it afterwards: `Module.to` converts the buffers of each one alone."""

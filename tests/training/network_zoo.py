@@ -5,6 +5,7 @@
 
 import itertools
 import threading
+import warnings
 from collections import OrderedDict
 from dataclasses import dataclass
 
@@ -107,7 +108,7 @@ class SharedBuffers(Net):
     def forward(self, x):
         if self.training:
             self.scale.mul_(1.01)
-        x = self.other(self.one(self.conv(x)).relu() * self.one.scale)
+        x = self.other(self.one(self.conv(x)).relu() + self.one.scale)
         return self.head(self.more(self.hidden(self.pool(x).flatten(1)).relu()).relu())
 
 
@@ -213,8 +214,9 @@ class Caching(Net):
 class OldWeightNorm(Net):
     def __init__(self, classes, shape):
         super().__init__(classes, shape)
-        weight_norm(self.conv)
-        weight_norm(self.more)
+        with warnings.catch_warnings(action="ignore"):  # it is deprecated
+            weight_norm(self.conv)
+            weight_norm(self.more)
 
 
 @good
@@ -488,7 +490,8 @@ class Wrapped(nn.DataParallel):
 class Scripted(Net):
     def __init__(self, classes, shape):
         super().__init__(classes, shape)
-        self.more = torch.jit.script(nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16)))
+        with warnings.catch_warnings(action="ignore"):  # it is deprecated
+            self.more = torch.jit.script(nn.Sequential(nn.Linear(16, 16), nn.BatchNorm1d(16)))
 
 
 # --- networks that cannot come back -------------------------------------------------------------------------------

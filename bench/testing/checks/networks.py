@@ -163,5 +163,7 @@ def _disturbed(model: nn.Module) -> nn.Module:
     """Add noise to what is trained, in place: layers may start from zeros, behind which no gradient is left."""
     for parameter in model.parameters():
         if parameter.requires_grad:
-            parameter += torch.randn_like(parameter) * max(0.02, 0.3 * float(parameter.abs().mean().nan_to_num()))
+            parameter.add_(
+                torch.randn_like(parameter), alpha=max(0.02, 0.3 * float(parameter.abs().mean().nan_to_num()))
+            )
     return model
