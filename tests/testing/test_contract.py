@@ -240,6 +240,8 @@ class Pictures(toy_plugins.ToyImages):
                 return Split(split.images[keep], split.labels[keep])
             case "same":
                 return super().load(root, True)
+            case "order" if not train:
+                return Split(split.images, 3 - split.labels)
             case "test":
                 if not train:
                     raise FileNotFoundError("t10k-images")
@@ -349,6 +351,12 @@ BREACHES = [
     (Pictures, "chance", datasets.loads_the_same_again, "load changed the state of the global generator"),
     (Pictures, "few", datasets.can_be_divided, "its attacker part has images of 3 classes only"),
     (Pictures, "same", datasets.has_two_different_parts, "gave 64 of 64 images that are train images"),
+    (
+        Pictures,
+        "order",
+        datasets.numbers_its_classes_alike,
+        "its test part numbers classes in another order than its train part: 0 as 3, 1 as 2, 2 as 1, 3 as 0",
+    ),
     (Pictures, "test", datasets.loads_both_parts, "FileNotFoundError: t10k-images"),
     (Builder, "classes", architectures.builds_for_every_shape, "[2, 10], not float32 [2, 7]"),
     (
