@@ -1,16 +1,13 @@
 """Compare the order of the classes in two parts of a dataset by the mean images of the classes."""
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from bench.api.data import Split
+from bench.datasets.sampling import Indices
 
 SIDE = 8
-"""Pixels of a mean image in each direction, at most."""
-CHUNK = 4096
+"""Pixels of a mean image in each direction, at least if the images have as many."""
 FOLDS = 8
 SIGNIFICANT = 5.0
 """Standard errors, over the folds, by which the classes have to fit better in another order."""
@@ -29,8 +26,8 @@ def renumbered_classes(train: Split, test: Split, classes: int) -> dict[int, int
 
     order = np.argsort(test.labels.numpy(), kind="stable")
     halves = [order[::2], *(order[1::2][n::FOLDS] for n in range(FOLDS))]
-    known = _means(train.images, train.labels, classes)
-    found, *folds = (_means(test.images[half], test.labels[half], classes) for half in halves)
+    known = _means(train, np.arange(len(train)), classes)
+    found, *folds = (_means(test, half, classes) for half in halves)
     if any(np.isnan(means).any() for means in (known, found, *folds)):
         return {}
     rows, columns = linear_sum_assignment(_distances(found, known))
@@ -45,15 +42,18 @@ def renumbered_classes(train: Split, test: Split, classes: int) -> dict[int, int
     return {int(row): int(columns[row]) for row in moved}
 
 
-def _means(images: Tensor, labels: Tensor, classes: int) -> NDArray[np.float64]:
-    """Return the mean image of each class, reduced to SIDE pixels, as a row; NaN for a class without images."""
-    totals = torch.zeros(classes, *images.shape[1:], dtype=torch.float64)
-    for part, of in zip(images.split(CHUNK), labels.split(CHUNK), strict=True):
-        totals.index_add_(0, of, part.double())
-    means = totals / torch.bincount(labels, minlength=classes).reshape(-1, 1, 1, 1)
-    height, width = means.shape[2:]
-    pooled = functional.adaptive_avg_pool2d(means, (min(SIDE, height), min(SIDE, width)))
-    found: NDArray[np.float64] = pooled.flatten(1).numpy()
+def _means(split: Split, chosen: Indices, classes: int) -> NDArray[np.float64]:
+    """Return the mean image of each class, reduced to about SIDE pixels, as a row; NaN for a class without images."""
+    images, labels = split.images.numpy(), split.labels.numpy()[chosen]
+    steps = [max(1, side // SIDE) for side in images.shape[2:]]
+    height, width = (side // step * step for side, step in zip(images.shape[2:], steps, strict=True))
+    means = np.full((classes, *images.shape[1:]), np.nan)
+    for label in np.unique(labels):
+        means[label] = images[chosen[labels == label]].mean(0)
+    blocks = means[:, :, :height, :width].reshape(
+        classes, -1, height // steps[0], steps[0], width // steps[1], steps[1]
+    )
+    found: NDArray[np.float64] = blocks.mean((3, 5)).reshape(classes, -1)
     return found
 
 

@@ -227,9 +227,7 @@ class TaskContext:
         data = self.data()
         logits = inference.predict(model, data.parts["test"].images, self.device)
         answers, labels = logits.argmax(1).to(torch.int32), data.parts["test"].labels
-        found = renumbered_accuracy(answers.cpu().numpy(), labels.cpu().numpy(), data.facts["num_classes"])
-        if found is not None:
-            self.recorded.notes[RENUMBERED] = round(found, 4)
+        self.recorded.notes |= _order_note(answers, labels, data.facts["num_classes"])
         facts: dict[str, JSON] = {
             "accuracy": inference.accuracy(logits, labels),
             "architecture": self.params["architecture"],
@@ -239,6 +237,12 @@ class TaskContext:
             "notes": self.recorded.notes,
         }
         return facts, {"weights": model.state_dict(), "answers": {"test": answers}}
+
+
+def _order_note(answers: Tensor, labels: Tensor, classes: int) -> dict[str, JSON]:
+    """Return the note of a network whose answers fit the labels only once classes are renumbered; empty: others."""
+    found = renumbered_accuracy(answers.cpu().numpy(), labels.cpu().numpy(), classes)
+    return {} if found is None else {RENUMBERED: round(found, 4)}
 
 
 def budget(method: Method) -> int | None:
