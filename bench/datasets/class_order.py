@@ -59,5 +59,5 @@ def _means(split: Split, chosen: Indices, classes: int) -> NDArray[np.float64]:
 
 def _distances(means: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the squared distance of each mean image to each other one."""
-    found: NDArray[np.float64] = ((means[:, None] - others[None]) ** 2).sum(2)
+    found: NDArray[np.float64] = (means**2).sum(1)[:, None] + (others**2).sum(1) - 2 * means @ others.T
     return found

@@ -7,9 +7,10 @@ import pytest
 
 from bench import BenchError
 from bench.core.errors import StoreError
-from bench.execution.benchmark import run_benchmark
-from bench.execution.preparation import LONGEST_NAME, BenchmarkRequest, results_folder
+from bench.execution.benchmark import BenchmarkReporter, run_benchmark
+from bench.execution.preparation import LONGEST_NAME, BenchmarkRequest, prepare, results_folder
 from bench.planning.declarations import declare
+from bench.registry.registry import Broken
 from bench.results.provenance import describe
 from bench.results.run_schema import check_readable
 from bench.store.store import Store
@@ -99,3 +100,18 @@ def test_a_store_is_tried_under_its_longest_path(tmp_path):
     assert os.getcwd() == start  # noqa: PTH109
     Store(tmp_path / "short").check_writable()
     assert not list((tmp_path / "short" / "tmp").iterdir())
+
+
+def test_many_broken_plugins_are_not_all_noted(tmp_path):
+    class Notes(BenchmarkReporter):
+        """Collects what is noted."""
+
+        lines: list[str] = []
+
+        def note(self, text):
+            self.lines.append(text)
+
+    asked = request(tmp_path)
+    asked.registry.broken += [Broken(f"plugin{n}", "somebody 1.0", "import failed") for n in range(300)]
+    prepare(asked, Notes())
+    assert len(Notes.lines) == 21 and Notes.lines[-1] == "Note: and 280 more"
