@@ -79,6 +79,9 @@ def check_fresh(model: nn.Module, shape: tuple[int, ...], num_classes: int, arch
             raise BenchError(f"{who}: a fresh build() holds NaN or infinity in {name!r}: {advice}")
     device = next(model.parameters()).device
     x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.momentum = 1.0  # eval mode answers from the statistics of these images, as after a training
     logits = _check_answers(model.train()(x), num_classes, f"{who}, in train mode")
     learns = logits.requires_grad
     if learns:
@@ -89,7 +92,9 @@ def check_fresh(model: nn.Module, shape: tuple[int, ...], num_classes: int, arch
             f"{who}: no gradient of its answers reaches its parameters (detached, an argmax, all of it frozen?)"
         )
     with torch.no_grad():
-        _check_answers(model.eval()(x), num_classes, f"{who}, in eval mode")
+        answers = _check_answers(model.eval()(x), num_classes, f"{who}, in eval mode")
+    if bool(torch.isfinite(logits).all()) and not bool(torch.isfinite(answers).all()):
+        raise BenchError(f"{who}, in eval mode: forward answers images with NaN or infinity")
 
 
 def _check_answers(answers: object, num_classes: int, who: str) -> Tensor:

@@ -33,6 +33,11 @@ class Net(nn.Module):
             self.norm.running_var.fill_(float("inf"))
         if fault == "frozen":
             self.requires_grad_(False)
+        if fault == "deep":  # without its statistics it multiplies by 1e4 in each layer: too much in eval mode
+            layers = [m for _ in range(12) for m in (nn.Linear(8, 8), nn.BatchNorm1d(8))]
+            for layer in layers[::2]:
+                layer.weight.data.mul_(1e4)
+            self.body = nn.Sequential(self.body, *layers)
         if fault == "partly frozen":
             self.body.requires_grad_(False)
 
@@ -57,6 +62,8 @@ class Net(nn.Module):
             "detached": lambda: logits.detach(),
             "double": lambda: logits.double(),
             "half": lambda: logits.half(),
+            "nan": lambda: logits * float("nan"),
+            "overflow": lambda: (1e30 * logits) ** 3,
             "bug": lambda: logits.no_such_thing,
         }.get(self.fault, lambda: logits)()
 
@@ -106,6 +113,8 @@ FAULTS = [
     ("complex", "", "must return float logits, not torch.complex64"),
     ("detached", "", f"{WHO}: no gradient of its answers reaches its parameters"),
     ("frozen", "", "all of it frozen"),
+    ("nan", "use", f"{WHO}, in eval mode: forward answers images with NaN or infinity"),
+    ("overflow", "use", f"{WHO}, in eval mode: forward answers images with NaN or infinity"),
     ("bug", "", "AttributeError: 'Tensor' object has no attribute 'no_such_thing'"),
     ("bug", "use", "AttributeError: 'Tensor' object has no attribute 'no_such_thing'"),
 ]
@@ -121,7 +130,7 @@ def test_a_network_that_cannot_be_used_is_refused_before_it_is_trained(tmp_path,
     assert not fits
 
 
-@pytest.mark.parametrize("fault", ["", "mask", "partly frozen", "double", "half"])
+@pytest.mark.parametrize("fault", ["", "mask", "partly frozen", "double", "half", "deep"])
 def test_unusual_networks_are_trained(tmp_path, fits, fault):
     registry = toy_registry(Faulty(fault=fault))
     spec = toy_spec(
