@@ -156,7 +156,7 @@ def _machines(prepared: PreparedRun, outcome: Callable[[str], Outcome | None]) -
 def _with_origin(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
     """Keep the machine and date of an earlier run.json: a run that executes nothing did not compute the numbers."""
     try:
-        before = json.loads((folder / "run.json").read_text())
+        before = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
         return {**made, **{name: before[name] for name in ORIGIN}}
     except (OSError, ValueError, KeyError, TypeError):
         return made
