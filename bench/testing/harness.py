@@ -169,7 +169,9 @@ class Harness:
         failed = next((t for t in self.plan.tasks.values() if t.name == outcome.root), task)
         log = Path(outcome.log or self.outcomes[failed.key].log)
         frames = FRAME.findall(log.read_text(errors="replace")) if log.is_file() else []
-        return f"{METHODS[failed.kind]} ({outcome.root or task.name}): {outcome.error}{self._location(frames)}"
+        location = self._location(frames)
+        line = f"{METHODS[failed.kind]} ({outcome.root or task.name}): {outcome.error}"
+        return line if location in line else line + location
 
     def location(self, error: BaseException) -> str:
         """Return the line of the component's file that raised an error; empty: none of its lines did."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.training.augmentation import pixels
+from bench.training.input_checks import logits_of
 from bench.training.sharing import moved
 
 BATCH = 512
@@ -19,7 +20,7 @@ def logits_in_batches(model: nn.Module, images: Tensor, device: torch.device, ba
     """Compute float32 logits [N, K] of images (uint8, or float in [0, 1]) by a network that is on the device."""
     with torch.autocast(device.type, enabled=False):
         parts = [
-            model(pixels(part.to(device)).contiguous(memory_format=torch.channels_last)).float()
+            logits_of(model(pixels(part.to(device)).contiguous(memory_format=torch.channels_last))).float()
             for part in torch.split(images, batch)
         ]
     return torch.cat(parts)

@@ -19,6 +19,7 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.spec import Recipe
 from bench.training.augmentation import augment, pixels
+from bench.training.input_checks import check_targets, check_trained_images, logits_of
 from bench.training.memory_format import set_weight_format
 from bench.training.optimizer import Momenta, check_finite, clip_gradients, learning_rate, sgd_step
 from bench.training.sharing import moved
@@ -35,7 +36,7 @@ SCHEDULES = ("linear", "cosine", "constant")
 
 def cross_entropy(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
     """Compute the default loss."""
-    return functional.cross_entropy(model(x).float(), targets)
+    return functional.cross_entropy(logits_of(model(x)).float(), targets)
 
 
 def fit(
@@ -62,12 +63,12 @@ def fit(
     rest is frozen and in eval mode. Parameters that are frozen already (`requires_grad` is False) and modules that the
     network's own `train()` leaves in eval mode stay so. `recipe_overrides` are fields of the recipe, such as
     `lr=1e-3`. flip and crop are the dataset's augmentation. The generator decides everything that is random, dropout
-    included; torch's global generator is left as it was. Raises `NonFiniteLoss` as soon as a loss is NaN or infinite
-    (on a GPU: within 50 steps).
+    included; torch's global generator is left as it was. Raises `BenchError` for other images or targets before
+    anything is trained, and `NonFiniteLoss` as soon as a loss is NaN or infinite (on a GPU: within 50 steps).
     """
     recipe = _overridden(recipe, recipe_overrides)
-    if len(images) == 0:
-        raise BenchError("fit() was given no images")
+    check_trained_images(images)
+    targets = check_targets(targets, len(images), classified=loss is None)
     device = torch.device(device)
     set_weight_format(moved(model, device), device, getattr(model, "contiguous_only", False))
     images = images.to(device)

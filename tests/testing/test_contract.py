@@ -240,6 +240,8 @@ class Pictures(toy_plugins.ToyImages):
                 return Split(split.images[keep], split.labels[keep])
             case "same":
                 return super().load(root, True)
+            case "order" if not train:
+                return Split(split.images, 3 - split.labels)
             case "test":
                 if not train:
                     raise FileNotFoundError("t10k-images")
@@ -369,6 +371,12 @@ BREACHES = [
     (Pictures, "chance", datasets.loads_the_same_again, "load changed the state of the global generator"),
     (Pictures, "few", datasets.can_be_divided, "its attacker part has images of 3 classes only"),
     (Pictures, "same", datasets.has_two_different_parts, "gave 64 of 64 images that are train images"),
+    (
+        Pictures,
+        "order",
+        datasets.numbers_its_classes_alike,
+        "its test part numbers classes in another order than its train part: 0 as 3, 1 as 2, 2 as 1, 3 as 0",
+    ),
     (Pictures, "test", datasets.loads_both_parts, "FileNotFoundError: t10k-images"),
     (Builder, "classes", architectures.builds_for_every_shape, "[2, 10], not float32 [2, 7]"),
     (
@@ -487,7 +495,7 @@ class Lost(Dataset):
 def test_a_dataset_whose_files_are_absent_is_not_judged_and_says_why(tmp_path):
     findings = {f.check: f for f in check_component(Lost(), data=tmp_path)}
     told = [f.reason for f in findings.values() if f.ok is None]
-    assert told.count(f"not there: lost/images: missing in {tmp_path}") == 4
+    assert told.count(f"not there: lost/images: missing in {tmp_path}") == 5
     assert len(list(check_component(Lost(), data=tmp_path, thorough=False))) == len(findings) - 4
 
 

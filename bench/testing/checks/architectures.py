@@ -10,6 +10,7 @@ from bench.core.kinds import ComponentKind
 from bench.sandbox.torch_state import isolated
 from bench.testing.harness import Harness, applies_to
 from bench.testing.recorder import content
+from bench.training.input_checks import logits_of
 from bench.training.network_state import network_state
 from bench.training.networks import check, rebuild, with_memory_format, wrapped
 from bench.training.randomness import unchanged_generators
@@ -49,7 +50,7 @@ def builds_for_every_shape(harness: Harness) -> str:
     for shape in SHAPES:
         try:
             with isolated(1, harness.log), torch.device(device), torch.no_grad():
-                answer = harness.component.build(7, shape).eval()(torch.zeros(2, *shape))
+                answer = logits_of(harness.component.build(7, shape).eval()(torch.zeros(2, *shape)))
         except (Exception, SystemExit) as error:  # a plugin may raise anything
             return (
                 f"build(7, {shape}), asked about two images: {type(error).__name__}: {error}{harness.location(error)}"
