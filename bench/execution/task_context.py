@@ -13,23 +13,29 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.components import Architecture, Component, Method
-from bench.api.context import Context
+from bench.api.context import Context, Notes
 from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError, DamagedArtifact
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
-from bench.execution.result_checks import data_checksum
+from bench.execution.result_checks import check_fresh, data_checksum, preserved_generators
 from bench.registry.registry import Registry
+from bench.stats.renumbering import RENUMBERED, renumbered_accuracy
 from bench.store.store import Store, content_digest
 from bench.training import inference, loop
-from bench.training.networks import Normalised, rebuild, with_memory_format
+from bench.training.networks import rebuild, with_memory_format, wrapped
+from bench.training.round_trip import stored_state, verified
+from bench.training.sharing import moved
 
 T = TypeVar("T")
 
 ProgressCallback: TypeAlias = Callable[[str, float, float, float], None]
 """Receives the progress of a task: its key, finished epochs, all epochs, mean loss of the last one."""
+
+_tried: set[tuple[Architecture, tuple[int, ...], int, torch.device]] = set()
+"""The architectures that were tried in this process, with image shape, number of classes and device."""
 
 Artifact: TypeAlias = tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]
 """The facts and the files that a task computes."""
@@ -78,7 +84,7 @@ class WorkerState:
 class TaskRecord:
     """What is recorded while a task runs: a plugin's notes, and the versions of the data's tensors at the start."""
 
-    notes: dict[str, JSON] = field(default_factory=dict)
+    notes: dict[str, JSON] = field(default_factory=Notes)
     data_versions: tuple[int, ...] = ()
 
 
@@ -138,12 +144,18 @@ class TaskContext:
         data = self.data()
         architecture: Architecture = self.component(ComponentKind.ARCHITECTURE)
         shape = tuple(data.facts["shape"])
-        inner: object = architecture.build(data.facts["num_classes"], shape)
-        if not isinstance(inner, nn.Module) or next(inner.parameters(), None) is None:
-            what = "one without parameters" if isinstance(inner, nn.Module) else f"a {type(inner).__name__}"
-            raise BenchError(f"architecture {architecture.name!r}: build must return a network, not {what}")
-        model = Normalised(inner, data.mean.cpu(), data.std.cpu())
-        return with_memory_format(model, architecture, shape).to(self.device)
+        model = wrapped(architecture, data.facts["num_classes"], shape, data.mean.cpu(), data.std.cpu())
+        model = with_memory_format(model, architecture, shape)
+        return moved(verified(model, architecture, data.facts["num_classes"], shape), self.device)
+
+    def try_architecture(self) -> None:
+        """Build a network and try it, once per process; BenchError names what prevents its training or its use."""
+        facts, architecture = self.data().facts, self.component(ComponentKind.ARCHITECTURE)
+        tried = architecture, tuple(facts["shape"]), facts["num_classes"], self.device
+        if tried not in _tried:
+            with preserved_generators(self.device):
+                check_fresh(self.build(), tuple(facts["shape"]), facts["num_classes"], architecture.name)
+            _tried.add(tried)
 
     def record(self, key: str) -> dict[str, JSON]:
         """Return the record of an input; DamagedArtifact if it is missing."""
@@ -169,7 +181,7 @@ class TaskContext:
         architecture: Architecture = self.state.component(ComponentKind.ARCHITECTURE, facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
-        return model.to(self.device).eval(), architecture
+        return moved(model, self.device).eval(), architecture
 
     def plugin_context(
         self,
@@ -213,16 +225,28 @@ class TaskContext:
         """Return the facts and files of a network: how to rebuild it, its accuracy and its answers on `test`."""
         data = self.data()
         logits = inference.predict(model, data.parts["test"].images, self.device)
-        answers = logits.argmax(1).to(torch.int32)
+        answers, labels = logits.argmax(1).to(torch.int32), data.parts["test"].labels
+        self.recorded.notes |= _order_note(answers, labels, data.facts["num_classes"])
         facts: dict[str, JSON] = {
-            "accuracy": inference.accuracy(logits, data.parts["test"].labels),
+            "accuracy": inference.accuracy(logits, labels),
             "architecture": self.params["architecture"],
             "num_classes": data.facts["num_classes"],
             "shape": data.facts["shape"],
             "data": self.inputs["data"],
             "notes": self.recorded.notes,
         }
-        return facts, {"weights": model.state_dict(), "answers": {"test": answers}}
+        shape = tuple(data.facts["shape"])
+        recreate = functools.partial(
+            rebuild, self.component(ComponentKind.ARCHITECTURE), data.facts["num_classes"], shape
+        )
+        weights = stored_state(model, recreate, shape, f"the network of {self.task.name!r}")
+        return facts, {"weights": weights, "answers": {"test": answers}}
+
+
+def _order_note(answers: Tensor, labels: Tensor, classes: int) -> dict[str, JSON]:
+    """Return the note of a network whose answers fit the labels only once classes are renumbered; empty: others."""
+    found = renumbered_accuracy(answers.cpu().numpy(), labels.cpu().numpy(), classes)
+    return {} if found is None else {RENUMBERED: round(found, 4)}
 
 
 def budget(method: Method) -> int | None:

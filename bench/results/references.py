@@ -54,7 +54,7 @@ def needed_keys(folder: Path, plugins: tuple[str, ...], planned: Container[str] 
     if statuses and set().union(*statuses.values()) <= {Status.DONE, Status.NOT_APPLICABLE}:
         return scores
     try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
         spec = Spec.from_run(run)
         if run.get("origins") or spec.digest() in planned:  # no run continues merged results
             return scores

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.core.errors import StoreError
-from bench.store.atomic import DENIED, move_folder, replace
+from bench.store.atomic import DENIED, move_folder
 
 RECORD = "artifact.json"
 """The file that makes a folder an artifact."""
@@ -80,16 +80,17 @@ class StoreFolders:
         return self.root / "logs" / f"{key}.txt"
 
     def check_writable(self) -> None:
-        """Write a file of PROBE bytes, move it to the artifacts and remove it. StoreError if that fails."""
+        """Write PROBE bytes under the longest path that the store uses, and move them. StoreError if that fails."""
         with translated_errors(self.root):
-            name = f"probe.{uuid.uuid4().hex}"
+            name = f"{'0' * 64}.{uuid.uuid4().hex}"
             probe, moved = self.subfolder("tmp") / name, self.root / "artifacts" / name
             try:
-                probe.write_bytes(bytes(PROBE))
-                replace(probe, moved)
+                probe.mkdir()
+                (probe / f".{RECORD}.{uuid.uuid4().hex}.part").write_bytes(bytes(PROBE))
+                move_folder(probe, moved, RECORD)
             finally:
-                probe.unlink(missing_ok=True)
-                moved.unlink(missing_ok=True)
+                shutil.rmtree(probe, ignore_errors=True)
+                shutil.rmtree(moved, ignore_errors=True)
 
     def subfolder(self, name: str) -> Path:
         """Return one of the store's own folders. It is created, and so is a store that never existed.

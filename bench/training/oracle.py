@@ -1,6 +1,7 @@
 """Access to a network by queries only: the source model for an attack, a suspect for a method; queries are counted."""
 
 import copy
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -8,20 +9,29 @@ from torch import Tensor, nn
 from bench.core.errors import BenchError
 from bench.core.kinds import Access
 from bench.training.inference import BATCH, logits_in_batches
+from bench.training.input_checks import extremes, is_outside
+
+CHECKED_EVERY = 50
+"""Questions to a source on a GPU after which the pixels are compared with [0, 1]: each comparison waits for the GPU."""
 
 
 class Oracle:
     """A network behind an interface of queries: eval mode, no gradients, float32, in batches.
 
     `access` is the strongest kind of answer allowed (`Access`), `limit` the largest number of queries; asking for more
-    raises `BenchError`. `queries` counts images, `strongest` is the strongest kind of answer asked for so far.
+    raises `BenchError`, as do images outside [0, 1]. `queries` counts images, `strongest` is the strongest kind of
+    answer asked for so far.
     """
+
+    checked_every = 1
+    """Questions on a GPU after which the pixels are checked."""
 
     def __init__(self, model: nn.Module, access: str, asker: str, limit: int | None = None, batch: int = BATCH) -> None:
         self._model = model.eval()
         self._access, self._asker, self._limit, self._batch = access, asker, limit, batch
         self.queries = 0
         self.strongest = ""
+        self._unchecked: list[Tensor] = []
 
     def _ask(self, what: str, count: int = 0) -> None:
         if Access.rank(what) > Access.rank(self._access):
@@ -34,35 +44,47 @@ class Oracle:
         if not self.strongest or Access.rank(what) > Access.rank(self.strongest):
             self.strongest = what
 
-    def _check(self, x: Tensor) -> None:
-        if x.dim() != 4 or not x.is_floating_point():
-            raise BenchError(
-                f"{self._asker} must ask with float images [N, C, H, W] in [0, 1], not {x.dtype} {list(x.shape)}"
-            )
+    def _check(self, x: Tensor) -> int:
+        """Return the number of images; BenchError unless `x` are images."""
+        if not isinstance(x, Tensor) or x.dim() != 4 or not x.is_floating_point():
+            found = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else f"a {type(x).__name__}"
+            raise BenchError(f"{self._asker} must ask with float images [N, C, H, W] in [0, 1], not {found}")
+        if x.numel():
+            self._unchecked.append(extremes(x))
+            if x.device.type == "cpu" or len(self._unchecked) >= self.checked_every:
+                self.check_pixels()
+        return len(x)
+
+    def check_pixels(self) -> None:
+        """Raise BenchError if a question since the last check had pixels outside [0, 1]."""
+        asked, self._unchecked = self._unchecked, []
+        if any(map(is_outside, asked)):
+            raise BenchError(f"{self._asker} asked with pixels outside [0, 1]")
 
     def _answers(self, x: Tensor) -> Tensor:
-        self._check(x)
-        device = next(iter(self._model.state_dict().values())).device
+        device = next(chain(self._model.parameters(), self._model.buffers())).device
         return logits_in_batches(self._model.eval(), x, device, self._batch).to(x.device)
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits of float images [N, C, H, W] in [0, 1], float32 [N, K]."""
-        self._ask(Access.LOGITS, len(x))
+        self._ask(Access.LOGITS, self._check(x))
         return self._answers(x)
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Return the probabilities of float images in [0, 1], float32 [N, K]."""
-        self._ask(Access.PROBABILITIES, len(x))
+        self._ask(Access.PROBABILITIES, self._check(x))
         return self._answers(x).softmax(1)
 
     def labels(self, x: Tensor) -> Tensor:
         """Return the labels of float images in [0, 1], int64 [N]."""
-        self._ask(Access.LABELS, len(x))
+        self._ask(Access.LABELS, self._check(x))
         return self._answers(x).argmax(1)
 
 
 class Source(Oracle):
     """The source model as an attack gets it, limited to the access that the attack declares."""
+
+    checked_every = CHECKED_EVERY
 
     def __init__(self, model: nn.Module, access: str, attack: str) -> None:
         super().__init__(model, access, f"attack {attack!r}")
@@ -76,17 +98,11 @@ class Source(Oracle):
 class Suspect(Oracle):
     """A suspect as a method gets it: its answers, never its weights.
 
-    Images outside [0, 1] raise `BenchError`. So does a suspect that answers with NaN or infinity: the largest of such
-    logits is no label.
+    A suspect that answers with NaN or infinity raises `BenchError`: the largest of such logits is no label.
     """
 
     def __init__(self, model: nn.Module, method: str, budget: int | None = None) -> None:
         super().__init__(model, Access.LOGITS, f"method {method!r}", budget)
-
-    def _check(self, x: Tensor) -> None:
-        super()._check(x)
-        if len(x) and not (float(x.min()) >= -1e-6 and float(x.max()) <= 1 + 1e-6):
-            raise BenchError(f"{self._asker} asked with pixels outside [0, 1]")
 
     def _answers(self, x: Tensor) -> Tensor:
         logits = super()._answers(x)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bench.cli.commands.report import folder_of
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, capped
 from bench.store.folders import default_root
 from bench.store.store import Store
 
@@ -26,6 +26,6 @@ def command(names: tuple[str, ...], out: Path) -> None:
     merged = merge([folder_of(name) for name in names], shlex.join(["bench", *sys.argv[1:]]))
     click.echo(write(out, merged.rows, merged.run))
     remember_merged(Store(default_root()), out)
-    for line in merged.renumbered:
+    for line in capped(merged.renumbered):
         click.echo(line)
     click.echo(f"{len(merged.rows)} trials, {merged.united} of them in several folders. results: {out}")

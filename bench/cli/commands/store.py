@@ -4,14 +4,13 @@ import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.cli.shared_options import PLUGINS, STORE
-from bench.core.errors import BenchError, printable
+from bench.core.errors import BenchError, capped, limited, printable
 from bench.results.garbage import Garbage, described, find_garbage, results_folders
 from bench.results.references import score_keys
 from bench.store.archive import export, import_archive
@@ -43,8 +42,8 @@ def _bytes(count: float) -> str:
 
 
 def _print_quarantined(store: Store) -> None:
-    for key in store.quarantined:
-        moved = "quarantined" if not store.folder(key).is_dir() else "but may not be moved"
+    for key in capped(store.quarantined):
+        moved = "but may not be moved" if store.folder(key).is_dir() else "quarantined"
         click.echo(f"damaged, {moved}: {key}")
 
 
@@ -149,18 +148,15 @@ def _report(store: Store, garbage: Garbage) -> Iterator[str]:
     named = _some(garbage.users, 6) or "for results that cannot be found"
     yield f"{len(garbage.kept)} artifacts are kept ({named}); {len(gone)} to remove ({taken}){quarantined}"
     lines = [f"  {n:>6,}  {_bytes(size):>10}  {ages:<22}  {what}" for what, n, size, ages in described(store, garbage)]
-    yield from lines[:MOST_LINES]
-    if len(lines) > MOST_LINES:
-        yield f"  and {len(lines) - MOST_LINES} more lines like these"
+    yield from capped(lines)
     if garbage.young:
         yield f"{garbage.young} more that no results need are kept, since they are younger than a day (--all)"
-    for name, count in islice(garbage.lost.items(), MOST_LINES):
-        yield (
-            f"Note: {printable(name)} cannot be found (moved, removed, or its disk is not mounted): {count} artifacts "
-            f"are kept for it. If it is gone for good: --forget {shlex.quote(printable(name))}"
-        )
-    if len(garbage.lost) > MOST_LINES:
-        yield f"Note: {len(garbage.lost) - MOST_LINES} more results cannot be found"
+    notes = [
+        f"Note: {printable(name)} cannot be found (moved, removed, or its disk is not mounted): {count} artifacts "
+        f"are kept for it. If it is gone for good: --forget {shlex.quote(printable(name))}"
+        for name, count in garbage.lost.items()
+    ]
+    yield from capped(notes)
 
 
 def _some(names: Sequence[str], most: int) -> str:
@@ -199,7 +195,7 @@ def import_(file: str, store: str | None) -> int:
     artifacts.check_writable()
     if not Path(file).is_file():
         raise BenchError(f"There is no archive {file}")
-    done = import_archive(artifacts, Path(file), lambda line: click.echo(f"refused: {line}", err=True))
+    done = import_archive(artifacts, Path(file), limited(lambda line: click.echo(f"refused: {line}", err=True)))
     with suppress(OSError):
         remember(artifacts, Path(file), "archive", done.keys)
     click.echo(f"{done.added} artifacts imported, {done.known} existed already, {len(done.refused)} refused")
