@@ -53,10 +53,8 @@ class Int8(nn.Module):
 
 def layers(model):
     """Return the layers to quantise by name; NotApplicable if there are none."""
-    kinds = (nn.Conv2d, nn.Linear)
-    found = {
-        n: m for n, m in model.named_modules() if type(m) in kinds and getattr(m, "padding_mode", "zeros") == "zeros"
-    }
+    found = {name: module for name, module in model.named_modules() if type(module) in (nn.Conv2d, nn.Linear)}
+    found = {name: module for name, module in found.items() if getattr(module, "padding_mode", "zeros") == "zeros"}
     if not found:
         raise NotApplicable("int8_static found no convolution and no linear layer")
     return found
