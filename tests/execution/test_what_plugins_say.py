@@ -147,9 +147,9 @@ class NoImages(ToyImages):
 
 def test_a_dataset_that_refuses_is_a_failure_that_is_not_cached(tmp_path):
     """Its files may be other ones tomorrow, and no key names them."""
-    run = run_toy(toy_spec(**FAST), toy_registry(NoImages()), tmp_path)
+    run = run_toy(toy_spec(**FAST, attacks=("toy_tune",)), toy_registry(NoImages()), tmp_path)
     assert {o.status for o in run.outcomes.values()} == {Status.FAILED, Status.BLOCKED}
-    assert run.store.all_keys() == [] or not [*run.store.all_keys()]
+    assert not [*run.store.all_keys()]
 
 
 # --- weights --------------------------------------------------------------------------------------------------------
@@ -214,17 +214,17 @@ class Rounded(nn.Module):
 
     def __init__(self, inner, noise, kind):
         super().__init__()
-        self.inner, self.noise, self.kind = inner, noise, kind
+        self.inner, self.noise, self.gives = inner, noise, kind
         self.calls = 0
 
     def forward(self, x):
         """Answer."""
         logits = self.inner(x)
-        if self.kind == "logits":
+        if self.gives == "logits":
             return logits
         p = logits.softmax(1)
         p = (p + self.noise * torch.rand_like(p)).round(decimals=2).clamp(0, 1)
-        return p if self.kind == "probabilities" else p.argmax(1)
+        return p if self.gives == "probabilities" else p.argmax(1)
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class Serve(Attack):
     name: str = "serve"
     version: int = 1
     noise: float = 0.0
-    kind: str = "probabilities"
+    gives: str = "probabilities"
 
     access = "weights"
     same_architecture = True
@@ -242,15 +242,15 @@ class Serve(Attack):
     @property
     def answers(self):
         """Answer what the field says."""
-        return self.kind
+        return self.gives
 
     def steal(self, source, data, build, context):
         """Wrap the source."""
-        return Rounded(source.model(), self.noise, self.kind)
+        return Rounded(source.model(), self.noise, self.gives)
 
     def rebuild(self, build, tensors):
         """Wrap a new network."""
-        model = Rounded(build(), self.noise, self.kind)
+        model = Rounded(build(), self.noise, self.gives)
         model.load_state_dict(tensors)
         return model
 
@@ -311,7 +311,7 @@ class AfterServe(Attack):
 
 def test_a_suspect_that_only_answers_is_judged_and_its_weights_are_not():
     methods, attacks = ("toy_match", "toy_relation", "weigh"), ("serve", "ensemble", "after_serve", "toy_tune")
-    rows, _ = rows_of(Serve(), Ensemble(), AfterServe(), Weigh(), methods=methods, attacks=attacks)
+    rows, _ = rows_of(Serve(), Ensemble(), AfterServe(), Weigh(), methods=methods, attacks=attacks, epochs=8.0)
     by = {
         (m, a): {
             (r["status"], r["note"] * (r["status"] != "done")) for r in rows if (r["method"], r["attack"]) == (m, a)
@@ -327,12 +327,10 @@ def test_a_suspect_that_only_answers_is_judged_and_its_weights_are_not():
         assert by["weigh", attack] == {("not_applicable", weights)}
     assert by["toy_match", "after_serve"] == done
     assert by["toy_relation", "after_serve"] == done
-    assert (
-        by["weigh", "after_serve"] == {("done", ""), ("not_applicable", "another architecture")}
-        or by["weigh", "after_serve"] == done
-    )
+    assert by["weigh", "after_serve"] == done
     served = [r for r in rows if r["attack"] == "serve" and r["method"] == "toy_match"]
-    assert all(r["suspect_accuracy"] > 0.3 and r["agreement"] > 0.9 and r["access"] == "labels" for r in served)
+    assert [r["access"] for r in served] == ["labels"]
+    assert all(abs(r["suspect_accuracy"] - r["source_accuracy"]) < 0.1 and r["agreement"] > 0.9 for r in served)
 
 
 @pytest.mark.parametrize("how", ["copy", "state", "fit"])
@@ -346,10 +344,10 @@ def test_a_chained_attack_is_refused_the_weights_in_one_line(how):
 @pytest.mark.parametrize("kind", ["labels", "probabilities", "logits"])
 def test_noise_on_answers_follows_from_the_image_alone(kind):
     """Whatever else is in the batch, and whatever was asked before; another copy draws another noise."""
-    rows, run = rows_of(Serve(noise=0.5, kind=kind), methods=("toy_match",), attacks=("serve",), copies=2)
+    rows, run = rows_of(Serve(noise=0.5, gives=kind), methods=("toy_match",), attacks=("serve",), copies=2)
     assert {r["status"] for r in rows} == {"done"}
     tasks = [t for t in run.plan.tasks.values() if t.kind == "steal"]
-    state = WorkerState(run.store, toy_registry(Serve(noise=0.5, kind=kind)))
+    state = WorkerState(run.store, toy_registry(Serve(noise=0.5, gives=kind)))
     endpoints = [load(state, run.store, task.key) for task in tasks]
     x = torch.rand(9, 1, 8, 8)
     together = endpoints[0].answer(x)
@@ -377,7 +375,7 @@ def test_its_digest_depends_on_what_it_answers():
         rows, _ = rows_of(*served, methods=("toy_match",), attacks=tuple(s.name for s in served))
         return [r["suspect_digest"] for r in rows if r["attack"]]
 
-    first, second = digests(Serve(), replace(Serve(name="serve_labels"), kind="labels"))
+    first, second = digests(Serve(), replace(Serve(name="serve_labels"), gives="labels"))
     assert first != second
     assert digests(Serve())[0] == first
 
@@ -455,11 +453,11 @@ class Wrong(Serve):
         """Wrap the source."""
         if self.nothing == "steal":
             return [source.model()]
-        return globals()[self.cls](source.model(), 0.0, self.kind)
+        return globals()[self.cls](source.model(), 0.0, self.gives)
 
     def rebuild(self, build, tensors):
         """Wrap a new network, or forget the weights."""
-        model = globals()[self.cls](build(), 0.0, self.kind)
+        model = globals()[self.cls](build(), 0.0, self.gives)
         if self.nothing == "rebuild":
             return None
         if not self.lossy:
@@ -707,6 +705,13 @@ def test_a_recipe_that_cannot_be_is_refused(declared, words):
 def test_a_declaration_of_an_attack_that_cannot_be_is_refused(declared, words):
     cls = dataclass(frozen=True)(type("Odd", (ToyTune,), {"__doc__": "Odd.", **declared}))
     assert words in contract_violation(cls())
+
+
+@pytest.mark.parametrize("name", ["kind", "declarations"])
+def test_a_field_with_the_name_of_the_hosts_own_is_refused(name):
+    fields = {"__annotations__": {name: str}, name: "x", "__doc__": "Odd."}
+    cls = dataclass(frozen=True)(type("Odd", (ToyTune,), fields))
+    assert f"{name!r} is the host's own: give what you call so another name" in contract_violation(cls())
 
 
 def test_a_method_declares_an_access_that_exists():
