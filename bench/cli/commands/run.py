@@ -63,9 +63,9 @@ class TerminalReporter(BenchmarkReporter):
 
             def stored(key: str) -> float | None:
                 outcome = None if key in prepared.missing else prepared.inventory.outcome(key, {})
-                return float(outcome.facts["score"]) if outcome else None
+                return outcome.facts.get("score") if outcome else None
 
-            return LiveAucs(prepared.inventory.plan.trials, prepared.request.spec.baselines, stored)
+            return LiveAucs(prepared.inventory.plan.trials, prepared.request.spec.baselines, stored, prepared.missing)
 
         with Progress(prepared.missing, self.quiet, live_aucs) as self.progress:
             previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -143,7 +143,7 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 def command(file: str | None, **chosen: Any) -> int:
     """Run a benchmark: train what is missing, score every suspect, write and print the tables."""
     present, wanted = gpus(), _numbers(chosen["wanted"])
-    registry = load_registry(chosen["plugins"])
+    registry = load_registry(chosen["plugins"], data=chosen["data"])
     spec, declarations = build(chosen, file, registry, suitable_precision(present if wanted is None else wanted))
     places = slots(chosen["workers"], wanted, chosen["per_gpu"], present)
     folder = results_folder(spec, chosen["out"])
