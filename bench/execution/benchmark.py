@@ -23,6 +23,7 @@ from bench.results.provenance import ORIGIN, describe
 from bench.results.rows import row
 from bench.results.writer import save
 from bench.sandbox.process_state import gc_paused
+from bench.sandbox.whole_state import preserved_state
 from bench.store.maintenance import quarantined_folders, size_of
 
 
@@ -56,17 +57,18 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     """Run a benchmark and write `trials.csv` and `run.json` into its results folder.
 
     BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
-    trials say so.
+    trials say so. The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
     reporter = reporter or BenchmarkReporter()
-    prepared = prepare(request, reporter)
-    outcomes: dict[str, Outcome] = {}
-    with reporter.executing(prepared):
-        recorder = _Recorder(prepared, reporter, outcomes)
-        run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
-    interrupted = bool(reporter.stop_requested())
-    with gc_paused():
-        return _write(prepared, outcomes, interrupted)
+    with preserved_state():
+        prepared = prepare(request, reporter)
+        outcomes: dict[str, Outcome] = {}
+        with reporter.executing(prepared):
+            recorder = _Recorder(prepared, reporter, outcomes)
+            run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+        interrupted = bool(reporter.stop_requested())
+        with gc_paused():
+            return _write(prepared, outcomes, interrupted)
 
 
 class _Recorder(Reporter):
@@ -154,7 +156,7 @@ def _machines(prepared: PreparedRun, outcome: Callable[[str], Outcome | None]) -
 def _with_origin(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
     """Keep the machine and date of an earlier run.json: a run that executes nothing did not compute the numbers."""
     try:
-        before = json.loads((folder / "run.json").read_text())
+        before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         return {**made, **{name: before[name] for name in ORIGIN}}
     except (OSError, ValueError, KeyError, TypeError):
         return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -28,7 +27,10 @@ from bench.execution.slots import slots
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
+from bench.sandbox.child_processes import end_descendants_with_this_process
+from bench.sandbox.forced_end import STOP_SIGNALS, ended_by_third_signal
 from bench.sandbox.process_state import gc_paused
+from bench.sandbox.signals import handling
 from bench.store.folders import default_root
 from bench.store.store import Store
 
@@ -43,7 +45,8 @@ PASSED_ON = ("workers", "per_gpu", "threads", "scheduler", "timeout", "plugins",
 class TerminalReporter(BenchmarkReporter):
     """Shows progress on standard error, and takes Ctrl-C and SIGTERM as requests to stop.
 
-    The first signal waits for the running tasks, the second does not. `debug` prints the logs of failed tasks.
+    The first signal waits for the running tasks, the second does not, and the third ends this process. `debug` prints
+    the logs of failed tasks.
     """
 
     def __init__(self, quiet: bool, debug: bool) -> None:
@@ -68,12 +71,9 @@ class TerminalReporter(BenchmarkReporter):
             return LiveAucs(prepared.inventory.plan.trials, prepared.request.spec.baselines, stored)
 
         with Progress(prepared.missing, self.quiet, live_aucs) as self.progress:
-            previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
-            try:
+            end_descendants_with_this_process()
+            with handling(dict.fromkeys(STOP_SIGNALS, self._handle)), ended_by_third_signal():
                 yield
-            finally:
-                for number, handler in previous.items():
-                    signal.signal(number, handler)
 
     def _handle(self, number: int, frame: object) -> None:
         first = self.stop == StopRequest.NONE
@@ -102,7 +102,7 @@ class TerminalReporter(BenchmarkReporter):
         """Count an outcome."""
         self.progress.task_finished(outcome)
         if self.debug and outcome.status == Status.FAILED and outcome.log:
-            self.note(Path(outcome.log).read_text(errors="replace"))
+            self.note(Path(outcome.log).read_text(encoding="utf-8", errors="replace"))
 
     def stop_requested(self) -> StopRequest:
         """Return how soon the user wants the run to stop."""
