@@ -3,6 +3,7 @@
 import atexit
 import gc
 import importlib
+import io
 import os
 import sys
 
@@ -56,6 +57,9 @@ def group() -> None:
 def main() -> None:
     """Run the command line: exit code 0 complete, 1 failed trials, 2 wrong usage, 3 not judged, 130 interrupted."""
     os.environ["MPLBACKEND"] = "agg"  # charts are files; a notebook's value names a module that may be missing here
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every encoding has the signs of a table
+            stream.reconfigure(errors="replace")
     try:
         code = group.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -29,7 +29,7 @@ def gpus() -> tuple[int, ...]:
         return ()
     command = ["nvidia-smi", "--list-gpus"] if _torch_has("cuda") else ["rocm-smi", "--showid"]
     try:
-        listing = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        listing = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return ()
     count = len(re.findall(r"^GPU ?\[?\d+", listing.stdout, re.MULTILINE))

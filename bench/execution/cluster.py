@@ -125,7 +125,11 @@ def _start_method(slots: Sequence[Slot]) -> str:
 
 @contextmanager
 def running_forkserver(slots: Sequence[Slot]) -> Iterator[None]:
-    """Run the process that workers are forked from, if they are forked; stop it afterwards if it was started here."""
+    """Run the process that workers are forked from, if they are forked; stop it afterwards if it was started here.
+
+    The caller restores the environment.
+    """
+    os.environ.pop("SSLKEYLOGFILE", None)  # Python would write the keys of the workers' connections there
     server: Any = forkserver._forkserver
     if not slots or _start_method(slots) != "forkserver" or server._forkserver_pid is not None:
         yield

@@ -21,6 +21,7 @@ from bench.core.kinds import Status
 from bench.core.tasks import Outcome
 from bench.datasets.files import data_root
 from bench.execution.benchmark import BenchmarkReporter, run_benchmark
+from bench.execution.environment import check_environment
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, results_folder
 from bench.execution.run_config import StopRequest
 from bench.execution.slots import slots
@@ -142,6 +143,7 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 @click.option("--quiet", is_flag=True, help="Show failures only while running.")
 def command(file: str | None, **chosen: Any) -> int:
     """Run a benchmark: train what is missing, score every suspect, write and print the tables."""
+    check_environment()
     present, wanted = gpus(), _numbers(chosen["wanted"])
     registry = load_registry(chosen["plugins"])
     spec, declarations = build(chosen, file, registry, suitable_precision(present if wanted is None else wanted))
