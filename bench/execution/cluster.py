@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from bench.core.errors import BenchError, first_line
+from bench.core.errors import BenchError, describe_error, first_line
 from bench.execution.slots import Slot
 from bench.execution.worker import free_memory
 from bench.sandbox.child_processes import changed_environment
@@ -26,6 +27,8 @@ RETRIES_AFTER_DEATH = 2
 """How often a unit is run again after its worker died."""
 CONNECT_TIMEOUT = 10
 """Seconds that a scheduler which was started elsewhere has to answer."""
+LONGEST_TEMPORARY_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
+"""Bytes of a folder's name to which multiprocessing can add the name of a socket."""
 FREE_MEMORY_TIMEOUT = 30
 """Seconds that workers have to free memory; after these, the task that needs it runs anyway."""
 SETTINGS: dict[str, Any] = {
@@ -54,8 +57,8 @@ def import_dask() -> None:
         raise
     except Exception as error:  # a file that is no YAML, a value that is none of those that it can have
         raise BenchError(
-            f"Dask's configuration cannot be used: {one_line(error)}. Correct it (~/.config/dask, $DASK_CONFIG, "
-            "variables DASK_...), or run everything in this process: --workers 0"
+            f"Dask's configuration cannot be used: {describe_error(error).rstrip('.:')}. Correct it (~/.config/dask, "
+            "$DASK_CONFIG, variables DASK_...), or run everything in this process: --workers 0"
         ) from error
 
 
@@ -118,8 +121,12 @@ def dask_settings(slots: Sequence[Slot]) -> dict[str, Any]:
 
 
 def _start_method(slots: Sequence[Slot]) -> str:
-    """Return how worker processes start: forked from one that has imported torch, but spawned if they use a GPU."""
+    """Return how worker processes start: forked from one that has imported torch, but spawned if they use a GPU.
+
+    They are spawned also if the folder for temporary files has so long a name that no socket can be there.
+    """
     forks = sys.platform == "linux" and all(slot.device == "cpu" for slot in slots)
+    forks &= len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY_FOLDER
     return "forkserver" if forks else "spawn"
 
 

@@ -65,7 +65,7 @@ def test_a_configuration_that_matplotlib_cannot_read_is_refused(tmp_path, monkey
     path.write_bytes(b"\xff\xfe\x00: 2\n")
     for check in (check_environment, drawing().__enter__):
         with pytest.raises(
-            BenchError, match="matplotlib cannot read its configuration .*: .*Correct or remove the file"
+            BenchError, match=r"matplotlib cannot read its configuration .*: .*Correct or remove the file"
         ):
             check()
 
