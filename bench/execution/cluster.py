@@ -95,6 +95,13 @@ def one_line(error: BaseException) -> str:
     return (first_line(error) or type(error).__name__).rstrip(".")
 
 
+def _origin(error: BaseException) -> BaseException:
+    """Return the error that came first: Dask wraps it in others, and fails once more when it closes a worker."""
+    while earlier := error.__cause__ or error.__context__:
+        error = earlier
+    return error
+
+
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Block SIGINT in the processes that are started here: a terminal sends it to all, only the driver acts on it.
@@ -188,7 +195,7 @@ def start_workers(slots: Sequence[Slot], scratch: str) -> SpecCluster:
             return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise BenchError(
-                f"The worker processes cannot be started: {one_line(error)}. "
+                f"The worker processes cannot be started: {one_line(_origin(error))}. "
                 "--workers 0 runs everything in this process"
             ) from error
 

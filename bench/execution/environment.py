@@ -20,7 +20,11 @@ AFFINITY = re.compile(r"{0}([\s,]+{0})*".format(r"\d+(-\d+(:\d+)?)?"))
 
 
 def check_environment() -> None:
-    """Raise BenchError if a library could not read a variable or a file, or if there is no temporary folder."""
+    """Raise BenchError if a library could not read a variable or a file, or a folder is missing that all need."""
+    try:
+        os.getcwd()  # noqa: PTH109 (Path.cwd() is the same call)
+    except OSError as error:  # torch ends the process in such a folder
+        raise BenchError("The working folder does not exist any more: change to another one") from error
     for name in INTEGERS:
         value = os.environ.get(name, "0")
         try:

@@ -12,6 +12,7 @@ from bench.cli.completion import Names
 from bench.cli.shared_options import DATA, PLUGINS
 from bench.core.errors import BenchError, BrokenPlugin, printable
 from bench.core.kinds import ComponentKind
+from bench.execution.environment import check_environment
 from bench.registry.discovery import load_registry
 from bench.sandbox.supervised_process import Died, SupervisedProcess
 
@@ -164,6 +165,7 @@ def _requested(what: tuple[str, ...], everything: bool, plugins: tuple[str, ...]
 @click.option("--quiet", is_flag=True, help="Show failed checks only.")
 def command(what: tuple[str, ...], everything: bool, timeout: float, quiet: bool, **chosen: Any) -> int:
     """Check components, or those of a plugin file, against the contract: in the toy world, on the CPU, in seconds."""
+    check_environment()
     report, plugins = Report(quiet), chosen["plugins"]
     with closing(_Processes(timeout)) as processes:
         for name in _requested(what, everything, plugins, processes):
