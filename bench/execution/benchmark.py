@@ -22,8 +22,7 @@ from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
 from bench.results.rows import row
 from bench.results.writer import save
-from bench.sandbox.process_state import gc_paused
-from bench.sandbox.whole_state import preserved_state
+from bench.sandbox.process_state import gc_paused, preserved_process_state
 from bench.store.maintenance import quarantined_folders, size_of
 
 
@@ -60,7 +59,7 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     trials say so. The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
     reporter = reporter or BenchmarkReporter()
-    with preserved_state():
+    with preserved_process_state():
         prepared = prepare(request, reporter)
         outcomes: dict[str, Outcome] = {}
         with reporter.executing(prepared):
