@@ -23,7 +23,7 @@ from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
 from bench.results.rows import row
 from bench.results.writer import save
-from bench.sandbox.process_state import gc_paused
+from bench.sandbox.process_state import gc_paused, preserved_process_state
 from bench.store.maintenance import quarantined_folders, size_of
 
 
@@ -57,17 +57,18 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     """Run a benchmark and write `trials.csv` and `run.json` into its results folder.
 
     BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
-    trials say so.
+    trials say so. The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
     reporter = reporter or BenchmarkReporter()
-    prepared = prepare(request, reporter)
-    outcomes: dict[str, Outcome] = {}
-    with reporter.executing(prepared):
-        recorder = _Recorder(prepared, reporter, outcomes)
-        run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
-    interrupted = bool(reporter.stop_requested())
-    with gc_paused():
-        return _write(prepared, outcomes, interrupted)
+    with preserved_process_state():
+        prepared = prepare(request, reporter)
+        outcomes: dict[str, Outcome] = {}
+        with reporter.executing(prepared):
+            recorder = _Recorder(prepared, reporter, outcomes)
+            run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+        interrupted = bool(reporter.stop_requested())
+        with gc_paused():
+            return _write(prepared, outcomes, interrupted)
 
 
 class _Recorder(Reporter):

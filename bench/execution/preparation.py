@@ -14,6 +14,7 @@ from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.datasets.file_record import changes
 from bench.datasets.files import absent, ready
+from bench.execution.environment import check_environment
 from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import inline_device, slots
 from bench.planning.declarations import Declarations
@@ -128,6 +129,7 @@ def _check_same(saved: Path, spec: Spec) -> None:
 
 def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     """Plan a benchmark and check everything that can be checked before training: data, store, folder, devices."""
+    check_environment()
     spec, registry, store, data = request.spec, request.registry, request.store, request.data
     broken = [f"plugin {b.name} of {b.distribution} is broken and left out: {b.reason}" for b in registry.broken]
     _note(reporter, broken)

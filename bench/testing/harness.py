@@ -168,7 +168,7 @@ class Harness:
         """Return how a task failed: the method called, the error, and the line of the component's file."""
         failed = next((t for t in self.plan.tasks.values() if t.name == outcome.root), task)
         log = Path(outcome.log or self.outcomes[failed.key].log)
-        frames = FRAME.findall(log.read_text(errors="replace")) if log.is_file() else []
+        frames = FRAME.findall(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else []
         location = self._location(frames)
         line = f"{METHODS[failed.kind]} ({outcome.root or task.name}): {outcome.error}"
         return line if location in line else line + location
