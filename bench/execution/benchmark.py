@@ -23,7 +23,7 @@ from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
 from bench.results.rows import row
 from bench.results.writer import put, run_text, save
-from bench.sandbox.process_state import gc_paused
+from bench.sandbox.process_state import gc_paused, preserved_process_state
 from bench.store.atomic import DENIED
 from bench.store.folders import REASONS, translated_errors
 from bench.store.maintenance import quarantined_folders, size_of
@@ -62,18 +62,19 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     What the run needs is recorded before its first task: its Spec in `run.json`, its artifacts in the store. So they
     are kept however the run ends.
     BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
-    trials say so.
+    trials say so. The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
     reporter = reporter or BenchmarkReporter()
-    prepared = prepare(request, reporter)
-    _record_needs(prepared, reporter)
-    outcomes: dict[str, Outcome] = {}
-    with reporter.executing(prepared):
-        recorder = _Recorder(prepared, reporter, outcomes)
-        run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
-    interrupted = bool(reporter.stop_requested())
-    with gc_paused():
-        return _write(prepared, outcomes, interrupted)
+    with preserved_process_state():
+        prepared = prepare(request, reporter)
+        _record_needs(prepared, reporter)
+        outcomes: dict[str, Outcome] = {}
+        with reporter.executing(prepared):
+            recorder = _Recorder(prepared, reporter, outcomes)
+            run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+        interrupted = bool(reporter.stop_requested())
+        with gc_paused():
+            return _write(prepared, outcomes, interrupted)
 
 
 def _record_needs(prepared: PreparedRun, reporter: Reporter) -> None:

@@ -14,6 +14,7 @@ from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.datasets.file_record import changes
 from bench.datasets.files import absent, ready
+from bench.execution.environment import check_environment
 from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import inline_device, slots
 from bench.planning.declarations import Declarations
@@ -23,7 +24,6 @@ from bench.registry.registry import Registry
 from bench.results.provenance import describe
 from bench.results.run_schema import check_readable
 from bench.results.writer import partials
-from bench.store.atomic import ensure_temporary_folder
 from bench.store.locks import supports_locks
 from bench.store.store import Store
 
@@ -131,6 +131,7 @@ def _check_same(saved: Path, spec: Spec) -> None:
 
 def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     """Plan a benchmark and check everything that can be checked before training: data, store, folder, devices."""
+    check_environment()
     spec, registry, store, data = request.spec, request.registry, request.store, request.data
     broken = [f"plugin {b.name} of {b.distribution} is broken and left out: {b.reason}" for b in registry.broken]
     _note(reporter, broken)
@@ -156,7 +157,6 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
         if not supports_locks(store):
             what = "runs that use it at the same time may compute the same artifact twice"
             _note(reporter, [f"files in {store.root} cannot be locked: {what}"])
-    ensure_temporary_folder(store.root / "tmp" if missing else request.folder)
     if request.refresh:
         inventory.refresh(request.refresh)
     _note(reporter, inventory.outdated(registry))

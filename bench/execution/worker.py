@@ -14,6 +14,7 @@ from bench.core.errors import BenchError
 from bench.core.hardware import keep_freed_memory
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
+from bench.sandbox.child_processes import complete_start
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -45,10 +46,13 @@ def worker_state(store: str, data: str, plugins: tuple[str, ...], threads: int) 
         from bench.registry.discovery import load_registry
 
         keep_freed_memory()
+        complete_start()
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        _states[arguments] = WorkerState(Store(store, exists=True), load_registry(plugins), device, Path(data), threads)
+        _states[arguments] = WorkerState(
+            Store(store, exists=True), load_registry(plugins, data=data), device, Path(data), threads
+        )
         gc.freeze()  # or every full collection visits all that was imported
     return _states[arguments]
 

@@ -11,6 +11,7 @@ from bench.core.kinds import Access, Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Task, Trial
 from bench.planning.declarations import Declarations, MethodVersion, chain
+from bench.planning.relations import Relations
 from bench.sandbox.process_state import gc_paused
 
 
@@ -50,8 +51,8 @@ class Plan:
 class _TaskPlanner:
     """Adds the tasks of networks and fingerprints to a plan, and returns their keys."""
 
-    def __init__(self, spec: Spec, declarations: Declarations, plan: Plan) -> None:
-        self.spec, self.declarations, self.plan = spec, declarations, plan
+    def __init__(self, spec: Spec, declarations: Declarations, relations: Relations, plan: Plan) -> None:
+        self.spec, self.declarations, self.relations, self.plan = spec, declarations, relations, plan
         self.data = functools.cache(self._data)
         self.train = functools.cache(self._train)
         self.steal = functools.cache(self._steal)
@@ -62,9 +63,15 @@ class _TaskPlanner:
         """What distinguishes each source from the others, by its key; empty: nothing has to."""
 
     def _recipe(self, architecture: Declaration) -> dict[str, JSON]:
-        recipe = self.spec.recipe.training()
-        if architecture.attributes["precision"]:
-            recipe["precision"] = architecture.attributes["precision"]
+        """Return the recipe of an architecture's trainings: the run's, with what the architecture declares."""
+        recipe, own = self.spec.recipe.training(), architecture.attributes
+        if own["precision"]:
+            recipe["precision"] = own["precision"]
+        if rate := own.get("learning_rate"):
+            recipe["lr"] = float(rate)
+        recipe["epochs"] *= float(own.get("epochs_factor", 1))
+        if augmentation := own.get("augmentation"):
+            recipe["augmentation"] = dict(augmentation)
         return recipe
 
     def _data(self, dataset: str) -> str:
@@ -98,14 +105,17 @@ class _TaskPlanner:
         subject = self.sources.get(source) or (f"seed {source_seed}" if len(self.spec.seeds) > 1 else "")
         return self.plan.add(TaskKind.TRAIN, role, params, inputs, subject="" if role == Role.SOURCE else subject)
 
-    def _steal(self, source: str, dataset: str, attack: str, architecture: str, replicate: int) -> str:
+    def _steal(self, source: str, dataset: str, target: str, attack: str, architecture: str, replicate: int) -> str:
+        """Plan a suspect stolen from a source of `dataset`; it is trained on `target`, often the same."""
         declaration = self.declarations.attacks[attack]
-        params = self._network_params(dataset, architecture, replicate)
+        params = self._network_params(target, architecture, replicate)
         params["attack"] = declaration.identity()
-        inputs = {"data": self.data(dataset), "source": source}
+        inputs = {"data": self.data(target), "source": source}
         if previous := str(declaration.attributes["starts_from"]):
             start = 0 if self.is_deterministic(previous) else replicate
-            inputs["start"] = self.steal(source, dataset, previous, architecture, start)
+            inputs["start"] = self.steal(source, dataset, target, previous, architecture, start)
+        if surrogate := self.relations.surrogate(dataset, attack)[0]:
+            inputs["surrogate_data"] = self.data(surrogate)
         return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs, subject=self.sources[source])
 
     def _variant(self, attack: str, replicate: int) -> str:
@@ -161,9 +171,9 @@ class _TrialPlanner:
     """Plans the trials of the full product, in the order of their rows."""
 
     def __init__(self, spec: Spec, declarations: Declarations, unavailable: Mapping[str, str]) -> None:
-        self.spec, self.declarations, self.unavailable, self.plan = spec, declarations, unavailable, Plan()
-        self.tasks = _TaskPlanner(spec, declarations, self.plan)
-        self.label_spaces = {n: str(d.attributes["label_space"] or n) for n, d in declarations.datasets.items()}
+        self.spec, self.declarations, self.plan = spec, declarations, Plan()
+        self.relations = Relations(declarations, unavailable)
+        self.tasks = _TaskPlanner(spec, declarations, self.relations, self.plan)
 
     def run(self) -> Plan:
         """Plan all trials."""
@@ -218,8 +228,8 @@ class _TrialPlanner:
         """Plan a source's irrelevant models: of its dataset, and of the targets that the method can judge."""
         counts = {dataset: self.spec.replicates}
         for attack in self.spec.attacks:
-            target, reason = self._target(dataset, attack)
-            if not reason and not self._incompatible_labels(method, dataset, target):
+            target, reason = self.relations.target(dataset, attack)
+            if not reason and not self.relations.incompatible_labels(method, dataset, target):
                 counts.setdefault(target, self.spec.target_replicates)
         for target, count in counts.items():
             for name in dict.fromkeys((*self.spec.suspects, architecture)):
@@ -231,39 +241,16 @@ class _TrialPlanner:
         """Plan the stolen models of a source."""
         for attack in self.spec.attacks:
             declaration = self.declarations.attacks[attack]
-            target, reason = self._target(dataset, attack)
-            reason = reason or self._incompatible_labels(method, dataset, target)
+            target, relations = self.relations.target(dataset, attack)[0], self.relations
+            reason = relations.reason(dataset, attack) or relations.incompatible_labels(method, dataset, target)
+            reason = reason or relations.without_weights(method, attack)
             same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
             count = self.spec.copies if same else self.spec.replicates
             count = 1 if self.tasks.is_deterministic(attack) else count
             for name in (architecture,) if same else self.spec.suspects:
                 for replicate in range(count):
-                    key = "" if reason else self.tasks.steal(source, target, attack, name, replicate)
+                    key = "" if reason else self.tasks.steal(source, dataset, target, attack, name, replicate)
                     yield _Suspect(key, reason, declaration, target, name, replicate)
-
-    def _target(self, dataset: str, attack: str) -> tuple[str, str]:
-        """Return the dataset of an attack's suspects, and why it cannot be used (empty: it can)."""
-        relation = str(chain(self.declarations.attacks, attack)[0].attributes["target"])
-        if not relation:
-            return dataset, ""
-        related = self.declarations.datasets[dataset].attributes["related"]
-        if relation not in related:
-            return "", f"{dataset} has no related dataset for {relation!r}"
-        target = str(related[relation])
-        if target not in self.declarations.datasets:
-            return target, f"{target}, the {relation!r} dataset of {dataset}, is not installed"
-        if target in self.unavailable:
-            return target, self.unavailable[target]
-        shapes = [self.declarations.datasets[n].attributes["shape"] for n in (dataset, target)]
-        if shapes[0] != shapes[1]:
-            return target, f"the images of {target} have not the shape of those of {dataset}"
-        return target, ""
-
-    def _incompatible_labels(self, method: Declaration, dataset: str, target: str) -> str:
-        """Return why a method cannot judge a suspect of another dataset; empty: it can."""
-        if method.attributes["any_label_space"] or self.label_spaces[dataset] == self.label_spaces[target]:
-            return ""
-        return f"{method.name} compares labels, and those of {target} are not those of {dataset}"
 
 
 def plan(spec: Spec, declarations: Declarations, unavailable: Mapping[str, str] | None = None) -> Plan:

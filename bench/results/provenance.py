@@ -58,7 +58,7 @@ def _commit() -> str:
     git = ["git", "-C", str(Path(__file__).resolve().parent)]
     try:
         known = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=False)
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, encoding="utf-8", check=False)
     except OSError:
         return ""
     return head.stdout.strip() if known.returncode == 0 else ""

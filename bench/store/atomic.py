@@ -6,7 +6,6 @@ File systems differ: some cannot sync a folder, some cannot rename a folder, or 
 import errno
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -100,11 +99,3 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file in one step. OSError leaves the old file, and no temporary one."""
     with temporary_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def ensure_temporary_folder(folder: Path) -> None:
-    """Let temporary files go into `folder` if this machine has no other place for them, in child processes, too."""
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        os.environ["TMPDIR"] = str(folder.absolute())

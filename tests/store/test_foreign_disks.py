@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from bench.planning.declarations import declare
 from bench.reporting.build import contents
 from bench.reporting.html import page
 from bench.results.writer import NotWritable, put
-from bench.store.atomic import ensure_temporary_folder, replace, sync, write_atomically
+from bench.store.atomic import replace, sync, write_atomically
 from bench.store.locks import claim, is_locked, supports_locks
 from bench.store.maintenance import quarantined_folders
 from bench.store.store import Store
@@ -230,18 +229,6 @@ def test_a_file_that_cannot_be_written_may_have_the_text_already(tmp_path, monke
     with pytest.raises(NotWritable, match=r"cannot be written: Read-only file system\. Choose another folder"):
         put(tmp_path / "file", "another")
     assert (tmp_path / "file").read_text() == "text\nä"
-
-
-def test_temporary_files_go_into_the_store_where_the_machine_has_no_place_for_them(tmp_path, monkeypatch):
-    """As in a container whose file system is read-only; worker processes inherit it."""
-    usual = tempfile.gettempdir()
-    ensure_temporary_folder(tmp_path)
-    assert tempfile.gettempdir() == usual
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: [os.environ.get("TMPDIR", "/nonexistent")])
-    monkeypatch.setenv("TMPDIR", "/nonexistent")
-    assert benchmark(tmp_path).complete
-    assert tempfile.gettempdir() == str(tmp_path / "store/tmp")
 
 
 def test_a_page_that_needs_a_writable_folder_is_one_line(tmp_path, monkeypatch):

@@ -28,13 +28,11 @@ def command(name: str, checked: bool, kind: str) -> None:
     from bench.reporting.build import check, contents, write_report
     from bench.results.reader import is_edited
     from bench.results.writer import NotWritable
-    from bench.store.atomic import ensure_temporary_folder
 
     folder = folder_of(name)
     if checked:
         click.echo(check(folder), nl=False)
     else:
-        ensure_temporary_folder(folder)
         files = contents(folder)
         click.echo(files[f"table.{kind}"], nl=False)
         try:
