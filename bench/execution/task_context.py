@@ -25,7 +25,9 @@ from bench.registry.registry import Registry
 from bench.stats.renumbering import RENUMBERED, renumbered_accuracy
 from bench.store.store import Store, content_digest
 from bench.training import inference, loop
-from bench.training.networks import Normalised, rebuild, with_memory_format
+from bench.training.networks import rebuild, with_memory_format, wrapped
+from bench.training.round_trip import stored_state, verified
+from bench.training.sharing import moved
 
 T = TypeVar("T")
 
@@ -142,12 +144,9 @@ class TaskContext:
         data = self.data()
         architecture: Architecture = self.component(ComponentKind.ARCHITECTURE)
         shape = tuple(data.facts["shape"])
-        inner: object = architecture.build(data.facts["num_classes"], shape)
-        if not isinstance(inner, nn.Module) or next(inner.parameters(), None) is None:
-            what = "one without parameters" if isinstance(inner, nn.Module) else f"a {type(inner).__name__}"
-            raise BenchError(f"architecture {architecture.name!r}: build must return a network, not {what}")
-        model = Normalised(inner, data.mean.cpu(), data.std.cpu())
-        return with_memory_format(model, architecture, shape).to(self.device)
+        model = wrapped(architecture, data.facts["num_classes"], shape, data.mean.cpu(), data.std.cpu())
+        model = with_memory_format(model, architecture, shape)
+        return moved(verified(model, architecture, data.facts["num_classes"], shape), self.device)
 
     def try_architecture(self) -> None:
         """Build a network and try it, once per process; BenchError names what prevents its training or its use."""
@@ -182,7 +181,7 @@ class TaskContext:
         architecture: Architecture = self.state.component(ComponentKind.ARCHITECTURE, facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
-        return model.to(self.device).eval(), architecture
+        return moved(model, self.device).eval(), architecture
 
     def plugin_context(
         self,
@@ -236,7 +235,12 @@ class TaskContext:
             "data": self.inputs["data"],
             "notes": self.recorded.notes,
         }
-        return facts, {"weights": model.state_dict(), "answers": {"test": answers}}
+        shape = tuple(data.facts["shape"])
+        recreate = functools.partial(
+            rebuild, self.component(ComponentKind.ARCHITECTURE), data.facts["num_classes"], shape
+        )
+        weights = stored_state(model, recreate, shape, f"the network of {self.task.name!r}")
+        return facts, {"weights": weights, "answers": {"test": answers}}
 
 
 def _order_note(answers: Tensor, labels: Tensor, classes: int) -> dict[str, JSON]:

@@ -55,7 +55,7 @@ def _train(context: TaskContext) -> Artifact:
     architecture = context.component(ComponentKind.ARCHITECTURE)
     context.plugin_context(architecture, context.recipe()).fit(model, split.images, targets)
     origin = f"architecture {architecture.name!r}"
-    return context.network_artifact(check(check_readable(model, origin), model, origin))
+    return context.network_artifact(check(check_readable(model, origin), context.build(), origin))
 
 
 def _embed(context: TaskContext) -> Artifact:

@@ -53,6 +53,10 @@ class Skipped(Exception):
     """A check cannot run, for this reason."""
 
 
+class Passed(Exception):
+    """A check is passed, with this remark."""
+
+
 @dataclass
 class Harness:
     """A component in a small benchmark of the toy world.
@@ -202,7 +206,10 @@ class Harness:
 
 
 Check = Callable[[Harness], str]
-"""Returns why a component fails it, or nothing; its docstring's first line is its title. May raise `Skipped`."""
+"""Returns why a component fails it, or nothing; its docstring's first line is its title.
+
+May raise `Skipped` or `Passed`.
+"""
 APPLIES_TO: dict[Check, tuple[ComponentKind, ...]] = {}
 COSTLY: set[Check] = set()
 """Checks that are slow for big networks or files."""

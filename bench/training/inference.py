@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
 from bench.training.augmentation import pixels
 from bench.training.input_checks import logits_of
+from bench.training.sharing import moved
 
 BATCH = 512
 
@@ -22,15 +26,23 @@ def logits_in_batches(model: nn.Module, images: Tensor, device: torch.device, ba
     return torch.cat(parts)
 
 
-def predict(model: nn.Module, images: Tensor, device: torch.device | str = "cpu", batch: int = BATCH) -> Tensor:
-    """Move a network to the device and compute logits [N, K] in eval mode; the mode is restored afterwards."""
-    model.to(device)
-    was_training = model.training
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put a network in eval mode inside, and restore the mode of each module."""
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        return logits_in_batches(model, images, torch.device(device), batch)
+        yield
     finally:
-        model.train(was_training)
+        for module, training in modes:
+            module.training = training
+
+
+def predict(model: nn.Module, images: Tensor, device: torch.device | str = "cpu", batch: int = BATCH) -> Tensor:
+    """Move a network to the device and compute logits [N, K] in eval mode; each module's mode is restored."""
+    moved(model, device)
+    with eval_mode(model):
+        return logits_in_batches(model, images, torch.device(device), batch)
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:

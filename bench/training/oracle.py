@@ -1,6 +1,7 @@
 """Access to a network by queries only: the source model for an attack, a suspect for a method; queries are counted."""
 
 import copy
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class Oracle:
             raise BenchError(f"{self._asker} asked with pixels outside [0, 1]")
 
     def _answers(self, x: Tensor) -> Tensor:
-        device = next(iter(self._model.state_dict().values())).device
+        device = next(chain(self._model.parameters(), self._model.buffers())).device
         return logits_in_batches(self._model.eval(), x, device, self._batch).to(x.device)
 
     def logits(self, x: Tensor) -> Tensor:

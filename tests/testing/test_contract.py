@@ -20,7 +20,7 @@ from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, Split
 from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
 from bench.testing import check_component, checks, contract, find, harness, repetition, run_check, toy_plugins
-from bench.testing.checks import architectures, attacks, components, datasets, methods, runs
+from bench.testing.checks import architectures, attacks, components, datasets, methods, networks, runs
 
 CATALOGUE = load_registry()
 
@@ -270,6 +270,12 @@ class Builder(toy_plugins.ToyConv):
                 return nn.Sequential(super().build(num_classes, shape), nn.Softmax(1))
             case "exit":
                 sys.exit("no such shape")
+            case "border":
+                return nn.Sequential(nn.ZeroPad2d(-1), super().build(num_classes, shape), nn.Sequential())
+            case "drawn":
+                return nn.Sequential(super().build(num_classes, shape), Scaled(1 + random.random()))
+            case "copied":
+                return nn.Sequential(super().build(num_classes, shape), Unique(num_classes, num_classes))
         return super().build(num_classes, shape)
 
     def head(self, model):
@@ -277,6 +283,20 @@ class Builder(toy_plugins.ToyConv):
 
     def stages(self, model):
         return [] if self.fault == "stages" else super().stages(model)
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return x * self.factor
+
+
+class Unique(nn.Linear):
+    def __deepcopy__(self, memo):
+        return self
 
 
 class Centred(nn.Module):
@@ -371,6 +391,25 @@ BREACHES = [
     (Builder, "batch", architectures.answers_each_image_alone, "its answers differ by"),
     (Builder, "head", architectures.has_head_and_stages_inside, "head(model) gave Linear"),
     (Builder, "stages", architectures.has_head_and_stages_inside, "stages(model) gave []"),
+    (
+        Builder,
+        "border",
+        networks.sees_every_pixel,
+        "it sees 56.2% of a (1, 8, 8) image; it sees 86.2% of a (1, 28, 28)",
+    ),
+    (Builder, "drawn", networks.comes_back_as_it_was, "after it was stored and loaded, it answers otherwise"),
+    (
+        Builder,
+        "drawn",
+        runs.works_in_the_toy_world,
+        "answers otherwise after it was stored and loaded: what its answers ",
+    ),
+    (
+        Builder,
+        "copied",
+        networks.comes_back_as_it_was,
+        "after copy.deepcopy, its 'inner.1.weight' is still that of the",
+    ),
 ]
 
 

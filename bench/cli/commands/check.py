@@ -100,7 +100,7 @@ class Report:
         if ok is None:
             shown = f"skipped: {'as above' if reason in self.reasons else shown}"
         self.reasons.add(reason)
-        line = f"{MARKS[ok]:<6}  {check}" if ok else f"{MARKS[ok]:<6}  {check[:-1]}: {shown}"
+        line = f"{MARKS[ok]:<6}  {check[:-1]}: {shown}" if shown else f"{MARKS[ok]:<6}  {check}"
         if not self.quiet:
             click.echo(f"  {line}")
         elif ok is False:
