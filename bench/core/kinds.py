@@ -63,6 +63,8 @@ class SuspectKind(_Word):
 
     STOLEN = "stolen"
     IRRELEVANT = "irrelevant"
+    SUSPECT = "suspect"
+    """Not known: a described network that is to be judged."""
 
 
 class ComponentKind(_Word):
@@ -79,6 +81,8 @@ class TaskKind(_Word):
 
     DATA = "data"
     TRAIN = "train"
+    MODEL = "model"
+    """Measures a described network."""
     EMBED = "embed"
     STEAL = "steal"
     FINGERPRINT = "fingerprint"
@@ -92,10 +96,30 @@ class Role(_Word):
     SOURCE = "source"
     STOLEN = "stolen"
     IRRELEVANT = "irrelevant"
+    SUSPECT = "suspect"
     SURROGATE = "surrogate"
     REFERENCE = "reference"
     FINGERPRINT = "fingerprint"
     SCORE = "score"
+
+
+class ModelFormat(_Word):
+    """Formats of a described network."""
+
+    SAFETENSORS = "safetensors"
+    ONNX = "onnx"
+    TORCHSCRIPT = "torchscript"
+    PT2 = "pt2"
+    ANSWERS = "answers"
+
+
+class ModelOutput(_Word):
+    """What a described network answers with."""
+
+    LOGITS = "logits"
+    PROBABILITIES = "probabilities"
+    LOG_PROBABILITIES = "log_probabilities"
+    LABELS = "labels"
 
 
 class Access(_Word):

@@ -72,7 +72,7 @@ class Task:
         """Return a short description for messages, such as `steal extract_l tiny_vgg 0`."""
         parts = [self.kind, self.role if self.kind == TaskKind.TRAIN else ""]
         kinds = (ComponentKind.DATASET, ComponentKind.ATTACK, ComponentKind.METHOD, ComponentKind.ARCHITECTURE)
-        parts += [str(self.params[k]["name"]) for k in kinds if k in self.params]
+        parts += [str(self.params[k]["name"]) for k in (*kinds, TaskKind.MODEL) if k in self.params]
         parts.append(str(self.params.get("replicate", self.params.get("draw", ""))))
         return " ".join(p for p in parts if p)
 
@@ -102,6 +102,10 @@ class Trial:
     helpers: tuple[str, ...] = ()
     reason: str = ""
     """Why it is not applicable; empty if it is."""
+    source_model: str = ""
+    """Name of the described network that is the source; empty if the host trained it."""
+    suspect_model: str = ""
+    """Name of the described network that is the suspect; empty if the host trained it."""
 
 
 @dataclass(frozen=True)

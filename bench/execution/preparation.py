@@ -12,6 +12,7 @@ from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.datasets.file_record import changes
 from bench.datasets.files import absent, ready
+from bench.execution.model_checks import check_models
 from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import inline_device, slots
 from bench.planning.declarations import Declarations
@@ -118,6 +119,7 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
         if task.kind == TaskKind.DATA:
             identity = task.params["dataset"]
             ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
+    check_models(request.declarations, registry, missing.values())
     store.check_writable()
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
@@ -175,6 +177,7 @@ def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunCon
         threads=request.threads,
         timeout=request.timeout,
         device=inline_device(request.use_gpus, present),
+        zoo=request.declarations.zoo,
     )
 
 

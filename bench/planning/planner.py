@@ -2,15 +2,18 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from bench.core.canonical import JSON, canonical
 from bench.core.kinds import Access, Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
-from bench.core.tasks import Declaration, Task, Trial
+from bench.core.tasks import Declaration, Trial
+from bench.models.description import Description
 from bench.planning.declarations import Declarations, MethodVersion, chain
+from bench.planning.described import HELPERS, attack_of, helper_architectures
+from bench.planning.graph import Plan as Plan
+from bench.planning.graph import missing_tasks as missing_tasks
 from bench.sandbox.process_state import gc_paused
 
 
@@ -23,29 +26,22 @@ class _Suspect(NamedTuple):
     dataset: str
     architecture: str
     replicate: int
+    kind: SuspectKind
+    model: Description | None = None
 
-
-@dataclass
-class Plan:
-    """The trials in the order of their rows, and every task they need by key."""
-
-    trials: list[Trial] = field(default_factory=list)
-    tasks: dict[str, Task] = field(default_factory=dict)
-
-    def add(
-        self, kind: str, role: str, params: Mapping[str, JSON], inputs: Mapping[str, str], written: str = ""
-    ) -> str:
-        """Add a task unless the plan has it, and return its key; `written` is as in `Task.of`."""
-        task = Task.of(kind, role, params, inputs, written)
-        self.tasks.setdefault(task.key, task)
-        return task.key
+    @property
+    def variant(self) -> str:
+        """Return what its rows have as variant: a described network's family, or that of an attack's copy."""
+        if self.model:
+            return self.model.family
+        return self.attack.variants[self.replicate] if self.attack else ""
 
 
 class _TaskPlanner:
     """Adds the tasks of networks and fingerprints to a plan, and returns their keys."""
 
     def __init__(self, spec: Spec, declarations: Declarations, plan: Plan) -> None:
-        self.spec, self.declarations, self.plan = spec, declarations, plan
+        self.spec, self.declarations, self.plan, self.models = spec, declarations, plan, declarations.models
         self.data = functools.cache(self._data)
         self.train = functools.cache(self._train)
         self.steal = functools.cache(self._steal)
@@ -65,6 +61,14 @@ class _TaskPlanner:
             "images": self.spec.recipe.images,
         }
         return self.plan.add(TaskKind.DATA, Role.DATA, params, {})
+
+    def described(self, model: Description) -> str:
+        """Plan the measurement of a described network."""
+        on = self.models.on(model)
+        params = {"model": model.identity(), "dataset": {"name": on}}
+        if model.name in self.models.identities:
+            params["architecture"] = self.models.identities[model.name]
+        return self.plan.add(TaskKind.MODEL, model.role, params, {"data": self.data(on)})
 
     def _network_params(self, dataset: str, architecture: str, replicate: int) -> dict[str, JSON]:
         return {
@@ -102,14 +106,21 @@ class _TaskPlanner:
         """Return True if an attack, and those that it starts from, draw nothing at random."""
         return all(a.attributes["deterministic"] for a in chain(self.declarations.attacks, attack))
 
-    def _helpers(self, method: Declaration, dataset: str, seed: int, source: str) -> dict[str, str]:
-        """Plan a method's surrogates and references, in the architectures it names or the suspects' in turn."""
-        names = tuple(method.attributes["helper_architectures"]) or self.spec.suspects
+    def _helpers(
+        self, method: Declaration, dataset: str, seed: int, source: str, model: Description | None
+    ) -> dict[str, str]:
+        """Plan a method's surrogates and references, in the architectures it names or the suspects' in turn.
+
+        The described ones of a described source come first.
+        """
+        names = helper_architectures(method, self.spec)
         inputs: dict[str, str] = {}
-        for i in range(int(method.params.get("surrogates") or 0)):
-            inputs[f"surrogate{i}"] = self.train(Role.SURROGATE, dataset, names[i % len(names)], i, seed, source)
-        for i in range(int(method.params.get("references") or 0)):
-            inputs[f"reference{i}"] = self.train(Role.REFERENCE, dataset, names[i % len(names)], i, seed, "")
+        for role, count in HELPERS.items():
+            given = [self.described(m) for m in self.models.helpers(model, role)]
+            owner = source if role == Role.SURROGATE else ""
+            for i in range(int(method.params.get(count) or 0)):
+                trained = () if i < len(given) else (role, dataset, names[i % len(names)], i, seed, owner)
+                inputs[f"{role}{i}"] = self.train(*trained) if trained else given[i]
         return inputs
 
     def fingerprint(
@@ -121,8 +132,9 @@ class _TaskPlanner:
             params["method"] = method.identity()
             key = self.plan.add(TaskKind.EMBED, Role.SOURCE, params, {"data": self.data(dataset)})
             return key, key, {}
-        source = self.train(Role.SOURCE, dataset, architecture, seed, seed, "")
-        helpers = self._helpers(method, dataset, seed, source)
+        model = self.models.sources.get((architecture, seed))
+        source = self.described(model) if model else self.train(Role.SOURCE, dataset, architecture, seed, seed, "")
+        helpers = self._helpers(method, dataset, seed, source, model)
         params = {"method": method.identity(), "dataset": {"name": dataset}, "recipe": self.recipes[architecture]}
         if draw:
             params["draw"] = draw
@@ -135,13 +147,15 @@ class _TrialPlanner:
 
     def __init__(self, spec: Spec, declarations: Declarations, unavailable: Mapping[str, str]) -> None:
         self.spec, self.declarations, self.unavailable, self.plan = spec, declarations, unavailable, Plan()
-        self.tasks = _TaskPlanner(spec, declarations, self.plan)
+        self.tasks, self.models = _TaskPlanner(spec, declarations, self.plan), declarations.models
         self.label_spaces = {n: str(d.attributes["label_space"] or n) for n, d in declarations.datasets.items()}
 
     def run(self) -> Plan:
         """Plan all trials."""
         spec = self.spec
         for dataset, architecture, seed in itertools.product(spec.datasets, spec.sources, spec.seeds):
+            if self.models and (architecture, seed) not in self.models.sources:
+                continue
             for name in (*spec.methods, *spec.baselines):
                 for version in self.declarations.methods[name]:
                     for draw in range(int(version.fingerprint.attributes["draws"])):
@@ -151,16 +165,22 @@ class _TrialPlanner:
     def _trials(self, dataset: str, architecture: str, seed: int, version: MethodVersion, draw: int) -> Iterator[Trial]:
         """Plan the trials of one draw of a method's fingerprint, on one source."""
         budget, method, owner = version
-        source, fingerprint, helpers = self.tasks.fingerprint(owner, dataset, architecture, seed, draw)
+        reason = self.models.impossible(owner, architecture, seed, self.spec)
+        given = None if owner.watermark else self.models.sources.get((architecture, seed))
+        source, fingerprint, helpers = (
+            ("", "", {}) if reason else self.tasks.fingerprint(owner, dataset, architecture, seed, draw)
+        )
         params = {"method": method.identity()}
         written = canonical(params)
         inputs = {"data": self.tasks.data(dataset), "source": source, "fingerprint": fingerprint}
         suspects = itertools.chain(
-            self._irrelevant(method, dataset, architecture, seed), self._stolen(method, dataset, architecture, source)
+            self._described(method, dataset, architecture, seed),
+            self._irrelevant(method, dataset, architecture, seed, reason),
+            self._stolen(method, dataset, architecture, source, reason, given),
         )
         for suspect in suspects:
-            score, attack = "", suspect.attack
-            if not suspect.reason:
+            score, attack, why = "", suspect.attack, reason or suspect.reason
+            if not why:
                 score = self.plan.add(TaskKind.SCORE, Role.SCORE, params, {**inputs, "suspect": suspect.key}, written)
             yield Trial(
                 dataset=dataset,
@@ -169,10 +189,10 @@ class _TrialPlanner:
                 method=method.name,
                 method_version=method.version,
                 budget=budget,
-                suspect_kind=SuspectKind.STOLEN if attack else SuspectKind.IRRELEVANT,
+                suspect_kind=suspect.kind,
                 attack=attack.name if attack else "",
                 attack_version=attack.version if attack else None,
-                variant=attack.variants[suspect.replicate] if attack else "",
+                variant=suspect.variant,
                 suspect_dataset=suspect.dataset,
                 suspect_architecture=suspect.architecture,
                 replicate=suspect.replicate,
@@ -182,35 +202,66 @@ class _TrialPlanner:
                 suspect=suspect.key,
                 fingerprint=fingerprint,
                 helpers=tuple(helpers.values()),
-                reason=suspect.reason,
+                reason=why,
+                source_model=given.name if given else "",
+                suspect_model=suspect.model.name if suspect.model else "",
             )
 
-    def _irrelevant(self, method: Declaration, dataset: str, architecture: str, seed: int) -> Iterator[_Suspect]:
+    def _described(self, method: Declaration, dataset: str, architecture: str, seed: int) -> Iterator[_Suspect]:
+        """Plan the described networks that are judged for a source."""
+        source = self.models.sources.get((architecture, seed))
+        for role in (Role.IRRELEVANT, Role.SUSPECT, Role.STOLEN):
+            for model, number in self.models.suspects(source, role) if source else ():
+                attack = self.declarations.attacks[attack_of(model)] if role == Role.STOLEN else None
+                on = self.models.on(model)
+                reason = self._other_shape(dataset, on) or self._incompatible_labels(method, dataset, on)
+                if method.watermark and role == Role.STOLEN:
+                    reason = f"{method.name} marks its own source, and {model.name} was stolen from {source.name}"
+                key = "" if reason else self.tasks.described(model)
+                yield _Suspect(key, reason, attack, on, model.kind, number, SuspectKind(role), model)
+
+    def _irrelevant(
+        self, method: Declaration, dataset: str, architecture: str, seed: int, impossible: str
+    ) -> Iterator[_Suspect]:
         """Plan a source's irrelevant models: of its dataset, and of the targets that the method can judge."""
+        names = dict.fromkeys((*self.spec.suspects, *(() if self.models else (architecture,))))
         counts = {dataset: self.spec.replicates}
-        for attack in self.spec.attacks:
+        for attack in self._own_attacks():
             target, reason = self._target(dataset, attack)
             if not reason and not self._incompatible_labels(method, dataset, target):
                 counts.setdefault(target, self.spec.target_replicates)
         for target, count in counts.items():
-            for name in dict.fromkeys((*self.spec.suspects, architecture)):
+            for name in names:
                 for replicate in range(count):
-                    key = self.tasks.train(Role.IRRELEVANT, target, name, replicate, seed, "")
-                    yield _Suspect(key, "", None, target, name, replicate)
+                    key = "" if impossible else self.tasks.train(Role.IRRELEVANT, target, name, replicate, seed, "")
+                    yield _Suspect(key, impossible, None, target, name, replicate, SuspectKind.IRRELEVANT)
 
-    def _stolen(self, method: Declaration, dataset: str, architecture: str, source: str) -> Iterator[_Suspect]:
-        """Plan the stolen models of a source."""
-        for attack in self.spec.attacks:
+    def _stolen(
+        self,
+        method: Declaration,
+        dataset: str,
+        architecture: str,
+        source: str,
+        impossible: str,
+        given: Description | None,
+    ) -> Iterator[_Suspect]:
+        """Plan the stolen models of a source, which is trained or `given`."""
+        for attack in self._own_attacks():
             declaration = self.declarations.attacks[attack]
             target, reason = self._target(dataset, attack)
-            reason = reason or self._incompatible_labels(method, dataset, target)
+            reason = impossible or reason or self._incompatible_labels(method, dataset, target)
+            reason = reason or self.models.unusable_source(declaration, given)
             same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
             count = self.spec.copies if same else self.spec.replicates
             count = 1 if self.tasks.is_deterministic(attack) else count
             for name in (architecture,) if same else self.spec.suspects:
                 for replicate in range(count):
                     key = "" if reason else self.tasks.steal(source, target, attack, name, replicate)
-                    yield _Suspect(key, reason, declaration, target, name, replicate)
+                    yield _Suspect(key, reason, declaration, target, name, replicate, SuspectKind.STOLEN)
+
+    def _own_attacks(self) -> list[str]:
+        """Return the attacks that the host runs."""
+        return [name for name in self.spec.attacks if name not in self.models.attacks]
 
     def _target(self, dataset: str, attack: str) -> tuple[str, str]:
         """Return the dataset of an attack's suspects, and why it cannot be used (empty: it can)."""
@@ -225,10 +276,11 @@ class _TrialPlanner:
             return target, f"{target}, the {relation!r} dataset of {dataset}, is not installed"
         if target in self.unavailable:
             return target, self.unavailable[target]
+        return target, self._other_shape(dataset, target)
+
+    def _other_shape(self, dataset: str, target: str) -> str:
         shapes = [self.declarations.datasets[n].attributes["shape"] for n in (dataset, target)]
-        if shapes[0] != shapes[1]:
-            return target, f"the images of {target} have not the shape of those of {dataset}"
-        return target, ""
+        return f"the images of {target} have not the shape of those of {dataset}" if shapes[0] != shapes[1] else ""
 
     def _incompatible_labels(self, method: Declaration, dataset: str, target: str) -> str:
         """Return why a method cannot judge a suspect of another dataset; empty: it can."""
@@ -244,25 +296,3 @@ def plan(spec: Spec, declarations: Declarations, unavailable: Mapping[str, str] 
     """
     with gc_paused():
         return _TrialPlanner(spec, declarations, unavailable or {}).run()
-
-
-def missing_tasks(plan: Plan, has_facts: Callable[[str], bool], is_complete: Callable[[str], bool]) -> dict[str, Task]:
-    """Walk back from the trials to the tasks that have to run; return them, inputs first.
-
-    `has_facts` returns True if the facts of a key are stored, `is_complete` if its tensors are too. A stored score
-    needs neither weights nor a fingerprint.
-    """
-    result: dict[str, Task] = {}
-    stack: list[tuple[str, bool]] = []
-    for trial in reversed(plan.trials):
-        for key in (trial.score, trial.suspect, trial.source):
-            if key and not trial.reason and not has_facts(key):
-                stack.append((key, False))
-    while stack:
-        key, inputs_done = stack.pop()
-        if inputs_done:
-            result.setdefault(key, plan.tasks[key])
-        elif key not in result:
-            stack.append((key, True))
-            stack += [(k, False) for k in plan.tasks[key].inputs.values() if k not in result and not is_complete(k)]
-    return result

@@ -71,6 +71,7 @@ RULES: dict[str, Rule] = {
     "crop": (lambda v: type(v) is int and v >= 0, "must be a number of pixels"),
     "precision": (lambda v: v in ("", "fp32"), "must be 'fp32' or empty"),
     "access": (lambda v: v in tuple(Access), f"must be one of {', '.join(Access)}"),
+    "label_names": (_all(lambda v: isinstance(v, str)), "must be a tuple of str"),
     "helper_architectures": (_all(lambda v: isinstance(v, str)), "must be a tuple of str"),
     "downloads": _records(Download),
     "draws": (lambda v: type(v) is int and 1 <= v <= MOST_DRAWS, f"must be a whole number from 1 to {MOST_DRAWS}"),

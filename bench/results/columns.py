@@ -101,6 +101,8 @@ TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
     _digest("suspect"),
     _digest("source"),
     _digest("fingerprint"),
+    Column("source_model", str, lambda r: r.trial.source_model, absent=""),
+    Column("suspect_model", str, lambda r: r.trial.suspect_model, absent=""),
     Column("note", str, lambda r: r.note),
     Column("error", str, lambda r: r.error),
     Column("origin", str, lambda _: "", absent=""),

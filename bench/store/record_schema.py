@@ -13,13 +13,14 @@ from bench.core.kinds import Access, TaskKind
 FILES = {
     TaskKind.DATA: {"data"},
     TaskKind.TRAIN: {"weights", "answers"},
+    TaskKind.MODEL: set[str](),
     TaskKind.EMBED: {"weights", "answers", "fingerprint"},
     TaskKind.STEAL: {"weights", "answers"},
     TaskKind.FINGERPRINT: {"fingerprint"},
     TaskKind.SCORE: set[str](),
 }
 """The files of each kind of artifact."""
-OPTIONAL = {TaskKind.DATA: {"files"}}
+OPTIONAL = {TaskKind.DATA: {"files"}, TaskKind.MODEL: {"answers"}}
 """Files that some artifacts of a kind have."""
 
 LARGEST = 1 << 53
@@ -84,6 +85,14 @@ class _NetworkFacts(_ImageFacts):
     notes: dict[str, Any]
 
 
+class _ModelFacts(_ImageFacts):
+    accuracy: Share | None
+    architecture: _Identity | None
+    data: Key
+    notes: dict[str, Any]
+    model: dict[str, Any]
+
+
 class _StolenFacts(_NetworkFacts):
     queries: Count
 
@@ -108,6 +117,7 @@ class _ScoreFacts(_Strict):
 FACTS: dict[TaskKind, type[_Strict]] = {
     TaskKind.DATA: _DataFacts,
     TaskKind.TRAIN: _NetworkFacts,
+    TaskKind.MODEL: _ModelFacts,
     TaskKind.EMBED: _NetworkFacts,
     TaskKind.STEAL: _StolenFacts,
     TaskKind.FINGERPRINT: _FingerprintFacts,
