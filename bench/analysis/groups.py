@@ -4,6 +4,7 @@ An attack is compared with the irrelevant models of its target dataset, within o
 fingerprint, never across two.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
@@ -120,6 +121,12 @@ class Samples:
             for n in numbers[numbers > 0]:
                 found.setdefault(self.warned[n], set()).add(source.seed)
         return {text: frozenset(seeds) for text, seeds in found.items()}
+
+    def errors(self, rows: Rows) -> dict[str, int]:
+        """Count the errors of rows without a score, and the reasons of those that are not applicable."""
+        status, note, error = (self.column[name][rows] for name in ("status", "note", "error"))
+        texts = np.where(status == Status.NOT_APPLICABLE, note, error)
+        return dict(Counter(str(text) for text in texts if text))
 
     def matched(self, planned: Iterable[Planned]) -> Matched | None:
         """Keep the rows with a score, of each model one; None where there are none of both kinds."""

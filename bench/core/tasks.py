@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from bench.core.canonical import JSON, canonical
 from bench.core.kinds import ComponentKind, FailureCause, Status, TaskKind
 
+NOT_APPLICABLE = str(Status.NOT_APPLICABLE)
+"""The fact that says why a task is not applicable; the artifact of such a task has no other fact and no file."""
+
 
 @dataclass(frozen=True)
 class Declaration:

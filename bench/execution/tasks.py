@@ -7,17 +7,21 @@ import numbers
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from bench.api.components import Attack
 from bench.api.context import Helpers
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, NotApplicable
 from bench.core.kinds import Access, ComponentKind, Role, TaskKind
 from bench.datasets import file_record
 from bench.datasets.observation import observed
 from bench.datasets.partition import PARTS, partition, read
+from bench.execution.described import measure
 from bench.execution.result_checks import check_fingerprint, check_readable
-from bench.execution.task_context import Artifact, LazyNetworks, TaskContext, budget
-from bench.training import inference
+from bench.execution.suspects import LazyNetworks, Start, check_endpoint, rebuilt_endpoint
+from bench.execution.task_context import Artifact, TaskContext, budget
+from bench.store.tensors import savable
+from bench.training.answering import ask
 from bench.training.networks import check
 from bench.training.oracle import Oracle, Source, Suspect
 
@@ -74,22 +78,48 @@ def _steal(context: TaskContext) -> Artifact:
     model, _ = context.model(context.inputs["source"])
     source = Source(model, attack.access, attack.name)
     start = context.model(context.inputs["start"])[0] if "start" in context.inputs else None
-    plugin_context = context.plugin_context(architecture, context.recipe(), start=start)
+    plugin_context = context.plugin_context(
+        architecture,
+        context.recipe(),
+        start=start if start is None or isinstance(start, nn.Module) else Start(start, attack.name),
+        surrogate_data=context.surrogate_data(),
+    )
     stolen = attack.steal(source, context.data().parts["attacker"], context.build, plugin_context)
     origin = f"attack {attack.name!r}"
-    facts, files = context.network_artifact(check(check_readable(stolen, origin), context.build(), origin))
+    stolen = check_readable(stolen, origin)
+    if attack.answers:
+        facts, files = _endpoint(context, attack, stolen)
+    else:
+        facts, files = context.network_artifact(check(stolen, context.build(), origin))
     facts["queries"] = source.queries
     return facts, files
 
 
+def _endpoint(context: TaskContext, attack: Attack, stolen: object) -> Artifact:
+    """Return the artifact of a suspect that only answers, as it is rebuilt from what is stored."""
+    if not isinstance(stolen, nn.Module):
+        raise BenchError(f"attack {attack.name!r} returned a {type(stolen).__name__}, not a module")
+    data, params, state = context.data(), context.params, context.state
+    tensors = savable(stolen.state_dict(), f"what attack {attack.name!r} returned")
+    rebuilt = {"attack": params["attack"], "answers": attack.answers}
+    rebuilt |= {"mean": data.mean.tolist(), "std": data.std.tolist()}
+    facts = {"rebuilt": rebuilt, "architecture": params["architecture"], **data.facts}
+    copies = {name: tensor.to(context.device, copy=True) for name, tensor in tensors.items()}
+    endpoint = rebuilt_endpoint(state.component, context.task.key, facts, copies, state.device)
+    check_endpoint(endpoint, stolen, data.parts["test"].images, data.facts["num_classes"])
+    made, files = context.artifact(endpoint, tensors)
+    return {**made, "rebuilt": rebuilt}, files
+
+
 def _fingerprint(context: TaskContext) -> Artifact:
     method = context.component(ComponentKind.METHOD)
-    source, architecture = context.model(context.inputs["source"])
+    source, architecture = context.network(context.inputs["source"])
     surrogates, references = (
         [key for i in range(len(context.inputs)) if (key := context.inputs.get(f"{role}{i}"))]
         for role in (Role.SURROGATE, Role.REFERENCE)
     )
-    helpers = Helpers(*(LazyNetworks(keys, lambda key: context.model(key)[0]) for keys in (surrogates, references)))
+    roles = (surrogates, Role.SURROGATE), (references, Role.REFERENCE)
+    helpers = Helpers(*(LazyNetworks(keys, lambda key: context.network(key)[0], role) for keys, role in roles))
     recipe = dataclasses.replace(context.recipe(), precision="fp32")
     plugin_context = context.plugin_context(architecture, recipe, method=method)
     fingerprint = method.extract(source, context.data().defender, helpers, plugin_context)
@@ -106,8 +136,10 @@ def _score(context: TaskContext) -> Artifact:
     model = state.cached("model", suspect_key, lambda: context.model(suspect_key)[0], 2)
     load = functools.partial(context.store.load, fingerprint_key, "fingerprint", str(context.device))
     fingerprint = state.cached("fingerprint", fingerprint_key, load, 64)
-    suspect = Suspect(model, method.name, budget(method))
+    suspect = Suspect(model, method.name, budget(method), method.access)
     score = method.score({name: tensor.clone() for name, tensor in fingerprint.items()}, suspect)
+    if score is None:
+        raise NotApplicable(f"{method.name} gives no score for this suspect")
     if isinstance(score, Tensor) and score.numel() == 1:
         score = score.item()
     if isinstance(score, bool) or not isinstance(score, numbers.Real):
@@ -136,14 +168,15 @@ def _agreement(context: TaskContext, suspect: str, source: str) -> float | None:
     """Return the share of the source's `test` images on which suspect and source agree; None if labels differ."""
     data = context.inputs["data"]
     suspect_data = context.facts(suspect)["data"]
+    if None in (context.facts(suspect)["accuracy"], context.facts(source)["accuracy"]):
+        return None
     if suspect_data != data and context.facts(data)["label_space"] != context.facts(suspect_data)["label_space"]:
         return None
 
     def answers(key: str) -> Tensor:
         if context.facts(key)["data"] == data:
             return context.store.load(key, "answers", str(context.device))["test"]
-        images = context.data().parts["test"].images
-        return inference.predict(context.model(key)[0], images, context.device).argmax(1).to(torch.int32)
+        return ask(context.model(key)[0], Access.LABELS, context.data().parts["test"].images).to(torch.int32)
 
     first, second = (
         context.state.cached("answers", f"{key} {data}", functools.partial(answers, key), 8)
@@ -155,6 +188,7 @@ def _agreement(context: TaskContext, suspect: str, source: str) -> float | None:
 HANDLERS: dict[str, Callable[[TaskContext], Artifact]] = {
     TaskKind.DATA: _data,
     TaskKind.TRAIN: _train,
+    TaskKind.MODEL: measure,
     TaskKind.EMBED: _embed,
     TaskKind.STEAL: _steal,
     TaskKind.FINGERPRINT: _fingerprint,

@@ -14,6 +14,7 @@ from bench.planning.declarations import Declarations, MethodVersion, chain
 from bench.planning.described import HELPERS, attack_of, helper_architectures
 from bench.planning.graph import Plan as Plan
 from bench.planning.graph import missing_tasks as missing_tasks
+from bench.planning.relations import Relations
 from bench.sandbox.process_state import gc_paused
 
 
@@ -40,8 +41,9 @@ class _Suspect(NamedTuple):
 class _TaskPlanner:
     """Adds the tasks of networks and fingerprints to a plan, and returns their keys."""
 
-    def __init__(self, spec: Spec, declarations: Declarations, plan: Plan) -> None:
-        self.spec, self.declarations, self.plan, self.models = spec, declarations, plan, declarations.models
+    def __init__(self, spec: Spec, declarations: Declarations, relations: Relations, plan: Plan) -> None:
+        self.spec, self.declarations, self.relations, self.plan = spec, declarations, relations, plan
+        self.models = declarations.models
         self.data = functools.cache(self._data)
         self.train = functools.cache(self._train)
         self.steal = functools.cache(self._steal)
@@ -49,9 +51,15 @@ class _TaskPlanner:
         self.recipes = {n: self._recipe(d) for n, d in declarations.architectures.items()}
 
     def _recipe(self, architecture: Declaration) -> dict[str, JSON]:
-        recipe = self.spec.recipe.training()
-        if architecture.attributes["precision"]:
-            recipe["precision"] = architecture.attributes["precision"]
+        """Return the recipe of an architecture's trainings: the run's, with what the architecture declares."""
+        recipe, own = self.spec.recipe.training(), architecture.attributes
+        if own["precision"]:
+            recipe["precision"] = own["precision"]
+        if rate := own.get("learning_rate"):
+            recipe["lr"] = float(rate)
+        recipe["epochs"] *= float(own.get("epochs_factor", 1))
+        if augmentation := own.get("augmentation"):
+            recipe["augmentation"] = dict(augmentation)
         return recipe
 
     def _data(self, dataset: str) -> str:
@@ -92,14 +100,17 @@ class _TaskPlanner:
             params["answers"] = Access.LABELS if replicate % 2 == 0 else Access.PROBABILITIES
         return self.plan.add(TaskKind.TRAIN, role, params, inputs)
 
-    def _steal(self, source: str, dataset: str, attack: str, architecture: str, replicate: int) -> str:
+    def _steal(self, source: str, dataset: str, target: str, attack: str, architecture: str, replicate: int) -> str:
+        """Plan a suspect stolen from a source of `dataset`; it is trained on `target`, often the same."""
         declaration = self.declarations.attacks[attack]
-        params = self._network_params(dataset, architecture, replicate)
+        params = self._network_params(target, architecture, replicate)
         params["attack"] = declaration.identity()
-        inputs = {"data": self.data(dataset), "source": source}
+        inputs = {"data": self.data(target), "source": source}
         if previous := str(declaration.attributes["starts_from"]):
             start = 0 if self.is_deterministic(previous) else replicate
-            inputs["start"] = self.steal(source, dataset, previous, architecture, start)
+            inputs["start"] = self.steal(source, dataset, target, previous, architecture, start)
+        if surrogate := self.relations.surrogate(dataset, attack)[0]:
+            inputs["surrogate_data"] = self.data(surrogate)
         return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs)
 
     def is_deterministic(self, attack: str) -> bool:
@@ -146,9 +157,10 @@ class _TrialPlanner:
     """Plans the trials of the full product, in the order of their rows."""
 
     def __init__(self, spec: Spec, declarations: Declarations, unavailable: Mapping[str, str]) -> None:
-        self.spec, self.declarations, self.unavailable, self.plan = spec, declarations, unavailable, Plan()
-        self.tasks, self.models = _TaskPlanner(spec, declarations, self.plan), declarations.models
-        self.label_spaces = {n: str(d.attributes["label_space"] or n) for n, d in declarations.datasets.items()}
+        self.spec, self.declarations, self.plan = spec, declarations, Plan()
+        self.relations = Relations(declarations, unavailable)
+        self.tasks = _TaskPlanner(spec, declarations, self.relations, self.plan)
+        self.models = declarations.models
 
     def run(self) -> Plan:
         """Plan all trials."""
@@ -214,7 +226,8 @@ class _TrialPlanner:
             for model, number in self.models.suspects(source, role) if source else ():
                 attack = self.declarations.attacks[attack_of(model)] if role == Role.STOLEN else None
                 on = self.models.on(model)
-                reason = self._other_shape(dataset, on) or self._incompatible_labels(method, dataset, on)
+                reason = self.relations.other_shape(dataset, on)
+                reason = reason or self.relations.incompatible_labels(method, dataset, on)
                 if method.watermark and role == Role.STOLEN:
                     reason = f"{method.name} marks its own source, and {model.name} was stolen from {source.name}"
                 key = "" if reason else self.tasks.described(model)
@@ -227,8 +240,8 @@ class _TrialPlanner:
         names = dict.fromkeys((*self.spec.suspects, *(() if self.models else (architecture,))))
         counts = {dataset: self.spec.replicates}
         for attack in self._own_attacks():
-            target, reason = self._target(dataset, attack)
-            if not reason and not self._incompatible_labels(method, dataset, target):
+            target, reason = self.relations.target(dataset, attack)
+            if not reason and not self.relations.incompatible_labels(method, dataset, target):
                 counts.setdefault(target, self.spec.target_replicates)
         for target, count in counts.items():
             for name in names:
@@ -248,45 +261,22 @@ class _TrialPlanner:
         """Plan the stolen models of a source, which is trained or `given`."""
         for attack in self._own_attacks():
             declaration = self.declarations.attacks[attack]
-            target, reason = self._target(dataset, attack)
-            reason = impossible or reason or self._incompatible_labels(method, dataset, target)
+            target, relations = self.relations.target(dataset, attack)[0], self.relations
+            reason = impossible or relations.reason(dataset, attack)
+            reason = reason or relations.incompatible_labels(method, dataset, target)
+            reason = reason or relations.without_weights(method, attack)
             reason = reason or self.models.unusable_source(declaration, given)
             same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
             count = self.spec.copies if same else self.spec.replicates
             count = 1 if self.tasks.is_deterministic(attack) else count
             for name in (architecture,) if same else self.spec.suspects:
                 for replicate in range(count):
-                    key = "" if reason else self.tasks.steal(source, target, attack, name, replicate)
+                    key = "" if reason else self.tasks.steal(source, dataset, target, attack, name, replicate)
                     yield _Suspect(key, reason, declaration, target, name, replicate, SuspectKind.STOLEN)
 
     def _own_attacks(self) -> list[str]:
         """Return the attacks that the host runs."""
         return [name for name in self.spec.attacks if name not in self.models.attacks]
-
-    def _target(self, dataset: str, attack: str) -> tuple[str, str]:
-        """Return the dataset of an attack's suspects, and why it cannot be used (empty: it can)."""
-        relation = str(chain(self.declarations.attacks, attack)[0].attributes["target"])
-        if not relation:
-            return dataset, ""
-        related = self.declarations.datasets[dataset].attributes["related"]
-        if relation not in related:
-            return "", f"{dataset} has no related dataset for {relation!r}"
-        target = str(related[relation])
-        if target not in self.declarations.datasets:
-            return target, f"{target}, the {relation!r} dataset of {dataset}, is not installed"
-        if target in self.unavailable:
-            return target, self.unavailable[target]
-        return target, self._other_shape(dataset, target)
-
-    def _other_shape(self, dataset: str, target: str) -> str:
-        shapes = [self.declarations.datasets[n].attributes["shape"] for n in (dataset, target)]
-        return f"the images of {target} have not the shape of those of {dataset}" if shapes[0] != shapes[1] else ""
-
-    def _incompatible_labels(self, method: Declaration, dataset: str, target: str) -> str:
-        """Return why a method cannot judge a suspect of another dataset; empty: it can."""
-        if method.attributes["any_label_space"] or self.label_spaces[dataset] == self.label_spaces[target]:
-            return ""
-        return f"{method.name} compares labels, and those of {target} are not those of {dataset}"
 
 
 def plan(spec: Spec, declarations: Declarations, unavailable: Mapping[str, str] | None = None) -> Plan:

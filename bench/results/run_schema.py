@@ -51,12 +51,14 @@ class _Attributes(Struct):
     """What a component of any kind declares. Plugins may declare more."""
 
     access: str = ""
+    answers: str = ""
     budget: str = ""
     fingerprint_of: str = ""
     label_space: str = ""
     paper: str = ""
     precision: str = ""
     starts_from: str = ""
+    surrogate_data: str = ""
     target: str = ""
     any_label_space: bool = False
     baseline: bool = False
@@ -64,12 +66,16 @@ class _Attributes(Struct):
     flip: bool = False
     same_architecture: bool = False
     crop: Count = 0
+    learning_rate: float = 0.0
+    epochs_factor: float = 1.0
+    augmentation: dict[str, Any] = {}
     draws: Count = 1
     num_classes: Count = 0
     shape: list[Count] = []
     checksums: dict[str, str] = {}
     related: dict[str, str] = {}
     helper_architectures: list[str] = []
+    surrogate_adapt: list[str] = []
     downloads: list[Any] = []
     reported: list[_Reported] = []
     reported_accuracy: list[_ReportedAccuracy] = []

@@ -58,7 +58,7 @@ def ask(model: Askable, what: str, images: Tensor, batch: int = BATCH, name: str
 
 
 def weakened(answers: Tensor, given: str, wanted: str) -> Tensor:
-    """Return answers of the kind `wanted` that follow from those of the kind `given`, which is as strong or stronger."""
+    """Return answers of the kind `wanted`, made from those of the kind `given`, which is as strong or stronger."""
     if wanted == given:
         return answers
     return answers.argmax(1) if wanted == Access.LABELS else answers.softmax(1)
@@ -110,7 +110,7 @@ class Endpoint:
 
 def _seeded(images: Tensor, seed: int, device: torch.device) -> Iterator[Tensor]:
     """Yield images one at a time, as float [1, C, H, W], each with all generators seeded from it."""
-    with _own_generators(device):
+    with own_generators(device):
         for image in torch.split(pixels(images), 1):
             content = image.detach().cpu().contiguous().numpy().tobytes()
             drawn = int.from_bytes(hashlib.sha256(seed.to_bytes(8, "big") + content).digest()[:7], "big")
@@ -121,7 +121,7 @@ def _seeded(images: Tensor, seed: int, device: torch.device) -> Iterator[Tensor]
 
 
 @contextmanager
-def _own_generators(device: torch.device) -> Iterator[None]:
+def own_generators(device: torch.device) -> Iterator[None]:
     """Restore the state of torch's, numpy's and Python's generators afterwards."""
     states = np.random.get_state(), random.getstate()
     try:

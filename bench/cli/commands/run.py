@@ -63,9 +63,9 @@ class TerminalReporter(BenchmarkReporter):
 
             def stored(key: str) -> float | None:
                 outcome = None if key in prepared.missing else prepared.inventory.outcome(key, {})
-                return float(outcome.facts["score"]) if outcome else None
+                return outcome.facts.get("score") if outcome else None
 
-            return LiveAucs(prepared.inventory.plan.trials, prepared.request.spec.baselines, stored)
+            return LiveAucs(prepared.inventory.plan.trials, prepared.request.spec.baselines, stored, prepared.missing)
 
         with Progress(prepared.missing, self.quiet, live_aucs) as self.progress:
             previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}

@@ -36,6 +36,7 @@ def cost_table(costs: Sequence[Cost]) -> Table:
         "watermark: its source too) with the networks (nets) trained for it.",
         notes=[note for c in costs for note in _cost_notes(c)],
         baselines=next((n for n, c in enumerate(costs) if c.baseline), None),
+        white_box=next((n for n, c in enumerate(costs) if c.white_box and not c.baseline), None),
         label="cost",
     )
 

@@ -113,6 +113,8 @@ def _meanings(cells: Sequence[Cell], home: Sequence[str]) -> Iterator[str]:
             "another processor, may lie outside. It shows neither which method is better nor whether a paper's figure "
             "is met."
         )
+    if white := dict.fromkeys(c.method for c in cells if c.white_box):
+        yield f"White box: {_list(white)}. Such a method looks at a suspect's weights; the others only ask it."
     if any(c.paper and not c.paper.same for c in cells):
         yield (
             "In italics or parentheses (paper, other networks): what the method's paper reports for the same dataset "
