@@ -103,6 +103,17 @@ class Role(_Word):
     SCORE = "score"
 
 
+class ModelRole(_Word):
+    """What a described network is for."""
+
+    SOURCE = "source"
+    SUSPECT = "suspect"
+    IRRELEVANT = "irrelevant"
+    STOLEN = "stolen"
+    SURROGATE = "surrogate"
+    REFERENCE = "reference"
+
+
 class ModelFormat(_Word):
     """Formats of a described network."""
 

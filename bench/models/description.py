@@ -16,14 +16,13 @@ from msgspec import Meta, Struct, ValidationError, convert, structs, to_builtins
 
 from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError, did_you_mean, printable
-from bench.core.kinds import Access, ModelFormat, ModelOutput, Role
+from bench.core.kinds import Access, ModelFormat, ModelOutput, ModelRole
 
 LARGEST_FILE = 1 << 26
 """Bytes of a file of descriptions."""
 PROGRAMS = (ModelFormat.TORCHSCRIPT, ModelFormat.PT2)
 """Formats that are programs: they run only with `--allow-code`, in a process of their own."""
-HELPERS = (Role.SURROGATE, Role.REFERENCE)
-DERIVED = (Role.STOLEN, Role.SURROGATE)
+DERIVED = (ModelRole.STOLEN, ModelRole.SURROGATE)
 """Roles of networks that were derived from a source."""
 ABOUT_IMAGES = ("layout", "range", "mean", "std", "size")
 """Fields that describe how a network wants its images."""
@@ -34,7 +33,25 @@ Word = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}\Z")]
 OptionalWord = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9][A-Za-z0-9_.+-]{0,63})?\Z")]
 Text = Annotated[str, Meta(max_length=1000)]
 Side = Annotated[int, Meta(ge=1, le=10_000)]
-Described = Literal[Role.SOURCE, Role.SUSPECT, Role.IRRELEVANT, Role.STOLEN, Role.SURROGATE, Role.REFERENCE]
+
+
+_WORD = "letters, digits and _.+-, at most 64, of which the first is a letter or a digit"
+EXPECTED = {
+    "role": f"one of {', '.join(ModelRole)}",
+    "format": f"one of {', '.join(ModelFormat)}",
+    "output": f"one of {', '.join(ModelOutput)}",
+    "layout": "NCHW or NHWC",
+    "range": '"0-1" or "0-255"',
+    "mean": "a list of numbers, one for each channel",
+    "std": "a list of numbers, one for each channel",
+    "size": "[height, width], both from 1 to 10000",
+    "sha256": "64 hexadecimal digits, lower case",
+    "labels": "a list of the dataset's labels (numbers or names), or a table from the model's labels to them",
+    "settings": "a table, such as { width = 8 }",
+    **dict.fromkeys(("name", "architecture", "source", "attack", "trained_on", "family"), _WORD),
+    **dict.fromkeys(("file", "probes"), "the path of a file, relative to the file of descriptions"),
+}
+"""What each field must be, for messages."""
 
 
 class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -44,7 +61,7 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     """
 
     name: Word
-    role: Described
+    role: ModelRole
     format: ModelFormat
     file: Text = ""
     sha256: Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")] = ""
@@ -158,8 +175,10 @@ def _explained(text: str) -> str:
         return f"{missing[1]}: it is missing"
     what, _, where = text.partition(" - at `$.")
     field = re.match(r"\w*", where)
-    what = what.replace("str matching regex", "a word of letters, digits and _.+- matching")
-    return printable(f"{field[0] if field and field[0] else 'table'}: {what}")
+    name = field[0] if field else ""
+    if name in EXPECTED:
+        return f"{name}: it must be {EXPECTED[name]}"
+    return printable(f"{name or 'table'}: {what}")
 
 
 def _check(model: Description) -> None:
@@ -180,7 +199,7 @@ def _check(model: Description) -> None:
         raise model.fault(missing, "mean and std must have a number for each channel, both")
     if model.role not in DERIVED and model.source:
         raise model.fault("source", f"a model of role {model.role} was not derived from a source: leave it out")
-    if model.role != Role.STOLEN and model.attack:
+    if model.role != ModelRole.STOLEN and model.attack:
         raise model.fault("attack", f"a model of role {model.role} was made by no attack: leave it out")
     answers = model.format == ModelFormat.ANSWERS
     for field in ABOUT_IMAGES if answers else ("probes",):
@@ -195,7 +214,7 @@ def _check_names(models: Sequence[Description]) -> None:
         if model.name in seen:
             raise model.fault("name", "two models have this name")
         seen.add(model.name)
-    sources = {model.name for model in models if model.role == Role.SOURCE}
+    sources = {model.name for model in models if model.role == ModelRole.SOURCE}
     for model in models:
         if model.source and model.source not in sources:
             hint = did_you_mean(model.source, sources)

@@ -26,11 +26,12 @@ APART = (ModelFormat.ONNX,)
 
 
 class Finding(NamedTuple):
-    """What came of trying a network: how many images it was asked, and answered rightly; or an error."""
+    """What came of trying a network: how many images it was asked and, if `labelled`, answered rightly; or an error."""
 
     model: Description
     target: Target
     asked: int = 0
+    labelled: bool = False
     right: int = 0
     error: str = ""
 
@@ -100,4 +101,4 @@ def tried(attempt: Attempt, registry: Registry, allow_code: bool = False) -> Fin
         return Finding(model, target, len(answers))
     labels = labels if known is None else labels[known]
     found = answers if answers.dim() == 1 else weakened(answers, Access.LOGITS, Access.LABELS)
-    return Finding(model, target, len(labels), int((found == labels).sum()))
+    return Finding(model, target, len(labels), True, int((found == labels).sum()))

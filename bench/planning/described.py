@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.api.components import Architecture, Attack
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import Access, ComponentKind, ModelFormat, Role
+from bench.core.kinds import Access, ComponentKind, ModelFormat, ModelRole, Role
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
 from bench.models.description import Description, of_spec
@@ -32,10 +32,10 @@ class Layout:
 
         BenchError if none of the networks is a source, or if an attack is of both.
         """
-        kinds = Counter(m.kind for m in models if m.role == Role.SOURCE)
+        kinds = Counter(m.kind for m in models if m.role == ModelRole.SOURCE)
         if not kinds:
             raise BenchError("No described model has the role source: whose copies are the others?")
-        attacks = {attack_of(m): m for m in models if m.role == Role.STOLEN}
+        attacks = {attack_of(m): m for m in models if m.role == ModelRole.STOLEN}
         for name in own:
             if name in attacks:
                 raise attacks[name].fault("attack", f"--attacks names {name!r}, too: use another name for one of them")
@@ -44,7 +44,7 @@ class Layout:
 
 def attack_of(model: Description) -> str:
     """Return the name of the attack in a stolen model's rows."""
-    return model.attack or Role.STOLEN
+    return model.attack or ModelRole.STOLEN
 
 
 def described_names(spec: Spec, kind: str) -> set[str]:
@@ -52,7 +52,7 @@ def described_names(spec: Spec, kind: str) -> set[str]:
     models = of_spec(spec.models)
     if kind == ComponentKind.ARCHITECTURE:
         return {m.kind for m in models} - {*spec.suspects}
-    return {attack_of(m) for m in models if m.role == Role.STOLEN} if kind == ComponentKind.ATTACK else set()
+    return {attack_of(m) for m in models if m.role == ModelRole.STOLEN} if kind == ComponentKind.ATTACK else set()
 
 
 HELPERS = {Role.SURROGATE: "surrogates", Role.REFERENCE: "references"}
@@ -81,10 +81,10 @@ class Models:
         self.sources: dict[tuple[str, int], Description] = {}
         counts: Counter[str] = Counter()
         for model in self.all:
-            if model.role == Role.SOURCE:
+            if model.role == ModelRole.SOURCE:
                 self.sources[model.kind, counts[model.kind]] = model
                 counts[model.kind] += 1
-        self.attacks = {attack_of(m): self._attack(attack_of(m)) for m in self.all if m.role == Role.STOLEN}
+        self.attacks = {attack_of(m): self._attack(attack_of(m)) for m in self.all if m.role == ModelRole.STOLEN}
         self.unknown: dict[str, Declaration] = {}
 
     @staticmethod
@@ -114,18 +114,18 @@ class Models:
         found = (m.settings for (kind, _), m in self.sources.items() if kind == architecture)
         return next(found, {})
 
-    def suspects(self, source: Description, *roles: Role) -> Iterator[tuple[Description, int]]:
+    def suspects(self, source: Description, role: ModelRole) -> Iterator[tuple[Description, int]]:
         """Yield the networks with some roles that are judged for a source, with the number that their rows have."""
         counts: Counter[tuple[str, ...]] = Counter()
         for model in self.all:
-            if model.role in roles and (not model.source or model.source == source.name):
+            if model.role == role and (not model.source or model.source == source.name):
                 place = (model.role, attack_of(model), self.on(model), model.kind)
                 yield model, counts[place]
                 counts[place] += 1
 
     def helpers(self, source: Description | None, role: Role) -> list[Description]:
         """Return the described surrogates of a source, or references."""
-        return [m for m in self.all if source and m.role == role and m.source in ("", source.name)]
+        return [m for m in self.all if source and m.role == ModelRole(role) and m.source in ("", source.name)]
 
     def unusable_source(self, attack: Declaration, source: Description | None) -> str:
         """Return why the host cannot run an attack on a described source; empty: it can."""
@@ -153,7 +153,7 @@ class Models:
         return ""
 
     def _attack(self, name: str) -> Declaration:
-        trained = {self.on(m): m for m in self.all if m.role == Role.STOLEN and attack_of(m) == name}
+        trained = {self.on(m): m for m in self.all if m.role == ModelRole.STOLEN and attack_of(m) == name}
         if len(trained) > 1:
             text = f"models of attack {name!r} were trained on {' and '.join(trained)}: name two attacks"
             raise list(trained.values())[-1].fault("trained_on", text)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from bench.core.canonical import JSON, canonical
-from bench.core.kinds import Access, Role, SuspectKind, TaskKind
+from bench.core.kinds import Access, ModelRole, Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Trial
 from bench.models.description import Description
@@ -222,13 +222,13 @@ class _TrialPlanner:
     def _described(self, method: Declaration, dataset: str, architecture: str, seed: int) -> Iterator[_Suspect]:
         """Plan the described networks that are judged for a source."""
         source = self.models.sources.get((architecture, seed))
-        for role in (Role.IRRELEVANT, Role.SUSPECT, Role.STOLEN):
+        for role in (ModelRole.IRRELEVANT, ModelRole.SUSPECT, ModelRole.STOLEN):
             for model, number in self.models.suspects(source, role) if source else ():
-                attack = self.declarations.attacks[attack_of(model)] if role == Role.STOLEN else None
+                attack = self.declarations.attacks[attack_of(model)] if role == ModelRole.STOLEN else None
                 on = self.models.on(model)
                 reason = self.relations.other_shape(dataset, on)
                 reason = reason or self.relations.incompatible_labels(method, dataset, on)
-                if method.watermark and role == Role.STOLEN:
+                if method.watermark and role == ModelRole.STOLEN:
                     reason = f"{method.name} marks its own source, and {model.name} was stolen from {source.name}"
                 key = "" if reason else self.tasks.described(model)
                 yield _Suspect(key, reason, attack, on, model.kind, number, SuspectKind(role), model)
