@@ -1,7 +1,7 @@
 """Networks of which nobody knows whether they are stolen: their scores beside those of the irrelevant models."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bench.core.kinds import Status, SuspectKind
 
@@ -38,9 +38,9 @@ def standings(frame: "pd.DataFrame") -> list[Standing]:
     means = others.groupby([*place, *model], sort=False).score.mean().reset_index()
     found = []
     for key, rows in suspects.groupby([*place, "suspect_model"], sort=False):
-        dataset, architecture, seed, method, name = key
+        dataset, architecture, seed, method, name = cast("tuple[str, str, float, str, str]", key)
         done = rows[rows.status == Status.DONE]
-        same = means[(means[place] == list(key[:4])).all(axis=1)]
+        same = means[(means[place] == [dataset, architecture, seed, method]).all(axis=1)]
         same = same[same.suspect_dataset == rows.suspect_dataset.iloc[0]]
         score = float(done.score.mean()) if len(done) == len(rows) else None
         reason = "" if score is not None else str(rows.note.iloc[0] or rows.error.iloc[0] or rows.status.iloc[0])

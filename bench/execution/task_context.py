@@ -22,7 +22,7 @@ from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.adaptation import adapted
 from bench.datasets.partition import Data, load
-from bench.execution.described import SourceNetwork, open_described
+from bench.execution.described import SourceNetwork, opened
 from bench.execution.result_checks import data_checksum
 from bench.execution.suspects import new_network, rebuilt_endpoint
 from bench.models.description import Zoo
@@ -181,7 +181,7 @@ class TaskContext:
         """Return a stored network, in eval mode, or an object that only answers, and its architecture."""
         facts = self.facts(key)
         if "model" in facts:
-            return open_described(self.state, facts["model"], self.facts(facts["data"]))
+            return self.described(facts["model"], facts["data"])
         architecture: Architecture = self.state.component(ComponentKind.ARCHITECTURE, facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
         if "rebuilt" in facts:
@@ -189,6 +189,11 @@ class TaskContext:
             return endpoint, architecture
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
         return model.to(self.device).eval(), architecture
+
+    def described(self, model: Mapping[str, JSON], data: str) -> tuple[Askable, Architecture]:
+        """Open a described network, which was trained on a dataset, and return it with its architecture."""
+        state = self.state
+        return opened(model, self.facts(data), state.zoo, state.registry, state.threads, state.device)
 
     def network(self, key: str) -> tuple[nn.Module, Architecture]:
         """Return a stored network and its architecture; raise NotApplicable if it only answers."""

@@ -16,7 +16,7 @@ from bench.core.kinds import Access, ComponentKind, Role, TaskKind
 from bench.datasets import file_record
 from bench.datasets.observation import observed
 from bench.datasets.partition import PARTS, partition, read
-from bench.execution.described import measure
+from bench.execution.described import measurements
 from bench.execution.result_checks import check_fingerprint, check_readable
 from bench.execution.suspects import LazyNetworks, Start, check_endpoint, rebuilt_endpoint
 from bench.execution.task_context import Artifact, TaskContext, budget
@@ -58,6 +58,15 @@ def _train(context: TaskContext) -> Artifact:
     context.plugin_context(architecture, context.recipe()).fit(model, split.images, targets)
     origin = f"architecture {architecture.name!r}"
     return context.network_artifact(check(check_readable(model, origin), model, origin))
+
+
+def _model(context: TaskContext) -> Artifact:
+    data, described, state = context.data(), context.params["model"], context.state
+    key = context.inputs["data"]
+    model = state.cached("model", context.task.key, lambda: context.described(described, key)[0], 2)  # scores follow
+    facts = {"architecture": context.params.get("architecture"), "data": key, "notes": {}, "model": described}
+    facts |= {"num_classes": data.facts["num_classes"], "shape": data.facts["shape"]}
+    return measurements(model, data.parts["test"], facts)
 
 
 def _embed(context: TaskContext) -> Artifact:
@@ -188,7 +197,7 @@ def _agreement(context: TaskContext, suspect: str, source: str) -> float | None:
 HANDLERS: dict[str, Callable[[TaskContext], Artifact]] = {
     TaskKind.DATA: _data,
     TaskKind.TRAIN: _train,
-    TaskKind.MODEL: measure,
+    TaskKind.MODEL: _model,
     TaskKind.EMBED: _embed,
     TaskKind.STEAL: _steal,
     TaskKind.FINGERPRINT: _fingerprint,

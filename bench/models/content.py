@@ -77,7 +77,7 @@ def onnx_model(model: Description, content: bytes) -> "ModelProto":
     if len(content) > LARGEST_EMBEDDED:
         raise model.fault("file", f"{model.file} has {len(content) >> 20} MiB, more than an ONNX file can have")
     try:
-        proto = onnx.ModelProto.FromString(content)
+        proto: ModelProto = onnx.ModelProto.FromString(content)
     except Exception as error:  # protobuf's errors have no common base in all its versions
         raise model.fault("file", f"{model.file} is no ONNX file, or truncated: {first_line(error)}") from None
     if not proto.graph.node or not proto.graph.output:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LENGTH = struct.Struct(">Q")
 NEW_USERS, NEW_NETWORK = 0x10000000, 0x40000000
 """Flags of Linux's `unshare`."""
+LARGEST_FILE = 1 << 20
+"""Bytes of a file that the process may write: torch tries whether a folder for temporary files is there."""
 DIE_WITH_PARENT, NO_NEW_PRIVILEGES = 1, 38
 """Options of Linux's `prctl`."""
 
@@ -51,11 +53,11 @@ def serve() -> None:
 
 
 def confine(memory: int) -> None:
-    """Limit this process: no network, no files written, no more memory than some bytes; as far as the system can."""
+    """Limit this process: no network, no large files, no more memory than some bytes; as far as the system can."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 
-        for limit, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
+        for limit, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, LARGEST_FILE), (resource.RLIMIT_CORE, 0)):
             resource.setrlimit(limit, (most, most))
     if sys.platform.startswith("linux"):
         with suppress(OSError, AttributeError):

@@ -228,7 +228,7 @@ class _TrialPlanner:
                 on = self.models.on(model)
                 reason = self.relations.other_shape(dataset, on)
                 reason = reason or self.relations.incompatible_labels(method, dataset, on)
-                if method.watermark and role == ModelRole.STOLEN:
+                if source and method.watermark and role == ModelRole.STOLEN:
                     reason = f"{method.name} marks its own source, and {model.name} was stolen from {source.name}"
                 key = "" if reason else self.tasks.described(model)
                 yield _Suspect(key, reason, attack, on, model.kind, number, SuspectKind(role), model)

@@ -220,6 +220,7 @@ def test_a_table_of_labels(tmp_path, opened):
 # --- programs -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("form", ["torchscript", "pt2"])
 def test_programs_run_only_if_allowed(tmp_path, opened, form):
     model, x = network(), images(7)
@@ -243,6 +244,7 @@ class Pair(nn.Module):
         return x.flatten(1)[:, :10], x.flatten(1)[:, :10]
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_a_program_that_is_none_or_answers_with_several_tensors_is_refused(tmp_path, registry):
     torch.jit.script(Pair()).save(tmp_path / "pair")
     (tmp_path / "foreign").write_bytes(b"no program at all")
