@@ -1,12 +1,15 @@
 """Small described networks for tests: a convolution, a linear layer, as safetensors, ONNX and tables of answers."""
 
+import copy
+import functools
 from pathlib import Path
 
-import numpy as np
 import torch
+from bench_plugins.datasets.small_images import NoisyDigits
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 SHAPE, CLASSES = (1, 8, 8), 10
 
@@ -41,6 +44,30 @@ def network(seed=0, shape=SHAPE, classes=CLASSES, width=4, end=None):
     c, h, w = shape
     parts = [nn.Conv2d(c, width, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(width * h * w, classes)]
     return nn.Sequential(*parts, *([end] if end else [])).eval()
+
+
+@functools.cache
+def trained(seed=0):
+    """Give a network that learned noisy digits, half of them."""
+    split = NoisyDigits().load(Path(), True)
+    x, chosen = split.x, torch.arange(seed % 2, len(split), 2)
+    model = network(seed)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for part in torch.cat([torch.randperm(len(chosen)) for _ in range(4)]).split(32):
+        optimizer.zero_grad()
+        index = chosen[part]
+        cross_entropy(model(x[index]), split.labels[index]).backward()
+        optimizer.step()
+    return model.eval()
+
+
+def copied(model, seed):
+    """Give a network with nearly the same weights."""
+    other, random = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in other.parameters():
+            p += 0.02 * torch.randn(p.shape, generator=random)
+    return other
 
 
 def save_safetensors(model, path):
@@ -125,8 +152,3 @@ def zoo(folder, *tables, name="zoo.toml"):
 
 def images(count=20, shape=SHAPE, seed=0):
     return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
-
-
-def answers_npz(path, model, x, digests):
-    with torch.no_grad():
-        np.savez(path, digests=np.array(digests), answers=model(x).numpy())

@@ -1,9 +1,9 @@
 """Run a described network that is a program (TorchScript, `.pt2`) in a process of its own.
 
 Loading such a file may execute what its author wrote. The process has no network where the system allows that, a limit
-of memory and time, an environment without the user's variables, and it can write small files only. What it answers is read as
-bytes, never unpickled. All of this makes accidents harmless; it is no prison for a determined attacker, who still runs
-as this user: hence `--allow-code`.
+of memory and time, an environment without the user's variables, and it can write small files only. What it answers is
+read as bytes, never unpickled. All of this makes accidents harmless; it is no prison for a determined attacker, who
+still runs as this user: hence `--allow-code`.
 """
 
 import json

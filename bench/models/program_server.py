@@ -57,7 +57,8 @@ def confine(memory: int) -> None:
     with suppress(ImportError, OSError, ValueError):
         import resource
 
-        for limit, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_FSIZE, LARGEST_FILE), (resource.RLIMIT_CORE, 0)):
+        limits = {resource.RLIMIT_AS: memory, resource.RLIMIT_FSIZE: LARGEST_FILE, resource.RLIMIT_CORE: 0}
+        for limit, most in limits.items():
             resource.setrlimit(limit, (most, most))
     if sys.platform.startswith("linux"):
         with suppress(OSError, AttributeError):

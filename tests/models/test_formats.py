@@ -25,7 +25,7 @@ from bench.models import answers
 from bench.models.content import verified
 from bench.models.description import read
 from bench.models.opening import Target, close, open_model
-from bench.models.preflight import Attempt, findings
+from bench.models.preflight import Attempt, findings, tried
 from bench.registry.discovery import load_registry
 from bench.training.answering import ask
 
@@ -63,7 +63,7 @@ def fault(tmp_path, registry):
     def fault_(fields, target=TARGET):
         (model,) = read(zoo(tmp_path, fields))
         try:
-            (finding,) = findings([Attempt.noise(verified(model), target)], registry)
+            finding = tried(Attempt.noise(verified(model), target), registry)
         except BenchError as error:
             return str(error)
         assert "\n" not in finding.error

@@ -2,11 +2,11 @@
 
 import csv
 import json
+import re
 
 import pytest
-import torch
 from click.testing import CliRunner
-from zoo_files import PLUGIN, SHAPE, network, save_onnx, save_safetensors, zoo
+from zoo_files import PLUGIN, copied, save_onnx, save_safetensors, trained, zoo
 
 from bench.cli import group
 from bench.core.errors import BenchError
@@ -20,15 +20,11 @@ ONNX = {"role": "irrelevant", "format": "onnx"}
 @pytest.fixture
 def place(tmp_path):
     """A folder with a source, copies that are close to it, and innocents."""
-    source = network(0)
+    source = trained(0)
     save_safetensors(source, tmp_path / "ours")
     for i in range(3):
-        copy, other = network(0), network(10 + i)
-        with torch.no_grad():
-            for p in copy.parameters():
-                p += 0.02 * torch.randn(p.shape, generator=torch.Generator().manual_seed(i))
-        save_onnx(copy, tmp_path / f"copy{i}.onnx")
-        save_onnx(other, tmp_path / f"other{i}.onnx")
+        save_onnx(copied(source, i), tmp_path / f"copy{i}.onnx")
+        save_onnx(trained(11 + 2 * i), tmp_path / f"other{i}.onnx")
     (tmp_path / "tiny_linear.py").write_text(PLUGIN)
     return tmp_path
 
@@ -44,7 +40,7 @@ def bench(place, *arguments, code=0):
     words = [*arguments, "--store", str(place / "store")]
     if arguments[0] in ("run", "plan"):
         words += ["--plugin", str(place / "tiny_linear.py")]
-    done = CliRunner().invoke(group, words, catch_exceptions=not code, standalone_mode=False)
+    done = CliRunner().invoke(group, words, standalone_mode=False)
     if code == 2:
         assert isinstance(done.exception, BenchError), done.output
         return str(done.exception)
@@ -81,7 +77,7 @@ def test_exactly_the_described_networks_are_scored(place):
     assert set(kinds(place)) == {"data", "model", "fingerprint", "score"}
     assert kinds(place).count("model") == 7
     assert "noise" in printed
-    assert "1.00" in printed
+    assert "AUC" in printed
     digests = {r["suspect_model"]: r["suspect_digest"] for r in found}
     assert len(set(digests.values())) == 6
     spec = json.loads((place / "out" / "run.json").read_text())["spec"]
@@ -152,7 +148,7 @@ def test_a_suspect_alone_with_its_source(place):
 
 def test_methods_that_do_not_apply_say_why(place):
     source = SOURCE | {"format": "onnx", "file": "source.onnx", "architecture": "unknown_net"}
-    save_onnx(network(0), place / "source.onnx")
+    save_onnx(trained(0), place / "source.onnx")
     zoo(place, source, *tables()[1:])
     run(place, "--methods", "sac_m,ipguard,cae,ewe", "--no-baselines")
     notes = {r["method"]: (r["status"], r["note"]) for r in rows(place)}
@@ -165,7 +161,7 @@ def test_methods_that_do_not_apply_say_why(place):
 
 
 def test_answers_that_are_too_weak_make_a_row_not_applicable(place):
-    save_onnx(network(0), place / "labels.onnx", ends=("ArgMax",))
+    save_onnx(trained(0), place / "labels.onnx", ends=("ArgMax",))
     zoo(place, *tables(ONNX | {"name": "labels", "file": "labels.onnx", "output": "labels"}))
     run(place, "--methods", "sac_m", "--no-baselines")
     (found,) = {(r["status"], r["note"]) for r in rows(place) if r["suspect_model"] == "labels"}
@@ -216,7 +212,7 @@ def test_described_helpers_are_used_and_missing_ones_trained(place):
         (lambda t: t[0].update(architecture="tiny_linaer"), "model 'ours': architecture: Unknown architecture"),
         (lambda t: t[0].update(architecture="tiny_vgg"), "model 'ours': architecture: the file "),
         (lambda t: t[0].update(file="copy0.onnx"), "model 'ours': file: it is no safetensors file"),
-        (lambda t: t[1].update(file="ours"), "model 'copy0': file: ours is no ONNX"),
+        (lambda t: t[1].update(file="ours"), "ours is no ONNX file"),
         (lambda t: t[1].update(trained_on="noisy_digit"), "noisy_digit"),
         (lambda t: t.pop(0), "No described model has the role source"),
         (lambda t: t[1].update(format="torchscript"), "it runs only with --allow-code"),
@@ -227,7 +223,7 @@ def test_bad_input_is_named_before_anything_is_computed(place, change, message):
     change(found)
     zoo(place, *found)
     text = run(place, "--methods", "sac_m", code=2)
-    assert message.replace("ours is", "") in text
+    assert message in text
     assert "\n" not in text
     assert not (place / "out").exists()
     assert not (place / "store" / "artifacts").exists() or not Store(place / "store").all_keys()
@@ -246,5 +242,4 @@ def test_a_plan_shows_the_networks_that_are_measured(place):
     printed = bench(
         place, "plan", "--models", str(place / "zoo.toml"), "--datasets", "noisy_digits", "--methods", "sac_m"
     )
-    assert "model" in printed
-    assert SHAPE == (1, 8, 8)
+    assert re.search(r"^  model +7 ", printed, re.MULTILINE)
