@@ -63,10 +63,8 @@ def ready(dataset: Dataset, root: Path) -> None:
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         get = f"Type: bench data fetch {dataset.name}, or point" if dataset.downloads else "Point"
-        raise BenchError(
-            f"Dataset {dataset.name} cannot be read in {root}: {found[0]}{more}. "
-            f"{get} --data or $BENCH_DATA to the folder that holds it"
-        )
+        remedy = getattr(dataset, "remedy", "") or f"{get} --data or $BENCH_DATA to the folder that holds it"
+        raise BenchError(f"Dataset {dataset.name} cannot be read in {root}: {found[0]}{more}. {remedy}")
 
 
 def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:

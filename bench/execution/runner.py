@@ -1,5 +1,6 @@
 """Run one task of any kind: the only place where a benchmark calls plugin code."""
 
+import functools
 import threading
 import time
 import traceback
@@ -98,7 +99,7 @@ def _with_restart(task: Task, state: WorkerState, log: Log) -> Artifact:
     What needs an input that is not applicable is not applicable for the same reason.
     """
     for key in task.inputs.values():
-        if reason := state.cached("reason", key, lambda key=key: _reason(state.store, key), 256):
+        if reason := state.cached("reason", key, functools.partial(_reason, state.store, key), 256):
             return {NOT_APPLICABLE: reason}, {}
     prepare_torchvision()
     seed = seed_of(task.key)

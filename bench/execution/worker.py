@@ -49,7 +49,8 @@ def worker_state(store: str, data: str, plugins: tuple[str, ...], threads: int, 
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        state = WorkerState(Store(store, exists=True), load_registry(plugins), device, Path(data), threads)
+        registry = load_registry(plugins, data=data)
+        state = WorkerState(Store(store, exists=True), registry, device, Path(data), threads)
         state.zoo, _states[arguments] = zoo, state
         gc.freeze()  # or every full collection visits all that was imported
     return _states[arguments]

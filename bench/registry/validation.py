@@ -131,6 +131,9 @@ def contract_violation(component: Component) -> str:
 
 def _stray_attribute(component: Component) -> str:
     """Return the first attribute of the author's classes that is neither a field nor a declaration."""
+    for name in ("kind", "declarations"):
+        if any(name in vars(cls) for cls in type(component).__mro__ if cls.__module__ != Component.__module__):
+            return f": {name!r} is the host's own: give what you call so another name"
     known = {f.name for f in dataclasses.fields(component)} | component.declarations.keys()  # type: ignore[arg-type]
     for cls in type(component).__mro__:
         if cls.__module__ == Component.__module__ or cls is object:

@@ -39,7 +39,7 @@ def run_checks(
 
     on_call(USABLE, "the import")
     try:
-        registry = load_registry(files)  # before torch: a plugin may hang when it is imported
+        registry = load_registry(files, data=data)  # before torch: a plugin may hang when it is imported
         from bench import testing
 
         found = testing.find(what, registry)

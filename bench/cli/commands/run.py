@@ -144,7 +144,7 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 def command(file: str | None, **chosen: Any) -> int:
     """Run a benchmark: train what is missing, score every suspect, write and print the tables."""
     present, wanted = gpus(), _numbers(chosen["wanted"])
-    registry = load_registry(chosen["plugins"])
+    registry = load_registry(chosen["plugins"], data=chosen["data"])
     spec, declarations = build(chosen, file, registry, suitable_precision(present if wanted is None else wanted))
     places = slots(chosen["workers"], wanted, chosen["per_gpu"], present)
     folder = results_folder(spec, chosen["out"])
