@@ -29,23 +29,32 @@ def report(
 
     Of a table, all test images that it has are asked. `dataset` is that of the networks whose description names none.
     """
+    for finding in findings(_attempts(models, dataset, registry, root), registry, allow_code):
+        yield finding.error or line(finding), not finding.error
+
+
+def _attempts(
+    models: Sequence[Description], dataset: str, registry: Registry, root: Path
+) -> Iterator[Attempt | Finding]:
+    """Yield how each network is to be tried; what is wrong before that, as a finding."""
     images: dict[str, tuple[Target, Tensor | None, Tensor | None]] = {}
     for model in models:
+        name = model.trained_on or dataset
         try:
-            name = model.trained_on or dataset
             if name not in images:
                 images[name] = _test_images(_dataset(model, name, registry), root)
-            target, asked, labels = images[name]
-            if asked is not None and labels is not None and model.format != ModelFormat.ANSWERS:
-                chosen = torch.linspace(0, len(labels) - 1, ASKED).long()
-                asked, labels = asked[chosen], labels[chosen]
             found = verified(model)
-            attempt = Attempt(found, target, asked, labels) if asked is not None else Attempt.noise(found, target)
-            (finding,) = findings([attempt], registry, allow_code)
         except BenchError as error:
-            yield str(error), False
+            yield Finding(model, Target(0, (0, 0, 0)), error=str(error))
             continue
-        yield finding.error or line(finding), not finding.error
+        target, asked, labels = images[name]
+        if asked is None or labels is None:
+            yield Attempt.noise(found, target)
+            continue
+        if model.format != ModelFormat.ANSWERS:
+            chosen = torch.linspace(0, len(labels) - 1, ASKED).long()
+            asked, labels = asked[chosen], labels[chosen]
+        yield Attempt(found, target, asked, labels)
 
 
 def line(finding: Finding) -> str:

@@ -59,23 +59,24 @@ def preflight(attempts: Iterable[Attempt], registry: Registry, allow_code: bool 
 
 
 def findings(
-    attempts: Iterable[Attempt], registry: Registry, allow_code: bool = False, limit: float = LIMIT
+    attempts: Iterable[Attempt | Finding], registry: Registry, allow_code: bool = False, limit: float = LIMIT
 ) -> Iterator[Finding]:
-    """Try networks one after the other, and yield what came of each."""
+    """Try networks one after the other, and yield what came of each; a finding that is known already is passed on."""
     process: SupervisedProcess | None = None
     try:
         for attempt in attempts:
-            if attempt.model.format not in APART:
+            if isinstance(attempt, Finding):
+                yield attempt
+            elif attempt.model.format not in APART:
                 yield tried(attempt, registry, allow_code)
-                continue
-            process = process or SupervisedProcess(limit)
-            try:
-                (found,) = list(process.submit(_send_tried, attempt))
-                yield found
-            except Died as error:
-                process = None
-                text = str(attempt.model.fault("file", f"it {error} when it was tried"))
-                yield Finding(attempt.model, attempt.target, error=text)
+            else:
+                process = process or SupervisedProcess(limit)
+                try:
+                    yield from process.submit(_send_tried, attempt)
+                except Died as error:
+                    process = None
+                    text = str(attempt.model.fault("file", f"it {error} when it was tried"))
+                    yield Finding(attempt.model, attempt.target, error=text)
     finally:
         if process is not None:
             process.close()

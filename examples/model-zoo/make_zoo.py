@@ -36,13 +36,13 @@ def normal(images):
     return (images - MEAN) / STD
 
 
-def train(images, targets, seed, epochs=25):
+def train(images, targets, seed, epochs=8):
     """Train a network on labels, or on another network's probabilities."""
     torch.manual_seed(seed)
     model = network(CLASSES, SHAPE)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     for _ in range(epochs):
-        for part in torch.randperm(len(images)).split(32):
+        for part in torch.randperm(len(images)).split(64):
             optimizer.zero_grad()
             cross_entropy(model(normal(images[part])), targets[part]).backward()
             optimizer.step()

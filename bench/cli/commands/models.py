@@ -43,7 +43,7 @@ def check(file: str, dataset: str, data: str | None, plugins: tuple[str, ...], a
     """Load each described network, ask it ten test images, and report on it in one line."""
     from bench.execution.model_report import report
 
-    wrong, models, registry = 0, read(file), load_registry(plugins)
+    wrong, models, registry = 0, read(file), load_registry(plugins, data=data)
     for line, usable in report(models, dataset, registry, data_root(data), allow_code):
         click.echo(line)
         wrong += not usable
@@ -70,7 +70,7 @@ def probes(
     """Export the images that methods ask of described sources, for the owner of a network to ask."""
     from bench.execution.probes import export_probes
 
-    registry = load_registry(plugins)
+    registry = load_registry(plugins, data=data)
     spec, declarations = build(chosen, file, registry, suitable_precision(gpus()))
     place = Path(folder)
     if (place / "probes.npz").exists():
