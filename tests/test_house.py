@@ -99,11 +99,14 @@ SLOW = {
     *("torch", "torchvision", "distributed", "dask", "pandas", "scipy", "sklearn"),
     *("rich", "tabulate", "safetensors", "jinja2", "matplotlib"),
 }
-EXECUTING = ("runner", "tasks", "task_context", "result_checks", "failures", "machine", "preload")
+EXECUTING = ("runner", "tasks", "task_context", "result_checks", "failures", "machine", "preload", "described")
+EXECUTING += ("model_report", "probes")
 WORKING = (
     "training",
     "testing",
     "datasets/partition.py",
+    *(f"models/{name}.py" for name in ("answers", "network", "onnx_session", "opening", "outputs", "preflight")),
+    *(f"models/{name}.py" for name in ("preprocessing", "program")),
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),
 )

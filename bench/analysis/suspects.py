@@ -31,8 +31,10 @@ class Standing:
 
 def standings(frame: "pd.DataFrame") -> list[Standing]:
     """Return the standing of each suspect by each method, in the order of the rows."""
+    if not (frame.suspect_kind == SuspectKind.UNDECIDED).any():
+        return []
     place = ["dataset", "source_architecture", "source_seed", "method"]
-    suspects = frame[frame.suspect_kind == SuspectKind.SUSPECT]
+    suspects = frame[frame.suspect_kind == SuspectKind.UNDECIDED]
     others = frame[(frame.suspect_kind == SuspectKind.IRRELEVANT) & (frame.status == Status.DONE)]
     model = ["suspect_dataset", "suspect_architecture", "replicate"]
     means = others.groupby([*place, *model], sort=False).score.mean().reset_index()

@@ -63,8 +63,8 @@ class SuspectKind(_Word):
 
     STOLEN = "stolen"
     IRRELEVANT = "irrelevant"
-    SUSPECT = "suspect"
-    """Not known: a described network that is to be judged."""
+    UNDECIDED = "undecided"
+    """A described network that is to be judged."""
 
 
 class ComponentKind(_Word):
@@ -96,41 +96,10 @@ class Role(_Word):
     SOURCE = "source"
     STOLEN = "stolen"
     IRRELEVANT = "irrelevant"
-    SUSPECT = "suspect"
     SURROGATE = "surrogate"
     REFERENCE = "reference"
     FINGERPRINT = "fingerprint"
     SCORE = "score"
-
-
-class ModelRole(_Word):
-    """What a described network is for."""
-
-    SOURCE = "source"
-    SUSPECT = "suspect"
-    IRRELEVANT = "irrelevant"
-    STOLEN = "stolen"
-    SURROGATE = "surrogate"
-    REFERENCE = "reference"
-
-
-class ModelFormat(_Word):
-    """Formats of a described network."""
-
-    SAFETENSORS = "safetensors"
-    ONNX = "onnx"
-    TORCHSCRIPT = "torchscript"
-    PT2 = "pt2"
-    ANSWERS = "answers"
-
-
-class ModelOutput(_Word):
-    """What a described network answers with."""
-
-    LOGITS = "logits"
-    PROBABILITIES = "probabilities"
-    LOG_PROBABILITIES = "log_probabilities"
-    LABELS = "labels"
 
 
 class Access(_Word):

@@ -4,16 +4,18 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
-
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import ModelFormat, Role, TaskKind
+from bench.core.kinds import Role, TaskKind
+from bench.models.kinds import ModelFormat
 from bench.store.atomic import write_atomically
 from bench.store.store import Store
 from bench.store.tensors import write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KINDS = (TaskKind.TRAIN, TaskKind.EMBED, TaskKind.STEAL)
 HEAD = """\
@@ -90,14 +92,14 @@ def export_networks(store: Store, keys: Iterable[str], folder: Path) -> tuple[in
     return len(found), left_out
 
 
-def _write_weights(one: Exported, weights: Mapping[str, Tensor], folder: Path) -> str:
+def _write_weights(one: Exported, weights: "Mapping[str, Tensor]", folder: Path) -> str:
     """Write the state dict of a network without its normalisation; return the file's digest."""
     path = folder / f"{one.name}.safetensors"
     write_tensors({n.removeprefix("inner."): t for n, t in weights.items() if n.startswith("inner.")}, path, one.name)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _table(one: Exported, names: Mapping[str, str], weights: Mapping[str, Tensor], digest: str) -> str:
+def _table(one: Exported, names: Mapping[str, str], weights: "Mapping[str, Tensor]", digest: str) -> str:
     fields: dict[str, JSON] = {
         "name": one.name,
         "role": str(one.role),

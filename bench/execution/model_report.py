@@ -8,11 +8,12 @@ from torch import Tensor
 
 from bench.api.components import Dataset
 from bench.core.errors import BenchError
-from bench.core.kinds import ComponentKind, ModelFormat
+from bench.core.kinds import ComponentKind
 from bench.datasets.files import absent
 from bench.datasets.partition import read as read_part
 from bench.models.content import verified
 from bench.models.description import Description
+from bench.models.kinds import ModelFormat
 from bench.models.opening import Target
 from bench.models.preflight import Attempt, Finding, findings
 from bench.registry.registry import Registry

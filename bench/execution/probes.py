@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.core.canonical import seed_of
 from bench.core.errors import BenchError
-from bench.core.kinds import ComponentKind, ModelRole, Status, TaskKind
+from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import Outcome, Task
 from bench.datasets.partition import load
 from bench.execution.preparation import BenchmarkRequest, prepare
@@ -19,6 +19,7 @@ from bench.execution.run_config import Reporter
 from bench.execution.scheduler import run_tasks
 from bench.execution.task_context import TaskContext, WorkerState, budget
 from bench.models.answers import GRID, image_digests
+from bench.models.kinds import ModelRole
 from bench.planning.described import Models
 from bench.sandbox.logs import Log
 from bench.sandbox.torch_state import isolated

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from bench.core.errors import BenchError, first_line
-from bench.core.kinds import ModelFormat
 from bench.models.description import Description
+from bench.models.kinds import ModelFormat
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto

@@ -16,7 +16,8 @@ from msgspec import Meta, Struct, ValidationError, convert, structs, to_builtins
 
 from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError, did_you_mean, printable
-from bench.core.kinds import Access, ModelFormat, ModelOutput, ModelRole
+from bench.core.kinds import Access
+from bench.models.kinds import ModelFormat, ModelOutput, ModelRole
 
 LARGEST_FILE = 1 << 26
 """Bytes of a file of descriptions."""

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import BenchError
-from bench.core.kinds import Access, ComponentKind, ModelFormat
+from bench.core.kinds import Access, ComponentKind
 from bench.models.answers import Table
 from bench.models.content import check_content, read
 from bench.models.description import PROGRAMS, Description, label_order
+from bench.models.kinds import ModelFormat
 from bench.models.network import Described, network
 from bench.models.onnx_session import OnnxNetwork
 from bench.models.outputs import converted, fault

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from bench.core.kinds import ModelOutput
 from bench.models.description import Description
+from bench.models.kinds import ModelOutput
 
 CLOSE = 1e-3
 """Largest distance of a sum of probabilities from 1."""

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import BenchError
-from bench.core.kinds import Access, ModelFormat
+from bench.core.kinds import Access
 from bench.models.description import Description
+from bench.models.kinds import ModelFormat
 from bench.models.opening import Target, check_answers, close, known_images, open_model
 from bench.registry.registry import Registry
 from bench.sandbox.supervised_process import Died, SupervisedProcess

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from bench.api.components import Architecture, Attack
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import Access, ComponentKind, ModelFormat, ModelRole, Role
+from bench.core.kinds import Access, ComponentKind, Role, SuspectKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
 from bench.models.description import Description, of_spec
+from bench.models.kinds import ModelFormat, ModelRole
 from bench.registry.registry import Registry
 
 VERSION = 1
@@ -55,6 +56,12 @@ def described_names(spec: Spec, kind: str) -> set[str]:
     return {attack_of(m) for m in models if m.role == ModelRole.STOLEN} if kind == ComponentKind.ATTACK else set()
 
 
+KINDS = {
+    ModelRole.IRRELEVANT: SuspectKind.IRRELEVANT,
+    ModelRole.SUSPECT: SuspectKind.UNDECIDED,
+    ModelRole.STOLEN: SuspectKind.STOLEN,
+}
+"""The roles of networks that are judged, in the order of their rows, and what their rows say that they are."""
 HELPERS = {Role.SURROGATE: "surrogates", Role.REFERENCE: "references"}
 """The roles of helpers, with the parameter of a method that counts them."""
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from bench.core.canonical import JSON, canonical
-from bench.core.kinds import Access, ModelRole, Role, SuspectKind, TaskKind
+from bench.core.kinds import Access, Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Trial
 from bench.models.description import Description
+from bench.models.kinds import ModelRole
 from bench.planning.declarations import Declarations, MethodVersion, chain
-from bench.planning.described import HELPERS, attack_of, helper_architectures
+from bench.planning.described import HELPERS, KINDS, attack_of, helper_architectures
 from bench.planning.graph import Plan as Plan
 from bench.planning.graph import missing_tasks as missing_tasks
 from bench.planning.relations import Relations
@@ -222,7 +223,7 @@ class _TrialPlanner:
     def _described(self, method: Declaration, dataset: str, architecture: str, seed: int) -> Iterator[_Suspect]:
         """Plan the described networks that are judged for a source."""
         source = self.models.sources.get((architecture, seed))
-        for role in (ModelRole.IRRELEVANT, ModelRole.SUSPECT, ModelRole.STOLEN):
+        for role in KINDS:
             for model, number in self.models.suspects(source, role) if source else ():
                 attack = self.declarations.attacks[attack_of(model)] if role == ModelRole.STOLEN else None
                 on = self.models.on(model)
@@ -231,7 +232,7 @@ class _TrialPlanner:
                 if source and method.watermark and role == ModelRole.STOLEN:
                     reason = f"{method.name} marks its own source, and {model.name} was stolen from {source.name}"
                 key = "" if reason else self.tasks.described(model)
-                yield _Suspect(key, reason, attack, on, model.kind, number, SuspectKind(role), model)
+                yield _Suspect(key, reason, attack, on, model.kind, number, KINDS[role], model)
 
     def _irrelevant(
         self, method: Declaration, dataset: str, architecture: str, seed: int, impossible: str

@@ -14,7 +14,6 @@ from bench.core.tasks import NOT_APPLICABLE
 FILES = {
     TaskKind.DATA: {"data"},
     TaskKind.TRAIN: {"weights", "answers"},
-    TaskKind.MODEL: set[str](),
     TaskKind.EMBED: {"weights", "answers", "fingerprint"},
     TaskKind.STEAL: {"weights", "answers"},
     TaskKind.FINGERPRINT: {"fingerprint"},
@@ -178,5 +177,5 @@ def is_valid(record: Mapping[str, JSON]) -> bool:
     except (ValidationError, ValueError, RecursionError):  # ValueError: a text that is not Unicode
         return False
     names = {name.removesuffix(".safetensors") for name in found.files if name.endswith(".safetensors")}
-    expected = FILES[found.kind] | (names & OPTIONAL.get(found.kind, set())) if applicable else set()
+    expected = FILES.get(found.kind, set()) | (names & OPTIONAL.get(found.kind, set())) if applicable else set()
     return names == expected and len(names) == len(found.files) and found.files.keys() >= set(found.dropped)

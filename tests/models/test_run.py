@@ -134,7 +134,7 @@ def test_a_suspect_is_scored_beside_the_irrelevant_models(place):
     zoo(place, *tables(ONNX | {"name": "accused", "role": "suspect", "file": "copy0.onnx"}))
     printed = run(place, "--methods", "sac_m", "--no-baselines")
     found = [r for r in rows(place) if r["suspect_model"] == "accused"]
-    assert {(r["suspect_kind"], r["status"], r["attack"]) for r in found} == {("suspect", "done", "")}
+    assert {(r["suspect_kind"], r["status"], r["attack"]) for r in found} == {("undecided", "done", "")}
     assert "accused" in printed
     assert "0 of 3" in printed
 
@@ -143,7 +143,7 @@ def test_a_suspect_alone_with_its_source(place):
     zoo(place, SOURCE, ONNX | {"name": "accused", "role": "suspect", "file": "copy0.onnx"})
     printed = run(place, "--methods", "sac_m", "--no-baselines")
     assert "0 of 0" in printed
-    assert {r["suspect_kind"] for r in rows(place)} == {"suspect"}
+    assert {r["suspect_kind"] for r in rows(place)} == {"undecided"}
 
 
 def test_methods_that_do_not_apply_say_why(place):
