@@ -19,7 +19,7 @@ from bench.analysis.access import is_white_box, methods_in_order, own_budget
 from bench.analysis.baselines import AgainstBaselines, against_baselines
 from bench.analysis.error_rates import ByRate, Division, hits
 from bench.analysis.estimates import Extremes, Strata
-from bench.analysis.groups import NOBODY, Matched, Planned, Rows, Samples
+from bench.analysis.groups import NOBODY, Matched, Planned, Rows, Samples, errors
 from bench.analysis.networks import Networks, Unlearned
 from bench.analysis.reported import ReportedAuc, reported_auc
 from bench.core.canonical import JSON
@@ -243,7 +243,7 @@ class CellEstimator:
             stolen_planned=samples.planned(grouped, SuspectKind.STOLEN),
             irrelevant_planned=samples.planned(grouped, SuspectKind.IRRELEVANT),
             lost=dict(Counter(map(str, status[missing]))),
-            errors=samples.errors(missing),
+            errors=errors(samples, missing),
             untrained=untrained,
             unlearned=() if reason else self._unlearned(planned),
             warnings={} if reason else samples.warnings(grouped),

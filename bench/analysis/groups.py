@@ -122,12 +122,6 @@ class Samples:
                 found.setdefault(self.warned[n], set()).add(source.seed)
         return {text: frozenset(seeds) for text, seeds in found.items()}
 
-    def errors(self, rows: Rows) -> dict[str, int]:
-        """Count the errors of rows without a score, and the reasons of those that are not applicable."""
-        status, note, error = (self.column[name][rows] for name in ("status", "note", "error"))
-        texts = np.where(status == Status.NOT_APPLICABLE, note, error)
-        return dict(Counter(str(text) for text in texts if text))
-
     def matched(self, planned: Iterable[Planned]) -> Matched | None:
         """Keep the rows with a score, of each model one; None where there are none of both kinds."""
         samples, equal = [], 0
@@ -220,3 +214,10 @@ class Samples:
 def _warning(note: str) -> str:
     """Return the warning among the entries of a note, empty without one."""
     return next((e.removeprefix(WARNING) for e in note.split(";") if e.startswith(WARNING)), "")
+
+
+def errors(samples: Samples, rows: Rows) -> dict[str, int]:
+    """Count the errors of rows without a score, and the reasons of those that are not applicable."""
+    status, note, error = (samples.column[name][rows] for name in ("status", "note", "error"))
+    texts = np.where(status == Status.NOT_APPLICABLE, note, error)
+    return dict(Counter(str(text) for text in texts if text))

@@ -17,6 +17,9 @@ from bench.store.folders import REASONS
 CACHE = ".verified.json"
 """Cache of verified checksums, beside the data, with the size and the times of each file."""
 
+DESCRIPTIONS = "image_folders"
+"""The folder of the descriptions of image folders, below the data root; the name of the plugin that offers them."""
+
 _cached: dict[str, dict[str, JSON]] = {}
 """The same cache for data folders that cannot be written, for the life of this process."""
 

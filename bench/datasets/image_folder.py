@@ -18,7 +18,7 @@ from bench.api.components import Dataset
 from bench.api.data import Split
 from bench.core.canonical import JSON, digest
 from bench.core.errors import BenchError, describe_error
-from bench.datasets.files import data_root, translated_errors, write_json
+from bench.datasets.files import DESCRIPTIONS, data_root, translated_errors, write_json
 from bench.registry.discovery import DATA
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ MOST_PIXELS = 89_478_485
 """Pixels of an image; a file of a few bytes may claim more, to fill the memory. It is Pillow's own limit, too."""
 TOO_LARGE = f"more than {MOST_PIXELS:,} pixels"
 
-DESCRIPTIONS = "image_folders"
-"""The folder of the descriptions, below the data root."""
 File = tuple[str, int, str]
 """A file: its path below the folder, with `/`; its label; its SHA-256."""
 

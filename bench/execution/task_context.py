@@ -17,10 +17,9 @@ from bench.api.context import Context
 from bench.api.data import Split
 from bench.core.canonical import JSON, canonical, digest
 from bench.core.errors import BenchError, DamagedArtifact, NotApplicable
-from bench.core.kinds import Access, ComponentKind
+from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Task
-from bench.datasets.adaptation import adapted
 from bench.datasets.partition import Data, load
 from bench.execution.described import SourceNetwork, opened
 from bench.execution.result_checks import data_checksum
@@ -30,7 +29,7 @@ from bench.models.opening import DescribedAnswers
 from bench.registry.registry import Registry
 from bench.store.store import Store, content_digest
 from bench.training import loop
-from bench.training.answering import Askable, ask
+from bench.training.answering import Askable
 from bench.training.networks import rebuild
 
 T = TypeVar("T")
@@ -204,13 +203,6 @@ class TaskContext:
             raise NotApplicable(f"{self.record(key)['made']['name']} only answers: it has no weights to look at")
         return model, architecture
 
-    def surrogate_data(self) -> Split | None:
-        """Return the attacker's half of an attack's surrogate data, in the shape of its source's images."""
-        if (key := self.inputs.get("surrogate_data")) is None:
-            return None
-        split = self.state.cached("data", key, lambda: load(self.store, key, self.state.device), 3).parts["attacker"]
-        return Split(adapted(split.images, tuple(self.data().facts["shape"])), split.labels.clone())
-
     def plugin_context(
         self,
         architecture: Architecture,
@@ -250,24 +242,6 @@ class TaskContext:
         """Report the progress of a training."""
         if self.state.on_progress is not None:
             self.state.on_progress(self.task.key, epoch, epochs, loss)
-
-    def network_artifact(self, model: nn.Module) -> Artifact:
-        """Return the facts and files of a network: how to rebuild it, its accuracy and its answers on `test`."""
-        return self.artifact(model.to(self.device), model.state_dict())
-
-    def artifact(self, model: Askable, weights: Mapping[str, Tensor]) -> Artifact:
-        """Return the facts and files of a network, or of an object that only answers and is made of `weights`."""
-        data = self.data()
-        answers = ask(model, Access.LABELS, data.parts["test"].images)
-        facts: dict[str, JSON] = {
-            "accuracy": float((answers == data.parts["test"].labels).double().mean()),
-            "architecture": self.params["architecture"],
-            "num_classes": data.facts["num_classes"],
-            "shape": data.facts["shape"],
-            "data": self.inputs["data"],
-            "notes": self.recorded.notes,
-        }
-        return facts, {"weights": weights, "answers": {"test": answers.to(torch.int32)}}
 
 
 def budget(method: Method) -> int | None:

@@ -9,18 +9,19 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bench.api.components import Attack
 from bench.api.context import Helpers
+from bench.api.data import Split
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.kinds import Access, ComponentKind, Role, TaskKind
 from bench.datasets import file_record
+from bench.datasets.adaptation import adapted
 from bench.datasets.observation import observed
-from bench.datasets.partition import PARTS, partition, read
+from bench.datasets.partition import PARTS, load, partition, read
+from bench.execution.artifacts import endpoint_artifact, network_artifact
 from bench.execution.described import measurements
 from bench.execution.result_checks import check_fingerprint, check_readable
-from bench.execution.suspects import LazyNetworks, Start, check_endpoint, rebuilt_endpoint
+from bench.execution.suspects import LazyNetworks, Start
 from bench.execution.task_context import Artifact, TaskContext, budget
-from bench.store.tensors import savable
 from bench.training.answering import ask
 from bench.training.networks import check
 from bench.training.oracle import Oracle, Source, Suspect
@@ -57,7 +58,7 @@ def _train(context: TaskContext) -> Artifact:
     architecture = context.component(ComponentKind.ARCHITECTURE)
     context.plugin_context(architecture, context.recipe()).fit(model, split.images, targets)
     origin = f"architecture {architecture.name!r}"
-    return context.network_artifact(check(check_readable(model, origin), model, origin))
+    return network_artifact(context, check(check_readable(model, origin), model, origin))
 
 
 def _model(context: TaskContext) -> Artifact:
@@ -77,7 +78,7 @@ def _embed(context: TaskContext) -> Artifact:
         raise BenchError(f"method {method.name!r}: embed must return (network, dict of tensors)")
     model, fingerprint = result
     origin = f"method {method.name!r}"
-    facts, files = context.network_artifact(check(check_readable(model, origin), context.build(), origin))
+    facts, files = network_artifact(context, check(check_readable(model, origin), context.build(), origin))
     files["fingerprint"] = check_fingerprint(fingerprint, method.name)
     return facts, files
 
@@ -91,33 +92,26 @@ def _steal(context: TaskContext) -> Artifact:
         architecture,
         context.recipe(),
         start=start if start is None or isinstance(start, nn.Module) else Start(start, attack.name),
-        surrogate_data=context.surrogate_data(),
+        surrogate_data=_surrogate_data(context),
     )
     stolen = attack.steal(source, context.data().parts["attacker"], context.build, plugin_context)
     origin = f"attack {attack.name!r}"
     stolen = check_readable(stolen, origin)
     if attack.answers:
-        facts, files = _endpoint(context, attack, stolen)
+        facts, files = endpoint_artifact(context, attack, stolen)
     else:
-        facts, files = context.network_artifact(check(stolen, context.build(), origin))
+        facts, files = network_artifact(context, check(stolen, context.build(), origin))
     facts["queries"] = source.queries
     return facts, files
 
 
-def _endpoint(context: TaskContext, attack: Attack, stolen: object) -> Artifact:
-    """Return the artifact of a suspect that only answers, as it is rebuilt from what is stored."""
-    if not isinstance(stolen, nn.Module):
-        raise BenchError(f"attack {attack.name!r} returned a {type(stolen).__name__}, not a module")
-    data, params, state = context.data(), context.params, context.state
-    tensors = savable(stolen.state_dict(), f"what attack {attack.name!r} returned")
-    rebuilt = {"attack": params["attack"], "answers": attack.answers}
-    rebuilt |= {"mean": data.mean.tolist(), "std": data.std.tolist()}
-    facts = {"rebuilt": rebuilt, "architecture": params["architecture"], **data.facts}
-    copies = {name: tensor.to(context.device, copy=True) for name, tensor in tensors.items()}
-    endpoint = rebuilt_endpoint(state.component, context.task.key, facts, copies, state.device)
-    check_endpoint(endpoint, stolen, data.parts["test"].images, data.facts["num_classes"])
-    made, files = context.artifact(endpoint, tensors)
-    return {**made, "rebuilt": rebuilt}, files
+def _surrogate_data(context: TaskContext) -> Split | None:
+    """Return the attacker's half of an attack's surrogate data, in the shape of its source's images."""
+    if (key := context.inputs.get("surrogate_data")) is None:
+        return None
+    store, device = context.store, context.state.device
+    split = context.state.cached("data", key, lambda: load(store, key, device), 3).parts["attacker"]
+    return Split(adapted(split.images, tuple(context.data().facts["shape"])), split.labels.clone())
 
 
 def _fingerprint(context: TaskContext) -> Artifact:

@@ -136,8 +136,16 @@ def _related(values: tuple[str, ...]) -> dict[str, str]:
 @click.option("--size", metavar="N|HEIGHTxWIDTH", help="Size of all images in pixels; default: the size that all have.")
 @click.option("--channels", type=click.Choice(["1", "3"]), help="1: grey, 3: colour; default: 3 if one has colour.")
 @click.option("--fit", type=click.Choice(["crop", "stretch", "pad"]), default="crop", help="How sizes are made equal.")
-@click.option("--split", type=click.Path(), help="A CSV file with the columns file and part (train or test).")
-@click.option("--test-share", type=click.FloatRange(0.01, 0.99), default=0.2, help="Share of the test part, by class.")
+@click.option(
+    "--split", type=click.Path(), metavar="FILE", help="A CSV file with the columns file and part (train or test)."
+)
+@click.option(
+    "--test-share",
+    type=click.FloatRange(0.01, 0.99),
+    default=0.2,
+    metavar="SHARE",
+    help="Share of the test part, by class.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, help="Seed of the division into train and test.")
 @click.option("--flip", is_flag=True, help="A mirrored image keeps its label: training mirrors half of them.")
 @click.option("--crop", type=click.IntRange(0, 1000), default=0, help="Largest shift of a training image, in pixels.")

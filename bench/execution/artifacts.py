@@ -1,0 +1,53 @@
+"""The artifacts of networks, and of suspects that only answer: facts, weights, and answers on `test`."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from bench.api.components import Attack
+from bench.core.canonical import JSON
+from bench.core.errors import BenchError
+from bench.core.kinds import Access
+from bench.execution.suspects import check_endpoint, rebuilt_endpoint
+from bench.execution.task_context import Artifact, TaskContext
+from bench.store.tensors import savable
+from bench.training.answering import Askable, ask
+
+
+def network_artifact(context: TaskContext, model: nn.Module) -> Artifact:
+    """Return the facts and files of a network: how to rebuild it, its accuracy and its answers on `test`."""
+    return _artifact(context, model.to(context.device), model.state_dict())
+
+
+def endpoint_artifact(context: TaskContext, attack: Attack, stolen: object) -> Artifact:
+    """Return the artifact of a suspect that only answers, as it is rebuilt from what is stored.
+
+    BenchError if it cannot be rebuilt, or answers otherwise then.
+    """
+    if not isinstance(stolen, nn.Module):
+        raise BenchError(f"attack {attack.name!r} returned a {type(stolen).__name__}, not a module")
+    data, params, state = context.data(), context.params, context.state
+    tensors = savable(stolen.state_dict(), f"what attack {attack.name!r} returned")
+    rebuilt = {"attack": params["attack"], "answers": attack.answers}
+    rebuilt |= {"mean": data.mean.tolist(), "std": data.std.tolist()}
+    facts = {"rebuilt": rebuilt, "architecture": params["architecture"], **data.facts}
+    copies = {name: tensor.to(context.device, copy=True) for name, tensor in tensors.items()}
+    endpoint = rebuilt_endpoint(state.component, context.task.key, facts, copies, state.device)
+    check_endpoint(endpoint, stolen, data.parts["test"].images, data.facts["num_classes"])
+    made, files = _artifact(context, endpoint, tensors)
+    return {**made, "rebuilt": rebuilt}, files
+
+
+def _artifact(context: TaskContext, model: Askable, weights: Mapping[str, Tensor]) -> Artifact:
+    data = context.data()
+    answers = ask(model, Access.LABELS, data.parts["test"].images)
+    facts: dict[str, JSON] = {
+        "accuracy": float((answers == data.parts["test"].labels).double().mean()),
+        "architecture": context.params["architecture"],
+        "num_classes": data.facts["num_classes"],
+        "shape": data.facts["shape"],
+        "data": context.inputs["data"],
+        "notes": context.recorded.notes,
+    }
+    return facts, {"weights": weights, "answers": {"test": answers.to(torch.int32)}}
