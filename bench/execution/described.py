@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from msgspec import structs
@@ -58,13 +58,21 @@ class SourceNetwork(nn.Module):
         return ask(self.answers, Access.LOGITS, x, name=name)
 
 
-def opened(
-    described: Mapping[str, JSON], dataset: Mapping[str, JSON], zoo: Zoo, registry: Registry, threads: int, device: str
-) -> tuple[Askable, Architecture]:
+class Place(Protocol):
+    """Where a network is opened: what the state of a worker has."""
+
+    registry: Registry
+    device: str
+    threads: int
+    zoo: Zoo
+
+
+def opened(described: Mapping[str, JSON], dataset: Mapping[str, JSON], place: Place) -> tuple[Askable, Architecture]:
     """Open the network that a task describes, and return it with its architecture; `dataset` has the facts of its data.
 
     BenchError if the file of descriptions is not known here, or describes another network under this name.
     """
+    zoo, registry = place.zoo, place.registry
     if not zoo.path:
         raise BenchError(f"model {described['name']!r}: --models names the file that describes it, which is not known")
     model = structs.replace(located(read_once(zoo.path), str(described["name"])), sha256=str(described["sha256"]))
@@ -72,11 +80,11 @@ def opened(
         raise BenchError(f"model {model.name!r}: its description changed while bench was running")
     names = registry.get(ComponentKind.DATASET, dataset["dataset"]).label_names
     target = Target(dataset["num_classes"], tuple(dataset["shape"]), tuple(names))
-    found = open_model(model, target, registry, threads=threads, allow_code=zoo.allow_code)
+    found = open_model(model, target, registry, threads=place.threads, allow_code=zoo.allow_code)
     if not isinstance(found, nn.Module):
         return found, Unknown()
     architecture = registry.get(ComponentKind.ARCHITECTURE, model.architecture, model.settings or None)
-    return found.to(device).eval(), architecture
+    return found.to(place.device).eval(), architecture
 
 
 def measurements(model: Askable, test: Split, facts: Mapping[str, JSON]) -> Artifact:

@@ -180,7 +180,7 @@ class TaskContext:
         """Return a stored network, in eval mode, or an object that only answers, and its architecture."""
         facts = self.facts(key)
         if "model" in facts:
-            return self.described(facts["model"], facts["data"])
+            return opened(facts["model"], self.facts(facts["data"]), self.state)
         architecture: Architecture = self.state.component(ComponentKind.ARCHITECTURE, facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
         if "rebuilt" in facts:
@@ -188,11 +188,6 @@ class TaskContext:
             return endpoint, architecture
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
         return model.to(self.device).eval(), architecture
-
-    def described(self, model: Mapping[str, JSON], data: str) -> tuple[Askable, Architecture]:
-        """Open a described network, which was trained on a dataset, and return it with its architecture."""
-        state = self.state
-        return opened(model, self.facts(data), state.zoo, state.registry, state.threads, state.device)
 
     def network(self, key: str) -> tuple[nn.Module, Architecture]:
         """Return a stored network and its architecture; raise NotApplicable if it only answers."""

@@ -18,7 +18,7 @@ from bench.datasets.adaptation import adapted
 from bench.datasets.observation import observed
 from bench.datasets.partition import PARTS, load, partition, read
 from bench.execution.artifacts import endpoint_artifact, network_artifact
-from bench.execution.described import measurements
+from bench.execution.described import measurements, opened
 from bench.execution.result_checks import check_fingerprint, check_readable
 from bench.execution.suspects import LazyNetworks, Start
 from bench.execution.task_context import Artifact, TaskContext, budget
@@ -64,7 +64,7 @@ def _train(context: TaskContext) -> Artifact:
 def _model(context: TaskContext) -> Artifact:
     data, described, state = context.data(), context.params["model"], context.state
     key = context.inputs["data"]
-    model = state.cached("model", context.task.key, lambda: context.described(described, key)[0], 2)  # scores follow
+    model = state.cached("model", context.task.key, lambda: opened(described, data.facts, state)[0], 2)  # scores follow
     facts = {"architecture": context.params.get("architecture"), "data": key, "notes": {}, "model": described}
     facts |= {"num_classes": data.facts["num_classes"], "shape": data.facts["shape"]}
     return measurements(model, data.parts["test"], facts)
