@@ -15,6 +15,7 @@ from bench.core.tasks import Task
 from bench.datasets.file_record import changes
 from bench.datasets.files import absent, ready
 from bench.execution.environment import check_environment
+from bench.execution.model_checks import check_models
 from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import inline_device, slots
 from bench.planning.declarations import Declarations
@@ -147,6 +148,7 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
         if task.kind == TaskKind.DATA:
             identity = task.params["dataset"]
             ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
+    check_models(request.declarations, registry, missing.values())
     store.check_writable()
     _check_writable(request.folder)
     if request.refresh:
@@ -216,6 +218,7 @@ def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunCon
         threads=request.threads,
         timeout=request.timeout,
         device=inline_device(request.use_gpus, present),
+        zoo=request.declarations.zoo,
     )
 
 
