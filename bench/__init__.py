@@ -1,5 +1,9 @@
 """A plugin-based benchmark for model fingerprinting. These are the names that plugins use."""
 
+from bench.sandbox.import_path import protect_command
+
+protect_command()  # before other modules are looked for
+
 import pluggy
 
 from bench.api.components import Architecture, Attack, Dataset, Fingerprint, Watermark

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.api.data import Split
-from bench.core.canonical import JSON
+from bench.core.canonical import JSON, plain_data
+from bench.core.errors import BenchError, calling_line
 from bench.core.spec import Recipe
 
 if TYPE_CHECKING:
@@ -92,6 +93,33 @@ class Fit(Protocol):
         """
 
 
+class Notes(dict[str, JSON]):
+    """What a task notes: plain data under names without `=` and `;`; `BenchError` names the line that sets another."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        try:
+            if not isinstance(name, str) or not name.isprintable() or set(name) & set("=;"):
+                raise ValueError("its name is no printable text without = and ;")
+            super().__setitem__(name, plain_data(value))
+        except ValueError as error:
+            raise BenchError(f"context.note({name!s:.40}=...) must be plain data: {error}{calling_line()}") from None
+
+    def update(self, *others: Any, **values: Any) -> None:
+        """Set several notes."""
+        for name, value in dict(*others, **values).items():
+            self[name] = value
+
+    def setdefault(self, name: str, value: Any = None) -> JSON:
+        """Set a note unless there is one of this name, and return it."""
+        if name not in self:
+            self[name] = value
+        return self[name]
+
+    def __ior__(self, other: Any) -> Notes:  # type: ignore[misc,override]
+        self.update(other)
+        return self
+
+
 @dataclass
 class Context:
     """What a task provides besides data: seeds, recipe, device, training loop, and a place for notes.
@@ -113,8 +141,12 @@ class Context:
     start: nn.Module | None = None
     budget: int | None = None
     surrogate_data: Split | None = None
-    notes: dict[str, JSON] = field(default_factory=dict)
+    notes: dict[str, JSON] = field(default_factory=Notes)
 
-    def note(self, **values: JSON) -> None:
-        """Add values to the row's `note`, such as converged=0.97."""
+    def note(self, **values: Any) -> None:
+        """Add values to the row's `note`, such as converged=0.97.
+
+        They are text, finite numbers (also of numpy, or a tensor without dimensions), None, or lists and dictionaries
+        of these; `BenchError` names the line of another one.
+        """
         self.notes.update(values)

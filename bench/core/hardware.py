@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import math
 import os
 import platform
 import re
@@ -16,25 +17,76 @@ def _torch_has(backend: str) -> bool:
     """Return True if the installed torch was built for `cuda` or `hip`, according to its version file."""
     found = importlib.util.find_spec("torch")
     path = Path(found.origin).parent / "version.py" if found and found.origin else Path()
-    text = path.read_text() if path.is_file() else ""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return bool(re.search(rf"^{backend}\b[^=\n]*= *'", text, re.MULTILINE))
+
+
+_names: list[str] = []
+"""What selects each of the `gpus` in `CUDA_VISIBLE_DEVICES`."""
 
 
 @cache
 def gpus() -> tuple[int, ...]:
-    """Return the indices of the visible NVIDIA or AMD GPUs that torch can use; empty if the vendor's tool fails."""
-    if not (_torch_has("cuda") or _torch_has("hip")):
-        return ()
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    command = ["nvidia-smi", "--list-gpus"] if _torch_has("cuda") else ["rocm-smi", "--showid"]
-    try:
-        listing = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    count = len(re.findall(r"^GPU ?\[?\d+", listing.stdout, re.MULTILINE))
-    if visible is not None:
-        count = min(count, len([s for s in visible.split(",") if s.strip() not in ("", "-1")]))
-    return tuple(range(count))
+    """Return numbers of the visible GPUs that torch can use, from 0; empty if the vendor's tool fails.
+
+    A GPU that is divided by MIG counts as its slices.
+    """
+    _names.clear()
+    for backend, command in (("cuda", ["nvidia-smi", "--list-gpus"]), ("hip", ["rocm-smi", "--showid"])):
+        if _torch_has(backend):
+            try:
+                listing = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout
+            except (OSError, subprocess.SubprocessError):
+                continue
+            _names.extend(_visible(_devices(listing), os.environ.get("CUDA_VISIBLE_DEVICES")))
+            break
+    return tuple(range(len(_names)))
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Return the value of `CUDA_VISIBLE_DEVICES` that selects each of the `gpus`: a number, or the ID of a slice."""
+    gpus()
+    return tuple(_names)
+
+
+def is_slice(name: str) -> bool:
+    """Return True if a value of `CUDA_VISIBLE_DEVICES` is a MIG slice, of which a process sees one only."""
+    return name.startswith("MIG-")
+
+
+def _devices(listing: str) -> list[tuple[str, list[str]]]:
+    """Return the ID and the MIG slices of each GPU in the output of the vendor's tool; an empty ID if it shows none."""
+    devices: dict[str, tuple[str, list[str]]] = {}
+    for line in listing.splitlines():
+        found = re.search(r"\(UUID: ([^)]+)\)", line)
+        name = found.group(1) if found else ""
+        if number := re.match(r"GPU ?\[?(\d+)", line):
+            devices.setdefault(number.group(1), (name, []))
+        elif devices and is_slice(name):
+            [*devices.values()][-1][1].append(name)
+    return [*devices.values()]
+
+
+def _visible(devices: Sequence[tuple[str, list[str]]], variable: str | None) -> list[str]:
+    """Return what selects each visible device. As in CUDA, the first entry of the variable that is none ends it."""
+    if variable is None or not devices:
+        return [name for number, (_, slices) in enumerate(devices) for name in slices or [str(number)]]
+    visible: list[str] = []
+    for entry in (e.strip() for e in variable.split(",")):
+        if is_slice(entry):
+            known = [s for _, slices in devices for s in slices]
+            named = [entry] if not known or any(s.startswith(entry) for s in known) else []
+        else:
+            numbers = [n for n, (name, _) in enumerate(devices) if entry in (str(n), name) or _begins(name, entry)]
+            named = devices[numbers[0]][1] or [entry] if numbers else []
+        if not named:
+            break
+        visible += named
+    return visible
+
+
+def _begins(name: str, entry: str) -> bool:
+    return entry.startswith("GPU-") and name.startswith(entry)
 
 
 def has_mps() -> bool:
@@ -43,9 +95,39 @@ def has_mps() -> bool:
 
 
 def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use: those it may run on, at most its quota, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    counted = getattr(os, "process_cpu_count", None)  # it knows PYTHON_CPU_COUNT, too
+    count = counted() if counted else len(affinity(0)) if affinity else os.cpu_count()
+    return int(max(1, min(count or 1, cpu_quota())))
+
+
+def cpu_quota(root: Path = Path("/")) -> float:
+    """Return how many CPUs the control groups of this process, a container's, may use at once; infinity: no limit.
+
+    `root` is the folder that holds `proc` and `sys`. Both versions of control groups are read.
+    """
+    found, mounts = [math.inf], root / "sys/fs/cgroup"
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        controllers, path = [*line.split(":", 2), "", ""][1:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for mount in (mounts / "unified", mounts) if not controllers else (mounts / controllers, mounts / "cpu"):
+            group = mount / path.strip("/")
+            for folder in (f for f in (group, *group.parents) if f.is_relative_to(mount)):
+                quota, period = [*_read(folder / "cpu.max").split(), "", ""][:2]
+                quota = quota or _read(folder / "cpu.cfs_quota_us").strip()
+                period = period or _read(folder / "cpu.cfs_period_us").strip()
+                if quota.isdigit() and period.isdigit() and int(period):
+                    found.append(int(quota) / int(period))
+    return min(found)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def keep_freed_memory() -> None:
@@ -74,10 +156,7 @@ def suitable_precision(devices: Sequence[int]) -> str:
 def cpu_model() -> str:
     """Return the name of the processor."""
     model = platform.processor() or platform.machine()
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        return model
+    found = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
     return found.group(1) if found else model
 
 

@@ -1,5 +1,6 @@
 """The artifacts of networks, and of suspects that only answer: facts, weights, and answers on `test`."""
 
+import functools
 from collections.abc import Mapping
 
 import torch
@@ -8,16 +9,25 @@ from torch import Tensor, nn
 from bench.api.components import Attack
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import Access
+from bench.core.kinds import Access, ComponentKind
 from bench.execution.suspects import check_endpoint, rebuilt_endpoint
 from bench.execution.task_context import Artifact, TaskContext
+from bench.stats.renumbering import RENUMBERED, renumbered_accuracy
 from bench.store.tensors import savable
 from bench.training.answering import Askable, ask
+from bench.training.networks import rebuild
+from bench.training.round_trip import stored_state
+from bench.training.sharing import moved
 
 
 def network_artifact(context: TaskContext, model: nn.Module) -> Artifact:
     """Return the facts and files of a network: how to rebuild it, its accuracy and its answers on `test`."""
-    return _artifact(context, model.to(context.device), model.state_dict())
+    data, shape = context.data(), tuple(context.data().facts["shape"])
+    recreate = functools.partial(
+        rebuild, context.component(ComponentKind.ARCHITECTURE), data.facts["num_classes"], shape
+    )
+    weights = stored_state(model, recreate, shape, f"the network of {context.task.name!r}")
+    return _artifact(context, moved(model, context.device), weights)
 
 
 def endpoint_artifact(context: TaskContext, attack: Attack, stolen: object) -> Artifact:
@@ -41,9 +51,10 @@ def endpoint_artifact(context: TaskContext, attack: Attack, stolen: object) -> A
 
 def _artifact(context: TaskContext, model: Askable, weights: Mapping[str, Tensor]) -> Artifact:
     data = context.data()
-    answers = ask(model, Access.LABELS, data.parts["test"].images)
+    answers, labels = ask(model, Access.LABELS, data.parts["test"].images), data.parts["test"].labels
+    context.recorded.notes |= _order_note(answers, labels, data.facts["num_classes"])
     facts: dict[str, JSON] = {
-        "accuracy": float((answers == data.parts["test"].labels).double().mean()),
+        "accuracy": float((answers == labels).double().mean()),
         "architecture": context.params["architecture"],
         "num_classes": data.facts["num_classes"],
         "shape": data.facts["shape"],
@@ -51,3 +62,9 @@ def _artifact(context: TaskContext, model: Askable, weights: Mapping[str, Tensor
         "notes": context.recorded.notes,
     }
     return facts, {"weights": weights, "answers": {"test": answers.to(torch.int32)}}
+
+
+def _order_note(answers: Tensor, labels: Tensor, classes: int) -> dict[str, JSON]:
+    """Return the note of a network whose answers fit the labels only once classes are renumbered; empty: others."""
+    found = renumbered_accuracy(answers.cpu().numpy(), labels.cpu().numpy(), classes)
+    return {} if found is None else {RENUMBERED: round(found, 4)}

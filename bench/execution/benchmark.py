@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.canonical import JSON
+from bench.core.errors import limited
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
@@ -22,7 +23,7 @@ from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
 from bench.results.rows import row
 from bench.results.writer import save
-from bench.sandbox.process_state import gc_paused
+from bench.sandbox.process_state import gc_paused, preserved_process_state
 from bench.store.maintenance import quarantined_folders, size_of
 
 
@@ -56,17 +57,18 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     """Run a benchmark and write `trials.csv` and `run.json` into its results folder.
 
     BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
-    trials say so.
+    trials say so. The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
     reporter = reporter or BenchmarkReporter()
-    prepared = prepare(request, reporter)
-    outcomes: dict[str, Outcome] = {}
-    with reporter.executing(prepared):
-        recorder = _Recorder(prepared, reporter, outcomes)
-        run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
-    interrupted = bool(reporter.stop_requested())
-    with gc_paused():
-        return _write(prepared, outcomes, interrupted)
+    with preserved_process_state():
+        prepared = prepare(request, reporter)
+        outcomes: dict[str, Outcome] = {}
+        with reporter.executing(prepared):
+            recorder = _Recorder(prepared, reporter, outcomes)
+            run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+        interrupted = bool(reporter.stop_requested())
+        with gc_paused():
+            return _write(prepared, outcomes, interrupted)
 
 
 class _Recorder(Reporter):
@@ -79,6 +81,7 @@ class _Recorder(Reporter):
         keep = request.keep or (known.keep if known else "all")
         dropping = keep == "scores"
         self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing) if dropping else None
+        self.announce = limited(self.note)
         self.announced = {key for key in prepared.missing if key in store.quarantined}
 
     def task_finished(self, outcome: Outcome) -> None:
@@ -111,7 +114,7 @@ class _Recorder(Reporter):
             if k not in self.announced:
                 quarantined = any(p.name.startswith(k) for p in quarantined_folders(self.prepared.inventory.store))
                 what = "was damaged and is quarantined" if quarantined else "is not complete any more"
-                self.note(f"Note: artifact {k[:8]} {what}: it is recomputed")
+                self.announce(f"Note: artifact {k[:8]} {what}: it is recomputed")
             self.announced.add(k)
         if self.retention is not None:
             self.retention.add_tasks(lost)
@@ -154,7 +157,7 @@ def _machines(prepared: PreparedRun, outcome: Callable[[str], Outcome | None]) -
 def _with_origin(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
     """Keep the machine and date of an earlier run.json: a run that executes nothing did not compute the numbers."""
     try:
-        before = json.loads((folder / "run.json").read_text())
+        before = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
         return {**made, **{name: before[name] for name in ORIGIN}}
     except (OSError, ValueError, KeyError, TypeError):
         return made

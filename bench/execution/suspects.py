@@ -13,8 +13,10 @@ from bench.core.canonical import JSON, seed_of
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.kinds import Access, ComponentKind
 from bench.training.answering import Askable, Endpoint, output_of, own_generators
-from bench.training.networks import Normalised, with_memory_format
+from bench.training.networks import with_memory_format, wrapped
 from bench.training.oracle import Oracle
+from bench.training.round_trip import verified
+from bench.training.sharing import moved
 
 SAMPLE = 16
 """Images about which a new suspect that only answers is asked more than once."""
@@ -63,14 +65,17 @@ class Start(Oracle):
 
 
 def new_network(
-    architecture: Architecture, classes: int, shape: tuple[int, int, int], mean: Tensor, std: Tensor, device: str
+    architecture: Architecture,
+    classes: int,
+    shape: tuple[int, int, int],
+    mean: Tensor,
+    std: Tensor,
+    device: str | torch.device,
 ) -> nn.Module:
     """Return a new network of an architecture, with a dataset's normalisation, on a device."""
-    inner: object = architecture.build(classes, shape)
-    if not isinstance(inner, nn.Module) or next(inner.parameters(), None) is None:
-        what = "one without parameters" if isinstance(inner, nn.Module) else f"a {type(inner).__name__}"
-        raise BenchError(f"architecture {architecture.name!r}: build must return a network, not {what}")
-    return with_memory_format(Normalised(inner, mean.cpu(), std.cpu()), architecture, shape).to(device)
+    model = wrapped(architecture, classes, shape, mean.cpu(), std.cpu())
+    model = with_memory_format(model, architecture, shape)
+    return moved(verified(model, architecture, classes, shape), torch.device(device))
 
 
 def rebuilt_endpoint(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.components import Architecture, Component, Method
-from bench.api.context import Context
+from bench.api.context import Context, Notes
 from bench.api.data import Split
 from bench.core.canonical import JSON, canonical, digest
 from bench.core.errors import BenchError, DamagedArtifact, NotApplicable
@@ -21,18 +21,22 @@ from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
-from bench.execution.result_checks import data_checksum
+from bench.execution.result_checks import check_fresh, data_checksum, preserved_generators
 from bench.execution.suspects import new_network, rebuilt_endpoint
 from bench.registry.registry import Registry
 from bench.store.store import Store, content_digest
 from bench.training import loop
 from bench.training.answering import Askable
 from bench.training.networks import rebuild
+from bench.training.sharing import moved
 
 T = TypeVar("T")
 
 ProgressCallback: TypeAlias = Callable[[str, float, float, float], None]
 """Receives the progress of a task: its key, finished epochs, all epochs, mean loss of the last one."""
+
+_tried: set[tuple[Architecture, tuple[int, ...], int, torch.device]] = set()
+"""The architectures that were tried in this process, with image shape, number of classes and device."""
 
 Artifact: TypeAlias = tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]
 """The facts and the files that a task computes."""
@@ -81,7 +85,7 @@ class WorkerState:
 class TaskRecord:
     """What is recorded while a task runs: a plugin's notes, and the versions of the data's tensors at the start."""
 
-    notes: dict[str, JSON] = field(default_factory=dict)
+    notes: dict[str, JSON] = field(default_factory=Notes)
     data_versions: tuple[int, ...] = ()
 
 
@@ -141,7 +145,16 @@ class TaskContext:
         data = self.data()
         architecture: Architecture = self.component(ComponentKind.ARCHITECTURE)
         shape = tuple(data.facts["shape"])
-        return new_network(architecture, data.facts["num_classes"], shape, data.mean, data.std, self.state.device)
+        return new_network(architecture, data.facts["num_classes"], shape, data.mean, data.std, self.device)
+
+    def try_architecture(self) -> None:
+        """Build a network and try it, once per process; BenchError names what prevents its training or its use."""
+        facts, architecture = self.data().facts, self.component(ComponentKind.ARCHITECTURE)
+        tried = architecture, tuple(facts["shape"]), facts["num_classes"], self.device
+        if tried not in _tried:
+            with preserved_generators(self.device):
+                check_fresh(self.build(), tuple(facts["shape"]), facts["num_classes"], architecture.name)
+            _tried.add(tried)
 
     def record(self, key: str) -> dict[str, JSON]:
         """Return the record of an input; DamagedArtifact if it is missing."""
@@ -179,7 +192,7 @@ class TaskContext:
             endpoint = rebuilt_endpoint(self.state.component, key, facts, weights, self.state.device)
             return endpoint, architecture
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
-        return model.to(self.device).eval(), architecture
+        return moved(model, self.device).eval(), architecture
 
     def network(self, key: str) -> tuple[nn.Module, Architecture]:
         """Return a stored network and its architecture; raise NotApplicable if it only answers."""

@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +48,7 @@ def _data(context: TaskContext) -> Artifact:
 
 
 def _train(context: TaskContext) -> Artifact:
+    context.try_architecture()
     data, role = context.data(), context.task.role
     split = data.parts["attacker" if role == Role.IRRELEVANT else "defender"]
     targets: Tensor | Callable[[Tensor], Tensor] = split.labels
@@ -57,10 +59,11 @@ def _train(context: TaskContext) -> Artifact:
     architecture = context.component(ComponentKind.ARCHITECTURE)
     context.plugin_context(architecture, context.recipe()).fit(model, split.images, targets)
     origin = f"architecture {architecture.name!r}"
-    return network_artifact(context, check(check_readable(model, origin), model, origin))
+    return network_artifact(context, check(check_readable(model, origin), context.build(), origin))
 
 
 def _embed(context: TaskContext) -> Artifact:
+    context.try_architecture()
     method, architecture = context.component(ComponentKind.METHOD), context.component(ComponentKind.ARCHITECTURE)
     plugin_context = context.plugin_context(architecture, context.recipe(), method=method)
     result = method.embed(context.build, context.data().defender, plugin_context)
@@ -74,6 +77,7 @@ def _embed(context: TaskContext) -> Artifact:
 
 
 def _steal(context: TaskContext) -> Artifact:
+    context.try_architecture()
     attack, architecture = context.component(ComponentKind.ATTACK), context.component(ComponentKind.ARCHITECTURE)
     model, _ = context.model(context.inputs["source"])
     source = Source(model, attack.access, attack.name)
@@ -85,6 +89,7 @@ def _steal(context: TaskContext) -> Artifact:
         surrogate_data=_surrogate_data(context),
     )
     stolen = attack.steal(source, context.data().parts["attacker"], context.build, plugin_context)
+    source.check_pixels()
     origin = f"attack {attack.name!r}"
     stolen = check_readable(stolen, origin)
     if attack.answers:
@@ -133,7 +138,7 @@ def _score(context: TaskContext) -> Artifact:
     score = method.score({name: tensor.clone() for name, tensor in fingerprint.items()}, suspect)
     if score is None:
         raise NotApplicable(f"{method.name} gives no score for this suspect")
-    if isinstance(score, Tensor) and score.numel() == 1:
+    if isinstance(score, Tensor | np.ndarray) and score.nbytes == score.itemsize:  # one number
         score = score.item()
     if isinstance(score, bool) or not isinstance(score, numbers.Real):
         raise BenchError(f"method {method.name!r}: score must return a float, not {score!r:.80}")

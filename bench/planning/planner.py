@@ -34,10 +34,16 @@ class Plan:
     tasks: dict[str, Task] = field(default_factory=dict)
 
     def add(
-        self, kind: str, role: str, params: Mapping[str, JSON], inputs: Mapping[str, str], written: str = ""
+        self,
+        kind: str,
+        role: str,
+        params: Mapping[str, JSON],
+        inputs: Mapping[str, str],
+        written: str = "",
+        subject: str = "",
     ) -> str:
-        """Add a task unless the plan has it, and return its key; `written` is as in `Task.of`."""
-        task = Task.of(kind, role, params, inputs, written)
+        """Add a task unless the plan has it, and return its key; `written` and `subject` are as in `Task.of`."""
+        task = Task.of(kind, role, params, inputs, written, subject)
         self.tasks.setdefault(task.key, task)
         return task.key
 
@@ -50,8 +56,11 @@ class _TaskPlanner:
         self.data = functools.cache(self._data)
         self.train = functools.cache(self._train)
         self.steal = functools.cache(self._steal)
+        self.variant = functools.cache(self._variant)
         self.identities = {n: d.identity() for n, d in declarations.architectures.items()}
         self.recipes = {n: self._recipe(d) for n, d in declarations.architectures.items()}
+        self.sources: dict[str, str] = {}
+        """What distinguishes each source from the others, by its key; empty: nothing has to."""
 
     def _recipe(self, architecture: Declaration) -> dict[str, JSON]:
         """Return the recipe of an architecture's trainings: the run's, with what the architecture declares."""
@@ -93,7 +102,8 @@ class _TaskPlanner:
         if role == Role.SURROGATE:
             inputs["source"] = source
             params["answers"] = Access.LABELS if replicate % 2 == 0 else Access.PROBABILITIES
-        return self.plan.add(TaskKind.TRAIN, role, params, inputs)
+        subject = self.sources.get(source) or (f"seed {source_seed}" if len(self.spec.seeds) > 1 else "")
+        return self.plan.add(TaskKind.TRAIN, role, params, inputs, subject="" if role == Role.SOURCE else subject)
 
     def _steal(self, source: str, dataset: str, target: str, attack: str, architecture: str, replicate: int) -> str:
         """Plan a suspect stolen from a source of `dataset`; it is trained on `target`, often the same."""
@@ -106,7 +116,15 @@ class _TaskPlanner:
             inputs["start"] = self.steal(source, dataset, target, previous, architecture, start)
         if surrogate := self.relations.surrogate(dataset, attack)[0]:
             inputs["surrogate_data"] = self.data(surrogate)
-        return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs)
+        return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs, subject=self.sources[source])
+
+    def _variant(self, attack: str, replicate: int) -> str:
+        """Return the variant of a copy of an attack, after those of the copies that it starts from."""
+        declaration = self.declarations.attacks[attack]
+        before = ""
+        if previous := str(declaration.attributes["starts_from"]):
+            before = self.variant(previous, 0 if self.is_deterministic(previous) else replicate)
+        return ", ".join(filter(None, (before, declaration.variants[replicate])))
 
     def is_deterministic(self, attack: str) -> bool:
         """Return True if an attack, and those that it starts from, draw nothing at random."""
@@ -126,18 +144,27 @@ class _TaskPlanner:
         self, method: Declaration, dataset: str, architecture: str, seed: int, draw: int
     ) -> tuple[str, str, dict[str, str]]:
         """Plan a method's source (of a watermark, its own), a draw of its fingerprint, and its helpers."""
+        place = [architecture] if len(self.spec.sources) > 1 else []
+        place += [f"seed {seed}"] if len(self.spec.seeds) > 1 else []
+        budget = str(method.attributes["budget"]) if self.spec.budgets else ""
+        queries = [f"{method.params[budget]} queries"] if budget else []
         if method.watermark:
             params = self._network_params(dataset, architecture, seed)
             params["method"] = method.identity()
-            key = self.plan.add(TaskKind.EMBED, Role.SOURCE, params, {"data": self.data(dataset)})
+            inputs = {"data": self.data(dataset)}
+            key = self.plan.add(TaskKind.EMBED, Role.SOURCE, params, inputs, subject=" ".join(queries))
+            self.sources[key] = " ".join([method.name, *place, *queries])
             return key, key, {}
         source = self.train(Role.SOURCE, dataset, architecture, seed, seed, "")
+        self.sources[source] = " ".join(place)
         helpers = self._helpers(method, dataset, seed, source)
         params = {"method": method.identity(), "dataset": {"name": dataset}, "recipe": self.recipes[architecture]}
         if draw:
             params["draw"] = draw
         inputs = {"data": self.data(dataset), "source": source, **helpers}
-        return source, self.plan.add(TaskKind.FINGERPRINT, Role.FINGERPRINT, params, inputs), helpers
+        subject = " ".join([*place, *queries])
+        key = self.plan.add(TaskKind.FINGERPRINT, Role.FINGERPRINT, params, inputs, subject=subject)
+        return source, key, helpers
 
 
 class _TrialPlanner:
@@ -165,13 +192,15 @@ class _TrialPlanner:
         params = {"method": method.identity()}
         written = canonical(params)
         inputs = {"data": self.tasks.data(dataset), "source": source, "fingerprint": fingerprint}
+        subject = self.tasks.sources[source].removeprefix(method.name if method.watermark else "").strip()
         suspects = itertools.chain(
             self._irrelevant(method, dataset, architecture, seed), self._stolen(method, dataset, architecture, source)
         )
         for suspect in suspects:
             score, attack = "", suspect.attack
             if not suspect.reason:
-                score = self.plan.add(TaskKind.SCORE, Role.SCORE, params, {**inputs, "suspect": suspect.key}, written)
+                needed = {**inputs, "suspect": suspect.key}
+                score = self.plan.add(TaskKind.SCORE, Role.SCORE, params, needed, written, subject)
             yield Trial(
                 dataset=dataset,
                 source_architecture=architecture,
@@ -182,7 +211,7 @@ class _TrialPlanner:
                 suspect_kind=SuspectKind.STOLEN if attack else SuspectKind.IRRELEVANT,
                 attack=attack.name if attack else "",
                 attack_version=attack.version if attack else None,
-                variant=attack.variants[suspect.replicate] if attack else "",
+                variant=self.tasks.variant(attack.name, suspect.replicate) if attack else "",
                 suspect_dataset=suspect.dataset,
                 suspect_architecture=suspect.architecture,
                 replicate=suspect.replicate,

@@ -7,6 +7,7 @@ from bench.core.canonical import JSON
 from bench.core.kinds import Status
 from bench.core.tasks import NOT_APPLICABLE, Outcome, Trial
 from bench.results.columns import TRIAL_COLUMNS, TrialRecord
+from bench.stats.renumbering import RENUMBERED
 
 KEY = re.compile(r"\b[0-9a-f]{64}\b")
 
@@ -29,6 +30,8 @@ def row(
     reason = trial.reason or str(facts.get(NOT_APPLICABLE, ""))
     status, error = _status(reason, score)
     notes = dict(facts.get("notes") or _facts(fingerprint).get("notes") or {})
+    if RENUMBERED in (source_notes := _facts(source).get("notes") or {}):
+        notes[f"source.{RENUMBERED}"] = source_notes[RENUMBERED]
     notes |= {f"suspect.{k}": v for k, v in (suspect_facts.get("notes") or {}).items()}
     record = TrialRecord(
         trial,

@@ -53,6 +53,10 @@ class Skipped(Exception):
     """A check cannot run, for this reason."""
 
 
+class Passed(Exception):
+    """A check is passed, with this remark."""
+
+
 @dataclass
 class Harness:
     """A component in a small benchmark of the toy world.
@@ -164,8 +168,10 @@ class Harness:
         """Return how a task failed: the method called, the error, and the line of the component's file."""
         failed = next((t for t in self.plan.tasks.values() if t.name == outcome.root), task)
         log = Path(outcome.log or self.outcomes[failed.key].log)
-        frames = FRAME.findall(log.read_text(errors="replace")) if log.is_file() else []
-        return f"{METHODS[failed.kind]} ({outcome.root or task.name}): {outcome.error}{self._location(frames)}"
+        frames = FRAME.findall(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else []
+        location = self._location(frames)
+        line = f"{METHODS[failed.kind]} ({outcome.root or task.name}): {outcome.error}"
+        return line if location in line else line + location
 
     def location(self, error: BaseException) -> str:
         """Return the line of the component's file that raised an error; empty: none of its lines did."""
@@ -200,7 +206,10 @@ class Harness:
 
 
 Check = Callable[[Harness], str]
-"""Returns why a component fails it, or nothing; its docstring's first line is its title. May raise `Skipped`."""
+"""Returns why a component fails it, or nothing; its docstring's first line is its title.
+
+May raise `Skipped` or `Passed`.
+"""
 APPLIES_TO: dict[Check, tuple[ComponentKind, ...]] = {}
 COSTLY: set[Check] = set()
 """Checks that are slow for big networks or files."""

@@ -21,6 +21,7 @@ from bench.api.components import BASES, Component
 from bench.api.data import DefenderData, Split
 from bench.core.kinds import Access
 from bench.registry.validation import REQUIRED
+from bench.training.network_state import network_state
 from bench.training.oracle import Oracle, Source
 
 ENVIRONMENT, WARNINGS = "the environment", "the warning filters"
@@ -161,7 +162,7 @@ def _inputs(given: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 def state(thing: Any) -> Any:
     """Return the content of a network, or of several tensors, for comparison."""
     if isinstance(thing, nn.Module):
-        weights = [(name, content(t)) for name, t in thing.state_dict().items()]
+        weights = [(name, content(t)) for name, t in network_state(thing).items()]
         return weights, [m.training for m in thing.modules()], [p.requires_grad for p in thing.parameters()]
     return [content(t) for t in thing]
 

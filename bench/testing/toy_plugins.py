@@ -157,8 +157,8 @@ class ToyMove(Attack):
     target = "transfer"
 
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
-        model, inner = build(), copy.deepcopy(source.model().inner)
-        model.inner = inner
+        model = build()
+        model.inner = source.model().inner
         return context.fit(model, data.images, data.labels, length=self.length)
 
 

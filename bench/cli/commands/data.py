@@ -10,7 +10,7 @@ import click
 from bench.api.components import Dataset
 from bench.cli.completion import Names
 from bench.cli.shared_options import DATA, PLUGINS
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, capped
 from bench.core.kinds import ComponentKind
 from bench.datasets.fetch import Progress, fetch
 from bench.datasets.file_record import load_errors
@@ -20,8 +20,6 @@ from bench.registry.discovery import load_registry
 _SET_HELP = "Set a field of a dataset that decides which files it reads."
 SET = click.option("--set", "settings", multiple=True, metavar="NAME.FIELD=VALUE", help=_SET_HELP)
 NAME_EXAMPLE = "garden_birds"
-MOST_LINES = 20
-"""Problems of a dataset that `bench data verify` lists."""
 NAMES = click.argument("names", nargs=-1, required=True, type=Names(ComponentKind.DATASET), metavar="NAME...")
 
 
@@ -104,10 +102,8 @@ def verify_(data: str | None, **chosen: Any) -> int:
             found, count = load_errors(dataset, root)
             result = f"loaded from {count:,} files without checksums" if count else "loaded, from no file below --data"
         valid = valid and not found
-        for line in found[:MOST_LINES]:
+        for line in capped(found):
             click.echo(f"{dataset.name}: {line}")
-        if len(found) > MOST_LINES:
-            click.echo(f"{dataset.name}: and {len(found) - MOST_LINES:,} more")
         if not found:
             click.echo(f"{dataset.name}: {result}")
         elif dataset.downloads:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,13 +21,17 @@ from bench.core.kinds import Status
 from bench.core.tasks import Outcome
 from bench.datasets.files import data_root
 from bench.execution.benchmark import BenchmarkReporter, run_benchmark
+from bench.execution.environment import check_environment
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, results_folder
 from bench.execution.run_config import StopRequest
 from bench.execution.slots import slots
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
+from bench.sandbox.child_processes import end_descendants_with_this_process
+from bench.sandbox.forced_end import STOP_SIGNALS, ended_by_third_signal
 from bench.sandbox.process_state import gc_paused
+from bench.sandbox.signals import handling
 from bench.store.folders import default_root
 from bench.store.store import Store
 
@@ -43,7 +46,8 @@ PASSED_ON = ("workers", "per_gpu", "threads", "scheduler", "timeout", "plugins",
 class TerminalReporter(BenchmarkReporter):
     """Shows progress on standard error, and takes Ctrl-C and SIGTERM as requests to stop.
 
-    The first signal waits for the running tasks, the second does not. `debug` prints the logs of failed tasks.
+    The first signal waits for the running tasks, the second does not, and the third ends this process. `debug` prints
+    the logs of failed tasks.
     """
 
     def __init__(self, quiet: bool, debug: bool) -> None:
@@ -68,12 +72,9 @@ class TerminalReporter(BenchmarkReporter):
             return LiveAucs(prepared.inventory.plan.trials, prepared.request.spec.baselines, stored, prepared.missing)
 
         with Progress(prepared.missing, self.quiet, live_aucs) as self.progress:
-            previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
-            try:
+            end_descendants_with_this_process()
+            with handling(dict.fromkeys(STOP_SIGNALS, self._handle)), ended_by_third_signal():
                 yield
-            finally:
-                for number, handler in previous.items():
-                    signal.signal(number, handler)
 
     def _handle(self, number: int, frame: object) -> None:
         first = self.stop == StopRequest.NONE
@@ -102,7 +103,7 @@ class TerminalReporter(BenchmarkReporter):
         """Count an outcome."""
         self.progress.task_finished(outcome)
         if self.debug and outcome.status == Status.FAILED and outcome.log:
-            self.note(Path(outcome.log).read_text(errors="replace"))
+            self.note(Path(outcome.log).read_text(encoding="utf-8", errors="replace"))
 
     def stop_requested(self) -> StopRequest:
         """Return how soon the user wants the run to stop."""
@@ -142,6 +143,7 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 @click.option("--quiet", is_flag=True, help="Show failures only while running.")
 def command(file: str | None, **chosen: Any) -> int:
     """Run a benchmark: train what is missing, score every suspect, write and print the tables."""
+    check_environment()
     present, wanted = gpus(), _numbers(chosen["wanted"])
     registry = load_registry(chosen["plugins"], data=chosen["data"])
     spec, declarations = build(chosen, file, registry, suitable_precision(present if wanted is None else wanted))
