@@ -21,22 +21,20 @@ from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
-from bench.execution.result_checks import check_fresh, data_checksum, preserved_generators
-from bench.execution.suspects import new_network, rebuilt_endpoint
+from bench.execution.result_checks import data_checksum
+from bench.execution.suspects import rebuilt_endpoint, unverified_network
 from bench.registry.registry import Registry
 from bench.store.store import Store, content_digest
 from bench.training import loop
 from bench.training.answering import Askable
-from bench.training.networks import rebuild
+from bench.training.networks import Normalised, rebuild
+from bench.training.round_trip import verified
 from bench.training.sharing import moved
 
 T = TypeVar("T")
 
 ProgressCallback: TypeAlias = Callable[[str, float, float, float], None]
 """Receives the progress of a task: its key, finished epochs, all epochs, mean loss of the last one."""
-
-_tried: set[tuple[Architecture, tuple[int, ...], int, torch.device]] = set()
-"""The architectures that were tried in this process, with image shape, number of classes and device."""
 
 Artifact: TypeAlias = tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]
 """The facts and the files that a task computes."""
@@ -142,19 +140,15 @@ class TaskContext:
 
     def build(self) -> nn.Module:
         """Return a new network for the task's dataset, with its normalisation, on the device."""
-        data = self.data()
-        architecture: Architecture = self.component(ComponentKind.ARCHITECTURE)
-        shape = tuple(data.facts["shape"])
-        return new_network(architecture, data.facts["num_classes"], shape, data.mean, data.std, self.device)
-
-    def try_architecture(self) -> None:
-        """Build a network and try it, once per process; BenchError names what prevents its training or its use."""
         facts, architecture = self.data().facts, self.component(ComponentKind.ARCHITECTURE)
-        tried = architecture, tuple(facts["shape"]), facts["num_classes"], self.device
-        if tried not in _tried:
-            with preserved_generators(self.device):
-                check_fresh(self.build(), tuple(facts["shape"]), facts["num_classes"], architecture.name)
-            _tried.add(tried)
+        model = verified(self.unverified(), architecture, facts["num_classes"], tuple(facts["shape"]))
+        return moved(model, self.device)
+
+    def unverified(self) -> Normalised:
+        """Build a network without trying whether it comes back from the store."""
+        data, architecture = self.data(), self.component(ComponentKind.ARCHITECTURE)
+        shape = tuple(data.facts["shape"])
+        return unverified_network(architecture, data.facts["num_classes"], shape, data.mean, data.std)
 
     def record(self, key: str) -> dict[str, JSON]:
         """Return the record of an input; DamagedArtifact if it is missing."""

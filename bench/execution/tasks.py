@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.api.components import Architecture
 from bench.api.context import Helpers
 from bench.api.data import Split
 from bench.core.errors import BenchError, NotApplicable
@@ -19,12 +20,28 @@ from bench.datasets.adaptation import adapted
 from bench.datasets.observation import observed
 from bench.datasets.partition import PARTS, load, partition, read
 from bench.execution.artifacts import endpoint_artifact, network_artifact
-from bench.execution.result_checks import check_fingerprint, check_readable
+from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable
 from bench.execution.suspects import LazyNetworks, Start
 from bench.execution.task_context import Artifact, TaskContext, budget
 from bench.training.answering import ask
 from bench.training.networks import check
 from bench.training.oracle import Oracle, Source, Suspect
+from bench.training.randomness import unchanged_generators
+from bench.training.sharing import moved
+
+_tried: set[tuple[Architecture, tuple[int, ...], int, torch.device]] = set()
+"""The architectures that were tried in this process, with image shape, number of classes and device."""
+
+
+def _try_architecture(context: TaskContext) -> None:
+    """Build a network and try it, once per process; BenchError names what prevents its training or its use."""
+    facts, architecture = context.data().facts, context.component(ComponentKind.ARCHITECTURE)
+    shape, classes = tuple(facts["shape"]), facts["num_classes"]
+    tried = architecture, shape, classes, context.device
+    if tried not in _tried:
+        with unchanged_generators():
+            check_fresh(moved(context.unverified(), context.device), shape, classes, architecture.name)
+        _tried.add(tried)
 
 
 def _data(context: TaskContext) -> Artifact:
@@ -48,7 +65,7 @@ def _data(context: TaskContext) -> Artifact:
 
 
 def _train(context: TaskContext) -> Artifact:
-    context.try_architecture()
+    _try_architecture(context)
     data, role = context.data(), context.task.role
     split = data.parts["attacker" if role == Role.IRRELEVANT else "defender"]
     targets: Tensor | Callable[[Tensor], Tensor] = split.labels
@@ -63,7 +80,7 @@ def _train(context: TaskContext) -> Artifact:
 
 
 def _embed(context: TaskContext) -> Artifact:
-    context.try_architecture()
+    _try_architecture(context)
     method, architecture = context.component(ComponentKind.METHOD), context.component(ComponentKind.ARCHITECTURE)
     plugin_context = context.plugin_context(architecture, context.recipe(), method=method)
     result = method.embed(context.build, context.data().defender, plugin_context)
@@ -77,7 +94,7 @@ def _embed(context: TaskContext) -> Artifact:
 
 
 def _steal(context: TaskContext) -> Artifact:
-    context.try_architecture()
+    _try_architecture(context)
     attack, architecture = context.component(ComponentKind.ATTACK), context.component(ComponentKind.ARCHITECTURE)
     model, _ = context.model(context.inputs["source"])
     source = Source(model, attack.access, attack.name)

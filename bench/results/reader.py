@@ -69,6 +69,7 @@ def _frame(text: str) -> "pd.DataFrame":
     separator = max(SEPARATORS, key=text.partition("\n")[0].count)
     lines = csv.reader(io.StringIO(text), strict=True, delimiter=separator)
     header = [name.strip() for name in next(lines, [])]
+    width = len(header)
     while header and not header[-1]:  # empty columns of a spreadsheet
         header.pop()
     _check_header(header)
@@ -76,8 +77,8 @@ def _frame(text: str) -> "pd.DataFrame":
     while table and not any(table[-1]):  # its empty lines
         table.pop()
     for line, values in enumerate(table, 2):
-        if len(values) < len(header) or any(values[len(header) :]):
-            raise SchemaError(f"line {line} has {len(values)} values instead of {len(header)}")
+        if len(values) != width or any(values[len(header) :]):
+            raise SchemaError(f"line {line} has {len(values)} values instead of {width}")
     if len(table) > MOST_ROWS:
         raise SchemaError(f"it has {len(table)} rows, more than {MOST_ROWS}")
     if not table:
