@@ -143,7 +143,7 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     if unavailable:
         inventory = Inventory(plan(spec, request.declarations, unavailable), store)
         missing = inventory.missing(inventory.affected(request.refresh))
-        _note(reporter, [f"{reason}: attacks with this target are not applicable" for reason in unavailable.values()])
+        _note(reporter, [f"{reason}: attacks that need it are not applicable" for reason in unavailable.values()])
     for task in missing.values():
         if task.kind == TaskKind.DATA:
             identity = task.params["dataset"]
