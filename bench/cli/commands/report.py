@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bench.core.errors import BenchError, did_you_mean
+from bench.core.errors import BenchError, capped, did_you_mean
 
 FORMATS = ("txt", "md", "tex", "csv")
 
@@ -15,7 +15,7 @@ def folder_of(name: str) -> Path:
         if folder.is_dir():
             return folder
     there = sorted(p.name for p in Path("results").iterdir() if p.is_dir()) if Path("results").is_dir() else []
-    hint = did_you_mean(name, there) or f"There are: {', '.join(there) or 'none'}"
+    hint = did_you_mean(name, there) or f"There are: {', '.join(capped(there)) or 'none'}"
     raise BenchError(f"There is no results folder {name!r}, here or in results. {hint.strip()}")
 
 
