@@ -10,7 +10,7 @@ from bench.api.components import Architecture, Attack, Dataset, Fingerprint, Wat
 from bench.api.context import Context, Helpers, Source, Suspect
 from bench.api.data import DefenderData, Download, Reported, ReportedAccuracy, Split
 from bench.api.torchvision import prepare_torchvision
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, NotApplicable
 
 __version__ = "1.0.0rc1"
 
@@ -26,6 +26,7 @@ __all__ = [
     "Download",
     "Fingerprint",
     "Helpers",
+    "NotApplicable",
     "Reported",
     "ReportedAccuracy",
     "Source",

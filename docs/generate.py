@@ -34,7 +34,7 @@ PART = re.compile(r"(<!-- generated: ([^>\n]+) -->\n)(.*?)(<!-- end -->)", re.DO
 LARGEST_FILE, LARGEST_CLASS = 300, 150
 PACKAGES = re.findall(
     r"[\w/]+",
-    "core stats api sandbox registry store training datasets planning results execution analysis reporting "
+    "core stats api sandbox registry store training models datasets planning results execution analysis reporting "
     "reporting/tables reporting/html testing testing/checks cli cli/commands",
 )
 """In the order of the layers, from below."""
@@ -48,7 +48,7 @@ FILES: dict[str, Sequence[Any]] = {
 }
 FOLDERS = {
     "plugins": "the shipped plugins (import name: bench_plugins): datasets, architectures, attacks, methods",
-    "examples": "four distributions as strangers would write them, one per hook",
+    "examples": "distributions as strangers would write them, for each hook",
     "results": "published runs, one folder each",
     "tests": "a folder per package; contract, house and documents; tests/outsider: a stranger's distribution",
     "benchmarks": "speed relative to a plain reference loop",

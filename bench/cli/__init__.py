@@ -1,6 +1,7 @@
 """The command line: each command parses, calls one function, prints. Commands are imported when they are used."""
 
 import atexit
+import errno
 import gc
 import importlib
 import io
@@ -26,6 +27,7 @@ COMMANDS = {
     "replicate": "Make a published run again here, and judge it.",
     "show": "Show how one trial was made.",
     "data": "List, fetch and verify datasets.",
+    "models": "Check, question and export described networks.",
     "store": "Inspect, clean up and move the store of artifacts.",
 }
 
@@ -72,6 +74,11 @@ def main() -> None:
         code = 2
     except BrokenPipeError:
         code = 1
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        click.echo(f"Error: a name is too long for the file system: {str(error.filename)[:60]}...", err=True)
+        code = 2
     _leave(code if isinstance(code, int) else 0)
 
 

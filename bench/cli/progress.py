@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.eta import Eta
+from bench.core.errors import limited
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 LINE_INTERVAL = 5.0
 """Seconds between plain lines."""
+MOST_FAILURES = 200
+"""Failures that are printed; of those with one error, `MOST_LINES` are."""
 TABLE_INTERVAL = 1.0
 """Seconds between updates of the table of AUCs."""
 
@@ -49,6 +52,9 @@ class Progress:
         """When the table of AUCs was updated, and that table."""
         self.footer = ""
         """The last line of the display."""
+        self.show_failure = limited(self.print, MOST_FAILURES)
+        self.failures: dict[str, Callable[[str], None]] = {}
+        """What shows the failures with each error; `trials.csv` has all of them."""
 
     def __enter__(self) -> Progress:
         if not self.quiet and self.tasks and sys.stderr.isatty():
@@ -90,7 +96,8 @@ class Progress:
                 self.aucs.add_score(outcome.key, score)
         if outcome.status == Status.FAILED:
             log = f" (log: {outcome.log})" if outcome.log else ""
-            self.print(f"Failed: {outcome.root}: {outcome.error}{log}")
+            show = self.failures.setdefault(outcome.error, limited(self.show_failure))
+            show(f"Failed: {outcome.root}: {outcome.error}{log}")
         if self.live is None and not self.quiet and time.monotonic() - self.last_line >= LINE_INTERVAL:
             self.last_line = time.monotonic()
             self.print(self.line())

@@ -19,7 +19,10 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.core.kinds import ComponentKind
 from bench.core.renamed import new_name
 from bench.core.spec import Recipe, Spec
+from bench.models.content import verified
+from bench.models.description import Zoo, of_spec, read
 from bench.planning.declarations import Declarations
+from bench.planning.described import Layout
 from bench.planning.presets import ATTACKS, METHODS, PRESETS, ordered, preset
 from bench.planning.spec_checks import MOST_SEED, check_number, checked
 from bench.registry.fields import convert
@@ -137,6 +140,7 @@ OPTIONS = [
         metavar="NAME.FIELD=VALUE",
         multiple=True,
     ),
+    SpecOption("models", _text, "Score the networks that this TOML file describes.", metavar="FILE"),
     SpecOption("no_baselines", _flag, "Leave out the baselines that --methods does not name.", is_flag=True),
 ]
 _BY_NAME = {str(option.name): option for option in OPTIONS}
@@ -151,25 +155,56 @@ def build(chosen: Mapping[str, Any], file: str | None, registry: Registry, preci
     `precision` is the meaning of `auto` on the devices of this run.
     """
     given = {k: v for k, v in chosen.items() if k in _BY_NAME and v is not None and v is not False and v != ()}
+    zoo = Zoo(str(Path(given["models"]).absolute()) if "models" in given else "", bool(chosen.get("allow_code")))
     if file is not None:
+        described = given.pop("models", None)
         if given:
             raise BenchError(f"--spec {file} defines the whole run: leave out {_BY_NAME[next(iter(given))].flag}")
         given = _content(Path(file))
         if "spec" in given:
-            return checked(_saved(given, file), registry, precision)
+            spec, declarations = checked(_saved(given, file), registry, precision)
+            if described and models_of(described) != spec.models:
+                raise BenchError(f"--models {described} describes other networks, or other files, than {file}")
+            return spec, dataclasses.replace(declarations, zoo=zoo)
+        if described:
+            raise BenchError(f"--spec {file} defines the whole run: write models = {described!r} there")
         given = {name.replace("-", "_"): value for name, value in given.items()}
         for name in sorted(given.keys() - _BY_NAME.keys()):
             hint = new_name(name) or did_you_mean(name, _BY_NAME)
             raise BenchError(f"--spec {file} has an unknown entry {name!r}. {hint}It may have {', '.join(_BY_NAME)}")
+        if "models" in given:
+            zoo = dataclasses.replace(zoo, path=str(Path(str(given["models"])).absolute()))
     values = {name: _BY_NAME[name].read(_BY_NAME[name].flag, value) for name, value in given.items()}
-    return checked(_completed(values, registry), registry, precision)
+    models = models_of(values.pop("models")) if "models" in values else ()
+    spec = _completed(_laid_out(values, models), registry)
+    spec, declarations = checked(dataclasses.replace(spec, models=models), registry, precision)
+    return spec, dataclasses.replace(declarations, zoo=zoo)
+
+
+def models_of(file: str) -> tuple[Mapping[str, JSON], ...]:
+    """Return what a Spec has of the networks that a file describes; BenchError if they are not as described."""
+    return tuple(verified(model).without_paths().plain() for model in read(file))
+
+
+def _laid_out(given: Mapping[str, Any], models: tuple[Mapping[str, JSON], ...]) -> Mapping[str, Any]:
+    """Return options with those that follow from described networks: the host adds what is asked for only."""
+    if not models:
+        return given
+    for name in ("sources", "seeds"):
+        if name in given:
+            raise BenchError(f"--models describes the sources: leave out {_BY_NAME[name].flag}")
+    if len(given.get("datasets", ())) != 1:
+        raise BenchError("--models needs the dataset that the sources were trained on: --datasets NAME")
+    layout = Layout.of(of_spec(models), given.get("attacks", ()))
+    suspects = given.get("suspects", given.get("architectures", ()))
+    return {**given, **dataclasses.asdict(layout), "suspects": suspects}
 
 
 def _content(path: Path) -> dict[str, JSON]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BenchError(f"--spec {path} is larger than {LARGEST_FILE >> 20} MiB. Is it the right file?")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise BenchError(f"--spec {path} cannot be read: {str(error).splitlines()[0]}") from error
@@ -195,9 +230,9 @@ def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
     recipe, settings = _configured(given.get("set", ()), scale.recipe, registry)
     return Spec(
         datasets=given.get("datasets", scale.datasets),
-        sources=given.get("sources") or both or scale.sources,
-        suspects=given.get("suspects") or both or scale.suspects,
-        attacks=given.get("attacks") or scale.attacks or ordered(registry.names(ComponentKind.ATTACK), ATTACKS),
+        sources=given.get("sources", both or scale.sources),
+        suspects=given.get("suspects", both or scale.suspects),
+        attacks=given.get("attacks", scale.attacks or ordered(registry.names(ComponentKind.ATTACK), ATTACKS)),
         methods=tuple(name for name in chosen if name not in baselines),
         baselines=tuple(sorted(baselines & {*given.get("methods", ())} if given.get("no_baselines") else baselines)),
         seeds=given.get("seeds", tuple(range(scale.seeds))),

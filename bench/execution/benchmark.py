@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.canonical import JSON
+from bench.core.errors import limited
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
@@ -80,6 +81,7 @@ class _Recorder(Reporter):
         keep = request.keep or (known.keep if known else "all")
         dropping = keep == "scores"
         self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing) if dropping else None
+        self.announce = limited(self.note)
         self.announced = {key for key in prepared.missing if key in store.quarantined}
 
     def task_finished(self, outcome: Outcome) -> None:
@@ -112,7 +114,7 @@ class _Recorder(Reporter):
             if k not in self.announced:
                 quarantined = any(p.name.startswith(k) for p in quarantined_folders(self.prepared.inventory.store))
                 what = "was damaged and is quarantined" if quarantined else "is not complete any more"
-                self.note(f"Note: artifact {k[:8]} {what}: it is recomputed")
+                self.announce(f"Note: artifact {k[:8]} {what}: it is recomputed")
             self.announced.add(k)
         if self.retention is not None:
             self.retention.add_tasks(lost)
@@ -155,7 +157,7 @@ def _machines(prepared: PreparedRun, outcome: Callable[[str], Outcome | None]) -
 def _with_origin(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
     """Keep the machine and date of an earlier run.json: a run that executes nothing did not compute the numbers."""
     try:
-        before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        before = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
         return {**made, **{name: before[name] for name in ORIGIN}}
     except (OSError, ValueError, KeyError, TypeError):
         return made

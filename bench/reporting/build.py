@@ -9,6 +9,7 @@ from typing import TypeVar
 from bench.analysis.accuracies import Accuracy, accuracies
 from bench.analysis.cells import AtVariant, Cell, by_budget, cells, default_budget
 from bench.analysis.costs import Cost, costs
+from bench.analysis.suspects import standings
 from bench.core.canonical import JSON
 from bench.core.kinds import Verdict
 from bench.reporting import cache, csv_files
@@ -20,6 +21,7 @@ from bench.reporting.tables.latex import latex
 from bench.reporting.tables.method_table import grouped
 from bench.reporting.tables.notes import drawn
 from bench.reporting.tables.rates import rates_tables
+from bench.reporting.tables.suspects import suspects_tables
 from bench.reporting.tables.table import Table
 from bench.reporting.tables.text import markdown, text
 from bench.results.reader import load
@@ -85,7 +87,8 @@ def _files(folder: Path) -> dict[str, str]:
         full += [*aucs, *others, *cost, *budget]
         accuracy_tables += accuracy
         sections.append(page.Section(group, [*aucs, *others, *cost, *budget, *accuracy], costly, points, trained))
-
+    suspects = suspects_tables(standings(default_budget(frame, run)))
+    short, full = short + suspects, full + suspects
     files = {
         "table.csv": csv_files.table_csv(judged),
         "table.md": "\n".join(["# Results\n", *map(markdown, full)]),

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.core.canonical import JSON
+from bench.core.errors import printable
 from bench.core.hardware import hardware
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
 from bench.planning.declarations import Declarations
-from bench.results.run_schema import FORMAT
+from bench.results.run_schema import FORMAT, LONGEST_TEXT
 
 ORIGIN = ("libraries", "hardware", "git_commit", "command", "date")
 """The entries of `run.json` that describe where and when its numbers were made."""
@@ -48,7 +49,7 @@ def describe(spec: Spec, known: Declarations, command: Sequence[str]) -> dict[st
         "libraries": {"python": sys.version.split()[0], **libraries},
         "hardware": hardware(),
         "git_commit": _commit(),
-        "command": shlex.join(["bench", *command]),
+        "command": printable(shlex.join(["bench", *command]))[:LONGEST_TEXT],
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
     }
 

@@ -75,6 +75,66 @@ def test_hidden_gpus_do_not_count(smi, monkeypatch, shown, count):
     assert hardware.gpus() == tuple(range(count))
 
 
+SLICED = (
+    "GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-aa11)\\n"
+    "  MIG 3g.20gb     Device  0: (UUID: MIG-5c2a)\\n"
+    "  MIG 3g.20gb     Device  1: (UUID: MIG-5d3b)\\n"
+    "GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-bb22)\\n"
+)
+"""What nvidia-smi prints of a GPU that MIG divides in two, and of a whole one."""
+OLD = "GPU 0: A100 (UUID: GPU-aa11)\\n  MIG 1g.5gb Device 0: (UUID: MIG-GPU-aa11/7/0)\\n"
+
+
+@pytest.mark.parametrize(
+    ("listing", "shown", "names"),
+    [
+        (SLICED, None, ("MIG-5c2a", "MIG-5d3b", "1")),
+        (SLICED, "MIG-5c2a,MIG-5d3b", ("MIG-5c2a", "MIG-5d3b")),
+        (SLICED, "MIG-5d3b", ("MIG-5d3b",)),
+        (SLICED, "MIG-5d", ("MIG-5d",)),  # an ID may be shortened
+        (SLICED, "MIG-5d3b,MIG-0000,MIG-5c2a", ("MIG-5d3b",)),
+        (SLICED, "0", ("MIG-5c2a", "MIG-5d3b")),
+        (SLICED, "1", ("1",)),
+        (SLICED, "1,0", ("1", "MIG-5c2a", "MIG-5d3b")),
+        (SLICED, "GPU-aa", ("MIG-5c2a", "MIG-5d3b")),
+        (SLICED, "GPU-bb22", ("GPU-bb22",)),
+        (OLD, "MIG-GPU-aa11/7/0", ("MIG-GPU-aa11/7/0",)),
+        (OLD, None, ("MIG-GPU-aa11/7/0",)),
+        ("GPU 0: A100 (UUID: GPU-aa11)\\n", "MIG-5c2a,MIG-5d3b", ("MIG-5c2a", "MIG-5d3b")),  # slices not shown
+        (TWO, None, ("0", "1")),
+        (TWO, "GPU-2,GPU-1", ("GPU-2", "GPU-1")),
+        (TWO, " 1 , 0 ", ("1", "0")),
+        (TWO, "0,-1,1", ("0",)),
+        (TWO, "7,0", ()),
+        (TWO, "NoDevFiles", ()),
+        (TWO, "none", ()),
+        (TWO, "void", ()),
+        (TWO, ",0", ()),
+        (TWO, "MIG-5c2a", ("MIG-5c2a",)),
+        ("", "MIG-5c2a", ()),
+        ("", "0", ()),
+    ],
+)
+def test_slices_of_mig_are_gpus_of_their_own(smi, monkeypatch, listing, shown, names):
+    if shown is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    smi(listing)
+    assert hardware.gpus() == tuple(range(len(names)))
+    assert hardware.gpu_names() == names
+
+
+def test_an_amd_gpu_counts_once_however_many_lines_describe_it(tmp_path, monkeypatch):
+    listing = "GPU[0]\t\t: Device Name: MI300X\nGPU[0]\t\t: GUID: 1\nGPU[1]\t\t: Device Name: MI300X\n"
+    program = tmp_path / "rocm-smi"
+    program.write_text(f"#!/bin/sh\ncat <<'E'\n{listing}E\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(hardware, "_torch_has", lambda what: what == "hip")
+    hardware.gpus.cache_clear()
+    assert hardware.gpus() == (0, 1) and hardware.gpu_names() == ("0", "1")
+    hardware.gpus.cache_clear()
+
+
 def groups(root, own, **files):
     """Write files of control groups below a folder of our own; `__` stands for a slash."""
     files = {"proc/self/cgroup": own, **{f"sys/fs/cgroup/{k.replace('__', '/')}": v for k, v in files.items()}}

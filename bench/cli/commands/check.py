@@ -40,7 +40,7 @@ def run_checks(
 
     on_call(USABLE, "the import")
     try:
-        registry = load_registry(files)  # before torch: a plugin may hang when it is imported
+        registry = load_registry(files, data=data)  # before torch: a plugin may hang when it is imported
         from bench import testing
 
         found = testing.find(what, registry)
@@ -101,7 +101,7 @@ class Report:
         if ok is None:
             shown = f"skipped: {'as above' if reason in self.reasons else shown}"
         self.reasons.add(reason)
-        line = f"{MARKS[ok]:<6}  {check}" if ok else f"{MARKS[ok]:<6}  {check[:-1]}: {shown}"
+        line = f"{MARKS[ok]:<6}  {check[:-1]}: {shown}" if shown else f"{MARKS[ok]:<6}  {check}"
         if not self.quiet:
             click.echo(f"  {line}")
         elif ok is False:

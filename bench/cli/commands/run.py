@@ -67,9 +67,9 @@ class TerminalReporter(BenchmarkReporter):
 
             def stored(key: str) -> float | None:
                 outcome = None if key in prepared.missing else prepared.inventory.outcome(key, {})
-                return float(outcome.facts["score"]) if outcome else None
+                return outcome.facts.get("score") if outcome else None
 
-            return LiveAucs(prepared.inventory.plan.trials, prepared.request.spec.baselines, stored)
+            return LiveAucs(prepared.inventory.plan.trials, prepared.request.spec.baselines, stored, prepared.missing)
 
         with Progress(prepared.missing, self.quiet, live_aucs) as self.progress:
             end_descendants_with_this_process()
@@ -138,6 +138,7 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 @click.option("--keep", type=click.Choice(["scores", "all"]), help="Keep suspects' weights once they are judged?")
 @click.option("--refresh", multiple=True, metavar="NAME", help="Recompute what this component took part in.")
 @PLUGINS
+@click.option("--allow-code", is_flag=True, help="Run the programs among described networks (torchscript, pt2).")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and stop.")
 @click.option("--debug", is_flag=True, help="Run in this process, and show tracebacks of plugins.")
 @click.option("--quiet", is_flag=True, help="Show failures only while running.")
@@ -145,7 +146,7 @@ def command(file: str | None, **chosen: Any) -> int:
     """Run a benchmark: train what is missing, score every suspect, write and print the tables."""
     check_environment()
     present, wanted = gpus(), _numbers(chosen["wanted"])
-    registry = load_registry(chosen["plugins"])
+    registry = load_registry(chosen["plugins"], data=chosen["data"])
     spec, declarations = build(chosen, file, registry, suitable_precision(present if wanted is None else wanted))
     places = slots(chosen["workers"], wanted, chosen["per_gpu"], present)
     folder = results_folder(spec, chosen["out"])
