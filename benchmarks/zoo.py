@@ -8,8 +8,8 @@ digests, trying each file before anything is computed, scores, tables.
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def rows(count: int = COUNT, few: int = FEW) -> Iterator[Row]:
         (folder / "source.toml").write_text(text("source", "source"))
         bench(folder / "store", "models", "probes", str(folder / "probes"), *words(folder / "source.toml"), "--test")
         probes = np.load(folder / "probes" / "probes.npz")["images"]
-        plain_seconds = bare_loop(folder, count, probes)
+        plain_seconds = bare_loop(folder, count)
         smaller, larger = run(folder, few), run(folder, count)
         asked = count * len(probes)
         note = f"{count} suspects, {len(probes)} images each; other: a bare onnxruntime loop on {cores()} cores"
@@ -117,24 +117,31 @@ def _operator(layer: torch.nn.Module) -> tuple[str, dict[str, Any], dict[str, to
     return {nn.ReLU: "Relu", nn.AdaptiveAvgPool2d: "GlobalAveragePool", nn.Flatten: "Flatten"}[type(layer)], {}, {}
 
 
-def bare_loop(folder: Path, count: int, probes: Any) -> float:
+def bare_loop(folder: Path, count: int) -> float:
     """Return the seconds in which one process for each core opens all files and asks each the images."""
-    context, begun = multiprocessing.get_context("spawn"), time.perf_counter()
-    with context.Pool(cores()) as pool:
-        parts = [range(n, count, cores()) for n in range(cores())]
-        pool.starmap(_ask_all, [(str(folder), part, probes) for part in parts])
+    begun = time.perf_counter()
+    command = [sys.executable, "-m", "benchmarks.zoo", str(folder), str(cores()), str(count)]
+    root = Path(__file__).parents[1]
+    processes = [subprocess.Popen([*command, str(n)], cwd=root) for n in range(cores())]
+    if any(process.wait() for process in processes):
+        raise RuntimeError("the bare loop failed")
     return time.perf_counter() - begun
 
 
-def _ask_all(folder: str, numbers: range, probes: Any) -> int:
+def _ask_all(folder: str, step: str, count: str, first: str) -> None:
+    """Open each file of a part, and ask it the images."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    images, asked = (probes.astype(np.float32) / 255 - 0.4) / np.float32(0.3), 0
-    for i in numbers:
-        path = os.path.join(folder, f"m{i}.onnx")  # noqa: PTH118
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    images = np.load(Path(folder) / "probes" / "probes.npz")["images"]
+    images = (images.astype(np.float32) / 255 - 0.4) / np.float32(0.3)
+    for i in range(int(first), int(count), int(step)):
+        path = Path(folder) / f"m{i}.onnx"
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         for part in np.split(images, range(512, len(images), 512)):
-            asked += len(session.run(None, {"images": part})[0])
-    return asked
+            session.run(None, {"images": part})
+
+
+if __name__ == "__main__":
+    _ask_all(*sys.argv[1:])
