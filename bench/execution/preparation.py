@@ -25,6 +25,7 @@ from bench.registry.registry import Registry
 from bench.results.provenance import describe
 from bench.results.run_schema import check_readable
 from bench.results.writer import partials
+from bench.store.locks import supports_locks
 from bench.store.store import Store
 
 LONGEST_NAME = 100
@@ -125,7 +126,8 @@ def _check_same(saved: Path, spec: Spec) -> None:
     if content.get("origins"):
         raise BenchError(f"{folder} holds merged results: choose another folder with --out")
     if other != spec:
-        raise BenchError(f"{folder} holds results of a different Spec: choose another folder with --out, or remove it")
+        held = "holds results of" if (folder / "trials.csv").exists() else "was begun with"
+        raise BenchError(f"{folder} {held} a different Spec: choose another folder with --out, or remove it")
 
 
 def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
@@ -149,8 +151,14 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
             identity = task.params["dataset"]
             ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
     check_models(request.declarations, registry, missing.values())
-    store.check_writable()
-    _check_writable(request.folder)
+    with _usable(request.folder):
+        request.folder.mkdir(parents=True, exist_ok=True)
+    if missing or request.refresh:  # reading what is complete needs no right to write
+        store.check_writable()
+        _check_writable(request.folder)
+        if not supports_locks(store):
+            what = "runs that use it at the same time may compute the same artifact twice"
+            _note(reporter, [f"files in {store.root} cannot be locked: {what}"])
     if request.refresh:
         inventory.refresh(request.refresh)
     _note(reporter, inventory.outdated(registry))
@@ -165,10 +173,9 @@ def _note(reporter: Reporter, lines: Sequence[str]) -> None:
 
 
 def _check_writable(folder: Path) -> None:
-    """Make the results folder, and write and remove a file of the longest name there. BenchError if that fails."""
+    """Write and remove a file of the longest name in the results folder. BenchError if that fails."""
     probe = folder / f".{LONGEST_FILE}.{uuid.uuid4().hex}.part"
     with _usable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             probe.write_bytes(b"")
         finally:

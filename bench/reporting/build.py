@@ -11,6 +11,7 @@ from bench.analysis.cells import AtVariant, Cell, by_budget, cells, default_budg
 from bench.analysis.costs import Cost, costs
 from bench.analysis.suspects import standings
 from bench.core.canonical import JSON
+from bench.core.errors import BenchError, first_line
 from bench.core.kinds import Verdict
 from bench.reporting import cache, csv_files
 from bench.reporting.html import page
@@ -48,19 +49,25 @@ def update(folder: Path) -> str:
 def render(folder: Path) -> str:
     """Make every file of a report from its sources; return the tables of AUCs and costs as text for a terminal.
 
-    Raise BenchError if the sources are damaged or do not belong to one run.
+    Raise BenchError if the sources are damaged or do not belong to one run, NotWritable if the folder is read-only.
     """
-    folder = Path(folder)
-    files = _files(folder)
-    for name, content in files.items():
-        put(folder / name, content)
-    for name in {"budgets.csv", "variants.csv"} - set(files):
-        (folder / name).unlink(missing_ok=True)
-    cache.write_stamp(folder, files)
+    files = contents(Path(folder))
+    write_report(Path(folder), files)
     return files["table.txt"]
 
 
-def _files(folder: Path) -> dict[str, str]:
+def write_report(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files of a report; raise NotWritable if that is impossible."""
+    for name, content in files.items():
+        put(folder / name, content)
+    for name in {"budgets.csv", "variants.csv"} - set(files):
+        if (folder / name).exists():
+            (folder / name).unlink()
+    cache.write_stamp(folder, files)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return the text of every file of a report, by name; raise BenchError as `render` does."""
     frame, run = load(folder)
     judged, networks, budgets = cells(frame, run), accuracies(frame, run), by_budget(frame, run)
     variants = [AtVariant(c, v, f) for c in judged for v, f in c.by_variant.items()]
@@ -89,6 +96,10 @@ def _files(folder: Path) -> dict[str, str]:
         sections.append(page.Section(group, [*aucs, *others, *cost, *budget, *accuracy], costly, points, trained))
     suspects = suspects_tables(standings(default_budget(frame, run)))
     short, full = short + suspects, full + suspects
+    try:
+        html = page.html(frame, run, sections)
+    except OSError as error:  # matplotlib has to write somewhere
+        raise BenchError(f"The page cannot be drawn: {first_line(error)}") from error
     files = {
         "table.csv": csv_files.table_csv(judged),
         "table.md": "\n".join(["# Results\n", *map(markdown, full)]),
@@ -96,7 +107,7 @@ def _files(folder: Path) -> dict[str, str]:
         "table.txt": "\n\n".join(map(text, short)),
         "accuracy.csv": csv_files.csv_text(csv_files.ACCURACY_COLUMNS, networks),
         "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, accuracy_tables)]),
-        "index.html": page.html(frame, run, sections),
+        "index.html": html,
     }
     if budgets:
         files["budgets.csv"] = csv_files.csv_text(csv_files.BUDGET_COLUMNS, budgets)

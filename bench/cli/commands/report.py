@@ -25,14 +25,19 @@ def folder_of(name: str) -> Path:
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="txt", help="What to print; default: txt.")
 def command(name: str, checked: bool, kind: str) -> None:
     """Rebuild the tables of a results folder from its trials.csv and run.json, and print them."""
-    from bench.reporting.build import check, render
+    from bench.reporting.build import check, contents, write_report
     from bench.results.reader import is_edited
+    from bench.results.writer import NotWritable
 
     folder = folder_of(name)
     if checked:
         click.echo(check(folder), nl=False)
     else:
-        render(folder)
-        click.echo((folder / f"table.{kind}").read_text(encoding="utf-8"), nl=False)
+        files = contents(folder)
+        click.echo(files[f"table.{kind}"], nl=False)
+        try:
+            write_report(folder, files)
+        except NotWritable as error:
+            click.echo(f"Note: {error}", err=True)
     if is_edited(folder):
         click.echo(f"Note: {folder / 'trials.csv'} was changed: it is not what the run wrote", err=True)
