@@ -6,11 +6,12 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.canonical import JSON
+from bench.core.errors import BenchError
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
@@ -56,14 +57,24 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     """Run a benchmark and write `trials.csv` and `run.json` into its results folder.
 
     BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
-    trials say so.
+    trials say so. KeyboardInterrupt, and BenchError if the store or the workers are lost, after what is finished was
+    written.
     """
     reporter = reporter or BenchmarkReporter()
     prepared = prepare(request, reporter)
     outcomes: dict[str, Outcome] = {}
-    with reporter.executing(prepared):
-        recorder = _Recorder(prepared, reporter, outcomes)
-        run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+    try:
+        with reporter.executing(prepared):
+            recorder = _Recorder(prepared, reporter, outcomes)
+            run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+    except (KeyboardInterrupt, BenchError) as error:
+        with suppress(BenchError):  # what is finished is written, if that is possible
+            _write(prepared, outcomes, interrupted=True)
+        if isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(
+                f"during the run: what is finished is in {request.folder}, and the same call goes on from there"
+            ) from None
+        raise
     interrupted = bool(reporter.stop_requested())
     with gc_paused():
         return _write(prepared, outcomes, interrupted)
@@ -133,7 +144,7 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: 
     trials = inventory.plan.trials
     rows = [row(t, outcome(t.score), outcome(t.source), outcome(t.suspect)) for t in trials]
     executed = sum(o.status == Status.DONE and not o.stored for o in outcomes.values())
-    made = describe(request.spec, request.declarations, request.command)
+    made = describe(request.spec, request.declarations, request.command, request.registry)
     made["machines"] = _machines(prepared, outcome)
     save(request.folder, rows, made if executed else _with_origin(request.folder, made))
     counts = Counter(o.status for o in outcomes.values())

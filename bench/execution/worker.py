@@ -35,7 +35,7 @@ _device_lost = threading.Event()
 """Set when this process cannot use its device any more: it executes no more tasks, and the driver restarts it."""
 
 
-def worker_state(store: str, data: str, plugins: tuple[str, ...], threads: int) -> WorkerState:
+def worker_state(store: str, data: str, plugins: tuple[str | bytes, ...], threads: int) -> WorkerState:
     """Return the state of this process; the first call loads the plugins and chooses the device."""
     arguments = (store, data, plugins, threads)
     if arguments not in _states:
@@ -54,7 +54,7 @@ def worker_state(store: str, data: str, plugins: tuple[str, ...], threads: int) 
 
 
 def execute_unit(
-    unit: Sequence[Task], store: str, data: str, plugins: tuple[str, ...], threads: int, topic: str, name: str
+    unit: Sequence[Task], store: str, data: str, plugins: tuple[str | bytes, ...], threads: int, topic: str, name: str
 ) -> tuple[list[Outcome], str]:
     """Execute the tasks of a unit in a worker; log each start, and progress, as events of the driver's topic.
 

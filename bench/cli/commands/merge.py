@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli.commands.report import folder_of
 from bench.core.errors import BenchError
+from bench.results.folders import folder_of
 
 
 @click.command("merge")

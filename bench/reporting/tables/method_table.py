@@ -33,8 +33,8 @@ def section_table(
     level: int = 3,
 ) -> Table:
     """Make a table of one dataset and source architecture."""
-    label = f"{results[0].dataset}-{results[0].source_architecture}-{label}"
-    return Table(f"{section_title(results)}: {subject}", header, rows, caption, notes, baselines, label, level)
+    where = (results[0].dataset, results[0].source_architecture, label)
+    return Table(f"{section_title(results)}: {subject}", header, rows, caption, notes, baselines, where, level)
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:

@@ -24,7 +24,8 @@ class Line(NamedTuple):
 class Table:
     """A table whose cells are sequences of lines. A rule separates the rows from number `baselines` on.
 
-    LaTeX refers to the table by its `label`; `level` is that of its heading in Markdown.
+    `label` identifies it among those of a results folder: dataset, source architecture, subject. `level` is that of its
+    heading in Markdown.
     """
 
     title: str
@@ -33,7 +34,7 @@ class Table:
     caption: str = ""
     notes: Sequence[str] = ()
     baselines: int | None = None
-    label: str = ""
+    label: tuple[str, ...] = ()
     level: int = 2
 
     @property
