@@ -64,10 +64,8 @@ def _class(node: ast.ClassDef) -> str:
     decorators = [f"@{ast.unparse(d)}" for d in node.decorator_list]
     bases = ", ".join(map(ast.unparse, (*node.bases, *node.keywords)))
     head = f"class {node.name}({bases})" if bases else f"class {node.name}"
-    init = next((n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
     fields = [n for n in node.body if isinstance(n, ast.AnnAssign) and not _documented(node, n)]
     lines = [ast.unparse(f) for f in fields if not ast.unparse(f.annotation).startswith("ClassVar")]
-    lines += [_signature(init)] if init else []
     return "\n".join([*decorators, f"{head}:" if lines else head, *(textwrap.indent(line, "    ") for line in lines)])
 
 

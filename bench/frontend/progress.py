@@ -106,6 +106,7 @@ class Progress:
         if self.live is not None:
             self.live.stop()
         if self.notebook is not None:
+            self.table = (-math.inf, self.table[1])
             self.notebook.show(at_once=True)
 
     def task_started(self, key: str) -> None:
