@@ -3,6 +3,10 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from bench.sandbox.import_path import protect_command
+
+protect_command()  # before other modules are looked for
+
 import pluggy
 
 from bench.api.components import Architecture, Attack, Dataset, Fingerprint, Watermark

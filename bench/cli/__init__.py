@@ -55,6 +55,7 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line: exit code 0 complete, 1 failed trials, 2 wrong usage, 3 not judged, 130 interrupted."""
+    os.environ["MPLBACKEND"] = "agg"  # charts are files; a notebook's value names a module that may be missing here
     try:
         code = group.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -81,7 +82,11 @@ def _message(error: click.ClickException | BenchError) -> str:
 
 
 def _leave(code: int) -> None:
-    """End this process, even if a plugin left threads running."""
+    """End this process, even if a plugin left threads or processes running."""
+    if "multiprocessing" in sys.modules:  # its exit waits for them
+        from bench.sandbox.child_processes import kill_children
+
+        atexit.register(kill_children)
     if any(thread.is_alive() for thread in leftover_threads):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -12,7 +12,7 @@ from bench.core.canonical import JSON, digest
 from bench.core.errors import BenchError
 from bench.datasets.observation import observed
 from bench.store.atomic import write_atomically
-from bench.store.folders import REASONS
+from bench.store.folders import REASONS, user_folder
 
 CACHE = ".verified.json"
 """Cache of verified checksums, beside the data, with the size and the times of each file."""
@@ -23,10 +23,7 @@ _cached: dict[str, dict[str, JSON]] = {}
 
 def data_root(option: str | None = None) -> Path:
     """Return the data folder: `option`, else `$BENCH_DATA`, else `data` in the user's cache directory."""
-    from platformdirs import user_cache_path
-
-    named = option or os.environ.get("BENCH_DATA")
-    return Path(named).expanduser() if named else user_cache_path("fingerprint-bench") / "data"
+    return user_folder(option or os.environ.get("BENCH_DATA"), "data", "--data or $BENCH_DATA")
 
 
 @contextmanager
@@ -126,7 +123,7 @@ def checksum(path: Path, like: str) -> str:
 def read_cache(root: Path) -> dict[str, JSON]:
     """Read the cache of verified files; an unreadable one is empty."""
     try:
-        known = json.loads((root / CACHE).read_text())
+        known = json.loads((root / CACHE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
     return {**(known if isinstance(known, dict) else {}), **_cached.get(str(root), {})}

@@ -24,6 +24,7 @@ from bench.results.provenance import ORIGIN, describe
 from bench.results.rows import row
 from bench.results.writer import save
 from bench.sandbox.process_state import gc_paused
+from bench.sandbox.whole_state import preserved_state
 from bench.store.maintenance import quarantined_folders, size_of
 
 
@@ -58,26 +59,26 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
 
     BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
     trials say so. KeyboardInterrupt, and BenchError if the store or the workers are lost, after what is finished was
-    written.
+    written. The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
     reporter = reporter or BenchmarkReporter()
-    prepared = prepare(request, reporter)
-    outcomes: dict[str, Outcome] = {}
-    try:
-        with reporter.executing(prepared):
-            recorder = _Recorder(prepared, reporter, outcomes)
-            run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
-    except (KeyboardInterrupt, BenchError) as error:
-        with suppress(BenchError):  # what is finished is written, if that is possible
-            _write(prepared, outcomes, interrupted=True)
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(
-                f"during the run: what is finished is in {request.folder}, and the same call goes on from there"
-            ) from None
-        raise
-    interrupted = bool(reporter.stop_requested())
-    with gc_paused():
-        return _write(prepared, outcomes, interrupted)
+    with preserved_state():
+        prepared = prepare(request, reporter)
+        outcomes: dict[str, Outcome] = {}
+        try:
+            with reporter.executing(prepared):
+                recorder = _Recorder(prepared, reporter, outcomes)
+                run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+        except (KeyboardInterrupt, BenchError) as error:
+            with suppress(BenchError):  # what is finished is written, if that is possible
+                _write(prepared, outcomes, interrupted=True)
+            if isinstance(error, BenchError):
+                raise
+            text = f"during the run: what is finished is in {request.folder}, and the same call goes on from there"
+            raise KeyboardInterrupt(text) from None
+        interrupted = bool(reporter.stop_requested())
+        with gc_paused():
+            return _write(prepared, outcomes, interrupted)
 
 
 class _Recorder(Reporter):
@@ -165,7 +166,7 @@ def _machines(prepared: PreparedRun, outcome: Callable[[str], Outcome | None]) -
 def _with_origin(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
     """Keep the machine and date of an earlier run.json: a run that executes nothing did not compute the numbers."""
     try:
-        before = json.loads((folder / "run.json").read_text())
+        before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         return {**made, **{name: before[name] for name in ORIGIN}}
     except (OSError, ValueError, KeyError, TypeError):
         return made

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from bench.core.errors import BenchError, first_line
 from bench.execution.slots import Slot
 from bench.execution.worker import free_memory
+from bench.sandbox.child_processes import changed_environment
+from bench.sandbox.process_state import gc_paused
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -43,11 +45,37 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def silence_dask() -> None:
+def import_dask() -> None:
+    """Import Dask; BenchError if the user's configuration prevents that."""
+    try:
+        with gc_paused():
+            import distributed  # noqa: F401
+    except ImportError:
+        raise
+    except Exception as error:  # a file that is no YAML, a value that is none of those that it can have
+        raise BenchError(
+            f"Dask's configuration cannot be used: {one_line(error)}. Correct it (~/.config/dask, $DASK_CONFIG, "
+            "variables DASK_...), or run everything in this process: --workers 0"
+        ) from error
+
+
+@contextmanager
+def silenced_dask() -> Iterator[None]:
     """Disable the tracebacks that Dask logs if a worker or the scheduler dies: the engine handles these events."""
-    for name, logger in logging.root.manager.loggerDict.items():
-        if name.split(".")[0] == "distributed" and isinstance(logger, logging.Logger):
-            logger.setLevel(logging.CRITICAL)
+    found = [
+        logger
+        for name, logger in logging.root.manager.loggerDict.items()
+        if name.split(".")[0] == "distributed" and isinstance(logger, logging.Logger)
+    ]
+    before = [(logger, logger.level, logger.handlers.copy()) for logger in found]
+    for logger in found:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers  # each worker's nanny has added one
 
 
 def connect(client: Any, cluster: SpecCluster | None, address: str) -> Any:
@@ -83,8 +111,11 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def dask_settings(slots: Sequence[Slot]) -> dict[str, Any]:
-    """Return Dask's settings for a run."""
-    return {**SETTINGS, "distributed.worker.multiprocessing-method": _start_method(slots)}
+    """Return Dask's settings for a run: on this machine its own defaults, whatever the user has configured."""
+    import dask
+
+    defaults = dask.config.merge(*dask.config.defaults) if slots else {}
+    return {**defaults, **SETTINGS, "distributed.worker.multiprocessing-method": _start_method(slots)}
 
 
 def _start_method(slots: Sequence[Slot]) -> str:
@@ -93,21 +124,25 @@ def _start_method(slots: Sequence[Slot]) -> str:
     return "forkserver" if forks else "spawn"
 
 
-def start_forkserver(slots: Sequence[Slot]) -> None:
-    """Start the process that workers are forked from, if they are forked and it does not run yet."""
-    if not slots or _start_method(slots) != "forkserver":
+@contextmanager
+def running_forkserver(slots: Sequence[Slot]) -> Iterator[None]:
+    """Run the process that workers are forked from, if they are forked; stop it afterwards if it was started here."""
+    server: Any = forkserver._forkserver
+    if not slots or _start_method(slots) != "forkserver" or server._forkserver_pid is not None:
+        yield
         return
-    previous = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy's and torch's libraries are loaded
-    try:
+    preload = server._preload_modules
+    with changed_environment({"OMP_NUM_THREADS": "1"}):  # read when numpy's and torch's libraries are loaded
         forkserver.set_forkserver_preload(["bench.execution.preload"])
         with _interrupts_blocked():
             forkserver.ensure_running()
+    try:
+        yield
     finally:
-        if previous is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = previous
+        forkserver.set_forkserver_preload(preload)
+        if server._forkserver_pid:
+            os.kill(server._forkserver_pid, signal.SIGKILL)  # it has nothing to finish
+        server._stop()
 
 
 def start_workers(slots: Sequence[Slot], scratch: str) -> SpecCluster:

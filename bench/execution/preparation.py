@@ -12,6 +12,7 @@ from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.datasets.file_record import changes
 from bench.datasets.files import absent, ready
+from bench.execution.environment import check_environment
 from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import inline_device, slots
 from bench.planning.declarations import Declarations
@@ -85,7 +86,7 @@ def results_folder(spec: Spec, out: str | None = None) -> Path:
     saved = folder / "run.json"
     if saved.is_file():
         try:
-            content = json.loads(saved.read_text())
+            content = json.loads(saved.read_text(encoding="utf-8"))
             other = Spec.from_run(content)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise BenchError(f"{saved} was not written by bench: choose another folder with --out") from None
@@ -102,6 +103,7 @@ def results_folder(spec: Spec, out: str | None = None) -> Path:
 
 def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     """Plan a benchmark and check everything that can be checked before training: data, store, folder, devices."""
+    check_environment()
     spec, registry, store, data = request.spec, request.registry, request.store, request.data
     for broken in registry.broken:
         reporter.note(f"Note: plugin {broken.name} of {broken.distribution} is broken and left out: {broken.reason}")

@@ -1,11 +1,10 @@
 """Device slots: where worker processes run, and the device of an inline run."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.core.errors import BenchError
-from bench.core.hardware import cores, has_mps
+from bench.core.hardware import cores, has_mps, visible_gpus
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ def slots(workers: int | None, requested: Sequence[int] | None, per_gpu: int, pr
             raise BenchError(f"There is no GPU {gpu}: {available}. Leave --gpus out to use what there is")
     chosen = list(present if requested is None else requested)
     if chosen:
-        visible = [v for v in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if v.strip()]
+        visible = visible_gpus() or []
         names = [visible[g] if g < len(visible) else str(g) for g in chosen]
         found = [Slot("cuda:0", {"CUDA_VISIBLE_DEVICES": name}) for _ in range(per_gpu) for name in names]
     elif requested is None and has_mps():

@@ -14,6 +14,7 @@ from bench.core.errors import BenchError
 from bench.core.hardware import keep_freed_memory
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
+from bench.sandbox.child_processes import complete_start
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def worker_state(store: str, data: str, plugins: tuple[str | bytes, ...], thread
         from bench.registry.discovery import load_registry
 
         keep_freed_memory()
+        complete_start()
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

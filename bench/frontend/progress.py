@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import sys
@@ -225,7 +226,6 @@ class NotebookDisplay:
     """
 
     def __init__(self, render: Callable[[], RenderableType]) -> None:
-        from IPython.display import display  # type: ignore[import-not-found]
         from rich.jupyter import JupyterMixin
 
         class Shown(JupyterMixin):
@@ -235,6 +235,7 @@ class NotebookDisplay:
                 return render()
 
         self.shown, self.last = Shown(), time.monotonic()
+        display: Any = importlib.import_module("IPython.display").display
         self.handle = display(self.shown, display_id=True)
 
     def show(self, at_once: bool = False) -> None:

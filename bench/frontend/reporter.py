@@ -73,7 +73,7 @@ class DisplayReporter(BenchmarkReporter):
         """Count an outcome."""
         self.progress.task_finished(outcome)
         if self.debug and outcome.status == Status.FAILED and outcome.log:
-            self.note(Path(outcome.log).read_text(errors="replace"))
+            self.note(Path(outcome.log).read_text(encoding="utf-8", errors="replace"))
 
 
 def _import_report() -> None:

@@ -1,12 +1,15 @@
 """Run a benchmark from Python; the command does the same with the same function."""
 
 import inspect
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Unpack
+
+import numpy as np
 
 from bench.core.errors import BenchError
 from bench.core.hardware import gpus, suitable_precision
@@ -48,7 +51,7 @@ def run(*, progress: bool | ProgressFunction = True, **options: Unpack[RunOption
     """
     check_known(options)
     given = plain(options)
-    with _one_at_a_time():
+    with _one_at_a_time(), _preserved_generators():
         call = checked_call(given, as_call(given), argument)
         reporter = reporter_of(progress, call.request.inline and bool(given.get("debug")))
         results = execute(call, reporter)
@@ -78,6 +81,17 @@ def _one_at_a_time() -> Iterator[None]:
         yield
     finally:
         _working.release()
+
+
+@contextmanager
+def _preserved_generators() -> Iterator[None]:
+    """Restore the generators of `random` and numpy, from which Dask draws; torch's are restored after each task."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def checked_call(options: Mapping[str, Any], command: str, shown: Callable[[str], str] = flag) -> Call:

@@ -25,7 +25,8 @@ from bench.core.errors import BenchError, BrokenPlugin, describe_error
 from bench.registry.registry import HOOKS, Broken, Registry
 from bench.registry.session import receive
 from bench.registry.validation import contract_violation
-from bench.sandbox.process_state import gc_paused, genuine_interrupts, preserved_process_state
+from bench.sandbox.process_state import gc_paused, genuine_interrupts
+from bench.sandbox.whole_state import preserved_state
 
 SLOW = 10.0
 """Seconds after which a message names the plugin that is still being imported."""
@@ -61,7 +62,7 @@ def _reported_import(plugin: str) -> Iterator[None]:
 
 def _use(registry: Registry, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
     """Import a plugin and add its components to the registry; return what is wrong with it, or an empty string."""
-    with _reported_import(f"plugin {name!r} of {where}"), preserved_process_state(), genuine_interrupts(), gc_paused():
+    with _reported_import(f"plugin {name!r} of {where}"), preserved_state(), genuine_interrupts(), gc_paused():
         try:
             plugin = load()
         except BaseException as error:  # whatever the module raises makes the plugin broken

@@ -34,7 +34,7 @@ class Log(io.TextIOBase):
             return
         with suppress(OSError):  # a task does not fail with its log
             self.path.parent.mkdir(exist_ok=True)
-            with self.path.open("a" if self.created else "w", errors="replace") as file:
+            with self.path.open("a" if self.created else "w", encoding="utf-8", errors="replace") as file:
                 self.created = True
                 file.write(text)
 

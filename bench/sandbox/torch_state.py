@@ -7,8 +7,7 @@ import functools
 import os
 import random
 import sys
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,9 +51,25 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-def _apply(values: Iterable[object]) -> None:
+def settings() -> tuple[list[object], int]:
+    """Return the values of `SETTINGS`, and the number of threads."""
+    return [_value(read, default) for read, _, default in SETTINGS], torch.get_num_threads()
+
+
+def _value(read: Callable[[], object], default: object) -> object:
+    try:
+        return read()
+    except RuntimeError:  # torch refuses to read a precision that was set through its newer names
+        return default
+
+
+def apply(state: tuple[list[object], int] | None) -> None:
+    """Set what `settings` returned; None: the defaults, with the number of threads as it is."""
+    values, threads = state or ([default for _, _, default in SETTINGS], torch.get_num_threads())
     for (_, write, _), value in zip(SETTINGS, values, strict=True):
         write(value)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
     torch.set_flush_denormal(False)
 
 
@@ -64,23 +79,20 @@ def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu") -> Iter
 
     On a CUDA device torch uses its deterministic algorithms, and warns of an operation that has none.
     """
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    before, states = settings(), (torch.get_rng_state(), np.random.get_state(), random.getstate())
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-    settings, count = [read() for read, _, _ in SETTINGS], torch.get_num_threads()
     with preserved_process_state(), np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         try:
-            _apply(default for _, _, default in SETTINGS)
+            apply(None)
             if torch.device(device).type == "cuda":
                 torch.set_deterministic_debug_mode("warn")
                 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
             torch.set_num_threads(threads)
             seed_everything(seed)
             sys.stdout = sys.stderr = log
-            with warnings.catch_warnings():
-                yield
+            yield
         finally:
-            _apply(settings)
-            torch.set_num_threads(count)
+            apply(before)
             torch.set_rng_state(states[0])
             np.random.set_state(states[1])
             random.setstate(states[2])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.core.errors import StoreError
+from bench.core.errors import BenchError, StoreError
 
 KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -46,18 +46,31 @@ def translated_read_errors(path: Path) -> Iterator[None]:
 
 
 def default_root() -> Path:
-    """Return `$BENCH_STORE`, or `store` in the user's cache directory."""
+    """Return `$BENCH_STORE`, or `store` in the user's cache directory; BenchError if the user has no home folder."""
+    return user_folder(os.environ.get("BENCH_STORE"), "store", "--store or $BENCH_STORE")
+
+
+def user_folder(named: str | None, name: str, option: str) -> Path:
+    """Return a folder that the user named, else `name` in the user's cache directory.
+
+    BenchError if that is in a home folder and there is none, as for a container's user without an account.
+    """
     from platformdirs import user_cache_path
 
-    named = os.environ.get("BENCH_STORE")
-    return Path(named).expanduser() if named else user_cache_path("fingerprint-bench") / "store"
+    try:
+        found = Path(named).expanduser() if named else user_cache_path("fingerprint-bench") / name
+    except RuntimeError:  # so says pathlib; platformdirs leaves the ~
+        found = Path("~")
+    if found.parts[:1] == ("~",):
+        raise BenchError(f"No home folder is known for {named or 'this user'}: set HOME, or use {option}")
+    return found
 
 
 class StoreFolders:
     """The folders below a store's root. With `exists`, a missing root is an error: the store is lost, not new."""
 
     def __init__(self, root: str | Path, exists: bool = False) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = user_folder(str(root), "store", "--store or $BENCH_STORE").absolute()
         self.quarantined: list[str] = []
         """Keys of the damaged artifacts that this object found."""
         self._seen = exists

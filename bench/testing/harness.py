@@ -164,7 +164,7 @@ class Harness:
         """Return how a task failed: the method called, the error, and the line of the component's file."""
         failed = next((t for t in self.plan.tasks.values() if t.name == outcome.root), task)
         log = Path(outcome.log or self.outcomes[failed.key].log)
-        frames = FRAME.findall(log.read_text(errors="replace")) if log.is_file() else []
+        frames = FRAME.findall(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else []
         return f"{METHODS[failed.kind]} ({outcome.root or task.name}): {outcome.error}{self._location(frames)}"
 
     def location(self, error: BaseException) -> str:

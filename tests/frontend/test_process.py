@@ -65,7 +65,8 @@ def snapshot():
         "locale": locale.setlocale(locale.LC_ALL),
         "start method": multiprocessing.get_start_method(allow_none=True),
         "preload": list(forkserver._forkserver._preload_modules),
-        "children": [p.name() for p in psutil.Process().children(recursive=True) if p.is_running()],
+        "children": [line for p in psutil.Process().children(recursive=True)
+                     if "resource_tracker" not in (line := " ".join(p.cmdline()))],  # multiprocessing's own, for good
         "threads": [t.name for t in threading.enumerate() if not t.daemon],
         "files": psutil.Process().num_fds(),
         "dask": {k: v for k, v in dask.config.config.items() if k != "temporary-directory"},
@@ -88,6 +89,7 @@ def compare(before, after):
                 a, b = ({k: v for k, v in x.items() if y.get(k, "none") != v} for x, y in ((a, b), (b, a)))
             print("DIFFERS", name, a, b)
 
+tempfile.gettempdir()
 torch.manual_seed(5), numpy.random.seed(5), random.seed(5)
 os.environ["OMP_NUM_THREADS"] = "2"
 torch.set_num_threads(2)

@@ -130,12 +130,12 @@ class _Processes:
     """One process at a time; a new one replaces one that died."""
 
     def __init__(self, timeout: float) -> None:
-        self.timeout, self.last = timeout, SupervisedProcess(timeout, daemon=False)
+        self.timeout, self.last = timeout, SupervisedProcess(timeout)
 
     def submit(self, work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
         """Start work in the process, as `SupervisedProcess.submit` does."""
         if not self.last.process.is_alive():
-            self.last = SupervisedProcess(self.timeout, daemon=False)
+            self.last = SupervisedProcess(self.timeout)
         return self.last.submit(work, *arguments)
 
     def close(self) -> None:

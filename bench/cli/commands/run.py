@@ -1,7 +1,6 @@
 """`bench run`: read the options, run the benchmark, print its tables."""
 
 import shlex
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,13 +17,17 @@ from bench.frontend.reporter import DisplayReporter
 from bench.frontend.run import checked_call, execute
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
+from bench.sandbox.child_processes import end_descendants_with_this_process
+from bench.sandbox.forced_end import STOP_SIGNALS, ended_by_third_signal
 from bench.sandbox.process_state import gc_paused
+from bench.sandbox.signals import handling
 
 
 class TerminalReporter(DisplayReporter):
     """Shows progress on standard error, and takes Ctrl-C and SIGTERM as requests to stop.
 
-    The first signal waits for the running tasks, the second does not. `debug` prints the logs of failed tasks.
+    The first signal waits for the running tasks, the second does not, and the third ends this process. `debug` prints
+    the logs of failed tasks.
     """
 
     def __init__(self, quiet: bool, debug: bool) -> None:
@@ -35,12 +38,9 @@ class TerminalReporter(DisplayReporter):
     def executing(self, prepared: PreparedRun) -> Iterator[None]:
         """Show progress and handle signals while tasks are executed."""
         with super().executing(prepared):
-            previous = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
-            try:
+            end_descendants_with_this_process()
+            with handling(dict.fromkeys(STOP_SIGNALS, self._handle)), ended_by_third_signal():
                 yield
-            finally:
-                for number, handler in previous.items():
-                    signal.signal(number, handler)
 
     def _handle(self, number: int, frame: object) -> None:
         first = self.stop == StopRequest.NONE
