@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from bench.core.canonical import JSON
@@ -26,7 +27,18 @@ DESCRIBED = ("version", "distribution", "summary", "params", "attributes", "wate
 LONGEST_COMMAND = 10_000
 """Characters of the line that started a run."""
 OWN = "fingerprint-bench"
-LIBRARIES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pandas", "safetensors", "distributed", OWN)
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+    "pandas",
+    "safetensors",
+    "distributed",
+    OWN,
+)
 """Distributions whose versions decide results of the shipped components."""
 
 
@@ -80,11 +92,17 @@ def _of_plugins(groups: Mapping[ComponentKind, Mapping[str, Declaration]], regis
                 wanted |= {distribution, *_requirements(distribution)}
                 packages |= imported_packages(type(registry.entries[kind][name].component))
     if unknown := {package for package in packages if not _version(package)}:
-        providers = importlib.metadata.packages_distributions()
+        providers = _providers()
         packages |= {provider for package in unknown for provider in providers.get(package, ())}
     found = {name: _version(name) for name in sorted(wanted | packages)}
     known = {re.sub(r"[-_.]+", "-", name).lower() for name in LIBRARIES}
     return {name: v for name, v in found.items() if v and re.sub(r"[-_.]+", "-", name).lower() not in known}
+
+
+@cache
+def _providers() -> Mapping[str, list[str]]:
+    """Return the distributions that provide each top-level package; it reads the metadata of all that are installed."""
+    return importlib.metadata.packages_distributions()
 
 
 def _requirements(distribution: str) -> set[str]:
