@@ -6,6 +6,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
 WIDTH = 100
@@ -109,17 +110,23 @@ def _members(node: ast.ClassDef) -> Iterator[str]:
 
 def _text(docstring: str) -> list[str]:
     """Return a docstring as reStructuredText: `code` in double quotes, indented text as code."""
-    lines = inspect.cleandoc(docstring).split("\n")
-    for i, line in enumerate(lines):
-        if line.startswith("    "):
-            continue
-        parts = re.split(r"(`[^`]+`)", line)
-        for k, part in enumerate(parts):
-            if part.startswith("`") and len(part) > 1:
-                parts[k] = f"`{part}`" + ("\\ " if re.match(r"\w", "".join(parts[k + 1 : k + 2])) else "")
-            else:
-                parts[k] = re.sub(r"([|*])", r"\\\1", part)
-        lines[i] = "".join(parts)
-        if line.endswith(":") and lines[i + 1 : i + 2] == [""] and "".join(lines[i + 2 : i + 3]).startswith("    "):
-            lines[i] += ":"
-    return lines
+    blocks = [
+        list(lines) for _, lines in groupby(inspect.cleandoc(docstring).split("\n"), lambda s: s.startswith("    "))
+    ]
+    for block in blocks:
+        if not block[0].startswith("    "):
+            block[:] = _prose("\n".join(block)).split("\n")
+    for block in blocks[:-1]:
+        if block[-2:][0].endswith(":") and block[-1] == "":
+            block[-2] += ":"
+    return [line for block in blocks for line in block]
+
+
+def _prose(text: str) -> str:
+    parts = re.split(r"(`[^`]+`)", text)
+    for k, part in enumerate(parts):
+        if part.startswith("`") and len(part) > 1:
+            parts[k] = f"`{part}`" + ("\\ " if re.match(r"\w", "".join(parts[k + 1 : k + 2])) else "")
+        else:
+            parts[k] = re.sub(r"([|*])", r"\\\1", part)
+    return "".join(parts)
