@@ -17,7 +17,7 @@ from bench.core.errors import BenchError, first_line
 from bench.execution.slots import Slot
 from bench.execution.worker import free_memory
 from bench.sandbox.child_processes import changed_environment
-from bench.sandbox.process_state import gc_paused
+from bench.sandbox.process_state import deferred_interrupts, gc_paused
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -48,7 +48,7 @@ SETTINGS: dict[str, Any] = {
 def import_dask() -> None:
     """Import Dask; BenchError if the user's configuration prevents that."""
     try:
-        with gc_paused():
+        with gc_paused(), deferred_interrupts():
             import distributed  # noqa: F401
     except ImportError:
         raise

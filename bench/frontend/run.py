@@ -24,7 +24,7 @@ from bench.planning.options import READERS, build, flag
 from bench.planning.planner import plan
 from bench.registry import session
 from bench.registry.discovery import load_registry
-from bench.sandbox.process_state import gc_paused
+from bench.sandbox.process_state import deferred_interrupts, gc_paused
 from bench.store.folders import default_root
 from bench.store.store import Store
 
@@ -171,8 +171,8 @@ def execute(call: Call, reporter: DisplayReporter) -> Results:
     for note in call.notes:
         reporter.note(note)
     result = run_benchmark(call.request, reporter)
-    with gc_paused():
+    with gc_paused(), deferred_interrupts():
         from bench.reporting.build import update
-
+    with gc_paused():
         update(result.folder)
     return Results(result.folder, result)

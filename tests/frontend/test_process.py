@@ -194,6 +194,37 @@ def test_an_interrupt_keeps_finished_work(tmp_path, workers):
     assert "complete: True kept: True" in printed
 
 
+@pytest.mark.parametrize("after", [0.1, 1.5])
+def test_an_interrupt_while_workers_start_leaves_no_process_and_no_half_module(tmp_path, after):
+    printed = script(
+        tmp_path,
+        f"""
+        import signal, time
+        import psutil
+
+        def progress(p):
+            if not sent:  # before the first task: Dask is imported and the workers are started then
+                sent.append(1)
+                threading.Timer({after}, os.kill, [os.getpid(), signal.SIGINT]).start()
+
+        sent = []
+        if __name__ == "__main__":
+            try:
+                bench.run(**options(root, workers=2, progress=progress))
+            except KeyboardInterrupt:
+                print("interrupted")
+            time.sleep(1)
+            for child in psutil.Process().children(recursive=True):
+                if child.status() != "zombie" and "resource_tracker" not in " ".join(child.cmdline()):
+                    print("left over:", child)
+            print("complete:", bench.run(**options(root, workers=2)).complete)
+        """,
+    )
+    assert "left over" not in printed, printed
+    assert printed.split("\n")[0] == "interrupted"
+    assert "complete: True" in printed
+
+
 def test_a_script_without_a_guard(tmp_path):
     """Worker processes do not run their parent's main script again."""
     printed = script(
