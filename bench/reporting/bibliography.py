@@ -115,5 +115,5 @@ def escaped(text: str) -> str:
 
 def _written(kind: str, key: str, fields: Mapping[str, str], names: list[str]) -> str:
     lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
-    cited = [f"The paper of {', '.join(names)}:"] if names else []
+    cited = [f"The paper of {re.sub(r'[^A-Za-z0-9_, -]', '?', ', '.join(names))}:"] if names else []
     return "\n".join([*cited, f"@{kind}{{{key},", *lines, "}", ""])

@@ -142,6 +142,13 @@ def test_any_text_is_an_entry_that_bibtex_reads(paper, kind):
     assert depth == 0
 
 
+def test_a_hostile_name_begins_no_entry():
+    run = benchmark(methods=("@misc{x,",), baselines=())
+    run["components"]["method"] = {"@misc{x,": component(paper="A. B: T, V 2020, https://example.org")}
+    rows = [r | {"method": "@misc{x,"} for r in trials() if r["method"] == "sac"]
+    assert re.findall(r"@(\w+)", bibtex(frame(rows), run)) == ["inproceedings", "misc"]
+
+
 def test_without_a_paper_bench_alone_is_cited():
     assert re.findall(r"^@\w+\{(.*),$", entries("", ""), re.MULTILINE) == ["bench"]
 
