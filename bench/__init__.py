@@ -13,7 +13,7 @@ from bench.api.components import Architecture, Attack, Dataset, Fingerprint, Wat
 from bench.api.context import Context, Helpers, Source, Suspect
 from bench.api.data import DefenderData, Download, Reported, ReportedAccuracy, Split
 from bench.api.torchvision import prepare_torchvision
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, NotApplicable
 
 if TYPE_CHECKING:
     from bench.frontend.options import RunOptions
@@ -35,6 +35,7 @@ __all__ = [
     "Download",
     "Fingerprint",
     "Helpers",
+    "NotApplicable",
     "Reported",
     "ReportedAccuracy",
     "Results",

@@ -22,6 +22,9 @@ from bench.stats.intervals import AucEstimate
 LEVEL = 0.05
 """Of the test of two methods against one attack, in each run."""
 
+DECIMALS = 2
+"""Of an AUC in the tables."""
+
 Figures: TypeAlias = Mapping[tuple[str, ...], Cell]
 
 
@@ -44,11 +47,16 @@ def figures(folder: Path) -> Figures:
 def agreement(a: Figures, b: Figures) -> Agreement:
     """Compare the cells that both runs have, in both directions."""
     both = {where: (_estimate(a[where]), _estimate(b[where])) for where in a.keys() & b.keys()}
-    inside = [x.low <= y.auc <= x.high for one, other in both.values() for x, y in ((one, other), (other, one))]
+    inside = [_inside(x, y) for one, other in both.values() for x, y in ((one, other), (other, one))]
     differ = [d for x, y in combinations(sorted(both), 2) if x[:-1] == y[:-1] and (d := _orders(both[x], both[y]))]
     largest = max((abs(one.auc - other.auc) for one, other in both.values()), default=0.0)
     turned = sum(first * second < 0 for first, second in differ)
     return Agreement(sum(inside), len(inside), largest, len(differ), turned)
+
+
+def _inside(x: AucEstimate, y: AucEstimate) -> bool:
+    """Return whether `y` lies inside the interval of `x`, all as tables print them: no interval below 1 ends at 1."""
+    return round(x.low, DECIMALS) <= round(y.auc, DECIMALS) <= round(x.high, DECIMALS)
 
 
 def _estimate(cell: Cell) -> AucEstimate:

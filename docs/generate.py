@@ -54,7 +54,7 @@ FILES: dict[str, Sequence[Any]] = {
 }
 FOLDERS = {
     "plugins": "the shipped plugins (import name: bench_plugins): datasets, architectures, attacks, methods",
-    "examples": "four distributions as strangers would write them, one per hook",
+    "examples": "distributions as strangers would write them, for each hook",
     "results": "published runs, one folder each",
     "tests": "a folder per package; contract, house and documents; tests/outsider: a stranger's distribution",
     "benchmarks": "speed relative to a plain reference loop",

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Group: TypeAlias = tuple[str, str, str, str, str]
 """A value for each column of GROUP."""
-Network: TypeAlias = tuple[float, bool]
-"""An accuracy, and True if the network did not learn."""
+Network: TypeAlias = tuple[float, bool, float]
+"""An accuracy, True if the network did not learn, and the accuracy once its classes are renumbered (else NaN)."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Accuracy:
 
     `owner` is `plain`, or the watermark whose source these networks are or come from; `model` is `source`,
     `irrelevant` or an attack; an empty `suspect_architecture` means all of them together. `unlearned` counts the
-    networks that did not learn.
+    networks that did not learn; `renumbered` are the accuracies of those whose answers fit once their classes are
+    renumbered.
     """
 
     dataset: str
@@ -39,6 +40,7 @@ class Accuracy:
     suspect_architecture: str
     summary: Summary
     unlearned: int
+    renumbered: tuple[float, ...]
     paper: float | None
 
 
@@ -48,8 +50,9 @@ def accuracies(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Accuracy]
     tables: dict[tuple[str, str], dict[Group, list[Network]]] = defaultdict(dict)
     for place, networks in Networks(frame, run).table.groupby(list(PEERS), sort=False):
         dataset, source, owner, model, variant, on, architecture = map(str, place)
-        both = zip(networks.accuracy.tolist(), networks.unlearned.tolist(), strict=True)
-        tables[dataset, source][owner, model, variant, on, architecture] = list(both)
+        columns = (networks.accuracy, networks.unlearned, networks.renumbered)
+        found = list(zip(*(column.tolist() for column in columns), strict=True))
+        tables[dataset, source][owner, model, variant, on, architecture] = found
     return [
         accuracy
         for place in itertools.product(spec.datasets, spec.sources)
@@ -69,8 +72,9 @@ def _table(
     owners = ("plain", *spec.methods, *spec.baselines)
     models = (Role.SOURCE, SuspectKind.IRRELEVANT, *spec.attacks)
     for group in sorted(groups, key=lambda g: (owners.index(g[0]), models.index(g[1]))):
-        values, failed = zip(*groups[group], strict=True)
-        yield Accuracy(dataset, source, *group, accuracy_summary(values), sum(failed), reported.get(group))
+        values, failed, other = zip(*groups[group], strict=True)
+        renumbered = tuple(v for v in other if v == v)
+        yield Accuracy(dataset, source, *group, accuracy_summary(values), sum(failed), renumbered, reported.get(group))
 
 
 def _reported(dataset: str, source: str, spec: Spec, run: Mapping[str, JSON]) -> dict[Group, float]:

@@ -5,6 +5,7 @@ stolen models.
 """
 
 import math
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Role, SuspectKind
+from bench.stats.renumbering import RENUMBERED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +35,15 @@ FEWEST_IMAGES, MOST_IMAGES = 100, 1_000_000
 
 
 class Unlearned(NamedTuple):
-    """A network that did not learn: its name, its accuracy, and the accuracy it was compared with."""
+    """A network that did not learn: its name, its accuracy, and the accuracy it was compared with.
+
+    `renumbered` is its accuracy once its classes are renumbered, if that is far higher: then it did learn.
+    """
 
     name: str
     accuracy: float
     usual: float
+    renumbered: float | None = None
 
 
 class Networks:
@@ -45,8 +51,9 @@ class Networks:
 
     `table` has a line for each network with a known accuracy, with the columns of NETWORK, `source_seed`, `replicate`
     and `accuracy`; `chance` is True where this is no better than guessing, `unlearned` where it is that or far below
-    the `usual` one, the median of the network's peers. `source` and `suspect` are the numbers of the networks of each
-    row: the index of `table`.
+    the `usual` one, the median of the network's peers, or where the answers fit the labels only once the classes are
+    renumbered, with the accuracy `renumbered` (else NaN). `source` and `suspect` are the numbers of the networks of
+    each row: the index of `table`.
     """
 
     def __init__(self, frame: "pd.DataFrame", run: Mapping[str, JSON]) -> None:
@@ -71,12 +78,12 @@ class Networks:
 
     def describe(self, numbers: NDArray[np.intp]) -> list[Unlearned]:
         """Describe the networks with these numbers, all of which have an accuracy."""
-        columns = ("owner", "model", "suspect_architecture", "variant", "replicate", "source_seed", "accuracy", "usual")
         found = []
-        for n in self.table.loc[np.unique(numbers), list(columns)].to_dict("records"):
+        for n in self.table.loc[np.unique(numbers)].to_dict("records"):
             words = (n["owner"] if n["owner"] != "plain" else "", n["model"], n["suspect_architecture"], n["variant"])
             name = " ".join([*filter(None, words), f"{n['replicate']:g} of source {n['source_seed']:g}"])
-            found.append(Unlearned(name, n["accuracy"], n["usual"]))
+            other = n["renumbered"] if n["renumbered"] == n["renumbered"] else None
+            found.append(Unlearned(name, n["accuracy"], n["usual"], other))
         return found
 
 
@@ -108,6 +115,7 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         replicate=0.0,
         origin=frame.source_seed.astype(str),
         accuracy=frame.source_accuracy,
+        renumbered=_renumbered(frame.note, "source"),
     )
     irrelevant, digest = frame.suspect_kind == SuspectKind.IRRELEVANT, _digests(frame, owner)
     # Where no digest is recorded, irrelevant models belong to no source.
@@ -121,8 +129,16 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         replicate=frame.replicate,
         origin=digest.where(digest != "", seeds),
         accuracy=frame.suspect_accuracy,
+        renumbered=_renumbered(frame.note, "suspect"),
     )
     return [sources, stolen]
+
+
+def _renumbered(notes: "pd.Series[str]", whose: str) -> "pd.Series[float]":
+    """Return the accuracies of networks whose classes are renumbered, as rows note them; NaN for all others."""
+    pattern = re.compile(rf"(?:^|;){whose}\.{RENUMBERED}=([01](?:\.\d+)?)(?:;|$)")
+    found = {note: float(match[1]) if (match := pattern.search(note)) else math.nan for note in notes.unique()}
+    return notes.map(found).astype(float)
 
 
 def _digests(frame: "pd.DataFrame", owner: "pd.Series[str]") -> "pd.Series[str]":
@@ -151,8 +167,9 @@ def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFra
     spread = 1.4826 * distance.groupby([networks[c] for c in PEERS], sort=False).transform("median")
     sd = np.maximum(spread, np.sqrt(usual * (1 - usual) / n))
     chance = accuracy <= guess + DEVIATIONS * np.sqrt(guess * (1 - guess) / n)
+    renumbered = networks.renumbered.notna()
     below = (peers.transform("size") >= ENOUGH_PEERS) & (accuracy < usual - FAR * sd)
-    return networks.assign(usual=usual, chance=chance, unlearned=chance | below)
+    return networks.assign(usual=usual, chance=chance, unlearned=chance | below | renumbered)
 
 
 def images_tested(accuracies: NDArray[np.float64]) -> int:

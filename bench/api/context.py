@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from bench.core.canonical import JSON
+from bench.api.data import Split
+from bench.core.canonical import JSON, plain_data
+from bench.core.errors import BenchError, calling_line
 from bench.core.spec import Recipe
 
 if TYPE_CHECKING:
@@ -35,11 +37,15 @@ class Source(Protocol):
 
 
 class Suspect(Protocol):
-    """A suspect as a method sees it: its answers, never its weights. Every image counts as a query.
+    """A suspect as a method sees it: its answers, and its weights only if the method declares that it needs them.
 
-    Images are float [N, C, H, W] in [0, 1]; K is the number of classes. `BenchError` beyond the method's budget, for
-    pixels outside [0, 1], and if the suspect answers with NaN or infinity.
+    Every image counts as a query. Images are float [N, C, H, W] in [0, 1]; K is the number of classes. `BenchError`
+    beyond the method's budget or `access`, for pixels outside [0, 1], and if the suspect answers with NaN or infinity.
+    `NotApplicable` for what a suspect that only answers does not give.
     """
+
+    def model(self) -> nn.Module:
+        """Return a copy of the network, in eval mode; only with `access = "weights"`. It is no query."""
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits, float32 [N, K]."""
@@ -87,12 +93,41 @@ class Fit(Protocol):
         """
 
 
+class Notes(dict[str, JSON]):
+    """What a task notes: plain data under names without `=` and `;`; `BenchError` names the line that sets another."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        try:
+            if not isinstance(name, str) or not name.isprintable() or set(name) & set("=;"):
+                raise ValueError("its name is no printable text without = and ;")
+            super().__setitem__(name, plain_data(value))
+        except ValueError as error:
+            raise BenchError(f"context.note({name!s:.40}=...) must be plain data: {error}{calling_line()}") from None
+
+    def update(self, *others: Any, **values: Any) -> None:
+        """Set several notes."""
+        for name, value in dict(*others, **values).items():
+            self[name] = value
+
+    def setdefault(self, name: str, value: Any = None) -> JSON:
+        """Set a note unless there is one of this name, and return it."""
+        if name not in self:
+            self[name] = value
+        return self[name]
+
+    def __ior__(self, other: Any) -> Notes:  # type: ignore[misc,override]
+        self.update(other)
+        return self
+
+
 @dataclass
 class Context:
     """What a task provides besides data: seeds, recipe, device, training loop, and a place for notes.
 
     `generator` is seeded with `seed` and on `device`. `head` and `stages` are those of the architecture. `start` is the
-    suspect of the attack named by `starts_from`, `budget` the number of queries (images) that the method may ask.
+    suspect of the attack named by `starts_from`; if that only answers, it can be called with images, and has `logits`,
+    `probabilities` and `labels`, no weights. `budget` is the number of queries (images) that the method may ask.
+    `surrogate_data` are the images that the attack declares, uint8 of the source's shape, with their own labels.
     """
 
     seed: int
@@ -105,8 +140,13 @@ class Context:
     stages: Callable[[nn.Module], Sequence[nn.Module]]
     start: nn.Module | None = None
     budget: int | None = None
-    notes: dict[str, JSON] = field(default_factory=dict)
+    surrogate_data: Split | None = None
+    notes: dict[str, JSON] = field(default_factory=Notes)
 
-    def note(self, **values: JSON) -> None:
-        """Add values to the row's `note`, such as converged=0.97."""
+    def note(self, **values: Any) -> None:
+        """Add values to the row's `note`, such as converged=0.97.
+
+        They are text, finite numbers (also of numpy, or a tensor without dimensions), None, or lists and dictionaries
+        of these; `BenchError` names the line of another one.
+        """
         self.notes.update(values)

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from bench.core.errors import BenchError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def as_tensor(values: Any) -> Tensor:
+    """Return an array or a list of numbers as a tensor, which shares memory where it can, and a tensor as it is.
+
+    BenchError for anything else: other objects, rows of different lengths, types that torch has not.
+    """
+    torch: Any = sys.modules.get("torch")  # without it there is no tensor yet, and listing must not import it
+    if torch is not None and isinstance(values, torch.Tensor):
+        return values  # type: ignore[no-any-return]
+    import numpy as np
+    import torch
+
+    try:
+        array = np.asarray(values)
+        native = array.dtype.newbyteorder("=")
+        shared = array.flags.writeable and array.flags.c_contiguous and array.dtype == native
+        if not shared or isinstance(values, np.memmap):
+            array = array.astype(native, order="C")
+        return torch.from_numpy(array)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        raise BenchError(f"a {type(values).__name__} is no array of numbers: {str(error).splitlines()[0]}") from None
 
 
 @dataclass(frozen=True)
 class Split:
     """Labelled images.
 
-    `images` is uint8 [N, C, H, W] in 0 to 255, `labels` int64 [N] from 0. Plugins receive both on the task's device.
+    `images` is uint8 [N, C, H, W] in 0 to 255, `labels` int64 [N] from 0. Arrays of numpy and lists become tensors, and
+    labels of other integer types int64; `BenchError` for what is neither. Plugins receive both on the task's device.
     `origin` (int64 [N], optional) is for a dataset made from another dataset's *test* images: the index of each image's
     original. Such a dataset returns all its images for `train=True`; the host leaves out those whose original is in
     `probe`, and divides the others into a train and a test part.
@@ -22,6 +48,19 @@ class Split:
     images: Tensor
     labels: Tensor
     origin: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("images", "labels", "origin"):
+            value = getattr(self, name)
+            if value is None and name == "origin":
+                continue
+            try:
+                tensor = as_tensor(value)
+            except BenchError as error:
+                raise BenchError(f"Split: {name} must be a tensor or an array, and {error}") from None
+            if name != "images" and tensor is not value and not (tensor.is_floating_point() or tensor.is_complex()):
+                tensor = tensor.long()
+            object.__setattr__(self, name, tensor)
 
     @property
     def x(self) -> Tensor:

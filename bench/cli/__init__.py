@@ -1,8 +1,10 @@
 """The command line: each command parses, calls one function, prints. Commands are imported when they are used."""
 
 import atexit
+import errno
 import gc
 import importlib
+import io
 import os
 import sys
 
@@ -56,6 +58,7 @@ def group() -> None:
 def main() -> None:
     """Run the command line: exit code 0 complete, 1 failed trials, 2 wrong usage, 3 not judged, 130 interrupted."""
     os.environ["MPLBACKEND"] = "agg"  # charts are files; a notebook's value names a module that may be missing here
+    _prepare_streams()
     try:
         code = group.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -70,7 +73,24 @@ def main() -> None:
         code = 2
     except BrokenPipeError:
         code = 1
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        click.echo(f"Error: a name is too long for the file system: {str(error.filename)[:60]}...", err=True)
+        code = 2
     _leave(code if isinstance(code, int) else 0)
+
+
+def _prepare_streams() -> None:
+    """Open the standard streams that are closed, and let those with a small character set print what they can."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # or the next file would get the number, and the output
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _message(error: click.ClickException | BenchError) -> str:

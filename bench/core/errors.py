@@ -5,7 +5,13 @@ exception is a bug of bench or of a plugin; its traceback goes to the log of the
 """
 
 import difflib
-from collections.abc import Iterable
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+MOST_LINES = 20
+"""Lines of a list of problems that is printed."""
 
 
 class BenchError(Exception):
@@ -22,6 +28,13 @@ class StoreError(BenchError):
 
 class DamagedArtifact(BenchError):
     """The bytes of an artifact differ from those that were saved; the artifact is recomputed."""
+
+
+class NotApplicable(BenchError):
+    """A method, an attack or a network does not apply here, for the reason in its message, one line.
+
+    Raised by a plugin, it is no failure: the rows concerned have the status `not_applicable` and this reason.
+    """
 
 
 class NonFiniteLoss(BenchError):
@@ -46,6 +59,32 @@ def describe_error(error: BaseException) -> str:
     """Return the name of an error's class and the first line of its message."""
     line = first_line(error)
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def calling_line() -> str:
+    """Return the file and line of the code outside this package that called it, such as ` (mine.py, line 3)`."""
+    here, frame = str(Path(__file__).parents[1]), sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith((here, "<")):
+        frame = frame.f_back
+    return f" ({Path(frame.f_code.co_filename).name}, line {frame.f_lineno})"
+
+
+def capped(lines: Sequence[str], most: int = MOST_LINES) -> list[str]:
+    """Return the first lines of a list, and how many more there are."""
+    more = len(lines) - most
+    return [*lines[:most], f"and {more:,} more"] if more > 1 else list(lines)
+
+
+def limited(show: Callable[[str], object], most: int = MOST_LINES) -> Callable[[str], None]:
+    """Return a function that shows the first lines of many, and then once that others are not listed."""
+    count = itertools.count(1)
+
+    def shown(line: str) -> None:
+        number = next(count)
+        if number <= most + 1:
+            show(line if number <= most else "others like these are not listed")
+
+    return shown
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

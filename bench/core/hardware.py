@@ -2,7 +2,6 @@
 
 import ctypes
 import importlib.util
-import itertools
 import math
 import os
 import platform
@@ -22,33 +21,72 @@ def _torch_has(backend: str) -> bool:
     return bool(re.search(rf"^{backend}\b[^=\n]*= *'", text, re.MULTILINE))
 
 
+_names: list[str] = []
+"""What selects each of the `gpus` in `CUDA_VISIBLE_DEVICES`."""
+
+
 @cache
 def gpus() -> tuple[int, ...]:
-    """Return the indices of the visible NVIDIA or AMD GPUs that torch can use; empty if the vendor's tool fails."""
-    if not (_torch_has("cuda") or _torch_has("hip")):
-        return ()
-    command = ["nvidia-smi", "--list-gpus"] if _torch_has("cuda") else ["rocm-smi", "--showid"]
-    try:
-        listing = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    count = len(re.findall(r"^GPU ?\[?\d+", listing.stdout, re.MULTILINE))
-    names = visible_gpus()
-    if names is not None:
-        count = min(count, len(list(itertools.takewhile(lambda name: not name.isdigit() or int(name) < count, names))))
-    return tuple(range(count))
+    """Return numbers of the visible GPUs that torch can use, from 0; empty if the vendor's tool fails.
 
-
-def visible_gpus() -> list[str] | None:
-    """Return the entries of CUDA_VISIBLE_DEVICES; None if it is not set.
-
-    CUDA ignores the first entry that is neither a number nor an identifier, such as -1 or NoDevFiles, and all after it.
+    A GPU that is divided by MIG counts as its slices.
     """
-    text = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if text is None:
-        return None
-    entries = (entry.strip() for entry in text.split(","))
-    return list(itertools.takewhile(re.compile(r"\d+|(GPU|MIG)-.+").fullmatch, entries))
+    _names.clear()
+    for backend, command in (("cuda", ["nvidia-smi", "--list-gpus"]), ("hip", ["rocm-smi", "--showid"])):
+        if _torch_has(backend):
+            try:
+                listing = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout
+            except (OSError, subprocess.SubprocessError):
+                continue
+            _names.extend(_visible(_devices(listing), os.environ.get("CUDA_VISIBLE_DEVICES")))
+            break
+    return tuple(range(len(_names)))
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Return the value of `CUDA_VISIBLE_DEVICES` that selects each of the `gpus`: a number, or the ID of a slice."""
+    gpus()
+    return tuple(_names)
+
+
+def is_slice(name: str) -> bool:
+    """Return True if a value of `CUDA_VISIBLE_DEVICES` is a MIG slice, of which a process sees one only."""
+    return name.startswith("MIG-")
+
+
+def _devices(listing: str) -> list[tuple[str, list[str]]]:
+    """Return the ID and the MIG slices of each GPU in the output of the vendor's tool; an empty ID if it shows none."""
+    devices: dict[str, tuple[str, list[str]]] = {}
+    for line in listing.splitlines():
+        found = re.search(r"\(UUID: ([^)]+)\)", line)
+        name = found.group(1) if found else ""
+        if number := re.match(r"GPU ?\[?(\d+)", line):
+            devices.setdefault(number.group(1), (name, []))
+        elif devices and is_slice(name):
+            [*devices.values()][-1][1].append(name)
+    return [*devices.values()]
+
+
+def _visible(devices: Sequence[tuple[str, list[str]]], variable: str | None) -> list[str]:
+    """Return what selects each visible device. As in CUDA, the first entry of the variable that is none ends it."""
+    if variable is None or not devices:
+        return [name for number, (_, slices) in enumerate(devices) for name in slices or [str(number)]]
+    visible: list[str] = []
+    for entry in (e.strip() for e in variable.split(",")):
+        if is_slice(entry):
+            known = [s for _, slices in devices for s in slices]
+            named = [entry] if not known or any(s.startswith(entry) for s in known) else []
+        else:
+            numbers = [n for n, (name, _) in enumerate(devices) if entry in (str(n), name) or _begins(name, entry)]
+            named = devices[numbers[0]][1] or [entry] if numbers else []
+        if not named:
+            break
+        visible += named
+    return visible
+
+
+def _begins(name: str, entry: str) -> bool:
+    return entry.startswith("GPU-") and name.startswith(entry)
 
 
 def has_mps() -> bool:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from bench.core.canonical import JSON, canonical
 from bench.core.kinds import ComponentKind, FailureCause, Status, TaskKind
 
+NOT_APPLICABLE = str(Status.NOT_APPLICABLE)
+"""The fact that says why a task is not applicable; the artifact of such a task has no other fact and no file."""
+
 
 @dataclass(frozen=True)
 class Declaration:
@@ -39,6 +42,7 @@ class Task:
     """One unit of compute: strings and numbers only, so that any process can receive it.
 
     `kind` is a `TaskKind`, `role` a `Role`; `inputs` maps names of inputs to the keys of the tasks that compute them.
+    `subject` distinguishes its name from those of other tasks, such as the watermark in its source; the key is without.
     """
 
     kind: str
@@ -46,9 +50,17 @@ class Task:
     params: Mapping[str, JSON]
     inputs: Mapping[str, str]
     key: str = ""
+    subject: str = ""
 
     @staticmethod
-    def of(kind: str, role: str, params: Mapping[str, JSON], inputs: Mapping[str, str], written: str = "") -> Task:
+    def of(
+        kind: str,
+        role: str,
+        params: Mapping[str, JSON],
+        inputs: Mapping[str, str],
+        written: str = "",
+        subject: str = "",
+    ) -> Task:
         """Return a task with its key: the SHA-256 of kind, role, parameters and input keys.
 
         `written` is `canonical(params)`, if many tasks share these parameters; empty: it is computed.
@@ -60,7 +72,7 @@ class Task:
             "role": canonical(role),
         }
         text = ",".join(f'"{name}":{part}' for name, part in parts.items())
-        return Task(kind, role, params, inputs, hashlib.sha256(f"{{{text}}}".encode()).hexdigest())
+        return Task(kind, role, params, inputs, hashlib.sha256(f"{{{text}}}".encode()).hexdigest(), subject)
 
     def components(self) -> dict[ComponentKind, str]:
         """Return the names of the components whose code the task runs; the dataset only if the task reads its files."""
@@ -69,11 +81,12 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Return a short description for messages, such as `steal extract_l tiny_vgg 0`."""
+        """Return a short description for messages, such as `steal noisy_digits extract_l tiny_vgg 0 of ewe`."""
         parts = [self.kind, self.role if self.kind == TaskKind.TRAIN else ""]
         kinds = (ComponentKind.DATASET, ComponentKind.ATTACK, ComponentKind.METHOD, ComponentKind.ARCHITECTURE)
         parts += [str(self.params[k]["name"]) for k in kinds if k in self.params]
         parts.append(str(self.params.get("replicate", self.params.get("draw", ""))))
+        parts.append(f"of {self.subject}" if self.subject else "")
         return " ".join(p for p in parts if p)
 
 

@@ -17,6 +17,9 @@ from bench.store.folders import REASONS, user_folder
 CACHE = ".verified.json"
 """Cache of verified checksums, beside the data, with the size and the times of each file."""
 
+DESCRIPTIONS = "image_folders"
+"""The folder of the descriptions of image folders, below the data root; the name of the plugin that offers them."""
+
 _cached: dict[str, dict[str, JSON]] = {}
 """The same cache for data folders that cannot be written, for the life of this process."""
 
@@ -60,10 +63,8 @@ def ready(dataset: Dataset, root: Path) -> None:
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         get = f"Type: bench data fetch {dataset.name}, or point" if dataset.downloads else "Point"
-        raise BenchError(
-            f"Dataset {dataset.name} cannot be read in {root}: {found[0]}{more}. "
-            f"{get} --data or $BENCH_DATA to the folder that holds it"
-        )
+        remedy = getattr(dataset, "remedy", "") or f"{get} --data or $BENCH_DATA to the folder that holds it"
+        raise BenchError(f"Dataset {dataset.name} cannot be read in {root}: {found[0]}{more}. {remedy}")
 
 
 def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:

@@ -54,7 +54,11 @@ def read(dataset: Dataset, root: Path, train: bool) -> Split:
         raise BenchError(f"{part}: load must return a Split, not a {type(split).__name__}")
     images, labels = split.images, split.labels
     if images.dtype != torch.uint8 or list(images.shape[1:]) != list(dataset.shape):
-        raise BenchError(f"{part}: images are {images.dtype} {list(images.shape)}, not uint8 [N, *{dataset.shape}]")
+        turned = images.dim() == 4 and list(images.movedim(-1, 1).shape[1:]) == list(dataset.shape)
+        way = ": move the channels, images.movedim(-1, 1)" if turned else ""
+        raise BenchError(
+            f"{part}: images are {images.dtype} {list(images.shape)}, not uint8 [N, *{dataset.shape}]{way}"
+        )
     if labels.dtype != torch.int64 or list(labels.shape) != [len(images)] or not len(images):
         raise BenchError(f"{part}: labels are {labels.dtype} {list(labels.shape)}, not int64 [{len(images)}]")
     if int(labels.min()) < 0 or int(labels.max()) >= dataset.num_classes:
@@ -62,6 +66,9 @@ def read(dataset: Dataset, root: Path, train: bool) -> Split:
             f"{part}: labels reach from {int(labels.min())} to {int(labels.max())}, "
             f"not within 0..{dataset.num_classes - 1}"
         )
+    origin = split.origin
+    if origin is not None and (origin.dtype != torch.int64 or origin.shape != labels.shape or int(origin.min()) < 0):
+        raise BenchError(f"{part}: origin is {origin.dtype} {list(origin.shape)}, not int64 [{len(images)}] from 0")
     return split
 
 
@@ -82,6 +89,8 @@ def partition(train: Split, test: Split | None, seed: int, images: int) -> dict[
         indices = available[part]
         labels = split.labels.numpy()[indices]
         for name, half in zip(which, halve(labels, seed, part), strict=True):
+            if not len(half):
+                raise BenchError(f"no image is left for {name!r}: the {part} part needs two images of a class or more")
             chosen = half[balanced(labels[half], images if part == "train" else 0, seed, name)]
             index = torch.from_numpy(indices[chosen])
             tensors[f"{name}.images"] = split.images[index]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, limited
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
@@ -23,8 +23,7 @@ from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
 from bench.results.rows import row
 from bench.results.writer import save
-from bench.sandbox.process_state import gc_paused
-from bench.sandbox.whole_state import preserved_state
+from bench.sandbox.process_state import gc_paused, preserved_process_state
 from bench.store.maintenance import quarantined_folders, size_of
 
 
@@ -62,7 +61,7 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     written. The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
     reporter = reporter or BenchmarkReporter()
-    with preserved_state():
+    with preserved_process_state():
         prepared = prepare(request, reporter)
         outcomes: dict[str, Outcome] = {}
         try:
@@ -91,6 +90,7 @@ class _Recorder(Reporter):
         keep = request.keep or (known.keep if known else "all")
         dropping = keep == "scores"
         self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing) if dropping else None
+        self.announce = limited(self.note)
         self.announced = {key for key in prepared.missing if key in store.quarantined}
 
     def task_finished(self, outcome: Outcome) -> None:
@@ -123,7 +123,7 @@ class _Recorder(Reporter):
             if k not in self.announced:
                 quarantined = any(p.name.startswith(k) for p in quarantined_folders(self.prepared.inventory.store))
                 what = "was damaged and is quarantined" if quarantined else "is not complete any more"
-                self.note(f"Note: artifact {k[:8]} {what}: it is recomputed")
+                self.announce(f"Note: artifact {k[:8]} {what}: it is recomputed")
             self.announced.add(k)
         if self.retention is not None:
             self.retention.add_tasks(lost)
@@ -166,7 +166,7 @@ def _machines(prepared: PreparedRun, outcome: Callable[[str], Outcome | None]) -
 def _with_origin(folder: Path, made: dict[str, JSON]) -> dict[str, JSON]:
     """Keep the machine and date of an earlier run.json: a run that executes nothing did not compute the numbers."""
     try:
-        before = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        before = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
         return {**made, **{name: before[name] for name in ORIGIN}}
     except (OSError, ValueError, KeyError, TypeError):
         return made

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -13,7 +14,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from bench.core.errors import BenchError, first_line
+from bench.core.errors import BenchError, describe_error, first_line
 from bench.execution.slots import Slot
 from bench.execution.worker import free_memory
 from bench.sandbox.child_processes import changed_environment
@@ -26,6 +27,8 @@ RETRIES_AFTER_DEATH = 2
 """How often a unit is run again after its worker died."""
 CONNECT_TIMEOUT = 10
 """Seconds that a scheduler which was started elsewhere has to answer."""
+LONGEST_TEMPORARY_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
+"""Bytes of a folder's name to which multiprocessing can add the name of a socket."""
 FREE_MEMORY_TIMEOUT = 30
 """Seconds that workers have to free memory; after these, the task that needs it runs anyway."""
 SETTINGS: dict[str, Any] = {
@@ -54,8 +57,8 @@ def import_dask() -> None:
         raise
     except Exception as error:  # a file that is no YAML, a value that is none of those that it can have
         raise BenchError(
-            f"Dask's configuration cannot be used: {one_line(error)}. Correct it (~/.config/dask, $DASK_CONFIG, "
-            "variables DASK_...), or run everything in this process: --workers 0"
+            f"Dask's configuration cannot be used: {describe_error(error).rstrip('.:')}. Correct it (~/.config/dask, "
+            "$DASK_CONFIG, variables DASK_...), or run everything in this process: --workers 0"
         ) from error
 
 
@@ -93,6 +96,13 @@ def one_line(error: BaseException) -> str:
     return (first_line(error) or type(error).__name__).rstrip(".")
 
 
+def _origin(error: BaseException) -> BaseException:
+    """Return the error that came first: Dask wraps it in others, and fails once more when it closes a worker."""
+    while earlier := error.__cause__ or error.__context__:
+        error = earlier
+    return error
+
+
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
     """Block SIGINT in the processes that are started here: a terminal sends it to all, only the driver acts on it.
@@ -119,14 +129,22 @@ def dask_settings(slots: Sequence[Slot]) -> dict[str, Any]:
 
 
 def _start_method(slots: Sequence[Slot]) -> str:
-    """Return how worker processes start: forked from one that has imported torch, but spawned if they use a GPU."""
+    """Return how worker processes start: forked from one that has imported torch, but spawned if they use a GPU.
+
+    They are spawned also if the folder for temporary files has so long a name that no socket can be there.
+    """
     forks = sys.platform == "linux" and all(slot.device == "cpu" for slot in slots)
+    forks &= len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY_FOLDER
     return "forkserver" if forks else "spawn"
 
 
 @contextmanager
 def running_forkserver(slots: Sequence[Slot]) -> Iterator[None]:
-    """Run the process that workers are forked from, if they are forked; stop it afterwards if it was started here."""
+    """Run the process that workers are forked from, if they are forked; stop it afterwards if it was started here.
+
+    The caller restores the environment.
+    """
+    os.environ.pop("SSLKEYLOGFILE", None)  # Python would write the keys of the workers' connections there
     server: Any = forkserver._forkserver
     if not slots or _start_method(slots) != "forkserver" or server._forkserver_pid is not None:
         yield
@@ -178,7 +196,7 @@ def start_workers(slots: Sequence[Slot], scratch: str) -> SpecCluster:
             return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise BenchError(
-                f"The worker processes cannot be started: {one_line(error)}. "
+                f"The worker processes cannot be started: {one_line(_origin(error))}. "
                 "--workers 0 runs everything in this process"
             ) from error
 

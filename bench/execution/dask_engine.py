@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 import time
@@ -95,7 +94,6 @@ def run_on_dask(
         cluster.running_forkserver(slots),  # it imports torch while this process imports Dask
         tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
     ):
-        os.environ.pop("SSLKEYLOGFILE", None)  # Python would write the keys of the workers' connections there
         cluster.import_dask()
         import dask
         from distributed import Client

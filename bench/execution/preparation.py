@@ -1,11 +1,13 @@
 """Plan a benchmark and check whatever can be checked before anything is trained."""
 
 import json
-from collections.abc import Mapping, Set
+import uuid
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, capped
 from bench.core.hardware import gpus
 from bench.core.kinds import ComponentKind, TaskKind
 from bench.core.spec import Spec
@@ -19,8 +21,16 @@ from bench.planning.declarations import Declarations
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.registry.registry import Registry
+from bench.results.provenance import describe
+from bench.results.run_schema import check_readable
 from bench.results.writer import partials
 from bench.store.store import Store
+
+LONGEST_NAME = 100
+"""Characters of the datasets' names in the name of a results folder."""
+
+LONGEST_FILE = "x" * 40
+"""A name as long as that of any file of a report."""
 
 SHORT_TASKS = (TaskKind.FINGERPRINT, TaskKind.SCORE)
 """Starting workers for these alone costs more than it saves."""
@@ -79,34 +89,52 @@ class PreparedRun:
 
 def results_folder(spec: Spec, out: str | None = None) -> Path:
     """Return the results folder of a Spec. BenchError if it holds anything but results of this Spec."""
-    name = f"{'+'.join(spec.datasets)}-{spec.preset}-{spec.digest()[:8]}"
-    folder = Path(out) if out else Path("results") / name
-    if folder.exists() and not folder.is_dir():
-        raise BenchError(f"--out {folder} is a file: name a folder")
-    saved = folder / "run.json"
-    if saved.is_file():
-        try:
-            content = json.loads(saved.read_text(encoding="utf-8"))
-            other = Spec.from_run(content)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            raise BenchError(f"{saved} was not written by bench: choose another folder with --out") from None
-        if content.get("origins"):
-            raise BenchError(f"{folder} holds merged results: choose another folder with --out")
-        if other != spec:
-            raise BenchError(
-                f"{folder} holds results of a different Spec: choose another folder with --out, or remove it"
-            )
-    elif folder.is_dir() and set(folder.iterdir()) - set(partials(folder)):
-        raise BenchError(f"{folder} holds files but no results of bench: choose another folder with --out")
+    datasets = "+".join(spec.datasets)
+    if len(datasets) > LONGEST_NAME:
+        datasets = f"{spec.datasets[0]}+{len(spec.datasets) - 1}_more"
+    folder = Path(out) if out else Path("results") / f"{datasets}-{spec.preset}-{spec.digest()[:8]}"
+    with _usable(folder):
+        if folder.exists() and not folder.is_dir():
+            raise BenchError(f"--out {folder} is a file: name a folder")
+        saved = folder / "run.json"
+        if saved.is_file():
+            _check_same(saved, spec)
+        elif folder.is_dir() and set(folder.iterdir()) - set(partials(folder)):
+            raise BenchError(f"{folder} holds files but no results of bench: choose another folder with --out")
     return folder
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Raise BenchError instead of OSError: a results folder cannot be used."""
+    try:
+        yield
+    except OSError as error:
+        text = f"The results folder {folder} cannot be used: {error.strerror or error}. Choose another: --out"
+        raise BenchError(text) from error
+
+
+def _check_same(saved: Path, spec: Spec) -> None:
+    """Raise BenchError if a `run.json` is of anything but this Spec."""
+    try:
+        content = json.loads(saved.read_text(encoding="utf-8-sig"))
+        other = Spec.from_run(content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise BenchError(f"{saved} was not written by bench: choose another folder with --out") from None
+    folder = saved.parent
+    if content.get("origins"):
+        raise BenchError(f"{folder} holds merged results: choose another folder with --out")
+    if other != spec:
+        raise BenchError(f"{folder} holds results of a different Spec: choose another folder with --out, or remove it")
 
 
 def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     """Plan a benchmark and check everything that can be checked before training: data, store, folder, devices."""
     check_environment()
     spec, registry, store, data = request.spec, request.registry, request.store, request.data
-    for broken in registry.broken:
-        reporter.note(f"Note: plugin {broken.name} of {broken.distribution} is broken and left out: {broken.reason}")
+    broken = [f"plugin {b.name} of {b.distribution} is broken and left out: {b.reason}" for b in registry.broken]
+    _note(reporter, broken)
+    check_readable(describe(spec, request.declarations, request.command))
     inventory = Inventory(plan(spec, request.declarations), store)
     refreshed = inventory.affected(request.refresh)
     _check_unchanged(inventory, request, refreshed)
@@ -115,25 +143,36 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     if unavailable:
         inventory = Inventory(plan(spec, request.declarations, unavailable), store)
         missing = inventory.missing(inventory.affected(request.refresh))
-        for reason in unavailable.values():
-            reporter.note(f"Note: {reason}: attacks with this target are not applicable")
+        _note(reporter, [f"{reason}: attacks with this target are not applicable" for reason in unavailable.values()])
     for task in missing.values():
         if task.kind == TaskKind.DATA:
             identity = task.params["dataset"]
             ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
     store.check_writable()
-    try:
-        request.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        text = f"The results folder {request.folder} cannot be made: {error.strerror}. Choose another: --out"
-        raise BenchError(text) from error
+    _check_writable(request.folder)
     if request.refresh:
         inventory.refresh(request.refresh)
-    for line in inventory.outdated(registry):
-        reporter.note(f"Note: {line}")
-    for key in store.quarantined:
-        reporter.note(f"Note: artifact {key[:8]} was damaged and is quarantined: it is recomputed")
+    _note(reporter, inventory.outdated(registry))
+    damaged = [f"artifact {key[:8]} was damaged and is quarantined: it is recomputed" for key in store.quarantined]
+    _note(reporter, damaged)
     return PreparedRun(request, inventory, missing, _configure(request, missing))
+
+
+def _note(reporter: Reporter, lines: Sequence[str]) -> None:
+    for line in capped(lines):
+        reporter.note(f"Note: {line}")
+
+
+def _check_writable(folder: Path) -> None:
+    """Make the results folder, and write and remove a file of the longest name there. BenchError if that fails."""
+    probe = folder / f".{LONGEST_FILE}.{uuid.uuid4().hex}.part"
+    with _usable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            probe.write_bytes(b"")
+        finally:
+            with suppress(OSError):
+                probe.unlink()
 
 
 def _check_unchanged(inventory: Inventory, request: BenchmarkRequest, refreshed: Set[str]) -> None:

@@ -1,14 +1,20 @@
 """Checks of what plugin code returned, and of the data that it received."""
 
+import random
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from bench.api.data import as_tensor
 from bench.core.errors import BenchError
 from bench.datasets.partition import Data
 from bench.store.tensors import has_memory
+from bench.training.input_checks import logits_of
 
 
 def data_checksum(data: Data) -> tuple[int, ...]:
@@ -35,7 +41,69 @@ def check_readable(model: object, origin: str) -> object:
 
 
 def check_fingerprint(fingerprint: object, method: str) -> Mapping[str, Tensor]:
-    """Return what a method returned as its fingerprint; BenchError if it is no dictionary, or empty."""
+    """Return what a method returned as its fingerprint, numpy's arrays as tensors.
+
+    BenchError if it is no dictionary, or empty.
+    """
     if not isinstance(fingerprint, Mapping) or not fingerprint:
         raise BenchError(f"method {method!r} must return a dictionary of named tensors, not {fingerprint!r:.80}")
-    return fingerprint
+    return {k: as_tensor(v) if _is_numeric(v) else v for k, v in fingerprint.items()}
+
+
+def _is_numeric(value: object) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8
+
+
+@contextmanager
+def preserved_generators(device: torch.device) -> Iterator[None]:
+    """Restore every global random generator: what runs inside must not change the results of a task."""
+    states = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        np.random.set_state(states[0])
+        random.setstate(states[1])
+
+
+def check_fresh(model: nn.Module, shape: tuple[int, ...], num_classes: int, architecture: str) -> None:
+    """Raise BenchError unless an untrained network has finite weights and answers with logits that can be trained.
+
+    The network is changed: its batch statistics, gradients and mode. An error of its own code is raised as it is.
+    """
+    who = f"architecture {architecture!r}"
+    check_readable(model, who)
+    for name, tensor in model.state_dict().items():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            advice = "initialise it, or register a constant with persistent=False"
+            raise BenchError(f"{who}: a fresh build() holds NaN or infinity in {name!r}: {advice}")
+    device = next(model.parameters()).device
+    x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.momentum = 1.0  # eval mode answers from the statistics of these images, as after a training
+    logits = _check_answers(model.train()(x), num_classes, f"{who}, in train mode")
+    learns = logits.requires_grad
+    if learns:
+        torch.autograd.backward(functional.cross_entropy(logits.float(), torch.arange(2, device=device) % num_classes))
+        learns = any(p.grad is not None for p in model.parameters())
+    if not learns:
+        raise BenchError(
+            f"{who}: no gradient of its answers reaches its parameters (detached, an argmax, all of it frozen?)"
+        )
+    with torch.no_grad():
+        answers = _check_answers(model.eval()(x), num_classes, f"{who}, in eval mode")
+    if bool(torch.isfinite(logits).all()) and not bool(torch.isfinite(answers).all()):
+        raise BenchError(f"{who}, in eval mode: forward answers images with NaN or infinity")
+
+
+def _check_answers(answers: object, num_classes: int, who: str) -> Tensor:
+    """Return the logits of two images; BenchError says how they are none."""
+    logits = logits_of(answers, who)
+    if not logits.is_floating_point():
+        raise BenchError(f"{who}: forward must return float logits, not {logits.dtype}")
+    if list(logits.shape) != [2, num_classes]:
+        raise BenchError(
+            f"{who}: forward must answer two images with logits [2, {num_classes}], not {list(logits.shape)}"
+        )
+    return logits

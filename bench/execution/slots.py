@@ -1,10 +1,11 @@
 """Device slots: where worker processes run, and the device of an inline run."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.core.errors import BenchError
-from bench.core.hardware import cores, has_mps, visible_gpus
+from bench.core.hardware import cores, gpu_names, has_mps, is_slice
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ def slots(workers: int | None, requested: Sequence[int] | None, per_gpu: int, pr
             raise BenchError(f"There is no GPU {gpu}: {available}. Leave --gpus out to use what there is")
     chosen = list(present if requested is None else requested)
     if chosen:
-        visible = visible_gpus() or []
+        visible = [v for v in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if v.strip()]
+        visible = [*gpu_names()] if len(gpu_names()) == len(present) else visible  # with the slices of MIG
         names = [visible[g] if g < len(visible) else str(g) for g in chosen]
         found = [Slot("cuda:0", {"CUDA_VISIBLE_DEVICES": name}) for _ in range(per_gpu) for name in names]
     elif requested is None and has_mps():
@@ -38,8 +40,14 @@ def slots(workers: int | None, requested: Sequence[int] | None, per_gpu: int, pr
 
 
 def inline_device(requested: Sequence[int] | None, present: Sequence[int]) -> str:
-    """Return the device of an inline run."""
+    """Return the device of an inline run; BenchError for a MIG slice other than the one that this process sees."""
     chosen = present if requested is None else requested
     if chosen:
+        names = gpu_names()
+        if chosen[0] and len(names) == len(present) and is_slice(names[chosen[0]]):
+            raise BenchError(
+                f"A process sees one MIG slice only, here GPU 0: set CUDA_VISIBLE_DEVICES={names[chosen[0]]} and leave "
+                "--gpus out, or use worker processes (--workers 1)"
+            )
         return f"cuda:{chosen[0]}"
     return "mps" if requested is None and has_mps() else "cpu"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -13,23 +13,30 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.components import Architecture, Component, Method
-from bench.api.context import Context
-from bench.core.canonical import JSON, canonical
-from bench.core.errors import BenchError, DamagedArtifact
+from bench.api.context import Context, Notes
+from bench.api.data import Split
+from bench.core.canonical import JSON, canonical, digest
+from bench.core.errors import BenchError, DamagedArtifact, NotApplicable
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
-from bench.execution.result_checks import data_checksum
+from bench.execution.result_checks import check_fresh, data_checksum, preserved_generators
+from bench.execution.suspects import new_network, rebuilt_endpoint
 from bench.registry.registry import Registry
 from bench.store.store import Store, content_digest
-from bench.training import inference, loop
-from bench.training.networks import Normalised, rebuild, with_memory_format
+from bench.training import loop
+from bench.training.answering import Askable
+from bench.training.networks import rebuild
+from bench.training.sharing import moved
 
 T = TypeVar("T")
 
 ProgressCallback: TypeAlias = Callable[[str, float, float, float], None]
 """Receives the progress of a task: its key, finished epochs, all epochs, mean loss of the last one."""
+
+_tried: set[tuple[Architecture, tuple[int, ...], int, torch.device]] = set()
+"""The architectures that were tried in this process, with image shape, number of classes and device."""
 
 Artifact: TypeAlias = tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]
 """The facts and the files that a task computes."""
@@ -78,7 +85,7 @@ class WorkerState:
 class TaskRecord:
     """What is recorded while a task runs: a plugin's notes, and the versions of the data's tensors at the start."""
 
-    notes: dict[str, JSON] = field(default_factory=dict)
+    notes: dict[str, JSON] = field(default_factory=Notes)
     data_versions: tuple[int, ...] = ()
 
 
@@ -131,19 +138,23 @@ class TaskContext:
 
     def recipe(self) -> Recipe:
         """Return the task's training recipe."""
-        return Recipe(**self.params["recipe"])
+        return Recipe(**{k: v for k, v in self.params["recipe"].items() if k != "augmentation"})
 
     def build(self) -> nn.Module:
         """Return a new network for the task's dataset, with its normalisation, on the device."""
         data = self.data()
         architecture: Architecture = self.component(ComponentKind.ARCHITECTURE)
         shape = tuple(data.facts["shape"])
-        inner: object = architecture.build(data.facts["num_classes"], shape)
-        if not isinstance(inner, nn.Module) or next(inner.parameters(), None) is None:
-            what = "one without parameters" if isinstance(inner, nn.Module) else f"a {type(inner).__name__}"
-            raise BenchError(f"architecture {architecture.name!r}: build must return a network, not {what}")
-        model = Normalised(inner, data.mean.cpu(), data.std.cpu())
-        return with_memory_format(model, architecture, shape).to(self.device)
+        return new_network(architecture, data.facts["num_classes"], shape, data.mean, data.std, self.device)
+
+    def try_architecture(self) -> None:
+        """Build a network and try it, once per process; BenchError names what prevents its training or its use."""
+        facts, architecture = self.data().facts, self.component(ComponentKind.ARCHITECTURE)
+        tried = architecture, tuple(facts["shape"]), facts["num_classes"], self.device
+        if tried not in _tried:
+            with preserved_generators(self.device):
+                check_fresh(self.build(), tuple(facts["shape"]), facts["num_classes"], architecture.name)
+            _tried.add(tried)
 
     def record(self, key: str) -> dict[str, JSON]:
         """Return the record of an input; DamagedArtifact if it is missing."""
@@ -153,23 +164,42 @@ class TaskContext:
         return record
 
     def content(self, key: str, name: str) -> str:
-        """Return the digest of the tensors in one file of an input."""
-        return self.state.cached(
-            "content", f"{key} {name}", functools.partial(content_digest, self.store, key, name), 64
-        )
+        """Return the digest of the tensors in one file of an input.
+
+        The weights of a suspect that only answers say little without what makes it of them, and what it answers.
+        """
+
+        def compute() -> str:
+            found = content_digest(self.store, key, name)
+            if name == "weights" and (rebuilt := self.facts(key).get("rebuilt")):
+                answers = content_digest(self.store, key, "answers")
+                return digest({"weights": found, "answers": answers, "attack": rebuilt["attack"]})
+            return found
+
+        return self.state.cached("content", f"{key} {name}", compute, 64)
 
     def facts(self, key: str) -> dict[str, JSON]:
         """Return the facts of an input."""
         facts: dict[str, JSON] = self.record(key)["facts"]
         return facts
 
-    def model(self, key: str) -> tuple[nn.Module, Architecture]:
-        """Return a stored network, in eval mode, and its architecture."""
+    def model(self, key: str) -> tuple[Askable, Architecture]:
+        """Return a stored network, in eval mode, or an object that only answers, and its architecture."""
         facts = self.facts(key)
         architecture: Architecture = self.state.component(ComponentKind.ARCHITECTURE, facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
+        if "rebuilt" in facts:
+            endpoint = rebuilt_endpoint(self.state.component, key, facts, weights, self.state.device)
+            return endpoint, architecture
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
-        return model.to(self.device).eval(), architecture
+        return moved(model, self.device).eval(), architecture
+
+    def network(self, key: str) -> tuple[nn.Module, Architecture]:
+        """Return a stored network and its architecture; raise NotApplicable if it only answers."""
+        model, architecture = self.model(key)
+        if not isinstance(model, nn.Module):
+            raise NotApplicable(f"{self.record(key)['made']['name']} only answers: it has no weights to look at")
+        return model, architecture
 
     def plugin_context(
         self,
@@ -177,10 +207,11 @@ class TaskContext:
         recipe: Recipe,
         *,
         method: Method | None = None,
-        start: nn.Module | None = None,
+        start: Any = None,
+        surrogate_data: Split | None = None,
     ) -> Context:
         """Return what plugin code receives besides data: `fit` trains with `recipe`, `method` sets the budget."""
-        facts = self.data().facts
+        facts = {**self.data().facts, **self.params.get("recipe", {}).get("augmentation", {})}
         fit = functools.partial(
             loop.fit,
             recipe=recipe,
@@ -201,6 +232,7 @@ class TaskContext:
             stages=lambda model: architecture.stages(_inner(model)),
             start=start,
             budget=None if method is None else budget(method),
+            surrogate_data=surrogate_data,
             notes=self.recorded.notes,
         )
 
@@ -208,21 +240,6 @@ class TaskContext:
         """Report the progress of a training."""
         if self.state.on_progress is not None:
             self.state.on_progress(self.task.key, epoch, epochs, loss)
-
-    def network_artifact(self, model: nn.Module) -> Artifact:
-        """Return the facts and files of a network: how to rebuild it, its accuracy and its answers on `test`."""
-        data = self.data()
-        logits = inference.predict(model, data.parts["test"].images, self.device)
-        answers = logits.argmax(1).to(torch.int32)
-        facts: dict[str, JSON] = {
-            "accuracy": inference.accuracy(logits, data.parts["test"].labels),
-            "architecture": self.params["architecture"],
-            "num_classes": data.facts["num_classes"],
-            "shape": data.facts["shape"],
-            "data": self.inputs["data"],
-            "notes": self.recorded.notes,
-        }
-        return facts, {"weights": model.state_dict(), "answers": {"test": answers}}
 
 
 def budget(method: Method) -> int | None:
@@ -235,18 +252,3 @@ def _inner(model: nn.Module) -> nn.Module:
     if not isinstance(inner, nn.Module):
         raise BenchError("context.head and context.stages take a network that build() or source.model() returned")
     return inner
-
-
-class LazyNetworks(Sequence[nn.Module]):
-    """Networks that are loaded when they are accessed: 40 large ones would not fit in memory."""
-
-    def __init__(self, keys: Sequence[str], load: Callable[[str], nn.Module]) -> None:
-        self.keys, self.load = keys, load
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return LazyNetworks(self.keys[index], self.load)
-        return self.load(self.keys[index])

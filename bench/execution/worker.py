@@ -50,7 +50,9 @@ def worker_state(store: str, data: str, plugins: tuple[str | bytes, ...], thread
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        _states[arguments] = WorkerState(Store(store, exists=True), load_registry(plugins), device, Path(data), threads)
+        _states[arguments] = WorkerState(
+            Store(store, exists=True), load_registry(plugins, data=data), device, Path(data), threads
+        )
         gc.freeze()  # or every full collection visits all that was imported
     return _states[arguments]
 

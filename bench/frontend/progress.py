@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.core.errors import limited
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.frontend.eta import Eta
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 LINE_INTERVAL = 5.0
 """Seconds between plain lines."""
+MOST_FAILURES = 200
+"""Failures that are printed; of those with one error, `MOST_LINES` are."""
 NOTEBOOK_INTERVAL = 0.5
 """Seconds between updates of a notebook's display."""
 TABLE_INTERVAL = 1.0
@@ -86,6 +89,9 @@ class Progress:
         """When the table of AUCs was updated, and that table."""
         self.footer = ""
         """The last line of the display."""
+        self.show_failure = limited(self.print, MOST_FAILURES)
+        self.failures: dict[str, Callable[[str], None]] = {}
+        """What shows the failures with each error; `trials.csv` has all of them."""
 
     def __enter__(self) -> Progress:
         if self.quiet or not self.tasks:
@@ -139,7 +145,8 @@ class Progress:
                 self.aucs.add_score(outcome.key, score)
         if outcome.status == Status.FAILED:
             log = f" (log: {outcome.log})" if outcome.log else ""
-            self.print(f"Failed: {outcome.root}: {outcome.error}{log}")
+            show = self.failures.setdefault(outcome.error, limited(self.show_failure))
+            show(f"Failed: {outcome.root}: {outcome.error}{log}")
         if self.notebook is not None:
             self.notebook.show()
         elif self.live is None and not self.quiet and time.monotonic() - self.last_line >= LINE_INTERVAL:

@@ -48,9 +48,9 @@ class DisplayReporter(BenchmarkReporter):
 
             def stored(key: str) -> float | None:
                 outcome = None if key in prepared.missing else prepared.inventory.outcome(key, {})
-                return float(outcome.facts["score"]) if outcome else None
+                return outcome.facts.get("score") if outcome else None
 
-            return LiveAucs(prepared.inventory.plan.trials, prepared.request.spec.baselines, stored)
+            return LiveAucs(prepared.inventory.plan.trials, prepared.request.spec.baselines, stored, prepared.missing)
 
         with Progress(prepared.missing, self.quiet, live_aucs, self.printed) as self.progress:
             yield

@@ -15,6 +15,7 @@ from bench.core.errors import BenchError
 from bench.core.hardware import gpus, suitable_precision
 from bench.datasets.files import data_root
 from bench.execution.benchmark import run_benchmark
+from bench.execution.environment import check_environment
 from bench.execution.preparation import BenchmarkRequest, results_folder
 from bench.execution.slots import slots
 from bench.frontend.options import RunOptions, argument, as_call, check_known, plain, read, with_names
@@ -99,9 +100,10 @@ def checked_call(options: Mapping[str, Any], command: str, shown: Callable[[str]
 
     `command` is recorded in `run.json`; `shown` writes the name of an option for messages.
     """
+    check_environment()
     values, present = read(options, shown), gpus()
     files = tuple(str(p) for p in values["plugins"] if isinstance(p, str | PathLike))
-    registry = load_registry(files)
+    registry = load_registry(files, data=values["data"])
     options = with_names(options, registry)
     devices = present if values["gpus"] is None else values["gpus"]
     chosen = {name: options[name] for name in READERS if name in options}

@@ -60,6 +60,9 @@ def declare(spec: Spec, registry: Registry) -> Declarations:
                 waiting.append(previous)
     for name in attacks:
         chain(attacks, name)
+        surrogate = str(attacks[name].attributes["surrogate_data"])
+        if surrogate in installed and surrogate not in datasets:
+            datasets[surrogate] = one(ComponentKind.DATASET, surrogate)
     methods: dict[str, tuple[MethodVersion, ...]] = {}
     for name in (*spec.methods, *spec.baselines):
         default = one(ComponentKind.METHOD, name)

@@ -162,7 +162,7 @@ def _content(path: Path) -> dict[str, JSON]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BenchError(f"--spec {path} is larger than {LARGEST_FILE >> 20} MiB. Is it the right file?")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         content = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise BenchError(f"--spec {path} cannot be read: {first_line(error)}") from error

@@ -11,6 +11,7 @@ from bench.core.kinds import Access, Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Task, Trial
 from bench.planning.declarations import Declarations, MethodVersion, chain
+from bench.planning.relations import Relations
 from bench.sandbox.process_state import gc_paused
 
 
@@ -33,10 +34,16 @@ class Plan:
     tasks: dict[str, Task] = field(default_factory=dict)
 
     def add(
-        self, kind: str, role: str, params: Mapping[str, JSON], inputs: Mapping[str, str], written: str = ""
+        self,
+        kind: str,
+        role: str,
+        params: Mapping[str, JSON],
+        inputs: Mapping[str, str],
+        written: str = "",
+        subject: str = "",
     ) -> str:
-        """Add a task unless the plan has it, and return its key; `written` is as in `Task.of`."""
-        task = Task.of(kind, role, params, inputs, written)
+        """Add a task unless the plan has it, and return its key; `written` and `subject` are as in `Task.of`."""
+        task = Task.of(kind, role, params, inputs, written, subject)
         self.tasks.setdefault(task.key, task)
         return task.key
 
@@ -44,18 +51,27 @@ class Plan:
 class _TaskPlanner:
     """Adds the tasks of networks and fingerprints to a plan, and returns their keys."""
 
-    def __init__(self, spec: Spec, declarations: Declarations, plan: Plan) -> None:
-        self.spec, self.declarations, self.plan = spec, declarations, plan
+    def __init__(self, spec: Spec, declarations: Declarations, relations: Relations, plan: Plan) -> None:
+        self.spec, self.declarations, self.relations, self.plan = spec, declarations, relations, plan
         self.data = functools.cache(self._data)
         self.train = functools.cache(self._train)
         self.steal = functools.cache(self._steal)
+        self.variant = functools.cache(self._variant)
         self.identities = {n: d.identity() for n, d in declarations.architectures.items()}
         self.recipes = {n: self._recipe(d) for n, d in declarations.architectures.items()}
+        self.sources: dict[str, str] = {}
+        """What distinguishes each source from the others, by its key; empty: nothing has to."""
 
     def _recipe(self, architecture: Declaration) -> dict[str, JSON]:
-        recipe = self.spec.recipe.training()
-        if architecture.attributes["precision"]:
-            recipe["precision"] = architecture.attributes["precision"]
+        """Return the recipe of an architecture's trainings: the run's, with what the architecture declares."""
+        recipe, own = self.spec.recipe.training(), architecture.attributes
+        if own["precision"]:
+            recipe["precision"] = own["precision"]
+        if rate := own.get("learning_rate"):
+            recipe["lr"] = float(rate)
+        recipe["epochs"] *= float(own.get("epochs_factor", 1))
+        if augmentation := own.get("augmentation"):
+            recipe["augmentation"] = dict(augmentation)
         return recipe
 
     def _data(self, dataset: str) -> str:
@@ -86,17 +102,29 @@ class _TaskPlanner:
         if role == Role.SURROGATE:
             inputs["source"] = source
             params["answers"] = Access.LABELS if replicate % 2 == 0 else Access.PROBABILITIES
-        return self.plan.add(TaskKind.TRAIN, role, params, inputs)
+        subject = self.sources.get(source) or (f"seed {source_seed}" if len(self.spec.seeds) > 1 else "")
+        return self.plan.add(TaskKind.TRAIN, role, params, inputs, subject="" if role == Role.SOURCE else subject)
 
-    def _steal(self, source: str, dataset: str, attack: str, architecture: str, replicate: int) -> str:
+    def _steal(self, source: str, dataset: str, target: str, attack: str, architecture: str, replicate: int) -> str:
+        """Plan a suspect stolen from a source of `dataset`; it is trained on `target`, often the same."""
         declaration = self.declarations.attacks[attack]
-        params = self._network_params(dataset, architecture, replicate)
+        params = self._network_params(target, architecture, replicate)
         params["attack"] = declaration.identity()
-        inputs = {"data": self.data(dataset), "source": source}
+        inputs = {"data": self.data(target), "source": source}
         if previous := str(declaration.attributes["starts_from"]):
             start = 0 if self.is_deterministic(previous) else replicate
-            inputs["start"] = self.steal(source, dataset, previous, architecture, start)
-        return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs)
+            inputs["start"] = self.steal(source, dataset, target, previous, architecture, start)
+        if surrogate := self.relations.surrogate(dataset, attack)[0]:
+            inputs["surrogate_data"] = self.data(surrogate)
+        return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs, subject=self.sources[source])
+
+    def _variant(self, attack: str, replicate: int) -> str:
+        """Return the variant of a copy of an attack, after those of the copies that it starts from."""
+        declaration = self.declarations.attacks[attack]
+        before = ""
+        if previous := str(declaration.attributes["starts_from"]):
+            before = self.variant(previous, 0 if self.is_deterministic(previous) else replicate)
+        return ", ".join(filter(None, (before, declaration.variants[replicate])))
 
     def is_deterministic(self, attack: str) -> bool:
         """Return True if an attack, and those that it starts from, draw nothing at random."""
@@ -116,27 +144,36 @@ class _TaskPlanner:
         self, method: Declaration, dataset: str, architecture: str, seed: int, draw: int
     ) -> tuple[str, str, dict[str, str]]:
         """Plan a method's source (of a watermark, its own), a draw of its fingerprint, and its helpers."""
+        place = [architecture] if len(self.spec.sources) > 1 else []
+        place += [f"seed {seed}"] if len(self.spec.seeds) > 1 else []
+        budget = str(method.attributes["budget"]) if self.spec.budgets else ""
+        queries = [f"{method.params[budget]} queries"] if budget else []
         if method.watermark:
             params = self._network_params(dataset, architecture, seed)
             params["method"] = method.identity()
-            key = self.plan.add(TaskKind.EMBED, Role.SOURCE, params, {"data": self.data(dataset)})
+            inputs = {"data": self.data(dataset)}
+            key = self.plan.add(TaskKind.EMBED, Role.SOURCE, params, inputs, subject=" ".join(queries))
+            self.sources[key] = " ".join([method.name, *place, *queries])
             return key, key, {}
         source = self.train(Role.SOURCE, dataset, architecture, seed, seed, "")
+        self.sources[source] = " ".join(place)
         helpers = self._helpers(method, dataset, seed, source)
         params = {"method": method.identity(), "dataset": {"name": dataset}, "recipe": self.recipes[architecture]}
         if draw:
             params["draw"] = draw
         inputs = {"data": self.data(dataset), "source": source, **helpers}
-        return source, self.plan.add(TaskKind.FINGERPRINT, Role.FINGERPRINT, params, inputs), helpers
+        subject = " ".join([*place, *queries])
+        key = self.plan.add(TaskKind.FINGERPRINT, Role.FINGERPRINT, params, inputs, subject=subject)
+        return source, key, helpers
 
 
 class _TrialPlanner:
     """Plans the trials of the full product, in the order of their rows."""
 
     def __init__(self, spec: Spec, declarations: Declarations, unavailable: Mapping[str, str]) -> None:
-        self.spec, self.declarations, self.unavailable, self.plan = spec, declarations, unavailable, Plan()
-        self.tasks = _TaskPlanner(spec, declarations, self.plan)
-        self.label_spaces = {n: str(d.attributes["label_space"] or n) for n, d in declarations.datasets.items()}
+        self.spec, self.declarations, self.plan = spec, declarations, Plan()
+        self.relations = Relations(declarations, unavailable)
+        self.tasks = _TaskPlanner(spec, declarations, self.relations, self.plan)
 
     def run(self) -> Plan:
         """Plan all trials."""
@@ -155,13 +192,15 @@ class _TrialPlanner:
         params = {"method": method.identity()}
         written = canonical(params)
         inputs = {"data": self.tasks.data(dataset), "source": source, "fingerprint": fingerprint}
+        subject = self.tasks.sources[source].removeprefix(method.name if method.watermark else "").strip()
         suspects = itertools.chain(
             self._irrelevant(method, dataset, architecture, seed), self._stolen(method, dataset, architecture, source)
         )
         for suspect in suspects:
             score, attack = "", suspect.attack
             if not suspect.reason:
-                score = self.plan.add(TaskKind.SCORE, Role.SCORE, params, {**inputs, "suspect": suspect.key}, written)
+                needed = {**inputs, "suspect": suspect.key}
+                score = self.plan.add(TaskKind.SCORE, Role.SCORE, params, needed, written, subject)
             yield Trial(
                 dataset=dataset,
                 source_architecture=architecture,
@@ -172,7 +211,7 @@ class _TrialPlanner:
                 suspect_kind=SuspectKind.STOLEN if attack else SuspectKind.IRRELEVANT,
                 attack=attack.name if attack else "",
                 attack_version=attack.version if attack else None,
-                variant=attack.variants[suspect.replicate] if attack else "",
+                variant=self.tasks.variant(attack.name, suspect.replicate) if attack else "",
                 suspect_dataset=suspect.dataset,
                 suspect_architecture=suspect.architecture,
                 replicate=suspect.replicate,
@@ -189,8 +228,8 @@ class _TrialPlanner:
         """Plan a source's irrelevant models: of its dataset, and of the targets that the method can judge."""
         counts = {dataset: self.spec.replicates}
         for attack in self.spec.attacks:
-            target, reason = self._target(dataset, attack)
-            if not reason and not self._incompatible_labels(method, dataset, target):
+            target, reason = self.relations.target(dataset, attack)
+            if not reason and not self.relations.incompatible_labels(method, dataset, target):
                 counts.setdefault(target, self.spec.target_replicates)
         for target, count in counts.items():
             for name in dict.fromkeys((*self.spec.suspects, architecture)):
@@ -202,39 +241,16 @@ class _TrialPlanner:
         """Plan the stolen models of a source."""
         for attack in self.spec.attacks:
             declaration = self.declarations.attacks[attack]
-            target, reason = self._target(dataset, attack)
-            reason = reason or self._incompatible_labels(method, dataset, target)
+            target, relations = self.relations.target(dataset, attack)[0], self.relations
+            reason = relations.reason(dataset, attack) or relations.incompatible_labels(method, dataset, target)
+            reason = reason or relations.without_weights(method, attack)
             same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
             count = self.spec.copies if same else self.spec.replicates
             count = 1 if self.tasks.is_deterministic(attack) else count
             for name in (architecture,) if same else self.spec.suspects:
                 for replicate in range(count):
-                    key = "" if reason else self.tasks.steal(source, target, attack, name, replicate)
+                    key = "" if reason else self.tasks.steal(source, dataset, target, attack, name, replicate)
                     yield _Suspect(key, reason, declaration, target, name, replicate)
-
-    def _target(self, dataset: str, attack: str) -> tuple[str, str]:
-        """Return the dataset of an attack's suspects, and why it cannot be used (empty: it can)."""
-        relation = str(chain(self.declarations.attacks, attack)[0].attributes["target"])
-        if not relation:
-            return dataset, ""
-        related = self.declarations.datasets[dataset].attributes["related"]
-        if relation not in related:
-            return "", f"{dataset} has no related dataset for {relation!r}"
-        target = str(related[relation])
-        if target not in self.declarations.datasets:
-            return target, f"{target}, the {relation!r} dataset of {dataset}, is not installed"
-        if target in self.unavailable:
-            return target, self.unavailable[target]
-        shapes = [self.declarations.datasets[n].attributes["shape"] for n in (dataset, target)]
-        if shapes[0] != shapes[1]:
-            return target, f"the images of {target} have not the shape of those of {dataset}"
-        return target, ""
-
-    def _incompatible_labels(self, method: Declaration, dataset: str, target: str) -> str:
-        """Return why a method cannot judge a suspect of another dataset; empty: it can."""
-        if method.attributes["any_label_space"] or self.label_spaces[dataset] == self.label_spaces[target]:
-            return ""
-        return f"{method.name} compares labels, and those of {target} are not those of {dataset}"
 
 
 def plan(spec: Spec, declarations: Declarations, unavailable: Mapping[str, str] | None = None) -> Plan:

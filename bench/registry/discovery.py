@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,8 +26,10 @@ from bench.core.errors import BenchError, BrokenPlugin, describe_error
 from bench.registry.registry import HOOKS, Broken, Registry
 from bench.registry.session import receive
 from bench.registry.validation import contract_violation
-from bench.sandbox.process_state import gc_paused, genuine_interrupts
-from bench.sandbox.whole_state import preserved_state
+from bench.sandbox.process_state import gc_paused, genuine_interrupts, preserved_process_state
+
+DATA: ContextVar[Path | None] = ContextVar("DATA", default=None)
+"""The data folder while plugins are asked for their components: image folders are described there. None: the usual."""
 
 SLOW = 10.0
 """Seconds after which a message names the plugin that is still being imported."""
@@ -62,7 +65,7 @@ def _reported_import(plugin: str) -> Iterator[None]:
 
 def _use(registry: Registry, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
     """Import a plugin and add its components to the registry; return what is wrong with it, or an empty string."""
-    with _reported_import(f"plugin {name!r} of {where}"), preserved_state(), genuine_interrupts(), gc_paused():
+    with _reported_import(f"plugin {name!r} of {where}"), preserved_process_state(), genuine_interrupts(), gc_paused():
         try:
             plugin = load()
         except BaseException as error:  # whatever the module raises makes the plugin broken
@@ -122,13 +125,27 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def load_registry(
-    files: Sequence[str | Path | bytes] = (), entry_points: Iterable[importlib.metadata.EntryPoint] | None = None
+    files: Sequence[str | Path | bytes] = (),
+    entry_points: Iterable[importlib.metadata.EntryPoint] | None = None,
+    data: str | Path | None = None,
 ) -> Registry:
     """Return a new registry of all plugins: entry points of the group `bench`, and single files.
 
-    In place of a file, bytes are what `session.ship` returned in another process. BrokenPlugin if a file is broken,
-    BenchError if it does not exist; a broken entry point is listed in the registry.
+    In place of a file, bytes are what `session.ship` returned in another process. `data` is the data folder, whose
+    image folders are datasets, too; None: the usual one.
+
+    BrokenPlugin if a file is broken, BenchError if it does not exist; a broken entry point is listed in the registry.
     """
+    token = DATA.set(Path(data).expanduser() if data else None)
+    try:
+        return _load_registry(files, entry_points)
+    finally:
+        DATA.reset(token)
+
+
+def _load_registry(
+    files: Sequence[str | Path | bytes], entry_points: Iterable[importlib.metadata.EntryPoint] | None
+) -> Registry:
     registry = Registry()
     manager = pluggy.PluginManager("bench")
     manager.add_hookspecs(hookspecs)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from bench.analysis.cells import Cell
 from bench.analysis.comparison import Change, Results, Where, changes, obstacles, read, remarks
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, capped
 from bench.reporting.csv_files import csv_text
 from bench.reporting.tables.method_table import grouped
 from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell, counted, signed
@@ -30,7 +30,7 @@ def compare(folders: Sequence[Path], kind: str = "txt", forced: bool = False) ->
         raise BenchError("A comparison needs two results folders or more: bench compare A B")
     results = read(folders)
     first, others = results[0], results[1:]
-    reasons = [f"{first.name} and {r.name}: {'; '.join(why)}" for r in others if (why := obstacles(first, r))]
+    reasons = [f"{first.name} and {r.name}: {'; '.join(capped(why))}" for r in others if (why := obstacles(first, r))]
     if reasons and not forced:
         raise BenchError(
             f"These results do not follow one protocol ({' | '.join(reasons)}): their differences would not be those "
@@ -52,7 +52,7 @@ def _legend(results: Sequence[Results]) -> Iterator[str]:
     """Describe the results of each letter, and how they differ from the first."""
     for n, r in enumerate(results):
         differences = remarks(results[0], r)
-        unlike = f"; unlike A: {'; '.join(differences)}" if differences else ""
+        unlike = f"; unlike A: {'; '.join(capped(differences))}" if differences else ""
         if r.run.get("edited"):
             yield f"{LETTERS[n]}: {r.name} is not what its run wrote: trials.csv was changed afterwards"
         yield f"{LETTERS[n]}: {r.name}, preset {r.spec.preset}, {r.run.get('date') or 'undated'}{unlike}"

@@ -14,6 +14,8 @@ Fact: TypeAlias = tuple[str, JSON, JSON]
 """A name, and its value in both runs."""
 SIZES = ("preset", "recipe", "suspects", "copies")
 """The fields of a Spec that runs of one protocol share."""
+OF_RECIPE: Mapping[str, JSON] = {"learning_rate": 0.0, "epochs_factor": 1.0, "augmentation": {}}
+"""What an architecture may declare of its own recipe, with the defaults."""
 OF_METHODS = ("budget", "helpers")
 """The fields of a recipe that concern methods only."""
 
@@ -36,6 +38,9 @@ def component_facts(a: Mapping[str, JSON], b: Mapping[str, JSON], kind: str, nam
     for name in sorted(names):
         mine, others = (run["components"][kind][name] for run in (a, b))
         yield f"version of {kind} {name}", mine["version"], others["version"]
+        for attribute, default in OF_RECIPE.items() if kind == ComponentKind.ARCHITECTURE else ():
+            both = (entry["attributes"].get(attribute, default) for entry in (mine, others))
+            yield (f"{name}.{attribute}", *both)
         for parameter in sorted({*mine["params"], *others["params"]}):
             yield f"{name}.{parameter}", mine["params"].get(parameter, "none"), others["params"].get(parameter, "none")
 
@@ -46,6 +51,8 @@ def used(run: Mapping[str, JSON], kind: str, targets: Iterable[str]) -> set[str]
     names = set(spec.components()[ComponentKind(kind)])
     if kind == ComponentKind.DATASET:
         names |= set(targets)
+        wanted = {run["components"][ComponentKind.ATTACK][a]["attributes"].get("surrogate_data") for a in spec.attacks}
+        names |= {described[d]["attributes"]["related"].get(w, w) for d in spec.datasets for w in wanted - {None}}
     if kind == ComponentKind.ATTACK:
         names |= {described[a]["attributes"].get("starts_from", "") for a in spec.attacks}
     return names & set(described)

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.core.canonical import JSON
+from bench.core.errors import printable
 from bench.core.hardware import hardware
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
@@ -17,15 +18,12 @@ from bench.core.tasks import Declaration
 from bench.planning.declarations import Declarations
 from bench.registry.code import imported_packages
 from bench.registry.registry import Registry
-from bench.results.run_schema import FORMAT
-from bench.results.writer import UNPRINTABLE
+from bench.results.run_schema import FORMAT, LONGEST_TEXT
 
 ORIGIN = ("libraries", "hardware", "git_commit", "command", "date")
 """The entries of `run.json` that describe where and when its numbers were made."""
 DESCRIBED = ("version", "distribution", "summary", "params", "attributes", "watermark")
 """The fields of a Declaration that `run.json` has."""
-LONGEST_COMMAND = 10_000
-"""Characters of the line that started a run."""
 OWN = "fingerprint-bench"
 LIBRARIES = (
     "torch",
@@ -68,7 +66,7 @@ def describe(spec: Spec, known: Declarations, command: str = "", registry: Regis
         },
         "hardware": hardware(),
         "git_commit": _commit(),
-        "command": UNPRINTABLE.sub(" ", command)[:LONGEST_COMMAND],
+        "command": printable(command)[:LONGEST_TEXT],
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
     }
 
@@ -119,7 +117,7 @@ def _commit() -> str:
     git = ["git", "-C", str(Path(__file__).resolve().parent)]
     try:
         known = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=False)
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, encoding="utf-8", check=False)
     except OSError:
         return ""
     return head.stdout.strip() if known.returncode == 0 else ""

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 MOST_ROWS = 2_000_000
 MOST_CHARACTERS = 2_000
 """Of one cell."""
+SEPARATORS = ",;\t"
+"""What spreadsheets write between values, depending on the user's language."""
+DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$")
+"""A number as spreadsheets write it in languages with a comma; the separator is another one there."""
 
 
 def load(folder: Path) -> tuple["pd.DataFrame", dict[str, JSON]]:
@@ -61,21 +66,27 @@ def _is_edited(text: str, run: Mapping[str, JSON]) -> bool:
 def _frame(text: str) -> "pd.DataFrame":
     import pandas as pd
 
-    lines = csv.reader(io.StringIO(text), strict=True)
-    header = next(lines, [])
+    separator = max(SEPARATORS, key=text.partition("\n")[0].count)
+    lines = csv.reader(io.StringIO(text), strict=True, delimiter=separator)
+    header = [name.strip() for name in next(lines, [])]
+    while header and not header[-1]:  # empty columns of a spreadsheet
+        header.pop()
     _check_header(header)
-    table: list[list[str]] = []
-    for values in lines:
-        if len(values) != len(header):
-            raise SchemaError(f"line {len(table) + 2} has {len(values)} values instead of {len(header)}")
-        table.append(values)
+    table = list(lines)
+    while table and not any(table[-1]):  # its empty lines
+        table.pop()
+    for line, values in enumerate(table, 2):
+        if len(values) < len(header) or any(values[len(header) :]):
+            raise SchemaError(f"line {line} has {len(values)} values instead of {len(header)}")
     if len(table) > MOST_ROWS:
         raise SchemaError(f"it has {len(table)} rows, more than {MOST_ROWS}")
     if not table:
         raise SchemaError("it has no rows")
-    columns = dict(zip(header, zip(*table, strict=True), strict=True))
+    columns = dict(zip(header, zip(*(values[: len(header)] for values in table), strict=True), strict=True))
     for column in TRIAL_COLUMNS:
         columns.setdefault(column.name, (column.absent or "",) * len(table))
+        if column.type is not str and separator != ",":
+            columns[column.name] = tuple(DECIMAL_COMMA.sub(r"\1.\2", text) for text in columns[column.name])
     return pd.DataFrame({c.name: _column(c, columns[c.name]) for c in TRIAL_COLUMNS})
 
 

@@ -41,7 +41,7 @@ def needed_keys(folder: Path, plugins: tuple[str, ...]) -> list[str]:
     if set().union(*statuses.values()) <= {Status.DONE, Status.NOT_APPLICABLE}:
         return scores
     try:
-        spec = Spec.from_run(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+        spec = Spec.from_run(json.loads((folder / "run.json").read_text(encoding="utf-8-sig")))
         return [*scores, *plan(spec, declare(spec, load_registry(plugins))).tasks]
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = first_line(error) or type(error).__name__

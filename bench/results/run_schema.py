@@ -1,5 +1,6 @@
 """The schema of `run.json`."""
 
+import codecs
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ MOST_BYTES = 1 << 29
 LONGEST_NAME = 100
 LONGEST_TEXT = 20_000
 """Of `run.json`, which holds the command line."""
+
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 Count = Annotated[int, Meta(ge=0)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -51,12 +54,14 @@ class _Attributes(Struct):
     """What a component of any kind declares. Plugins may declare more."""
 
     access: str = ""
+    answers: str = ""
     budget: str = ""
     fingerprint_of: str = ""
     label_space: str = ""
     paper: str = ""
     precision: str = ""
     starts_from: str = ""
+    surrogate_data: str = ""
     target: str = ""
     any_label_space: bool = False
     baseline: bool = False
@@ -64,12 +69,16 @@ class _Attributes(Struct):
     flip: bool = False
     same_architecture: bool = False
     crop: Count = 0
+    learning_rate: float = 0.0
+    epochs_factor: float = 1.0
+    augmentation: dict[str, Any] = {}
     draws: Count = 1
     num_classes: Count = 0
     shape: list[Count] = []
     checksums: dict[str, str] = {}
     related: dict[str, str] = {}
     helper_architectures: list[str] = []
+    surrogate_adapt: list[str] = []
     downloads: list[Any] = []
     reported: list[_Reported] = []
     reported_accuracy: list[_ReportedAccuracy] = []
@@ -105,17 +114,26 @@ class SchemaError(Exception):
     """What is wrong with a file, without its name and the remedy."""
 
 
+ERRORS = (ValidationError, ValueError, TypeError, AttributeError, RecursionError, SchemaError)
+
+
 def read_content(path: Path) -> str:
-    """Return the text of a results file; raise BenchError if it is missing, too large or not UTF-8."""
+    """Return the text of a results file; raise BenchError if it is missing, too large or not UTF-8.
+
+    Marks of the byte order and line ends, which spreadsheets and editors change, are left out.
+    """
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
             raise BenchError(f"{path} has {size >> 20} MiB, more than a results file can have. Is it the right file?")
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        text = content.decode("utf-16" if content.startswith(UTF16) else "utf-8-sig")
+        return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
         raise BenchError(f"{path} is missing: {path.parent} holds no results. Make some with: bench run") from None
     except UnicodeDecodeError as error:
-        raise BenchError(f"{path} is no UTF-8 text (byte {error.start}). {remedy(path)}") from None
+        advice = "A spreadsheet has to save it as `CSV UTF-8`. " if path.suffix == ".csv" else ""
+        raise BenchError(f"{path} is no UTF-8 text (byte {error.start}). {advice}{remedy(path)}") from None
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror or error}") from None
 
@@ -130,22 +148,35 @@ def remedy(path: Path) -> str:
 def load_run(path: Path) -> dict[str, JSON]:
     """Return the content of a `run.json`, in the current format; raise BenchError if bench did not write it."""
     try:
-        run = json.loads(read_content(path), parse_constant=_refuse)
-        _check_values(run)
-        run = _current_format(run)
-        convert(run, _Run)
-        spec = Spec.from_json(run["spec"])
-        for kind in ComponentKind:
-            for name, entry in run["components"][kind].items():
-                _check_component(kind, name, entry)
-        used = [(kind, name) for kind, names in spec.components().items() for name in names]
-        for kind, name in used:
-            if name not in run["components"][kind]:
-                raise SchemaError(f"it does not describe the {kind} {name!r}")
+        return _parsed(read_content(path))
     except KeyError as error:
         raise BenchError(f"{path} lacks {error}. {remedy(path)}") from None
-    except (ValidationError, ValueError, TypeError, AttributeError, RecursionError, SchemaError) as error:
+    except ERRORS as error:
         raise BenchError(f"{path} is no run.json that bench wrote: {error_line(error)}. {remedy(path)}") from None
+
+
+def check_readable(run: Mapping[str, JSON]) -> None:
+    """Raise BenchError if a `run.json` of this content could not be read back: before the work, not after it."""
+    try:
+        _parsed(json.dumps(run, allow_nan=False))
+    except (KeyError, *ERRORS) as error:
+        raise BenchError(f"run.json cannot describe this run: {error_line(error)}. Shorten or rename it") from None
+
+
+def _parsed(text: str) -> dict[str, JSON]:
+    """Return the content of a `run.json`; raise KeyError, or one of ERRORS, if bench did not write it."""
+    run = json.loads(text, parse_constant=_refuse)
+    _check_values(run)
+    run = _current_format(run)
+    convert(run, _Run)
+    spec = Spec.from_json(run["spec"])
+    for kind in ComponentKind:
+        for name, entry in run["components"][kind].items():
+            _check_component(kind, name, entry)
+    used = [(kind, name) for kind, names in spec.components().items() for name in names]
+    for kind, name in used:
+        if name not in run["components"][kind]:
+            raise SchemaError(f"it does not describe the {kind} {name!r}")
     return run
 
 

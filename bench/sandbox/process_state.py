@@ -106,6 +106,22 @@ def _set_timer(running: bool) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def _torch() -> tuple[list[object], int] | None:
+    """Return torch's global settings; None if it is not imported, which this does not do."""
+    if "torch" not in sys.modules:
+        return None
+    from bench.sandbox.torch_settings import settings
+
+    return settings()
+
+
+def _set_torch(state: tuple[list[object], int] | None) -> None:
+    if "torch" in sys.modules:
+        from bench.sandbox.torch_settings import apply
+
+        apply(state)
+
+
 def _set_streams(streams: tuple[Any, Any]) -> None:
     sys.stdout, sys.stderr = streams
 
@@ -127,6 +143,7 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (_start_method, _set_start_method),
     (_logging, _set_logging),
     (sys.getrecursionlimit, sys.setrecursionlimit),
+    (_torch, _set_torch),
     (gc.isenabled, lambda collects: gc.enable() if collects else gc.disable()),
 )
 """The state of a process that third-party code may change: how to read each part, and how to set it."""

@@ -3,45 +3,18 @@
 A result must not depend on the tasks that ran before in the same process.
 """
 
-import functools
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 
 from bench.sandbox.logs import Log
 from bench.sandbox.process_state import preserved_process_state
-
-Setting = tuple[Callable[[], Any], Callable[[Any], object], object]
-
-
-def _attribute(owner: object, name: str, default: bool) -> Setting:
-    return functools.partial(getattr, owner, name), functools.partial(setattr, owner, name), default
-
-
-def _set_device(device: torch.device) -> None:
-    torch.set_default_device(None if device == torch.device("cpu") else device)
-
-
-SETTINGS: tuple[Setting, ...] = (
-    (torch.get_default_device, _set_device, torch.device("cpu")),
-    (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-    (torch.is_grad_enabled, torch.set_grad_enabled, True),
-    (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
-    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0),
-    _attribute(torch.backends.cudnn, "enabled", True),
-    _attribute(torch.backends.cudnn, "benchmark", False),
-    _attribute(torch.backends.cudnn, "deterministic", True),
-    _attribute(torch.backends.cudnn, "allow_tf32", True),
-    _attribute(torch.backends.cuda.matmul, "allow_tf32", False),
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
-)
-"""Global settings of torch: how to read and write each of them, and its default."""
+from bench.sandbox.torch_settings import apply
 
 
 def seed_everything(seed: int) -> None:
@@ -51,35 +24,13 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
 
 
-def settings() -> tuple[list[object], int]:
-    """Return the values of `SETTINGS`, and the number of threads."""
-    return [_value(read, default) for read, _, default in SETTINGS], torch.get_num_threads()
-
-
-def _value(read: Callable[[], object], default: object) -> object:
-    try:
-        return read()
-    except RuntimeError:  # torch refuses to read a precision that was set through its newer names
-        return default
-
-
-def apply(state: tuple[list[object], int] | None) -> None:
-    """Set what `settings` returned; None: the defaults, with the number of threads as it is."""
-    values, threads = state or ([default for _, _, default in SETTINGS], torch.get_num_threads())
-    for (_, write, _), value in zip(SETTINGS, values, strict=True):
-        write(value)
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
-
-
 @contextmanager
 def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu") -> Iterator[None]:
     """Run plugin code seeded and from a fixed global state, with its output in `log`; restore all state afterwards.
 
     On a CUDA device torch uses its deterministic algorithms, and warns of an operation that has none.
     """
-    before, states = settings(), (torch.get_rng_state(), np.random.get_state(), random.getstate())
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     with preserved_process_state(), np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         try:
@@ -92,7 +43,7 @@ def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu") -> Iter
             sys.stdout = sys.stderr = log
             yield
         finally:
-            apply(before)
+            apply(None)  # a generator is set with the default device
             torch.set_rng_state(states[0])
             np.random.set_state(states[1])
             random.setstate(states[2])

@@ -84,14 +84,15 @@ class StoreFolders:
         return self.root / "logs" / f"{key}.txt"
 
     def check_writable(self) -> None:
-        """Write and remove a small file. StoreError if that fails."""
+        """Write and remove a small file under the longest path that the store uses. StoreError if that fails."""
         with translated_errors(self.root):
             self.subfolder("logs")
-            probe = self.subfolder("tmp") / f"probe.{uuid.uuid4().hex}"
+            probe = self.subfolder("tmp") / f"{'0' * 64}.{uuid.uuid4().hex}"
+            probe.mkdir()
             try:
-                probe.write_bytes(b"bench")
+                (probe / f".artifact.json.{uuid.uuid4().hex}.part").write_bytes(b"bench")
             finally:
-                probe.unlink(missing_ok=True)
+                shutil.rmtree(probe, ignore_errors=True)
 
     def subfolder(self, name: str) -> Path:
         """Return one of the store's own folders. It is created, and so is a store that never existed.

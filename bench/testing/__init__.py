@@ -23,14 +23,17 @@ from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 from bench.sandbox.torch_state import isolated
 from bench.testing.checks import CHECKS, is_slow, required_by
-from bench.testing.harness import Check, Harness, Skipped
+from bench.testing.harness import Check, Harness, Passed, Skipped
 from bench.testing.toy_run import ToyRun, run_toy, toy_registry, toy_spec
 
 __all__ = ["Finding", "ToyRun", "check_component", "contract", "find", "run_toy", "toy_registry", "toy_spec"]
 
 
 class Finding(NamedTuple):
-    """The result of one check: passed, failed, or (None) skipped; `reason` says why it did not pass."""
+    """The result of one check: passed, failed, or (None) skipped.
+
+    `reason` says why it did not pass, or holds a remark on a check that is passed.
+    """
 
     check: str
     ok: bool | None
@@ -44,6 +47,8 @@ def run_check(harness: Harness, check: Check) -> Finding:
             reason = check(harness)
     except Skipped as error:
         return Finding(title(check), None, str(error))
+    except Passed as remark:
+        return Finding(title(check), True, str(remark))
     except BenchError as error:
         reason = str(error)
     except (Exception, SystemExit) as error:  # a plugin may raise anything

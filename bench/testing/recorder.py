@@ -21,6 +21,7 @@ from bench.api.components import BASES, Component
 from bench.api.data import DefenderData, Split
 from bench.core.kinds import Access
 from bench.registry.validation import REQUIRED
+from bench.training.network_state import network_state
 from bench.training.oracle import Oracle, Source
 
 ENVIRONMENT, WARNINGS = "the environment", "the warning filters"
@@ -90,7 +91,6 @@ class RecordedOracle:
         return answers
 
     def _network(self) -> nn.Module:
-        assert isinstance(self._oracle, Source)
         self._call.questions.append(Query(Access.WEIGHTS, 0, 0.0, 0.0))
         return self._oracle.model()
 
@@ -99,7 +99,7 @@ class RecordedOracle:
             raise AttributeError(name)  # what copy and pickle look for
         if name in (Access.LOGITS, Access.PROBABILITIES, Access.LABELS):
             return functools.partial(self._ask, name)
-        if name == "model" and isinstance(self._oracle, Source):
+        if name == "model":
             return self._network
         if name in ("queries", "strongest"):
             return getattr(self._oracle, name)
@@ -148,7 +148,8 @@ def generator_states() -> tuple[int, ...]:
 def _inputs(given: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     for value in given:
         if isinstance(value, Oracle):
-            yield "the network that it asks", value._model
+            model = value._model
+            yield "the network that it asks", model if isinstance(model, nn.Module) else getattr(model, "model", ())
         elif isinstance(value, nn.Module):
             yield "the source model", value
         elif isinstance(value, Split):
@@ -161,7 +162,7 @@ def _inputs(given: Sequence[Any]) -> Iterator[tuple[str, Any]]:
 def state(thing: Any) -> Any:
     """Return the content of a network, or of several tensors, for comparison."""
     if isinstance(thing, nn.Module):
-        weights = [(name, content(t)) for name, t in thing.state_dict().items()]
+        weights = [(name, content(t)) for name, t in network_state(thing).items()]
         return weights, [m.training for m in thing.modules()], [p.requires_grad for p in thing.parameters()]
     return [content(t) for t in thing]
 

@@ -19,8 +19,10 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.spec import Recipe
 from bench.training.augmentation import augment, pixels
+from bench.training.input_checks import check_targets, check_trained_images, logits_of
 from bench.training.memory_format import set_weight_format
 from bench.training.optimizer import Momenta, check_finite, clip_gradients, learning_rate, sgd_step
+from bench.training.sharing import moved
 
 Progress = Callable[[float, float, float], None]
 """Called after each epoch with the epochs done, the epochs in all and the mean loss of the epoch."""
@@ -34,7 +36,7 @@ SCHEDULES = ("linear", "cosine", "constant")
 
 def cross_entropy(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
     """Compute the default loss."""
-    return functional.cross_entropy(model(x).float(), targets)
+    return functional.cross_entropy(logits_of(model(x)).float(), targets)
 
 
 def fit(
@@ -58,16 +60,17 @@ def fit(
     images: uint8 [N, C, H, W], or float in [0, 1]. targets: int64 [N], probabilities [N, K], or a callable from a
     batch of augmented float images to either (it is called without gradients). `loss(model, x, targets)` defaults
     to cross-entropy of `model(x)`. `length` is a share of the recipe's epochs; `trainable` a part of the model, the
-    rest is frozen and in eval mode; `recipe_overrides` are fields of the recipe, such as `lr=1e-3`. flip and crop
-    are the dataset's augmentation. The generator decides everything that is random, dropout included; torch's global
-    generator is left as it was. Raises `NonFiniteLoss` as soon as a loss is NaN or infinite (on a GPU: within 50
-    steps).
+    rest is frozen and in eval mode. Parameters that are frozen already (`requires_grad` is False) and modules that the
+    network's own `train()` leaves in eval mode stay so. `recipe_overrides` are fields of the recipe, such as
+    `lr=1e-3`. flip and crop are the dataset's augmentation. The generator decides everything that is random, dropout
+    included; torch's global generator is left as it was. Raises `BenchError` for other images or targets before
+    anything is trained, and `NonFiniteLoss` as soon as a loss is NaN or infinite (on a GPU: within 50 steps).
     """
     recipe = _overridden(recipe, recipe_overrides)
-    if len(images) == 0:
-        raise BenchError("fit() was given no images")
+    check_trained_images(images)
+    targets = check_targets(targets, len(images), classified=loss is None)
     device = torch.device(device)
-    set_weight_format(model.to(device), device, getattr(model, "contiguous_only", False))
+    set_weight_format(moved(model, device), device, getattr(model, "contiguous_only", False))
     images = images.to(device)
     targets = targets.to(device) if isinstance(targets, Tensor) else targets
     batches = math.ceil(len(images) / recipe.batch)
@@ -129,18 +132,30 @@ def _epoch(
 
 @contextmanager
 def _trainable_only(model: nn.Module, trainable: nn.Module | None) -> Iterator[list[nn.Parameter]]:
-    """Put `trainable` (or all) in train mode with gradients, everything else in eval mode and frozen."""
+    """Put `trainable` (or all) in train mode with gradients, everything else in eval mode and frozen.
+
+    What is frozen already, and modules that the network's own `train()` leaves in eval mode, stay so.
+    """
     flags = {id(p): p.requires_grad for p in model.parameters()}
     part = model if trainable is None else trainable
     inside = {id(p) for p in part.parameters()}
     if not inside or not inside <= set(flags):
         raise BenchError("fit(trainable=...) takes a part of the model that is trained, such as context.head(model)")
-    model.train(trainable is None)
-    part.train()
+    chosen = {number for number in inside if flags[number]}
+    if not chosen:
+        what = "the model" if trainable is None else "the part to train"
+        raise BenchError(f"fit() has nothing to train: each parameter of {what} is frozen (requires_grad is False)")
+    model.train()
+    if trainable is not None:
+        held = [module for module in part.modules() if not module.training]
+        model.eval()
+        part.train()
+        for module in held:
+            module.training = False
     try:
         for p in model.parameters():
-            p.requires_grad_(id(p) in inside)
-        yield [p for p in model.parameters() if id(p) in inside]
+            p.requires_grad_(id(p) in chosen)
+        yield [p for p in model.parameters() if id(p) in chosen]
     finally:
         for p in model.parameters():
             p.requires_grad_(flags[id(p)])

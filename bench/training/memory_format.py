@@ -1,12 +1,14 @@
 """Memory formats of images and weights, and the networks and convolutions that need a certain one."""
 
 import copy
-import random
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+
+from bench.training.duplicates import DetachedCopies
+from bench.training.randomness import unchanged_generators
+from bench.training.sharing import keeping_shared
 
 BLOCK = 16
 """Channels that oneDNN processes at once with the widest vector instructions."""
@@ -36,10 +38,11 @@ def set_weight_format(model: nn.Module, device: torch.device, contiguous_only: b
     that runs on contiguous images only is contiguous throughout.
     """
     formats = (torch.contiguous_format, torch.channels_last)
-    model.to(memory_format=formats[not contiguous_only])  # type: ignore[call-overload]  # torch's stubs lack it
-    for part in model.modules() if device.type == "cpu" else ():
-        if isinstance(part, nn.Conv2d) and part.groups == 1:
-            part.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    with keeping_shared(model):
+        model.to(memory_format=formats[not contiguous_only])  # type: ignore[call-overload]  # torch's stubs lack it
+        for part in model.modules() if device.type == "cpu" else ():
+            if isinstance(part, nn.Conv2d) and part.groups == 1:
+                part.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
 def needs_contiguous(network: nn.Module, shape: tuple[int, int, int], device: torch.device) -> bool:
@@ -54,15 +57,13 @@ def _runs(
     network: nn.Module, shape: tuple[int, int, int], device: torch.device, layout: Callable[[Tensor], Tensor]
 ) -> bool:
     """Try a copy of a network, and restore every random generator: no later task may depend on the trial."""
-    states = np.random.get_state(), random.getstate()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            copy.deepcopy(network).eval()(layout(torch.zeros(2, *shape, device=device)))
+        with torch.no_grad(), unchanged_generators():
+            with DetachedCopies():
+                trial = copy.deepcopy(network).eval()
+            trial(layout(torch.zeros(2, *shape, device=device)))
     except Exception:  # third-party code; a fault of another kind is reported where the network is used
         return False
-    finally:
-        np.random.set_state(states[0])
-        random.setstate(states[1])
     return True
 
 

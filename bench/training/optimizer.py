@@ -31,14 +31,15 @@ def sgd_step(parameters: list[nn.Parameter], momenta: Momenta, recipe: Recipe, l
     """Take a step of SGD with momentum, in place.
 
     This calls torch's function. The class imports torch's compiler at the first step of a process, for a second.
+    Complex parameters move as pairs of real numbers.
     """
     trained = [p for p in parameters if p.grad is not None]
     # The function takes momenta of all parameters or of none, so parameters with a first gradient go separately.
     for group in ([p for p in trained if p in momenta], [p for p in trained if p not in momenta]):
         buffers = [momenta.get(p) for p in group]
         sgd(
-            list[Tensor](group),
-            [p.grad for p in group if p.grad is not None],
+            [_real(p) for p in group],
+            [_real(p.grad) for p in group if p.grad is not None],
             buffers,
             fused=True,
             weight_decay=recipe.weight_decay,
@@ -49,6 +50,10 @@ def sgd_step(parameters: list[nn.Parameter], momenta: Momenta, recipe: Recipe, l
             maximize=False,
         )
         momenta.update(zip(group, buffers, strict=True))
+
+
+def _real(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def clip_gradients(parameters: list[nn.Parameter], most: float) -> None:

@@ -2,13 +2,14 @@
 
 Structured pruning (Liu, Dolan-Gavitt, Garg: Fine-Pruning, RAID 2018, https://arxiv.org/abs/1805.12185; as an attack
 in Guan, Liang, He: Are You Stealing My Model?, NeurIPS 2022, https://arxiv.org/abs/2210.15427). N counts the output
-channels of all convolutions that run, a convolutional head excepted; the round(ratio * N) channels whose mean
-|activation| over a sample of the thief's images is smallest are silenced, over all layers at once. Activations of
-different layers are compared after division by their layer's Euclidean norm (Molchanov et al.: Pruning Convolutional
-Neural Networks for Resource Efficient Inference, ICLR 2017, https://arxiv.org/abs/1611.06440), and a share `keep` of
-every layer stays. The activation is what follows a convolution directly: its normalisation and its non-linearity, or
-its bare output where there is neither. Silenced means that the channel's weights and bias and the gain, offset and
-running mean of that normalisation are 0: the channel's output is then exactly 0, also while the rest is fine-tuned.
+channels of all convolutions that run, a convolutional head and frozen ones excepted; convolutions that share a weight
+count as one. The round(ratio * N) channels whose mean |activation| over a sample of the thief's images is smallest are
+silenced, over all layers at once. Activations of different layers are compared after division by their layer's
+Euclidean norm (Molchanov et al.: Pruning Convolutional Neural Networks for Resource Efficient Inference, ICLR 2017,
+https://arxiv.org/abs/1611.06440), and a share `keep` of every layer stays. The activation is what follows a convolution
+directly: its normalisation and its non-linearity, or its bare output where there is neither. Silenced means that the
+channel's weights and bias and the gain, offset and running mean of that normalisation are 0: the channel's output is
+then exactly 0, also while the rest is fine-tuned.
 
 The authors' code ranks the bare outputs of the convolutions and silences their weights only, so that bias and batch
 normalisation still produce a constant: `rank = "convolution"`.
@@ -50,6 +51,8 @@ class NonlinearityListener(TorchFunctionMode):
 def activations(model: nn.Module, x: Tensor, rank: str) -> dict[nn.Module, tuple[list[nn.Module], Tensor]]:
     """Measure each convolution's activation: {convolution: (its normalisations, mean |activation| per channel)}.
 
+    Of several that share a weight, the first stands for all; the others are listed with the normalisations.
+
     Each output of a convolution carries a record. Normalisation and non-linearity pass it on to their own output, whose
     size replaces the one before.
     """
@@ -79,10 +82,27 @@ def activations(model: nn.Module, x: Tensor, rank: str) -> dict[nn.Module, tuple
         for hook in hooks:
             hook.remove()
     found: dict[nn.Module, tuple[list[nn.Module], Tensor]] = {}
+    owners: dict[nn.Module, nn.Module] = {}
     for call in calls:
-        norms, total = found.get(call["convolution"], (call["norms"], 0))
-        found[call["convolution"]] = norms, total + call["size"]
+        convolution = call["convolution"]
+        owner = owners.setdefault(convolution._parameters.get("weight", convolution), convolution)
+        norms, total = found.get(owner, (call["norms"], 0))
+        more = [m for m in (convolution, *call["norms"]) if m is not owner and m not in norms]
+        found[owner] = [*norms, *more], total + call["size"]
     return found
+
+
+def changed(convolution: nn.Module, norms: Iterable[nn.Module] | None) -> list[Any]:
+    """List the tensors in which a dead channel is 0: of a convolution, and of what follows it or shares its weight."""
+    values: list[Any] = [convolution.weight] if norms is None else [convolution.weight, convolution.bias]
+    for norm in norms or ():
+        values += [norm.weight, norm.bias, getattr(norm, "running_mean", None)]
+    return [value for value in values if value is not None]
+
+
+def is_frozen(convolution: nn.Module, norms: Iterable[nn.Module]) -> bool:
+    """Return True if the architecture froze one of the parameters that a dead channel changes."""
+    return any(isinstance(v, nn.Parameter) and not v.requires_grad for v in changed(convolution, norms))
 
 
 def weakest(sizes: list[Tensor], count: int, keep: float) -> list[Tensor]:
@@ -107,12 +127,8 @@ def weakest(sizes: list[Tensor], count: int, keep: float) -> list[Tensor]:
 def silence(layers: Iterable[tuple[nn.Module, list[nn.Module] | None, Tensor]]) -> None:
     """Set the parameters of dead channels to 0; layers: (convolution, its normalisations, bool [channels])."""
     for convolution, norms, dead in layers:
-        values: list[Any] = [convolution.weight] if norms is None else [convolution.weight, convolution.bias]
-        for norm in norms or ():
-            values += [norm.weight, norm.bias, getattr(norm, "running_mean", None)]
-        for value in values:
-            if value is not None:
-                value[dead] = 0
+        for value in changed(convolution, norms):
+            value[dead] = 0
 
 
 @dataclass(frozen=True)
@@ -148,6 +164,9 @@ class Prune(Attack):
             raise BenchError("prune needs a network with convolutions (nn.Conv2d) before its head")
         if any("weight" not in convolution._parameters for convolution in found):
             raise BenchError("prune cannot silence channels of a re-parametrised convolution (such as weight_norm)")
+        found = {c: (norms, size) for c, (norms, size) in found.items() if not is_frozen(c, norms)}
+        if not found:
+            raise BenchError("prune needs a convolution that is trained: this network's are all frozen")
         sizes = [size.cpu() for _, size in found.values()]
         dead = weakest(sizes, round(ratio * sum(map(len, sizes))), self.keep)
         layers = [

@@ -10,17 +10,33 @@ statistics included. The paper does not state epochs, learning rates and whether
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
-from bench import Attack, Context, Source, Split, hookimpl
+from bench import Attack, BenchError, Context, Source, Split, hookimpl
 
 
 def with_new_head(source: nn.Module, fresh: nn.Module, head: nn.Module) -> nn.Module:
-    """Copy the source's backbone into a fresh network, which keeps its own head and normalisation."""
+    """Copy the source's backbone into a fresh network, which keeps its own head and normalisation.
+
+    BenchError if a tensor outside the head depends on the number of classes.
+    """
     prefix = next(name for name, module in fresh.named_modules() if module is head)
-    own = {name for name in fresh.state_dict() if name.startswith(prefix + ".") or name in ("mean", "std")}
-    backbone = {name: value for name, value in source.state_dict().items() if name not in own}
-    fresh.load_state_dict({**fresh.state_dict(), **backbone})
+    parts = {id(t) for t in (*head.parameters(), *head.buffers())}
+    state, stolen = fresh.state_dict(keep_vars=True), source.state_dict()
+    own = {n for n, t in state.items() if n.startswith(prefix + ".") or n in ("mean", "std") or id(t) in parts}
+    for name, value in stolen.items():
+        if name not in own and isinstance(value, Tensor) and value.shape != state[name].shape:
+            raise BenchError(
+                f"transfer needs a network whose head(model) holds all that depends on the number of classes, but "
+                f"{name!r} is {list(value.shape)} in the source and {list(state[name].shape)} in the new network"
+            )
+    state.update((name, value) for name, value in stolen.items() if name not in own)  # it keeps its modules' versions
+    fresh.load_state_dict(state)
+    buffers = dict(source.named_buffers())
+    for name, buffer in fresh.named_buffers():
+        same = name in buffers and buffers[name].shape == buffer.shape
+        if same and name not in state and name not in own and id(buffer) not in parts:
+            buffer.copy_(buffers[name])  # those that are not persistent
     return fresh
 
 

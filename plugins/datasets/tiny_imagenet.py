@@ -3,9 +3,9 @@
 Y. Le, X. Yang: Tiny ImageNet Visual Recognition Challenge, Stanford CS 231N, 2015,
 http://cs231n.stanford.edu/tiny-imagenet-200.zip. The stock folder is read as it is: `train/WNID/images/*.JPEG`, and
 `val/images/*.JPEG` with `val/val_annotations.txt`; or its val part after it was sorted into class folders, as
-`val/WNID/*.JPEG` or `val/WNID/images/*.JPEG`: the same pictures in the same order. Its test pictures have no labels, so
-the val part is the test part. Some pictures are grey. No checksums are published: `check` looks at the structure and
-decodes everything.
+`val/WNID/*.JPEG`, `val/WNID/images/*.JPEG` or `val/images/WNID/*.JPEG`: the same pictures in the same order. Its test
+pictures have no labels, so the val part is the test part. Some pictures are grey. No checksums are published: `check`
+looks at the structure and decodes everything.
 """
 
 from collections.abc import Sequence
@@ -48,7 +48,8 @@ def val_pictures(root: Path) -> list[tuple[Path, int]]:
     """
     val = root / FOLDER / "val"
     label = {wnid: i for i, wnid in enumerate(wnids(root))}
-    folders = [(val / wnid / below, i) for wnid, i in label.items() for below in ("", "images")]
+    places = [(val / wnid, val / wnid / "images", val / "images" / wnid) for wnid in label]
+    folders = [(folder, i) for i, found in enumerate(places) for folder in found]
     rows = [(path, i) for folder, i in folders for path in folder.glob("*.JPEG")]
     annotations = val / "val_annotations.txt"
     if rows or not annotations.is_file():

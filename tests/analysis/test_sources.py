@@ -289,6 +289,35 @@ def test_a_source_that_did_not_learn_marks_all_its_cells(read):
     assert [n.name for n in found.unlearned] == ["source vgg 0 of source 2"]
 
 
+@pytest.mark.parametrize("accuracy", [0.02, 0.1, 0.7])
+def test_networks_that_are_right_once_their_classes_are_renumbered_are_named_as_that(read, tmp_path, accuracy):
+    rows = scored()
+    for row in accurate(rows, 3, accuracy):
+        mine = (row["source_seed"], row["attack"], row["suspect_architecture"], row["replicate"])
+        row["note"] = "k=1;suspect.renumbered=0.93" if mine == (3, "extract_l", "net", 0) else "k=1;renumbered=0.5"
+        if row["source_seed"] == 2:
+            row |= {"source_accuracy": 0.11, "note": "a=suspect.renumbered;source.renumbered=0.875"}
+    frame, run = read(rows, seeds=SEEDS)
+    (found,) = cells(frame, run)
+    named = {n.name: n.renumbered for n in found.unlearned}
+    assert named == {"source vgg 0 of source 2": 0.875, "extract_l net 0 of source 3": 0.93}
+    notes = " ".join(auc_table([found], run).notes)
+    assert f"extract_l net 0 of source 3 ({100 * accuracy:.1f} %, 93.0 % once its classes are renumbered)" in notes
+    assert notes.count("their test images number the classes in another order: compare the two parts") == 1
+    counts = {(a.model, a.suspect_architecture): a.renumbered for a in accuracies(frame, run) if a.renumbered}
+    assert counts == {("source", "vgg"): (0.875,), ("extract_l", "net"): (0.93,)}
+    write(tmp_path / "report", rows, run)
+    text = (tmp_path / "report" / "accuracy.md").read_text()
+    assert "Right once their classes are renumbered: source vgg (1 of 5, up to 87.5 %), extract_l net (1 of" in text
+    assert "renumbered" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_without_such_a_note_nothing_is_said_of_an_order(read):
+    frame, run = read(scored(), seeds=SEEDS)
+    assert not any(a.renumbered for a in accuracies(frame, run))
+    assert "renumbered" not in " ".join(auc_table(cells(frame, run), run).notes)
+
+
 def test_an_attack_whose_suspects_all_guess_was_not_trained(read, tmp_path):
     rows = scored()
     for row in rows:

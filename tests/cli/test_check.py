@@ -160,3 +160,44 @@ def test_all_that_is_shipped_passes_every_check(check):
     code, out, err = check("--all", "--quiet")
     assert (code, err) == (0, "")
     assert re.fullmatch(r"\d{3} checks passed, 0 failed, \d+ skipped, \d+ left out .*\n", out), out
+
+
+VIT = '''
+"""Patches of 16 pixels."""
+from dataclasses import dataclass
+import torch
+from torch import nn
+from bench import Architecture, hookimpl
+
+@dataclass(frozen=True)
+class Vit(Architecture):
+    """Patches of 16 pixels, or of the whole image."""
+    name: str = "vit"
+    version: int = 1
+
+    def build(self, num_classes, shape):
+        patch = min(16, shape[1])
+        tokens = (shape[1] // patch) ** 2
+        return nn.Sequential(nn.Conv2d(shape[0], 8, patch, patch), nn.Flatten(), nn.Linear(8 * tokens, num_classes))
+
+@hookimpl
+def bench_architectures():
+    return [Vit()]
+'''
+
+
+def test_a_network_that_does_not_see_every_pixel_fails_and_a_remark_is_shown(check, tmp_path):
+    (tmp_path / "vit.py").write_text(VIT)
+    code, out, _ = check("vit.py")
+    line = "See every pixel: the logits depend on each value of an image, for each shape: it sees"
+    assert code == 1
+    assert f"  FAILED  {line} 32.7% of a (1, 28, 28) image: its logits do not depend on the rest" in out
+    (tmp_path / "vit.py").write_text(
+        VIT.replace("min(16, shape[1])", "3").replace("shape[1] // patch", "(shape[1] // patch)")
+    )
+    code, out, _ = check("vit.py")
+    assert code == 1 and "  FAILED  See every pixel" in out  # 6 of 8 pixels
+    (tmp_path / "vit.py").write_text(VIT.replace("min(16, shape[1])", "2 + (shape[1] == 28)"))
+    code, out, _ = check("vit.py")
+    assert code == 0
+    assert f"  ok      {line} 93.0% of a (1, 28, 28) image\n" in out

@@ -425,6 +425,13 @@ def test_a_bad_spec_file_is_one_line(bench, tmp_path, case):
     assert told in refused(bench, tmp_path, "run", *TOY, "--spec", "mine.json", "--workers", "0")
 
 
+@pytest.mark.parametrize(("name", "text"), [("mine.json", '{"preset": "smoke"}'), ("mine.toml", 'preset = "smoke"')])
+def test_a_spec_file_may_have_the_marks_of_an_editor(bench, tmp_path, name, text):
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode() + b"\r\n")
+    code, out, err = bench("plan", "--spec", name)
+    assert (code, err) == (0, "") and out.startswith("Preset smoke;")
+
+
 def test_a_spec_file_names_the_whole_run(bench, tmp_path):
     (tmp_path / "mine.json").write_text("{}")
     assert "leave out --datasets" in refused(bench, tmp_path, "run", "--spec", "mine.json", "--datasets", "toy")

@@ -364,3 +364,44 @@ def test_help_says_what_each_command_does(bench):
     for command in ("size", "list", "verify", "gc", "export", "import"):
         assert command in out
         assert bench("store", command, "--help")[0] == 0
+
+
+# --- many problems ------------------------------------------------------------------------------------------------
+
+
+def test_many_damaged_artifacts_are_not_all_listed(bench, tmp_path):
+    import torch
+
+    store = Store(tmp_path / "store")
+    for n in range(60):
+        store.save(f"{n:064x}", "train", {}, {"weights": {"w": torch.zeros(2)}}, {"name": "made"})
+        file = store.folder(f"{n:064x}") / "weights.safetensors"
+        file.write_bytes(file.read_bytes()[:-1] + b"\x01")
+    code, out, err = bench("store", "verify", "--store", store.root)
+    assert (code, err) == (1, "")
+    lines = out.splitlines()
+    assert len(lines) == 22 and lines[20] == "damaged, quarantined: and 40 more"
+    assert lines[21] == "0 artifacts are valid, 60 were damaged"
+
+
+def test_many_refused_artifacts_are_not_all_listed(bench, tmp_path):
+    import torch
+
+    store = Store(tmp_path / "store")
+    for n in range(40):
+        store.save(f"{n:064x}", "train", {}, {"weights": {"w": torch.zeros(2)}}, {"name": "made"})
+    code, _, _ = bench("store", "export", tmp_path / "all.tar", "--store", store.root)
+    assert code == 0
+    content = (tmp_path / "all.tar").read_bytes()
+    (tmp_path / "all.tar").write_bytes(content.replace(b'"kind":"train"', b'"kind":"trail"'))
+    code, out, err = bench("store", "import", tmp_path / "all.tar", "--store", tmp_path / "other")
+    assert code == 1 and "40 refused" in out
+    assert len(err.splitlines()) == 21 and err.splitlines()[-1] == "refused: others like these are not listed"
+
+
+@pytest.mark.parametrize("words", [("report", "x" * 300), ("store", "list", "--store", "x" * 300), ("store", "export")])
+def test_a_name_that_is_too_long_is_one_line(bench, tmp_path, words):
+    more = ("y" * 300, "--store", Store(tmp_path / "store").root) if words == ("store", "export") else ()
+    (tmp_path / "store").mkdir()
+    code, out, err = bench(*words, *more)
+    assert (code, out) == (2, "") and "Traceback" not in err and len(err.splitlines()) == 1, err

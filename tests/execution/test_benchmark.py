@@ -1,8 +1,16 @@
 """A benchmark from Python: no command line, no terminal, no signals, no exit."""
 
+import copy
 import json
+import logging
+import multiprocessing
+import os
 import signal
 import sys
+import warnings
+from dataclasses import replace
+from multiprocessing import forkserver
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +22,7 @@ from bench.execution.run_config import StopRequest
 from bench.planning.declarations import declare
 from bench.results.reader import load
 from bench.store.store import Store
+from bench.testing import toy_plugins
 from bench.testing.toy_run import toy_registry, toy_spec
 
 
@@ -100,3 +109,45 @@ def test_a_folder_of_another_spec_is_refused_before_anything_is_trained(tmp_path
 def test_a_time_limit_needs_worker_processes(tmp_path):
     with pytest.raises(BenchError, match="--task-timeout stops a worker process"):
         run_benchmark(request(tmp_path, timeout=5.0))
+
+
+def observed():
+    """Give what a run could change in the process of a notebook."""
+    import dask
+    import matplotlib
+    import torch
+
+    loggers = {k: v.level for k, v in logging.root.manager.loggerDict.items() if isinstance(v, logging.Logger)}
+    names = ("distributed", "distributed.worker", "distributed.nanny", "distributed.scheduler", "tornado")
+    return {
+        "environment": dict(os.environ),
+        "handlers": [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)],
+        "mask": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        "folder": Path.cwd(),
+        "filters": list(warnings.filters),
+        "levels": {name: loggers.get(name) for name in names},
+        "threads": torch.get_num_threads(),
+        "dtype": torch.get_default_dtype(),
+        "dask": copy.deepcopy(dask.config.config),
+        "method": multiprocessing.get_start_method(allow_none=True),
+        "forkserver": forkserver._forkserver._forkserver_pid,
+        "preload": forkserver._forkserver._preload_modules,
+        "backend": matplotlib.rcParams["backend"],
+        "path": list(sys.path),
+        "main": sys.modules["__main__"],
+        "umask": oct(os.umask(os.umask(0o22))),
+    }
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_process_is_afterwards_what_it_was_before(tmp_path, monkeypatch, workers):
+    import distributed  # noqa: F401  a notebook may have it, with settings of its own
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    logging.getLogger("distributed.worker").setLevel(logging.INFO)
+    before = observed()
+    given = request(tmp_path)
+    options = {"inline": not workers, "workers": workers, "plugins": (toy_plugins.__file__,)}
+    assert run_benchmark(replace(given, **options)).complete
+    assert observed() == before
+    assert not multiprocessing.active_children()

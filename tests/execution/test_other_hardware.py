@@ -43,7 +43,7 @@ def test_five_sources_say_the_same_on_another_instruction_set(tmp_path):
     folders = run(tmp_path / "own"), run(tmp_path / "capped", **CAPPED)
     own, capped = map(figures, folders)
     assert own.keys() == capped.keys()
-    assert len(own) == 12
+    assert len(own) == 5 * 4  # the other two baselines come with any method
     found = agreement(own, capped)
     print(found)
     assert found.inside / found.of >= INSIDE

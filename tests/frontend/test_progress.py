@@ -9,10 +9,23 @@ from test_eta import tasks
 from test_live_auc import irrelevant, nothing, stolen
 
 from bench import cli
-from bench.core.tasks import Outcome
+from bench.core.tasks import Outcome, Task
 from bench.frontend.live_auc import LiveAucs
 from bench.frontend.progress import Progress
 from bench.testing import toy_plugins
+
+
+@pytest.mark.parametrize(("count", "errors", "shown"), [(3, 1, 3), (707, 1, 21), (60, 3, 60), (900, 300, 201)])
+def test_many_failures_are_not_all_printed(capsys, count, errors, shown):
+    tasks = {f"{n:064}": Task("train", "source", {}, {}, f"{n:064}") for n in range(count)}
+    progress = Progress(tasks, quiet=True)
+    for n, key in enumerate(tasks):
+        progress.task_finished(Outcome(key, "failed", error=f"no picture {n % errors}", root=f"task {n}"))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == shown
+    assert progress.counts["failed"] == count
+    if shown < count:
+        assert lines[-1] == "others like these are not listed"
 
 
 class Terminal(io.StringIO):

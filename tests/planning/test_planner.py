@@ -50,6 +50,93 @@ def rows(found, **what):
     return [t for t in found.trials if all(getattr(t, k) == v for k, v in what.items())]
 
 
+# --- names --------------------------------------------------------------------------------------------------------
+
+
+SEVERAL = [
+    {},
+    {"sources": ("toy_net", "toy_conv")},
+    {"seeds": (0, 1)},
+    {"sources": ("toy_net", "toy_conv"), "seeds": (0, 1), "budgets": (10, 30)},
+]
+
+
+@pytest.mark.parametrize("sizes", SEVERAL, ids=range(len(SEVERAL)))
+def test_no_two_tasks_share_a_name(sizes):
+    """Watermarks, seeds, source architectures and budgets: a failure names its task. Scores name no suspect."""
+    methods = ("toy_match", "toy_relation", "toy_mark")
+    found = planned(attacks=ALL, methods=methods, replicates=2, **sizes)
+    names = Counter(t.name for t in found.tasks.values() if t.kind != "score")
+    assert [name for name, count in names.items() if count > 1] == []
+    assert {t.kind for t in found.tasks.values()} >= {"embed", "steal", "train", "fingerprint"}
+
+
+def test_a_task_names_the_watermark_in_its_source_and_the_key_does_not():
+    found = planned(attacks=("toy_copy",), methods=("toy_match", "toy_mark"), replicates=1)
+    names = {t.name for t in of(found, "steal")}
+    plain = {f"steal toy toy_copy {architecture} 0" for architecture in ("toy_net", "toy_conv")}
+    assert names == plain | {f"{name} of toy_mark" for name in plain}
+    alone = planned(attacks=("toy_copy",), methods=("toy_mark",), replicates=1, seeds=(0, 1))
+    one = next(t for t in of(alone, "steal") if t.name.endswith("of toy_mark seed 0"))
+    assert one.key in found.tasks
+
+
+@dataclass(frozen=True)
+class Halved(toy_plugins.ToyTune):
+    """Vary from copy to copy."""
+
+    name: str = "halved"
+
+    def variant(self, replicate):
+        return f"ratio=0.{replicate + 1}"
+
+
+@dataclass(frozen=True)
+class Polished(toy_plugins.ToyPolish):
+    """Start from an attack that varies."""
+
+    name: str = "polished"
+    last: str = ""
+
+    starts_from = "halved"
+
+    def variant(self, replicate):
+        return self.last and f"{self.last}{replicate}"
+
+
+@dataclass(frozen=True)
+class Again(toy_plugins.ToyPolish):
+    """Start from an attack that starts from one that varies."""
+
+    name: str = "again"
+
+    starts_from = "polished"
+
+
+@pytest.mark.parametrize(
+    ("last", "texts"), [("", ["ratio=0.1", "ratio=0.2"]), ("n", ["ratio=0.1, n0", "ratio=0.2, n1"])]
+)
+@pytest.mark.parametrize("attack", ["polished", "again"])
+def test_a_chained_attack_has_the_variants_of_those_that_it_starts_from(attack, last, texts):
+    registry = toy_registry(Halved(), Polished(last=last), Again())
+    found = planned(registry, attacks=(attack,), methods=("toy_match",), copies=2, replicates=1)
+    assert [t.variant for t in rows(found, attack=attack)] == texts
+
+
+def test_a_chain_from_a_deterministic_attack_has_the_variant_of_its_only_copy():
+    @dataclass(frozen=True)
+    class Fixed(Halved):
+        """Draw nothing."""
+
+        name: str = "halved"
+
+        deterministic = True
+
+    registry = toy_registry(Fixed(), Polished(last="n"))
+    found = planned(registry, attacks=("polished",), methods=("toy_match",), copies=2, replicates=1)
+    assert [t.variant for t in rows(found, attack="polished")] == ["ratio=0.1, n0", "ratio=0.1, n1"]
+
+
 # --- keys ---------------------------------------------------------------------------------------------------------
 
 JSON = st.recursive(

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 from bench import BenchError
 from bench.api.torchvision import prepare_torchvision
+from bench.cli import group
 from bench.core.spec import Recipe
 from bench.datasets.fetch import fetch
 from bench.datasets.files import absent, ready, verify
@@ -436,19 +439,24 @@ def test_the_stock_folder_is_read_with_val_as_test(tiny, tmp_path):
 
 
 def sort_val(folder, below, annotations="keep"):
-    """Move the pictures of the val part into class folders, as scripts for torchvision's ImageFolder do."""
+    """Move the pictures of the val part into class folders, as scripts for torchvision's ImageFolder do.
+
+    `below` is the folder of a class, with its name at {}.
+    """
     val = folder / "val"
     lines = (val / "val_annotations.txt").read_text().splitlines()
     for name, wnid, *_ in (line.split("\t") for line in lines):
-        (val / wnid / below).mkdir(parents=True, exist_ok=True)
-        (val / "images" / name).rename(val / wnid / below / name)
+        target = val / below.format(wnid)
+        target.mkdir(parents=True, exist_ok=True)
+        (val / "images" / name).rename(target / name)
     if annotations == "remove":
         (val / "val_annotations.txt").unlink()
-        (val / "images").rmdir()
+        if "images/" not in below:
+            (val / "images").rmdir()
 
 
 @pytest.mark.parametrize("annotations", ["keep", "remove"])
-@pytest.mark.parametrize("below", ["", "images"])
+@pytest.mark.parametrize("below", ["{}", "{}/images", "images/{}"])
 def test_a_val_part_that_was_sorted_into_class_folders_is_the_same_data(tiny, tmp_path, below, annotations):
     folder = tmp_path / "tiny-imagenet-200"
     picture(folder / "val" / "images" / "val_10.JPEG", 110)
@@ -461,11 +469,44 @@ def test_a_val_part_that_was_sorted_into_class_folders_is_the_same_data(tiny, tm
     ready(tiny, tmp_path)
     assert verify(tiny, tmp_path) == []
     assert same(tiny.load(tmp_path, False), stock)
-    next(folder.glob("val/n01/**/*.JPEG")).unlink()
+    next(folder.glob("val/**/n01/**/*.JPEG")).unlink()
     with pytest.raises(BenchError, match=r"val: not 7 pictures of these classes, sorted or in val_annotations.txt"):
         ready(tiny, tmp_path)
     with pytest.raises(BenchError, match=r"val: not 7 pictures"):
         tiny.load(tmp_path, False)
+
+
+SET = [o for name, value in SMALL.items() for o in ("--set", f"tiny_imagenet.{name}={value}")]
+
+
+@pytest.mark.parametrize("state", ["stock", "{}", "{}/images", "images/{}", "{}/{}/{}", "sorted/{}", "half", "no val"])
+def test_list_verify_and_run_agree_on_a_folder(tiny, tmp_path, state):
+    """A folder is either present, valid and usable, or all three say why not in the same words, and in few lines."""
+    folder = tmp_path / "tiny-imagenet-200"
+    if "{}" in state:
+        sort_val(folder, state.replace("{}/{}/{}", "{0}/{0}/{0}"))
+    if state == "half":
+        (folder / "val" / "n01").mkdir()
+        (folder / "val" / "images" / "val_1.JPEG").rename(folder / "val" / "n01" / "val_1.JPEG")
+    if state == "no val":
+        shutil.rmtree(folder / "val")
+    cli, place = CliRunner(), ["--data", str(tmp_path), *SET]
+    listed = cli.invoke(group, ["data", "list", *place])
+    (line,) = (line for line in listed.output.splitlines() if line.startswith("tiny_imagenet "))
+    verified = cli.invoke(group, ["data", "verify", "tiny_imagenet", *place], standalone_mode=False)
+    if state in ("stock", "{}", "{}/images", "images/{}"):
+        assert line.endswith("present") and verified.output == "tiny_imagenet: valid\n"
+        ready(tiny, tmp_path)
+        return
+    run = ["run", "--datasets", "tiny_imagenet", "--preset", "smoke", "--methods", "agreement", "--workers", "0"]
+    ran = cli.invoke(group, [*run, *place, "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")])
+    reason = "tiny-imagenet-200/val: not 6 pictures of these classes, sorted or in val_annotations.txt"
+    missing = [f"{name}: missing" for name in ("val_0.JPEG",)]
+    assert line.split("damaged (", 1)[1].startswith((reason, *missing)), line
+    assert verified.return_value == 1 and len(verified.output.splitlines()) <= 22
+    assert isinstance(ran.exception, BenchError)
+    assert any(found in str(ran.exception) and found in verified.output for found in (reason, *missing))
+    assert not list((tmp_path / "store" / "artifacts").glob("*/*"))
 
 
 def test_pictures_that_were_moved_away_after_they_were_verified_are_missed_before_a_run(tiny, tmp_path):

@@ -17,7 +17,6 @@ import torch
 
 from bench.registry.discovery import load_registry
 from bench.sandbox.process_state import SETTINGS, preserved_process_state
-from bench.sandbox.whole_state import preserved_state
 
 SPOIL = """
 import gc, locale, logging, multiprocessing, os, signal, sys, warnings
@@ -89,7 +88,7 @@ def _umask():
 def test_everything_is_put_back(raises):
     before = observed()
     try:
-        with preserved_state():
+        with preserved_process_state():
             exec(SPOIL, {})
             assert observed() != before
             if raises:

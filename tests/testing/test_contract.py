@@ -16,11 +16,11 @@ import pytest
 import torch
 from torch import nn
 
-from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, Split
+from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, NotApplicable, Split
 from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
 from bench.testing import check_component, checks, contract, find, harness, repetition, run_check, toy_plugins
-from bench.testing.checks import architectures, attacks, components, datasets, methods, runs
+from bench.testing.checks import architectures, attacks, components, datasets, methods, networks, runs
 
 CATALOGUE = load_registry()
 
@@ -89,6 +89,8 @@ class Thief(toy_plugins.ToyCopy):
                 return nn.Linear(64, 10)
             case "nothing":
                 return None
+            case "nowhere":
+                raise NotApplicable("not here")
         return context.fit(build(), data.images, source.labels)
 
 
@@ -110,6 +112,8 @@ class Judge(toy_plugins.ToyMatch):
                 source.requires_grad_(False)
             case "probes":
                 data.probe.images.add_(1)
+            case "nowhere":
+                raise NotApplicable("not here")
             case "list":
                 return [torch.zeros(1)]
             case "seed":
@@ -129,6 +133,8 @@ class Judge(toy_plugins.ToyMatch):
                 suspect.labels(fingerprint["x"] - 1)
             case "weights":
                 suspect.model()
+            case "none":
+                return None
             case "nan":
                 return float("nan")
             case "memory":
@@ -199,6 +205,16 @@ class Shaver(Attack):
 
 
 @dataclass(frozen=True)
+class Namer(Shaver):
+    """Name copies that are never made."""
+
+    name: str = "namer"
+
+    def variant(self, replicate):
+        return f"copy={replicate}"
+
+
+@dataclass(frozen=True)
 class Foreigner(toy_plugins.ToyMatch):
     """Claim to judge any label space."""
 
@@ -240,6 +256,8 @@ class Pictures(toy_plugins.ToyImages):
                 return Split(split.images[keep], split.labels[keep])
             case "same":
                 return super().load(root, True)
+            case "order" if not train:
+                return Split(split.images, 3 - split.labels)
             case "test":
                 if not train:
                     raise FileNotFoundError("t10k-images")
@@ -268,6 +286,12 @@ class Builder(toy_plugins.ToyConv):
                 return nn.Sequential(super().build(num_classes, shape), nn.Softmax(1))
             case "exit":
                 sys.exit("no such shape")
+            case "border":
+                return nn.Sequential(nn.ZeroPad2d(-1), super().build(num_classes, shape), nn.Sequential())
+            case "drawn":
+                return nn.Sequential(super().build(num_classes, shape), Scaled(1 + random.random()))
+            case "copied":
+                return nn.Sequential(super().build(num_classes, shape), Unique(num_classes, num_classes))
         return super().build(num_classes, shape)
 
     def head(self, model):
@@ -275,6 +299,20 @@ class Builder(toy_plugins.ToyConv):
 
     def stages(self, model):
         return [] if self.fault == "stages" else super().stages(model)
+
+
+class Scaled(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return x * self.factor
+
+
+class Unique(nn.Linear):
+    def __deepcopy__(self, memo):
+        return self
 
 
 class Centred(nn.Module):
@@ -330,9 +368,19 @@ BREACHES = [
         Judge,
         "weights",
         runs.works_in_the_toy_world,
-        "AttributeError: a suspect can be asked for logits, probabilities or labels, not for 'model' "
+        "method 'judge' asked for weights, but its access is 'logits': declare access = 'weights' "
         "(test_contract.py, line ",
     ),
+    (
+        Judge,
+        "weights",
+        methods.keeps_to_its_access_to_suspects,
+        "score (score judge) asked for weights, but declares access = 'logits'",
+    ),
+    (Judge, "none", runs.applies_somewhere, "no score task is applicable: judge gives no score for this suspect"),
+    (Judge, "nowhere", runs.applies_somewhere, "no fingerprint task is applicable: not here"),
+    (Thief, "nowhere", runs.applies_somewhere, "no steal task is applicable: not here"),
+    (Namer, None, attacks.has_no_variants_that_are_never_made, "names variants ('copy=0', 'copy=1'): leave one out"),
     (Judge, "seed", runs.leaves_the_process_alone, "extract seeded the generator of `random`"),
     (Judge, "memory", runs.gives_the_same_on_two_workers, "done by another process: score was"),
     (Judge, "constant", methods.asks_every_suspect, "returned 1.0 without asking the suspect anything"),
@@ -349,6 +397,12 @@ BREACHES = [
     (Pictures, "chance", datasets.loads_the_same_again, "load changed the state of the global generator"),
     (Pictures, "few", datasets.can_be_divided, "its attacker part has images of 3 classes only"),
     (Pictures, "same", datasets.has_two_different_parts, "gave 64 of 64 images that are train images"),
+    (
+        Pictures,
+        "order",
+        datasets.numbers_its_classes_alike,
+        "its test part numbers classes in another order than its train part: 0 as 3, 1 as 2, 2 as 1, 3 as 0",
+    ),
     (Pictures, "test", datasets.loads_both_parts, "FileNotFoundError: t10k-images"),
     (Builder, "classes", architectures.builds_for_every_shape, "[2, 10], not float32 [2, 7]"),
     (
@@ -363,6 +417,25 @@ BREACHES = [
     (Builder, "batch", architectures.answers_each_image_alone, "its answers differ by"),
     (Builder, "head", architectures.has_head_and_stages_inside, "head(model) gave Linear"),
     (Builder, "stages", architectures.has_head_and_stages_inside, "stages(model) gave []"),
+    (
+        Builder,
+        "border",
+        networks.sees_every_pixel,
+        "it sees 56.2% of a (1, 8, 8) image; it sees 86.2% of a (1, 28, 28)",
+    ),
+    (Builder, "drawn", networks.comes_back_as_it_was, "after it was stored and loaded, it answers otherwise"),
+    (
+        Builder,
+        "drawn",
+        runs.works_in_the_toy_world,
+        "answers otherwise after it was stored and loaded: what its answers ",
+    ),
+    (
+        Builder,
+        "copied",
+        networks.comes_back_as_it_was,
+        "after copy.deepcopy, its 'inner.1.weight' is still that of the",
+    ),
 ]
 
 
@@ -448,7 +521,7 @@ class Lost(Dataset):
 def test_a_dataset_whose_files_are_absent_is_not_judged_and_says_why(tmp_path):
     findings = {f.check: f for f in check_component(Lost(), data=tmp_path)}
     told = [f.reason for f in findings.values() if f.ok is None]
-    assert told.count(f"not there: lost/images: missing in {tmp_path}") == 4
+    assert told.count(f"not there: lost/images: missing in {tmp_path}") == 5
     assert len(list(check_component(Lost(), data=tmp_path, thorough=False))) == len(findings) - 4
 
 

@@ -12,6 +12,7 @@ from bench.cli.completion import Names
 from bench.cli.shared_options import DATA, PLUGINS
 from bench.core.errors import BenchError, BrokenPlugin, printable
 from bench.core.kinds import ComponentKind
+from bench.execution.environment import check_environment
 from bench.registry.discovery import load_registry
 from bench.sandbox.supervised_process import Died, SupervisedProcess
 
@@ -39,7 +40,7 @@ def run_checks(
 
     on_call(USABLE, "the import")
     try:
-        registry = load_registry(files)  # before torch: a plugin may hang when it is imported
+        registry = load_registry(files, data=data)  # before torch: a plugin may hang when it is imported
         from bench import testing
 
         found = testing.find(what, registry)
@@ -100,7 +101,7 @@ class Report:
         if ok is None:
             shown = f"skipped: {'as above' if reason in self.reasons else shown}"
         self.reasons.add(reason)
-        line = f"{MARKS[ok]:<6}  {check}" if ok else f"{MARKS[ok]:<6}  {check[:-1]}: {shown}"
+        line = f"{MARKS[ok]:<6}  {check[:-1]}: {shown}" if shown else f"{MARKS[ok]:<6}  {check}"
         if not self.quiet:
             click.echo(f"  {line}")
         elif ok is False:
@@ -164,6 +165,7 @@ def _requested(what: tuple[str, ...], everything: bool, plugins: tuple[str, ...]
 @click.option("--quiet", is_flag=True, help="Show failed checks only.")
 def command(what: tuple[str, ...], everything: bool, timeout: float, quiet: bool, **chosen: Any) -> int:
     """Check components, or those of a plugin file, against the contract: in the toy world, on the CPU, in seconds."""
+    check_environment()
     report, plugins = Report(quiet), chosen["plugins"]
     with closing(_Processes(timeout)) as processes:
         for name in _requested(what, everything, plugins, processes):

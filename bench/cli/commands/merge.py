@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, capped
 from bench.results.folders import folder_of
 
 
@@ -22,6 +22,6 @@ def command(names: tuple[str, ...], out: Path) -> None:
         raise BenchError(f"--out {out} exists: choose another folder")
     merged = merge([folder_of(name) for name in names], shlex.join(["bench", *sys.argv[1:]]))
     click.echo(write(out, merged.rows, merged.run))
-    for line in merged.renumbered:
+    for line in capped(merged.renumbered):
         click.echo(line)
     click.echo(f"{len(merged.rows)} trials, {merged.united} of them in several folders. results: {out}")

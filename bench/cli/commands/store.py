@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bench.cli.shared_options import PLUGINS, STORE
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, capped, limited
 from bench.results.references import needed_keys, score_keys
 from bench.store.archive import export, import_archive
 from bench.store.folders import default_root
@@ -34,8 +34,8 @@ def _bytes(count: float) -> str:
 
 
 def _print_quarantined(store: Store) -> None:
-    for key in store.quarantined:
-        click.echo(f"damaged, quarantined: {key}")
+    for line in capped(store.quarantined):
+        click.echo(f"damaged, quarantined: {line}")
 
 
 @click.group("store")
@@ -135,6 +135,6 @@ def import_(file: str, store: str | None) -> int:
     artifacts.check_writable()
     if not Path(file).is_file():
         raise BenchError(f"There is no archive {file}")
-    done = import_archive(artifacts, Path(file), lambda line: click.echo(f"refused: {line}", err=True))
+    done = import_archive(artifacts, Path(file), limited(lambda line: click.echo(f"refused: {line}", err=True)))
     click.echo(f"{done.added} artifacts imported, {done.known} existed already, {len(done.refused)} refused")
     return 1 if done.refused else 0

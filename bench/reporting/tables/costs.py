@@ -6,8 +6,9 @@ from bench.analysis.accuracies import Accuracy
 from bench.analysis.costs import Cost
 from bench.analysis.networks import DEVIATIONS, ENOUGH_PEERS, FAR
 from bench.core.canonical import JSON
+from bench.core.errors import capped
 from bench.reporting.tables.method_table import section_table
-from bench.reporting.tables.notes import caption
+from bench.reporting.tables.notes import OTHER_ORDER, caption
 from bench.reporting.tables.table import Table, cell, percent, three_digits
 
 
@@ -37,6 +38,7 @@ def cost_table(costs: Sequence[Cost]) -> Table:
         "watermark: its source too) with the networks (nets) trained for it.",
         notes=[note for c in costs for note in _cost_notes(c)],
         baselines=next((n for n, c in enumerate(costs) if c.baseline), None),
+        white_box=next((n for n, c in enumerate(costs) if c.white_box and not c.baseline), None),
         label="cost",
     )
 
@@ -65,10 +67,22 @@ def accuracy_table(networks: Sequence[Accuracy], run: Mapping[str, JSON]) -> Tab
             "test accuracy in percent, mean ± standard deviation over n networks, each counted once; irrelevant models "
             "stand with the plain sources",
         ),
-        notes=[_unlearned_note()] * any(a.unlearned for a in networks),
+        notes=[*[_unlearned_note()] * any(a.unlearned for a in networks), *_renumbered_notes(networks)],
         label="accuracy",
         level=2,
     )
+
+
+def _renumbered_notes(networks: Sequence[Accuracy]) -> Iterator[str]:
+    """Describe the networks whose answers fit the labels once their classes are renumbered."""
+    named = [
+        f"{a.model} {a.suspect_architecture or 'all'} ({len(a.renumbered)} of {a.summary.n}, up to "
+        f"{100 * max(a.renumbered):.1f} %)"
+        for a in networks
+        if a.renumbered
+    ]
+    if named:
+        yield f"Right once their classes are renumbered: {', '.join(capped(named))}. {OTHER_ORDER}."
 
 
 def _unlearned_note() -> str:

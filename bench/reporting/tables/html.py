@@ -11,7 +11,7 @@ def html(table: Table) -> str:
     head = "".join(f"<th>{'<br>'.join(map(escape, title.split(chr(10))))}</th>" for title in table.header)
     rows = []
     for number, row in enumerate(table.rows):
-        style = ' style="border-top: 2px solid"' if number == table.rule else ""
+        style = ' style="border-top: 2px solid"' if number in table.rules else ""
         first, *others = row
         cells = f"<th>{_lines(first)}</th>" + "".join(f"<td>{_lines(cell)}</td>" for cell in others)
         rows.append(f"<tr{style}>{cells}</tr>")

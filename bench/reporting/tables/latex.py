@@ -98,7 +98,7 @@ def _latex_grid(table: Table, columns: Sequence[int]) -> list[str]:
         return latex_escaped(re.sub(r"^-(?=\d)", "−", x.text))
 
     rows = [[[shown(x) for x in c] for c in row] for row in table.rows]
-    physical, gaps = flat_rows(rows, columns, table.rule)
+    physical, gaps = flat_rows(rows, columns, table.rules)
     for row in physical:
         row[0] = "{}" + row[0] if row[0].startswith(("[", "*")) else row[0]  # no argument of the row's end above
     header = [_header(table.header[c]) for c in columns]

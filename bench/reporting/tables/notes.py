@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bench.analysis.baselines import ALPHA
 from bench.analysis.cells import Cell
+from bench.analysis.networks import Unlearned
 from bench.core.canonical import JSON
 from bench.core.kinds import Verdict
 from bench.core.spec import Spec
@@ -18,6 +19,11 @@ MOST_ERRORS = 10
 """Different errors that are printed under a table; the others are counted."""
 MOST_NAMED = 10
 """Networks that did not learn that are named under a table; the others are counted."""
+
+OTHER_ORDER = (
+    "Networks that are right once their classes are renumbered have learned, but their test images number the classes "
+    "in another order: compare the two parts of the dataset, or the labels of a network from elsewhere"
+)
 
 
 def caption(run: Mapping[str, JSON], what: str) -> str:
@@ -125,6 +131,8 @@ def _meanings(cells: Sequence[Cell], home: Sequence[str]) -> Iterator[str]:
             "another processor, may lie outside. It shows neither which method is better nor whether a paper's figure "
             "is met."
         )
+    if white := dict.fromkeys(c.method for c in cells if c.white_box):
+        yield f"White box: {_list(white)}. Such a method looks at a suspect's weights; the others only ask it."
     if any(c.paper and not c.paper.same for c in cells):
         yield (
             "In italics or parentheses (paper, other networks): what the method's paper reports for the same dataset "
@@ -136,9 +144,11 @@ def _networks(cells: Sequence[Cell]) -> Iterator[str]:
     """Name the networks that did not learn or count once, and the cells whose scores hardly differ."""
     failed = dict.fromkeys(n for c in cells for n in c.unlearned)
     if failed:
-        named = [f"{n.name} ({100 * n.accuracy:.1f} %, its peers {100 * n.usual:.1f} %)" for n in failed]
+        named = [f"{n.name} ({100 * n.accuracy:.1f} %, {_compared(n)})" for n in failed]
         more = f"; and {len(named) - MOST_NAMED} more, see accuracy.md" if len(named) > MOST_NAMED else ""
         yield f"‡: with networks that did not learn: {'; '.join(named[:MOST_NAMED])}{more}."
+    if any(n.renumbered is not None for n in failed):
+        yield f"‡: {OTHER_ORDER}."
     untrained = dict.fromkeys((c.attack, c.method) for c in cells if c.untrained)
     if untrained:
         yield (
@@ -154,6 +164,12 @@ def _networks(cells: Sequence[Cell]) -> Iterator[str]:
     if equal:
         counts = ", ".join(f"{attack} ({n} of {of} left out)" for attack, (n, of) in equal.items())
         yield f"Stolen suspects of one source whose weights are equal count once: {counts}."
+
+
+def _compared(network: Unlearned) -> str:
+    if network.renumbered is not None:
+        return f"{100 * network.renumbered:.1f} % once its classes are renumbered"
+    return f"its peers {100 * network.usual:.1f} %"
 
 
 def _warnings(cells: Sequence[Cell]) -> Iterator[str]:

@@ -4,10 +4,10 @@ from bench.api.components import Component
 from bench.core.kinds import ComponentKind
 from bench.registry.registry import Registry
 from bench.registry.validation import contract_violation
-from bench.testing.checks import architectures, attacks, components, datasets, methods, runs
+from bench.testing.checks import architectures, attacks, components, datasets, methods, networks, runs
 from bench.testing.harness import APPLIES_TO, COSTLY, Check
 
-_MODULES = (components, datasets, architectures, runs, attacks, methods)
+_MODULES = (components, datasets, architectures, networks, runs, attacks, methods)
 CHECKS: dict[str, list[Check]] = {
     kind: [f for module in _MODULES for f in vars(module).values() if callable(f) and kind in APPLIES_TO.get(f, ())]
     for kind in ComponentKind

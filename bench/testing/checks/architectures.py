@@ -1,6 +1,7 @@
 """Checks of architectures."""
 
 import functools
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -9,7 +10,11 @@ from bench.core.kinds import ComponentKind
 from bench.sandbox.torch_state import isolated
 from bench.testing.harness import Harness, applies_to
 from bench.testing.recorder import content
-from bench.training.networks import Normalised, check, rebuild, with_memory_format
+from bench.training.input_checks import logits_of
+from bench.training.network_state import network_state
+from bench.training.networks import check, rebuild, with_memory_format, wrapped
+from bench.training.randomness import unchanged_generators
+from bench.training.round_trip import detached
 
 SHAPES = ((1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64))
 """Shapes of the images of the shipped datasets."""
@@ -18,14 +23,24 @@ BIG = 1_000_000
 
 
 @functools.cache
-def parameters(architecture: Any, shape: tuple[int, int, int] = SHAPES[-1]) -> int:
-    """Return the number of parameters of an architecture's network, without allocating it."""
-    with torch.device("meta"):
-        return sum(p.numel() for p in architecture.build(10, shape).parameters())
+def parameters(architecture: Any, shape: tuple[int, int, int] = SHAPES[-1], device: str = "") -> int:
+    """Return the number of parameters of an architecture's network, without allocating it where that is possible.
+
+    `device` limits this to networks that are built on `meta` or `cpu`; 0 if it cannot be built so.
+    """
+    for place in [device] if device else ["meta", "cpu"]:
+        with (
+            suppress(Exception, SystemExit),
+            unchanged_generators(),
+            torch.device(place),
+        ):  # a plugin may raise anything
+            model = wrapped(architecture, 10, shape, torch.zeros(shape[0]), torch.ones(shape[0]))
+            return sum(p.numel() for p in model.parameters())
+    return 0
 
 
 def _device(harness: Harness) -> str:
-    return "meta" if parameters(harness.component) >= BIG else "cpu"
+    return "meta" if parameters(harness.component, device="meta") >= BIG else "cpu"
 
 
 @applies_to(ComponentKind.ARCHITECTURE)
@@ -35,7 +50,7 @@ def builds_for_every_shape(harness: Harness) -> str:
     for shape in SHAPES:
         try:
             with isolated(1, harness.log), torch.device(device), torch.no_grad():
-                answer = harness.component.build(7, shape).eval()(torch.zeros(2, *shape))
+                answer = logits_of(harness.component.build(7, shape).eval()(torch.zeros(2, *shape)))
         except (Exception, SystemExit) as error:  # a plugin may raise anything
             return (
                 f"build(7, {shape}), asked about two images: {type(error).__name__}: {error}{harness.location(error)}"
@@ -69,14 +84,14 @@ def reloads_strictly(harness: Harness) -> str:
     device, empty = _device(harness), (torch.zeros(1), torch.ones(1))
     with isolated(1, harness.log), torch.no_grad():
         with torch.device(device):
-            one, other = (Normalised(harness.component.build(7, SHAPES[0]), *empty).eval() for _ in range(2))
+            one, other = (wrapped(harness.component, 7, SHAPES[0], *empty).eval() for _ in range(2))
             for model in (one, other) if device != "meta" else ():
                 with_memory_format(model, harness.component, SHAPES[0])
         if device == "meta":
-            keys = ({k: v.shape for k, v in m.state_dict().items()} for m in (one, other))
+            keys = ({k: getattr(v, "shape", None) for k, v in m.state_dict().items()} for m in (one, other))
             return "" if next(keys) == next(keys) else "two networks that it built have different entries"
         check(one, other, "build(7, (1, 8, 8))")
-        again = rebuild(harness.component, 7, SHAPES[0], {k: v.clone() for k, v in one.state_dict().items()}).eval()
+        again = rebuild(harness.component, 7, SHAPES[0], detached(network_state(one))).eval()
         x = torch.rand(4, *SHAPES[0])
         return "" if torch.equal(one(x), again(x)) else "a network with the same weights answers differently"
 

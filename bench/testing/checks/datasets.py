@@ -3,8 +3,9 @@
 import torch
 
 from bench.api.data import Split
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, capped
 from bench.core.kinds import ComponentKind
+from bench.datasets.class_order import renumbered_classes
 from bench.datasets.files import absent
 from bench.datasets.partition import PARTS, partition, read
 from bench.sandbox.torch_state import isolated
@@ -81,6 +82,19 @@ def can_be_divided(harness: Harness) -> str:
         if classes != dataset.num_classes:
             return f"its {part} part has images of {classes} classes only"
     return ""
+
+
+@applies_to(ComponentKind.DATASET, costly=True)
+def numbers_its_classes_alike(harness: Harness) -> str:
+    """Number its classes in one order in both parts, as far as the mean images of the classes show it."""
+    parts = _parts(harness)
+    if False not in parts:
+        raise Skipped("it is divided by the host")
+    moved = renumbered_classes(parts[True], parts[False], harness.component.num_classes)
+    if not moved:
+        return ""
+    pairs = [f"{test} as {train}" for test, train in moved.items()]
+    return f"its test part numbers classes in another order than its train part: {', '.join(capped(pairs, 5))}"
 
 
 @applies_to(ComponentKind.DATASET)

@@ -50,10 +50,12 @@ class CsvImages(Dataset):
         path = root / self.file if self.file else SHAPES
         columns = 2 + self.side**2
         labels, images = [], []
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet writes a mark of the byte order
             for number, row in enumerate(csv.reader(file), 1):
                 if len(row) != columns:
                     raise BenchError(f"{path}, line {number}: {len(row)} columns, not {columns}. Set csv_images.side")
+                if row[0] not in ("train", "test"):
+                    raise BenchError(f"{path}, line {number}: the part is {row[0]!r:.20}, not train or test")
                 if row[0] == ("train" if train else "test"):
                     labels.append(int(row[1]))
                     images.append(row[2:])

@@ -1,0 +1,44 @@
+"""What a plugin notes: plain data at the line that notes it."""
+
+import numpy as np
+import pytest
+import torch
+
+from bench import BenchError
+from bench.api.context import Notes
+
+
+def test_numbers_of_numpy_and_torch_are_noted_as_numbers():
+    notes = Notes()
+    notes.update(a=np.float32(0.5), b=torch.tensor(3), c=[np.int64(1)])
+    notes["d"] = torch.tensor(True)
+    notes |= {"e": "text"}
+    assert notes.setdefault("f", np.array(2.5)) == notes.setdefault("f", 9) == 2.5
+    assert notes == {"a": 0.5, "b": 3, "c": [1], "d": True, "e": "text", "f": 2.5}
+    assert [type(v) for v in notes.values()] == [float, int, list, bool, str, float]
+
+
+def sets(notes, way, value):
+    if way == "item":
+        notes["x"] = value
+    elif way == "or":
+        notes |= {"x": value}
+    else:
+        {"update": notes.update, "setdefault": lambda **v: notes.setdefault(*next(iter(v.items())))}[way](x=value)
+
+
+@pytest.mark.parametrize("way", ["item", "or", "update", "setdefault"])
+@pytest.mark.parametrize("value", [torch.zeros(2), np.zeros(1), float("nan"), object(), {1: 1}])
+def test_anything_else_is_refused_where_it_is_noted(way, value):
+    notes = Notes()
+    with pytest.raises(
+        BenchError, match=r"context.note\(x=...\) must be plain data: .* \(test_context.py, line \d+\)$"
+    ):
+        sets(notes, way, value)
+    assert not notes
+
+
+@pytest.mark.parametrize("name", ["a=b", "a;b", "a\nb", 3])
+def test_a_name_that_would_not_be_read_back_is_refused(name):
+    with pytest.raises(BenchError, match="its name is no printable text"):
+        Notes()[name] = 1

@@ -1,0 +1,117 @@
+"""What is refused before anything is trained: folders under names and paths that are too long, or not writable."""
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from bench import BenchError
+from bench.core.errors import StoreError
+from bench.execution.benchmark import BenchmarkReporter, run_benchmark
+from bench.execution.preparation import LONGEST_NAME, BenchmarkRequest, prepare, results_folder
+from bench.planning.declarations import declare
+from bench.registry.registry import Broken
+from bench.results.provenance import describe
+from bench.results.run_schema import check_readable
+from bench.store.store import Store
+from bench.testing import toy_plugins, toy_registry, toy_spec
+
+LONG = "x" * 300
+DEEP = "/".join(["deep" * 50] * 19)
+"""A path of 3,800 characters: Linux takes 4,096."""
+
+
+def request(root, registry=None, folder=None, **changes):
+    spec, registry = toy_spec(**changes), registry or toy_registry()
+    declarations, store = declare(spec, registry), Store(root / "store")
+    return BenchmarkRequest(spec, declarations, registry, store, root, folder or root / "out", inline=True)
+
+
+def test_many_datasets_make_no_long_name():
+    names = tuple(f"dataset_of_a_long_name_{n:02}" for n in range(30))
+    folder = results_folder(toy_spec(datasets=names))
+    assert folder.name.startswith("dataset_of_a_long_name_00+29_more-") and len(folder.name) < 80
+    assert folder != results_folder(toy_spec(datasets=names[:-1])), "the digest tells them apart"
+    assert results_folder(toy_spec(datasets=("a", "b"))).name.startswith("a+b-")
+    longest = "d" * 64
+    assert len(results_folder(toy_spec(datasets=(longest,) * 3, methods=("m",))).name) < LONGEST_NAME + 64
+
+
+@pytest.mark.parametrize("name", [LONG, f"{LONG}/results", "/".join([LONG, LONG])])
+def test_a_name_that_the_file_system_does_not_take_is_one_line(tmp_path, name):
+    with pytest.raises(BenchError, match=r"cannot be used: File name too long\. Choose another: --out"):
+        results_folder(toy_spec(), str(tmp_path / name))
+
+
+def test_a_results_folder_is_tried_before_anything_is_trained(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file" / "results", deep(tmp_path)):
+        asked = request(tmp_path, folder=place)
+        with pytest.raises(BenchError, match=r"cannot be used: .*--out"):
+            run_benchmark(asked)
+    assert not list(Store(tmp_path / "store").all_keys())
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("two\nlines", r"holds text that cannot be shown, 'two\\nlines'"),
+        ("x" * 20_001, "holds text that cannot be shown"),
+        ("\u202ereversed", "holds text that cannot be shown"),
+        (1 << 60, "holds the number 1152921504606846976"),
+    ],
+)
+def test_a_parameter_that_no_report_could_show_is_refused_before_anything_is_trained(tmp_path, fault, reason):
+    @dataclass(frozen=True)
+    class Wordy(toy_plugins.ToyMatch):
+        """Have a parameter that run.json cannot hold."""
+
+        name: str = "wordy"
+        words: object = fault
+
+    asked = request(tmp_path, toy_registry(Wordy()), methods=("wordy",))
+    with pytest.raises(BenchError, match=rf"run.json cannot describe this run: .*{reason}"):
+        run_benchmark(asked)
+    assert not (tmp_path / "store").exists() and not (tmp_path / "out").exists()
+
+
+def test_a_command_line_that_no_report_could_show_is_recorded_without_that(tmp_path):
+    spec, registry = toy_spec(), toy_registry()
+    made = describe(spec, declare(spec, registry), ("run", "--out", "two\nlines\u200b\udcff", "y" * 30_000))
+    assert made["command"].startswith("bench run --out 'two lines  ' yyy") and len(made["command"]) == 20_000
+    check_readable(made)
+
+
+def deep(root):
+    """Return a folder whose own path is short enough, while those of the files in it are not."""
+    path = root
+    while len(str(path)) < 4096 - 150:
+        path = path / ("d" * min(200, 4096 - 120 - len(str(path))))
+    return path / ("e" * (4096 - 40 - len(str(path))))
+
+
+def test_a_store_is_tried_under_its_longest_path(tmp_path):
+    path = tmp_path
+    while len(str(path)) < 3960:
+        path = path / ("d" * min(200, 3960 - len(str(path))))
+    start = os.getcwd()  # noqa: PTH109
+    with pytest.raises(StoreError, match=r"cannot be used: File name too long\. Choose another with --store"):
+        Store(path).check_writable()
+    assert os.getcwd() == start  # noqa: PTH109
+    Store(tmp_path / "short").check_writable()
+    assert not list((tmp_path / "short" / "tmp").iterdir())
+
+
+def test_many_broken_plugins_are_not_all_noted(tmp_path):
+    class Notes(BenchmarkReporter):
+        """Collects what is noted."""
+
+        lines: list[str] = []
+
+        def note(self, text):
+            self.lines.append(text)
+
+    asked = request(tmp_path)
+    asked.registry.broken += [Broken(f"plugin{n}", "somebody 1.0", "import failed") for n in range(300)]
+    prepare(asked, Notes())
+    assert len(Notes.lines) == 21 and Notes.lines[-1] == "Note: and 280 more"
