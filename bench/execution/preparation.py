@@ -47,7 +47,8 @@ class BenchmarkRequest:
     address of a Dask scheduler. `timeout` is in seconds, 0: none. `keep` is `scores` or `all`, empty: the preset's, or
     `all` for a Spec of no preset.
     `refresh` names components whose artifacts are computed again. `require_targets` makes the absent dataset that an
-    attack lands on an error; otherwise such attacks are not applicable. `command` is recorded in `run.json`.
+    attack lands on an error; otherwise such attacks are not applicable. `plugins` are files, or what `session.ship`
+    returned. `command` is recorded in `run.json`.
     """
 
     spec: Spec
@@ -63,11 +64,11 @@ class BenchmarkRequest:
     scheduler: str = ""
     timeout: float = 0.0
     inline: bool = False
-    plugins: tuple[str, ...] = ()
+    plugins: tuple[str | bytes, ...] = ()
     keep: str = ""
     refresh: tuple[str, ...] = ()
     require_targets: bool = False
-    command: tuple[str, ...] = ()
+    command: str = ""
 
 
 @dataclass
@@ -221,7 +222,7 @@ def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunCon
         if _is_inline(request, missing)
         else tuple(slots(request.workers, request.use_gpus, request.per_gpu, present)),
         address=request.scheduler,
-        plugins=tuple(str(Path(p).absolute()) for p in request.plugins),
+        plugins=tuple(p if isinstance(p, bytes) else str(Path(p).absolute()) for p in request.plugins),
         threads=request.threads,
         timeout=request.timeout,
         device=inline_device(request.use_gpus, present),
