@@ -6,12 +6,12 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.canonical import JSON
-from bench.core.errors import limited
+from bench.core.errors import BenchError, limited
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
@@ -62,16 +62,25 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     What the run needs is recorded before its first task: its Spec in `run.json`, its artifacts in the store. So they
     are kept however the run ends.
     BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
-    trials say so. The state of this process is what it was before: folder, environment, signal handlers, settings.
+    trials say so. KeyboardInterrupt, and BenchError if the store or the workers are lost, after what is finished was
+    written. The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
     reporter = reporter or BenchmarkReporter()
     with preserved_process_state():
         prepared = prepare(request, reporter)
         _record_needs(prepared, reporter)
         outcomes: dict[str, Outcome] = {}
-        with reporter.executing(prepared):
-            recorder = _Recorder(prepared, reporter, outcomes)
-            run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+        try:
+            with reporter.executing(prepared):
+                recorder = _Recorder(prepared, reporter, outcomes)
+                run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+        except (KeyboardInterrupt, BenchError) as error:
+            with suppress(BenchError):  # what is finished is written, if that is possible
+                _write(prepared, outcomes, interrupted=True)
+            if isinstance(error, BenchError):
+                raise
+            text = f"during the run: what is finished is in {request.folder}, and the same call goes on from there"
+            raise KeyboardInterrupt(text) from None
         interrupted = bool(reporter.stop_requested())
         with gc_paused():
             return _write(prepared, outcomes, interrupted)
@@ -166,7 +175,7 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: 
     trials = inventory.plan.trials
     rows = [row(t, outcome(t.score), outcome(t.source), outcome(t.suspect)) for t in trials]
     executed = sum(o.status == Status.DONE and not o.stored for o in outcomes.values())
-    made = describe(request.spec, request.declarations, request.command)
+    made = describe(request.spec, request.declarations, request.command, request.registry)
     made["machines"] = _machines(prepared, outcome)
     save(request.folder, rows, made if executed else _with_origin(request.folder, made))
     counts = Counter(o.status for o in outcomes.values())

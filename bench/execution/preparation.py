@@ -15,6 +15,7 @@ from bench.core.tasks import Task
 from bench.datasets.file_record import changes
 from bench.datasets.files import absent, ready
 from bench.execution.environment import check_environment
+from bench.execution.model_checks import check_models
 from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import inline_device, slots
 from bench.planning.declarations import Declarations
@@ -46,7 +47,8 @@ class BenchmarkRequest:
     address of a Dask scheduler. `timeout` is in seconds, 0: none. `keep` is `scores` or `all`, empty: the preset's, or
     `all` for a Spec of no preset.
     `refresh` names components whose artifacts are computed again. `require_targets` makes the absent dataset that an
-    attack lands on an error; otherwise such attacks are not applicable. `command` is recorded in `run.json`.
+    attack lands on an error; otherwise such attacks are not applicable. `plugins` are files, or what `session.ship`
+    returned. `command` is recorded in `run.json`.
     """
 
     spec: Spec
@@ -62,11 +64,11 @@ class BenchmarkRequest:
     scheduler: str = ""
     timeout: float = 0.0
     inline: bool = False
-    plugins: tuple[str, ...] = ()
+    plugins: tuple[str | bytes, ...] = ()
     keep: str = ""
     refresh: tuple[str, ...] = ()
     require_targets: bool = False
-    command: tuple[str, ...] = ()
+    command: str = ""
 
 
 @dataclass
@@ -144,11 +146,12 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     if unavailable:
         inventory = Inventory(plan(spec, request.declarations, unavailable), store)
         missing = inventory.missing(inventory.affected(request.refresh))
-        _note(reporter, [f"{reason}: attacks with this target are not applicable" for reason in unavailable.values()])
+        _note(reporter, [f"{reason}: attacks that need it are not applicable" for reason in unavailable.values()])
     for task in missing.values():
         if task.kind == TaskKind.DATA:
             identity = task.params["dataset"]
             ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
+    check_models(request.declarations, registry, missing.values())
     with _usable(request.folder):
         request.folder.mkdir(parents=True, exist_ok=True)
     if missing or request.refresh:  # reading what is complete needs no right to write
@@ -219,10 +222,11 @@ def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunCon
         if _is_inline(request, missing)
         else tuple(slots(request.workers, request.use_gpus, request.per_gpu, present)),
         address=request.scheduler,
-        plugins=tuple(str(Path(p).absolute()) for p in request.plugins),
+        plugins=tuple(p if isinstance(p, bytes) else str(Path(p).absolute()) for p in request.plugins),
         threads=request.threads,
         timeout=request.timeout,
         device=inline_device(request.use_gpus, present),
+        zoo=request.declarations.zoo,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.results.columns import COLUMNS, TRIAL_COLUMNS, Kind
+from bench.results.columns import MODEL_COLUMNS, TRIAL_COLUMNS, Kind
 from bench.store.atomic import write_atomically
 
 WRITING = 60
@@ -62,7 +62,11 @@ def comma_separated(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> st
 
 def save(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, JSON]) -> None:
     """Write `run.json`, which identifies the folder if writing is interrupted, and then `trials.csv`."""
-    text = comma_separated(COLUMNS, ([written(c.type, r[c.name]) for c in TRIAL_COLUMNS] for r in rows))
+    rows = list(rows)
+    described = any(r.get(c.name) for r in rows for c in MODEL_COLUMNS)
+    columns = (*TRIAL_COLUMNS, *MODEL_COLUMNS) if described else TRIAL_COLUMNS
+    values = ([written(c.type, r.get(c.name, "")) for c in columns] for r in rows)
+    text = comma_separated([c.name for c in columns], values)
     run = {k: v for k, v in run.items() if k != "edited"} | {"trials_sha256": hashlib.sha256(text.encode()).hexdigest()}
     for partial in partials(folder):
         with suppress(OSError):  # its writer may be replacing it at this moment

@@ -67,7 +67,7 @@ class Recorder(BenchmarkReporter):
 def test_a_benchmark_runs_from_python_and_leaves_the_process_alone(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["notebook"])
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    result = run_benchmark(request(tmp_path, command=("from", "python")))
+    result = run_benchmark(request(tmp_path, command="bench from python"))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     assert capsys.readouterr() == ("", "")
     assert result.complete

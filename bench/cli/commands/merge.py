@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli.commands.report import folder_of
 from bench.core.errors import BenchError, capped
+from bench.results.folders import folder_of
 from bench.store.folders import default_root
 from bench.store.store import Store
 
