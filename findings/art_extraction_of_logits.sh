@@ -4,7 +4,7 @@
 # CopycatCNN and KnockoffNets with use_probability=True train the thief on whatever the victim's `predict` returns. The
 # documentation of PyTorchClassifier prefers networks that return logits; then logits are the targets of the thief's
 # cross-entropy, its loss falls without bound, and it ends at chance with no warning: 0.10 of the test digits, where the
-# same attack on labels has 0.85, and the attack on the same network behind a softmax 0.86 (the probabilities).
+# same attack on labels, or on the same network behind a softmax, has 0.85.
 #
 # Guessed before: that soft answers are turned into probabilities first, or are reduced to labels.
 set -euo pipefail

@@ -63,7 +63,7 @@ def named(case: tuple[Path, int, list[str]]) -> str:
 
 def how(words: list[str]) -> tuple[str, list[str]]:
     """Say what can be done with a command of `bench` here, `carry out` or `read`, and with which words."""
-    if words[:2] == ["data", "fetch"] or words[:2] == ["data", "verify"] or "--scheduler" in words:
+    if (words[0] == "data" and words[1] in ("fetch", "verify", "add", "remove")) or "--scheduler" in words:
         return "read", words
     if words[:2] == ["store", "gc"]:
         return "carry out", [*words, "--yes"]

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bench.analysis import estimates
+from bench.analysis.access import is_white_box, methods_in_order, own_budget
 from bench.analysis.baselines import AgainstBaselines, against_baselines
 from bench.analysis.error_rates import ByRate, Division, hits
 from bench.analysis.estimates import Extremes, Strata
-from bench.analysis.groups import NOBODY, Matched, Planned, Rows, Samples
+from bench.analysis.groups import NOBODY, Matched, Planned, Rows, Samples, errors
 from bench.analysis.networks import Networks, Unlearned
 from bench.analysis.reported import ReportedAuc, reported_auc
 from bench.core.canonical import JSON
@@ -48,14 +49,15 @@ class Drawn(NamedTuple):
 class Cell:
     """One method against one attack, on one dataset and source architecture.
 
-    `same_architecture` has only negatives of the suspects' own architectures (mean over architectures); `suspects_only`
-    leaves out the negatives in the source's architecture, where that is not among the suspects'; `by_variant` has the
-    AUCs of an attack's variants, where there are several. `lost` counts the trials without a score by status, `errors`
-    by message. `reason` is why the cell is not applicable; `home`: the suspects stay with the source's dataset. `hits`
-    are TPRs by FPR, `accused` the models that frozen thresholds accuse by the rate promised; `baselines` is None for a
-    baseline, and where no baseline can judge or one has no score. `equal` counts the stolen suspects whose weights
-    another one has, `unlearned` are the networks of the cell that did not learn, `untrained`: none of the stolen
-    suspects is better than chance. `warnings` are the method's own, with the seeds of the sources concerned.
+    `white_box`: the method looks at weights. `same_architecture` has only negatives of the suspects' own architectures
+    (mean over architectures); `suspects_only` leaves out the negatives in the source's architecture, where that is not
+    among the suspects'; `by_variant` has the AUCs of an attack's variants, where there are several. `lost` counts the
+    trials without a score by status, `errors` by message. `reason` is why the cell is not applicable; `home`: the
+    suspects stay with the source's dataset. `hits` are TPRs by FPR, `accused` the models that frozen thresholds accuse
+    by the rate promised; `baselines` is None for a baseline, and where no baseline can judge or one has no score.
+    `equal` counts the stolen suspects whose weights another one has, `unlearned` are the networks of the cell that did
+    not learn, `untrained`: none of the stolen suspects is better than chance. `warnings` are the method's own, with the
+    seeds of the sources concerned.
     """
 
     dataset: str
@@ -63,6 +65,7 @@ class Cell:
     method: str
     method_version: int
     baseline: bool
+    white_box: bool
     attack: str
     attack_version: int
     suspect_dataset: str
@@ -150,13 +153,6 @@ def attack_target(run: Mapping[str, JSON], attack: str) -> str:
     return ""
 
 
-def own_budget(run: Mapping[str, JSON], method: str) -> int | None:
-    """Return the queries of a method by default in this run; None where it declares no budget."""
-    entry = run["components"][ComponentKind.METHOD][method]
-    budget: int | None = entry["params"].get(entry["attributes"].get("budget"))
-    return budget
-
-
 def default_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFrame":
     """Keep the rows that tables are made from: those with a method's default number of queries in this run."""
     spec = Spec.from_json(run["spec"])
@@ -168,7 +164,7 @@ def default_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFr
 def cells(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Cell]:
     """Return all cells, in the order of the Spec: dataset, source architecture, methods and then baselines, attacks."""
     estimator, spec = CellEstimator(default_budget(frame, run), run), Spec.from_json(run["spec"])
-    methods = (*spec.methods, *spec.baselines)
+    methods = methods_in_order(run)
     watermarks = {m for m in methods if run["components"][ComponentKind.METHOD][m].get("watermark")}
     found: list[Cell] = []
     for dataset, source in itertools.product(spec.datasets, spec.sources):
@@ -188,7 +184,7 @@ def by_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[AtBudget]:
     spec = Spec.from_json(run["spec"])
     usual = default_budget(frame, run)
     others = frame.drop(usual.index)
-    methods = [m for m in (*spec.methods, *spec.baselines) if m in set(others.method)]
+    methods = [m for m in methods_in_order(run) if m in set(others.method)]
     by_default = CellEstimator(usual[usual.method.isin(methods)], run)
     estimators = {int(b): CellEstimator(others[others.budget == b], run) for b in others.budget.unique()}
     found = []
@@ -225,6 +221,7 @@ class CellEstimator:
             reason = str(samples.column["note"][first[0]]) or "not applicable"
         planned = np.concatenate([stolen, irrelevant])
         missing = planned[~samples.done[planned]]
+        missing = missing[np.isin(status[missing], LOST)] if reason else missing
         untrained = bool(first.size) and not reason and bool(self.chance[self.networks.suspect[stolen]].all())
         matched = None if reason or untrained else samples.matched(grouped)
         suspects = set(samples.architectures[np.unique(samples.architecture[stolen])])
@@ -239,13 +236,14 @@ class CellEstimator:
             method_version=int(described["version"]),
             attack_version=int(self.run["components"][ComponentKind.ATTACK][attack]["version"]),
             baseline=method in self.spec.baselines,
+            white_box=is_white_box(self.run, method),
             home=not attack_target(self.run, attack),
             reason=reason,
             drawn=_drawn(grouped),
             stolen_planned=samples.planned(grouped, SuspectKind.STOLEN),
             irrelevant_planned=samples.planned(grouped, SuspectKind.IRRELEVANT),
-            lost=dict(Counter(str(s) for s in status[missing] if s in LOST)),
-            errors=dict(Counter(str(e) for e in samples.column["error"][missing] if e)),
+            lost=dict(Counter(map(str, status[missing]))),
+            errors=errors(samples, missing),
             untrained=untrained,
             unlearned=() if reason else self._unlearned(planned),
             warnings={} if reason else samples.warnings(grouped),

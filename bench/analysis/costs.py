@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.analysis.access import is_white_box, methods_in_order
 from bench.core.canonical import JSON
 from bench.core.kinds import Access, ComponentKind, Status
 from bench.core.spec import Spec
@@ -27,6 +28,7 @@ class Cost:
     source_architecture: str
     method: str
     baseline: bool
+    white_box: bool
     accuracy: Summary | None
     lost: float | None
     access: str
@@ -42,7 +44,7 @@ def costs(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> Iterator[Cost]:
     """Sum up the cost of every method, in the order of the Spec."""
     spec, described = Spec.from_json(run["spec"]), run["components"][ComponentKind.METHOD]
     rows_of = dict(iter(frame.groupby(["dataset", "source_architecture", "method"], sort=False)))
-    methods = (*spec.methods, *spec.baselines)
+    methods = methods_in_order(run)
     for dataset, source in itertools.product(spec.datasets, spec.sources):
         found = {m: rows_of[dataset, source, m] for m in methods if (dataset, source, m) in rows_of}
         plain: dict[float, float] = {}
@@ -52,7 +54,8 @@ def costs(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> Iterator[Cost]:
         for method, rows in found.items():
             entry = described[method]
             usual = plain if entry.get("watermark") else {}
-            yield _cost((dataset, source, method), rows, usual, entry["attributes"], method in spec.baselines)
+            flags = method in spec.baselines, is_white_box(run, method)
+            yield _cost((dataset, source, method), rows, usual, entry["attributes"], flags)
 
 
 def _by_seed(rows: "pd.DataFrame", column: str) -> dict[float, Any]:
@@ -67,14 +70,19 @@ def _by_fingerprint(rows: "pd.DataFrame", column: str) -> list[Any]:
 
 
 def _cost(
-    place: tuple[str, str, str], rows: "pd.DataFrame", usual: Mapping[float, float], attributes: JSON, baseline: bool
+    place: tuple[str, str, str],
+    rows: "pd.DataFrame",
+    usual: Mapping[float, float],
+    attributes: JSON,
+    flags: tuple[bool, bool],
 ) -> Cost:
     accuracy = _by_seed(rows, "source_accuracy")
     done = rows[rows.status == Status.DONE]
     queries, networks = done.queries.dropna(), rows.fingerprint_networks.dropna()
     return Cost(
         *place,
-        baseline=baseline,
+        baseline=flags[0],
+        white_box=flags[1],
         accuracy=accuracy_summary(list(accuracy.values())) if accuracy else None,
         lost=_mean([usual[s] - accuracy[s] for s in accuracy if s in usual]),
         access=max(done.access.unique(), key=Access.rank, default=""),

@@ -4,6 +4,7 @@ An attack is compared with the irrelevant models of its target dataset, within o
 fingerprint, never across two.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
@@ -213,3 +214,10 @@ class Samples:
 def _warning(note: str) -> str:
     """Return the warning among the entries of a note, empty without one."""
     return next((e.removeprefix(WARNING) for e in note.split(";") if e.startswith(WARNING)), "")
+
+
+def errors(samples: Samples, rows: Rows) -> dict[str, int]:
+    """Count the errors of rows without a score, and the reasons of those that are not applicable."""
+    status, note, error = (samples.column[name][rows] for name in ("status", "note", "error"))
+    texts = np.where(status == Status.NOT_APPLICABLE, note, error)
+    return dict(Counter(str(text) for text in texts if text))

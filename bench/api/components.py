@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.api.context import Context, Helpers, Source, Suspect
 from bench.api.data import DefenderData, Split
-from bench.core.kinds import ComponentKind
+from bench.core.kinds import Access, ComponentKind
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,6 +48,8 @@ class Dataset(Component):
     """Largest shift of a training image, in pixels."""
     label_space: ClassVar[Any] = ""
     """Name of the dataset whose labels it has; empty: its own. A fingerprint can score models of one label space."""
+    label_names: ClassVar[Any] = ()
+    """Names of the labels, in their order, which label maps of described networks may use; empty: none are known."""
     related: ClassVar[Any] = {}
     """Datasets of equal shape on which attacks may train, such as {"transfer": "cifar100_first10"}."""
     checksums: ClassVar[Any] = {}
@@ -73,6 +75,12 @@ class Architecture(Component):
     kind = ComponentKind.ARCHITECTURE
     precision: ClassVar[Any] = ""
     """`fp32` for networks that bf16 slows down (depthwise convolutions on CPUs); empty: the run's precision."""
+    learning_rate: ClassVar[Any] = 0.0
+    """The largest learning rate of its trainings, in the place of the recipe's; 0: the recipe's."""
+    epochs_factor: ClassVar[Any] = 1.0
+    """How many times the recipe's epochs its trainings take, up to 1000."""
+    augmentation: ClassVar[Any] = {}
+    """What replaces a dataset's own: `crop`, the largest shift in pixels, and `flip`, which may only be False."""
 
     def build(self, num_classes: int, shape: tuple[int, int, int]) -> nn.Module:
         """Return an untrained network: float images `[N, *shape]` in [0, 1] in, logits [N, num_classes] out."""
@@ -109,6 +117,15 @@ class Attack(Component):
     """Key of the dataset's `related` that names the suspect's training set; empty: the source's own dataset."""
     deterministic: ClassVar[Any] = False
     """True if it draws nothing at random, so that all copies would be equal: one per architecture is made."""
+    surrogate_data: ClassVar[Any] = ""
+    """Images to query with (`context.surrogate_data`): a key of the dataset's `related`, or a dataset; empty: none."""
+    surrogate_adapt: ClassVar[Any] = ()
+    """What the host may adapt of these images to the source's, if it differs: `size`, `channels`."""
+    answers: ClassVar[Any] = ""
+    """The strongest answers of its suspects if these only answer: `logits`, `probabilities` or `labels`.
+
+    Empty: its suspects are networks that load strictly into `build()`. See `rebuild`.
+    """
 
     def variant(self, replicate: int) -> str:
         """Return what varies between copies, such as `ratio=0.3`; empty: only the seed."""
@@ -117,15 +134,30 @@ class Attack(Component):
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
         """Return a suspect that classifies the images of `data`, the attacker's training images.
 
-        `build()` returns an untrained network of the suspect's architecture; the result must have its state dict.
+        `build()` returns an untrained network of the suspect's architecture; the result must have its state dict. With
+        `answers`, the result is any module whose state dict holds tensors only, from which `rebuild` makes it again.
         """
         raise TypeError(f"{type(self).__name__} does not define steal(source, data, build, context)")
+
+    def rebuild(self, build: Callable[[], nn.Module], tensors: dict[str, Tensor]) -> nn.Module:
+        """Return a suspect that only answers, from the state dict of what `steal` returned; only with `answers`.
+
+        The module takes float images [1, C, H, W] in [0, 1], one at a time, and returns what `answers` declares: logits
+        or probabilities [1, K], or labels int64 [1]. It may draw from torch's global generator, which is seeded from
+        the image. `tensors` are on the task's device, as is what `build()` returns. Default: `build()` with these
+        weights.
+        """
+        model = build()
+        model.load_state_dict(tensors)
+        return model
 
 
 class Method(Component):
     """Common base of fingerprints and watermarks: it scores a suspect, higher = more probably stolen."""
 
     kind = ComponentKind.METHOD
+    access: ClassVar[Any] = Access.LOGITS
+    """The strongest access to a suspect that it needs; with `weights` it may call `suspect.model()`."""
     any_label_space: ClassVar[Any] = False
     """True if it can score a suspect whose label space differs from the source's."""
     helper_architectures: ClassVar[Any] = ()
@@ -133,7 +165,7 @@ class Method(Component):
     baseline: ClassVar[Any] = False
     """True for a trivial method, which every table lists below a line and other methods are compared with."""
     paper: ClassVar[Any] = ""
-    """Authors, title, venue, link."""
+    """`A. Author, B. Author: Title, Venue 2026, https://...`: an entry of `references.bib`."""
     budget: ClassVar[Any] = ""
     """Name of the field with its number of queries (images), such as `samples`; empty: it has no budget."""
     draws: ClassVar[Any] = 1
@@ -145,8 +177,10 @@ class Method(Component):
     reported_accuracy: ClassVar[Any] = ()
     """Test accuracies in its paper, as `ReportedAccuracy`."""
 
-    def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-        """Return a finite score of a suspect from its answers: higher = more probably stolen.
+    def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float | None:
+        """Return a finite score of a suspect: higher = more probably stolen; None if it cannot be judged.
+
+        Better than None: raise `NotApplicable` with the reason, which the row then has.
 
         `fingerprint` holds copies of the tensors that `extract` or `embed` returned, on the task's device.
         """

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bench.api.data import Split
 from bench.core.canonical import JSON, plain_data
 from bench.core.errors import BenchError, calling_line
 from bench.core.spec import Recipe
@@ -36,11 +37,15 @@ class Source(Protocol):
 
 
 class Suspect(Protocol):
-    """A suspect as a method sees it: its answers, never its weights. Every image counts as a query.
+    """A suspect as a method sees it: its answers, and its weights only if the method declares that it needs them.
 
-    Images are float [N, C, H, W] in [0, 1]; K is the number of classes. `BenchError` beyond the method's budget, for
-    pixels outside [0, 1], and if the suspect answers with NaN or infinity.
+    Every image counts as a query. Images are float [N, C, H, W] in [0, 1]; K is the number of classes. `BenchError`
+    beyond the method's budget or `access`, for pixels outside [0, 1], and if the suspect answers with NaN or infinity.
+    `NotApplicable` for what a suspect that only answers does not give.
     """
+
+    def model(self) -> nn.Module:
+        """Return a copy of the network, in eval mode; only with `access = "weights"`. It is no query."""
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits, float32 [N, K]."""
@@ -120,7 +125,9 @@ class Context:
     """What a task provides besides data: seeds, recipe, device, training loop, and a place for notes.
 
     `generator` is seeded with `seed` and on `device`. `head` and `stages` are those of the architecture. `start` is the
-    suspect of the attack named by `starts_from`, `budget` the number of queries (images) that the method may ask.
+    suspect of the attack named by `starts_from`; if that only answers, it can be called with images, and has `logits`,
+    `probabilities` and `labels`, no weights. `budget` is the number of queries (images) that the method may ask.
+    `surrogate_data` are the images that the attack declares, uint8 of the source's shape, with their own labels.
     """
 
     seed: int
@@ -133,6 +140,7 @@ class Context:
     stages: Callable[[nn.Module], Sequence[nn.Module]]
     start: nn.Module | None = None
     budget: int | None = None
+    surrogate_data: Split | None = None
     notes: dict[str, JSON] = field(default_factory=Notes)
 
     def note(self, **values: Any) -> None:

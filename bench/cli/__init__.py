@@ -4,6 +4,7 @@ import atexit
 import errno
 import gc
 import importlib
+import io
 import os
 import sys
 
@@ -26,6 +27,7 @@ COMMANDS = {
     "replicate": "Make a published run again here, and judge it.",
     "show": "Show how one trial was made.",
     "data": "List, fetch and verify datasets.",
+    "models": "Check, question and export described networks.",
     "store": "Inspect, clean up and move the store of artifacts.",
 }
 
@@ -56,6 +58,8 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line: exit code 0 complete, 1 failed trials, 2 wrong usage, 3 not judged, 130 interrupted."""
+    os.environ["MPLBACKEND"] = "agg"  # charts are files; a notebook's value names a module that may be missing here
+    _prepare_streams()
     try:
         code = group.main(standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -78,6 +82,18 @@ def main() -> None:
     _leave(code if isinstance(code, int) else 0)
 
 
+def _prepare_streams() -> None:
+    """Open the standard streams that are closed, and let those with a small character set print what they can."""
+    while (number := os.open(os.devnull, os.O_RDWR)) < 3:  # or the next file would get the number, and the output
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _message(error: click.ClickException | BenchError) -> str:
     if isinstance(error, click.NoSuchOption):
         new = RENAMED.get(error.option_name.lstrip("-").replace("-", "_"), "").replace("_", "-")
@@ -87,7 +103,11 @@ def _message(error: click.ClickException | BenchError) -> str:
 
 
 def _leave(code: int) -> None:
-    """End this process, even if a plugin left threads running."""
+    """End this process, even if a plugin left threads or processes running."""
+    if "multiprocessing" in sys.modules:  # its exit waits for them
+        from bench.sandbox.child_processes import kill_children
+
+        atexit.register(kill_children)
     if any(thread.is_alive() for thread in leftover_threads):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -13,13 +13,18 @@ from click.shell_completion import CompletionItem
 from click.types import StringParamType
 
 from bench.core.kinds import ComponentKind
+from bench.datasets.files import DESCRIPTIONS, data_root
 from bench.registry.registry import HOOKS
 
 
 def component_names(kinds: Iterable[str] = tuple(ComponentKind), files: Sequence[str] = ()) -> list[str]:
     """Return the sorted names of installed components and of plugin files'; of an unreadable plugin, its own name."""
     wanted, found = set(kinds), set[str]()
+    if ComponentKind.DATASET in wanted:
+        found.update(path.stem for path in (data_root() / DESCRIPTIONS).glob("*.json"))
     for entry in importlib.metadata.entry_points(group="bench"):
+        if entry.name == DESCRIPTIONS:
+            continue
         found.update(name for kind, name in _components(_source(entry.module), entry.name) if kind in wanted)
     for file in map(Path, files):
         found.update(name for kind, name in _components(file, file.stem) if kind in wanted)

@@ -30,6 +30,13 @@ class DamagedArtifact(BenchError):
     """The bytes of an artifact differ from those that were saved; the artifact is recomputed."""
 
 
+class NotApplicable(BenchError):
+    """A method, an attack or a network does not apply here, for the reason in its message, one line.
+
+    Raised by a plugin, it is no failure: the rows concerned have the status `not_applicable` and this reason.
+    """
+
+
 class NonFiniteLoss(BenchError):
     """A training loss became NaN or infinite; the task is retried once with another seed."""
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import math
 import os
 import platform
 import re
@@ -16,7 +17,7 @@ def _torch_has(backend: str) -> bool:
     """Return True if the installed torch was built for `cuda` or `hip`, according to its version file."""
     found = importlib.util.find_spec("torch")
     path = Path(found.origin).parent / "version.py" if found and found.origin else Path()
-    text = path.read_text() if path.is_file() else ""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return bool(re.search(rf"^{backend}\b[^=\n]*= *'", text, re.MULTILINE))
 
 
@@ -34,7 +35,7 @@ def gpus() -> tuple[int, ...]:
     for backend, command in (("cuda", ["nvidia-smi", "--list-gpus"]), ("hip", ["rocm-smi", "--showid"])):
         if _torch_has(backend):
             try:
-                listing = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+                listing = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout
             except (OSError, subprocess.SubprocessError):
                 continue
             _names.extend(_visible(_devices(listing), os.environ.get("CUDA_VISIBLE_DEVICES")))
@@ -94,9 +95,39 @@ def has_mps() -> bool:
 
 
 def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
+    """Return the number of CPU cores that this process may use: those it may run on, at most its quota, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    counted = getattr(os, "process_cpu_count", None)  # it knows PYTHON_CPU_COUNT, too
+    count = counted() if counted else len(affinity(0)) if affinity else os.cpu_count()
+    return int(max(1, min(count or 1, cpu_quota())))
+
+
+def cpu_quota(root: Path = Path("/")) -> float:
+    """Return how many CPUs the control groups of this process, a container's, may use at once; infinity: no limit.
+
+    `root` is the folder that holds `proc` and `sys`. Both versions of control groups are read.
+    """
+    found, mounts = [math.inf], root / "sys/fs/cgroup"
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        controllers, path = [*line.split(":", 2), "", ""][1:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for mount in (mounts / "unified", mounts) if not controllers else (mounts / controllers, mounts / "cpu"):
+            group = mount / path.strip("/")
+            for folder in (f for f in (group, *group.parents) if f.is_relative_to(mount)):
+                quota, period = [*_read(folder / "cpu.max").split(), "", ""][:2]
+                quota = quota or _read(folder / "cpu.cfs_quota_us").strip()
+                period = period or _read(folder / "cpu.cfs_period_us").strip()
+                if quota.isdigit() and period.isdigit() and int(period):
+                    found.append(int(quota) / int(period))
+    return min(found)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
 
 
 def keep_freed_memory() -> None:
@@ -125,10 +156,7 @@ def suitable_precision(devices: Sequence[int]) -> str:
 def cpu_model() -> str:
     """Return the name of the processor."""
     model = platform.processor() or platform.machine()
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        return model
+    found = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
     return found.group(1) if found else model
 
 

@@ -80,7 +80,7 @@ def _obtain(download: Download, root: Path, progress: Progress | None, mirror: s
 
 def _recorded(record: Path) -> str:
     try:
-        return str(json.loads(record.read_text())["checksum"])
+        return str(json.loads(record.read_text(encoding="utf-8"))["checksum"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

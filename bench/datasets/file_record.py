@@ -55,7 +55,8 @@ def record(dataset: Dataset, root: Path, seen: Observation) -> bytes:
     `root` itself, which other datasets may share, only the files.
     """
     with translated_errors(root, "read"):
-        declared = {path for path in dataset.checksums if (root / path).is_file()}
+        below = (path for path in dataset.checksums if not PurePath(path).is_absolute())
+        declared = {path for path in below if (root / path).is_file()}
         paths = sorted((seen.files(root) | declared) - {CACHE})
         files = {path: FileState(*state(root / path), file_digest(root / path)) for path in paths}
         parents = {

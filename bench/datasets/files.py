@@ -12,10 +12,13 @@ from bench.core.canonical import JSON, digest
 from bench.core.errors import BenchError, describe_error, printable
 from bench.datasets.observation import observed
 from bench.store.atomic import write_atomically
-from bench.store.folders import REASONS
+from bench.store.folders import REASONS, user_folder
 
 CACHE = ".verified.json"
 """Cache of verified checksums, beside the data, with the size and the times of each file."""
+
+DESCRIPTIONS = "image_folders"
+"""The folder of the descriptions of image folders, below the data root; the name of the plugin that offers them."""
 
 _cached: dict[str, dict[str, JSON]] = {}
 """The same cache for data folders that cannot be written, for the life of this process."""
@@ -23,10 +26,7 @@ _cached: dict[str, dict[str, JSON]] = {}
 
 def data_root(option: str | None = None) -> Path:
     """Return the data folder: `option`, else `$BENCH_DATA`, else `data` in the user's cache directory."""
-    from platformdirs import user_cache_path
-
-    named = option or os.environ.get("BENCH_DATA")
-    return Path(named).expanduser() if named else user_cache_path("fingerprint-bench") / "data"
+    return user_folder(option or os.environ.get("BENCH_DATA"), "data", "--data or $BENCH_DATA")
 
 
 @contextmanager
@@ -63,10 +63,8 @@ def ready(dataset: Dataset, root: Path) -> None:
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
         get = f"Type: bench data fetch {dataset.name}, or point" if dataset.downloads else "Point"
-        raise BenchError(
-            f"Dataset {dataset.name} cannot be read in {root}: {found[0]}{more}. "
-            f"{get} --data or $BENCH_DATA to the folder that holds it"
-        )
+        remedy = getattr(dataset, "remedy", "") or f"{get} --data or $BENCH_DATA to the folder that holds it"
+        raise BenchError(f"Dataset {dataset.name} cannot be read in {root}: {found[0]}{more}. {remedy}")
 
 
 def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:
@@ -138,7 +136,7 @@ def checksum(path: Path, like: str) -> str:
 def read_cache(root: Path) -> dict[str, JSON]:
     """Read the cache of verified files; an unreadable one is empty."""
     try:
-        known = json.loads((root / CACHE).read_text())
+        known = json.loads((root / CACHE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
     return {**(known if isinstance(known, dict) else {}), **_cached.get(str(root), {})}

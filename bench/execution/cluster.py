@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -13,9 +14,11 @@ from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any
 
-from bench.core.errors import BenchError, first_line
+from bench.core.errors import BenchError, describe_error, first_line
 from bench.execution.slots import Slot
 from bench.execution.worker import free_memory
+from bench.sandbox.child_processes import changed_environment
+from bench.sandbox.process_state import deferred_interrupts, gc_paused
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -24,6 +27,8 @@ RETRIES_AFTER_DEATH = 2
 """How often a unit is run again after its worker died."""
 CONNECT_TIMEOUT = 10
 """Seconds that a scheduler which was started elsewhere has to answer."""
+LONGEST_TEMPORARY_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
+"""Bytes of a folder's name to which multiprocessing can add the name of a socket."""
 FREE_MEMORY_TIMEOUT = 30
 """Seconds that workers have to free memory; after these, the task that needs it runs anyway."""
 SETTINGS: dict[str, Any] = {
@@ -43,11 +48,37 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def silence_dask() -> None:
+def import_dask() -> None:
+    """Import Dask; BenchError if the user's configuration prevents that."""
+    try:
+        with gc_paused(), deferred_interrupts():
+            import distributed  # noqa: F401
+    except ImportError:
+        raise
+    except Exception as error:  # a file that is no YAML, a value that is none of those that it can have
+        raise BenchError(
+            f"Dask's configuration cannot be used: {describe_error(error).rstrip('.:')}. Correct it (~/.config/dask, "
+            "$DASK_CONFIG, variables DASK_...), or run everything in this process: --workers 0"
+        ) from error
+
+
+@contextmanager
+def silenced_dask() -> Iterator[None]:
     """Disable the tracebacks that Dask logs if a worker or the scheduler dies: the engine handles these events."""
-    for name, logger in logging.root.manager.loggerDict.items():
-        if name.split(".")[0] == "distributed" and isinstance(logger, logging.Logger):
-            logger.setLevel(logging.CRITICAL)
+    found = [
+        logger
+        for name, logger in logging.root.manager.loggerDict.items()
+        if name.split(".")[0] == "distributed" and isinstance(logger, logging.Logger)
+    ]
+    before = [(logger, logger.level, logger.handlers.copy()) for logger in found]
+    for logger in found:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level, handlers in before:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers  # each worker's nanny has added one
 
 
 def connect(client: Any, cluster: SpecCluster | None, address: str) -> Any:
@@ -63,6 +94,13 @@ def connect(client: Any, cluster: SpecCluster | None, address: str) -> Any:
 def one_line(error: BaseException) -> str:
     """Return the first line of an error's message, without the full stop."""
     return (first_line(error) or type(error).__name__).rstrip(".")
+
+
+def _origin(error: BaseException) -> BaseException:
+    """Return the error that came first: Dask wraps it in others, and fails once more when it closes a worker."""
+    while earlier := error.__cause__ or error.__context__:
+        error = earlier
+    return error
 
 
 @contextmanager
@@ -83,31 +121,46 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def dask_settings(slots: Sequence[Slot]) -> dict[str, Any]:
-    """Return Dask's settings for a run."""
-    return {**SETTINGS, "distributed.worker.multiprocessing-method": _start_method(slots)}
+    """Return Dask's settings for a run: on this machine its own defaults, whatever the user has configured."""
+    import dask
+
+    defaults = dask.config.merge(*dask.config.defaults) if slots else {}
+    return {**defaults, **SETTINGS, "distributed.worker.multiprocessing-method": _start_method(slots)}
 
 
 def _start_method(slots: Sequence[Slot]) -> str:
-    """Return how worker processes start: forked from one that has imported torch, but spawned if they use a GPU."""
+    """Return how worker processes start: forked from one that has imported torch, but spawned if they use a GPU.
+
+    They are spawned also if the folder for temporary files has so long a name that no socket can be there.
+    """
     forks = sys.platform == "linux" and all(slot.device == "cpu" for slot in slots)
+    forks &= len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY_FOLDER
     return "forkserver" if forks else "spawn"
 
 
-def start_forkserver(slots: Sequence[Slot]) -> None:
-    """Start the process that workers are forked from, if they are forked and it does not run yet."""
-    if not slots or _start_method(slots) != "forkserver":
+@contextmanager
+def running_forkserver(slots: Sequence[Slot]) -> Iterator[None]:
+    """Run the process that workers are forked from, if they are forked; stop it afterwards if it was started here.
+
+    The caller restores the environment.
+    """
+    os.environ.pop("SSLKEYLOGFILE", None)  # Python would write the keys of the workers' connections there
+    server: Any = forkserver._forkserver
+    if not slots or _start_method(slots) != "forkserver" or server._forkserver_pid is not None:
+        yield
         return
-    previous = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"  # read when numpy's and torch's libraries are loaded
-    try:
+    preload = server._preload_modules
+    with changed_environment({"OMP_NUM_THREADS": "1"}):  # read when numpy's and torch's libraries are loaded
         forkserver.set_forkserver_preload(["bench.execution.preload"])
         with _interrupts_blocked():
             forkserver.ensure_running()
+    try:
+        yield
     finally:
-        if previous is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = previous
+        forkserver.set_forkserver_preload(preload)
+        if server._forkserver_pid:
+            os.kill(server._forkserver_pid, signal.SIGKILL)  # it has nothing to finish
+        server._stop()
 
 
 def start_workers(slots: Sequence[Slot], scratch: str) -> SpecCluster:
@@ -143,7 +196,7 @@ def start_workers(slots: Sequence[Slot], scratch: str) -> SpecCluster:
             return SpecCluster(workers=workers, scheduler=scheduler, security=security, silence_logs=logging.ERROR)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise BenchError(
-                f"The worker processes cannot be started: {one_line(error)}. "
+                f"The worker processes cannot be started: {one_line(_origin(error))}. "
                 "--workers 0 runs everything in this process"
             ) from error
 

@@ -18,7 +18,8 @@ from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import RETRY_DELAY, Decision, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
 from bench.execution.worker import execute_unit
-from bench.sandbox.process_state import gc_paused
+from bench.sandbox.child_processes import safe_start
+from bench.sandbox.process_state import deferred_interrupts
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -87,23 +88,26 @@ def run_on_dask(
     queue: TaskQueue, config: RunConfig, reporter: Reporter, policy: RetryPolicy, missing_inputs: MissingInputs
 ) -> None:
     """Start the workers or connect to the scheduler; run until every task is settled or the run has to stop."""
-    cluster.start_forkserver(config.slots)  # it imports torch while this process imports Dask
-    with gc_paused():
+    slots = () if config.address else config.slots
+    with (
+        safe_start(),  # it restores the environment, which Dask changes
+        cluster.running_forkserver(slots),  # it imports torch while this process imports Dask
+        tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
+    ):
+        cluster.import_dask()
         import dask
         from distributed import Client
 
-    cluster.silence_dask()
-    with (
-        dask.config.set(cluster.dask_settings(config.slots)),
-        tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
-    ):
-        started = None if config.address else cluster.start_workers(config.slots, scratch)
-        try:
-            with cluster.connect(Client, started, config.address) as client:
-                DaskEngine(queue, config, reporter, policy, missing_inputs, client).run()
-        finally:
-            if started is not None:
-                started.close()
+        with cluster.silenced_dask(), dask.config.set(cluster.dask_settings(slots)):
+            started = None
+            try:
+                with deferred_interrupts():
+                    started = None if config.address else cluster.start_workers(slots, scratch)
+                with cluster.connect(Client, started, config.address) as client:
+                    DaskEngine(queue, config, reporter, policy, missing_inputs, client).run()
+            finally:
+                if started is not None:
+                    started.close()
 
 
 class DaskEngine:
@@ -191,7 +195,8 @@ class DaskEngine:
         self.submitted += 1
         name = f"{self.name}-{self.submitted}"
         unit = self.in_flight.by_name[name] = Unit(tasks)  # before a worker can report its start
-        arguments = (tasks, str(config.store.root), str(config.data), config.plugins, config.threads, self.name, name)
+        where = str(config.store.root), str(config.data), config.plugins, config.threads
+        arguments = (tasks, *where, self.name, name, config.zoo)
         future = self.client.submit(execute_unit, *arguments, key=name, priority=-self.submitted, pure=False, retries=0)
         self.in_flight.by_future[future] = unit
         future.add_done_callback(self.finished.put)

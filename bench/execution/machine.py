@@ -49,7 +49,7 @@ def machine(device: str) -> str:
 def _driver() -> str:
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        listing = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        listing = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return (listing.split() or ["unknown"])[0]

@@ -1,5 +1,6 @@
 """Run one task of any kind: the only place where a benchmark calls plugin code."""
 
+import functools
 import threading
 import time
 import traceback
@@ -10,10 +11,10 @@ import torch
 
 from bench.api.torchvision import prepare_torchvision
 from bench.core.canonical import JSON, seed_of
-from bench.core.errors import BenchError, NonFiniteLoss
-from bench.core.kinds import ComponentKind, FailureCause, Status
-from bench.core.tasks import Outcome, Task
-from bench.execution.failures import classify_failure
+from bench.core.errors import BenchError, NonFiniteLoss, NotApplicable, first_line, printable
+from bench.core.kinds import ComponentKind, FailureCause, Status, TaskKind
+from bench.core.tasks import NOT_APPLICABLE, Outcome, Task
+from bench.execution.failures import LONGEST_ERROR, classify_failure
 from bench.execution.machine import machine
 from bench.execution.result_checks import data_checksum
 from bench.execution.task_context import Artifact, ProgressCallback, TaskContext, WorkerState
@@ -93,7 +94,13 @@ def _compute(task: Task, state: WorkerState, log: Log, started: float) -> Outcom
 
 
 def _with_restart(task: Task, state: WorkerState, log: Log) -> Artifact:
-    """Run a task; if a loss is not finite, run it once more with another seed, and note that."""
+    """Run a task; if a loss is not finite, run it once more with another seed, and note that.
+
+    What needs an input that is not applicable is not applicable for the same reason.
+    """
+    for key in task.inputs.values():
+        if reason := state.cached("reason", key, functools.partial(_reason, state.store, key), 256):
+            return {NOT_APPLICABLE: reason}, {}
     prepare_torchvision()
     seed = seed_of(task.key)
     try:
@@ -110,7 +117,12 @@ def _attempt(task: Task, state: WorkerState, seed: int, log: Log) -> Artifact:
     """Run a task's handler; BenchError if plugin code changed the data that later tasks of this process receive."""
     context = TaskContext(task, state, seed, torch.Generator(state.device).manual_seed(seed))
     with isolated(seed, log, state.threads, state.device):
-        artifact = HANDLERS[task.kind](context)
+        try:
+            artifact = HANDLERS[task.kind](context)
+        except NotApplicable as error:
+            if task.kind == TaskKind.DATA:  # it may apply to other files, which no key names
+                raise
+            artifact = {NOT_APPLICABLE: printable(first_line(error)[:LONGEST_ERROR]) or "no reason was given"}, {}
     if context.recorded.data_versions:
         data = context.data()
         if context.recorded.data_versions != data.versions or context.checksum() != data_checksum(data):
@@ -119,6 +131,11 @@ def _attempt(task: Task, state: WorkerState, seed: int, log: Log) -> Artifact:
                 f"{kind} {task.params[kind]['name']!r} changed images or labels in place: take a copy, images.clone()"
             )
     return artifact
+
+
+def _reason(store: Store, key: str) -> str:
+    """Return why an input is not applicable; empty if it is."""
+    return str(((store.record(key) or {}).get("facts") or {}).get(NOT_APPLICABLE, ""))
 
 
 def _provenance(task: Task, state: WorkerState, seconds: float) -> dict[str, JSON]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -14,19 +14,24 @@ from torch import Tensor, nn
 
 from bench.api.components import Architecture, Component, Method
 from bench.api.context import Context, Notes
-from bench.core.canonical import JSON, canonical
-from bench.core.errors import BenchError, DamagedArtifact
+from bench.api.data import Split
+from bench.core.canonical import JSON, canonical, digest
+from bench.core.errors import BenchError, DamagedArtifact, NotApplicable
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
+from bench.execution.described import SourceNetwork, opened
 from bench.execution.result_checks import data_checksum
+from bench.execution.suspects import rebuilt_endpoint, unverified_network
+from bench.models.description import Zoo
+from bench.models.opening import DescribedAnswers
 from bench.registry.registry import Registry
-from bench.stats.renumbering import RENUMBERED, renumbered_accuracy
 from bench.store.store import Store, content_digest
-from bench.training import inference, loop
-from bench.training.networks import Normalised, rebuild, with_memory_format, wrapped
-from bench.training.round_trip import stored_state, verified
+from bench.training import loop
+from bench.training.answering import Askable
+from bench.training.networks import Normalised, rebuild
+from bench.training.round_trip import verified
 from bench.training.sharing import moved
 
 T = TypeVar("T")
@@ -48,6 +53,7 @@ class WorkerState:
     data: Path = Path()
     threads: int = 1
     on_progress: ProgressCallback | None = None
+    zoo: Zoo = field(default_factory=Zoo)
     cache: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict)
 
     def component(self, kind: str, identity: Mapping[str, JSON]) -> Any:
@@ -134,7 +140,7 @@ class TaskContext:
 
     def recipe(self) -> Recipe:
         """Return the task's training recipe."""
-        return Recipe(**self.params["recipe"])
+        return Recipe(**{k: v for k, v in self.params["recipe"].items() if k != "augmentation"})
 
     def build(self) -> nn.Module:
         """Return a new network for the task's dataset, with its normalisation, on the device."""
@@ -146,8 +152,7 @@ class TaskContext:
         """Build a network without trying whether it comes back from the store."""
         data, architecture = self.data(), self.component(ComponentKind.ARCHITECTURE)
         shape = tuple(data.facts["shape"])
-        model = wrapped(architecture, data.facts["num_classes"], shape, data.mean.cpu(), data.std.cpu())
-        return with_memory_format(model, architecture, shape)
+        return unverified_network(architecture, data.facts["num_classes"], shape, data.mean, data.std)
 
     def record(self, key: str) -> dict[str, JSON]:
         """Return the record of an input; DamagedArtifact if it is missing."""
@@ -157,23 +162,48 @@ class TaskContext:
         return record
 
     def content(self, key: str, name: str) -> str:
-        """Return the digest of the tensors in one file of an input."""
-        return self.state.cached(
-            "content", f"{key} {name}", functools.partial(content_digest, self.store, key, name), 64
-        )
+        """Return the digest of the tensors in one file of an input.
+
+        The weights of a suspect that only answers say little without what makes it of them, and what it answers.
+        """
+
+        def compute() -> str:
+            if described := self.facts(key).get("model"):
+                return str(described["sha256"])
+            found = content_digest(self.store, key, name)
+            if name == "weights" and (rebuilt := self.facts(key).get("rebuilt")):
+                answers = content_digest(self.store, key, "answers")
+                return digest({"weights": found, "answers": answers, "attack": rebuilt["attack"]})
+            return found
+
+        return self.state.cached("content", f"{key} {name}", compute, 64)
 
     def facts(self, key: str) -> dict[str, JSON]:
         """Return the facts of an input."""
         facts: dict[str, JSON] = self.record(key)["facts"]
         return facts
 
-    def model(self, key: str) -> tuple[nn.Module, Architecture]:
-        """Return a stored network, in eval mode, and its architecture."""
+    def model(self, key: str) -> tuple[Askable, Architecture]:
+        """Return a stored network, in eval mode, or an object that only answers, and its architecture."""
         facts = self.facts(key)
+        if "model" in facts:
+            return opened(facts["model"], self.facts(facts["data"]), self.state)
         architecture: Architecture = self.state.component(ComponentKind.ARCHITECTURE, facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
+        if "rebuilt" in facts:
+            endpoint = rebuilt_endpoint(self.state.component, key, facts, weights, self.state.device)
+            return endpoint, architecture
         model = rebuild(architecture, facts["num_classes"], tuple(facts["shape"]), weights)
         return moved(model, self.device).eval(), architecture
+
+    def network(self, key: str) -> tuple[nn.Module, Architecture]:
+        """Return a stored network and its architecture; raise NotApplicable if it only answers."""
+        model, architecture = self.model(key)
+        if isinstance(model, DescribedAnswers):
+            return SourceNetwork(model), architecture
+        if not isinstance(model, nn.Module):
+            raise NotApplicable(f"{self.record(key)['made']['name']} only answers: it has no weights to look at")
+        return model, architecture
 
     def plugin_context(
         self,
@@ -181,10 +211,11 @@ class TaskContext:
         recipe: Recipe,
         *,
         method: Method | None = None,
-        start: nn.Module | None = None,
+        start: Any = None,
+        surrogate_data: Split | None = None,
     ) -> Context:
         """Return what plugin code receives besides data: `fit` trains with `recipe`, `method` sets the budget."""
-        facts = self.data().facts
+        facts = {**self.data().facts, **self.params.get("recipe", {}).get("augmentation", {})}
         fit = functools.partial(
             loop.fit,
             recipe=recipe,
@@ -205,6 +236,7 @@ class TaskContext:
             stages=lambda model: architecture.stages(_inner(model)),
             start=start,
             budget=None if method is None else budget(method),
+            surrogate_data=surrogate_data,
             notes=self.recorded.notes,
         )
 
@@ -212,33 +244,6 @@ class TaskContext:
         """Report the progress of a training."""
         if self.state.on_progress is not None:
             self.state.on_progress(self.task.key, epoch, epochs, loss)
-
-    def network_artifact(self, model: nn.Module) -> Artifact:
-        """Return the facts and files of a network: how to rebuild it, its accuracy and its answers on `test`."""
-        data = self.data()
-        logits = inference.predict(model, data.parts["test"].images, self.device)
-        answers, labels = logits.argmax(1).to(torch.int32), data.parts["test"].labels
-        self.recorded.notes |= _order_note(answers, labels, data.facts["num_classes"])
-        facts: dict[str, JSON] = {
-            "accuracy": inference.accuracy(logits, labels),
-            "architecture": self.params["architecture"],
-            "num_classes": data.facts["num_classes"],
-            "shape": data.facts["shape"],
-            "data": self.inputs["data"],
-            "notes": self.recorded.notes,
-        }
-        shape = tuple(data.facts["shape"])
-        recreate = functools.partial(
-            rebuild, self.component(ComponentKind.ARCHITECTURE), data.facts["num_classes"], shape
-        )
-        weights = stored_state(model, recreate, shape, f"the network of {self.task.name!r}")
-        return facts, {"weights": weights, "answers": {"test": answers}}
-
-
-def _order_note(answers: Tensor, labels: Tensor, classes: int) -> dict[str, JSON]:
-    """Return the note of a network whose answers fit the labels only once classes are renumbered; empty: others."""
-    found = renumbered_accuracy(answers.cpu().numpy(), labels.cpu().numpy(), classes)
-    return {} if found is None else {RENUMBERED: round(found, 4)}
 
 
 def budget(method: Method) -> int | None:
@@ -251,18 +256,3 @@ def _inner(model: nn.Module) -> nn.Module:
     if not isinstance(inner, nn.Module):
         raise BenchError("context.head and context.stages take a network that build() or source.model() returned")
     return inner
-
-
-class LazyNetworks(Sequence[nn.Module]):
-    """Networks that are loaded when they are accessed: 40 large ones would not fit in memory."""
-
-    def __init__(self, keys: Sequence[str], load: Callable[[str], nn.Module]) -> None:
-        self.keys, self.load = keys, load
-
-    def __len__(self) -> int:
-        return len(self.keys)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return LazyNetworks(self.keys[index], self.load)
-        return self.load(self.keys[index])

@@ -8,18 +8,23 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.api.components import Architecture
 from bench.api.context import Helpers
-from bench.core.errors import BenchError
+from bench.api.data import Split
+from bench.core.errors import BenchError, NotApplicable
 from bench.core.kinds import Access, ComponentKind, Role, TaskKind
 from bench.datasets import file_record
+from bench.datasets.adaptation import adapted
 from bench.datasets.observation import observed
-from bench.datasets.partition import PARTS, partition, read
+from bench.datasets.partition import PARTS, load, partition, read
+from bench.execution.artifacts import endpoint_artifact, network_artifact
+from bench.execution.described import measurements, opened
 from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable
-from bench.execution.task_context import Artifact, LazyNetworks, TaskContext, budget
-from bench.training import inference
+from bench.execution.suspects import LazyNetworks, Start
+from bench.execution.task_context import Artifact, TaskContext, budget
+from bench.training.answering import ask
 from bench.training.networks import check
 from bench.training.oracle import Oracle, Source, Suspect
 from bench.training.randomness import unchanged_generators
@@ -72,7 +77,16 @@ def _train(context: TaskContext) -> Artifact:
     architecture = context.component(ComponentKind.ARCHITECTURE)
     context.plugin_context(architecture, context.recipe()).fit(model, split.images, targets)
     origin = f"architecture {architecture.name!r}"
-    return context.network_artifact(check(check_readable(model, origin), context.build(), origin))
+    return network_artifact(context, check(check_readable(model, origin), context.build(), origin))
+
+
+def _model(context: TaskContext) -> Artifact:
+    data, described, state = context.data(), context.params["model"], context.state
+    key = context.inputs["data"]
+    model = state.cached("model", context.task.key, lambda: opened(described, data.facts, state)[0], 2)  # scores follow
+    facts = {"architecture": context.params.get("architecture"), "data": key, "notes": {}, "model": described}
+    facts |= {"num_classes": data.facts["num_classes"], "shape": data.facts["shape"]}
+    return measurements(model, data.parts["test"], facts)
 
 
 def _embed(context: TaskContext) -> Artifact:
@@ -84,7 +98,7 @@ def _embed(context: TaskContext) -> Artifact:
         raise BenchError(f"method {method.name!r}: embed must return (network, dict of tensors)")
     model, fingerprint = result
     origin = f"method {method.name!r}"
-    facts, files = context.network_artifact(check(check_readable(model, origin), context.build(), origin))
+    facts, files = network_artifact(context, check(check_readable(model, origin), context.build(), origin))
     files["fingerprint"] = check_fingerprint(fingerprint, method.name)
     return facts, files
 
@@ -95,23 +109,42 @@ def _steal(context: TaskContext) -> Artifact:
     model, _ = context.model(context.inputs["source"])
     source = Source(model, attack.access, attack.name)
     start = context.model(context.inputs["start"])[0] if "start" in context.inputs else None
-    plugin_context = context.plugin_context(architecture, context.recipe(), start=start)
+    plugin_context = context.plugin_context(
+        architecture,
+        context.recipe(),
+        start=start if start is None or isinstance(start, nn.Module) else Start(start, attack.name),
+        surrogate_data=_surrogate_data(context),
+    )
     stolen = attack.steal(source, context.data().parts["attacker"], context.build, plugin_context)
     source.check_pixels()
     origin = f"attack {attack.name!r}"
-    facts, files = context.network_artifact(check(check_readable(stolen, origin), context.build(), origin))
+    stolen = check_readable(stolen, origin)
+    if attack.answers:
+        facts, files = endpoint_artifact(context, attack, stolen)
+    else:
+        facts, files = network_artifact(context, check(stolen, context.build(), origin))
     facts["queries"] = source.queries
     return facts, files
 
 
+def _surrogate_data(context: TaskContext) -> Split | None:
+    """Return the attacker's half of an attack's surrogate data, in the shape of its source's images."""
+    if (key := context.inputs.get("surrogate_data")) is None:
+        return None
+    store, device = context.store, context.state.device
+    split = context.state.cached("data", key, lambda: load(store, key, device), 3).parts["attacker"]
+    return Split(adapted(split.images, tuple(context.data().facts["shape"])), split.labels.clone())
+
+
 def _fingerprint(context: TaskContext) -> Artifact:
     method = context.component(ComponentKind.METHOD)
-    source, architecture = context.model(context.inputs["source"])
+    source, architecture = context.network(context.inputs["source"])
     surrogates, references = (
         [key for i in range(len(context.inputs)) if (key := context.inputs.get(f"{role}{i}"))]
         for role in (Role.SURROGATE, Role.REFERENCE)
     )
-    helpers = Helpers(*(LazyNetworks(keys, lambda key: context.model(key)[0]) for keys in (surrogates, references)))
+    roles = (surrogates, Role.SURROGATE), (references, Role.REFERENCE)
+    helpers = Helpers(*(LazyNetworks(keys, lambda key: context.network(key)[0], role) for keys, role in roles))
     recipe = dataclasses.replace(context.recipe(), precision="fp32")
     plugin_context = context.plugin_context(architecture, recipe, method=method)
     fingerprint = method.extract(source, context.data().defender, helpers, plugin_context)
@@ -128,8 +161,10 @@ def _score(context: TaskContext) -> Artifact:
     model = state.cached("model", suspect_key, lambda: context.model(suspect_key)[0], 2)
     load = functools.partial(context.store.load, fingerprint_key, "fingerprint", str(context.device))
     fingerprint = state.cached("fingerprint", fingerprint_key, load, 64)
-    suspect = Suspect(model, method.name, budget(method))
+    suspect = Suspect(model, method.name, budget(method), method.access)
     score = method.score({name: tensor.clone() for name, tensor in fingerprint.items()}, suspect)
+    if score is None:
+        raise NotApplicable(f"{method.name} gives no score for this suspect")
     if isinstance(score, Tensor | np.ndarray) and score.nbytes == score.itemsize:  # one number
         score = score.item()
     if isinstance(score, bool) or not isinstance(score, numbers.Real):
@@ -158,14 +193,15 @@ def _agreement(context: TaskContext, suspect: str, source: str) -> float | None:
     """Return the share of the source's `test` images on which suspect and source agree; None if labels differ."""
     data = context.inputs["data"]
     suspect_data = context.facts(suspect)["data"]
+    if None in (context.facts(suspect)["accuracy"], context.facts(source)["accuracy"]):
+        return None
     if suspect_data != data and context.facts(data)["label_space"] != context.facts(suspect_data)["label_space"]:
         return None
 
     def answers(key: str) -> Tensor:
         if context.facts(key)["data"] == data:
             return context.store.load(key, "answers", str(context.device))["test"]
-        images = context.data().parts["test"].images
-        return inference.predict(context.model(key)[0], images, context.device).argmax(1).to(torch.int32)
+        return ask(context.model(key)[0], Access.LABELS, context.data().parts["test"].images).to(torch.int32)
 
     first, second = (
         context.state.cached("answers", f"{key} {data}", functools.partial(answers, key), 8)
@@ -177,6 +213,7 @@ def _agreement(context: TaskContext, suspect: str, source: str) -> float | None:
 HANDLERS: dict[str, Callable[[TaskContext], Artifact]] = {
     TaskKind.DATA: _data,
     TaskKind.TRAIN: _train,
+    TaskKind.MODEL: _model,
     TaskKind.EMBED: _embed,
     TaskKind.STEAL: _steal,
     TaskKind.FINGERPRINT: _fingerprint,

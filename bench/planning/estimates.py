@@ -35,7 +35,7 @@ def record_timings(
 
 def _timings(store: Store) -> dict[str, tuple[int, float, int]]:
     try:
-        content = json.loads((store.root / TIMINGS).read_text())
+        content = json.loads((store.root / TIMINGS).read_text(encoding="utf-8"))
         return {str(k): (int(n), float(s), int(b)) for k, (n, s, b) in content.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

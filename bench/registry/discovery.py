@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,8 +24,12 @@ from bench.api import hookspecs
 from bench.api.components import Component, Method
 from bench.core.errors import BenchError, BrokenPlugin, describe_error
 from bench.registry.registry import HOOKS, Broken, Registry
+from bench.registry.session import receive
 from bench.registry.validation import contract_violation
 from bench.sandbox.process_state import gc_paused, genuine_interrupts, preserved_process_state
+
+DATA: ContextVar[Path | None] = ContextVar("DATA", default=None)
+"""The data folder while plugins are asked for their components: image folders are described there. None: the usual."""
 
 SLOW = 10.0
 """Seconds after which a message names the plugin that is still being imported."""
@@ -120,12 +125,27 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def load_registry(
-    files: Sequence[str | Path] = (), entry_points: Iterable[importlib.metadata.EntryPoint] | None = None
+    files: Sequence[str | Path | bytes] = (),
+    entry_points: Iterable[importlib.metadata.EntryPoint] | None = None,
+    data: str | Path | None = None,
 ) -> Registry:
     """Return a new registry of all plugins: entry points of the group `bench`, and single files.
 
+    In place of a file, bytes are what `session.ship` returned in another process. `data` is the data folder, whose
+    image folders are datasets, too; None: the usual one.
+
     BrokenPlugin if a file is broken, BenchError if it does not exist; a broken entry point is listed in the registry.
     """
+    token = DATA.set(Path(data).expanduser() if data else None)
+    try:
+        return _load_registry(files, entry_points)
+    finally:
+        DATA.reset(token)
+
+
+def _load_registry(
+    files: Sequence[str | Path | bytes], entry_points: Iterable[importlib.metadata.EntryPoint] | None
+) -> Registry:
     registry = Registry()
     manager = pluggy.PluginManager("bench")
     manager.add_hookspecs(hookspecs)
@@ -137,6 +157,9 @@ def load_registry(
         if reason:
             registry.broken.append(Broken(entry.name, where, reason))
     for file in files:
+        if isinstance(file, bytes):
+            receive(registry, file)
+            continue
         path = Path(file).resolve()
         if not path.is_file():
             raise BenchError(f"There is no plugin file {file}")

@@ -23,6 +23,9 @@ MOST_HELPERS = 1000
 
 MOST_DRAWS = 100
 
+ADAPTATIONS = ("size", "channels")
+"""What the host may adapt of an attack's surrogate data."""
+
 REQUIRED: dict[type[Component], tuple[str, ...]] = {
     Dataset: ("load",),
     Architecture: ("build",),
@@ -62,6 +65,21 @@ _MAP: Rule = (
     lambda v: isinstance(v, Mapping) and all(isinstance(x, str) for pair in v.items() for x in pair),
     "must map strings to strings",
 )
+_FACTOR = 1000
+"""Largest factor of the recipe's epochs."""
+
+
+def _is_number(value: object, low: float, high: float) -> bool:
+    return type(value) in (int, float) and low <= value <= high  # type: ignore[operator]
+
+
+def _is_augmentation(value: object) -> bool:
+    if not isinstance(value, Mapping) or not value.keys() <= {"flip", "crop"}:
+        return False
+    crop = value.get("crop", 0)
+    return value.get("flip", False) is False and type(crop) is int and crop >= 0
+
+
 RULES: dict[str, Rule] = {
     "num_classes": (lambda v: type(v) is int and v >= 2, "must be a whole number from 2"),
     "shape": (
@@ -71,13 +89,22 @@ RULES: dict[str, Rule] = {
     "crop": (lambda v: type(v) is int and v >= 0, "must be a number of pixels"),
     "precision": (lambda v: v in ("", "fp32"), "must be 'fp32' or empty"),
     "access": (lambda v: v in tuple(Access), f"must be one of {', '.join(Access)}"),
+    "label_names": (_all(lambda v: isinstance(v, str)), "must be a tuple of str"),
+    "answers": (
+        lambda v: v in ("", *Access) and v != Access.WEIGHTS,
+        f"must be one of {', '.join(a for a in Access if a != Access.WEIGHTS)}, or empty",
+    ),
+    "surrogate_adapt": (_all(lambda v: v in ADAPTATIONS), f"must be a tuple with some of {', '.join(ADAPTATIONS)}"),
+    "learning_rate": (lambda v: _is_number(v, 0, 1000), "must be a number from 0 to 1000; 0: the recipe's"),
+    "epochs_factor": (lambda v: _is_number(v, 1e-3, _FACTOR), f"must be a number from 0.001 to {_FACTOR}"),
+    "augmentation": (_is_augmentation, "must be a mapping with some of `crop` (pixels) and `flip` (False)"),
     "helper_architectures": (_all(lambda v: isinstance(v, str)), "must be a tuple of str"),
     "downloads": _records(Download),
     "draws": (lambda v: type(v) is int and 1 <= v <= MOST_DRAWS, f"must be a whole number from 1 to {MOST_DRAWS}"),
     "reported": _records(Reported),
     "reported_accuracy": _records(ReportedAccuracy),
     **dict.fromkeys(("flip", "same_architecture", "deterministic", "any_label_space", "baseline"), _FLAG),
-    **dict.fromkeys(("label_space", "starts_from", "target", "fingerprint_of", "paper"), _TEXT),
+    **dict.fromkeys(("label_space", "starts_from", "target", "fingerprint_of", "paper", "surrogate_data"), _TEXT),
     **dict.fromkeys(("related", "checksums"), _MAP),
 }
 """What each declaration must be, but for `budget`."""
@@ -104,6 +131,9 @@ def contract_violation(component: Component) -> str:
 
 def _stray_attribute(component: Component) -> str:
     """Return the first attribute of the author's classes that is neither a field nor a declaration."""
+    for name in ("kind", "declarations"):
+        if any(name in vars(cls) for cls in type(component).__mro__ if cls.__module__ != Component.__module__):
+            return f": {name!r} is the host's own: give what you call so another name"
     known = {f.name for f in dataclasses.fields(component)} | component.declarations.keys()  # type: ignore[arg-type]
     for cls in type(component).__mro__:
         if cls.__module__ == Component.__module__ or cls is object:
@@ -178,6 +208,8 @@ def _wrong_declaration(component: Component) -> str:
             return f": {name} {requirement}, not {value!r:.80}"
     if isinstance(component, Watermark) and (component.draws != 1 or component.fingerprint_of):
         return ": a watermark's fingerprint is part of its source, so leave out draws and fingerprint_of"
+    if isinstance(component, Attack) and type(component).rebuild is not Attack.rebuild and not component.answers:
+        return ': it defines rebuild: declare which answers its suspects give, such as `answers = "probabilities"`'
     if getattr(component, "fingerprint_of", "") == component.name:
         return ": fingerprint_of names itself: leave it out"
     return ""

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from bench.core.canonical import JSON
 from bench.core.kinds import Status
-from bench.core.tasks import Outcome, Trial
-from bench.results.columns import TRIAL_COLUMNS, TrialRecord
+from bench.core.tasks import NOT_APPLICABLE, Outcome, Trial
+from bench.results.columns import MODEL_COLUMNS, TRIAL_COLUMNS, TrialRecord
 from bench.stats.renumbering import RENUMBERED
 
 KEY = re.compile(r"\b[0-9a-f]{64}\b")
@@ -27,7 +27,8 @@ def row(
     """
     facts, suspect_facts = _facts(score), _facts(suspect)
     seconds, networks = _cost(facts, fingerprint, helpers)
-    status, error = _status(trial, score)
+    reason = trial.reason or str(facts.get(NOT_APPLICABLE, ""))
+    status, error = _status(reason, score)
     notes = dict(facts.get("notes") or _facts(fingerprint).get("notes") or {})
     if RENUMBERED in (source_notes := _facts(source).get("notes") or {}):
         notes[f"source.{RENUMBERED}"] = source_notes[RENUMBERED]
@@ -41,10 +42,11 @@ def row(
         fingerprint_seconds=seconds,
         fingerprint_networks=networks,
         seconds=score.seconds if score is not None and status == Status.DONE else None,
-        note=trial.reason or ";".join(f"{k}={_short(v)}" for k, v in sorted(notes.items())),
+        note=reason or ";".join(f"{k}={_short(v)}" for k, v in sorted(notes.items())),
         error=error,
     )
-    return {column.name: column.value(record) for column in TRIAL_COLUMNS}
+    described = MODEL_COLUMNS if trial.source_model or trial.suspect_model else ()
+    return {column.name: column.value(record) for column in (*TRIAL_COLUMNS, *described)}
 
 
 def _facts(outcome: Outcome | None) -> Mapping[str, JSON]:
@@ -68,8 +70,8 @@ def _cost(
     return round(fingerprint.seconds + sum(h.seconds for h in helpers), 6), len(helpers)
 
 
-def _status(trial: Trial, score: Outcome | None) -> tuple[str, str]:
-    if trial.reason:
+def _status(reason: str, score: Outcome | None) -> tuple[str, str]:
+    if reason:
         return Status.NOT_APPLICABLE, ""
     if score is None:
         return Status.NOT_RUN, ""

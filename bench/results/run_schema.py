@@ -54,12 +54,14 @@ class _Attributes(Struct):
     """What a component of any kind declares. Plugins may declare more."""
 
     access: str = ""
+    answers: str = ""
     budget: str = ""
     fingerprint_of: str = ""
     label_space: str = ""
     paper: str = ""
     precision: str = ""
     starts_from: str = ""
+    surrogate_data: str = ""
     target: str = ""
     any_label_space: bool = False
     baseline: bool = False
@@ -67,12 +69,16 @@ class _Attributes(Struct):
     flip: bool = False
     same_architecture: bool = False
     crop: Count = 0
+    learning_rate: float = 0.0
+    epochs_factor: float = 1.0
+    augmentation: dict[str, Any] = {}
     draws: Count = 1
     num_classes: Count = 0
     shape: list[Count] = []
     checksums: dict[str, str] = {}
     related: dict[str, str] = {}
     helper_architectures: list[str] = []
+    surrogate_adapt: list[str] = []
     downloads: list[Any] = []
     reported: list[_Reported] = []
     reported_accuracy: list[_ReportedAccuracy] = []
@@ -124,6 +130,8 @@ def read_content(path: Path) -> str:
         text = content.decode("utf-16" if content.startswith(UTF16) else "utf-8-sig")
         return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
+        if path.name != "run.json" and (path.parent / "run.json").is_file():
+            raise BenchError(f"{path} is missing: the run that makes it has not ended. {remedy(path)}") from None
         raise BenchError(f"{path} is missing: {path.parent} holds no results. Make some with: bench run") from None
     except UnicodeDecodeError as error:
         advice = "A spreadsheet has to save it as `CSV UTF-8`. " if path.suffix == ".csv" else ""

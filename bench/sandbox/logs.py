@@ -34,7 +34,7 @@ class Log(io.TextIOBase):
             return
         with suppress(OSError):  # a task does not fail with its log
             self.path.parent.mkdir(exist_ok=True)
-            with self.path.open("a" if self.created else "w", errors="replace") as file:
+            with self.path.open("a" if self.created else "w", encoding="utf-8", errors="replace") as file:
                 self.created = True
                 file.write(text)
 
@@ -56,8 +56,9 @@ class Log(io.TextIOBase):
                 faulthandler.disable()
             with suppress(OSError):
                 os.close(handle)
-            if not self.size:
-                self.path.unlink(missing_ok=True)
+            if not self.size and self.created:
+                with suppress(OSError):
+                    self.path.unlink()
 
     def writable(self) -> bool:
         """Return True."""

@@ -5,17 +5,16 @@ import multiprocessing
 import os
 import re
 import signal
-import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from bench.core.errors import BenchError
+from bench.sandbox.child_processes import complete_start, safe_start
 
 GRACE = 10
 """Seconds that a hanging process has, after its limit, to end itself."""
@@ -31,18 +30,21 @@ class Died(Exception):
 
 
 class SupervisedProcess:
-    """A separate process that does work; it is stopped if it sends nothing for `limit` seconds."""
+    """A separate process that does work; it is stopped if it sends nothing for `limit` seconds.
 
-    def __init__(self, limit: float, daemon: bool = True) -> None:
-        self.limit, self.daemon = limit, daemon
+    It may have child processes, which end with it.
+    """
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
         self.folder = tempfile.TemporaryDirectory(prefix="bench-process-", ignore_cleanup_errors=True)
         self.stack = Path(self.folder.name) / "stack.txt"
         self.stack.touch()
         context = multiprocessing.get_context("spawn")
         self.connection, other_end = context.Pipe()
         arguments = other_end, self.folder.name, str(self.stack), limit
-        self.process = context.Process(target=_serve, args=arguments, daemon=daemon)
-        with _main_hidden():
+        self.process = context.Process(target=_serve, args=arguments, daemon=True)
+        with _own_hash_seed(), safe_start():
             self.process.start()
         other_end.close()
 
@@ -78,7 +80,9 @@ class SupervisedProcess:
             self.process.kill()
         self.process.join(GRACE)
         code = self.process.exitcode or 0
-        text = self.stack.read_text(errors="replace") if self.stack.is_file() else ""  # `close` removes it
+        text = ""
+        with suppress(OSError):  # `close` removes the file
+            text = self.stack.read_text(encoding="utf-8", errors="replace")
         self.close()
         if hangs or text.startswith("Timeout"):
             how = f"ran longer than {self.limit:g} s and was stopped"
@@ -99,18 +103,15 @@ class SupervisedProcess:
 
 
 @contextmanager
-def _main_hidden() -> Iterator[None]:
-    """Hide this process's main script and its hash seed from a process that is started.
+def _own_hash_seed() -> Iterator[None]:
+    """Hide this process's hash seed from a process that is started.
 
-    `spawn` runs the main script again: without a guard in it, processes would start without end. Hashes of strings
-    have to differ between two processes, as they do between two runs.
+    Hashes of strings have to differ between two processes, as they do between two runs.
     """
-    main, seed = sys.modules["__main__"], os.environ.pop("PYTHONHASHSEED", None)
-    sys.modules["__main__"] = ModuleType("__main__")
+    seed = os.environ.pop("PYTHONHASHSEED", None)
     try:
         yield
     finally:
-        sys.modules["__main__"] = main
         if seed is not None:
             os.environ["PYTHONHASHSEED"] = seed
 
@@ -119,7 +120,8 @@ def _serve(connection: Connection, folder: str, stack: str, limit: float) -> Non
     """Do the work that arrives until the other end closes; a fatal signal or a timeout writes the stack to `stack`."""
     tempfile.tempdir = folder  # the parent removes it, however this process ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process of the group
-    with Path(stack).open("w") as file, suppress(EOFError, OSError):
+    complete_start()
+    with Path(stack).open("w", encoding="utf-8") as file, suppress(EOFError, OSError):
         faulthandler.enable(file)
         while True:
             work, arguments = connection.recv()

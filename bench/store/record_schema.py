@@ -9,6 +9,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 
 from bench.core.canonical import JSON
 from bench.core.kinds import Access, TaskKind
+from bench.core.tasks import NOT_APPLICABLE
 
 FILES = {
     TaskKind.DATA: {"data"},
@@ -19,7 +20,7 @@ FILES = {
     TaskKind.SCORE: set[str](),
 }
 """The files of each kind of artifact."""
-OPTIONAL = {TaskKind.DATA: {"files"}}
+OPTIONAL = {TaskKind.DATA: {"files"}, TaskKind.MODEL: {"answers"}}
 """Files that some artifacts of a kind have."""
 
 LARGEST = 1 << 53
@@ -84,8 +85,24 @@ class _NetworkFacts(_ImageFacts):
     notes: dict[str, Any]
 
 
+class _ModelFacts(_ImageFacts):
+    accuracy: Share | None
+    architecture: _Identity | None
+    data: Key
+    notes: dict[str, Any]
+    model: dict[str, Any]
+
+
+class _Rebuilt(_Strict):
+    attack: _Identity
+    answers: Annotated[str, Meta(pattern=rf"\A({'|'.join(a for a in Access if a != Access.WEIGHTS)})\Z")]
+    mean: list[float]
+    std: list[float]
+
+
 class _StolenFacts(_NetworkFacts):
     queries: Count
+    rebuilt: _Rebuilt | None = None
 
 
 class _FingerprintFacts(_Strict):
@@ -105,9 +122,14 @@ class _ScoreFacts(_Strict):
     digests: dict[Text, Key] = {}
 
 
+class _Inapplicable(_Strict):
+    not_applicable: Text
+
+
 FACTS: dict[TaskKind, type[_Strict]] = {
     TaskKind.DATA: _DataFacts,
     TaskKind.TRAIN: _NetworkFacts,
+    TaskKind.MODEL: _ModelFacts,
     TaskKind.EMBED: _NetworkFacts,
     TaskKind.STEAL: _StolenFacts,
     TaskKind.FINGERPRINT: _FingerprintFacts,
@@ -150,9 +172,10 @@ def is_valid(record: Mapping[str, JSON]) -> bool:
     """Return True if a record is one that bench writes: its readers rely on its content."""
     try:
         found = convert(record, _Record)
-        convert(found.facts, FACTS[found.kind])
+        applicable = NOT_APPLICABLE not in found.facts
+        convert(found.facts, FACTS[found.kind] if applicable else _Inapplicable)
     except (ValidationError, ValueError, RecursionError):  # ValueError: a text that is not Unicode
         return False
     names = {name.removesuffix(".safetensors") for name in found.files if name.endswith(".safetensors")}
-    expected = FILES[found.kind] | (names & OPTIONAL.get(found.kind, set()))
+    expected = FILES.get(found.kind, set()) | (names & OPTIONAL.get(found.kind, set())) if applicable else set()
     return names == expected and len(names) == len(found.files) and found.files.keys() >= set(found.dropped)

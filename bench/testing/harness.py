@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Status, TaskKind
-from bench.core.tasks import Outcome, Task
+from bench.core.tasks import NOT_APPLICABLE, Outcome, Task
 from bench.datasets.files import data_root
 from bench.execution.runner import execute
 from bench.execution.task_context import WorkerState
@@ -110,8 +110,8 @@ class Harness:
             raise Skipped(f"it has not the form of a component: {reason}")
         if self.missing_requirement():
             raise Skipped(self.missing_requirement())
-        target = str(getattr(self.component, "target", ""))
-        sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3, "leads": target}
+        leads = ",".join(str(getattr(self.component, name, "")) for name in ("target", "surrogate_data"))
+        sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3, "leads": leads}
         others = [*self.required, *(configured(d, sizes) for d in toy_plugins.bench_datasets())]
         recorded_one = recorded(self.component, self.record)
         return toy_registry(recorded_one, *(c for c in others if c.name != recorded_one.name))
@@ -168,7 +168,7 @@ class Harness:
         """Return how a task failed: the method called, the error, and the line of the component's file."""
         failed = next((t for t in self.plan.tasks.values() if t.name == outcome.root), task)
         log = Path(outcome.log or self.outcomes[failed.key].log)
-        frames = FRAME.findall(log.read_text(errors="replace")) if log.is_file() else []
+        frames = FRAME.findall(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else []
         location = self._location(frames)
         line = f"{METHODS[failed.kind]} ({outcome.root or task.name}): {outcome.error}"
         return line if location in line else line + location
@@ -182,12 +182,12 @@ class Harness:
         return f" ({self.file.name}, line {here[-1]})" if here else ""
 
     def completed_tasks(self, *kinds: str) -> list[Task]:
-        """Return the tasks that call the component; raise Skipped if one of them is not done."""
+        """Return the applicable tasks that call the component; raise Skipped if one of them is not done."""
         for task in self.own_tasks(*kinds):
             outcome = self.outcomes[task.key]
             if outcome.status != Status.DONE:
                 raise Skipped(f"{outcome.root} failed: {outcome.error}")
-        return self.own_tasks(*kinds)
+        return [t for t in self.own_tasks(*kinds) if NOT_APPLICABLE not in self.outcomes[t.key].facts]
 
     def calls_made(self) -> list[tuple[Task, Call]]:
         """Return every call of the component with its task, failed ones included; raise Skipped if there is none."""

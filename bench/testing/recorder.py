@@ -91,7 +91,6 @@ class RecordedOracle:
         return answers
 
     def _network(self) -> nn.Module:
-        assert isinstance(self._oracle, Source)
         self._call.questions.append(Query(Access.WEIGHTS, 0, 0.0, 0.0))
         return self._oracle.model()
 
@@ -100,7 +99,7 @@ class RecordedOracle:
             raise AttributeError(name)  # what copy and pickle look for
         if name in (Access.LOGITS, Access.PROBABILITIES, Access.LABELS):
             return functools.partial(self._ask, name)
-        if name == "model" and isinstance(self._oracle, Source):
+        if name == "model":
             return self._network
         if name in ("queries", "strongest"):
             return getattr(self._oracle, name)
@@ -149,7 +148,8 @@ def generator_states() -> tuple[int, ...]:
 def _inputs(given: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     for value in given:
         if isinstance(value, Oracle):
-            yield "the network that it asks", value._model
+            model = value._model
+            yield "the network that it asks", model if isinstance(model, nn.Module) else getattr(model, "model", ())
         elif isinstance(value, nn.Module):
             yield "the source model", value
         elif isinstance(value, Split):

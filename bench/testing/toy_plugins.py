@@ -42,7 +42,7 @@ class ToyImages(Dataset):
     contrast: float = 0.2
     noise: float = 0.35
     leads: str = ""
-    """One more key of `related`, with the dataset of `transfer`."""
+    """More keys of `related`, with commas between them, for the dataset of `transfer`."""
 
     shape = (1, 8, 8)
     crop = 1
@@ -59,7 +59,8 @@ class ToyImages(Dataset):
     def related(self) -> dict[str, str]:
         if self.name != "toy":
             return {}
-        return {key: "toy_other" for key in ("transfer", self.leads) if key} | {"corrupted": "toy_corrupted"}
+        leads = ("transfer", *self.leads.split(","))
+        return {key: "toy_other" for key in leads if key} | {"corrupted": "toy_corrupted"}
 
     def load(self, root: Path, train: bool) -> Split:
         generator = torch.Generator().manual_seed(self.pattern)

@@ -1,14 +1,14 @@
-"""Access to a network by queries only: the source model for an attack, a suspect for a method; queries are counted."""
+"""Access to a network by queries: the source model for an attack, a suspect for a method; queries are counted."""
 
 import copy
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, NotApplicable
 from bench.core.kinds import Access
-from bench.training.inference import BATCH, logits_in_batches
+from bench.training.answering import Askable, ask, output_of, weakened
+from bench.training.inference import BATCH
 from bench.training.input_checks import extremes, is_outside
 
 CHECKED_EVERY = 50
@@ -16,18 +16,19 @@ CHECKED_EVERY = 50
 
 
 class Oracle:
-    """A network behind an interface of queries: eval mode, no gradients, float32, in batches.
+    """A network, or an object that only answers, behind an interface of queries: no gradients, float32, in batches.
 
     `access` is the strongest kind of answer allowed (`Access`), `limit` the largest number of queries; asking for more
     raises `BenchError`, as do images outside [0, 1]. `queries` counts images, `strongest` is the strongest kind of
-    answer asked for so far.
+    answer asked for so far. `NotApplicable` for what the object cannot answer.
     """
 
+    name = "network"
     checked_every = 1
     """Questions on a GPU after which the pixels are checked."""
 
-    def __init__(self, model: nn.Module, access: str, asker: str, limit: int | None = None, batch: int = BATCH) -> None:
-        self._model = model.eval()
+    def __init__(self, model: Askable, access: str, asker: str, limit: int | None = None, batch: int = BATCH) -> None:
+        self._model = model.eval() if isinstance(model, nn.Module) else model
         self._access, self._asker, self._limit, self._batch = access, asker, limit, batch
         self.queries = 0
         self.strongest = ""
@@ -61,51 +62,56 @@ class Oracle:
         if any(map(is_outside, asked)):
             raise BenchError(f"{self._asker} asked with pixels outside [0, 1]")
 
-    def _answers(self, x: Tensor) -> Tensor:
-        device = next(chain(self._model.parameters(), self._model.buffers())).device
-        return logits_in_batches(self._model.eval(), x, device, self._batch).to(x.device)
+    def _answers(self, what: str, x: Tensor) -> Tensor:
+        return ask(self._model, what, x, self._batch, self.name)
+
+    def model(self) -> nn.Module:
+        """Return a copy of the network, in eval mode. Only where `access` is `weights`."""
+        self._ask(Access.WEIGHTS)
+        if not isinstance(self._model, nn.Module):
+            raise NotApplicable(f"the {self.name} only answers: it has no weights to look at")
+        return copy.deepcopy(self._model)
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits of float images [N, C, H, W] in [0, 1], float32 [N, K]."""
         self._ask(Access.LOGITS, self._check(x))
-        return self._answers(x)
+        return self._answers(Access.LOGITS, x)
 
     def probabilities(self, x: Tensor) -> Tensor:
         """Return the probabilities of float images in [0, 1], float32 [N, K]."""
         self._ask(Access.PROBABILITIES, self._check(x))
-        return self._answers(x).softmax(1)
+        return self._answers(Access.PROBABILITIES, x)
 
     def labels(self, x: Tensor) -> Tensor:
         """Return the labels of float images in [0, 1], int64 [N]."""
         self._ask(Access.LABELS, self._check(x))
-        return self._answers(x).argmax(1)
+        return self._answers(Access.LABELS, x)
 
 
 class Source(Oracle):
     """The source model as an attack gets it, limited to the access that the attack declares."""
 
+    name = "source"
     checked_every = CHECKED_EVERY
 
-    def __init__(self, model: nn.Module, access: str, attack: str) -> None:
+    def __init__(self, model: Askable, access: str, attack: str) -> None:
         super().__init__(model, access, f"attack {attack!r}")
-
-    def model(self) -> nn.Module:
-        """Return a copy of the network, in eval mode. Only where `access` is `weights`."""
-        self._ask(Access.WEIGHTS)
-        return copy.deepcopy(self._model)
 
 
 class Suspect(Oracle):
-    """A suspect as a method gets it: its answers, never its weights.
+    """A suspect as a method gets it: its answers; its weights only if the method declares `access = "weights"`.
 
     A suspect that answers with NaN or infinity raises `BenchError`: the largest of such logits is no label.
     """
 
-    def __init__(self, model: nn.Module, method: str, budget: int | None = None) -> None:
-        super().__init__(model, Access.LOGITS, f"method {method!r}", budget)
+    name = "suspect"
 
-    def _answers(self, x: Tensor) -> Tensor:
-        logits = super()._answers(x)
-        if not bool(torch.isfinite(logits).all()):
+    def __init__(self, model: Askable, method: str, budget: int | None = None, access: str = Access.LOGITS) -> None:
+        super().__init__(model, access, f"method {method!r}", budget)
+
+    def _answers(self, what: str, x: Tensor) -> Tensor:
+        given = output_of(self._model)
+        answers = super()._answers(max(given, what, key=Access.rank), x)  # the strongest: no label shows what is NaN
+        if not bool(torch.isfinite(answers).all()):
             raise BenchError("the suspect answers with NaN or infinity, which nothing can be compared with")
-        return logits
+        return weakened(answers, given, what)

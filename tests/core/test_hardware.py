@@ -1,5 +1,6 @@
 """GPUs, cores and precision of this machine, with a fake nvidia-smi: no GPU is needed."""
 
+import math
 import os
 import platform
 import stat
@@ -50,7 +51,24 @@ def test_gpus_are_counted_without_torch(smi):
     assert hardware.gpus() == ()
 
 
-@pytest.mark.parametrize(("shown", "count"), [("", 0), ("-1", 0), ("1", 1), ("0,1", 2), ("0,1,2,3", 2)])
+@pytest.mark.parametrize(
+    ("shown", "count"),
+    [
+        ("", 0),
+        ("-1", 0),
+        ("NoDevFiles", 0),
+        ("none", 0),
+        (" ", 0),
+        (",0", 0),
+        ("1", 1),
+        ("0,1", 2),
+        ("0,1,2,3", 2),
+        ("0, -1, 1", 1),
+        ("5,0", 0),
+        ("GPU-1,MIG-2", 2),
+        ("GPU-1,none,GPU-2", 1),
+    ],
+)
 def test_hidden_gpus_do_not_count(smi, monkeypatch, shown, count):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
     smi(TWO)
@@ -115,6 +133,63 @@ def test_an_amd_gpu_counts_once_however_many_lines_describe_it(tmp_path, monkeyp
     hardware.gpus.cache_clear()
     assert hardware.gpus() == (0, 1) and hardware.gpu_names() == ("0", "1")
     hardware.gpus.cache_clear()
+
+
+def groups(root, own, **files):
+    """Write files of control groups below a folder of our own; `__` stands for a slash."""
+    files = {"proc/self/cgroup": own, **{f"sys/fs/cgroup/{k.replace('__', '/')}": v for k, v in files.items()}}
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (path.with_name(path.name.replace("cpu_", "cpu.")) if path.name != "cgroup" else path).write_text(text)
+    return hardware.cpu_quota(root)
+
+
+@pytest.mark.parametrize(
+    ("own", "files", "quota"),
+    [
+        ("0::/\n", {"cpu_max": "150000 100000\n"}, 1.5),  # a container with a name space of its own
+        ("0::/\n", {"cpu_max": "max 100000\n"}, math.inf),
+        ("0::/\n", {}, math.inf),
+        ("0::/a/b\n", {"a__b__cpu_max": "max 100000", "a__cpu_max": "50000 100000"}, 0.5),  # the parent's counts
+        ("0::/a/b\n", {"a__b__cpu_max": "200000 100000", "a__cpu_max": "400000 100000"}, 2),
+        ("0::/docker/elsewhere\n", {"cpu_max": "100000 100000"}, 1),  # a path of the host
+        (
+            "4:cpu,cpuacct:/\n",
+            {"cpu,cpuacct__cpu_cfs_quota_us": "300000", "cpu,cpuacct__cpu_cfs_period_us": "100000"},
+            3,
+        ),
+        (
+            "2:cpu:/x\n1:name=systemd:/y\n",
+            {"cpu__x__cpu_cfs_quota_us": "-1", "cpu__x__cpu_cfs_period_us": "100000"},
+            math.inf,
+        ),
+        ("2:cpu:/x\n0::/\n", {"cpu__x__cpu_cfs_quota_us": "50000", "cpu__x__cpu_cfs_period_us": "50000"}, 1),
+        ("7:cpuset:/\n", {"cpuset__cpu_cfs_quota_us": "1", "cpuset__cpu_cfs_period_us": "1"}, math.inf),
+        ("nonsense", {"cpu_max": "a b"}, math.inf),
+        ("0::/\n", {"cpu_max": ""}, math.inf),
+        ("0::/\n", {"unified__cpu_max": "200000 100000"}, 2),
+    ],
+)
+def test_the_quota_of_control_groups_is_read(tmp_path, own, files, quota):
+    assert groups(tmp_path, own, **files) == quota
+
+
+@pytest.mark.parametrize(
+    ("usable", "quota", "count"), [(4, math.inf, 4), (4, 1.5, 1), (4, 0.5, 1), (4, 2.0, 2), (1, 8, 1)]
+)
+def test_cores_are_those_that_this_process_may_use(monkeypatch, usable, quota, count):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(usable)), raising=False)
+    monkeypatch.setattr(os, "process_cpu_count", lambda: usable, raising=False)
+    monkeypatch.setattr(hardware, "cpu_quota", lambda: quota)
+    assert cores() == count
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="Python 3.13 has the option")
+def test_cores_may_be_named_to_python():
+    code = "from bench.core.hardware import cores; print(cores())"
+    done = subprocess.run([sys.executable, "-X", "cpu_count=1", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
 
 
 def test_hardware_is_described_without_importing_torch():

@@ -37,6 +37,8 @@ def test_each_gpu_gets_its_slots_in_turn_and_its_own_number():
 def test_numbers_are_those_of_the_gpus_that_are_visible(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-7f,6")
     assert named(slots(None, [0, 1], 1, (0, 1, 2))) == ["4", "GPU-7f"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, none, 6")
+    assert named(slots(None, None, 1, (0,))) == ["3"]
 
 
 def test_each_slice_of_mig_has_a_worker_of_its_own(monkeypatch):

@@ -506,8 +506,8 @@ BROKEN = {
         SCORE,
         "        suspect.model()\n" + SCORE,
         WORKS,
-        r"score \(score wants_the_weights\): AttributeError: a suspect can be asked for logits, .*"
-        r"not for 'model' \(wants_the_weights.py, line 27\)",
+        r"score \(score wants_the_weights\): method 'wants_the_weights' asked for weights, but its access is 'logits': "
+        r"declare access = 'weights' \(wants_the_weights.py, line 27\)",
     ),
     "asks_nothing": Broken(
         METHOD,

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, Split
+from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, NotApplicable, Split
 from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
 from bench.testing import check_component, checks, contract, find, harness, repetition, run_check, toy_plugins
@@ -89,6 +89,8 @@ class Thief(toy_plugins.ToyCopy):
                 return nn.Linear(64, 10)
             case "nothing":
                 return None
+            case "nowhere":
+                raise NotApplicable("not here")
         return context.fit(build(), data.images, source.labels)
 
 
@@ -110,6 +112,8 @@ class Judge(toy_plugins.ToyMatch):
                 source.requires_grad_(False)
             case "probes":
                 data.probe.images.add_(1)
+            case "nowhere":
+                raise NotApplicable("not here")
             case "list":
                 return [torch.zeros(1)]
             case "seed":
@@ -129,6 +133,8 @@ class Judge(toy_plugins.ToyMatch):
                 suspect.labels(fingerprint["x"] - 1)
             case "weights":
                 suspect.model()
+            case "none":
+                return None
             case "nan":
                 return float("nan")
             case "memory":
@@ -196,6 +202,16 @@ class Shaver(Attack):
             if self.fault == "random":
                 parameter += torch.rand(parameter.shape, generator=context.generator) / 100
         return model
+
+
+@dataclass(frozen=True)
+class Namer(Shaver):
+    """Name copies that are never made."""
+
+    name: str = "namer"
+
+    def variant(self, replicate):
+        return f"copy={replicate}"
 
 
 @dataclass(frozen=True)
@@ -352,9 +368,19 @@ BREACHES = [
         Judge,
         "weights",
         runs.works_in_the_toy_world,
-        "AttributeError: a suspect can be asked for logits, probabilities or labels, not for 'model' "
+        "method 'judge' asked for weights, but its access is 'logits': declare access = 'weights' "
         "(test_contract.py, line ",
     ),
+    (
+        Judge,
+        "weights",
+        methods.keeps_to_its_access_to_suspects,
+        "score (score judge) asked for weights, but declares access = 'logits'",
+    ),
+    (Judge, "none", runs.applies_somewhere, "no score task is applicable: judge gives no score for this suspect"),
+    (Judge, "nowhere", runs.applies_somewhere, "no fingerprint task is applicable: not here"),
+    (Thief, "nowhere", runs.applies_somewhere, "no steal task is applicable: not here"),
+    (Namer, None, attacks.has_no_variants_that_are_never_made, "names variants ('copy=0', 'copy=1'): leave one out"),
     (Judge, "seed", runs.leaves_the_process_alone, "extract seeded the generator of `random`"),
     (Judge, "memory", runs.gives_the_same_on_two_workers, "done by another process: score was"),
     (Judge, "constant", methods.asks_every_suspect, "returned 1.0 without asking the suspect anything"),

@@ -100,9 +100,17 @@ def test_no_images_are_no_queries():
     assert suspect.queries == 0
 
 
-def test_a_method_sees_no_weights():
-    with pytest.raises(AttributeError):
+def test_a_method_sees_weights_only_if_it_declares_that():
+    with pytest.raises(BenchError, match="declare access = 'weights'"):
         Suspect(network(), "m").model()
+    model = network()
+    suspect = Suspect(model, "m", access="weights")
+    copied = suspect.model()
+    assert copied is not model
+    assert all(torch.equal(a, b) for a, b in zip(copied.parameters(), model.parameters(), strict=True))
+    assert (suspect.strongest, suspect.queries) == ("weights", 0)
+    suspect.labels(X)
+    assert suspect.strongest == "weights"
 
 
 def test_a_copy_of_the_source_is_a_copy():

@@ -12,6 +12,7 @@ from bench.cli.completion import Names
 from bench.cli.shared_options import DATA, PLUGINS
 from bench.core.errors import BenchError, BrokenPlugin, printable
 from bench.core.kinds import ComponentKind
+from bench.execution.environment import check_environment
 from bench.registry.discovery import load_registry
 from bench.sandbox.supervised_process import Died, SupervisedProcess
 
@@ -39,7 +40,7 @@ def run_checks(
 
     on_call(USABLE, "the import")
     try:
-        registry = load_registry(files)  # before torch: a plugin may hang when it is imported
+        registry = load_registry(files, data=data)  # before torch: a plugin may hang when it is imported
         from bench import testing
 
         found = testing.find(what, registry)
@@ -130,12 +131,12 @@ class _Processes:
     """One process at a time; a new one replaces one that died."""
 
     def __init__(self, timeout: float) -> None:
-        self.timeout, self.last = timeout, SupervisedProcess(timeout, daemon=False)
+        self.timeout, self.last = timeout, SupervisedProcess(timeout)
 
     def submit(self, work: Callable[..., None], *arguments: Any) -> Iterator[Any]:
         """Start work in the process, as `SupervisedProcess.submit` does."""
         if not self.last.process.is_alive():
-            self.last = SupervisedProcess(self.timeout, daemon=False)
+            self.last = SupervisedProcess(self.timeout)
         return self.last.submit(work, *arguments)
 
     def close(self) -> None:
@@ -164,6 +165,7 @@ def _requested(what: tuple[str, ...], everything: bool, plugins: tuple[str, ...]
 @click.option("--quiet", is_flag=True, help="Show failed checks only.")
 def command(what: tuple[str, ...], everything: bool, timeout: float, quiet: bool, **chosen: Any) -> int:
     """Check components, or those of a plugin file, against the contract: in the toy world, on the CPU, in seconds."""
+    check_environment()
     report, plugins = Report(quiet), chosen["plugins"]
     with closing(_Processes(timeout)) as processes:
         for name in _requested(what, everything, plugins, processes):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 
 from bench.cli.completion import Names
-from bench.cli.shared_options import PLUGINS
+from bench.cli.shared_options import DATA, PLUGINS
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.kinds import ComponentKind
 from bench.core.tasks import Declaration
@@ -48,10 +48,11 @@ def description(declaration: Declaration) -> list[str]:
 
 @click.command("list")
 @click.argument("what", required=False, type=Names(more=[f"{kind}s" for kind in ComponentKind]))
+@DATA
 @PLUGINS
-def command(what: str | None, plugins: tuple[str, ...]) -> None:
+def command(what: str | None, data: str | None, plugins: tuple[str, ...]) -> None:
     """List what is installed: everything, a kind (such as `methods`), or one component by name."""
-    registry = load_registry(plugins)
+    registry = load_registry(plugins, data=data)
     kinds = {f"{kind}s": kind for kind in ComponentKind}
     if what is None or what in kinds:
         click.echo("\n".join(overview(registry, (kinds[what],) if what else tuple(ComponentKind))).rstrip())

@@ -5,13 +5,14 @@ from typing import Any
 
 import click
 
-from bench.cli.shared_options import PLUGINS, STORE
-from bench.cli.spec_options import PARAMS, build
+from bench.cli.shared_options import DATA, PLUGINS, STORE
+from bench.cli.spec_options import PARAMS
 from bench.core.hardware import cores, gpus, suitable_precision
 from bench.core.kinds import TaskKind
 from bench.core.spec import Spec
 from bench.planning.estimates import estimate
 from bench.planning.inventory import Inventory
+from bench.planning.options import build
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 from bench.sandbox.process_state import gc_paused
@@ -60,11 +61,12 @@ def _label(kind: str, role: str) -> str:
 
 @click.command("plan", params=[*PARAMS])
 @STORE
+@DATA
 @PLUGINS
-def command(file: str | None, store: str | None, plugins: tuple[str, ...], **chosen: Any) -> None:
+def command(file: str | None, store: str | None, data: str | None, plugins: tuple[str, ...], **chosen: Any) -> None:
     """Show what a run would do, and which results are stored."""
     present = gpus()
-    spec, known = build(chosen, file, load_registry(plugins), suitable_precision(present))
+    spec, known = build(chosen, file, load_registry(plugins, data=data), suitable_precision(present))
     inventory = Inventory(plan(spec, known), Store(store or default_root()))
     with gc_paused():
         text = lines(spec, inventory, len(present) or cores())

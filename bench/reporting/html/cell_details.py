@@ -27,11 +27,14 @@ class ShownCell(NamedTuple):
     style: str = ""
 
 
-def shown_rows(cells: Sequence[Cell], first: int) -> Iterator[tuple[str, bool, list[ShownCell], ShownCell]]:
-    """Return the rows of a table, cells numbered from `first` on: method, if it is a baseline, cells and mean."""
+def shown_rows(cells: Sequence[Cell], first: int) -> Iterator[tuple[str, bool, list[ShownCell], ShownCell, bool]]:
+    """Return the rows of a table, cells numbered from `first` on.
+
+    Each is a method, whether it is a baseline, its cells and their mean, and whether it looks at weights.
+    """
     numbers = itertools.count(first)
     for method, row in by_method(cells).items():
-        yield method, row[0].baseline, [_shown(c, next(numbers)) for c in row], _mean(row)
+        yield method, row[0].baseline, [_shown(c, next(numbers)) for c in row], _mean(row), row[0].white_box
 
 
 def _shown(c: Cell, number: int) -> ShownCell:
@@ -41,7 +44,8 @@ def _shown(c: Cell, number: int) -> ShownCell:
     f = c.figure
     if f is None:
         failed = c.lost.keys() & {Status.FAILED, Status.BLOCKED}
-        value = "not trained" if c.untrained else Status.FAILED.value if failed else "not run" if c.lost else "no rows"
+        lost = Status.FAILED.value if failed else "not run" if Status.NOT_RUN in c.lost else "not applicable"
+        value = "not trained" if c.untrained else lost if c.lost else "no rows"
         return ShownCell(number, "lost", value, lines)
     style = f"{_shade(f.auc)};--l:{100 * f.low:.0f};--h:{100 * f.high:.0f};--v:{100 * f.auc:.0f}"
     return ShownCell(number, "low" if f.auc < 0.5 else "", value, lines, style)

@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
+from bench.execution.environment import check_matplotlibrc
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -232,6 +234,7 @@ def _short(text: str, length: int) -> str:
 @contextmanager
 def drawing() -> Iterator[None]:
     """Draw in the style of the page. Draw all charts in one such context: entering it takes as long as a chart."""
+    check_matplotlibrc()
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():

@@ -31,10 +31,13 @@ def section_table(
     baselines: int | None = None,
     label: str = "",
     level: int = 3,
+    white_box: int | None = None,
 ) -> Table:
     """Make a table of one dataset and source architecture."""
-    label = f"{results[0].dataset}-{results[0].source_architecture}-{label}"
-    return Table(f"{section_title(results)}: {subject}", header, rows, caption, notes, baselines, label, level)
+    where = (results[0].dataset, results[0].source_architecture, label)
+    return Table(
+        f"{section_title(results)}: {subject}", header, rows, caption, notes, baselines, where, level, white_box
+    )
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
@@ -82,5 +85,16 @@ def method_table(
     rows = rows or {(method,): row for method, row in by_method(cells).items()}
     lines = [[*map(cell, names), *(column(row) for column in columns.values())] for names, row in rows.items()]
     first = next((n for n, row in enumerate(rows.values()) if row[0].baseline), None)
-    header = [*heads, *columns]
-    return section_table(cells, subject, header, lines, caption, notes=notes, baselines=first, label=label, level=level)
+    white = next((n for n, row in enumerate(rows.values()) if row[0].white_box and not row[0].baseline), None)
+    return section_table(
+        cells,
+        subject,
+        [*heads, *columns],
+        lines,
+        caption,
+        notes=notes,
+        baselines=first,
+        label=label,
+        level=level,
+        white_box=white,
+    )

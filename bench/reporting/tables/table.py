@@ -1,6 +1,6 @@
 """A table as plain data, before it is typeset, and the numbers in it as text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,9 +22,11 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose cells are sequences of lines. A rule separates the rows from number `baselines` on.
+    """A table whose cells are sequences of lines.
 
-    LaTeX refers to the table by its `label`; `level` is that of its heading in Markdown.
+    Rules separate the rows of methods that look at weights, from number `white_box` on, and of the baselines, from
+    number `baselines` on. `label` identifies the table among those of a results folder: dataset, source architecture,
+    subject. `level` is that of its heading in Markdown.
     """
 
     title: str
@@ -33,13 +35,15 @@ class Table:
     caption: str = ""
     notes: Sequence[str] = ()
     baselines: int | None = None
-    label: str = ""
+    label: tuple[str, ...] = ()
     level: int = 2
+    white_box: int | None = None
 
     @property
-    def rule(self) -> int | None:
-        """Return the number of the row below the rule; None if all rows are of one kind."""
-        return self.baselines if self.baselines is not None and 0 < self.baselines < len(self.rows) else None
+    def rules(self) -> dict[int, str]:
+        """Return what the rows below each rule are, by the number of the first of them."""
+        starts = ((self.white_box, "white box"), (self.baselines, "baselines"))
+        return {n: name for n, name in starts if n is not None and 0 < n < len(self.rows)}
 
 
 def cell(*texts: str) -> list[Line]:
@@ -48,7 +52,7 @@ def cell(*texts: str) -> list[Line]:
 
 
 def flat_rows(
-    rows: Sequence[Sequence[Sequence[str]]], columns: Sequence[int], rule: int | None
+    rows: Sequence[Sequence[Sequence[str]]], columns: Sequence[int], rules: Container[int]
 ) -> tuple[list[list[str]], dict[int, bool]]:
     """Return the physical rows, one for each line of a row's highest cell, and the gaps before them by number.
 
@@ -58,8 +62,8 @@ def flat_rows(
     gaps = {}
     high = any(len(row[c]) > 1 for row in rows for c in columns)
     for n, row in enumerate(rows):
-        if n and (high or n == rule):
-            gaps[len(physical)] = n == rule
+        if n and (high or n in rules):
+            gaps[len(physical)] = n in rules
         height = max(1, *(len(row[c]) for c in columns))
         lines = [[row[c][k] if k < len(row[c]) else "" for c in columns] for k in range(height)]
         physical += [cells for cells in lines if any(cells)]

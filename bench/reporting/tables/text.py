@@ -25,7 +25,7 @@ def text(table: Table) -> str:
 def _text_grid(table: Table, columns: Sequence[int]) -> str:
     from tabulate import tabulate
 
-    physical, gaps = flat_rows([[[shown(x) for x in c] for c in row] for row in table.rows], columns, table.rule)
+    physical, gaps = flat_rows([[[shown(x) for x in c] for c in row] for row in table.rows], columns, table.rules)
     lines = tabulate(physical, [table.header[c] for c in columns], tablefmt="simple", disable_numparse=True).split("\n")
     first = 1 + next(n for n, line in enumerate(lines) if set(line) <= {"-", " "} and "-" in line)
     for at, ruled in reversed(gaps.items()):
@@ -48,8 +48,8 @@ def markdown(table: Table) -> str:
         return "<br>".join(f"*{t}*" if faint else t for t, faint in texts)
 
     rows = [[join(c) for c in row] for row in table.rows]
-    if table.rule is not None:
-        rows.insert(table.rule, ["*baselines*", *[""] * (len(table.header) - 1)])
+    for at, name in reversed(table.rules.items()):
+        rows.insert(at, [f"*{name}*", *[""] * (len(table.header) - 1)])
     header = [markdown_escaped(h).replace("\n", "<br>") for h in table.header]
     body = tabulate(rows, header, tablefmt="pipe", disable_numparse=True)
     parts = [f"{'#' * table.level} {markdown_escaped(table.title)}", body]

@@ -6,6 +6,8 @@ import torch
 
 from bench.core.kinds import Access, ComponentKind, TaskKind
 from bench.core.tasks import Task
+from bench.execution.suspects import rebuilt_endpoint
+from bench.execution.task_context import WorkerState
 from bench.testing.checks.runs import recorded_queries
 from bench.testing.harness import Harness, Skipped, applies_to
 from bench.testing.recorder import content
@@ -46,6 +48,8 @@ def pays_for_what_it_asks(harness: Harness) -> str:
 @applies_to(ComponentKind.ATTACK)
 def returns_what_build_takes(harness: Harness) -> str:
     """Return a network that loads strictly into a fresh build(), and answers from the store as it did."""
+    if harness.component.answers:
+        raise Skipped("its suspects only answer: the host compares what it stores, whenever it runs")
     for task in harness.completed_tasks():
         call = harness.calls_of[task.key][-1]
         architecture = harness.registry.get(ComponentKind.ARCHITECTURE, task.params["architecture"]["name"])
@@ -59,6 +63,30 @@ def returns_what_build_takes(harness: Harness) -> str:
     return ""
 
 
+def _content(harness: Harness, task: Task) -> tuple[Any, ...]:
+    """Return what distinguishes suspects: their weights; of those that only answer, some of their answers as well."""
+    facts, files = harness.artifact(task)
+    found = tuple(content(t) for t in files["weights"].values())
+    if not harness.component.answers:
+        return found
+    state = WorkerState(harness.store, harness.registry)
+    endpoint = rebuilt_endpoint(state.component, task.key, facts, files["weights"], state.device)
+    x = torch.rand(8, *facts["shape"], generator=torch.Generator().manual_seed(0))
+    return (*found, content(endpoint.answer(x)))
+
+
+@applies_to(ComponentKind.ATTACK)
+def has_no_variants_that_are_never_made(harness: Harness) -> str:
+    """Name one variant only if it declares that it is deterministic: no other copy is made."""
+    attack = harness.component
+    if not attack.deterministic:
+        raise Skipped("it does not declare that it is deterministic")
+    first, second = (attack.variant(replicate) for replicate in (0, 1))
+    if first == second:
+        return ""
+    return f"it is deterministic, so that one copy is made, but names variants ({first!r}, {second!r}): leave one out"
+
+
 @applies_to(ComponentKind.ATTACK)
 def varies_with_the_replicate(harness: Harness) -> str:
     """Make another suspect for another replicate, unless it is declared deterministic."""
@@ -66,7 +94,7 @@ def varies_with_the_replicate(harness: Harness) -> str:
         raise Skipped("it declares that it is deterministic")
     seen: dict[Any, Task] = {}
     for task in harness.completed_tasks():
-        weights = tuple(content(t) for t in harness.artifact(task)[1]["weights"].values())
+        weights = _content(harness, task)
         if weights in seen:
             both = f"{task.name} and {seen[weights].name}"
             return f"{both} are the same network: write `deterministic = True` if it draws nothing at random"
@@ -82,7 +110,7 @@ def is_deterministic_as_declared(harness: Harness) -> str:
     for task in harness.completed_tasks():
         other = Task.of(task.kind, task.role, {**task.params, "again": 1}, task.inputs)
         harness.execute(other)
-        one, again = ([content(t) for t in harness.artifact(made)[1]["weights"].values()] for made in (task, other))
+        one, again = (_content(harness, made) for made in (task, other))
         harness.store.forget(other.key)
         if one != again:
             return f"{task.name} gives another network with another seed: leave `deterministic` out"

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from bench.core.kinds import ComponentKind, Role, Status, SuspectKind, TaskKind
-from bench.core.tasks import Task
+from bench.core.kinds import Access, ComponentKind, Role, Status, SuspectKind, TaskKind
+from bench.core.tasks import NOT_APPLICABLE, Task
 from bench.testing.checks.runs import recorded_queries
 from bench.testing.harness import Harness, Skipped, applies_to
 from bench.testing.recorder import content
@@ -24,11 +24,21 @@ def keeps_to_its_budget(harness: Harness) -> str:
 
 
 @applies_to(ComponentKind.METHOD)
+def keeps_to_its_access_to_suspects(harness: Harness) -> str:
+    """Ask a suspect for no more than the access that it declares."""
+    declared = harness.component.access
+    for task, call in harness.calls_made():
+        if call.method == "score" and call.strongest and Access.rank(call.strongest) > Access.rank(declared):
+            return f"score ({task.name}) asked for {call.strongest}, but declares access = {declared!r}"
+    return ""
+
+
+@applies_to(ComponentKind.METHOD)
 def asks_every_suspect(harness: Harness) -> str:
     """Ask every suspect something."""
-    harness.completed_tasks()
+    judged = {t.key for t in harness.completed_tasks()}
     for task, call in harness.calls_made():
-        if call.method == "score" and not call.questions:
+        if task.key in judged and call.method == "score" and not call.questions:
             return f"score ({task.name}) returned {call.returned!r:.60} without asking the suspect anything"
     return ""
 
@@ -97,14 +107,20 @@ def knows_its_source(harness: Harness) -> str:
     for key in dict.fromkeys(t.inputs["fingerprint"] for t in harness.own_tasks(TaskKind.SCORE)):
         task = harness.plan.tasks[key]
         source = task.key if task.kind == TaskKind.EMBED else task.inputs["source"]
-        scores = [t for t in harness.own_tasks(TaskKind.SCORE) if t.inputs["fingerprint"] == task.key]
+        scores = [t for t in harness.completed_tasks(TaskKind.SCORE) if t.inputs["fingerprint"] == task.key]
+        if not scores:
+            continue
         asked = Task.of(TaskKind.SCORE, Role.SCORE, scores[0].params, {**scores[0].inputs, "suspect": source})
         harness.store.forget(asked.key)
         outcome = harness.execute(asked)
         if outcome.status != Status.DONE:
             return f"the score of the source itself failed: {outcome.error}"
+        if NOT_APPLICABLE in outcome.facts:
+            return f"the source itself is not applicable: {outcome.facts[NOT_APPLICABLE]}"
         irrelevant = {t.score for t in harness.plan.trials if t.suspect_kind == SuspectKind.IRRELEVANT}
-        highest = max(harness.outcomes[t.key].facts["score"] for t in scores if t.key in irrelevant)
+        highest = max(
+            (harness.outcomes[t.key].facts["score"] for t in scores if t.key in irrelevant), default=-math.inf
+        )
         if outcome.facts["score"] < highest:
             return f"the source itself scores {outcome.facts['score']:.4g}, an irrelevant model {highest:.4g}"
     return ""

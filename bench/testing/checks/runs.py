@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from bench.core.kinds import ComponentKind, Status
-from bench.core.tasks import Task
+from bench.core.tasks import NOT_APPLICABLE, Task
 from bench.execution.task_context import WorkerState
 from bench.testing.harness import METHODS, Harness, Skipped, applies_to
 from bench.testing.recorder import LATER
@@ -23,6 +23,18 @@ def works_in_the_toy_world(harness: Harness) -> str:
         outcome = harness.outcomes[task.key]
         if outcome.status != Status.DONE:
             return harness.describe_failure(task, outcome)
+    return ""
+
+
+@applies_to(ComponentKind.ATTACK, ComponentKind.METHOD, costly=True)
+def applies_somewhere(harness: Harness) -> str:
+    """Be applicable to something in the toy world."""
+    tasks = harness.own_tasks()
+    reasons = {t.name: harness.outcomes[t.key].facts.get(NOT_APPLICABLE) for t in tasks if t.key in harness.outcomes}
+    for kind in dict.fromkeys(t.kind for t in tasks):
+        found = [reasons[t.name] for t in tasks if t.kind == kind and t.name in reasons]
+        if found and all(found):
+            return f"no {kind} task is applicable: {found[0]}"
     return ""
 
 

@@ -5,7 +5,7 @@ dataset, then the mean over draws of a fingerprint and over sources. A method wi
 default one.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -54,10 +54,18 @@ class _Cell:
 
 
 class LiveAucs:
-    """AUCs by table, method and attack. `stored` returns a score of an earlier run, or None if it is missing."""
+    """AUCs by table, method and attack.
+
+    `stored` returns a score of an earlier run, None if there is none; `expected` are the keys of those that this run
+    computes, None: all that are not stored.
+    """
 
     def __init__(
-        self, trials: Iterable[Trial], baselines: Collection[str], stored: Callable[[str], float | None]
+        self,
+        trials: Iterable[Trial],
+        baselines: Collection[str],
+        stored: Callable[[str], float | None],
+        expected: Container[str] | None = None,
     ) -> None:
         self.baselines = frozenset(baselines)
         self.cells: dict[TableKey, dict[str, dict[str, _Cell | None]]] = {}
@@ -81,7 +89,9 @@ class LiveAucs:
                 cell = row[t.attack] = row.get(t.attack) or _Cell()
                 cell.sources[t.source_seed, t.draw] = own, negatives
             score = stored(t.score)
-            if score is None:
+            if score is None and expected is not None and t.score not in expected:
+                own.lost += 1  # it is not applicable
+            elif score is None:
                 own.pending += 1
                 self.pending.setdefault(t.score, []).append(own)
             else:

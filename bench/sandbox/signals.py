@@ -1,0 +1,49 @@
+"""Signal handlers of this process alone: the processes that it forks do not inherit them."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TypeAlias
+
+Handler: TypeAlias = Callable[[int, FrameType | None], object]
+
+_handled: list[int] = []
+"""The signals that functions of bench handle in this process."""
+
+
+@contextmanager
+def handling(functions: Mapping[int, Handler]) -> Iterator[None]:
+    """Handle signals with functions, in this process only; restore the previous handlers afterwards.
+
+    A process that is forked meanwhile ignores Ctrl-C, which a terminal sends to every process of the group: its parent
+    decides. Every other signal ends it, as usual. Only the main thread may enter; a signal that this process ignores
+    stays ignored, as in a background job.
+    """
+    previous = {n: signal.getsignal(n) for n in functions}
+    chosen = [n for n, handler in previous.items() if handler is not signal.SIG_IGN]
+    for number in chosen:
+        signal.signal(number, functions[number])
+    _handled.extend(chosen)
+    try:
+        yield
+    finally:
+        for number in chosen:
+            _handled.remove(number)
+            handler = previous[number]
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _reset_in_child() -> None:
+    """Reset the signals of a process that was just forked."""
+    for number in set(_handled):
+        with suppress(ValueError):
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+    if _handled:
+        signal.set_wakeup_fd(-1)
+    _handled.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_in_child)

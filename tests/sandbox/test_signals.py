@@ -1,0 +1,88 @@
+"""Signal handlers are those of the process that set them."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from bench.sandbox.forced_end import ended_by_third_signal
+from bench.sandbox.process_state import genuine_interrupts
+from bench.sandbox.signals import handling
+
+
+def in_a_child(function):
+    """Fork, and give how the child ended: its exit code, or the negative number of a signal."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(function())
+        finally:
+            os._exit(99)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def dispositions():
+    found = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    return 0 if found == (signal.SIG_IGN, signal.SIG_DFL) else 1
+
+
+def terminated():
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+    return 1
+
+
+def test_a_forked_child_has_no_handler_of_its_parent():
+    got = []
+    with handling({signal.SIGINT: lambda *_: got.append(1), signal.SIGTERM: lambda *_: got.append(2)}):
+        assert in_a_child(dispositions) == 0
+        assert in_a_child(terminated) == -signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGTERM)
+        with genuine_interrupts():
+            assert in_a_child(dispositions) == 0
+            os.kill(os.getpid(), signal.SIGINT)
+        assert in_a_child(dispositions) == 0
+    assert got == [2, 1]
+
+
+def test_handlers_are_put_back_and_what_is_ignored_stays_ignored():
+    before = signal.getsignal(signal.SIGINT)
+    previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with handling({signal.SIGINT: print, signal.SIGTERM: print}):
+            assert signal.getsignal(signal.SIGINT) is print
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert signal.getsignal(signal.SIGINT) is before
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    assert in_a_child(lambda: int(signal.getsignal(signal.SIGINT) is not before)) == 0  # nothing of ours: untouched
+
+
+def press(times):
+    with handling({signal.SIGINT: lambda *_: None}), ended_by_third_signal():
+        for _ in range(times):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+        time.sleep(0.2 if times < 3 else 20)
+    return 0
+
+
+@pytest.mark.parametrize(("times", "code"), [(2, 0), (3, 130)])
+def test_the_third_signal_ends_the_process(times, code):
+    assert in_a_child(lambda: press(times)) == code
+
+
+def test_a_process_that_leaves_in_time_is_not_ended():
+    before = signal.set_wakeup_fd(-1)
+    try:
+        with handling({signal.SIGTERM: lambda *_: None}), ended_by_third_signal():
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.01)
+        time.sleep(2.5)
+        assert signal.set_wakeup_fd(-1) == -1
+    finally:
+        signal.set_wakeup_fd(before)
