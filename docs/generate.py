@@ -40,7 +40,7 @@ PART = re.compile(
 LARGEST_FILE, LARGEST_CLASS = 300, 150
 PACKAGES = re.findall(
     r"[\w/]+",
-    "core stats api sandbox registry store training datasets planning results execution analysis reporting "
+    "core stats api sandbox registry store training models datasets planning results execution analysis reporting "
     "reporting/tables reporting/html testing testing/checks frontend cli cli/commands",
 )
 """In the order of the layers, from below."""

@@ -383,7 +383,7 @@ def test_the_plugins_in_the_guides_run_together(tmp_path, capfd):
             "--architectures",
             *names["bench_architectures"],
             "--attacks",
-            *names["bench_attacks"],
+            ",".join(names["bench_attacks"]),
             "--methods",
             ",".join(names["bench_methods"]),
             "--preset",

@@ -48,6 +48,8 @@ class Dataset(Component):
     """Largest shift of a training image, in pixels."""
     label_space: ClassVar[Any] = ""
     """Name of the dataset whose labels it has; empty: its own. A fingerprint can score models of one label space."""
+    label_names: ClassVar[Any] = ()
+    """Names of the labels, in their order, which label maps of described networks may use; empty: none are known."""
     related: ClassVar[Any] = {}
     """Datasets of equal shape on which attacks may train, such as {"transfer": "cifar100_first10"}."""
     checksums: ClassVar[Any] = {}

@@ -52,6 +52,7 @@ OPTIONS = [
         metavar="NAME.FIELD=VALUE",
         multiple=True,
     ),
+    SpecOption("models", "Score the networks that this TOML file describes.", metavar="FILE"),
     SpecOption("no_baselines", "Leave out the baselines that --methods does not name.", is_flag=True),
 ]
 _FILE_HELP = "Take all of this from a run.json, or from a short JSON or TOML file."

@@ -17,7 +17,7 @@ class Status(_Word):
     BLOCKED = "blocked"
     """An input failed."""
     NOT_APPLICABLE = "not_applicable"
-    """Rows only: the method cannot judge this suspect."""
+    """Rows only: there can be no score, for a reason that the planner knew or a plugin gave."""
     NOT_RUN = "not_run"
     """Rows only: the run ended before this trial."""
     BUSY = "busy"
@@ -63,6 +63,8 @@ class SuspectKind(_Word):
 
     STOLEN = "stolen"
     IRRELEVANT = "irrelevant"
+    UNDECIDED = "undecided"
+    """A described network that is to be judged."""
 
 
 class ComponentKind(_Word):
@@ -79,6 +81,8 @@ class TaskKind(_Word):
 
     DATA = "data"
     TRAIN = "train"
+    MODEL = "model"
+    """Measures a described network."""
     EMBED = "embed"
     STEAL = "steal"
     FINGERPRINT = "fingerprint"

@@ -195,7 +195,8 @@ class DaskEngine:
         self.submitted += 1
         name = f"{self.name}-{self.submitted}"
         unit = self.in_flight.by_name[name] = Unit(tasks)  # before a worker can report its start
-        arguments = (tasks, str(config.store.root), str(config.data), config.plugins, config.threads, self.name, name)
+        where = str(config.store.root), str(config.data), config.plugins, config.threads
+        arguments = (tasks, *where, self.name, name, config.zoo)
         future = self.client.submit(execute_unit, *arguments, key=name, priority=-self.submitted, pure=False, retries=0)
         self.in_flight.by_future[future] = unit
         future.add_done_callback(self.finished.put)

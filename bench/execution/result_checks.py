@@ -1,9 +1,7 @@
 """Checks of what plugin code returned, and of the data that it received."""
 
-import random
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -54,18 +52,6 @@ def _is_numeric(value: object) -> bool:
     return isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8
 
 
-@contextmanager
-def preserved_generators(device: torch.device) -> Iterator[None]:
-    """Restore every global random generator: what runs inside must not change the results of a task."""
-    states = np.random.get_state(), random.getstate()
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
-    finally:
-        np.random.set_state(states[0])
-        random.setstate(states[1])
-
-
 def check_fresh(model: nn.Module, shape: tuple[int, ...], num_classes: int, architecture: str) -> None:
     """Raise BenchError unless an untrained network has finite weights and answers with logits that can be trained.
 
@@ -73,10 +59,9 @@ def check_fresh(model: nn.Module, shape: tuple[int, ...], num_classes: int, arch
     """
     who = f"architecture {architecture!r}"
     check_readable(model, who)
-    for name, tensor in model.state_dict().items():
-        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            advice = "initialise it, or register a constant with persistent=False"
-            raise BenchError(f"{who}: a fresh build() holds NaN or infinity in {name!r}: {advice}")
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if _is_unusable(tensor, may_be_infinite=not isinstance(tensor, nn.Parameter) and "running_" not in name):
+            raise BenchError(f"{who}: a fresh build() holds NaN or infinity in {name!r}: initialise it")
     device = next(model.parameters()).device
     x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
     for part in model.modules():
@@ -95,6 +80,14 @@ def check_fresh(model: nn.Module, shape: tuple[int, ...], num_classes: int, arch
         answers = _check_answers(model.eval()(x), num_classes, f"{who}, in eval mode")
     if bool(torch.isfinite(logits).all()) and not bool(torch.isfinite(answers).all()):
         raise BenchError(f"{who}, in eval mode: forward answers images with NaN or infinity")
+
+
+def _is_unusable(tensor: Tensor, may_be_infinite: bool) -> bool:
+    """Return True if a tensor holds NaN or, unless it is a constant such as a mask of attention, infinity."""
+    if tensor.layout is not torch.strided or not (tensor.is_floating_point() or tensor.is_complex()):
+        return False
+    values = tensor.detach().float() if tensor.element_size() == 1 else tensor.detach()
+    return bool((torch.isnan(values) if may_be_infinite else ~torch.isfinite(values)).any())
 
 
 def _check_answers(answers: object, num_classes: int, who: str) -> Tensor:

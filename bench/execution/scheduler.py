@@ -51,6 +51,7 @@ def _run_inline(
     keep_freed_memory()
     device = config.device
     state = WorkerState(config.store, config.registry, device, config.data, config.threads, reporter.task_progressed)
+    state.zoo = config.zoo
     while queue.unfinished and not reporter.stop_requested():
         unit = queue.take()
         if not unit:

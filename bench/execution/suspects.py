@@ -13,7 +13,7 @@ from bench.core.canonical import JSON, seed_of
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.kinds import Access, ComponentKind
 from bench.training.answering import Askable, Endpoint, output_of, own_generators
-from bench.training.networks import with_memory_format, wrapped
+from bench.training.networks import Normalised, with_memory_format, wrapped
 from bench.training.oracle import Oracle
 from bench.training.round_trip import verified
 from bench.training.sharing import moved
@@ -64,18 +64,12 @@ class Start(Oracle):
         raise NotApplicable(f"the {self.name} only answers: it has no weights to copy")
 
 
-def new_network(
-    architecture: Architecture,
-    classes: int,
-    shape: tuple[int, int, int],
-    mean: Tensor,
-    std: Tensor,
-    device: str | torch.device,
-) -> nn.Module:
-    """Return a new network of an architecture, with a dataset's normalisation, on a device."""
+def unverified_network(
+    architecture: Architecture, classes: int, shape: tuple[int, int, int], mean: Tensor, std: Tensor
+) -> Normalised:
+    """Return a new network of an architecture, with a dataset's normalisation, on the CPU."""
     model = wrapped(architecture, classes, shape, mean.cpu(), std.cpu())
-    model = with_memory_format(model, architecture, shape)
-    return moved(verified(model, architecture, classes, shape), torch.device(device))
+    return with_memory_format(model, architecture, shape)
 
 
 def rebuilt_endpoint(
@@ -92,7 +86,9 @@ def rebuilt_endpoint(
     mean, std = (torch.tensor(rebuilt[name]) for name in ("mean", "std"))
 
     def build() -> nn.Module:
-        return new_network(architecture, facts["num_classes"], tuple(facts["shape"]), mean, std, device)
+        shape = tuple(facts["shape"])
+        model = unverified_network(architecture, facts["num_classes"], shape, mean, std)
+        return moved(verified(model, architecture, facts["num_classes"], shape), torch.device(device))
 
     with own_generators(torch.device(device)):
         torch.manual_seed(seed_of(key))

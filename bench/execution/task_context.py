@@ -21,22 +21,23 @@ from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
-from bench.execution.result_checks import check_fresh, data_checksum, preserved_generators
-from bench.execution.suspects import new_network, rebuilt_endpoint
+from bench.execution.described import SourceNetwork, opened
+from bench.execution.result_checks import data_checksum
+from bench.execution.suspects import rebuilt_endpoint, unverified_network
+from bench.models.description import Zoo
+from bench.models.opening import DescribedAnswers
 from bench.registry.registry import Registry
 from bench.store.store import Store, content_digest
 from bench.training import loop
 from bench.training.answering import Askable
-from bench.training.networks import rebuild
+from bench.training.networks import Normalised, rebuild
+from bench.training.round_trip import verified
 from bench.training.sharing import moved
 
 T = TypeVar("T")
 
 ProgressCallback: TypeAlias = Callable[[str, float, float, float], None]
 """Receives the progress of a task: its key, finished epochs, all epochs, mean loss of the last one."""
-
-_tried: set[tuple[Architecture, tuple[int, ...], int, torch.device]] = set()
-"""The architectures that were tried in this process, with image shape, number of classes and device."""
 
 Artifact: TypeAlias = tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]
 """The facts and the files that a task computes."""
@@ -52,6 +53,7 @@ class WorkerState:
     data: Path = Path()
     threads: int = 1
     on_progress: ProgressCallback | None = None
+    zoo: Zoo = field(default_factory=Zoo)
     cache: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict)
 
     def component(self, kind: str, identity: Mapping[str, JSON]) -> Any:
@@ -142,19 +144,15 @@ class TaskContext:
 
     def build(self) -> nn.Module:
         """Return a new network for the task's dataset, with its normalisation, on the device."""
-        data = self.data()
-        architecture: Architecture = self.component(ComponentKind.ARCHITECTURE)
-        shape = tuple(data.facts["shape"])
-        return new_network(architecture, data.facts["num_classes"], shape, data.mean, data.std, self.device)
-
-    def try_architecture(self) -> None:
-        """Build a network and try it, once per process; BenchError names what prevents its training or its use."""
         facts, architecture = self.data().facts, self.component(ComponentKind.ARCHITECTURE)
-        tried = architecture, tuple(facts["shape"]), facts["num_classes"], self.device
-        if tried not in _tried:
-            with preserved_generators(self.device):
-                check_fresh(self.build(), tuple(facts["shape"]), facts["num_classes"], architecture.name)
-            _tried.add(tried)
+        model = verified(self.unverified(), architecture, facts["num_classes"], tuple(facts["shape"]))
+        return moved(model, self.device)
+
+    def unverified(self) -> Normalised:
+        """Build a network without trying whether it comes back from the store."""
+        data, architecture = self.data(), self.component(ComponentKind.ARCHITECTURE)
+        shape = tuple(data.facts["shape"])
+        return unverified_network(architecture, data.facts["num_classes"], shape, data.mean, data.std)
 
     def record(self, key: str) -> dict[str, JSON]:
         """Return the record of an input; DamagedArtifact if it is missing."""
@@ -170,6 +168,8 @@ class TaskContext:
         """
 
         def compute() -> str:
+            if described := self.facts(key).get("model"):
+                return str(described["sha256"])
             found = content_digest(self.store, key, name)
             if name == "weights" and (rebuilt := self.facts(key).get("rebuilt")):
                 answers = content_digest(self.store, key, "answers")
@@ -186,6 +186,8 @@ class TaskContext:
     def model(self, key: str) -> tuple[Askable, Architecture]:
         """Return a stored network, in eval mode, or an object that only answers, and its architecture."""
         facts = self.facts(key)
+        if "model" in facts:
+            return opened(facts["model"], self.facts(facts["data"]), self.state)
         architecture: Architecture = self.state.component(ComponentKind.ARCHITECTURE, facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
         if "rebuilt" in facts:
@@ -197,6 +199,8 @@ class TaskContext:
     def network(self, key: str) -> tuple[nn.Module, Architecture]:
         """Return a stored network and its architecture; raise NotApplicable if it only answers."""
         model, architecture = self.model(key)
+        if isinstance(model, DescribedAnswers):
+            return SourceNetwork(model), architecture
         if not isinstance(model, nn.Module):
             raise NotApplicable(f"{self.record(key)['made']['name']} only answers: it has no weights to look at")
         return model, architecture

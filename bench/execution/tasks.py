@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.api.components import Architecture
 from bench.api.context import Helpers
 from bench.api.data import Split
 from bench.core.errors import BenchError, NotApplicable
@@ -19,12 +20,29 @@ from bench.datasets.adaptation import adapted
 from bench.datasets.observation import observed
 from bench.datasets.partition import PARTS, load, partition, read
 from bench.execution.artifacts import endpoint_artifact, network_artifact
-from bench.execution.result_checks import check_fingerprint, check_readable
+from bench.execution.described import measurements, opened
+from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable
 from bench.execution.suspects import LazyNetworks, Start
 from bench.execution.task_context import Artifact, TaskContext, budget
 from bench.training.answering import ask
 from bench.training.networks import check
 from bench.training.oracle import Oracle, Source, Suspect
+from bench.training.randomness import unchanged_generators
+from bench.training.sharing import moved
+
+_tried: set[tuple[Architecture, tuple[int, ...], int, torch.device]] = set()
+"""The architectures that were tried in this process, with image shape, number of classes and device."""
+
+
+def _try_architecture(context: TaskContext) -> None:
+    """Build a network and try it, once per process; BenchError names what prevents its training or its use."""
+    facts, architecture = context.data().facts, context.component(ComponentKind.ARCHITECTURE)
+    shape, classes = tuple(facts["shape"]), facts["num_classes"]
+    tried = architecture, shape, classes, context.device
+    if tried not in _tried:
+        with unchanged_generators():
+            check_fresh(moved(context.unverified(), context.device), shape, classes, architecture.name)
+        _tried.add(tried)
 
 
 def _data(context: TaskContext) -> Artifact:
@@ -48,7 +66,7 @@ def _data(context: TaskContext) -> Artifact:
 
 
 def _train(context: TaskContext) -> Artifact:
-    context.try_architecture()
+    _try_architecture(context)
     data, role = context.data(), context.task.role
     split = data.parts["attacker" if role == Role.IRRELEVANT else "defender"]
     targets: Tensor | Callable[[Tensor], Tensor] = split.labels
@@ -62,8 +80,17 @@ def _train(context: TaskContext) -> Artifact:
     return network_artifact(context, check(check_readable(model, origin), context.build(), origin))
 
 
+def _model(context: TaskContext) -> Artifact:
+    data, described, state = context.data(), context.params["model"], context.state
+    key = context.inputs["data"]
+    model = state.cached("model", context.task.key, lambda: opened(described, data.facts, state)[0], 2)  # scores follow
+    facts = {"architecture": context.params.get("architecture"), "data": key, "notes": {}, "model": described}
+    facts |= {"num_classes": data.facts["num_classes"], "shape": data.facts["shape"]}
+    return measurements(model, data.parts["test"], facts)
+
+
 def _embed(context: TaskContext) -> Artifact:
-    context.try_architecture()
+    _try_architecture(context)
     method, architecture = context.component(ComponentKind.METHOD), context.component(ComponentKind.ARCHITECTURE)
     plugin_context = context.plugin_context(architecture, context.recipe(), method=method)
     result = method.embed(context.build, context.data().defender, plugin_context)
@@ -77,7 +104,7 @@ def _embed(context: TaskContext) -> Artifact:
 
 
 def _steal(context: TaskContext) -> Artifact:
-    context.try_architecture()
+    _try_architecture(context)
     attack, architecture = context.component(ComponentKind.ATTACK), context.component(ComponentKind.ARCHITECTURE)
     model, _ = context.model(context.inputs["source"])
     source = Source(model, attack.access, attack.name)
@@ -166,6 +193,8 @@ def _agreement(context: TaskContext, suspect: str, source: str) -> float | None:
     """Return the share of the source's `test` images on which suspect and source agree; None if labels differ."""
     data = context.inputs["data"]
     suspect_data = context.facts(suspect)["data"]
+    if None in (context.facts(suspect)["accuracy"], context.facts(source)["accuracy"]):
+        return None
     if suspect_data != data and context.facts(data)["label_space"] != context.facts(suspect_data)["label_space"]:
         return None
 
@@ -184,6 +213,7 @@ def _agreement(context: TaskContext, suspect: str, source: str) -> float | None:
 HANDLERS: dict[str, Callable[[TaskContext], Artifact]] = {
     TaskKind.DATA: _data,
     TaskKind.TRAIN: _train,
+    TaskKind.MODEL: _model,
     TaskKind.EMBED: _embed,
     TaskKind.STEAL: _steal,
     TaskKind.FINGERPRINT: _fingerprint,

@@ -35,11 +35,12 @@ class RunOptions(TypedDict, total=False):
 
     What is run: `datasets`, `architectures`, `sources`, `suspects`, `attacks`, `methods` (names or objects), `seeds`
     (how many, or a list), `replicates`, `copies`, `split_seed`, `budgets`, `preset`, `set` (such as
-    `{"sac_m.samples": 50}`), `no_baselines`; or all of this from the file `spec`.
+    `{"sac_m.samples": 50}`), `models` (a file that describes networks), `no_baselines`; or all of this from the file
+    `spec`.
 
     How and where: `workers` (0: in this process), `gpus`, `per_gpu`, `threads`, `scheduler`, `task_timeout` (seconds),
-    `store`, `data`, `out` (folders), `keep`, `refresh` (names), `plugins` (files, or objects that others need), and
-    `debug`.
+    `store`, `data`, `out` (folders), `keep`, `refresh` (names), `plugins` (files, or objects that others need),
+    `allow_code` (run the programs among described networks), `debug`.
     """
 
     datasets: Names
@@ -55,6 +56,7 @@ class RunOptions(TypedDict, total=False):
     budgets: int | str | Iterable[int]
     preset: str
     set: Mapping[str, JSON]
+    models: Text
     no_baselines: bool
     spec: Text
     workers: int | None
@@ -69,6 +71,7 @@ class RunOptions(TypedDict, total=False):
     keep: str
     refresh: str | Iterable[str]
     plugins: Text | Component | Iterable[Text | Component]
+    allow_code: bool
     debug: bool
 
 
@@ -132,6 +135,7 @@ READERS: dict[str, tuple[Callable[[str, Any], Any], Any]] = {
     "keep": (_keep, ""),
     "refresh": (lambda _, value: several(value), ()),
     "plugins": (lambda _, value: several(value), ()),
+    "allow_code": (_flag, False),
     "debug": (_flag, False),
 }
 """Of the options that concern how and where a benchmark runs: what reads a value, and the default."""

@@ -18,7 +18,10 @@ from bench.core.errors import BenchError, did_you_mean, first_line
 from bench.core.kinds import ComponentKind
 from bench.core.renamed import new_name
 from bench.core.spec import Recipe, Spec
+from bench.models.content import verified
+from bench.models.description import Zoo, of_spec, read
 from bench.planning.declarations import Declarations
+from bench.planning.described import Layout
 from bench.planning.presets import ATTACKS, METHODS, ordered, preset
 from bench.planning.spec_checks import MOST_SEED, check_number, checked
 from bench.registry.fields import convert
@@ -127,6 +130,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "budgets": _budgets,
     "preset": _text,
     "set": _settings,
+    "models": _text,
     "no_baselines": _flag,
 }
 """Returns the value of each option from what was given, with the option's name for messages."""
@@ -144,18 +148,51 @@ def build(
     `precision` is the meaning of `auto` on the devices of this run. `shown` writes the name of an option for messages.
     """
     given = {k: v for k, v in chosen.items() if k in READERS and v is not None and v is not False and v != ()}
+    zoo = Zoo(str(Path(given["models"]).absolute()) if "models" in given else "", bool(chosen.get("allow_code")))
     if file is not None:
+        described = given.pop("models", None)
         if given:
             raise BenchError(f"{shown('spec')} {file} defines the whole run: leave out {shown(next(iter(given)))}")
         given, shown = _content(Path(file)), flag
         if "spec" in given:
-            return checked(_saved(given, file), registry, precision)
+            spec, declarations = checked(_saved(given, file), registry, precision)
+            if described and models_of(described) != spec.models:
+                raise BenchError(f"--models {described} describes other networks, or other files, than {file}")
+            return spec, dataclasses.replace(declarations, zoo=zoo)
+        if described:
+            raise BenchError(f"--spec {file} defines the whole run: write models = {str(described)!r} there")
         given = {name.replace("-", "_"): value for name, value in given.items()}
         for name in sorted(given.keys() - READERS.keys()):
             hint = new_name(name) or did_you_mean(name, READERS)
             raise BenchError(f"--spec {file} has an unknown entry {name!r}. {hint}It may have {', '.join(READERS)}")
+        if "models" in given:
+            zoo = dataclasses.replace(zoo, path=str(Path(str(given["models"])).absolute()))
     values = {name: READERS[name](shown(name), value) for name, value in given.items()}
-    return checked(_completed(values, registry), registry, precision)
+    models = models_of(values.pop("models")) if "models" in values else ()
+    spec = _completed(_laid_out(values, models, shown), registry)
+    spec, declarations = checked(dataclasses.replace(spec, models=models), registry, precision)
+    return spec, dataclasses.replace(declarations, zoo=zoo)
+
+
+def models_of(file: str | Path) -> tuple[Mapping[str, JSON], ...]:
+    """Return what a Spec has of the networks that a file describes; BenchError if they are not as described."""
+    return tuple(verified(model).without_paths().plain() for model in read(str(file)))
+
+
+def _laid_out(
+    given: Mapping[str, Any], models: tuple[Mapping[str, JSON], ...], shown: Callable[[str], str]
+) -> Mapping[str, Any]:
+    """Return options with those that follow from described networks: the host adds what is asked for only."""
+    if not models:
+        return given
+    for name in ("sources", "seeds"):
+        if name in given:
+            raise BenchError(f"--models describes the sources: leave out {shown(name)}")
+    if len(given.get("datasets", ())) != 1:
+        raise BenchError("--models needs the dataset that the sources were trained on: --datasets NAME")
+    layout = Layout.of(of_spec(models), given.get("attacks", ()))
+    suspects = given.get("suspects", given.get("architectures", ()))
+    return {**given, **dataclasses.asdict(layout), "suspects": suspects}
 
 
 def _content(path: Path) -> dict[str, JSON]:
@@ -188,9 +225,9 @@ def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
     recipe, settings = _configured(given.get("set", ()), scale.recipe, registry)
     return Spec(
         datasets=given.get("datasets", scale.datasets),
-        sources=given.get("sources") or both or scale.sources,
-        suspects=given.get("suspects") or both or scale.suspects,
-        attacks=given.get("attacks") or scale.attacks or ordered(registry.names(ComponentKind.ATTACK), ATTACKS),
+        sources=given.get("sources", both or scale.sources),
+        suspects=given.get("suspects", both or scale.suspects),
+        attacks=given.get("attacks", scale.attacks or ordered(registry.names(ComponentKind.ATTACK), ATTACKS)),
         methods=tuple(name for name in chosen if name not in baselines),
         baselines=tuple(sorted(baselines & {*given.get("methods", ())} if given.get("no_baselines") else baselines)),
         seeds=given.get("seeds", tuple(range(scale.seeds))),

@@ -9,8 +9,9 @@ from typing import TypeVar
 from bench.analysis.accuracies import Accuracy, accuracies
 from bench.analysis.cells import AtBudget, AtVariant, Cell, by_budget, cells, default_budget
 from bench.analysis.costs import Cost, costs
+from bench.analysis.suspects import standings
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError, did_you_mean
+from bench.core.errors import BenchError, did_you_mean, first_line
 from bench.core.kinds import Verdict
 from bench.reporting import cache, csv_files
 from bench.reporting.bibliography import bibtex
@@ -24,6 +25,7 @@ from bench.reporting.tables.legend import with_legend
 from bench.reporting.tables.method_table import grouped
 from bench.reporting.tables.notes import drawn, meaningless
 from bench.reporting.tables.rates import rates_tables
+from bench.reporting.tables.suspects import suspects_tables
 from bench.reporting.tables.table import Table
 from bench.reporting.tables.text import markdown, text
 from bench.results.reader import load
@@ -54,22 +56,26 @@ def update(folder: Path) -> str:
 def render(folder: Path) -> str:
     """Make every file of a report from its sources; return the tables of AUCs and costs as text for a terminal.
 
-    Raise BenchError if the sources are damaged or do not belong to one run.
+    Raise BenchError if the sources are damaged or do not belong to one run, NotWritable if the folder is read-only.
     """
-    return rendered(Path(folder)).text("txt")
+    files = contents(Path(folder))
+    write_report(Path(folder), files)
+    return files["table.txt"]
 
 
-def rendered(folder: Path) -> "Report":
-    """Make every file of a report from its sources, and return it; raise BenchError as `render` does."""
-    report = Report(folder)
-    files = report.files()
+def contents(folder: Path) -> dict[str, str]:
+    """Return the text of every file of a report, by name; raise BenchError as `render` does."""
+    return Report(folder).files()
+
+
+def write_report(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files of a report; raise NotWritable if that is impossible."""
     for name, content in files.items():
         put(folder / name, content)
     for path in (*(folder / name for name in OPTIONAL), *(folder / TEX).glob("*.tex")):
-        if path.relative_to(folder).as_posix() not in files:
-            path.unlink(missing_ok=True)
+        if path.relative_to(folder).as_posix() not in files and path.exists():
+            path.unlink()
     cache.write_stamp(folder, files)
-    return report
 
 
 class Report:
@@ -95,6 +101,9 @@ class Report:
         points_of = grouped(((p.cell.dataset, p.cell.source_architecture), p) for p in self.budgets)
         for section, group in _by_section(self.cells).items():
             self._add(group, points_of.get(section, []), cost_of.get(section, []), networks_of.get(section, []))
+        suspects = suspects_tables(standings(default_budget(frame, run)))
+        suspects = [replace(t, caption=" ".join([t.caption, *meaningless(run)])) for t in suspects]
+        self.short, self.full = self.short + suspects, self.full + suspects
 
     def _add(self, group: list[Cell], points: list[AtBudget], costly: list[Cost], trained: list[Accuracy]) -> None:
         """Add the tables of one dataset and source architecture."""
@@ -134,13 +143,17 @@ class Report:
         return {f"{TEX}/{file_name(t)}.tex": latex(t, self.name) for t in (*self.full, *self.accuracy_tables)}
 
     def files(self) -> dict[str, str]:
-        """Return every file of the report by its name."""
+        """Return every file of the report by its name; BenchError if the page cannot be drawn."""
+        try:
+            html = page.html(self.frame, self.run, self.sections)
+        except OSError as error:  # matplotlib has to write somewhere
+            raise BenchError(f"The page cannot be drawn: {first_line(error)}") from error
         files = {
             **{name: self.text(kind) for kind, name in FILES.items()},
             **self.latex(),
             "accuracy.csv": csv_files.csv_text(csv_files.ACCURACY_COLUMNS, self.accuracies),
             "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, self.accuracy_tables)]),
-            "index.html": page.html(self.frame, self.run, self.sections),
+            "index.html": html,
         }
         if self.budgets:
             files["budgets.csv"] = csv_files.csv_text(csv_files.BUDGET_COLUMNS, self.budgets)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.replication import ACCURACY, ENOUGH, Figure, Judged, Judgement
+from bench.core.errors import capped
 from bench.reporting.tables.legend import with_legend
 from bench.reporting.tables.method_table import grouped
 from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell, counted, signed
@@ -56,15 +57,14 @@ def verdict(judgement: Judgement) -> str:
     unlike = [f"{n} {what}" for what, n in judgement.reproduced.unlike.items()]
     reasons = []
     if differ:
-        reasons.append(
-            f"{len(differ)} of {tested} differ by more than chance, {TOGETHER}: {'; '.join(differ)} (up to 1 in "
-            f"{round(1 / (1 - LEVEL))} correct repetitions end so, by chance)"
-        )
+        chance = f"(up to 1 in {round(1 / (1 - LEVEL))} correct repetitions end so, by chance)"
+        named_ones = "; ".join(capped(differ))
+        reasons.append(f"{len(differ)} of {tested} differ by more than chance, {TOGETHER}: {named_ones} {chance}")
     if unlike:
         reasons.append(f"sources and irrelevant models are the very same, but these are not: {', '.join(unlike)}")
     if reasons:
         return f"Contradicted: {'; and '.join(reasons)}."
-    missing = f"Not judged, since there is no figure here: {'; '.join(map(named, judgement.missing))}. "
+    missing = f"Not judged, since there is no figure here: {'; '.join(capped([*map(named, judgement.missing)]))}. "
     before = missing if judgement.missing else ""
     if judgement.exact:
         return f"{before}Reproduced: the scores of all {counted(judgement.reproduced.trials, 'trial')} are equal."

@@ -15,7 +15,7 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
-from bench.results.columns import COLUMNS, TRIAL_COLUMNS, Column, TrialRecord
+from bench.results.columns import COLUMNS, MODEL_COLUMNS, TRIAL_COLUMNS, Column, TrialRecord
 from bench.results.run_schema import SchemaError, error_line, load_run, read_content, remedy
 from bench.results.writer import UNPRINTABLE
 
@@ -69,6 +69,7 @@ def _frame(text: str) -> "pd.DataFrame":
     separator = max(SEPARATORS, key=text.partition("\n")[0].count)
     lines = csv.reader(io.StringIO(text), strict=True, delimiter=separator)
     header = [name.strip() for name in next(lines, [])]
+    width = len(header)
     while header and not header[-1]:  # empty columns of a spreadsheet
         header.pop()
     _check_header(header)
@@ -76,25 +77,27 @@ def _frame(text: str) -> "pd.DataFrame":
     while table and not any(table[-1]):  # its empty lines
         table.pop()
     for line, values in enumerate(table, 2):
-        if len(values) < len(header) or any(values[len(header) :]):
-            raise SchemaError(f"line {line} has {len(values)} values instead of {len(header)}")
+        if len(values) != width or any(values[len(header) :]):
+            raise SchemaError(f"line {line} has {len(values)} values instead of {width}")
     if len(table) > MOST_ROWS:
         raise SchemaError(f"it has {len(table)} rows, more than {MOST_ROWS}")
     if not table:
         raise SchemaError("it has no rows")
     columns = dict(zip(header, zip(*(values[: len(header)] for values in table), strict=True), strict=True))
-    for column in TRIAL_COLUMNS:
+    described = MODEL_COLUMNS if any(c.name in columns for c in MODEL_COLUMNS) else ()
+    for column in (*TRIAL_COLUMNS, *described):
         columns.setdefault(column.name, (column.absent or "",) * len(table))
         if column.type is not str and separator != ",":
             columns[column.name] = tuple(DECIMAL_COMMA.sub(r"\1.\2", text) for text in columns[column.name])
-    return pd.DataFrame({c.name: _column(c, columns[c.name]) for c in TRIAL_COLUMNS})
+    return pd.DataFrame({c.name: _column(c, columns[c.name]) for c in (*TRIAL_COLUMNS, *described)})
 
 
 def _check_header(header: Sequence[str]) -> None:
     missing = [c.name for c in TRIAL_COLUMNS if c.name not in header and c.absent is None]
     if missing:
         raise SchemaError(f"it lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
-    strange = [c for c in header if c not in COLUMNS] or ["a column twice"] * (len(header) != len({*header}))
+    known = {*COLUMNS, *(c.name for c in MODEL_COLUMNS)}
+    strange = [c for c in header if c not in known] or ["a column twice"] * (len(header) != len({*header}))
     if strange:
         raise SchemaError(f"it has columns that bench does not know: {', '.join(strange)}")
 

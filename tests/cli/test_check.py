@@ -127,7 +127,7 @@ def test_a_dataset_that_is_not_there_is_skipped_and_big_ones_are_left_out(check,
     assert re.search(rf"skipped: not there: FashionMNIST/raw/.* in {tmp_path / 'nowhere'}", out)
     assert "skipped: as above" in out
     assert "left out" not in out
-    assert "4 left out (slow: --thorough)" in check("fashion_mnist", "--data", tmp_path / "nowhere")[1]
+    assert "5 left out (slow: --thorough)" in check("fashion_mnist", "--data", tmp_path / "nowhere")[1]
 
 
 @pytest.mark.parametrize(

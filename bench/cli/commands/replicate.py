@@ -66,7 +66,7 @@ def command(name: str, **chosen: Any) -> int:
     frame, run = load(folder)
     if run["edited"]:
         raise BenchError(f"{folder / 'trials.csv'} is not what the run wrote. {remedy(folder / 'trials.csv')}")
-    registry = load_registry(chosen["plugins"])
+    registry = load_registry(chosen["plugins"], data=chosen["data"])
     spec, declarations = checked(_changed(run, chosen), registry, suitable_precision(gpus()))
     _check_components(folder, run, spec, declarations)
     usual = Path("results") / _default_name(folder, Spec.from_json(run["spec"]), spec)

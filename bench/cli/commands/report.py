@@ -12,13 +12,19 @@ from bench.results.folders import folder_of
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="txt", help="What to print; default: txt.")
 def command(name: str, checked: bool, kind: str) -> None:
     """Rebuild the tables of a results folder from its trials.csv and run.json, and print them."""
-    from bench.reporting.build import check, rendered
+    from bench.reporting.build import Report, check, write_report
     from bench.results.reader import is_edited
+    from bench.results.writer import NotWritable
 
     folder = folder_of(name)
     if checked:
         click.echo(check(folder), nl=False)
     else:
-        click.echo(rendered(folder).text(kind), nl=False)
+        report = Report(folder)
+        click.echo(report.text(kind), nl=False)
+        try:
+            write_report(folder, report.files())
+        except NotWritable as error:
+            click.echo(f"Note: {error}", err=True)
     if is_edited(folder):
         click.echo(f"Note: {folder / 'trials.csv'} was changed: it is not what the run wrote", err=True)

@@ -69,6 +69,7 @@ class TerminalReporter(DisplayReporter):
 @click.option("--keep", type=click.Choice(["scores", "all"]), help="Keep suspects' weights once they are judged?")
 @click.option("--refresh", multiple=True, metavar="NAME", help="Recompute what this component took part in.")
 @PLUGINS
+@click.option("--allow-code", is_flag=True, help="Run the programs among described networks (torchscript, pt2).")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and stop.")
 @click.option("--debug", is_flag=True, help="Run in this process, and show tracebacks of plugins.")
 @click.option("--quiet", is_flag=True, help="Show failures only while running.")
