@@ -35,12 +35,12 @@ class RunOptions(TypedDict, total=False):
 
     What is run: `datasets`, `architectures`, `sources`, `suspects`, `attacks`, `methods` (names or objects), `seeds`
     (how many, or a list), `replicates`, `copies`, `split_seed`, `budgets`, `preset`, `set` (such as
-    `{"sac_m.samples": 50}`), `models` (a file that describes networks), `no_baselines`; or all of this from the file
-    `spec`.
+    `{"sac_m.samples": 50}`), `models` (a TOML file of networks from elsewhere), `no_baselines`; or all of this from the
+    file `spec`.
 
     How and where: `workers` (0: in this process), `gpus`, `per_gpu`, `threads`, `scheduler`, `task_timeout` (seconds),
     `store`, `data`, `out` (folders), `keep`, `refresh` (names), `plugins` (files, or objects that others need),
-    `allow_code` (run the programs among described networks), `debug`.
+    `allow_code` (run the programs among `models`), and `debug`.
     """
 
     datasets: Names
@@ -57,6 +57,7 @@ class RunOptions(TypedDict, total=False):
     preset: str
     set: Mapping[str, JSON]
     models: Text
+    allow_code: bool
     no_baselines: bool
     spec: Text
     workers: int | None
@@ -71,7 +72,6 @@ class RunOptions(TypedDict, total=False):
     keep: str
     refresh: str | Iterable[str]
     plugins: Text | Component | Iterable[Text | Component]
-    allow_code: bool
     debug: bool
 
 

@@ -106,8 +106,9 @@ def checked_call(options: Mapping[str, Any], command: str, shown: Callable[[str]
     registry = load_registry(files, data=values["data"])
     options = with_names(options, registry)
     devices = present if values["gpus"] is None else values["gpus"]
-    chosen = {name: options[name] for name in READERS if name in options} | {"allow_code": values["allow_code"]}
-    spec, declarations = build(chosen, options.get("spec"), registry, suitable_precision(devices), shown)
+    chosen = {name: options[name] for name in READERS if name in options}
+    precision, allow_code = suitable_precision(devices), values["allow_code"]
+    spec, declarations = build(chosen, options.get("spec"), registry, precision, shown, allow_code)
     places = slots(values["workers"], values["gpus"], values["per_gpu"], present)
     request = BenchmarkRequest(
         spec,

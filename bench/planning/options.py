@@ -142,39 +142,45 @@ def build(
     registry: Registry,
     precision: str,
     shown: Callable[[str], str] = flag,
+    allow_code: bool = False,
 ) -> tuple[Spec, Declarations]:
     """Return the Spec of chosen options or of a file, and its components.
 
     `precision` is the meaning of `auto` on the devices of this run. `shown` writes the name of an option for messages.
+    `allow_code` lets described networks run that are programs.
     """
     given = {k: v for k, v in chosen.items() if k in READERS and v is not None and v is not False and v != ()}
-    zoo = Zoo(str(Path(given["models"]).absolute()) if "models" in given else "", bool(chosen.get("allow_code")))
+    zoo = Zoo(_absolute(given["models"]) if "models" in given else "", allow_code)
     if file is not None:
         described = given.pop("models", None)
         if given:
             raise BenchError(f"{shown('spec')} {file} defines the whole run: leave out {shown(next(iter(given)))}")
-        given, shown = _content(Path(file)), flag
+        given = _content(Path(file))
         if "spec" in given:
             spec, declarations = checked(_saved(given, file), registry, precision)
-            if described and models_of(described) != spec.models:
-                raise BenchError(f"--models {described} describes other networks, or other files, than {file}")
+            if described and _models_of(described) != spec.models:
+                raise BenchError(f"{shown('models')} {described} describes other networks, or other files, than {file}")
             return spec, dataclasses.replace(declarations, zoo=zoo)
         if described:
-            raise BenchError(f"--spec {file} defines the whole run: write models = {str(described)!r} there")
-        given = {name.replace("-", "_"): value for name, value in given.items()}
+            raise BenchError(f"{shown('spec')} {file} defines the whole run: write models = {str(described)!r} there")
+        given, shown = {name.replace("-", "_"): value for name, value in given.items()}, flag
         for name in sorted(given.keys() - READERS.keys()):
             hint = new_name(name) or did_you_mean(name, READERS)
             raise BenchError(f"--spec {file} has an unknown entry {name!r}. {hint}It may have {', '.join(READERS)}")
         if "models" in given:
-            zoo = dataclasses.replace(zoo, path=str(Path(str(given["models"])).absolute()))
+            zoo = dataclasses.replace(zoo, path=_absolute(given["models"]))
     values = {name: READERS[name](shown(name), value) for name, value in given.items()}
-    models = models_of(values.pop("models")) if "models" in values else ()
+    models = _models_of(values.pop("models")) if "models" in values else ()
     spec = _completed(_laid_out(values, models, shown), registry)
     spec, declarations = checked(dataclasses.replace(spec, models=models), registry, precision)
     return spec, dataclasses.replace(declarations, zoo=zoo)
 
 
-def models_of(file: str | Path) -> tuple[Mapping[str, JSON], ...]:
+def _absolute(path: object) -> str:
+    return str(Path(str(path)).absolute())
+
+
+def _models_of(file: object) -> tuple[Mapping[str, JSON], ...]:
     """Return what a Spec has of the networks that a file describes; BenchError if they are not as described."""
     return tuple(verified(model).without_paths().plain() for model in read(str(file)))
 
@@ -187,9 +193,9 @@ def _laid_out(
         return given
     for name in ("sources", "seeds"):
         if name in given:
-            raise BenchError(f"--models describes the sources: leave out {shown(name)}")
+            raise BenchError(f"{shown('models')} describes the sources: leave out {shown(name)}")
     if len(given.get("datasets", ())) != 1:
-        raise BenchError("--models needs the dataset that the sources were trained on: --datasets NAME")
+        raise BenchError(f"{shown('models')} needs the dataset that the sources were trained on: {shown('datasets')}")
     layout = Layout.of(of_spec(models), given.get("attacks", ()))
     suspects = given.get("suspects", given.get("architectures", ()))
     return {**given, **dataclasses.asdict(layout), "suspects": suspects}

@@ -58,24 +58,19 @@ def render(folder: Path) -> str:
 
     Raise BenchError if the sources are damaged or do not belong to one run, NotWritable if the folder is read-only.
     """
-    files = contents(Path(folder))
-    write_report(Path(folder), files)
-    return files["table.txt"]
+    return write_report(Report(Path(folder))).text("txt")
 
 
-def contents(folder: Path) -> dict[str, str]:
-    """Return the text of every file of a report, by name; raise BenchError as `render` does."""
-    return Report(folder).files()
-
-
-def write_report(folder: Path, files: Mapping[str, str]) -> None:
-    """Write the files of a report; raise NotWritable if that is impossible."""
+def write_report(report: "Report") -> "Report":
+    """Write every file of a report, and return it; raise NotWritable if that is impossible."""
+    folder, files = report.folder, report.files()
     for name, content in files.items():
         put(folder / name, content)
     for path in (*(folder / name for name in OPTIONAL), *(folder / TEX).glob("*.tex")):
-        if path.relative_to(folder).as_posix() not in files and path.exists():
-            path.unlink()
+        if path.relative_to(folder).as_posix() not in files:
+            path.unlink(missing_ok=True)
     cache.write_stamp(folder, files)
+    return report
 
 
 class Report:
@@ -85,7 +80,7 @@ class Report:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.name = folder.resolve().name
+        self.folder, self.name = folder, folder.resolve().name
         self.frame, self.run = frame, run = load(folder)
         self.cells, self.budgets = cells(frame, run), by_budget(frame, run)
         self.accuracies = list(accuracies(frame, run))
@@ -142,18 +137,20 @@ class Report:
         """Return the tables as LaTeX, each by the name of its file."""
         return {f"{TEX}/{file_name(t)}.tex": latex(t, self.name) for t in (*self.full, *self.accuracy_tables)}
 
-    def files(self) -> dict[str, str]:
-        """Return every file of the report by its name; BenchError if the page cannot be drawn."""
+    def _page(self) -> str:
         try:
-            html = page.html(self.frame, self.run, self.sections)
+            return page.html(self.frame, self.run, self.sections)
         except OSError as error:  # matplotlib has to write somewhere
             raise BenchError(f"The page cannot be drawn: {first_line(error)}") from error
+
+    def files(self) -> dict[str, str]:
+        """Return every file of the report by its name."""
         files = {
             **{name: self.text(kind) for kind, name in FILES.items()},
             **self.latex(),
             "accuracy.csv": csv_files.csv_text(csv_files.ACCURACY_COLUMNS, self.accuracies),
             "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, self.accuracy_tables)]),
-            "index.html": html,
+            "index.html": self._page(),
         }
         if self.budgets:
             files["budgets.csv"] = csv_files.csv_text(csv_files.BUDGET_COLUMNS, self.budgets)

@@ -57,9 +57,10 @@ def verdict(judgement: Judgement) -> str:
     unlike = [f"{n} {what}" for what, n in judgement.reproduced.unlike.items()]
     reasons = []
     if differ:
-        chance = f"(up to 1 in {round(1 / (1 - LEVEL))} correct repetitions end so, by chance)"
-        named_ones = "; ".join(capped(differ))
-        reasons.append(f"{len(differ)} of {tested} differ by more than chance, {TOGETHER}: {named_ones} {chance}")
+        reasons.append(
+            f"{len(differ)} of {tested} differ by more than chance, {TOGETHER}: {'; '.join(capped(differ))} (up to 1 "
+            f"in {round(1 / (1 - LEVEL))} correct repetitions end so, by chance)"
+        )
     if unlike:
         reasons.append(f"sources and irrelevant models are the very same, but these are not: {', '.join(unlike)}")
     if reasons:

@@ -20,7 +20,7 @@ from bench.core.errors import BenchError, DamagedArtifact, StoreError
 from bench.execution.benchmark import BenchmarkReporter, run_benchmark
 from bench.execution.preparation import BenchmarkRequest
 from bench.planning.declarations import declare
-from bench.reporting.build import contents
+from bench.reporting.build import Report
 from bench.reporting.html import page
 from bench.results.writer import NotWritable, put
 from bench.store.atomic import replace, sync, write_atomically
@@ -235,7 +235,7 @@ def test_a_page_that_needs_a_writable_folder_is_one_line(tmp_path, monkeypatch):
     folder = benchmark(tmp_path).folder
     monkeypatch.setattr(page, "html", failing(page.html, errno.EROFS))
     with pytest.raises(BenchError, match=r"^The page cannot be drawn: \[Errno 30\] Read-only file system$"):
-        contents(folder)
+        Report(folder).files()
 
 
 # --- only the rights that the work needs --------------------------------------------------------------------------

@@ -23,7 +23,7 @@ def command(name: str, checked: bool, kind: str) -> None:
         report = Report(folder)
         click.echo(report.text(kind), nl=False)
         try:
-            write_report(folder, report.files())
+            write_report(report)
         except NotWritable as error:
             click.echo(f"Note: {error}", err=True)
     if is_edited(folder):
