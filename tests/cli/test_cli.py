@@ -681,8 +681,8 @@ def test_help_imports_no_library_that_is_slow(tmp_path):
 
 def test_report_rebuilds_every_table_byte_for_byte(there, bench):
     before = files(there / "results")
-    for path in (there / "results" / "toy").iterdir():
-        if path.name not in ("trials.csv", "run.json"):
+    for path in list((there / "results" / "toy").rglob("*")):
+        if path.is_file() and path.name not in ("trials.csv", "run.json"):
             path.unlink()
     code, out, _ = bench("report", "results/toy")
     assert code == 0
