@@ -12,10 +12,10 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks import commands, gpu, precision, profile, results_file, scaling, scores, training
+from benchmarks import commands, gpu, precision, profile, results_file, scaling, scores, training, zoo
 from benchmarks.measure import Row
 
-PARTS = ("training", "commands", "scores", "scaling", "large", "scheduler")
+PARTS = ("training", "commands", "scores", "zoo", "scaling", "large", "scheduler")
 """What is measured by default, together in some twenty minutes on two cores."""
 MORE = ("precision", "profile")
 """What `--full` adds."""
@@ -41,6 +41,8 @@ def rows(part: str, choice: Choice) -> Iterator[Row]:
         yield from commands.rows(rounds)
     elif part == "scores":
         yield from scores.rows(few)
+    elif part == "zoo":
+        yield from zoo.rows()
     elif part == "scaling":
         yield from scaling.rows(rounds)
     elif part == "large":

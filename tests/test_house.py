@@ -100,7 +100,7 @@ SLOW = {
     *("rich", "tabulate", "safetensors", "jinja2", "matplotlib"),
 }
 EXECUTING = (
-    *("runner", "tasks", "task_context", "artifacts", "suspects"),
+    *("runner", "tasks", "task_context", "artifacts", "suspects", "described", "model_report", "probes"),
     *("result_checks", "failures", "machine", "preload"),
 )
 WORKING = (
@@ -108,6 +108,8 @@ WORKING = (
     "testing",
     "datasets/adaptation.py",
     "datasets/partition.py",
+    *(f"models/{name}.py" for name in ("answers", "network", "onnx_session", "opening", "outputs", "preflight")),
+    *(f"models/{name}.py" for name in ("preprocessing", "program")),
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),
 )

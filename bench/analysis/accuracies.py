@@ -70,7 +70,7 @@ def _table(
         if alike and not group[-1]:
             groups[group] = alike
     owners = ("plain", *spec.methods, *spec.baselines)
-    models = (Role.SOURCE, SuspectKind.IRRELEVANT, *spec.attacks)
+    models = (Role.SOURCE, SuspectKind.IRRELEVANT, SuspectKind.UNDECIDED, *spec.attacks)
     for group in sorted(groups, key=lambda g: (owners.index(g[0]), models.index(g[1]))):
         values, failed, other = zip(*groups[group], strict=True)
         renumbered = tuple(v for v in other if v == v)

@@ -122,7 +122,7 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
     seeds = frame.source_seed.where(~irrelevant, 0.0).astype(str) + " " + frame.replicate.astype(str)
     stolen = known.assign(
         owner=owner.where(~irrelevant, "plain"),
-        model=frame.attack.where(~irrelevant, SuspectKind.IRRELEVANT.value),
+        model=frame.attack.where(frame.attack != "", frame.suspect_kind),
         variant=frame.variant,
         suspect_dataset=frame.suspect_dataset,
         suspect_architecture=frame.suspect_architecture,

@@ -48,6 +48,8 @@ class Dataset(Component):
     """Largest shift of a training image, in pixels."""
     label_space: ClassVar[Any] = ""
     """Name of the dataset whose labels it has; empty: its own. A fingerprint can score models of one label space."""
+    label_names: ClassVar[Any] = ()
+    """Names of the labels, in their order, which label maps of described networks may use; empty: none are known."""
     related: ClassVar[Any] = {}
     """Datasets of equal shape on which attacks may train, such as {"transfer": "cifar100_first10"}."""
     checksums: ClassVar[Any] = {}
@@ -163,7 +165,7 @@ class Method(Component):
     baseline: ClassVar[Any] = False
     """True for a trivial method, which every table lists below a line and other methods are compared with."""
     paper: ClassVar[Any] = ""
-    """Authors, title, venue, link."""
+    """`A. Author, B. Author: Title, Venue 2026, https://...`: an entry of `references.bib`."""
     budget: ClassVar[Any] = ""
     """Name of the field with its number of queries (images), such as `samples`; empty: it has no budget."""
     draws: ClassVar[Any] = 1

@@ -63,6 +63,8 @@ class SuspectKind(_Word):
 
     STOLEN = "stolen"
     IRRELEVANT = "irrelevant"
+    UNDECIDED = "undecided"
+    """A described network that is to be judged."""
 
 
 class ComponentKind(_Word):
@@ -79,6 +81,8 @@ class TaskKind(_Word):
 
     DATA = "data"
     TRAIN = "train"
+    MODEL = "model"
+    """Measures a described network."""
     EMBED = "embed"
     STEAL = "steal"
     FINGERPRINT = "fingerprint"

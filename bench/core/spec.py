@@ -71,6 +71,8 @@ class Spec:
     preset: str = "quick"
     recipe: Recipe = field(default_factory=Recipe)
     settings: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
+    models: tuple[Mapping[str, JSON], ...] = ()
+    """Described networks: their descriptions, with the digest of the content in place of a file."""
 
     def __new__(cls, *values: object, **named: object) -> Spec:
         """Raise TypeError for a field's old name."""
@@ -90,8 +92,13 @@ class Spec:
 
     def to_json(self) -> dict[str, JSON]:
         """Return plain data that `from_json` reads."""
-        result: dict[str, JSON] = json.loads(canonical(dataclasses.asdict(self)))
+        result: dict[str, JSON] = json.loads(canonical(self._fields()))
         return result
+
+    def _fields(self) -> dict[str, object]:
+        """Return the fields as plain data; what later versions added, only if it is set."""
+        fields = dataclasses.asdict(self)
+        return fields if self.models else {name: value for name, value in fields.items() if name != "models"}
 
     @staticmethod
     def from_json(data: Mapping[str, JSON]) -> Spec:
@@ -114,4 +121,4 @@ class Spec:
 
     def digest(self) -> str:
         """Return the SHA-256 of the Spec's canonical JSON."""
-        return digest(dataclasses.asdict(self))
+        return digest(self._fields())

@@ -84,7 +84,7 @@ class Task:
         """Return a short description for messages, such as `steal noisy_digits extract_l tiny_vgg 0 of ewe`."""
         parts = [self.kind, self.role if self.kind == TaskKind.TRAIN else ""]
         kinds = (ComponentKind.DATASET, ComponentKind.ATTACK, ComponentKind.METHOD, ComponentKind.ARCHITECTURE)
-        parts += [str(self.params[k]["name"]) for k in kinds if k in self.params]
+        parts += [str(self.params[k]["name"]) for k in (*kinds, TaskKind.MODEL) if k in self.params]
         parts.append(str(self.params.get("replicate", self.params.get("draw", ""))))
         parts.append(f"of {self.subject}" if self.subject else "")
         return " ".join(p for p in parts if p)
@@ -115,6 +115,10 @@ class Trial:
     helpers: tuple[str, ...] = ()
     reason: str = ""
     """Why it is not applicable; empty if it is."""
+    source_model: str = ""
+    """Name of the described network that is the source; empty if the host trained it."""
+    suspect_model: str = ""
+    """Name of the described network that is the suspect; empty if the host trained it."""
 
 
 @dataclass(frozen=True)

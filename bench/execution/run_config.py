@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from bench.core.tasks import Outcome, Task
 from bench.execution.slots import Slot
+from bench.models.description import Zoo
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -38,12 +39,14 @@ class RunConfig:
     slots: Sequence[Slot] = ()
     address: str = ""
     """Of a Dask scheduler that was started elsewhere."""
-    plugins: tuple[str, ...] = ()
+    plugins: tuple[str | bytes, ...] = ()
     threads: int = 1
     timeout: float = 0.0
     """Seconds after which a task is stopped; 0: never."""
     device: str = "cpu"
     """The device of an inline run."""
+    zoo: Zoo = field(default_factory=Zoo)
+    """The file that describes networks."""
 
 
 class Reporter:

@@ -21,8 +21,11 @@ from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
+from bench.execution.described import SourceNetwork, opened
 from bench.execution.result_checks import data_checksum
 from bench.execution.suspects import rebuilt_endpoint, unverified_network
+from bench.models.description import Zoo
+from bench.models.opening import DescribedAnswers
 from bench.registry.registry import Registry
 from bench.store.store import Store, content_digest
 from bench.training import loop
@@ -50,6 +53,7 @@ class WorkerState:
     data: Path = Path()
     threads: int = 1
     on_progress: ProgressCallback | None = None
+    zoo: Zoo = field(default_factory=Zoo)
     cache: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict)
 
     def component(self, kind: str, identity: Mapping[str, JSON]) -> Any:
@@ -164,6 +168,8 @@ class TaskContext:
         """
 
         def compute() -> str:
+            if described := self.facts(key).get("model"):
+                return str(described["sha256"])
             found = content_digest(self.store, key, name)
             if name == "weights" and (rebuilt := self.facts(key).get("rebuilt")):
                 answers = content_digest(self.store, key, "answers")
@@ -180,6 +186,8 @@ class TaskContext:
     def model(self, key: str) -> tuple[Askable, Architecture]:
         """Return a stored network, in eval mode, or an object that only answers, and its architecture."""
         facts = self.facts(key)
+        if "model" in facts:
+            return opened(facts["model"], self.facts(facts["data"]), self.state)
         architecture: Architecture = self.state.component(ComponentKind.ARCHITECTURE, facts["architecture"])
         weights = self.store.load(key, "weights", str(self.device))
         if "rebuilt" in facts:
@@ -191,6 +199,8 @@ class TaskContext:
     def network(self, key: str) -> tuple[nn.Module, Architecture]:
         """Return a stored network and its architecture; raise NotApplicable if it only answers."""
         model, architecture = self.model(key)
+        if isinstance(model, DescribedAnswers):
+            return SourceNetwork(model), architecture
         if not isinstance(model, nn.Module):
             raise NotApplicable(f"{self.record(key)['made']['name']} only answers: it has no weights to look at")
         return model, architecture

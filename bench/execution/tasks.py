@@ -20,6 +20,7 @@ from bench.datasets.adaptation import adapted
 from bench.datasets.observation import observed
 from bench.datasets.partition import PARTS, load, partition, read
 from bench.execution.artifacts import endpoint_artifact, network_artifact
+from bench.execution.described import measurements, opened
 from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable
 from bench.execution.suspects import LazyNetworks, Start
 from bench.execution.task_context import Artifact, TaskContext, budget
@@ -77,6 +78,15 @@ def _train(context: TaskContext) -> Artifact:
     context.plugin_context(architecture, context.recipe()).fit(model, split.images, targets)
     origin = f"architecture {architecture.name!r}"
     return network_artifact(context, check(check_readable(model, origin), context.build(), origin))
+
+
+def _model(context: TaskContext) -> Artifact:
+    data, described, state = context.data(), context.params["model"], context.state
+    key = context.inputs["data"]
+    model = state.cached("model", context.task.key, lambda: opened(described, data.facts, state)[0], 2)  # scores follow
+    facts = {"architecture": context.params.get("architecture"), "data": key, "notes": {}, "model": described}
+    facts |= {"num_classes": data.facts["num_classes"], "shape": data.facts["shape"]}
+    return measurements(model, data.parts["test"], facts)
 
 
 def _embed(context: TaskContext) -> Artifact:
@@ -183,6 +193,8 @@ def _agreement(context: TaskContext, suspect: str, source: str) -> float | None:
     """Return the share of the source's `test` images on which suspect and source agree; None if labels differ."""
     data = context.inputs["data"]
     suspect_data = context.facts(suspect)["data"]
+    if None in (context.facts(suspect)["accuracy"], context.facts(source)["accuracy"]):
+        return None
     if suspect_data != data and context.facts(data)["label_space"] != context.facts(suspect_data)["label_space"]:
         return None
 
@@ -201,6 +213,7 @@ def _agreement(context: TaskContext, suspect: str, source: str) -> float | None:
 HANDLERS: dict[str, Callable[[TaskContext], Artifact]] = {
     TaskKind.DATA: _data,
     TaskKind.TRAIN: _train,
+    TaskKind.MODEL: _model,
     TaskKind.EMBED: _embed,
     TaskKind.STEAL: _steal,
     TaskKind.FINGERPRINT: _fingerprint,

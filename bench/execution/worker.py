@@ -14,6 +14,7 @@ from bench.core.errors import BenchError
 from bench.core.hardware import keep_freed_memory
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
+from bench.models.description import Zoo
 from bench.sandbox.child_processes import complete_start
 from bench.store.store import Store
 
@@ -36,9 +37,9 @@ _device_lost = threading.Event()
 """Set when this process cannot use its device any more: it executes no more tasks, and the driver restarts it."""
 
 
-def worker_state(store: str, data: str, plugins: tuple[str, ...], threads: int) -> WorkerState:
+def worker_state(store: str, data: str, plugins: tuple[str | bytes, ...], threads: int, zoo: Zoo) -> WorkerState:
     """Return the state of this process; the first call loads the plugins and chooses the device."""
-    arguments = (store, data, plugins, threads)
+    arguments = (store, data, plugins, threads, zoo)
     if arguments not in _states:
         import torch
 
@@ -50,15 +51,22 @@ def worker_state(store: str, data: str, plugins: tuple[str, ...], threads: int) 
         device = os.environ.get("BENCH_DEVICE", "")
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        _states[arguments] = WorkerState(
-            Store(store, exists=True), load_registry(plugins, data=data), device, Path(data), threads
-        )
+        registry = load_registry(plugins, data=data)
+        state = WorkerState(Store(store, exists=True), registry, device, Path(data), threads)
+        state.zoo, _states[arguments] = zoo, state
         gc.freeze()  # or every full collection visits all that was imported
     return _states[arguments]
 
 
 def execute_unit(
-    unit: Sequence[Task], store: str, data: str, plugins: tuple[str, ...], threads: int, topic: str, name: str
+    unit: Sequence[Task],
+    store: str,
+    data: str,
+    plugins: tuple[str | bytes, ...],
+    threads: int,
+    topic: str,
+    name: str,
+    zoo: Zoo = Zoo(),  # noqa: B008  it is immutable
 ) -> tuple[list[Outcome], str]:
     """Execute the tasks of a unit in a worker; log each start, and progress, as events of the driver's topic.
 
@@ -73,7 +81,7 @@ def execute_unit(
     outcomes = []
     with _process_lock:
         try:
-            state = worker_state(store, data, plugins, threads)
+            state = worker_state(store, data, plugins, threads, zoo)
         except BenchError as error:
             return [Outcome(t.key, Status.FAILED, error=str(error), root=t.name) for t in unit], ""
         state.on_progress = lambda *progress: worker.log_event(topic, {"progress": progress})

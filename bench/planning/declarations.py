@@ -1,7 +1,7 @@
 """The declarations of every component that a Spec can touch."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from bench.core.canonical import JSON
@@ -9,6 +9,8 @@ from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
+from bench.models.description import Zoo
+from bench.planning.described import Models
 from bench.planning.presets import scaled
 from bench.registry.registry import Registry
 
@@ -32,6 +34,10 @@ class Declarations:
     architectures: Mapping[str, Declaration]
     attacks: Mapping[str, Declaration]
     methods: Mapping[str, tuple[MethodVersion, ...]]
+    models: Models = field(default_factory=Models)
+    """The described networks."""
+    zoo: Zoo = field(default_factory=Zoo)
+    """The file with their descriptions, where it is known."""
 
 
 def declare(spec: Spec, registry: Registry) -> Declarations:
@@ -43,7 +49,8 @@ def declare(spec: Spec, registry: Registry) -> Declarations:
         return registry.declaration(kind, name, settings, copies=max(spec.copies, spec.replicates))
 
     datasets: dict[str, Declaration] = {}
-    waiting = list(spec.datasets)
+    models = Models.of(spec, registry)
+    waiting = [*spec.datasets, *models.datasets()]
     installed = registry.names(ComponentKind.DATASET)
     while waiting:
         name = waiting.pop()
@@ -51,7 +58,7 @@ def declare(spec: Spec, registry: Registry) -> Declarations:
             datasets[name] = one(ComponentKind.DATASET, name)
             waiting += [r for r in datasets[name].attributes["related"].values() if r in installed]
     attacks: dict[str, Declaration] = {}
-    waiting = list(spec.attacks)
+    waiting = [name for name in spec.attacks if name not in models.attacks]
     while waiting:
         name = waiting.pop()
         if name not in attacks:
@@ -74,8 +81,10 @@ def declare(spec: Spec, registry: Registry) -> Declarations:
                 versions[queries] = one(ComponentKind.METHOD, name, **{budget: queries})
         methods[name] = tuple(MethodVersion(q, m, _fingerprint_method(m, registry, one)) for q, m in versions.items())
     helpers = {a for versions in methods.values() for a in versions[0].fingerprint.attributes["helper_architectures"]}
-    architectures = {n: one(ComponentKind.ARCHITECTURE, n) for n in sorted({*spec.sources, *spec.suspects, *helpers})}
-    return Declarations(datasets, architectures, attacks, methods)
+    names = sorted({*spec.sources, *spec.suspects, *helpers} - models.unknown.keys())
+    architectures = {n: one(ComponentKind.ARCHITECTURE, n, **models.settings(n)) for n in names}
+    architectures |= {n: models.unknown[n] for n in spec.sources if n in models.unknown}
+    return Declarations(datasets, architectures, {**attacks, **models.attacks}, methods, models)
 
 
 def _fingerprint_method(method: Declaration, registry: Registry, one: Callable[..., Declaration]) -> Declaration:

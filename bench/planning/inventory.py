@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.tasks import Outcome, Task
-from bench.planning.planner import Plan, missing_tasks
+from bench.planning.graph import Plan, missing_tasks
 from bench.sandbox.process_state import gc_paused
 from bench.store.store import Store
 

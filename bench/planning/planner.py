@@ -2,15 +2,19 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from bench.core.canonical import JSON, canonical
 from bench.core.kinds import Access, Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
-from bench.core.tasks import Declaration, Task, Trial
+from bench.core.tasks import Declaration, Trial
+from bench.models.description import Description
+from bench.models.kinds import ModelRole
 from bench.planning.declarations import Declarations, MethodVersion, chain
+from bench.planning.described import HELPERS, KINDS, attack_of, helper_architectures
+from bench.planning.graph import Plan as Plan
+from bench.planning.graph import missing_tasks as missing_tasks
 from bench.planning.relations import Relations
 from bench.sandbox.process_state import gc_paused
 
@@ -24,28 +28,8 @@ class _Suspect(NamedTuple):
     dataset: str
     architecture: str
     replicate: int
-
-
-@dataclass
-class Plan:
-    """The trials in the order of their rows, and every task they need by key."""
-
-    trials: list[Trial] = field(default_factory=list)
-    tasks: dict[str, Task] = field(default_factory=dict)
-
-    def add(
-        self,
-        kind: str,
-        role: str,
-        params: Mapping[str, JSON],
-        inputs: Mapping[str, str],
-        written: str = "",
-        subject: str = "",
-    ) -> str:
-        """Add a task unless the plan has it, and return its key; `written` and `subject` are as in `Task.of`."""
-        task = Task.of(kind, role, params, inputs, written, subject)
-        self.tasks.setdefault(task.key, task)
-        return task.key
+    kind: SuspectKind
+    model: Description | None = None
 
 
 class _TaskPlanner:
@@ -53,6 +37,7 @@ class _TaskPlanner:
 
     def __init__(self, spec: Spec, declarations: Declarations, relations: Relations, plan: Plan) -> None:
         self.spec, self.declarations, self.relations, self.plan = spec, declarations, relations, plan
+        self.models = declarations.models
         self.data = functools.cache(self._data)
         self.train = functools.cache(self._train)
         self.steal = functools.cache(self._steal)
@@ -81,6 +66,14 @@ class _TaskPlanner:
             "images": self.spec.recipe.images,
         }
         return self.plan.add(TaskKind.DATA, Role.DATA, params, {})
+
+    def described(self, model: Description) -> str:
+        """Plan the measurement of a described network."""
+        on = self.models.on(model)
+        params = {"model": model.identity(), "dataset": {"name": on}}
+        if model.name in self.models.identities:
+            params["architecture"] = self.models.identities[model.name]
+        return self.plan.add(TaskKind.MODEL, model.role, params, {"data": self.data(on)})
 
     def _network_params(self, dataset: str, architecture: str, replicate: int) -> dict[str, JSON]:
         return {
@@ -130,14 +123,21 @@ class _TaskPlanner:
         """Return True if an attack, and those that it starts from, draw nothing at random."""
         return all(a.attributes["deterministic"] for a in chain(self.declarations.attacks, attack))
 
-    def _helpers(self, method: Declaration, dataset: str, seed: int, source: str) -> dict[str, str]:
-        """Plan a method's surrogates and references, in the architectures it names or the suspects' in turn."""
-        names = tuple(method.attributes["helper_architectures"]) or self.spec.suspects
+    def _helpers(
+        self, method: Declaration, dataset: str, seed: int, source: str, model: Description | None
+    ) -> dict[str, str]:
+        """Plan a method's surrogates and references, in the architectures it names or the suspects' in turn.
+
+        The described ones of a described source come first.
+        """
+        names = helper_architectures(method, self.spec)
         inputs: dict[str, str] = {}
-        for i in range(int(method.params.get("surrogates") or 0)):
-            inputs[f"surrogate{i}"] = self.train(Role.SURROGATE, dataset, names[i % len(names)], i, seed, source)
-        for i in range(int(method.params.get("references") or 0)):
-            inputs[f"reference{i}"] = self.train(Role.REFERENCE, dataset, names[i % len(names)], i, seed, "")
+        for role, count in HELPERS.items():
+            given = [self.described(m) for m in self.models.helpers(model, role)]
+            owner = source if role == Role.SURROGATE else ""
+            for i in range(int(method.params.get(count) or 0)):
+                trained = () if i < len(given) else (role, dataset, names[i % len(names)], i, seed, owner)
+                inputs[f"{role}{i}"] = self.train(*trained) if trained else given[i]
         return inputs
 
     def fingerprint(
@@ -155,9 +155,10 @@ class _TaskPlanner:
             key = self.plan.add(TaskKind.EMBED, Role.SOURCE, params, inputs, subject=" ".join(queries))
             self.sources[key] = " ".join([method.name, *place, *queries])
             return key, key, {}
-        source = self.train(Role.SOURCE, dataset, architecture, seed, seed, "")
+        model = self.models.sources.get((architecture, seed))
+        source = self.described(model) if model else self.train(Role.SOURCE, dataset, architecture, seed, seed, "")
         self.sources[source] = " ".join(place)
-        helpers = self._helpers(method, dataset, seed, source)
+        helpers = self._helpers(method, dataset, seed, source, model)
         params = {"method": method.identity(), "dataset": {"name": dataset}, "recipe": self.recipes[architecture]}
         if draw:
             params["draw"] = draw
@@ -174,11 +175,14 @@ class _TrialPlanner:
         self.spec, self.declarations, self.plan = spec, declarations, Plan()
         self.relations = Relations(declarations, unavailable)
         self.tasks = _TaskPlanner(spec, declarations, self.relations, self.plan)
+        self.models = declarations.models
 
     def run(self) -> Plan:
         """Plan all trials."""
         spec = self.spec
         for dataset, architecture, seed in itertools.product(spec.datasets, spec.sources, spec.seeds):
+            if self.models and (architecture, seed) not in self.models.sources:
+                continue
             for name in (*spec.methods, *spec.baselines):
                 for version in self.declarations.methods[name]:
                     for draw in range(int(version.fingerprint.attributes["draws"])):
@@ -188,17 +192,23 @@ class _TrialPlanner:
     def _trials(self, dataset: str, architecture: str, seed: int, version: MethodVersion, draw: int) -> Iterator[Trial]:
         """Plan the trials of one draw of a method's fingerprint, on one source."""
         budget, method, owner = version
-        source, fingerprint, helpers = self.tasks.fingerprint(owner, dataset, architecture, seed, draw)
+        reason = self.models.impossible(owner, architecture, seed, self.spec)
+        given = None if owner.watermark else self.models.sources.get((architecture, seed))
+        source, fingerprint, helpers = (
+            ("", "", {}) if reason else self.tasks.fingerprint(owner, dataset, architecture, seed, draw)
+        )
         params = {"method": method.identity()}
         written = canonical(params)
         inputs = {"data": self.tasks.data(dataset), "source": source, "fingerprint": fingerprint}
-        subject = self.tasks.sources[source].removeprefix(method.name if method.watermark else "").strip()
+        subject = self.tasks.sources.get(source, "").removeprefix(method.name if method.watermark else "").strip()
         suspects = itertools.chain(
-            self._irrelevant(method, dataset, architecture, seed), self._stolen(method, dataset, architecture, source)
+            self._described(method, dataset, architecture, seed),
+            self._irrelevant(method, dataset, architecture, seed, reason),
+            self._stolen(method, dataset, architecture, source, reason, given),
         )
         for suspect in suspects:
-            score, attack = "", suspect.attack
-            if not suspect.reason:
+            score, attack, why = "", suspect.attack, reason or suspect.reason
+            if not why:
                 needed = {**inputs, "suspect": suspect.key}
                 score = self.plan.add(TaskKind.SCORE, Role.SCORE, params, needed, written, subject)
             yield Trial(
@@ -208,10 +218,10 @@ class _TrialPlanner:
                 method=method.name,
                 method_version=method.version,
                 budget=budget,
-                suspect_kind=SuspectKind.STOLEN if attack else SuspectKind.IRRELEVANT,
+                suspect_kind=suspect.kind,
                 attack=attack.name if attack else "",
                 attack_version=attack.version if attack else None,
-                variant=self.tasks.variant(attack.name, suspect.replicate) if attack else "",
+                variant=self._variant_of(suspect),
                 suspect_dataset=suspect.dataset,
                 suspect_architecture=suspect.architecture,
                 replicate=suspect.replicate,
@@ -221,36 +231,75 @@ class _TrialPlanner:
                 suspect=suspect.key,
                 fingerprint=fingerprint,
                 helpers=tuple(helpers.values()),
-                reason=suspect.reason,
+                reason=why,
+                source_model=given.name if given else "",
+                suspect_model=suspect.model.name if suspect.model else "",
             )
 
-    def _irrelevant(self, method: Declaration, dataset: str, architecture: str, seed: int) -> Iterator[_Suspect]:
+    def _variant_of(self, suspect: _Suspect) -> str:
+        """Return what its rows have as variant: a described network's family, or that of an attack's copy."""
+        if suspect.model:
+            return suspect.model.family
+        return self.tasks.variant(suspect.attack.name, suspect.replicate) if suspect.attack else ""
+
+    def _described(self, method: Declaration, dataset: str, architecture: str, seed: int) -> Iterator[_Suspect]:
+        """Plan the described networks that are judged for a source."""
+        source = self.models.sources.get((architecture, seed))
+        for role in KINDS:
+            for model, number in self.models.suspects(source, role) if source else ():
+                attack = self.declarations.attacks[attack_of(model)] if role == ModelRole.STOLEN else None
+                on = self.models.on(model)
+                reason = self.relations.other_shape(dataset, on)
+                reason = reason or self.relations.incompatible_labels(method, dataset, on)
+                if source and method.watermark and role == ModelRole.STOLEN:
+                    reason = f"{method.name} marks its own source, and {model.name} was stolen from {source.name}"
+                key = "" if reason else self.tasks.described(model)
+                yield _Suspect(key, reason, attack, on, model.kind, number, KINDS[role], model)
+
+    def _irrelevant(
+        self, method: Declaration, dataset: str, architecture: str, seed: int, impossible: str
+    ) -> Iterator[_Suspect]:
         """Plan a source's irrelevant models: of its dataset, and of the targets that the method can judge."""
+        names = dict.fromkeys((*self.spec.suspects, *(() if self.models else (architecture,))))
         counts = {dataset: self.spec.replicates}
-        for attack in self.spec.attacks:
+        for attack in self._own_attacks():
             target, reason = self.relations.target(dataset, attack)
             if not reason and not self.relations.incompatible_labels(method, dataset, target):
                 counts.setdefault(target, self.spec.target_replicates)
         for target, count in counts.items():
-            for name in dict.fromkeys((*self.spec.suspects, architecture)):
+            for name in names:
                 for replicate in range(count):
-                    key = self.tasks.train(Role.IRRELEVANT, target, name, replicate, seed, "")
-                    yield _Suspect(key, "", None, target, name, replicate)
+                    key = "" if impossible else self.tasks.train(Role.IRRELEVANT, target, name, replicate, seed, "")
+                    yield _Suspect(key, impossible, None, target, name, replicate, SuspectKind.IRRELEVANT)
 
-    def _stolen(self, method: Declaration, dataset: str, architecture: str, source: str) -> Iterator[_Suspect]:
-        """Plan the stolen models of a source."""
-        for attack in self.spec.attacks:
+    def _stolen(
+        self,
+        method: Declaration,
+        dataset: str,
+        architecture: str,
+        source: str,
+        impossible: str,
+        given: Description | None,
+    ) -> Iterator[_Suspect]:
+        """Plan the stolen models of a source, which is trained or `given`."""
+        for attack in self._own_attacks():
             declaration = self.declarations.attacks[attack]
             target, relations = self.relations.target(dataset, attack)[0], self.relations
-            reason = relations.reason(dataset, attack) or relations.incompatible_labels(method, dataset, target)
+            reason = impossible or relations.reason(dataset, attack)
+            reason = reason or relations.incompatible_labels(method, dataset, target)
             reason = reason or relations.without_weights(method, attack)
+            reason = reason or self.models.unusable_source(declaration, given)
             same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
             count = self.spec.copies if same else self.spec.replicates
             count = 1 if self.tasks.is_deterministic(attack) else count
             for name in (architecture,) if same else self.spec.suspects:
                 for replicate in range(count):
                     key = "" if reason else self.tasks.steal(source, dataset, target, attack, name, replicate)
-                    yield _Suspect(key, reason, declaration, target, name, replicate)
+                    yield _Suspect(key, reason, declaration, target, name, replicate, SuspectKind.STOLEN)
+
+    def _own_attacks(self) -> list[str]:
+        """Return the attacks that the host runs."""
+        return [name for name in self.spec.attacks if name not in self.models.attacks]
 
 
 def plan(spec: Spec, declarations: Declarations, unavailable: Mapping[str, str] | None = None) -> Plan:
@@ -260,25 +309,3 @@ def plan(spec: Spec, declarations: Declarations, unavailable: Mapping[str, str] 
     """
     with gc_paused():
         return _TrialPlanner(spec, declarations, unavailable or {}).run()
-
-
-def missing_tasks(plan: Plan, has_facts: Callable[[str], bool], is_complete: Callable[[str], bool]) -> dict[str, Task]:
-    """Walk back from the trials to the tasks that have to run; return them, inputs first.
-
-    `has_facts` returns True if the facts of a key are stored, `is_complete` if its tensors are too. A stored score
-    needs neither weights nor a fingerprint.
-    """
-    result: dict[str, Task] = {}
-    stack: list[tuple[str, bool]] = []
-    for trial in reversed(plan.trials):
-        for key in (trial.score, trial.suspect, trial.source):
-            if key and not trial.reason and not has_facts(key):
-                stack.append((key, False))
-    while stack:
-        key, inputs_done = stack.pop()
-        if inputs_done:
-            result.setdefault(key, plan.tasks[key])
-        elif key not in result:
-            stack.append((key, True))
-            stack += [(k, False) for k in plan.tasks[key].inputs.values() if k not in result and not is_complete(k)]
-    return result

@@ -25,9 +25,13 @@ class Relations:
         target = str(related[relation])
         if reason := self._unusable(target, f"the {relation!r} dataset of {dataset}"):
             return target, reason
-        if self._shape(dataset) != self._shape(target):
-            return target, f"the images of {target} have not the shape of those of {dataset}"
-        return target, ""
+        return target, self.other_shape(dataset, target)
+
+    def other_shape(self, dataset: str, target: str) -> str:
+        """Return why networks of `target` cannot be asked with images of a dataset; empty: they can."""
+        if self._shape(dataset) == self._shape(target):
+            return ""
+        return f"the images of {target} have not the shape of those of {dataset}"
 
     def surrogate(self, dataset: str, attack: str) -> tuple[str, str]:
         """Return the dataset that an attack queries sources of a dataset with (empty: none), and why it cannot."""

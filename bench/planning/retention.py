@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
-from bench.planning.planner import Plan
+from bench.planning.graph import Plan
 from bench.store.store import Store
 
 

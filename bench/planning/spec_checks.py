@@ -6,6 +6,7 @@ import math
 from bench.core.errors import BenchError
 from bench.core.spec import Recipe, Spec
 from bench.planning.declarations import Declarations, declare
+from bench.planning.described import described_names
 from bench.registry.registry import Registry
 
 MOST = 100_000
@@ -25,7 +26,8 @@ def check_number(name: str, value: object, least: int = 1, most: int = MOST) -> 
 
 def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Declarations]:
     """Return a Spec that can be planned, with `precision` in place of `auto`, and its components."""
-    if not all((spec.datasets, spec.sources, spec.suspects, spec.methods + spec.baselines)):
+    suspects = spec.suspects or spec.models
+    if not all((spec.datasets, spec.sources, suspects, spec.methods + spec.baselines)):
         raise BenchError("There is nothing to run: no dataset, architecture or method. See: bench list")
     for name in ("replicates", "copies", "target_replicates"):
         check_number(f"--{name}", getattr(spec, name))
@@ -34,7 +36,7 @@ def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Decla
     _check_size(spec)
     _check_recipe(spec.recipe)
     for kind, names in spec.components().items():
-        for name in names:
+        for name in set(names) - described_names(spec, kind):
             registry.get(kind, name)
     if spec.recipe.precision == "auto":
         spec = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, precision=precision))
@@ -58,7 +60,7 @@ def _check_size(spec: Spec) -> None:
     sources = len(spec.datasets) * len(spec.sources) * len(spec.seeds)
     methods = len(spec.methods + spec.baselines) * (1 + len(spec.budgets))
     models = max(spec.replicates, spec.copies, spec.target_replicates)
-    trials = sources * methods * (1 + len(spec.attacks)) * (1 + len(spec.suspects)) * models
+    trials = sources * methods * ((1 + len(spec.attacks)) * (1 + len(spec.suspects)) * models + len(spec.models))
     if trials > MOST_TRIALS:
         raise BenchError(
             f"This would be up to {trials:,} trials, more than {MOST_TRIALS:,}: divide it into several runs"

@@ -24,6 +24,7 @@ from bench.api import hookspecs
 from bench.api.components import Component, Method
 from bench.core.errors import BenchError, BrokenPlugin, describe_error
 from bench.registry.registry import HOOKS, Broken, Registry
+from bench.registry.session import receive
 from bench.registry.validation import contract_violation
 from bench.sandbox.process_state import gc_paused, genuine_interrupts, preserved_process_state
 
@@ -124,13 +125,14 @@ def _import_file(path: Path) -> ModuleType:
 
 
 def load_registry(
-    files: Sequence[str | Path] = (),
+    files: Sequence[str | Path | bytes] = (),
     entry_points: Iterable[importlib.metadata.EntryPoint] | None = None,
     data: str | Path | None = None,
 ) -> Registry:
     """Return a new registry of all plugins: entry points of the group `bench`, and single files.
 
-    `data` is the data folder, whose image folders are datasets, too; None: the usual one.
+    In place of a file, bytes are what `session.ship` returned in another process. `data` is the data folder, whose
+    image folders are datasets, too; None: the usual one.
 
     BrokenPlugin if a file is broken, BenchError if it does not exist; a broken entry point is listed in the registry.
     """
@@ -142,7 +144,7 @@ def load_registry(
 
 
 def _load_registry(
-    files: Sequence[str | Path], entry_points: Iterable[importlib.metadata.EntryPoint] | None
+    files: Sequence[str | Path | bytes], entry_points: Iterable[importlib.metadata.EntryPoint] | None
 ) -> Registry:
     registry = Registry()
     manager = pluggy.PluginManager("bench")
@@ -155,6 +157,9 @@ def _load_registry(
         if reason:
             registry.broken.append(Broken(entry.name, where, reason))
     for file in files:
+        if isinstance(file, bytes):
+            receive(registry, file)
+            continue
         path = Path(file).resolve()
         if not path.is_file():
             raise BenchError(f"There is no plugin file {file}")

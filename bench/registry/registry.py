@@ -20,6 +20,8 @@ from bench.sandbox.process_state import genuine_interrupts
 HOOKS: dict[str, type[Component]] = {f"bench_{base.kind}s": base for base in (Dataset, Architecture, Attack, Method)}
 """The hooks, with the base class of what each returns."""
 
+SESSION = "a Python session"
+"""The distribution of components that are objects of a session; see `session.py`."""
 LONGEST_VARIANT = 100
 """Characters of an attack's variant, which is a cell of `trials.csv`."""
 
@@ -35,10 +37,11 @@ class Broken:
 
 @dataclass(frozen=True)
 class Entry:
-    """A component and the distribution that provides it."""
+    """A component and the distribution that provides it; `source`: the digest of its code if it has no file."""
 
     component: Component
     distribution: str
+    source: str = ""
 
 
 @dataclass
@@ -47,6 +50,13 @@ class Registry:
 
     entries: dict[str, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in ComponentKind})
     broken: list[Broken] = field(default_factory=list)
+
+    @property
+    def of_session(self) -> set[tuple[str, str]]:
+        """Return kind and name of the components that are objects of this Python session."""
+        return {
+            (kind, n) for kind, names in self.entries.items() for n, e in names.items() if e.distribution == SESSION
+        }
 
     def names(self, kind: str) -> tuple[str, ...]:
         """Return the names of a kind of component, sorted."""
@@ -60,6 +70,9 @@ class Registry:
         """Return a component, with some of its fields set; BenchError with a suggestion if there is none."""
         self._known(kind, name)
         component = self.entries[kind][name].component
+        if settings:  # a component of a Python session may have annotations that cannot be read in another process
+            usual = {name: (type(value), value) for name, value in hyperparameters(component).items()}
+            settings = {name: value for name, value in settings.items() if usual.get(name) != (type(value), value)}
         return configured(component, settings) if settings else component
 
     def _known(self, kind: str, name: str) -> None:
@@ -100,14 +113,16 @@ class Registry:
         return tuple(self.declaration(kind, name) for name in self.names(kind))
 
     def source_digest(self, kind: str, name: str) -> str:
-        """Return the SHA-256 of the source file of a component's module; empty if it has none."""
+        """Return the SHA-256 of the source file of a component's module, or of its code; empty if it has none."""
+        if source := self.entries[kind][name].source:
+            return source
         path = getattr(sys.modules.get(type(self.entries[kind][name].component).__module__), "__file__", None)
         try:
             return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
         except OSError:
             return ""
 
-    def add(self, component: Component, distribution: str) -> None:
+    def add(self, component: Component, distribution: str, source: str = "") -> None:
         """Add a component; two with one name, of any kind, become broken, because `--set` looks names up."""
         other = self.kind_of(component.name)
         if other is not None:
@@ -121,7 +136,7 @@ class Registry:
             if b.name == component.name and b.reason.startswith("two plugins"):
                 self.broken[i] = replace(b, distribution=f"{b.distribution} and {distribution}")
                 return
-        self.entries[component.kind][component.name] = Entry(component, distribution)
+        self.entries[component.kind][component.name] = Entry(component, distribution, source)
 
 
 def _variant(attack: Attack, replicate: int) -> str:

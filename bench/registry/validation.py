@@ -89,6 +89,7 @@ RULES: dict[str, Rule] = {
     "crop": (lambda v: type(v) is int and v >= 0, "must be a number of pixels"),
     "precision": (lambda v: v in ("", "fp32"), "must be 'fp32' or empty"),
     "access": (lambda v: v in tuple(Access), f"must be one of {', '.join(Access)}"),
+    "label_names": (_all(lambda v: isinstance(v, str)), "must be a tuple of str"),
     "answers": (
         lambda v: v in ("", *Access) and v != Access.WEIGHTS,
         f"must be one of {', '.join(a for a in Access if a != Access.WEIGHTS)}, or empty",

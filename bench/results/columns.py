@@ -107,4 +107,10 @@ TRIAL_COLUMNS: tuple[Column[TrialRecord], ...] = (
 )
 """The columns of `trials.csv`, in their order: the writer, the reader and `docs/results.md` follow from them."""
 
+MODEL_COLUMNS: tuple[Column[TrialRecord], ...] = (
+    Column("source_model", str, lambda r: r.trial.source_model, absent=""),
+    Column("suspect_model", str, lambda r: r.trial.suspect_model, absent=""),
+)
+"""Further columns of files with described networks."""
+
 COLUMNS = tuple(c.name for c in TRIAL_COLUMNS)

@@ -15,7 +15,7 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
-from bench.results.columns import COLUMNS, TRIAL_COLUMNS, Column, TrialRecord
+from bench.results.columns import COLUMNS, MODEL_COLUMNS, TRIAL_COLUMNS, Column, TrialRecord
 from bench.results.run_schema import SchemaError, error_line, load_run, read_content, remedy
 from bench.results.writer import UNPRINTABLE
 
@@ -84,18 +84,20 @@ def _frame(text: str) -> "pd.DataFrame":
     if not table:
         raise SchemaError("it has no rows")
     columns = dict(zip(header, zip(*(values[: len(header)] for values in table), strict=True), strict=True))
-    for column in TRIAL_COLUMNS:
+    described = MODEL_COLUMNS if any(c.name in columns for c in MODEL_COLUMNS) else ()
+    for column in (*TRIAL_COLUMNS, *described):
         columns.setdefault(column.name, (column.absent or "",) * len(table))
         if column.type is not str and separator != ",":
             columns[column.name] = tuple(DECIMAL_COMMA.sub(r"\1.\2", text) for text in columns[column.name])
-    return pd.DataFrame({c.name: _column(c, columns[c.name]) for c in TRIAL_COLUMNS})
+    return pd.DataFrame({c.name: _column(c, columns[c.name]) for c in (*TRIAL_COLUMNS, *described)})
 
 
 def _check_header(header: Sequence[str]) -> None:
     missing = [c.name for c in TRIAL_COLUMNS if c.name not in header and c.absent is None]
     if missing:
         raise SchemaError(f"it lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}")
-    strange = [c for c in header if c not in COLUMNS] or ["a column twice"] * (len(header) != len({*header}))
+    known = {*COLUMNS, *(c.name for c in MODEL_COLUMNS)}
+    strange = [c for c in header if c not in known] or ["a column twice"] * (len(header) != len({*header}))
     if strange:
         raise SchemaError(f"it has columns that bench does not know: {', '.join(strange)}")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from bench.core.canonical import JSON
 from bench.core.kinds import Status
 from bench.core.tasks import NOT_APPLICABLE, Outcome, Trial
-from bench.results.columns import TRIAL_COLUMNS, TrialRecord
+from bench.results.columns import MODEL_COLUMNS, TRIAL_COLUMNS, TrialRecord
 from bench.stats.renumbering import RENUMBERED
 
 KEY = re.compile(r"\b[0-9a-f]{64}\b")
@@ -45,7 +45,8 @@ def row(
         note=reason or ";".join(f"{k}={_short(v)}" for k, v in sorted(notes.items())),
         error=error,
     )
-    return {column.name: column.value(record) for column in TRIAL_COLUMNS}
+    described = MODEL_COLUMNS if trial.source_model or trial.suspect_model else ()
+    return {column.name: column.value(record) for column in (*TRIAL_COLUMNS, *described)}
 
 
 def _facts(outcome: Outcome | None) -> Mapping[str, JSON]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.results.columns import COLUMNS, TRIAL_COLUMNS, Kind
+from bench.results.columns import MODEL_COLUMNS, TRIAL_COLUMNS, Kind
 from bench.store.atomic import write_atomically
 
 WRITING = 60
@@ -24,6 +24,10 @@ FORMULA = ("=", "+", "-", "@")
 """How a formula of a spreadsheet begins."""
 MOST_WRITTEN = 500
 """Characters of a cell that is written; longer text is cut."""
+
+
+class NotWritable(BenchError):
+    """A results folder cannot be written."""
 
 
 def clean(text: str) -> str:
@@ -58,14 +62,23 @@ def comma_separated(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> st
 
 def save(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, JSON]) -> None:
     """Write `run.json`, which identifies the folder if writing is interrupted, and then `trials.csv`."""
-    text = comma_separated(COLUMNS, ([written(c.type, r[c.name]) for c in TRIAL_COLUMNS] for r in rows))
+    rows = list(rows)
+    described = any(r.get(c.name) for r in rows for c in MODEL_COLUMNS)
+    columns = (*TRIAL_COLUMNS, *MODEL_COLUMNS) if described else TRIAL_COLUMNS
+    values = ([written(c.type, r.get(c.name, "")) for c in columns] for r in rows)
+    text = comma_separated([c.name for c in columns], values)
     run = {k: v for k, v in run.items() if k != "edited"} | {"trials_sha256": hashlib.sha256(text.encode()).hexdigest()}
     for partial in partials(folder):
         with suppress(OSError):  # its writer may be replacing it at this moment
             if time.time() - partial.stat().st_mtime > WRITING:
                 partial.unlink()
-    put(folder / "run.json", json.dumps(run, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    put(folder / "run.json", run_text(run))
     put(folder / "trials.csv", text)
+
+
+def run_text(run: Mapping[str, JSON]) -> str:
+    """Return the text of a `run.json`."""
+    return json.dumps(run, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def partials(folder: Path) -> list[Path]:
@@ -74,9 +87,12 @@ def partials(folder: Path) -> list[Path]:
 
 
 def put(path: Path, text: str) -> None:
-    """Write a file atomically; raise BenchError if it cannot be written."""
+    """Write a file atomically; raise NotWritable if that is impossible, unless the file has this text already."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)
     except OSError as error:
-        raise BenchError(f"{path} cannot be written: {error.strerror or error}. Choose another folder") from error
+        with suppress(OSError):
+            if path.read_bytes() == text.encode():
+                return
+        raise NotWritable(f"{path} cannot be written: {error.strerror or error}. Choose another folder") from error

@@ -20,7 +20,7 @@ FILES = {
     TaskKind.SCORE: set[str](),
 }
 """The files of each kind of artifact."""
-OPTIONAL = {TaskKind.DATA: {"files"}}
+OPTIONAL = {TaskKind.DATA: {"files"}, TaskKind.MODEL: {"answers"}}
 """Files that some artifacts of a kind have."""
 
 LARGEST = 1 << 53
@@ -85,6 +85,14 @@ class _NetworkFacts(_ImageFacts):
     notes: dict[str, Any]
 
 
+class _ModelFacts(_ImageFacts):
+    accuracy: Share | None
+    architecture: _Identity | None
+    data: Key
+    notes: dict[str, Any]
+    model: dict[str, Any]
+
+
 class _Rebuilt(_Strict):
     attack: _Identity
     answers: Annotated[str, Meta(pattern=rf"\A({'|'.join(a for a in Access if a != Access.WEIGHTS)})\Z")]
@@ -121,6 +129,7 @@ class _Inapplicable(_Strict):
 FACTS: dict[TaskKind, type[_Strict]] = {
     TaskKind.DATA: _DataFacts,
     TaskKind.TRAIN: _NetworkFacts,
+    TaskKind.MODEL: _ModelFacts,
     TaskKind.EMBED: _NetworkFacts,
     TaskKind.STEAL: _StolenFacts,
     TaskKind.FINGERPRINT: _FingerprintFacts,
@@ -168,5 +177,5 @@ def is_valid(record: Mapping[str, JSON]) -> bool:
     except (ValidationError, ValueError, RecursionError):  # ValueError: a text that is not Unicode
         return False
     names = {name.removesuffix(".safetensors") for name in found.files if name.endswith(".safetensors")}
-    expected = FILES[found.kind] | (names & OPTIONAL.get(found.kind, set())) if applicable else set()
+    expected = FILES.get(found.kind, set()) | (names & OPTIONAL.get(found.kind, set())) if applicable else set()
     return names == expected and len(names) == len(found.files) and found.files.keys() >= set(found.dropped)

@@ -1,0 +1,52 @@
+"""Networks of which nobody knows whether they are stolen: their scores beside those of the irrelevant models."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from bench.core.kinds import Status, SuspectKind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The score of one suspect by one method, for one source: the mean over the draws of the fingerprint.
+
+    `at_least` of the `irrelevant` models that the method could score, with the same draws, score as high or higher.
+    `reason` is why there is no score.
+    """
+
+    dataset: str
+    source_architecture: str
+    source_seed: int
+    source: str
+    suspect: str
+    method: str
+    score: float | None
+    at_least: int
+    irrelevant: int
+    reason: str = ""
+
+
+def standings(frame: "pd.DataFrame") -> list[Standing]:
+    """Return the standing of each suspect by each method, in the order of the rows."""
+    if not (frame.suspect_kind == SuspectKind.UNDECIDED).any():
+        return []
+    place = ["dataset", "source_architecture", "source_seed", "method"]
+    suspects = frame[frame.suspect_kind == SuspectKind.UNDECIDED]
+    others = frame[(frame.suspect_kind == SuspectKind.IRRELEVANT) & (frame.status == Status.DONE)]
+    model = ["suspect_dataset", "suspect_architecture", "replicate"]
+    means = others.groupby([*place, *model], sort=False).score.mean().reset_index()
+    found = []
+    for key, rows in suspects.groupby([*place, "suspect_model"], sort=False):
+        dataset, architecture, seed, method, name = cast("tuple[str, str, float, str, str]", key)
+        done = rows[rows.status == Status.DONE]
+        same = means[(means[place] == [dataset, architecture, seed, method]).all(axis=1)]
+        same = same[same.suspect_dataset == rows.suspect_dataset.iloc[0]]
+        score = float(done.score.mean()) if len(done) == len(rows) else None
+        reason = "" if score is not None else str(rows.note.iloc[0] or rows.error.iloc[0] or rows.status.iloc[0])
+        count = int((same.score >= score).sum()) if score is not None else 0
+        source = str(rows.source_model.iloc[0])
+        found.append(Standing(dataset, architecture, int(seed), source, name, method, score, count, len(same), reason))
+    return found

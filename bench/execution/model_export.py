@@ -1,0 +1,128 @@
+"""Write the networks of a store with their descriptions, so that others can use them, without bench too."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.core.canonical import JSON
+from bench.core.errors import BenchError
+from bench.core.kinds import Role, TaskKind
+from bench.models.kinds import ModelFormat
+from bench.store.atomic import write_atomically
+from bench.store.store import Store
+from bench.store.tensors import write_tensors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KINDS = (TaskKind.TRAIN, TaskKind.EMBED, TaskKind.STEAL)
+HEAD = """\
+# Networks of bench (https://arxiv.org/abs/2210.15427). Score them: bench run --models {name} --datasets {dataset}
+# Each safetensors file is the state dict of the network that the architecture builds, without any wrapper: load it
+# with torch.load_state_dict. Images: float [N, C, H, W] in [0, 1], less `mean`, divided by `std`. Answers: logits.
+"""
+DIGITS = 8
+
+
+class Exported(NamedTuple):
+    """A network to be exported: its key, its role, and the words of its task's name."""
+
+    key: str
+    role: str
+    dataset: str
+    attack: str
+    number: str
+    facts: Mapping[str, JSON]
+    source: str
+
+    @property
+    def name(self) -> str:
+        """Return the name in the description, unique by the first digits of the key."""
+        words = (self.role, self.dataset, self.attack, self.facts["architecture"]["name"], self.number)
+        return "-".join([*filter(None, words), self.key[:DIGITS]])
+
+
+def networks(store: Store, keys: Iterable[str]) -> tuple[list[Exported], list[str]]:
+    """Return the networks among artifacts, and a line for each that cannot be exported."""
+    found, left_out = [], []
+    for key in keys:
+        record = store.record(key)
+        if record is None or record["kind"] not in KINDS or "architecture" not in record["facts"]:
+            continue
+        words = str(record["made"]["name"]).split()
+        if record["dropped"]:
+            left_out.append(f"{' '.join(words)}: its weights were removed (--keep scores)")
+        elif "rebuilt" in record["facts"]:
+            left_out.append(f"{' '.join(words)}: it only answers, and has no architecture of its own")
+        else:
+            found.append(_described(key, words, record))
+    return found, left_out
+
+
+def _described(key: str, words: list[str], record: Mapping[str, JSON]) -> Exported:
+    kind, inputs = record["kind"], record["made"]["inputs"]
+    role = {TaskKind.EMBED: Role.SOURCE, TaskKind.STEAL: Role.STOLEN}.get(kind) or Role(words[1])
+    dataset = words[2] if kind == TaskKind.TRAIN else words[1]
+    attack = words[2] if kind == TaskKind.STEAL else ""
+    return Exported(key, role, dataset, attack, words[-1], record["facts"], inputs.get("source", ""))
+
+
+def export_networks(store: Store, keys: Iterable[str], folder: Path) -> tuple[int, list[str]]:
+    """Write networks as safetensors, and `zoo.toml` for each dataset; return their number and what was left out.
+
+    BenchError if there are none, or if the folder holds other files.
+    """
+    found, left_out = networks(store, keys)
+    if not found:
+        raise BenchError(f"{store.root} has no networks to export{f': {left_out[0]}' if left_out else ''}")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise BenchError(f"{folder} is not empty: name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {one.key: one.name for one in found}
+    tables: dict[str, list[str]] = {}
+    for one in found:
+        weights = store.load(one.key, "weights")
+        table = _table(one, names, weights, _write_weights(one, weights, folder))
+        tables.setdefault(one.dataset, []).append(table)
+    for dataset, texts in tables.items():
+        name = "zoo.toml" if len(tables) == 1 else f"zoo-{dataset}.toml"
+        write_atomically(folder / name, "\n".join([HEAD.format(name=name, dataset=dataset), *texts]))
+    return len(found), left_out
+
+
+def _write_weights(one: Exported, weights: "Mapping[str, Tensor]", folder: Path) -> str:
+    """Write the state dict of a network without its normalisation; return the file's digest."""
+    path = folder / f"{one.name}.safetensors"
+    write_tensors({n.removeprefix("inner."): t for n, t in weights.items() if n.startswith("inner.")}, path, one.name)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _table(one: Exported, names: Mapping[str, str], weights: "Mapping[str, Tensor]", digest: str) -> str:
+    fields: dict[str, JSON] = {
+        "name": one.name,
+        "role": str(one.role),
+        "format": str(ModelFormat.SAFETENSORS),
+        "file": f"{one.name}.safetensors",
+        "sha256": digest,
+        "architecture": one.facts["architecture"]["name"],
+        "settings": one.facts["architecture"]["params"],
+        "mean": [float(v) for v in weights["mean"].flatten()],
+        "std": [float(v) for v in weights["std"].flatten()],
+        "output": "logits",
+        "attack": one.attack,
+        "source": names.get(one.source, ""),
+        "trained_on": one.dataset,
+    }
+    kept = {name: value for name, value in fields.items() if value not in ("", {})}
+    return "\n".join(["[[model]]", *(f"{name} = {toml_value(value)}" for name, value in kept.items())]) + "\n"
+
+
+def toml_value(value: JSON) -> str:
+    """Write plain data as a TOML value; None has no such form."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items() if v is not None) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    return json.dumps(value)

@@ -1,0 +1,166 @@
+"""Tables of answers: what a network that is somewhere else answered to certain images.
+
+A table is an npz file with `answers` and, for each row, `digests` or `images`; or a CSV file whose first column is
+`image` and holds digests. Without these, the rows are those of the `probes` file that bench exported.
+"""
+
+import csv
+import hashlib
+import io
+import math
+import zipfile
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.core.errors import BenchError, NotApplicable, first_line
+from bench.models.content import read
+from bench.models.description import Description
+from bench.training.augmentation import pixels
+
+DIGITS = 32
+"""Hexadecimal digits of an image's digest."""
+GRID = 1e-4
+"""Largest distance of a pixel from a multiple of 1/255, in such steps, of an image that has 8 bits."""
+LARGEST = 1 << 32
+"""Bytes of an unpacked array."""
+
+
+def image_digests(images: Tensor) -> list[str]:
+    """Return the digest of each image (uint8, or float [N, C, H, W] in [0, 1]).
+
+    It is the SHA-256, cut to DIGITS, of `uint8` and the pixels; of an image with pixels between multiples of 1/255, of
+    `float32` and its pixels, little-endian. Both in the order C, H, W.
+    """
+    found = []
+    for image in pixels(images).cpu():
+        steps = image.double() * 255
+        whole = steps.round()
+        if bool(((steps - whole).abs() <= GRID).all()):
+            content = b"uint8" + whole.to(torch.uint8).numpy().tobytes()
+        else:
+            content = b"float32" + image.float().numpy().astype("<f4").tobytes()
+        found.append(hashlib.sha256(content).hexdigest()[:DIGITS])
+    return found
+
+
+class Table:
+    """Returns the raw answers of a table to images; `NotApplicable` if it has no answer to some of them."""
+
+    def __init__(self, model: Description, content: bytes) -> None:
+        digests, answers = _csv(model, content) if _is_text(content) else _npz(model, content)
+        if digests is None:
+            digests = _probe_digests(model)
+        if len(digests) != len(answers):
+            field = "probes" if model.probes else "file"
+            raise model.fault(field, f"there are {len(answers)} answers, but {len(digests)} images")
+        self.model, self.answers = model, torch.from_numpy(answers)
+        self.row = {digest: i for i, digest in enumerate(digests)}
+        if len(self.row) < len(digests):
+            _check_repeated(model, digests, self.answers)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the raw answers to images."""
+        return self.answers[[self.row[digest] for digest in self._known(image_digests(images))]]
+
+    def _known(self, digests: list[str]) -> list[str]:
+        unknown = sum(digest not in self.row for digest in digests)
+        if unknown:
+            text = f"{unknown} of {len(digests)} images that are asked are not in the answers of {self.model.name}"
+            raise NotApplicable(text)
+        return digests
+
+    def has(self, images: Tensor) -> bool:
+        """Return True if the table has an answer to all images."""
+        return all(digest in self.row for digest in image_digests(images))
+
+
+def _check_repeated(model: Description, digests: Sequence[str], answers: Tensor) -> None:
+    first: dict[str, int] = {}
+    for i, digest in enumerate(digests):
+        if not torch.equal(answers[first.setdefault(digest, i)], answers[i]):
+            raise model.fault("file", f"it has two answers to the image {digest}")
+
+
+def _is_text(content: bytes) -> bool:
+    return not content.startswith(b"PK")
+
+
+def _npz(model: Description, content: bytes) -> tuple[list[str] | None, Any]:
+    arrays = npz_arrays(model, content, "file")
+    if "answers" not in arrays:
+        raise model.fault("file", f"it has no array 'answers', but {', '.join(sorted(arrays))}")
+    answers = arrays["answers"]
+    if answers.dtype.kind not in "fiu" or answers.ndim not in (1, 2):
+        raise model.fault("file", f"its 'answers' are {answers.dtype} {list(answers.shape)}, not numbers [N, K] or [N]")
+    answers = answers.astype(np.float64 if answers.dtype.kind == "f" else np.int64)
+    if "digests" in arrays:
+        return [_text(value) for value in arrays["digests"].reshape(-1).tolist()], answers
+    return (image_digests(_images(model, arrays["images"], "file")), answers) if "images" in arrays else (None, answers)
+
+
+def _text(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def npz_arrays(model: Description, content: bytes, field: str) -> dict[str, Any]:
+    """Return the arrays of an npz file; BenchError for one that is damaged, too large or of Python objects."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST:
+                raise model.fault(field, f"it unpacks to more than {LARGEST >> 30} GiB")
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except BenchError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds
+        raise model.fault(field, f"it is no npz file of arrays, or truncated: {first_line(error)}") from None
+
+
+def _images(model: Description, images: Any, field: str) -> Tensor:
+    if images.ndim != 4 or images.dtype not in (np.uint8, np.float32, np.float64):
+        form = f"{images.dtype} {list(images.shape)}"
+        raise model.fault(field, f"its 'images' are {form}, not uint8 or float [N, C, H, W]")
+    return torch.from_numpy(images if images.dtype == np.uint8 else images.astype(np.float32))
+
+
+def _probe_digests(model: Description) -> list[str]:
+    if not model.probes:
+        raise model.fault("file", "its rows name no images: add digests, or name the exported file: probes = ...")
+    arrays = npz_arrays(model, read(model, "probes"), "probes")
+    if "images" not in arrays:
+        raise model.fault("probes", f"it has no array 'images', but {', '.join(sorted(arrays))}")
+    return image_digests(_images(model, arrays["images"], "probes"))
+
+
+def _csv(model: Description, content: bytes) -> tuple[list[str] | None, Any]:
+    """Read a CSV file: a header, then a line for each image with K numbers, or one label, after its digest."""
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig")), strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise model.fault("file", f"it is neither an npz nor a CSV file: {first_line(error)}") from None
+    rows = [row for row in rows if row]
+    if len(rows) < 2:
+        raise model.fault("file", "it has no answers: a header is expected, and a line for each image")
+    named = rows[0][0] == "image"
+    values = []
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(rows[0]):
+            raise model.fault("file", f"line {number} has {len(row)} values, but the header {len(rows[0])}")
+        values.append([_number(model, text, number) for text in row[named:]])
+    answers = np.array(values)
+    answers = answers[:, 0] if answers.shape[1] == 1 else answers
+    return ([row[0] for row in rows[1:]] if named else None), answers
+
+
+def _number(model: Description, text: str, line: int) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        raise model.fault("file", f"line {line}: {text!r:.40} is no number")
+    return value

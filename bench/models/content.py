@@ -1,0 +1,131 @@
+"""The bytes of described networks: files, their digests, and the files that an ONNX model refers to."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from bench.core.errors import BenchError, first_line
+from bench.models.description import Description
+from bench.models.kinds import ModelFormat
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, TensorProto
+
+CHUNK = 1 << 22
+LARGEST_EMBEDDED = (1 << 31) - 1
+"""Bytes of an ONNX file, which cannot be larger; the weights of larger models are in files beside it."""
+MISSING = "it needs onnxruntime and onnx: pip install 'fingerprint-bench[onnx]'"
+
+
+def read(model: Description, field: str = "file") -> bytes:
+    """Return the bytes of a model's file; BenchError if it cannot be read."""
+    path = Path(getattr(model, field))
+    _check_file(model, path, field)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise model.fault(field, f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def verified(model: Description) -> Description:
+    """Return a description with the digest of the model's content; BenchError if its file has another digest.
+
+    The content is the file and, if there are any, the files with an ONNX model's weights or the probes of a table.
+    """
+    digest = _file_digest(model, Path(model.file), "file")
+    if model.sha256 and digest != model.sha256:
+        raise model.fault("sha256", f"{model.file} has the digest {digest}: it is another file, or damaged")
+    return structs.replace(model, sha256=_combined(digest, more_digests(model)))
+
+
+def more_digests(model: Description, content: bytes | None = None) -> list[str]:
+    """Return the digests of the files that belong to a model's file, which has the `content`."""
+    if model.format == ModelFormat.ANSWERS:
+        return [_file_digest(model, Path(model.probes), "probes")] if model.probes else []
+    if model.format != ModelFormat.ONNX:
+        return []
+    proto = onnx_model(model, read(model) if content is None else content)
+    return [_file_digest(model, path, "file") for path in external_files(model, proto)]
+
+
+def check_content(model: Description, content: bytes) -> None:
+    """Raise BenchError if a model's content is not that of its digest: it was changed after it was described."""
+    if _combined(hashlib.sha256(content).hexdigest(), more_digests(model, content)) != model.sha256:
+        raise model.fault("sha256", f"{model.file} changed while bench was running")
+
+
+def _combined(digest: str, more: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join([digest, *more]).encode()).hexdigest() if more else digest
+
+
+def _check_file(model: Description, path: Path, field: str) -> None:
+    """Raise BenchError for what is no plain file: opening a pipe or a device may never end."""
+    if path.exists() and not path.is_file():
+        raise model.fault(field, f"{path} is no file")
+
+
+def _file_digest(model: Description, path: Path, field: str) -> str:
+    _check_file(model, path, field)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise model.fault(field, f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def onnx_model(model: Description, content: bytes) -> "ModelProto":
+    """Parse an ONNX file without its external data; BenchError if it is none, or if the onnx package is missing."""
+    try:
+        import onnx
+    except ImportError:
+        raise model.fault("format", MISSING) from None
+    if len(content) > LARGEST_EMBEDDED:
+        raise model.fault("file", f"{model.file} has {len(content) >> 20} MiB, more than an ONNX file can have")
+    try:
+        proto: ModelProto = onnx.ModelProto.FromString(content)
+    except Exception as error:  # protobuf's errors have no common base in all its versions
+        raise model.fault("file", f"{model.file} is no ONNX file, or truncated: {first_line(error)}") from None
+    if not proto.graph.node or not proto.graph.output:
+        raise model.fault("file", f"{model.file} is no ONNX file: it holds no graph")
+    return proto
+
+
+def external_files(model: Description, proto: "ModelProto") -> list[Path]:
+    """Return the files with an ONNX model's weights, sorted; BenchError for one outside the model's own folder."""
+    folder = Path(model.file).resolve().parent
+    found: set[Path] = set()
+    for tensor in _tensors(proto.graph):
+        where = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
+        if not tensor.external_data:
+            continue
+        path = (folder / where).resolve()
+        if not where or folder not in path.parents:
+            raise model.fault("file", f"it has external data in {where!r}, which is not inside the model's folder")
+        if not path.is_file():
+            raise model.fault("file", f"it has external data in {where!r}, and there is no such file")
+        found.add(path)
+    return sorted(found)
+
+
+def _tensors(graph: "GraphProto") -> "Iterator[TensorProto]":
+    """Yield the tensors of a graph and of the graphs inside it."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from ([attribute.t] if attribute.HasField("t") else [])
+            yield from attribute.tensors
+            for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
+                yield from _tensors(inner)
+
+
+def located(models: Sequence[Description], name: str) -> Description:
+    """Return the description with a name; BenchError if there is none."""
+    for model in models:
+        if model.name == name:
+            return model
+    raise BenchError(f"model {name!r}: it is not described any more")

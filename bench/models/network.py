@@ -1,0 +1,77 @@
+"""A described network as torch runs it: weights from safetensors in an installed architecture."""
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from bench.api.components import Architecture
+from bench.core.errors import describe_error, first_line
+from bench.models.description import Description
+from bench.models.preprocessing import Preprocessing
+from bench.store.tensors import ALIGNMENT
+from bench.training.networks import Normalised, with_memory_format
+
+
+class Described(Normalised):
+    """A network in pixel space that resizes images if it was described so, and has the dataset's order of labels."""
+
+    def __init__(self, inner: nn.Module, steps: Preprocessing, channels: int, order: tuple[int, ...]) -> None:
+        mean = torch.tensor(steps.mean or (0.0,) * channels)
+        std = torch.tensor(steps.std or (1.0,) * channels)
+        super().__init__(inner, mean / steps.scale, std / steps.scale)
+        self.size = steps.size
+        self.columns = torch.tensor(order).argsort() if order else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute what the network answers, [N, K], to float images [N, C, H, W] in [0, 1]."""
+        if tuple(x.shape[2:]) != self.size:
+            x = interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+        answers = super().forward(x)
+        return answers if self.columns is None else answers[:, self.columns.to(answers.device)]
+
+
+def network(
+    model: Description,
+    architecture: Architecture,
+    content: bytes,
+    classes: int,
+    shape: tuple[int, int, int],
+    order: tuple[int, ...],
+) -> Described:
+    """Build a described network; BenchError if the file's tensors are not those of the architecture."""
+    steps = Preprocessing.of(model, shape)
+    if steps.channels_last:
+        raise model.fault("layout", "an installed architecture gets NCHW")
+    try:
+        weights = load(content)
+    except (SafetensorError, ValueError, KeyError, OverflowError) as error:
+        raise model.fault("file", f"it is no safetensors file, or truncated: {first_line(error)}") from None
+    try:
+        inner = architecture.build(classes, steps.input_shape(shape[0]))
+    except Exception as error:  # third-party code
+        text = f"{model.architecture} cannot be built for images {list(steps.input_shape(shape[0]))}"
+        raise model.fault("architecture", f"{text}: {describe_error(error)}") from None
+    _check_weights(model, weights, inner.state_dict())
+    inner.load_state_dict({k: t.clone() if t.data_ptr() % ALIGNMENT else t for k, t in weights.items()}, strict=True)
+    found = Described(inner, steps, shape[0], order)
+    with_memory_format(found, architecture, shape)
+    return found.eval()
+
+
+def _check_weights(model: Description, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Raise BenchError for the first tensor that is missing, not expected, of another shape, or not finite."""
+    for name in (*expected, *weights):
+        if name not in weights:
+            raise model.fault("architecture", f"the file lacks {name!r:.80} of {model.architecture}")
+        if name not in expected:
+            raise model.fault("architecture", f"the file has {name!r:.80}, which {model.architecture} has not")
+        ours, theirs = expected[name], weights[name]
+        if ours.shape != theirs.shape:
+            shapes = f"{list(theirs.shape)}, but {model.architecture} has {list(ours.shape)}"
+            raise model.fault("architecture", f"the file holds {name!r:.80} as {shapes}")
+        if theirs.is_complex() != ours.is_complex() or theirs.is_floating_point() != ours.is_floating_point():
+            raise model.fault("architecture", f"the file holds {name!r:.80} as {theirs.dtype}, not {ours.dtype}")
+        if theirs.is_floating_point() and not bool(torch.isfinite(theirs).all()):
+            raise model.fault("file", f"it holds NaN or infinity in {name!r:.80}")

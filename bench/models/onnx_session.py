@@ -1,0 +1,89 @@
+"""A described ONNX network, run by onnxruntime on the CPU."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.core.errors import first_line
+from bench.models.content import MISSING
+from bench.models.description import Description
+
+TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+"""Types of images that a network may want."""
+
+
+class OnnxNetwork:
+    """Returns the raw answers of an ONNX network with one input, images, and one output.
+
+    A fixed batch size is kept: the last batch is filled with copies of its last image, whose answers are cut off.
+    BenchError if the file cannot be run, has several outputs, or wants images of another shape than `shape`.
+    """
+
+    def __init__(self, model: Description, content: bytes, shape: tuple[int, int, int], threads: int) -> None:
+        self.model = model
+        self.session = _session(model, content, threads)
+        initial = {i.name for i in self.session.get_overridable_initializers()}
+        inputs = [i for i in self.session.get_inputs() if i.name not in initial]
+        outputs = self.session.get_outputs()
+        if len(inputs) != 1:
+            raise model.fault("file", f"it has {len(inputs)} inputs ({_names(inputs)}): one is expected, images")
+        if len(outputs) != 1:
+            raise model.fault("output", f"it has {len(outputs)} outputs ({_names(outputs)}): cut it to one of them")
+        self.input, self.output = inputs[0].name, outputs[0].name
+        if inputs[0].type not in TYPES:
+            raise model.fault("file", f"it wants {inputs[0].type}, not images: one of {', '.join(TYPES)}")
+        self.type = TYPES[inputs[0].type]
+        dimensions = list(inputs[0].shape)
+        wanted = [d if isinstance(d, int) and d > 0 else None for d in dimensions]
+        if len(wanted) != 4:
+            raise model.fault("file", f"it wants input of {len(wanted)} dimensions, not images {['N', *shape]}")
+        if any(d not in (None, n) for d, n in zip(wanted[1:], shape, strict=True)):
+            raise model.fault("size", f"it wants images {dimensions[1:]}, but they are described as {list(shape)}")
+        self.batch = wanted[0]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the raw answers to input images; BenchError if the network fails."""
+        count = len(images)
+        if self.batch and count % self.batch:
+            images = torch.cat([images, images[-1:].expand(self.batch - count % self.batch, -1, -1, -1)])
+        values = images.numpy()
+        values = np.rint(values).astype(self.type) if self.type is np.uint8 else values.astype(self.type, copy=False)
+        parts = np.split(values, range(self.batch, len(values), self.batch)) if self.batch else [values]
+        return torch.cat([self._run(part) for part in parts])[:count]
+
+    def _run(self, values: Any) -> Tensor:
+        try:
+            (answer,) = self.session.run([self.output], {self.input: values})
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise self.model.fault("file", f"onnxruntime cannot run it: {first_line(error)[:300]}") from None
+        if not isinstance(answer, np.ndarray) or answer.dtype.kind not in "fiu" or answer.shape[:1] != values.shape[:1]:
+            form = f"{answer.dtype} {list(answer.shape)}" if isinstance(answer, np.ndarray) else type(answer).__name__
+            raise self.model.fault("output", f"it answers {len(values)} images with {form}")
+        return torch.from_numpy(np.ascontiguousarray(answer.astype(np.int64) if answer.dtype.kind in "iu" else answer))
+
+
+def _session(model: Description, content: bytes, threads: int) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise model.fault("format", MISSING) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 4
+    folder = str(Path(model.file).resolve().parent)
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions have no common base
+        raise model.fault("file", f"onnxruntime cannot open it: {first_line(error)[:300]}") from None
+
+
+def _names(values: Any) -> str:
+    return ", ".join(v.name for v in values[:5])

@@ -1,0 +1,68 @@
+"""What a described network answers: checked against its description, and brought into the host's form."""
+
+import torch
+from torch import Tensor
+
+from bench.models.description import Description
+from bench.models.kinds import ModelOutput
+
+CLOSE = 1e-3
+"""Largest distance of a sum of probabilities from 1."""
+
+
+def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
+    """Return how raw answers to N images contradict their description; empty if they do not.
+
+    They are [N, classes] of any real type, or for labels whole numbers [N] or [N, 1].
+    """
+    if output == ModelOutput.LABELS:
+        return _label_fault(answers, classes)
+    if answers.dim() != 2 or answers.shape[1] != classes:
+        return f"it answers with {list(answers.shape[1:])} numbers an image, not with [{classes}]"
+    if not answers.is_floating_point():
+        return f"it answers with {answers.dtype}: whole numbers are labels"
+    lowest = output == ModelOutput.LOG_PROBABILITIES and bool((answers < CLOSE).all())  # the logarithm of 0 may be
+    if not lowest and not bool(torch.isfinite(answers).all()):
+        return "it answers with NaN or infinity"
+    sums, exponential = answers.double().sum(1), answers.double().exp().sum(1)
+    shares = bool((answers >= 0).all()) and _is_one(sums)
+    logarithms = bool((answers <= CLOSE).all()) and _is_one(exponential)
+    if output == ModelOutput.PROBABILITIES and not shares:
+        return "its answers are no probabilities: rows do not add up to 1, or have negative values"
+    if output == ModelOutput.LOG_PROBABILITIES and not logarithms:
+        return "its answers are no logarithms of probabilities: their exponentials do not add up to 1"
+    if output == ModelOutput.LOGITS and len(answers) > 1 and (shares or logarithms):
+        found = ModelOutput.PROBABILITIES if shares else ModelOutput.LOG_PROBABILITIES
+        return f"its answers are no logits, but {found}: write output = {found.value!r}"
+    return ""
+
+
+def _is_one(sums: Tensor) -> bool:
+    return bool(((sums - 1).abs() <= CLOSE).all())
+
+
+def _label_fault(answers: Tensor, classes: int) -> str:
+    labels = answers.squeeze(1) if answers.dim() == 2 and answers.shape[1] == 1 else answers
+    if labels.dim() != 1:
+        return f"it answers with {list(answers.shape[1:])} numbers an image, not with one label"
+    if labels.is_floating_point() and not bool((labels == labels.round()).all()):
+        return "it answers with numbers that are not whole: they are no labels"
+    if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
+        return f"it answers with labels from {int(labels.min())} to {int(labels.max())}, not within 0..{classes - 1}"
+    return ""
+
+
+def converted(answers: Tensor, model: Description, order: tuple[int, ...]) -> Tensor:
+    """Return checked raw answers as the host wants them: float32 [N, K], or labels int64 [N], in the dataset's order.
+
+    Logarithms become probabilities. `order` has the dataset's label for each of the model's; empty: the same.
+    """
+    if model.output == ModelOutput.LABELS:
+        labels = answers.reshape(-1).long()
+        return torch.tensor(order)[labels] if order else labels
+    answers = answers.float()
+    if model.output == ModelOutput.LOG_PROBABILITIES:
+        answers = answers.exp()
+    if not order:
+        return answers
+    return answers[:, torch.tensor(order).argsort().to(answers.device)]

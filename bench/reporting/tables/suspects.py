@@ -1,0 +1,40 @@
+"""The tables of described suspects: their scores beside those of the irrelevant models."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from bench.analysis.suspects import Standing
+from bench.reporting.tables.table import Line, Table, cell
+
+CAPTION = (
+    "Score, higher = more probably stolen; below it, how many of the irrelevant models score at least as high. This is "
+    "no verdict: with few irrelevant models, a high score says little."
+)
+
+
+def suspects_tables(standings: Sequence[Standing]) -> list[Table]:
+    """Return a table for each source: a row for each suspect, a column for each method."""
+
+    def place(s: Standing) -> tuple[str, str, int]:
+        return s.dataset, s.source_architecture, s.source_seed
+
+    tables = []
+    for (dataset, architecture, seed), group in groupby(sorted(standings, key=place), key=place):
+        found = list(group)
+        methods = list(dict.fromkeys(s.method for s in found))
+        rows = []
+        for suspect in dict.fromkeys(s.suspect for s in found):
+            by_method = {s.method: s for s in found if s.suspect == suspect}
+            rows.append([cell(suspect), *(_lines(by_method[m]) for m in methods)])
+        notes = [f"{s.suspect}, {s.method}: {s.reason}" for s in found if s.score is None]
+        source = found[0].source or f"{architecture}, seed {seed}"
+        label = (dataset, architecture, str(seed), "suspects")
+        title = f"{dataset}, {source}: suspects"
+        tables.append(Table(title, ["suspect", *methods], rows, CAPTION, notes, label=label, level=3))
+    return tables
+
+
+def _lines(s: Standing) -> list[Line]:
+    if s.score is None:
+        return cell("none")
+    return cell(f"{s.score:.4f}", f"{s.at_least} of {s.irrelevant}")

@@ -1,0 +1,460 @@
+"""Formats: the same network as safetensors, ONNX, TorchScript, `.pt2` and a table; and files that are not usable."""
+
+import os
+import re
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+from zoo_files import (
+    CLASSES,
+    PLUGIN,
+    SHAPE,
+    images,
+    network,
+    onnx_proto,
+    save_onnx,
+    save_safetensors,
+    zoo,
+)
+
+from bench.core.errors import BenchError, NotApplicable
+from bench.models import answers
+from bench.models.content import verified
+from bench.models.description import read
+from bench.models.opening import Target, close, open_model
+from bench.models.preflight import Attempt, findings, tried
+from bench.registry.discovery import load_registry
+from bench.training.answering import ask
+
+TARGET = Target(CLASSES, SHAPE)
+LINEAR = {"name": "a", "role": "source", "format": "safetensors", "file": "a", "architecture": "tiny_linear"}
+ONNX = {"name": "a", "role": "source", "format": "onnx", "file": "a"}
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugin") / "tiny_linear.py"
+    path.write_text(PLUGIN)
+    return load_registry([path], [])
+
+
+@pytest.fixture
+def opened(tmp_path, registry):
+    """Open the model that is described, from a file that is there."""
+    found = []
+
+    def open_(fields, target=TARGET, allow_code=False):
+        (model,) = read(zoo(tmp_path, fields))
+        found.append(open_model(verified(model), target, registry, allow_code=allow_code))
+        return found[-1]
+
+    yield open_
+    for one in found:
+        close(one)
+
+
+@pytest.fixture
+def fault(tmp_path, registry):
+    """Try the model that is described, as before a run; give the one line that says why it cannot be used."""
+
+    def fault_(fields, target=TARGET):
+        (model,) = read(zoo(tmp_path, fields))
+        try:
+            finding = tried(Attempt.noise(verified(model), target), registry)
+        except BenchError as error:
+            return str(error)
+        assert "\n" not in finding.error
+        return finding.error
+
+    return fault_
+
+
+def logits(model, x):
+    with torch.no_grad():
+        return model(x)
+
+
+# --- the same answers ---------------------------------------------------------------------------------------------
+
+
+def test_safetensors_answer_as_the_network_does(tmp_path, opened):
+    model, x = network(), images()
+    save_safetensors(model, tmp_path / "a")
+    found = opened(LINEAR)
+    assert isinstance(found, nn.Module)
+    torch.testing.assert_close(ask(found, "logits", x), logits(model, x))
+
+
+def test_onnx_answers_as_the_network_does(tmp_path, opened):
+    model, x = network(), images()
+    save_onnx(model, tmp_path / "a")
+    torch.testing.assert_close(ask(opened(ONNX), "logits", x), logits(model, x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 7, 20])
+def test_a_fixed_batch_size_is_filled_and_cut(tmp_path, opened, count):
+    model, x = network(), images(count)
+    save_onnx(model, tmp_path / "a", batch=4)
+    torch.testing.assert_close(ask(opened(ONNX), "logits", x), logits(model, x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "onnx"])
+@pytest.mark.parametrize("scale", ["0-1", "0-255"])
+def test_range_mean_and_std_are_applied_in_this_order(tmp_path, opened, form, scale):
+    model, x = network(), images()
+    save_safetensors(model, tmp_path / "a") if form == "safetensors" else save_onnx(model, tmp_path / "a")
+    fields = (LINEAR if form == "safetensors" else ONNX) | {"range": scale, "mean": [0.25], "std": [2.0]}
+    wanted = logits(model, ((x * (255 if scale == "0-255" else 1)) - 0.25) / 2)
+    torch.testing.assert_close(ask(opened(fields), "logits", x), wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "onnx"])
+def test_images_are_resized_as_described(tmp_path, opened, form):
+    model, x = network(shape=(1, 12, 10)), images()
+    if form == "safetensors":
+        save_safetensors(model, tmp_path / "a")
+    else:
+        save_onnx(model, tmp_path / "a", shape=(1, 12, 10))
+    found = opened((LINEAR if form == "safetensors" else ONNX) | {"size": [12, 10]})
+    resized = nn.functional.interpolate(x, (12, 10), mode="bilinear", antialias=True, align_corners=False)
+    torch.testing.assert_close(ask(found, "logits", x), logits(model, resized), atol=1e-5, rtol=1e-5)
+
+
+def test_nhwc_and_uint8_input(tmp_path, opened):
+    model, x = network(), images()
+    save_onnx(model, tmp_path / "a", layout="NHWC")
+    torch.testing.assert_close(
+        ask(opened(ONNX | {"layout": "NHWC"}), "logits", x), logits(model, x), atol=1e-5, rtol=1e-5
+    )
+    save_onnx(model, tmp_path / "a", dtype=TensorProto.UINT8)
+    whole = (x * 255).round()
+    found = opened(ONNX | {"range": "0-255"})
+    torch.testing.assert_close(ask(found, "logits", whole / 255), logits(model, whole), atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "onnx"])
+def test_label_maps_reorder_answers(tmp_path, opened, form):
+    model, x, order = network(), images(), [3, 1, 4, 0, 5, 9, 2, 6, 8, 7]
+    save_safetensors(model, tmp_path / "a") if form == "safetensors" else save_onnx(model, tmp_path / "a")
+    found = opened((LINEAR if form == "safetensors" else ONNX) | {"labels": order})
+    wanted = torch.tensor(order)[logits(model, x).argmax(1)]
+    assert torch.equal(ask(found, "labels", x), wanted)
+    torch.testing.assert_close(ask(found, "logits", x)[:, order], logits(model, x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ends", "output", "answer"),
+    [
+        (("Softmax",), "probabilities", lambda y: y.softmax(1)),
+        (("LogSoftmax",), "log_probabilities", lambda y: y.softmax(1)),
+        (("ArgMax",), "labels", lambda y: y.argmax(1)),
+    ],
+)
+def test_other_outputs_are_brought_into_the_hosts_form(tmp_path, opened, ends, output, answer):
+    model, x = network(), images()
+    save_onnx(model, tmp_path / "a", ends=ends)
+    found = opened(ONNX | {"output": output})
+    wanted = answer(logits(model, x))
+    kind = "labels" if output == "labels" else "probabilities"
+    torch.testing.assert_close(ask(found, kind, x), wanted, atol=1e-5, rtol=1e-4)
+    assert torch.equal(ask(found, "labels", x), logits(model, x).argmax(1))
+    with pytest.raises(NotApplicable, match="not with logits"):
+        ask(found, "logits", x)
+
+
+def test_safetensors_of_an_architecture_that_ends_with_probabilities(tmp_path, registry, fault):
+    save_safetensors(network(), tmp_path / "a")
+    assert "output: its answers are no probabilities" in fault(LINEAR | {"output": "probabilities"})
+
+
+# --- tables of answers --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_digests_are_of_pixels_whatever_their_type(whole):
+    x = images()
+    x = (x * 255).round() / 255 if whole else x
+    found = answers.image_digests(x)
+    assert len(set(found)) == len(x)
+    assert all(len(d) == 32 for d in found)
+    if whole:
+        assert answers.image_digests((x * 255).round().to(torch.uint8)) == found
+    assert answers.image_digests(x[:3]) == found[:3]
+
+
+def test_tables_answer_what_they_have_and_nothing_else(tmp_path, opened):
+    model, x = network(), images()
+    y, digests = logits(model, x), answers.image_digests(x)
+    fields = ONNX | {"format": "answers", "role": "irrelevant"}
+    np.savez(tmp_path / "digests.npz", answers=y.numpy(), digests=np.array(digests))
+    np.savez(tmp_path / "images.npz", answers=y.numpy(), images=x.numpy())
+    np.savez(tmp_path / "probes.npz", images=x.numpy())
+    np.savez(tmp_path / "rows.npz", answers=y.numpy())
+    header = ",".join(map(str, range(CLASSES)))
+    rows = [",".join(map(repr, row)) for row in y.tolist()]
+    (tmp_path / "named.csv").write_text(
+        "\n".join([f"image,{header}", *(f"{d},{r}" for d, r in zip(digests, rows, strict=True))])
+    )
+    (tmp_path / "rows.csv").write_text("\n".join([header, *rows]))
+    for file in ("digests.npz", "images.npz", "rows.npz", "named.csv", "rows.csv"):
+        more = {"probes": "probes.npz"} if file.startswith("rows") else {}
+        found = opened(fields | {"file": file} | more)
+        chosen = x[[5, 0, 19]]
+        torch.testing.assert_close(ask(found, "logits", chosen), y[[5, 0, 19]])
+        with pytest.raises(NotApplicable, match="1 of 2 images that are asked are not in the answers of a"):
+            ask(found, "logits", torch.cat([x[:1], 1 - x[:1]]))
+
+
+def test_a_table_of_labels(tmp_path, opened):
+    x = images()
+    (tmp_path / "a").write_text(
+        "\n".join(["image,label", *(f"{d},{i % 10}" for i, d in enumerate(answers.image_digests(x)))])
+    )
+    found = opened(ONNX | {"format": "answers", "output": "labels", "role": "irrelevant"})
+    assert ask(found, "labels", x).tolist() == [i % 10 for i in range(20)]
+
+
+# --- programs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("form", ["torchscript", "pt2"])
+def test_programs_run_only_if_allowed(tmp_path, opened, form):
+    model, x = network(), images(7)
+    if form == "torchscript":
+        torch.jit.script(model).save(tmp_path / "a")
+    else:
+        torch.export.save(torch.export.export(model, (images(4),)), tmp_path / "a.pt2")
+        (tmp_path / "a.pt2").rename(tmp_path / "a")
+    fields = ONNX | {"format": form}
+    with pytest.raises(BenchError, match=f"model 'a': format: a {form} file is a program: .*--allow-code"):
+        opened(fields)
+    found = opened(fields, allow_code=True)
+    torch.testing.assert_close(ask(found, "logits", x), logits(model, x), atol=1e-5, rtol=1e-5)
+    process = found.run.process
+    close(found)
+    assert process.poll() is not None
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :10], x.flatten(1)[:, :10]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_program_that_is_none_or_answers_with_several_tensors_is_refused(tmp_path, registry):
+    torch.jit.script(Pair()).save(tmp_path / "pair")
+    (tmp_path / "foreign").write_bytes(b"no program at all")
+    for file, message in (("pair", "model 'a': output: .*tuple of 2"), ("foreign", "model 'a': file: ")):
+        (model,) = read(zoo(tmp_path, ONNX | {"format": "torchscript", "file": file}))
+        (finding,) = findings([Attempt.noise(verified(model), TARGET)], registry, allow_code=True)
+        assert re.search(message, finding.error), finding.error
+
+
+# --- files that cannot be used ------------------------------------------------------------------------------------
+
+
+def write(tmp_path, content):
+    (tmp_path / "a").write_bytes(content)
+
+
+def test_damaged_and_foreign_safetensors(tmp_path, fault):
+    save_safetensors(network(), tmp_path / "a")
+    whole = (tmp_path / "a").read_bytes()
+    for content in (whole[:-7], whole[:20], b"", b"PK\x03\x04 zip", onnx_proto(network()).SerializeToString()):
+        write(tmp_path, content)
+        assert fault(LINEAR).startswith("model 'a': file: it is no safetensors file, or truncated")
+
+
+def test_weights_of_another_architecture(tmp_path, fault):
+    save_safetensors(network(width=5), tmp_path / "a")
+    assert "model 'a': architecture: the file holds '0.weight' as [5, 1, 3, 3], but" in fault(LINEAR)
+    assert fault(LINEAR | {"settings": {"width": 5}}) == ""
+    assert "model 'a': settings: " in fault(LINEAR | {"settings": {"depth": 5}})
+    assert "model 'a': architecture: Unknown architecture 'tiny_liner'. Did you mean 'tiny_linear'?" in fault(
+        LINEAR | {"architecture": "tiny_liner"}
+    )
+    save_safetensors(network(classes=7), tmp_path / "a")
+    assert "model 'a': architecture: the file holds '3.weight' as [7, 256], but" in fault(LINEAR)
+    save_safetensors(nn.Sequential(nn.Linear(3, 3)), tmp_path / "a")
+    assert "model 'a': architecture: the file " in fault(LINEAR)
+    model = network()
+    model[0].weight.data[0, 0, 0, 0] = float("nan")
+    save_safetensors(model, tmp_path / "a")
+    assert "model 'a': file: it holds NaN or infinity in '0.weight'" in fault(LINEAR)
+
+
+def test_damaged_and_foreign_onnx(tmp_path, fault):
+    whole = onnx_proto(network()).SerializeToString()
+    for content in (whole[: len(whole) // 2], b"", b"not onnx at all", b"\x80\x04K\x01.", whole[:-100]):
+        write(tmp_path, content)
+        assert fault(ONNX).startswith("model 'a': file: "), content[:20]
+
+
+@pytest.mark.parametrize(
+    ("options", "fields", "message"),
+    [
+        ({"ends": ("Softmax", "LogSoftmax")}, {}, "output: it has 2 outputs (end0, end1)"),
+        ({"shape": (3, 8, 8)}, {}, "size: it wants images [3, 8, 8], but they are described as [1, 8, 8]"),
+        ({"shape": (1, 9, 8)}, {}, "size: it wants images [1, 9, 8]"),
+        ({}, {"size": [9, 9]}, "size: it wants images [1, 8, 8], but they are described as [1, 9, 9]"),
+        ({"layout": "NHWC"}, {}, "size: it wants images [8, 8, 1]"),
+        ({"known": False}, {"output": "labels"}, "output: it answers with [10] numbers an image, not with one label"),
+        ({"ends": ("Softmax",)}, {}, "output: its answers are no logits, but probabilities"),
+        ({"ends": ("LogSoftmax",)}, {}, "output: its answers are no logits, but log_probabilities"),
+        ({}, {"output": "probabilities"}, "output: its answers are no probabilities"),
+        ({}, {"output": "log_probabilities"}, "output: its answers are no logarithms of probabilities"),
+        ({"ends": ("ArgMax",)}, {}, "output: it answers with [] numbers an image, not with [10]"),
+        ({}, {"mean": [0.5, 0.5], "std": [1, 1]}, "mean: it has 2 numbers, but the images have 1 channels"),
+        ({}, {"labels": [0, 0, 1]}, "labels: the map must name each of the dataset's 10 labels once"),
+    ],
+)
+def test_an_onnx_network_that_is_not_as_described(tmp_path, fault, options, fields, message):
+    save_onnx(network(shape=options.get("shape", SHAPE)), tmp_path / "a", **options)
+    assert f"model 'a': {message}" in fault(ONNX | fields)
+
+
+def test_an_onnx_network_with_another_number_of_labels(tmp_path, fault):
+    save_onnx(network(classes=7), tmp_path / "a")
+    assert "model 'a': output: it answers with [7] numbers an image, not with [10]" in fault(ONNX)
+
+
+@pytest.mark.parametrize("where", ["../weights.bin", "/etc/passwd", "link.bin", "none.bin"])
+def test_external_data_outside_the_folder_is_refused(tmp_path, fault, where):
+    folder = tmp_path / "inside"
+    folder.mkdir()
+    (tmp_path / "weights.bin").write_bytes(bytes(4 * 9 * 4))
+    (folder / "link.bin").symlink_to(tmp_path / "weights.bin")
+    proto = onnx_proto(network())
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", where
+    (folder / "a").write_bytes(proto.SerializeToString())
+    found = fault(ONNX | {"file": "inside/a"})
+    assert found.startswith(f"model 'a': file: it has external data in '{where}'")
+
+
+def test_external_data_inside_the_folder_is_part_of_the_content(tmp_path, opened):
+    model, x = network(), images()
+    onnx.save_model(onnx_proto(model), tmp_path / "a", save_as_external_data=True, location="a.bin", size_threshold=0)
+    torch.testing.assert_close(ask(opened(ONNX), "logits", x), logits(model, x), atol=1e-5, rtol=1e-5)
+    (described,) = read(zoo(tmp_path, ONNX))
+    before = verified(described).sha256
+    content = bytearray((tmp_path / "a.bin").read_bytes())
+    content[0] ^= 1
+    (tmp_path / "a.bin").write_bytes(content)
+    assert verified(described).sha256 != before
+
+
+def test_a_file_that_changes_after_it_was_described_is_refused(tmp_path, registry):
+    save_onnx(network(), tmp_path / "a")
+    model = verified(read(zoo(tmp_path, ONNX))[0])
+    save_onnx(network(1), tmp_path / "a")
+    with pytest.raises(BenchError, match=r"model 'a': sha256: .* changed while bench was running"):
+        open_model(model, TARGET, registry)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "file: it has no answers"),
+        (b"image,0,1\n", "file: it has no answers"),
+        (b"image,0,1\nabc,0.5\n", "file: line 2 has 2 values, but the header 3"),
+        (b"image,0,1\nabc,0.5,x\n", "file: line 2: 'x' is no number"),
+        (b"image,0,1\nabc,0.5,\n", "file: line 2: '' is no number"),
+        (b"0,1\n0.5,0.5\n", "file: its rows name no images"),
+        (b"\xff\xfe\x00", "file: it is neither an npz nor a CSV file"),
+        (b"PK\x03\x04 no zip", "file: it is no npz file of arrays, or truncated"),
+        (b"image,0,1\nabc,1,2\nabc,2,1\n", "file: it has two answers to the image abc"),
+    ],
+)
+def test_tables_that_are_none(tmp_path, fault, content, message):
+    write(tmp_path, content)
+    fields = ONNX | {"format": "answers", "role": "irrelevant"}
+    assert f"model 'a': {message}" in fault(fields, Target(2, SHAPE))
+
+
+def test_a_table_of_python_objects_is_never_unpickled(tmp_path, fault):
+    class Mine:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "opened"), "w"))
+
+    np.savez(tmp_path / "a.npz", answers=np.array([Mine()], dtype=object), digests=np.array(["a"]))
+    found = fault(ONNX | {"format": "answers", "role": "irrelevant", "file": "a.npz"})
+    assert found.startswith("model 'a': file: it is no npz file of arrays")
+    assert not (tmp_path / "opened").exists()
+
+
+def test_a_table_of_another_width(tmp_path, fault):
+    np.savez(tmp_path / "a.npz", answers=np.zeros((2, 7)), digests=np.array(["a", "b"]))
+    found = fault(ONNX | {"format": "answers", "role": "irrelevant", "file": "a.npz"})
+    assert "model 'a': output: it answers with [7] numbers an image, not with [10]" in found
+
+
+def test_a_network_that_answers_with_nan_or_differently_each_time(tmp_path, fault):
+    model = network()
+    model[3].bias.data[2] = float("nan")
+    save_onnx(model, tmp_path / "a")
+    assert fault(ONNX) == "model 'a': output: it answers with NaN or infinity"
+    proto = onnx_proto(network())
+    noise = helper.make_node("RandomNormalLike", ["logits"], ["noise"])
+    end = helper.make_node("Add", ["logits", "noise"], ["noisy"])
+    proto.graph.node.extend([noise, end])
+    proto.graph.output[0].name = "noisy"
+    write(tmp_path, proto.SerializeToString())
+    assert fault(ONNX) == "model 'a': output: it answers differently when it is asked the same images again"
+
+
+def endless():
+    """Give an ONNX network with a loop that never ends."""
+    tensor = TensorProto.INT64
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go_in"], ["go"]), helper.make_node("Identity", ["x_in"], ["x_out"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", tensor, []),
+            helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x_in", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x_out", TensorProto.FLOAT, None),
+        ],
+    )
+    proto = onnx_proto(network())
+    proto.graph.initializer.append(helper.make_tensor("true", TensorProto.BOOL, [], [True]))
+    proto.graph.node.append(helper.make_node("Loop", ["", "true", "logits"], ["end"], body=body))
+    proto.graph.output[0].name = "end"
+    return proto
+
+
+def test_a_network_that_never_answers_is_stopped_and_the_next_one_is_tried(tmp_path, registry):
+    write(tmp_path, endless().SerializeToString())
+    save_onnx(network(), tmp_path / "b")
+    models = [verified(m) for m in read(zoo(tmp_path, ONNX, ONNX | {"name": "b", "file": "b"}))]
+    first, second = findings([Attempt.noise(m, TARGET) for m in models], registry, limit=8)
+    assert first.error == "model 'a': file: it ran longer than 8 s and was stopped when it was tried"
+    assert second.error == ""
+    assert second.asked == 10
+
+
+def test_what_is_no_plain_file_is_refused(tmp_path, fault):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        assert fault(ONNX | {"file": name}) == f"model 'a': file: {tmp_path / name} is no file"
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_without_the_extra_the_error_names_it(tmp_path, fault, monkeypatch, missing):
+    save_onnx(network(), tmp_path / "a")
+    monkeypatch.setitem(sys.modules, missing, None)
+    found = fault(ONNX)
+    assert found == "model 'a': format: it needs onnxruntime and onnx: pip install 'fingerprint-bench[onnx]'"
