@@ -11,7 +11,7 @@ from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Trial
 from bench.models.description import Description
 from bench.models.kinds import ModelRole
-from bench.planning.declarations import Declarations, MethodVersion, chain
+from bench.planning.declarations import Declarations, MethodVersion, chain, own_recipe
 from bench.planning.described import HELPERS, KINDS, attack_of, helper_architectures
 from bench.planning.graph import Plan as Plan
 from bench.planning.graph import missing_tasks as missing_tasks
@@ -43,21 +43,9 @@ class _TaskPlanner:
         self.steal = functools.cache(self._steal)
         self.variant = functools.cache(self._variant)
         self.identities = {n: d.identity() for n, d in declarations.architectures.items()}
-        self.recipes = {n: self._recipe(d) for n, d in declarations.architectures.items()}
+        self.recipes = {n: own_recipe(spec.recipe, d) for n, d in declarations.architectures.items()}
         self.sources: dict[str, str] = {}
         """What distinguishes each source from the others, by its key; empty: nothing has to."""
-
-    def _recipe(self, architecture: Declaration) -> dict[str, JSON]:
-        """Return the recipe of an architecture's trainings: the run's, with what the architecture declares."""
-        recipe, own = self.spec.recipe.training(), architecture.attributes
-        if own["precision"]:
-            recipe["precision"] = own["precision"]
-        if rate := own.get("learning_rate"):
-            recipe["lr"] = float(rate)
-        recipe["epochs"] *= float(own.get("epochs_factor", 1))
-        if augmentation := own.get("augmentation"):
-            recipe["augmentation"] = dict(augmentation)
-        return recipe
 
     def _data(self, dataset: str) -> str:
         params = {
