@@ -15,14 +15,14 @@ import click
 
 from bench.cli.completion import Names
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError, did_you_mean
+from bench.core.errors import BenchError, did_you_mean, printable
 from bench.core.kinds import ComponentKind
 from bench.core.renamed import new_name
 from bench.core.spec import Recipe, Spec
 from bench.planning.declarations import Declarations
 from bench.planning.presets import ATTACKS, METHODS, PRESETS, ordered, preset
 from bench.planning.spec_checks import MOST_SEED, check_number, checked
-from bench.registry.fields import convert
+from bench.registry.fields import convert, hyperparameters
 from bench.registry.registry import Registry
 
 LARGEST_FILE = 1 << 24
@@ -156,7 +156,7 @@ def build(chosen: Mapping[str, Any], file: str | None, registry: Registry, preci
             raise BenchError(f"--spec {file} defines the whole run: leave out {_BY_NAME[next(iter(given))].flag}")
         given = _content(Path(file))
         if "spec" in given:
-            return checked(_saved(given, file), registry, precision)
+            return checked(_installed(_saved(given, file), given, file, registry), registry, precision)
         given = {name.replace("-", "_"): value for name, value in given.items()}
         for name in sorted(given.keys() - _BY_NAME.keys()):
             hint = new_name(name) or did_you_mean(name, _BY_NAME)
@@ -183,6 +183,22 @@ def _saved(run: Mapping[str, JSON], file: str) -> Spec:
         return Spec.from_run(run)
     except (TypeError, ValueError, AttributeError) as error:
         raise BenchError(f"--spec {file} holds no Spec that bench wrote: {str(error).splitlines()[0]}") from error
+
+
+def _installed(spec: Spec, run: Mapping[str, JSON], file: str, registry: Registry) -> Spec:
+    """Return a saved Spec; BenchError names a component that is not installed, and where the run had it from."""
+    for kind, names in spec.components().items():
+        known = {*registry.names(kind), *(b.name for b in registry.broken)}
+        for name in (n for n in names if n not in known):
+            try:
+                origin = str(run["components"][kind][name]["distribution"])
+            except (KeyError, TypeError):  # a file that was written by hand
+                continue
+            way = (
+                f"--plugin {origin}" if origin.endswith(".py") else f"install {origin}, or name its file with --plugin"
+            )
+            raise BenchError(f"--spec {file} needs {kind} {name!r} of {printable(origin)}: {printable(way)}")
+    return spec
 
 
 def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
@@ -222,7 +238,7 @@ def _configured(
         if name == "recipe":
             changes[field] = _recipe_value(field, value)
         elif (kind := registry.kind_of(name)) is not None:
-            settings.setdefault(name, {})[field] = getattr(registry.get(kind, name, {field: value}), field)
+            settings.setdefault(name, {})[field] = hyperparameters(registry.get(kind, name, {field: value}))[field]
         else:
             known = ["recipe", *(n for k in ComponentKind for n in registry.names(k))]
             hint = did_you_mean(name, known)

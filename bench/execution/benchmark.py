@@ -64,6 +64,8 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     with reporter.executing(prepared):
         recorder = _Recorder(prepared, reporter, outcomes)
         run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+    for line in prepared.inventory.edited_meanwhile(request.registry, outcomes.values()):
+        reporter.note(f"Note: {line}")
     interrupted = bool(reporter.stop_requested())
     with gc_paused():
         return _write(prepared, outcomes, interrupted)
