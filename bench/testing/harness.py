@@ -174,10 +174,10 @@ class Harness:
         with self.empty_directory():
             outcome = execute(task, self.store, self.registry, state=state)
         self.calls_of[task.key] = list(self.calls)
-        if task.kind in FINGERPRINTING and outcome.status == Status.DONE and self.calls:
-            returned = self.calls[-1].returned
+        made = [c.returned for c in self.calls if c.method == METHODS[task.kind]]
+        if task.kind in FINGERPRINTING and outcome.status == Status.DONE and made:
+            tensors = made[-1] if task.kind == TaskKind.FINGERPRINT else made[-1][1]
             stored = self.artifact(task)[1]["fingerprint"]
-            tensors = returned if task.kind == TaskKind.FINGERPRINT else returned[1]
             self.altered[task.key] = next((n for n, t in tensors.items() if content(t) != content(stored[n])), "")
         return outcome
 

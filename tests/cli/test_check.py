@@ -163,7 +163,7 @@ def test_a_network_of_any_make_is_judged_and_so_are_the_others_of_its_file(check
     assert fixed.startswith(
         "fixed: FAILED  Build a network for each shape of images, which gives one logit per class: bu"
     )
-    assert fixed.endswith(": for a shape that it does not take, raise bench.BenchError")
+    assert ". If it takes other shapes only, let build raise bench.BenchError (shapes.py, line " in fixed
     nowhere = [line for line in lines if line.startswith("nowhere: ")]
     assert "SystemExit: never (shapes.py, line " in nowhere[0]
     assert lines == [fixed, *nowhere]

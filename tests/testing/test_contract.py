@@ -19,7 +19,17 @@ from torch import nn
 from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, Split
 from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
-from bench.testing import check_component, checks, contract, find, harness, repetition, run_check, toy_plugins
+from bench.testing import (
+    check_component,
+    checks,
+    checks_of,
+    contract,
+    find,
+    harness,
+    repetition,
+    run_check,
+    toy_plugins,
+)
 from bench.testing.checks import architectures, attacks, components, datasets, methods, runs
 
 CATALOGUE = load_registry()
@@ -469,7 +479,7 @@ def test_networks_that_need_values_keep_the_contract_whatever_their_size(make, b
     if big:
         monkeypatch.setattr(harness, "BIG", 1)
     own = harness.Harness(Odd(make=make))
-    findings = [run_check(own, check) for check in checks.checks_of(own.component, False)]
+    findings = [run_check(own, check) for check in checks_of(own.component, False)]
     assert [f for f in findings if f.ok is False] == []
     assert own.device == ("meta" if big and make in ("numpy sizes", "call") else "cpu")
 
@@ -494,7 +504,7 @@ def test_an_extract_that_does_not_repeat_is_not_blamed_on_the_store():
     assert again.ok is False
     line = Forgetting.extract.__code__.co_firstlineno
     assert again.reason.startswith(
-        "extract (fingerprint toy forgetting 0), done twice: 'chance' of its fingerprint differs"
+        "extract (fingerprint toy forgetting), done twice: 'chance' of its fingerprint differs"
     )
     assert again.reason.endswith(f" (test_contract.py, line {line})")
 
