@@ -124,3 +124,16 @@ def chain(attacks: Mapping[str, Declaration], name: str) -> list[Declaration]:
             raise BenchError(f"Attack {name!r} starts from itself: {' <- '.join(a.name for a in result)}")
         result.insert(0, previous)
     return result
+
+
+def is_deterministic(attacks: Mapping[str, Declaration], name: str) -> bool:
+    """Return True if an attack, and those that it starts from, draw nothing at random."""
+    return all(attack.attributes["deterministic"] for attack in chain(attacks, name))
+
+
+def variant(attacks: Mapping[str, Declaration], name: str, replicate: int) -> str:
+    """Return the variant of a copy of an attack, after those of the copies that it starts from."""
+    before = ""
+    if previous := str(attacks[name].attributes["starts_from"]):
+        before = variant(attacks, previous, 0 if is_deterministic(attacks, previous) else replicate)
+    return ", ".join(filter(None, (before, attacks[name].variants[replicate])))
