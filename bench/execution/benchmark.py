@@ -81,6 +81,8 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
                 raise
             text = f"during the run: what is finished is in {request.folder}, and the same call goes on from there"
             raise KeyboardInterrupt(text) from None
+        for line in prepared.inventory.edited_meanwhile(request.registry, outcomes.values()):
+            reporter.note(f"Note: {line}")
         interrupted = bool(reporter.stop_requested())
         with gc_paused():
             return _write(prepared, outcomes, interrupted)
