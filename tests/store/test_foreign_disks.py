@@ -252,9 +252,7 @@ def test_an_old_file_of_a_report_that_cannot_be_removed_is_one_line(tmp_path, mo
     monkeypatch.setattr(os, "unlink", failing(os.unlink, errno.EROFS, lambda path: str(path).endswith("budgets.csv")))
     render(folder)  # a disk that is read-only refuses also to remove what does not exist
     (folder / "budgets.csv").write_text("old")
-    with pytest.raises(
-        NotWritable, match=r"budgets.csv cannot be removed: Read-only file system\."
-    ):
+    with pytest.raises(NotWritable, match=r"budgets.csv cannot be removed: Read-only file system\."):
         render(folder)
 
 
