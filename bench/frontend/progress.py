@@ -61,6 +61,18 @@ class RunProgress:
         return self.note or self.line
 
 
+def failures_shown(show: Callable[[str], None]) -> Callable[[Outcome], None]:
+    """Return a function that shows a failed task in one line; of many, only the first. `trials.csv` has all of them."""
+    shown = limited(show, MOST_FAILURES)
+    by_error: dict[str, Callable[[str], None]] = {}
+
+    def show_failure(outcome: Outcome) -> None:
+        log = f" (log: {outcome.log})" if outcome.log else ""
+        by_error.setdefault(outcome.error, limited(shown))(f"Failed: {outcome.root}: {outcome.error}{log}")
+
+    return show_failure
+
+
 class Progress:
     """Counts of a run's tasks, shown on standard error or in a notebook. Its methods may be called from any thread.
 
@@ -89,9 +101,7 @@ class Progress:
         """When the table of AUCs was updated, and that table."""
         self.footer = ""
         """The last line of the display."""
-        self.show_failure = limited(self.print, MOST_FAILURES)
-        self.failures: dict[str, Callable[[str], None]] = {}
-        """What shows the failures with each error; `trials.csv` has all of them."""
+        self.show_failure = failures_shown(self.print)
 
     def __enter__(self) -> Progress:
         notebook = in_notebook()
@@ -142,9 +152,7 @@ class Progress:
                 score = outcome.facts.get("score") if outcome.status == Status.DONE else None
                 self.aucs.add_score(outcome.key, score)
         if outcome.status == Status.FAILED:
-            log = f" (log: {outcome.log})" if outcome.log else ""
-            show = self.failures.setdefault(outcome.error, limited(self.show_failure))
-            show(f"Failed: {outcome.root}: {outcome.error}{log}")
+            self.show_failure(outcome)
         self._refresh(line=True)
 
     def _refresh(self, line: bool = False) -> None:
