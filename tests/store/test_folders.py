@@ -1,6 +1,5 @@
 """Where the store and the data are, with and without a home folder."""
 
-import os
 import pwd
 from pathlib import Path
 
@@ -30,7 +29,7 @@ def test_without_a_home_folder_the_error_names_the_way_out(homeless, tmp_path, m
         with pytest.raises(BenchError) as caught:
             find()
         assert str(caught.value) == f"No home folder is known for this user: set HOME, or use {option}"
-    assert os.listdir(tmp_path) == []  # no folder of the name ~
+    assert list(tmp_path.iterdir()) == []  # no folder of the name ~
 
 
 def test_without_a_home_folder_a_named_one_will_do(homeless, tmp_path, monkeypatch):
@@ -43,7 +42,7 @@ def test_without_a_home_folder_a_named_one_will_do(homeless, tmp_path, monkeypat
 
 @pytest.mark.parametrize("find", [data_root, Store])
 def test_the_home_of_a_user_who_does_not_exist_is_one_line(find):
-    with pytest.raises(BenchError, match="^No home folder is known for ~no_such_user/x: set HOME, or use --"):
+    with pytest.raises(BenchError, match=r"^No home folder is known for ~no_such_user/x: set HOME, or use --"):
         find("~no_such_user/x")
 
 
