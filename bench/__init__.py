@@ -1,4 +1,7 @@
-"""A plugin-based benchmark for model fingerprinting. These are the names that plugins use."""
+"""A plugin-based benchmark for model fingerprinting. These are the names that plugins and scripts use."""
+
+import importlib
+from typing import TYPE_CHECKING
 
 from bench.sandbox.import_path import protect_command
 
@@ -11,6 +14,12 @@ from bench.api.context import Context, Helpers, Source, Suspect
 from bench.api.data import DefenderData, Download, Reported, ReportedAccuracy, Split
 from bench.api.torchvision import prepare_torchvision
 from bench.core.errors import BenchError, NotApplicable
+
+if TYPE_CHECKING:
+    from bench.frontend.options import RunOptions
+    from bench.frontend.progress import RunProgress
+    from bench.frontend.results import Results, load_results
+    from bench.frontend.run import run
 
 __version__ = "1.0.0rc1"
 
@@ -29,10 +38,34 @@ __all__ = [
     "NotApplicable",
     "Reported",
     "ReportedAccuracy",
+    "Results",
+    "RunOptions",
+    "RunProgress",
     "Source",
     "Split",
     "Suspect",
     "Watermark",
     "hookimpl",
+    "load_results",
     "prepare_torchvision",
+    "run",
 ]
+
+_LAZY = {
+    "Results": "bench.frontend.results",
+    "RunOptions": "bench.frontend.options",
+    "RunProgress": "bench.frontend.progress",
+    "load_results": "bench.frontend.results",
+    "run": "bench.frontend.run",
+}
+"""Names whose modules take long to import, or need what plugins do not: they are imported when they are used."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

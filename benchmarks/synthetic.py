@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.cli.spec_options import build
 from bench.core.canonical import JSON
 from bench.core.hardware import gpus, suitable_precision
 from bench.core.spec import Spec
 from bench.core.tasks import Outcome, Task
 from bench.planning.declarations import Declarations
+from bench.planning.options import build
 from bench.planning.planner import Plan, plan
 from bench.registry.discovery import load_registry
 from bench.results.provenance import describe
@@ -84,7 +85,7 @@ def results(made: SyntheticBenchmark, folder: Path) -> int:
     """Write `trials.csv` and `run.json` as the run would have; return the number of rows."""
     get: Mapping[str, Outcome] = outcomes(made)
     rows = [row(t, get.get(t.score), get.get(t.source), get.get(t.suspect)) for t in made.plan.trials]
-    save(folder, rows, describe(made.spec, made.declarations, ["run", *made.words]))
+    save(folder, rows, describe(made.spec, made.declarations, shlex.join(["bench", "run", *made.words])))
     return len(rows)
 
 

@@ -5,15 +5,11 @@ link leads to the same place in the built pages as on a forge that shows Markdow
 """
 
 import re
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 project = "bench"
 author = "bench contributors"
 copyright = author  # the name is Sphinx's
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser"]
 root_doc = "docs/index"
 include_patterns = [
     "*.md",
@@ -32,27 +28,6 @@ html_show_sourcelink = False
 # Headings are anchors as on GitHub, at every depth.
 myst_heading_anchors = 4
 
-# Docstrings are read, nothing is run: what takes seconds to import is not even there.
-autodoc_mock_imports = [
-    "torch",
-    "torchvision",
-    "scipy",
-    "sklearn",
-    "pandas",
-    "safetensors",
-    "filelock",
-    "platformdirs",
-    "dask",
-    "distributed",
-    "rich",
-    "tabulate",
-    "cryptography",
-    "pytest",
-]
-autodoc_member_order = "bysource"
-autodoc_preserve_defaults = True
-default_role = "code"  # docstrings mark code by single backquotes, as everywhere in this project
-
 
 def navigation(app, name, source):
     """Make the index's links the navigation, section by section; other pages are reached by links."""
@@ -64,16 +39,6 @@ def navigation(app, name, source):
         source[0] = f"---\norphan: true\n---\n\n{source[0]}"
 
 
-def plain_text(app, what, name, thing, options, lines):
-    """Read docstrings as people do: indented text after a colon is code, and bars are absolute values."""
-    for i, line in enumerate(lines):
-        if line.endswith(":") and lines[i + 1 : i + 2] == [""] and "".join(lines[i + 2 : i + 3]).startswith("    "):
-            lines[i] += ":"
-        elif "`" not in line and not line.startswith("    "):
-            lines[i] = line.replace("|", r"\|")
-
-
 def setup(app):
-    """Register the functions above with Sphinx."""
+    """Register the function above with Sphinx."""
     app.connect("source-read", navigation)
-    app.connect("autodoc-process-docstring", plain_text)

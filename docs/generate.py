@@ -3,7 +3,8 @@
     python docs/generate.py            write them
     python docs/generate.py --check    exit with 1, and name the documents, where one is out of date
 
-A generated part lies between two comments, `<!-- generated: NAME ARGUMENT... -->` and `<!-- end -->`. A table whose
+A generated part lies between two comments, `<!-- generated: NAME ARGUMENT... -->` and `<!-- end -->` (in `api.rst`,
+`.. generated: NAME ARGUMENT...` and `.. end`). A table whose
 last column is a meaning or a reason keeps what the document has there, row by row: code has no sentence for it. A new
 row gets an empty one, which `--check` refuses.
 """
@@ -22,6 +23,9 @@ from typing import Any
 
 import click
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from reference import api
+
 from bench.core.spec import Recipe
 from bench.planning.presets import PRESETS
 from bench.registry.discovery import load_registry
@@ -29,13 +33,15 @@ from bench.reporting import comparison, csv_files
 from bench.results.columns import COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md"))]
-PART = re.compile(r"(<!-- generated: ([^>\n]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "docs" / "api.rst"]
+PART = re.compile(
+    r"(^(?:<!--|\.\.) generated: ([^>\n]+?)(?: -->)?\n)(.*?)(^(?:<!--|\.\.) end(?: -->)?$)", re.DOTALL | re.MULTILINE
+)
 LARGEST_FILE, LARGEST_CLASS = 300, 150
 PACKAGES = re.findall(
     r"[\w/]+",
     "core stats api sandbox registry store training models datasets planning results execution analysis reporting "
-    "reporting/tables reporting/html testing testing/checks cli cli/commands",
+    "reporting/tables reporting/html testing testing/checks frontend cli cli/commands",
 )
 """In the order of the layers, from below."""
 FILES: dict[str, Sequence[Any]] = {
@@ -206,7 +212,7 @@ def meaning(option: click.Option) -> str:
 
 
 GENERATORS: dict[str, Callable[..., str]] = {
-    f.__name__: f for f in (tree, large, parameters, presets, columns, options)
+    f.__name__: f for f in (tree, large, parameters, presets, columns, options, api)
 }
 
 

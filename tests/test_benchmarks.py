@@ -18,8 +18,8 @@ import pytest
 import torch
 
 from bench.analysis.replication import Evidence, Figure
-from bench.cli.spec_options import build
 from bench.core.spec import Recipe
+from bench.planning.options import build
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 from bench.results.reader import load

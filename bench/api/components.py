@@ -165,7 +165,7 @@ class Method(Component):
     baseline: ClassVar[Any] = False
     """True for a trivial method, which every table lists below a line and other methods are compared with."""
     paper: ClassVar[Any] = ""
-    """Authors, title, venue, link."""
+    """`A. Author, B. Author: Title, Venue 2026, https://...`: an entry of `references.bib`."""
     budget: ClassVar[Any] = ""
     """Name of the field with its number of queries (images), such as `samples`; empty: it has no budget."""
     draws: ClassVar[Any] = 1

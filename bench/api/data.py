@@ -118,7 +118,13 @@ class ReportedAccuracy:
     """A test accuracy in a method's paper, within 0 and 1.
 
     `model` is `source`, `irrelevant` or an attack's name; `suspect_dataset` is the dataset it was last trained on.
-    `plain` is True if the accuracy belongs to a source without the method's watermark.
+    `plain` is True if the accuracy belongs to a source without the method's watermark. For example (invented), 91.5 %
+    for the watermarked sources of a method, and 89 % for the ResNet-18 suspects that `extract_l` made of them:
+
+        reported_accuracy = (
+            ReportedAccuracy("cifar10", "vgg16_bn", "source", "cifar10", "vgg16_bn", 0.915),
+            ReportedAccuracy("cifar10", "vgg16_bn", "extract_l", "cifar10", "resnet18", 0.89),
+        )
     """
 
     dataset: str

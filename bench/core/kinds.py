@@ -17,7 +17,7 @@ class Status(_Word):
     BLOCKED = "blocked"
     """An input failed."""
     NOT_APPLICABLE = "not_applicable"
-    """Rows only: the method cannot judge this suspect."""
+    """Rows only: there can be no score, for a reason that the planner knew or a plugin gave."""
     NOT_RUN = "not_run"
     """Rows only: the run ended before this trial."""
     BUSY = "busy"

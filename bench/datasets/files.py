@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 
 from bench.api.components import Dataset, fields_of
 from bench.core.canonical import JSON, digest
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, describe_error, printable
 from bench.datasets.observation import observed
 from bench.store.atomic import write_atomically
 from bench.store.folders import REASONS, user_folder
@@ -86,7 +86,7 @@ def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:
             states = known.get(name)
             if not _are_current(states, dataset, root):
                 with observed() as seen:
-                    lines = list(dataset.check(root))
+                    lines = _own_check(dataset, root)
                 folders = seen.folders(root) | {PurePath(path).parent.as_posix() for path in seen.files(root)}
                 watched = [*sorted(dataset.checksums), *sorted(folders - {"."})]
                 states = [[path, *state(root / path)] for path in watched]
@@ -94,6 +94,18 @@ def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:
                 valid[name] = states
     write_cache(root, valid)
     return lines
+
+
+def _own_check(dataset: Dataset, root: Path) -> list[str]:
+    """Return the lines of a dataset's own check, one if it fails; OSError if a file cannot be read."""
+    try:
+        found = dataset.check(root)
+        lines = [found] if isinstance(found, str) else list(found or ())
+    except OSError:
+        raise
+    except Exception as error:  # a plugin may raise anything
+        lines = [str(error) if isinstance(error, BenchError) else f"its check failed ({describe_error(error)})"]
+    return [printable(str(line)) for line in lines]
 
 
 def _are_current(states: JSON, dataset: Dataset, root: Path) -> bool:

@@ -286,5 +286,7 @@ def _split_lines(file: Path) -> Iterator[tuple[int, str, str]]:
                     found = dict(zip(header, row, strict=True))
                     path = found["file"].strip().replace("\\", "/").removeprefix("./")
                     yield rows.line_num, path, found["part"].strip().lower()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BenchError(f"{file} cannot be read as CSV: {describe_error(error)}") from error
+    except OSError as error:
+        raise BenchError(f"{file} cannot be read: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BenchError(f"{file} is no CSV file: {describe_error(error)}") from error

@@ -6,12 +6,12 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.canonical import JSON
-from bench.core.errors import limited
+from bench.core.errors import BenchError, limited
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
@@ -22,9 +22,12 @@ from bench.planning.presets import PRESETS
 from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
 from bench.results.rows import row
-from bench.results.writer import save
+from bench.results.writer import put, run_text, save
 from bench.sandbox.process_state import gc_paused, preserved_process_state
+from bench.store.atomic import DENIED
+from bench.store.folders import REASONS, translated_errors
 from bench.store.maintenance import quarantined_folders, size_of
+from bench.store.uses import remember
 
 
 class BenchmarkReporter(Reporter):
@@ -56,19 +59,57 @@ class RunResult:
 def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None = None) -> RunResult:
     """Run a benchmark and write `trials.csv` and `run.json` into its results folder.
 
+    What the run needs is recorded before its first task: its Spec in `run.json`, its artifacts in the store. So they
+    are kept however the run ends.
     BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
-    trials say so. The state of this process is what it was before: folder, environment, signal handlers, settings.
+    trials say so. KeyboardInterrupt, and BenchError if the store or the workers are lost, after what is finished was
+    written. The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
     reporter = reporter or BenchmarkReporter()
     with preserved_process_state():
         prepared = prepare(request, reporter)
+        _record_needs(prepared, reporter)
         outcomes: dict[str, Outcome] = {}
-        with reporter.executing(prepared):
-            recorder = _Recorder(prepared, reporter, outcomes)
-            run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+        try:
+            with reporter.executing(prepared):
+                recorder = _Recorder(prepared, reporter, outcomes)
+                run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+        except (KeyboardInterrupt, BenchError) as error:
+            with suppress(BenchError):  # what is finished is written, if that is possible
+                _write(prepared, outcomes, interrupted=True)
+            if isinstance(error, BenchError):
+                raise
+            text = f"during the run: what is finished is in {request.folder}, and the same call goes on from there"
+            raise KeyboardInterrupt(text) from None
+        for line in prepared.inventory.edited_meanwhile(request.registry, outcomes.values()):
+            reporter.note(f"Note: {line}")
         interrupted = bool(reporter.stop_requested())
         with gc_paused():
             return _write(prepared, outcomes, interrupted)
+
+
+def _record_needs(prepared: PreparedRun, reporter: Reporter) -> None:
+    """Record the artifacts that a run needs in the store, and its Spec in the results folder unless that has one.
+
+    StoreError or BenchError if a disk is full or fails. A store that may not be written, or that only has to be read,
+    need not know the folder.
+    """
+    request, store = prepared.request, prepared.request.store
+    started = (request.folder / "run.json").is_file()
+    try:
+        remember(store, request.folder, request.spec.digest(), prepared.inventory.plan.tasks, started)
+    except OSError as error:
+        if prepared.missing and error.errno not in DENIED:
+            with translated_errors(store.root):
+                raise
+        why = REASONS.get(error.errno or 0, error.strerror or str(error))
+        reporter.note(
+            f"Note: the store {store.root} cannot record that {request.folder} uses it ({why}): "
+            "`bench store gc` may remove what these results need"
+        )
+    if prepared.missing and not started:
+        made = describe(request.spec, request.declarations, request.command)
+        put(request.folder / "run.json", run_text(made))
 
 
 class _Recorder(Reporter):
@@ -136,7 +177,7 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: 
     trials = inventory.plan.trials
     rows = [row(t, outcome(t.score), outcome(t.source), outcome(t.suspect)) for t in trials]
     executed = sum(o.status == Status.DONE and not o.stored for o in outcomes.values())
-    made = describe(request.spec, request.declarations, request.command)
+    made = describe(request.spec, request.declarations, request.command, request.registry)
     made["machines"] = _machines(prepared, outcome)
     save(request.folder, rows, made if executed else _with_origin(request.folder, made))
     counts = Counter(o.status for o in outcomes.values())

@@ -18,7 +18,7 @@ from bench.core.errors import BenchError, describe_error, first_line
 from bench.execution.slots import Slot
 from bench.execution.worker import free_memory
 from bench.sandbox.child_processes import changed_environment
-from bench.sandbox.process_state import gc_paused
+from bench.sandbox.process_state import deferred_interrupts, gc_paused
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
@@ -51,7 +51,7 @@ SETTINGS: dict[str, Any] = {
 def import_dask() -> None:
     """Import Dask; BenchError if the user's configuration prevents that."""
     try:
-        with gc_paused():
+        with gc_paused(), deferred_interrupts():
             import distributed  # noqa: F401
     except ImportError:
         raise
@@ -70,14 +70,15 @@ def silenced_dask() -> Iterator[None]:
         for name, logger in logging.root.manager.loggerDict.items()
         if name.split(".")[0] == "distributed" and isinstance(logger, logging.Logger)
     ]
-    levels = [logger.level for logger in found]
+    before = [(logger, logger.level, logger.handlers.copy()) for logger in found]
     for logger in found:
         logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(found, levels, strict=True):
+        for logger, level, handlers in before:
             logger.setLevel(level)
+            logger.handlers[:] = handlers  # each worker's nanny has added one
 
 
 def connect(client: Any, cluster: SpecCluster | None, address: str) -> Any:

@@ -19,6 +19,7 @@ from bench.execution.retry_policy import RETRY_DELAY, Decision, RetryPolicy, app
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
 from bench.execution.worker import execute_unit
 from bench.sandbox.child_processes import safe_start
+from bench.sandbox.process_state import deferred_interrupts
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -98,8 +99,10 @@ def run_on_dask(
         from distributed import Client
 
         with cluster.silenced_dask(), dask.config.set(cluster.dask_settings(slots)):
-            started = None if config.address else cluster.start_workers(slots, scratch)
+            started = None
             try:
+                with deferred_interrupts():
+                    started = None if config.address else cluster.start_workers(slots, scratch)
                 with cluster.connect(Client, started, config.address) as client:
                     DaskEngine(queue, config, reporter, policy, missing_inputs, client).run()
             finally:

@@ -1,6 +1,7 @@
 """Described networks in tasks: open them, measure them, use one as a source."""
 
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias
 
@@ -15,15 +16,27 @@ from bench.core.errors import BenchError, NotApplicable
 from bench.core.kinds import Access, ComponentKind
 from bench.models.answers import Table
 from bench.models.content import located
-from bench.models.description import Zoo, read
+from bench.models.description import Description, Zoo, read
 from bench.models.opening import DescribedAnswers, Target, open_model
 from bench.registry.registry import Registry
+from bench.stats.renumbering import renumbering_note
 from bench.training.answering import Askable, ask
 
 Artifact: TypeAlias = tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]
 
-read_once = functools.cache(read)
-"""Read a file of descriptions once in a process: it has thousands of entries, and each task needs one."""
+
+@functools.lru_cache(maxsize=2)
+def _read(path: str, changed: int, size: int) -> tuple[Description, ...]:
+    return read(path)
+
+
+def descriptions(path: str) -> tuple[Description, ...]:
+    """Read a file of descriptions, once while it does not change: it may have thousands, and each task needs one."""
+    try:
+        found = os.stat(path)  # noqa: PTH116  (Path.stat makes a Path for each task)
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
+    return _read(path, found.st_mtime_ns, found.st_size)
 
 
 class Unknown(Architecture):
@@ -75,7 +88,7 @@ def opened(described: Mapping[str, JSON], dataset: Mapping[str, JSON], place: Pl
     zoo, registry = place.zoo, place.registry
     if not zoo.path:
         raise BenchError(f"model {described['name']!r}: --models names the file that describes it, which is not known")
-    model = structs.replace(located(read_once(zoo.path), str(described["name"])), sha256=str(described["sha256"]))
+    model = structs.replace(located(descriptions(zoo.path), str(described["name"])), sha256=str(described["sha256"]))
     if canonical(model.identity()) != canonical(described):
         raise BenchError(f"model {model.name!r}: its description changed while bench was running")
     names = registry.get(ComponentKind.DATASET, dataset["dataset"]).label_names
@@ -97,4 +110,6 @@ def measurements(model: Askable, test: Split, facts: Mapping[str, JSON]) -> Arti
         return {**facts, "accuracy": None}, {}
     answers = ask(model, Access.LABELS, test.images)
     accuracy = float((answers == test.labels).double().mean())
+    if note := renumbering_note(answers.cpu().numpy(), test.labels.cpu().numpy()):
+        facts = {**facts, "notes": {**facts.get("notes", {}), **note}}
     return {**facts, "accuracy": accuracy}, {"answers": {"test": answers.to(torch.int32)}}

@@ -25,6 +25,7 @@ from bench.registry.registry import Registry
 from bench.results.provenance import describe
 from bench.results.run_schema import check_readable
 from bench.results.writer import partials
+from bench.store.locks import supports_locks
 from bench.store.store import Store
 
 LONGEST_NAME = 100
@@ -46,7 +47,8 @@ class BenchmarkRequest:
     address of a Dask scheduler. `timeout` is in seconds, 0: none. `keep` is `scores` or `all`, empty: the preset's, or
     `all` for a Spec of no preset.
     `refresh` names components whose artifacts are computed again. `require_targets` makes the absent dataset that an
-    attack lands on an error; otherwise such attacks are not applicable. `command` is recorded in `run.json`.
+    attack lands on an error; otherwise such attacks are not applicable. `plugins` are files, or what `session.ship`
+    returned. `command` is recorded in `run.json`.
     """
 
     spec: Spec
@@ -62,11 +64,11 @@ class BenchmarkRequest:
     scheduler: str = ""
     timeout: float = 0.0
     inline: bool = False
-    plugins: tuple[str, ...] = ()
+    plugins: tuple[str | bytes, ...] = ()
     keep: str = ""
     refresh: tuple[str, ...] = ()
     require_targets: bool = False
-    command: tuple[str, ...] = ()
+    command: str = ""
 
 
 @dataclass
@@ -125,7 +127,8 @@ def _check_same(saved: Path, spec: Spec) -> None:
     if content.get("origins"):
         raise BenchError(f"{folder} holds merged results: choose another folder with --out")
     if other != spec:
-        raise BenchError(f"{folder} holds results of a different Spec: choose another folder with --out, or remove it")
+        held = "holds results of" if (folder / "trials.csv").exists() else "was begun with"
+        raise BenchError(f"{folder} {held} a different Spec: choose another folder with --out, or remove it")
 
 
 def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
@@ -143,14 +146,20 @@ def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
     if unavailable:
         inventory = Inventory(plan(spec, request.declarations, unavailable), store)
         missing = inventory.missing(inventory.affected(request.refresh))
-        _note(reporter, [f"{reason}: attacks with this target are not applicable" for reason in unavailable.values()])
+        _note(reporter, [f"{reason}: attacks that need it are not applicable" for reason in unavailable.values()])
     for task in missing.values():
         if task.kind == TaskKind.DATA:
             identity = task.params["dataset"]
             ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
     check_models(request.declarations, registry, missing.values())
-    store.check_writable()
-    _check_writable(request.folder)
+    with _usable(request.folder):
+        request.folder.mkdir(parents=True, exist_ok=True)
+    if missing or request.refresh:  # reading what is complete needs no right to write
+        store.check_writable()
+        _check_writable(request.folder)
+        if not supports_locks(store):
+            what = "runs that use it at the same time may compute the same artifact twice"
+            _note(reporter, [f"files in {store.root} cannot be locked: {what}"])
     if request.refresh:
         inventory.refresh(request.refresh)
     _note(reporter, inventory.outdated(registry))
@@ -165,10 +174,9 @@ def _note(reporter: Reporter, lines: Sequence[str]) -> None:
 
 
 def _check_writable(folder: Path) -> None:
-    """Make the results folder, and write and remove a file of the longest name there. BenchError if that fails."""
+    """Write and remove a file of the longest name in the results folder. BenchError if that fails."""
     probe = folder / f".{LONGEST_FILE}.{uuid.uuid4().hex}.part"
     with _usable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
         try:
             probe.write_bytes(b"")
         finally:
@@ -214,7 +222,7 @@ def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunCon
         if _is_inline(request, missing)
         else tuple(slots(request.workers, request.use_gpus, request.per_gpu, present)),
         address=request.scheduler,
-        plugins=tuple(str(Path(p).absolute()) for p in request.plugins),
+        plugins=tuple(p if isinstance(p, bytes) else str(Path(p).absolute()) for p in request.plugins),
         threads=request.threads,
         timeout=request.timeout,
         device=inline_device(request.use_gpus, present),

@@ -39,7 +39,7 @@ class RunConfig:
     slots: Sequence[Slot] = ()
     address: str = ""
     """Of a Dask scheduler that was started elsewhere."""
-    plugins: tuple[str, ...] = ()
+    plugins: tuple[str | bytes, ...] = ()
     threads: int = 1
     timeout: float = 0.0
     """Seconds after which a task is stopped; 0: never."""

@@ -13,6 +13,7 @@ from bench.execution.dask_engine import run_on_dask
 from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import RETRY_DELAY, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
+from bench.sandbox.process_state import deferred_interrupts
 
 
 def run_tasks(
@@ -43,8 +44,9 @@ def run_tasks(
 def _run_inline(
     queue: TaskQueue, config: RunConfig, reporter: Reporter, policy: RetryPolicy, missing_inputs: MissingInputs
 ) -> None:
-    from bench.execution.runner import execute
-    from bench.execution.task_context import WorkerState
+    with deferred_interrupts():
+        from bench.execution.runner import execute
+        from bench.execution.task_context import WorkerState
 
     keep_freed_memory()
     device = config.device

@@ -145,14 +145,14 @@ class TaskContext:
     def build(self) -> nn.Module:
         """Return a new network for the task's dataset, with its normalisation, on the device."""
         facts, architecture = self.data().facts, self.component(ComponentKind.ARCHITECTURE)
-        model = verified(self.unverified(), architecture, facts["num_classes"], tuple(facts["shape"]))
-        return moved(model, self.device)
+        return moved(
+            verified(self.unverified(), architecture, facts["num_classes"], tuple(facts["shape"])), self.device
+        )
 
     def unverified(self) -> Normalised:
         """Build a network without trying whether it comes back from the store."""
-        data, architecture = self.data(), self.component(ComponentKind.ARCHITECTURE)
-        shape = tuple(data.facts["shape"])
-        return unverified_network(architecture, data.facts["num_classes"], shape, data.mean, data.std)
+        architecture, data, facts = self.component(ComponentKind.ARCHITECTURE), self.data(), self.data().facts
+        return unverified_network(architecture, facts["num_classes"], tuple(facts["shape"]), data.mean, data.std)
 
     def record(self, key: str) -> dict[str, JSON]:
         """Return the record of an input; DamagedArtifact if it is missing."""
@@ -223,7 +223,7 @@ class TaskContext:
             device=self.device,
             flip=facts["flip"],
             crop=facts["crop"],
-            progress=self.report_progress,
+            progress=functools.partial(_report_progress, self.state, self.task.key),
         )
         return Context(
             seed=self.seed,
@@ -240,10 +240,11 @@ class TaskContext:
             notes=self.recorded.notes,
         )
 
-    def report_progress(self, epoch: float, epochs: float, loss: float) -> None:
-        """Report the progress of a training."""
-        if self.state.on_progress is not None:
-            self.state.on_progress(self.task.key, epoch, epochs, loss)
+
+def _report_progress(state: WorkerState, key: str, epoch: float, epochs: float, loss: float) -> None:
+    """Report the progress of a training."""
+    if state.on_progress is not None:
+        state.on_progress(key, epoch, epochs, loss)
 
 
 def budget(method: Method) -> int | None:

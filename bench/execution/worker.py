@@ -37,7 +37,7 @@ _device_lost = threading.Event()
 """Set when this process cannot use its device any more: it executes no more tasks, and the driver restarts it."""
 
 
-def worker_state(store: str, data: str, plugins: tuple[str, ...], threads: int, zoo: Zoo) -> WorkerState:
+def worker_state(store: str, data: str, plugins: tuple[str | bytes, ...], threads: int, zoo: Zoo) -> WorkerState:
     """Return the state of this process; the first call loads the plugins and chooses the device."""
     arguments = (store, data, plugins, threads, zoo)
     if arguments not in _states:
@@ -62,7 +62,7 @@ def execute_unit(
     unit: Sequence[Task],
     store: str,
     data: str,
-    plugins: tuple[str, ...],
+    plugins: tuple[str | bytes, ...],
     threads: int,
     topic: str,
     name: str,

@@ -23,6 +23,7 @@ MISSING = "it needs onnxruntime and onnx: pip install 'fingerprint-bench[onnx]'"
 def read(model: Description, field: str = "file") -> bytes:
     """Return the bytes of a model's file; BenchError if it cannot be read."""
     path = Path(getattr(model, field))
+    _check_file(model, path, field)
     try:
         return path.read_bytes()
     except OSError as error:
@@ -60,7 +61,14 @@ def _combined(digest: str, more: Sequence[str]) -> str:
     return hashlib.sha256(" ".join([digest, *more]).encode()).hexdigest() if more else digest
 
 
+def _check_file(model: Description, path: Path, field: str) -> None:
+    """Raise BenchError for what is no plain file: opening a pipe or a device may never end."""
+    if path.exists() and not path.is_file():
+        raise model.fault(field, f"{path} is no file")
+
+
 def _file_digest(model: Description, path: Path, field: str) -> str:
+    _check_file(model, path, field)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,6 +22,8 @@ from bench.training.answering import weakened
 LIMIT = 120.0
 """Seconds that a network may take to be opened and asked."""
 IMAGES = 10
+SAME = 1e-3
+"""Largest difference, relative and absolute, between two answers to one image."""
 APART = (ModelFormat.ONNX,)
 """Formats that are tried in a process of their own."""
 
@@ -94,7 +96,11 @@ def tried(attempt: Attempt, registry: Registry, allow_code: bool = False) -> Fin
         opened = open_model(model, target, registry, allow_code=allow_code)
         try:
             known = known_images(opened, images)
-            answers = check_answers(model, opened, images if known is None else images[known], target.classes)
+            asked = images if known is None else images[known]
+            answers = check_answers(model, opened, asked, target.classes)
+            again = check_answers(model, opened, asked, target.classes)
+            if not torch.allclose(answers.double(), again.double(), rtol=SAME, atol=SAME):
+                raise model.fault("output", "it answers differently when it is asked the same images again")
         finally:
             close(opened)
     except BenchError as error:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind
-from bench.core.spec import Spec
+from bench.core.spec import Recipe, Spec
 from bench.core.tasks import Declaration
 from bench.models.description import Zoo
 from bench.planning.described import Models
@@ -124,3 +124,29 @@ def chain(attacks: Mapping[str, Declaration], name: str) -> list[Declaration]:
             raise BenchError(f"Attack {name!r} starts from itself: {' <- '.join(a.name for a in result)}")
         result.insert(0, previous)
     return result
+
+
+def own_recipe(recipe: Recipe, architecture: Declaration) -> dict[str, JSON]:
+    """Return the recipe of an architecture's trainings: the run's, with what the architecture declares."""
+    training, own = recipe.training(), architecture.attributes
+    if own["precision"]:
+        training["precision"] = own["precision"]
+    if rate := own.get("learning_rate"):
+        training["lr"] = float(rate)
+    training["epochs"] *= float(own.get("epochs_factor", 1))
+    if augmentation := own.get("augmentation"):
+        training["augmentation"] = dict(augmentation)
+    return training
+
+
+def is_deterministic(attacks: Mapping[str, Declaration], name: str) -> bool:
+    """Return True if an attack, and those that it starts from, draw nothing at random."""
+    return all(attack.attributes["deterministic"] for attack in chain(attacks, name))
+
+
+def variant(attacks: Mapping[str, Declaration], name: str, replicate: int) -> str:
+    """Return the variant of a copy of an attack, after those of the copies that it starts from."""
+    before = ""
+    if previous := str(attacks[name].attributes["starts_from"]):
+        before = variant(attacks, previous, 0 if is_deterministic(attacks, previous) else replicate)
+    return ", ".join(filter(None, (before, attacks[name].variants[replicate])))

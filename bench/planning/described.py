@@ -98,6 +98,8 @@ class Models:
     def of(spec: Spec, registry: Registry) -> "Models":
         """Return those of a Spec; BenchError if an architecture is not installed, or an attack has two meanings."""
         models = of_spec(spec.models)
+        for model in models:
+            _check_dataset(model, registry)
         identities = {m.name: _identity(m, registry) for m in models if m.format == ModelFormat.SAFETENSORS}
         found = Models(models, spec.datasets[0], identities)
         installed = {*registry.names(ComponentKind.ARCHITECTURE), *spec.suspects}
@@ -147,8 +149,10 @@ class Models:
         if model is None:
             return ""
         if method.watermark:
-            unknown = architecture in self.unknown
-            return f"{method.name} trains its own source, and {model.name} has no known architecture" * unknown
+            if architecture in self.unknown:
+                return f"{method.name} trains its own source, and {model.name} has no known architecture"
+            stolen = set(spec.attacks) - self.attacks.keys()
+            return "" if stolen else f"{method.name} marks its own source, which no attack steals: --attacks names some"
         for role, field in HELPERS.items():
             count, given = int(method.params.get(field) or 0), len(self.helpers(model, role))
             if count > given and not helper_architectures(method, spec):
@@ -166,6 +170,14 @@ class Models:
             raise list(trained.values())[-1].fault("trained_on", text)
         target = next(iter(trained))
         return _declared(ComponentKind.ATTACK, name, Attack, target="" if target == self.dataset else target)
+
+
+def _check_dataset(model: Description, registry: Registry) -> None:
+    if model.trained_on:
+        try:
+            registry.get(ComponentKind.DATASET, model.trained_on)
+        except BenchError as error:
+            raise model.fault("trained_on", str(error)) from None
 
 
 def _identity(model: Description, registry: Registry) -> dict[str, JSON]:

@@ -36,6 +36,8 @@ class Preset:
     copies: int = 2
     target_replicates: int = 1
     keep: str = "all"
+    meaningless: bool = False
+    """True if networks are too small, or trained too briefly, for its figures to mean anything."""
 
 
 PRESETS = {
@@ -50,6 +52,7 @@ PRESETS = {
             Recipe(images=1000, epochs=3, helpers=0.2, budget=50),
             seeds=1,
             replicates=2,
+            meaningless=True,
         ),
         Preset(
             "quick",

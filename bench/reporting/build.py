@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.analysis.accuracies import Accuracy, accuracies
-from bench.analysis.cells import AtVariant, Cell, by_budget, cells, default_budget
+from bench.analysis.cells import AtBudget, AtVariant, Cell, by_budget, cells, default_budget
 from bench.analysis.costs import Cost, costs
 from bench.analysis.suspects import standings
 from bench.core.canonical import JSON
+from bench.core.errors import BenchError, did_you_mean, first_line
 from bench.core.kinds import Verdict
 from bench.reporting import cache, csv_files
+from bench.reporting.bibliography import bibtex
+from bench.reporting.formats import FILES, FORMATS, TEX
 from bench.reporting.html import page
 from bench.reporting.tables.auc import auc_table, budgets_table, variants_table
 from bench.reporting.tables.comparisons import baselines_table, check_table, negatives_table
 from bench.reporting.tables.costs import accuracy_table, cost_table
-from bench.reporting.tables.latex import latex
+from bench.reporting.tables.latex import file_name, latex
+from bench.reporting.tables.legend import with_legend
 from bench.reporting.tables.method_table import grouped
-from bench.reporting.tables.notes import drawn
+from bench.reporting.tables.notes import drawn, meaningless
 from bench.reporting.tables.rates import rates_tables
 from bench.reporting.tables.suspects import suspects_tables
 from bench.reporting.tables.table import Table
@@ -28,6 +32,10 @@ from bench.results.reader import load
 from bench.results.writer import put, save
 
 Result = TypeVar("Result", Cell, Cost, Accuracy)
+
+
+OPTIONAL = ("budgets.csv", "variants.csv", "table.tex")
+"""Files that not every report has, or none any more."""
 
 
 def write(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, JSON]) -> str:
@@ -48,74 +56,117 @@ def update(folder: Path) -> str:
 def render(folder: Path) -> str:
     """Make every file of a report from its sources; return the tables of AUCs and costs as text for a terminal.
 
-    Raise BenchError if the sources are damaged or do not belong to one run.
+    Raise BenchError if the sources are damaged or do not belong to one run, NotWritable if the folder is read-only.
     """
-    folder = Path(folder)
-    files = _files(folder)
+    return write_report(Report(Path(folder))).text("txt")
+
+
+def write_report(report: "Report") -> "Report":
+    """Write every file of a report, and return it; raise NotWritable if that is impossible."""
+    folder, files = report.folder, report.files()
     for name, content in files.items():
         put(folder / name, content)
-    for name in {"budgets.csv", "variants.csv"} - set(files):
-        (folder / name).unlink(missing_ok=True)
+    for path in (*(folder / name for name in OPTIONAL), *(folder / TEX).glob("*.tex")):
+        if path.relative_to(folder).as_posix() not in files:
+            path.unlink(missing_ok=True)
     cache.write_stamp(folder, files)
-    return files["table.txt"]
+    return report
 
 
-def _files(folder: Path) -> dict[str, str]:
-    frame, run = load(folder)
-    judged, networks, budgets = cells(frame, run), accuracies(frame, run), by_budget(frame, run)
-    variants = [AtVariant(c, v, f) for c in judged for v, f in c.by_variant.items()]
-    cost_of, networks_of = _by_section(costs(default_budget(frame, run), run)), _by_section(networks)
-    points_of = grouped(((p.cell.dataset, p.cell.source_architecture), p) for p in budgets)
-    short: list[Table] = []
-    full: list[Table] = []
-    accuracy_tables: list[Table] = []
-    sections: list[page.Section] = []
-    for section, group in _by_section(judged).items():
-        points, costly, trained = points_of.get(section, []), cost_of.get(section, []), networks_of.get(section, [])
+class Report:
+    """Everything that is made from the two source files of a results folder, which is only read.
+
+    BenchError if the sources are damaged or do not belong to one run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, folder.resolve().name
+        self.frame, self.run = frame, run = load(folder)
+        self.cells, self.budgets = cells(frame, run), by_budget(frame, run)
+        self.accuracies = list(accuracies(frame, run))
+        self.variants = [AtVariant(c, v, f) for c in self.cells for v, f in c.by_variant.items()]
+        self.costs = list(costs(default_budget(frame, run), run))
+        self.short: list[Table] = []
+        """The tables of a terminal: AUCs and costs."""
+        self.full: list[Table] = []
+        """These, and all others but those of accuracies."""
+        self.accuracy_tables: list[Table] = []
+        self.sections: list[page.Section] = []
+        cost_of, networks_of = _by_section(self.costs), _by_section(self.accuracies)
+        points_of = grouped(((p.cell.dataset, p.cell.source_architecture), p) for p in self.budgets)
+        for section, group in _by_section(self.cells).items():
+            self._add(group, points_of.get(section, []), cost_of.get(section, []), networks_of.get(section, []))
+        suspects = suspects_tables(standings(default_budget(frame, run)))
+        suspects = [replace(t, caption=" ".join([t.caption, *meaningless(run)])) for t in suspects]
+        self.short, self.full = self.short + suspects, self.full + suspects
+
+    def _add(self, group: list[Cell], points: list[AtBudget], costly: list[Cost], trained: list[Accuracy]) -> None:
+        """Add the tables of one dataset and source architecture."""
         of_methods = [baselines_table(group), *rates_tables(group), negatives_table(group), variants_table(group)]
+        below = " ".join([drawn(group), *meaningless(self.run)])
         aucs, others, cost, budget, accuracy = (
-            _captioned(tables, drawn(group))
+            [with_legend(replace(t, caption=f"{t.caption} {below}")) for t in tables if t]
             for tables in (
-                [auc_table(group, run)],
+                [auc_table(group, self.run)],
                 of_methods,
                 [cost_table(costly)] if costly else [],
                 [budgets_table(points)] if points else [],
-                [accuracy_table(trained, run)] if trained else [],
+                [accuracy_table(trained, self.run)] if trained else [],
             )
         )
-        short += [*aucs, *cost]
-        full += [*aucs, *others, *cost, *budget]
-        accuracy_tables += accuracy
-        sections.append(page.Section(group, [*aucs, *others, *cost, *budget, *accuracy], costly, points, trained))
-    suspects = suspects_tables(standings(default_budget(frame, run)))
-    short, full = short + suspects, full + suspects
-    files = {
-        "table.csv": csv_files.table_csv(judged),
-        "table.md": "\n".join(["# Results\n", *map(markdown, full)]),
-        "table.tex": "\n".join(["% needs \\usepackage{booktabs,graphicx}\n", *map(latex, full)]),
-        "table.txt": "\n\n".join(map(text, short)),
-        "accuracy.csv": csv_files.csv_text(csv_files.ACCURACY_COLUMNS, networks),
-        "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, accuracy_tables)]),
-        "index.html": page.html(frame, run, sections),
-    }
-    if budgets:
-        files["budgets.csv"] = csv_files.csv_text(csv_files.BUDGET_COLUMNS, budgets)
-    if variants:
-        files["variants.csv"] = csv_files.csv_text(csv_files.VARIANT_COLUMNS, variants)
-    return files
+        self.short += [*aucs, *cost]
+        self.full += [*aucs, *others, *cost, *budget]
+        self.accuracy_tables += accuracy
+        tables = [*aucs, *others, *cost, *budget, *accuracy]
+        self.sections.append(page.Section(group, tables, costly, points, trained))
 
+    def text(self, kind: str) -> str:
+        """Return the tables in one of FORMATS; BenchError for another one."""
+        if kind not in FORMATS:
+            hint = did_you_mean(str(kind), FORMATS)
+            raise BenchError(f"There is no format {kind!r:.80}. {hint}There are {', '.join(FORMATS)}")
+        if kind == "txt":
+            return "\n\n".join(map(text, self.short))
+        if kind == "md":
+            return "\n".join(["# Results\n", *map(markdown, self.full)])
+        if kind == "csv":
+            return csv_files.table_csv(self.cells)
+        return "\n".join(self.latex().values()) if kind == "tex" else bibtex(self.frame, self.run)
 
-def _captioned(tables: Iterable[Table | None], drawn: str) -> list[Table]:
-    """Add to the captions of tables what was drawn how often."""
-    return [replace(t, caption=f"{t.caption} {drawn}") for t in tables if t]
+    def latex(self) -> dict[str, str]:
+        """Return the tables as LaTeX, each by the name of its file."""
+        return {f"{TEX}/{file_name(t)}.tex": latex(t, self.name) for t in (*self.full, *self.accuracy_tables)}
+
+    def _page(self) -> str:
+        try:
+            return page.html(self.frame, self.run, self.sections)
+        except OSError as error:  # matplotlib has to write somewhere
+            raise BenchError(f"The page cannot be drawn: {first_line(error)}") from error
+
+    def files(self) -> dict[str, str]:
+        """Return every file of the report by its name."""
+        files = {
+            **{name: self.text(kind) for kind, name in FILES.items()},
+            **self.latex(),
+            "accuracy.csv": csv_files.csv_text(csv_files.ACCURACY_COLUMNS, self.accuracies),
+            "accuracy.md": "\n".join(["# Test accuracies\n", *map(markdown, self.accuracy_tables)]),
+            "index.html": self._page(),
+        }
+        if self.budgets:
+            files["budgets.csv"] = csv_files.csv_text(csv_files.BUDGET_COLUMNS, self.budgets)
+        if self.variants:
+            files["variants.csv"] = csv_files.csv_text(csv_files.VARIANT_COLUMNS, self.variants)
+        return files
 
 
 def check(folder: Path) -> str:
     """Compare a folder's AUCs with those of the papers: a verdict per cell, and their counts."""
-    judged = cells(*load(Path(folder)))
+    frame, run = load(Path(folder))
+    judged = cells(frame, run)
     counts = Counter(c.verdict for c in judged)
     total = ", ".join(f"{counts[v]} {v}" for v in Verdict)
-    return "\n\n".join([*(text(check_table(group)) for group in _by_section(judged).values()), f"all cells: {total}\n"])
+    tables = [text(with_legend(check_table(group, run))) for group in _by_section(judged).values()]
+    return "\n\n".join([*tables, f"all cells: {total}\n"])
 
 
 def _by_section(results: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:

@@ -11,7 +11,7 @@ from bench.results.writer import put
 STAMP = ".report"
 SOURCES = ("run.json", "trials.csv")
 LIBRARIES = ("numpy", "pandas", "scipy", "tabulate", "jinja2", "matplotlib")
-PACKAGES = ("core", "stats", "results", "analysis", "reporting")
+PACKAGES = ("core", "stats", "planning", "results", "analysis", "reporting")
 """The libraries, and the packages of the host with all below them, that the bytes of a report depend on."""
 HOST = Path(__file__).parents[1]
 

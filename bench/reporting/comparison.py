@@ -74,7 +74,7 @@ def _summary(found: Changes) -> Iterator[str]:
         for what in ("added", "lost"):
             cells = [where for where, c in changed.items() if c.what == what]
             if cells:
-                yield f"{what} in {LETTERS[n]}: {'; '.join(_named(cells))}"
+                yield f"{what} in {LETTERS[n]}: {'; '.join(capped(_named(cells)))}"
 
 
 def _named(cells: Sequence[Where]) -> list[str]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.replication import ACCURACY, ENOUGH, Figure, Judged, Judgement
+from bench.core.errors import capped
+from bench.reporting.tables.legend import with_legend
 from bench.reporting.tables.method_table import grouped
 from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell, counted, signed
 from bench.reporting.tables.text import text
@@ -14,7 +16,7 @@ TOGETHER = f"at {round(100 * (1 - LEVEL))} % for all of them together"
 def tables(judgement: Judgement) -> str:
     """Return the figures of both runs with their p-values, as text for a terminal."""
     sections = grouped((j.figure[:2], j) for j in judgement.figures)
-    return "\n\n".join(text(_table(*section, found)) for section, found in sections.items())
+    return "\n\n".join(text(with_legend(_table(*section, found))) for section, found in sections.items())
 
 
 def _table(dataset: str, architecture: str, found: Sequence[Judged]) -> Table:
@@ -55,12 +57,15 @@ def verdict(judgement: Judgement) -> str:
     unlike = [f"{n} {what}" for what, n in judgement.reproduced.unlike.items()]
     reasons = []
     if differ:
-        reasons.append(f"{len(differ)} of {tested} differ by more than chance, {TOGETHER}: {'; '.join(differ)}")
+        reasons.append(
+            f"{len(differ)} of {tested} differ by more than chance, {TOGETHER}: {'; '.join(capped(differ))} (up to 1 "
+            f"in {round(1 / (1 - LEVEL))} correct repetitions end so, by chance)"
+        )
     if unlike:
         reasons.append(f"sources and irrelevant models are the very same, but these are not: {', '.join(unlike)}")
     if reasons:
         return f"Contradicted: {'; and '.join(reasons)}."
-    missing = f"Not judged, since there is no figure here: {'; '.join(map(named, judgement.missing))}. "
+    missing = f"Not judged, since there is no figure here: {'; '.join(capped([*map(named, judgement.missing)]))}. "
     before = missing if judgement.missing else ""
     if judgement.exact:
         return f"{before}Reproduced: the scores of all {counted(judgement.reproduced.trials, 'trial')} are equal."

@@ -1,11 +1,14 @@
 """The differences of two runs that make them runs of other protocols: sizes, recipe, components as far as both have."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from bench.core.canonical import JSON
-from bench.core.kinds import ComponentKind
+from bench.core.kinds import ComponentKind, Status
 from bench.core.spec import Spec
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Fact: TypeAlias = tuple[str, JSON, JSON]
 """A name, and its value in both runs."""
@@ -53,6 +56,27 @@ def used(run: Mapping[str, JSON], kind: str, targets: Iterable[str]) -> set[str]
     if kind == ComponentKind.ATTACK:
         names |= {described[a]["attributes"].get("starts_from", "") for a in spec.attacks}
     return names & set(described)
+
+
+def took_part(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> dict[str, set[str]]:
+    """Name the components of each kind that took part in a run, of all those that its `run.json` describes."""
+    described, spec = run["components"], Spec.from_json(run["spec"])
+    found = {kind: set(names) for kind, names in spec.components().items()}
+    for method in spec.methods + spec.baselines:
+        owner = described[ComponentKind.METHOD][method]["attributes"].get("fingerprint_of") or method
+        found[ComponentKind.METHOD].add(owner)
+        entry = described[ComponentKind.METHOD].get(owner) or {"params": {}}
+        if entry["params"].get("surrogates") or entry["params"].get("references"):
+            found[ComponentKind.ARCHITECTURE] |= {*entry["attributes"].get("helper_architectures", ())}
+    waiting = [*spec.attacks]
+    while waiting:
+        entry = described[ComponentKind.ATTACK].get(waiting.pop()) or {"attributes": {}}
+        previous = entry["attributes"].get("starts_from") or ""
+        if previous and previous not in found[ComponentKind.ATTACK]:
+            found[ComponentKind.ATTACK].add(previous)
+            waiting.append(previous)
+    found[ComponentKind.DATASET] |= {*frame.suspect_dataset[frame.status != Status.NOT_APPLICABLE]}
+    return {kind: names & set(described[kind]) for kind, names in found.items()}
 
 
 def differences(facts: Iterable[Fact]) -> list[str]:

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+from collections.abc import Container
+from contextlib import suppress
 from pathlib import Path
 
 from bench.core.errors import BenchError, first_line
@@ -11,11 +14,15 @@ from bench.planning.declarations import declare
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 from bench.store.folders import KEY
+from bench.store.store import Store
+from bench.store.uses import remember
 
 
 def _statuses(folder: Path) -> dict[str, set[str]]:
     """Return the status of the rows of each key; raise BenchError if the folder holds no results."""
     statuses: dict[str, set[str]] = {}
+    if (folder / "run.json").is_file() and not os.path.lexists(folder / "trials.csv"):
+        return {}  # its run has not ended
     try:
         with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
@@ -30,18 +37,27 @@ def _statuses(folder: Path) -> dict[str, set[str]]:
 
 
 def score_keys(folder: Path) -> list[str]:
-    """Return the keys of the scores of a results folder; raise BenchError if it holds no results."""
+    """Return the keys of the scores of a results folder; raise BenchError if it holds no results.
+
+    There are none yet if its run was stopped before its first results.
+    """
     return [key for key in _statuses(folder) if key]
 
 
-def needed_keys(folder: Path, plugins: tuple[str, ...]) -> list[str]:
-    """Return the keys of the scores, and of all tasks of incomplete results: no score refers to some of them yet."""
+def needed_keys(folder: Path, plugins: tuple[str, ...], planned: Container[str] = ()) -> list[str]:
+    """Return the keys of the scores, and of all tasks of incomplete results: no score refers to some of them yet.
+
+    `planned`: the digests of Specs whose tasks are known, so that their plan is not needed.
+    """
     statuses = _statuses(folder)
     scores = [key for key in statuses if key]
-    if set().union(*statuses.values()) <= {Status.DONE, Status.NOT_APPLICABLE}:
+    if statuses and set().union(*statuses.values()) <= {Status.DONE, Status.NOT_APPLICABLE}:
         return scores
     try:
-        spec = Spec.from_run(json.loads((folder / "run.json").read_text(encoding="utf-8-sig")))
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
+        spec = Spec.from_run(run)
+        if run.get("origins") or spec.digest() in planned:  # no run continues merged results
+            return scores
         return [*scores, *plan(spec, declare(spec, load_registry(plugins))).tasks]
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = first_line(error) or type(error).__name__
@@ -49,3 +65,11 @@ def needed_keys(folder: Path, plugins: tuple[str, ...]) -> list[str]:
             f"{folder} is incomplete, and its plan cannot be read ({reason}): nothing was done. "
             "Complete it, or remove it"
         ) from error
+
+
+def remember_merged(store: Store, folder: Path) -> None:
+    """Record in a store that merged results refer to artifacts, if it has one of them and can be written."""
+    with suppress(OSError, BenchError):
+        keys = score_keys(folder)
+        if any(store.folder(key).is_dir() for key in keys):
+            remember(store, folder, "merged", keys)

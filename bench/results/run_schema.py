@@ -130,6 +130,8 @@ def read_content(path: Path) -> str:
         text = content.decode("utf-16" if content.startswith(UTF16) else "utf-8-sig")
         return text.replace("\r\n", "\n").replace("\r", "\n")
     except FileNotFoundError:
+        if path.name != "run.json" and (path.parent / "run.json").is_file():
+            raise BenchError(f"{path} is missing: the run that makes it has not ended. {remedy(path)}") from None
         raise BenchError(f"{path} is missing: {path.parent} holds no results. Make some with: bench run") from None
     except UnicodeDecodeError as error:
         advice = "A spreadsheet has to save it as `CSV UTF-8`. " if path.suffix == ".csv" else ""

@@ -26,6 +26,10 @@ MOST_WRITTEN = 500
 """Characters of a cell that is written; longer text is cut."""
 
 
+class NotWritable(BenchError):
+    """A results folder cannot be written."""
+
+
 def clean(text: str) -> str:
     """Replace what cannot be printed by spaces, and cut what is too long."""
     text = UNPRINTABLE.sub(" ", text).strip()
@@ -68,8 +72,13 @@ def save(folder: Path, rows: Iterable[Mapping[str, object]], run: Mapping[str, J
         with suppress(OSError):  # its writer may be replacing it at this moment
             if time.time() - partial.stat().st_mtime > WRITING:
                 partial.unlink()
-    put(folder / "run.json", json.dumps(run, indent=1, sort_keys=True, allow_nan=False) + "\n")
+    put(folder / "run.json", run_text(run))
     put(folder / "trials.csv", text)
+
+
+def run_text(run: Mapping[str, JSON]) -> str:
+    """Return the text of a `run.json`."""
+    return json.dumps(run, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def partials(folder: Path) -> list[Path]:
@@ -78,9 +87,12 @@ def partials(folder: Path) -> list[Path]:
 
 
 def put(path: Path, text: str) -> None:
-    """Write a file atomically; raise BenchError if it cannot be written."""
+    """Write a file atomically; raise NotWritable if that is impossible, unless the file has this text already."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)
     except OSError as error:
-        raise BenchError(f"{path} cannot be written: {error.strerror or error}. Choose another folder") from error
+        with suppress(OSError):
+            if path.read_bytes() == text.encode():
+                return
+        raise NotWritable(f"{path} cannot be written: {error.strerror or error}. Choose another folder") from error

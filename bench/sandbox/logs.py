@@ -56,8 +56,9 @@ class Log(io.TextIOBase):
                 faulthandler.disable()
             with suppress(OSError):
                 os.close(handle)
-            if not self.size:
-                self.path.unlink(missing_ok=True)
+            if not self.size and self.created:
+                with suppress(OSError):
+                    self.path.unlink()
 
     def writable(self) -> bool:
         """Return True."""

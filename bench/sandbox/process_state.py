@@ -204,6 +204,30 @@ def genuine_interrupts() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
 
 
+@contextmanager
+def deferred_interrupts() -> Iterator[None]:
+    """Delay Ctrl-C until this context ends; a second one does not wait.
+
+    What is interrupted half done stays so: an import leaves half a module behind, a start of workers its processes.
+    """
+    pressed: list[int] = []
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    if not callable(handler):
+        yield
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        if len(pressed) > 1:
+            handler(number, frame)
+
+    with handling({signal.SIGINT: note}):
+        yield
+    if pressed:
+        handler(signal.SIGINT, None)
+
+
 def _is_open(number: int) -> bool:
     try:
         os.fstat(number)

@@ -18,8 +18,9 @@ from typing import BinaryIO
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.store.atomic import sync, temporary_file
+from bench.store.folders import RECORD
 from bench.store.record_schema import is_valid
-from bench.store.store import RECORD, Store, parse_record
+from bench.store.store import Store, parse_record
 from bench.store.tensors import read_tensors, tensor_digest
 
 MEMBER = re.compile(r"([0-9a-f]{64})/(artifact\.json|(?:data|files|weights|answers|fingerprint)\.safetensors)")
@@ -38,6 +39,8 @@ class Imported:
     added: int
     known: int
     refused: tuple[str, ...]
+    keys: tuple[str, ...] = ()
+    """Of the artifacts that were added or existed."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +91,11 @@ def import_archive(store: Store, path: Path, report: Callable[[str], None] = lam
     read. Any other kind of member, and an archive that ends early, refuse the whole with BenchError, before anything
     is written.
     """
-    added, known, refused = 0, 0, list[str]()
+    added, known, refused, keys = 0, 0, list[str](), list[str]()
     try:
         with path.open("rb") as file:
             for key, members in _survey(file, path).items():
+                keys.append(key)
                 if store.is_complete(key):
                     known += 1
                     continue
@@ -102,11 +106,12 @@ def import_archive(store: Store, path: Path, report: Callable[[str], None] = lam
                 reason = reason or _import(store, file, key, members, record)
                 added += not reason
                 if reason:
+                    keys.remove(key)
                     refused.append(f"{key[:12]}: {reason}")
                     report(refused[-1])
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
-    return Imported(added, known, tuple(refused))
+    return Imported(added, known, tuple(refused), tuple(keys))
 
 
 def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:

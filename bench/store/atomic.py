@@ -1,32 +1,86 @@
-"""Write files that are either the old one or the whole new one, whatever happens in between."""
+"""Write files that are either the old one or the whole new one, whatever happens in between.
+
+File systems differ: some cannot sync a folder, some cannot rename a folder, or a file over another one.
+"""
 
 import errno
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors for lack of a right."""
+UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Errors of what a file system cannot do."""
+NO_SYNC = (*UNSUPPORTED, errno.EBADF, errno.EISDIR, errno.ENOTTY, *DENIED)
+"""Errors of folders that cannot be synced, or be opened to sync them (a folder may be written, but not listed)."""
+NO_RENAME = (errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Errors of names that cannot be moved, such as folders of a container's image."""
+NO_REPLACE = (*NO_RENAME, errno.EPERM, errno.EEXIST)
+"""Errors of files that cannot be moved over another file, as on some network folders."""
 
 
 def sync(path: Path) -> None:
     """Write a file or folder through to the disk. A file system that cannot sync folders is left alone."""
     if os.name == "nt" and path.is_dir():  # Windows opens no folders
         return
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:
-        os.fsync(handle)
+        handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+        if error.errno not in NO_SYNC or not path.is_dir():
             raise
-    finally:
-        os.close(handle)
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Move a finished file to `path` in the same folder, synced before and after."""
+    """Move a finished file to `path`, synced before and after. It is copied where files cannot be moved."""
     sync(temporary)
-    temporary.replace(path)
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno not in NO_REPLACE:
+            raise
+        shutil.copyfile(temporary, path)
+        sync(path)
+        temporary.unlink()
     sync(path.parent)
+
+
+def move_folder(source: Path, target: Path, last: str) -> None:
+    """Rename a folder, or what is in its place, to a name that no other one has; OSError if that is impossible.
+
+    Where folders cannot be renamed, its files are copied, that of the name `last` after all others.
+    """
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno not in NO_RENAME:
+            raise
+        _copy(source, target, last)
+        if source.is_dir():
+            shutil.rmtree(source)
+        else:
+            source.unlink()
+
+
+def _copy(source: Path, target: Path, last: str) -> None:
+    if not source.is_dir():
+        shutil.copyfile(source, target)
+        return sync(target)
+    target.mkdir()
+    try:
+        for path in sorted(source.iterdir(), key=lambda p: p.name == last):
+            _copy(path, target / path.name, last)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    return sync(target)
 
 
 @contextmanager

@@ -6,10 +6,17 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.core.errors import BenchError, StoreError
+from bench.store.atomic import DENIED, move_folder
+
+RECORD = "artifact.json"
+"""The file that makes a folder an artifact."""
+
+PROBE = 1 << 14
+"""Bytes that a run which computes something needs at least."""
 
 KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -72,7 +79,7 @@ class StoreFolders:
     def __init__(self, root: str | Path, exists: bool = False) -> None:
         self.root = user_folder(str(root), "store", "--store or $BENCH_STORE").absolute()
         self.quarantined: list[str] = []
-        """Keys of the damaged artifacts that this object found."""
+        """Keys of the damaged artifacts that this object found. In a store that cannot be written they stay."""
         self._seen = exists
 
     def folder(self, key: str) -> Path:
@@ -84,15 +91,17 @@ class StoreFolders:
         return self.root / "logs" / f"{key}.txt"
 
     def check_writable(self) -> None:
-        """Write and remove a small file under the longest path that the store uses. StoreError if that fails."""
+        """Write PROBE bytes under the longest path that the store uses, and move them. StoreError if that fails."""
         with translated_errors(self.root):
-            self.subfolder("logs")
-            probe = self.subfolder("tmp") / f"{'0' * 64}.{uuid.uuid4().hex}"
-            probe.mkdir()
+            name = f"{'0' * 64}.{uuid.uuid4().hex}"
+            probe, moved = self.subfolder("tmp") / name, self.root / "artifacts" / name
             try:
-                (probe / f".artifact.json.{uuid.uuid4().hex}.part").write_bytes(b"bench")
+                probe.mkdir()
+                (probe / f".{RECORD}.{uuid.uuid4().hex}.part").write_bytes(bytes(PROBE))
+                move_folder(probe, moved, RECORD)
             finally:
                 shutil.rmtree(probe, ignore_errors=True)
+                shutil.rmtree(moved, ignore_errors=True)
 
     def subfolder(self, name: str) -> Path:
         """Return one of the store's own folders. It is created, and so is a store that never existed.
@@ -138,15 +147,24 @@ class StoreFolders:
         return moved
 
     def quarantine(self, key: str) -> None:
-        """Move a damaged artifact into `damaged/`, where somebody may examine it."""
+        """Move a damaged artifact into `damaged/`, where somebody may examine it; one that may not be moved stays."""
+        target = self.root / "damaged" / f"{key}.{uuid.uuid4().hex[:8]}"
         with translated_errors(self.root):
-            if self._move(key, self.root / "damaged" / f"{key}.{uuid.uuid4().hex[:8]}"):
+            try:
+                found = self._move(key, target)
+                with suppress(OSError):
+                    os.utime(target)  # its age begins now
+            except OSError as error:
+                if error.errno not in DENIED:
+                    raise
+                found = True
+            if found and key not in self.quarantined:
                 self.quarantined.append(key)
 
     def _move(self, key: str, target: Path) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self.folder(key).rename(target)
+            move_folder(self.folder(key), target, RECORD)
         except FileNotFoundError:  # another process may have moved it
             return False
         return True

@@ -1,9 +1,22 @@
-"""File locks on tasks: one owner per task, even if several runs share a store."""
+"""File locks on tasks: one owner per task, even if several runs share a store.
 
+Artifacts are safe without locks: these only prevent that two runs compute the same one. So where files cannot be
+locked, tasks are not.
+"""
+
+import errno
+import functools
+import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from bench.store.atomic import UNSUPPORTED
 from bench.store.folders import StoreFolders, translated_errors
+
+NO_LOCKS = (*UNSUPPORTED, errno.ENOLCK)
+"""Errors of a file system without locks."""
 
 
 @contextmanager
@@ -14,19 +27,55 @@ def claim(store: StoreFolders, key: str) -> Iterator[bool]:
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(store.root / "locks" / f"{key[:4]}.lock", blocking=False, is_singleton=False)
     with translated_errors(store.root):
-        store.subfolder("locks")
+        folder = store.subfolder("locks")
+        path = folder / f"{key[:4]}.lock"
+        lock = FileLock(path, blocking=False, is_singleton=False) if has_locks(folder) else None
         try:
-            lock.acquire()
+            if lock:
+                lock.acquire()
         except Timeout:
-            yield False
-            return
+            claimed = False
+        except OSError as error:
+            # a file that another user created for himself alone must not stop the run
+            foreign = error.errno == errno.EACCES and path.is_file() and os.access(folder, os.W_OK)
+            if not foreign and error.errno not in NO_LOCKS:
+                raise
+            lock, claimed = None, True
+        else:
+            claimed = True
     try:
-        yield True
+        yield claimed
     finally:
         with translated_errors(store.root):
-            lock.release()
+            if lock:
+                lock.release()
+
+
+@functools.cache
+def has_locks(folder: Path) -> bool:
+    """Return True if files in a folder can be locked. OSError if none can be created there."""
+    try:
+        import fcntl
+    except ImportError:  # Windows has locks of its own
+        return True
+    probe = folder / f".probe.{uuid.uuid4().hex}"
+    try:
+        with probe.open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return False
+    finally:
+        probe.unlink(missing_ok=True)
+    return True
+
+
+def supports_locks(store: StoreFolders) -> bool:
+    """Return True if tasks of a store can be locked. StoreError if it cannot be written."""
+    with translated_errors(store.root):
+        return has_locks(store.subfolder("locks"))
 
 
 def is_locked(store: StoreFolders) -> bool:
@@ -36,8 +85,12 @@ def is_locked(store: StoreFolders) -> bool:
     with translated_errors(store.root):
         for path in (store.root / "locks").glob("*.lock"):
             try:
-                with FileLock(path, blocking=False, is_singleton=False):
-                    pass
+                if has_locks(path.parent):
+                    with FileLock(path, blocking=False, is_singleton=False):
+                        pass
             except Timeout:
                 return True
+            except OSError as error:  # another user's file: whether it is locked shows only to its owner
+                if error.errno not in (*NO_LOCKS, errno.EACCES):
+                    raise
     return False

@@ -1,4 +1,4 @@
-"""Maintenance of a store: sizes, dependencies of artifacts, quarantined and abandoned folders."""
+"""Maintenance of a store: sizes, ages, dependencies of artifacts, quarantined and abandoned folders."""
 
 import shutil
 import time
@@ -8,6 +8,9 @@ from pathlib import Path
 
 from bench.store.folders import KEY
 from bench.store.store import Store
+from bench.store.uses import USES
+
+DAY = 86400.0
 
 
 def size_of(store: Store, key: str) -> int:
@@ -16,6 +19,14 @@ def size_of(store: Store, key: str) -> int:
         return sum(p.stat().st_size for p in store.folder(key).iterdir())
     except OSError:
         return 0
+
+
+def age_of(folder: Path) -> float:
+    """Return the seconds since a folder or one of its files was last written; 0 for times in the future."""
+    try:
+        return max(0.0, time.time() - max(p.stat().st_mtime for p in (folder, *folder.iterdir())))
+    except OSError:
+        return 0.0
 
 
 def quarantined_folders(store: Store) -> list[Path]:
@@ -35,9 +46,9 @@ def with_dependencies(store: Store, keys: Iterable[str]) -> Iterator[str]:
             stack += record["made"].get("inputs", {}).values()
 
 
-def sweep(store: Store, age: float = 86400.0) -> None:
+def sweep(store: Store, age: float = DAY) -> None:
     """Remove what killed processes left unfinished, if it is older than `age` seconds."""
-    for path in (store.root / "tmp").glob("*"):
+    for path in (*(store.root / "tmp").glob("*"), *(store.root / USES).glob(".*.part")):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > age:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

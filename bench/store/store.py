@@ -3,6 +3,7 @@
 ROOT/artifacts/ab/abcdef.../artifact.json and *.safetensors
 ROOT/logs/KEY.txt    what plugin code printed, and its tracebacks
 ROOT/damaged/        artifacts whose bytes differ from those that were saved
+ROOT/uses/           the results folders whose artifacts are kept
 """
 
 from __future__ import annotations
@@ -19,14 +20,12 @@ from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON, canonical, digest
 from bench.core.errors import BenchError, DamagedArtifact
-from bench.store.atomic import sync, write_atomically
-from bench.store.folders import StoreFolders, translated_errors, translated_read_errors
+from bench.store.atomic import move_folder, sync, write_atomically
+from bench.store.folders import RECORD, StoreFolders, translated_errors, translated_read_errors
 from bench.store.tensors import file_digest, read_tensors, savable, tensor_digest, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-RECORD = "artifact.json"
 
 GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
@@ -149,7 +148,7 @@ class Store(StoreFolders):
         final.parent.mkdir(exist_ok=True)
         while True:
             try:
-                staged.rename(final)
+                move_folder(staged, final, RECORD)
                 break
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
@@ -158,7 +157,7 @@ class Store(StoreFolders):
                 return
             old = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}.old"
             with suppress(FileNotFoundError):  # others may be replacing it too
-                final.rename(old)
+                move_folder(final, old, RECORD)
             shutil.rmtree(old, ignore_errors=True)
         sync(final.parent)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64
 """Bytes to which torch aligns a tensor's memory on a CPU."""
+SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
+"""What safetensors writes of an error of the operating system."""
 
 
 def file_digest(path: Path) -> str:
@@ -90,9 +92,16 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     another order at another address: the same weights answered differently in their last digits
     (`findings/safetensors_header_moves_answers.sh`).
     """
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError
+    from safetensors.torch import load, load_file
 
-    tensors: dict[str, Tensor] = load_file(path, device=device)
+    try:
+        tensors: dict[str, Tensor] = load_file(path, device=device)
+    except (OSError, SafetensorError) as error:
+        if not isinstance(error, OSError) and not SYSTEM_ERROR.search(str(error)):
+            raise
+        # a file system without memory maps; OSError if it cannot be read either
+        tensors = {name: tensor.to(device) for name, tensor in load(path.read_bytes()).items()}
     return {name: tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor for name, tensor in tensors.items()}
 
 
@@ -105,7 +114,7 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, what: str) -> None:
         save_file(tensors, path)
     except (SafetensorError, KeyError) as error:
         # safetensors wraps the operating system's errors in text; all others are caused by the tensors
-        number = re.search(r"\(os error (\d+)\)", str(error))
+        number = SYSTEM_ERROR.search(str(error))
         if number is None:
             raise BenchError(f"{what} cannot be saved: {str(error).splitlines()[0]}") from error
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from bench import Attack, BenchError, Context, Source, Split, hookimpl
+from bench import Attack, BenchError, Context, NotApplicable, Source, Split, hookimpl
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 NONLINEAR = {"relu", "relu_", "relu6", "hardtanh", "leaky_relu", "prelu", "elu", "gelu", "silu", "hardswish"}
@@ -161,12 +161,12 @@ class Prune(Attack):
         found = activations(model, data.images[sample].float() / 255, self.rank)
         found.pop(context.head(model), None)
         if not found:
-            raise BenchError("prune needs a network with convolutions (nn.Conv2d) before its head")
+            raise NotApplicable("prune needs a network with convolutions (nn.Conv2d) before its head")
         if any("weight" not in convolution._parameters for convolution in found):
-            raise BenchError("prune cannot silence channels of a re-parametrised convolution (such as weight_norm)")
+            raise NotApplicable("prune cannot silence channels of a re-parametrised convolution (such as weight_norm)")
         found = {c: (norms, size) for c, (norms, size) in found.items() if not is_frozen(c, norms)}
         if not found:
-            raise BenchError("prune needs a convolution that is trained: this network's are all frozen")
+            raise NotApplicable("prune needs a convolution that is trained: this network's are all frozen")
         sizes = [size.cpu() for _, size in found.values()]
         dead = weakest(sizes, round(ratio * sum(map(len, sizes))), self.keep)
         layers = [

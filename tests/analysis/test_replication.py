@@ -71,6 +71,7 @@ def test_another_auc_is_a_contradiction_that_is_named(tmp_path, published):
     assert [j.figure[2:5] for j in found.contradictions] == [("AUC", "sac", "extract_l")]
     text = verdict(found)
     assert text.startswith("Contradicted: 1 of 4 figures differ by more than chance") and "\n" not in text
+    assert "(up to 1 in 20 correct repetitions end so, by chance)" in text
     assert "AUC, sac, extract_l" in text
     (row,) = [r for r in tables(found).splitlines() if r.startswith("AUC, sac, extract_l")]
     assert row.endswith("≠")

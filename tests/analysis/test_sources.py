@@ -372,6 +372,7 @@ def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):
     sentence = f"Drawn: 5 sources; {models}"
     assert drawn(cells(frame, run)) == sentence
     write(tmp_path / "report", scored(draws=3), run)
-    for name, tables in (("table.md", 5), ("accuracy.md", 1), ("table.tex", 5), ("index.html", 6)):
-        text = " ".join((tmp_path / "report" / name).read_text().replace("\\_", "_").split())
+    for name, tables in (("table.md", 5), ("accuracy.md", 1), ("tex/*.tex", 6), ("index.html", 6)):
+        texts = [path.read_text().replace("\\_", "_") for path in (tmp_path / "report").glob(name)]
+        text = " ".join(" ".join(texts).split())
         assert text.count(sentence.replace(" of digits", " of digits (shared)")) >= tables - 1, name

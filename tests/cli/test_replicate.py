@@ -1,16 +1,19 @@
 """`bench replicate` in the toy world: a run made again in a store of its own, and what is refused before it."""
 
+import dataclasses
 import json
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from bench.cli.commands.replicate import NOT_JUDGED, command
+from bench.cli.commands.replicate import NOT_JUDGED, _default_name, command
 from bench.core.errors import BenchError
+from bench.core.spec import Spec
 from bench.results.run_schema import load_run
 from bench.testing import toy_plugins
 
@@ -116,3 +119,43 @@ def test_the_published_folder_itself_is_not_written(published):
     done = CliRunner().invoke(command, words, standalone_mode=False)
     assert isinstance(done.exception, BenchError) and "is the published folder itself" in str(done.exception)
     assert (published / "run.json").read_bytes() == before
+
+
+def test_repetitions_with_other_seeds_or_methods_have_folders_of_their_own(published, tmp_path, monkeypatch):
+    """Without --out: each is named by what differs from the published run, and none meets another one's folder."""
+    monkeypatch.chdir(tmp_path)
+    words = [str(published), "--plugin", toy_plugins.__file__, "--workers", "0", "--quiet", "--store", "store"]
+    for seeds in ((), ("--seeds", "7,8,9"), ("--seeds", "3,7,8"), ("--seeds", "7,8,9")):
+        done = CliRunner().invoke(command, [*words, *seeds], standalone_mode=False)
+        assert done.exception is None, done.output
+    assert {p.name for p in (tmp_path / "results").iterdir()} == {
+        "toy-replicate",
+        "toy-replicate-seeds-7-9",
+        "toy-replicate-seeds-3+7-8",
+    }
+
+
+@pytest.mark.parametrize(
+    "seeds, methods, name",
+    [
+        ((0, 1), ("a", "b"), "x-replicate"),
+        ((1, 0), ("a", "b"), "x-replicate-seeds-1+0"),
+        (tuple(range(20, 40)), ("a", "b"), "x-replicate-seeds-20-39"),
+        ((0, 1), ("a",), "x-replicate-a"),
+        ((5,), ("b",), "x-replicate-seeds-5-b"),
+    ],
+)
+def test_the_default_folder_says_what_differs(seeds, methods, name):
+    published = Spec(("d",), ("s",), ("s",), ("t",), ("a", "b"), seeds=(0, 1))
+    changed = dataclasses.replace(published, seeds=seeds, methods=methods)
+    assert _default_name(Path("x"), published, changed) == name
+
+
+def test_many_seeds_have_a_short_name_of_their_own():
+    published = Spec(("d",), ("s",), ("s",), ("t",), ("a",))
+    names = {
+        _default_name(Path("x"), published, dataclasses.replace(published, seeds=tuple(range(n, 200 + n, 2))))
+        for n in (1, 3)
+    }
+    assert len(names) == 2
+    assert all(len(n) < 40 for n in names)

@@ -5,14 +5,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import click
 import pytest
 
 from bench.cli import main
 from bench.store.locks import claim
 from bench.store.store import Store
-from bench.testing import toy_plugins
+from bench.store.uses import remember
+from bench.testing import toy_plugins, toy_spec
 
 TOY = [
     "--plugin",
@@ -72,8 +75,9 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def place(finished, tmp_path, monkeypatch):
-    """A copy of them, to be spoilt, in which the user stands."""
+    """A copy of them, to be spoilt, in which the user stands. Its store remembers nobody, as an old one does."""
     shutil.copytree(finished, tmp_path / "place")
+    shutil.rmtree(tmp_path / "place/store/uses")
     monkeypatch.chdir(tmp_path / "place")
     return tmp_path / "place"
 
@@ -173,7 +177,7 @@ def test_gc_keeps_what_results_refer_to_with_all_that_is_behind_it(bench, place)
     before, written = keys("store"), (place / "results/toy/trials.csv").read_bytes()
     other_run(bench, "--split-seed", "1")
     assert keys("store") > before
-    code, out, _ = bench("store", "gc", "--store", "store", "--yes")
+    code, out, _ = bench("store", "gc", "--store", "store", "--yes", "--all", "--forget", "elsewhere")
     assert code == 0
     assert out.startswith(f"{len(before)} artifacts are kept (results/toy); {len(before)} to remove (")
     assert keys("store") == before
@@ -190,7 +194,8 @@ def test_gc_asks_before_it_removes(place, answer, gone):
     rows = (place / "half/trials.csv").read_text().splitlines(keepends=True)
     (place / "half/trials.csv").write_text("".join(rows[:2]))
     before = keys("store")
-    command = [sys.executable, "-m", "bench", "store", "gc", "--store", "store", "--results", "half"]
+    command = [sys.executable, "-m", "bench", "store", "gc", "--store", "store", "--results", "half", "--all"]
+    command += ["--forget", "results/toy"]
     done = subprocess.run(command, input=f"{answer}\n", capture_output=True, text=True)
     assert done.returncode == 0
     assert "and 1 quarantined ones" in done.stdout
@@ -226,7 +231,7 @@ def test_gc_keeps_what_an_interrupted_run_would_go_on_from(bench, place):
     """Networks that no score refers to yet took hours: they are found through the plan of their results."""
     gone, left = unfinish("store", place / "results/toy"), keys("store")
     shutil.copytree(Store("store").folder(min(left)), Store("store").folder("f" * 64))
-    code, out, err = bench("store", "gc", "--store", "store", "--yes", "--plugin", toy_plugins.__file__)
+    code, out, err = bench("store", "gc", "--store", "store", "--yes", "--all", "--plugin", toy_plugins.__file__)
     assert (code, err) == (0, "")
     assert keys("store") == left
     code, out, _ = bench("run", *TOY, "--store", "store", "--out", "results/toy")
@@ -284,6 +289,226 @@ def test_gc_removes_nothing_where_results_cannot_be_read(bench, place, text):
     assert err.startswith("Error: results/broken holds no results of bench (")
     assert err.count("\n") == 1
     assert keys("store") == before
+
+
+KILLED = """
+import os, signal, sys
+from bench.execution.benchmark import BenchmarkReporter, run_benchmark
+from bench.execution.preparation import BenchmarkRequest
+from bench.planning.declarations import declare
+from bench.store.store import Store
+from bench.testing.toy_run import toy_registry, toy_spec
+from pathlib import Path
+
+class Killed(BenchmarkReporter):
+    left = int(sys.argv[3])
+
+    def task_finished(self, outcome):
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+spec, registry = toy_spec(), toy_registry()
+where = Store(sys.argv[1]), Path(), Path(sys.argv[2])
+run_benchmark(BenchmarkRequest(spec, declare(spec, registry), registry, *where, inline=True), Killed())
+"""
+
+
+def killed(folder, tasks=9):
+    """Run another benchmark from Python, and kill it after so many tasks; return the keys that it left."""
+    before = keys("store")
+    done = subprocess.run([sys.executable, "-c", KILLED, "store", folder, str(tasks)], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    left = keys("store") - before
+    assert len(left) == tasks
+    return left
+
+
+@pytest.mark.parametrize("folder", ["results/killed", "elsewhere", "deep/er/one"])
+def test_gc_keeps_what_a_killed_run_continues_from_wherever_its_results_go(bench, place, folder):
+    """Before, such a run left an empty folder, and nothing counted as needed."""
+    left = killed(folder)
+    assert [p.name for p in Path(folder).iterdir()] == ["run.json"]
+    code, out, err = bench("store", "gc", "--store", "store", "--yes", "--all")
+    assert (code, err) == (0, "")
+    assert "; 0 to remove" in out
+    assert keys("store") >= left
+    code, _, err = bench("report", folder)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"the run that makes it has not ended. Make it again: bench run --spec {folder}/run.json" in err
+
+
+def test_gc_keeps_for_results_that_cannot_be_found_until_they_are_forgotten(bench, place, monkeypatch):
+    """They may be on a disk that is not mounted, renamed, or in a container."""
+    left = killed("disk/killed")
+    shutil.move("disk", "unmounted")
+    command = ("store", "gc", "--store", place / "store", "--yes", "--all")
+    code, out, err = bench(*command)
+    assert (code, err) == (0, "")
+    lost = place / "disk/killed"
+    assert (
+        f"Note: {lost} cannot be found (moved, removed, or its disk is not mounted): {len(left)} artifacts are kept "
+        f"for it. If it is gone for good: --forget {lost}\n"
+    ) in out
+    assert keys("store") >= left
+    (place / "nobody").mkdir()
+    monkeypatch.chdir(place / "nobody")  # no results here: the store knows those that it keeps
+    assert bench(*command)[0] == 0
+    assert keys(place / "store") >= left
+    code, _, err = bench(*command, "--forget", "disk/killed")
+    assert (code, err) == (
+        2,
+        f"Error: --forget disk/killed: there are no such results. The store remembers: {lost}\n",
+    )
+    code, out, _ = bench(*command, "--forget", lost, "--results", place / "results/toy")
+    assert f"{len(left)} to remove" in out
+    lines = [line for line in out.splitlines() if line.startswith("  ")]
+    assert sum(int(line.split()[0]) for line in lines) == len(left)
+    assert all(f", {lost}" in line and "0 minutes old" in line for line in lines)
+    assert any("train source toy toy_net" in line for line in lines)
+    assert not keys(place / "store") & left
+    assert list((place / "store/uses").iterdir()) == []
+    assert bench("run", *TOY, "--store", place / "store", "--out", place / "results/toy")[0] == 0
+
+
+def age(store, seconds):
+    """Make everything in a store older by so many seconds."""
+    for path in Path(store).rglob("*"):
+        os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_gc_removes_nothing_that_is_younger_than_a_day(bench, place):
+    left = killed("elsewhere")
+    (place / "store/damaged" / ("ab" * 32)).mkdir(parents=True)
+    command = ("store", "gc", "--store", "store", "--yes", "--forget", "elsewhere")
+    for seconds in (0, 86000, -100_000):  # a clock that was set back makes times of the future
+        age("store", seconds)
+        code, out, _ = bench("store", "gc", "--store", "store", "--yes")
+        assert code == 0
+        assert "; 0 to remove (0 bytes)\n1 more that no results need are kept, since they are younger" in out
+        assert keys("store") >= left
+    age("store", 90000)
+    code, out, _ = bench(*command)
+    assert code == 0
+    assert f"{len(left)} to remove" in out
+    assert "and 1 quarantined ones" in out
+    assert "1 day old" in out
+    assert f"removed {len(left)} artifacts" in out
+    assert not keys("store") & left
+    assert not list((place / "store/damaged").iterdir())
+
+
+def test_gc_removes_nothing_that_a_run_needs_which_began_while_it_asked(bench, place, monkeypatch):
+    left, store = killed("elsewhere"), Store("store")
+    needed = {k for key in left for k in store.record(key)["made"]["inputs"].values()}
+    gone = min(left - needed)
+
+    def begun(text):
+        remember(store, Path("another"), "spec", left - {gone})
+        return True
+
+    monkeypatch.setattr(click, "confirm", begun)
+    code, out, _ = bench("store", "gc", "--store", "store", "--all", "--forget", "elsewhere")
+    assert code == 0
+    assert "removed 1 artifacts" in out
+    assert keys("store") & left == left - {gone}
+
+
+def test_gc_stops_where_a_record_of_a_use_is_damaged(bench, place):
+    left = killed("elsewhere")
+    (file,) = Path("store/uses").iterdir()
+    for text in ("", "{", "[1]", '{"path": 3}', "[" * 100_000, "\0"):
+        file.write_text(text)
+        code, out, err = bench("store", "gc", "--store", "store", "--yes", "--all")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert f"{file.name} is damaged: it records which artifacts are needed" in err
+    assert keys("store") >= left
+    remember(Store("store"), Path("elsewhere"), toy_spec().digest(), left)  # the next run replaces it
+    assert bench("store", "gc", "--store", "store", "--yes", "--all")[0] == 0
+    assert keys("store") >= left
+
+
+def test_gc_finds_results_behind_links_and_in_folders_of_folders(bench, place):
+    """As of a store that remembers nobody."""
+    before = keys("store")
+    for folder in ("elsewhere/linked", "results/a/b"):
+        shutil.copytree("results/toy", folder)
+    shutil.rmtree("results/toy")
+    Path("results/link").symlink_to(place / "elsewhere/linked")
+    for kept, gone in (("results/link", "results/a"), ("results/a/b", "results/link")):
+        Path("results").rename("aside")
+        shutil.copytree("aside", "results", symlinks=True)
+        path = Path(gone)
+        path.unlink() if path.is_symlink() else shutil.rmtree(path)
+        code, out, _ = bench("store", "gc", "--store", "store", "--yes", "--all")
+        assert (code, keys("store")) == (0, before)
+        assert f"are kept ({kept}); 0 to remove" in out
+        shutil.rmtree("results")
+        Path("aside").rename("results")
+
+
+def test_gc_removes_nothing_where_a_folder_of_results_may_not_be_read(bench, place, monkeypatch):
+    Path("results/theirs").mkdir()
+    before, scandir = keys("store"), os.scandir
+
+    def refuse(path="."):
+        if str(path).endswith("theirs"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    code, out, err = bench("store", "gc", "--store", "store", "--yes", "--all")
+    assert (code, out) == (2, "")
+    assert err == ("Error: results/theirs cannot be read (Permission denied), nor what it needs: nothing was done\n")
+    assert keys("store") == before
+
+
+def test_many_results_are_forgotten_by_a_pattern(bench, place):
+    left = killed("tmp/one") | keys("store")
+    remember(Store("store"), Path("tmp/two"), "spec", left)
+    shutil.rmtree("tmp")
+    shutil.rmtree("results")
+    code, out, _ = bench("store", "gc", "--store", "store", "--yes", "--all", "--forget", f"{place}/tmp/*")
+    assert (code, keys("store")) == (0, set())
+    assert f"forgotten: {place}/tmp/one, {place}/tmp/two\n" in out
+    assert list(Path("store/uses").iterdir()) == []
+
+
+def test_merged_results_keep_the_artifacts_of_their_parts(bench, place, monkeypatch):
+    monkeypatch.setenv("BENCH_STORE", "store")
+    code, _, err = bench("run", *TOY, "--seeds", "5", "--out", "parts/five")
+    assert code == 0, err
+    before = keys("store")
+    code, _, err = bench("merge", "results/toy", "parts/five", "--out", "far/away")
+    assert code == 0, err
+    shutil.rmtree("results")
+    shutil.rmtree("parts")
+    code, out, _ = bench("store", "gc", "--yes", "--all", "--forget", "parts/five")
+    assert code == 0
+    assert f"{len(before)} artifacts are kept ({place / 'far/away'}); 0 to remove" in out
+    assert keys("store") == before
+    assert bench("store", "gc", "--yes", "--all", "--forget", "far/away", "--results", "far/away")[0] == 0
+    assert keys("store") == set()
+
+
+def test_imported_artifacts_are_kept_until_their_archive_is_forgotten(bench, place):
+    assert bench("store", "export", "toy.tar", "--store", "store")[0] == 0
+    count = len(keys("store"))
+    assert bench("store", "import", "toy.tar", "--store", "other")[0] == 0
+    Path("toy.tar").rename("moved.tar")
+    shutil.rmtree("results")
+    code, out, _ = bench("store", "gc", "--store", "other", "--yes", "--all")
+    assert (code, len(keys("other"))) == (0, count)
+    assert "toy.tar cannot be found" in out
+    code, out, _ = bench("store", "gc", "--store", "other", "--yes", "--all", "--forget", "toy.tar")
+    assert (code, keys("other")) == (0, set())
+
+
+def test_what_a_stopped_run_left_can_be_exported_for_another_machine(bench, place):
+    left = killed("elsewhere")
+    assert bench("store", "export", "half.tar", "--store", "store", "--results", "elsewhere")[0] == 0
+    assert bench("store", "import", "half.tar", "--store", "other")[0] == 0
+    assert keys("other") == left
 
 
 def test_gc_waits_for_nobody_but_leaves_a_run_its_artifacts(bench, place):

@@ -1,5 +1,7 @@
 """Downloads against a local server, hostile archives, and what `bench data` says."""
 
+import errno
+import fcntl
 import gzip
 import hashlib
 import io
@@ -603,6 +605,29 @@ def test_verify_loads_a_dataset_that_declares_no_files(bench, tmp_path):
     assert bench("verify", "silent", *silent)[:2] == (0, "silent: loaded from 1 files without checksums\n")
 
 
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("return 'no pictures'", "no pictures"),
+        ("raise ValueError('two\\nlines')", "its check failed (ValueError: two)"),
+        ("import bench; raise bench.BenchError('no pictures')", "no pictures"),
+        ("return ['red \\x1b[31m']", "red  [31m"),
+        ("return (n for n in [3])", "3"),
+        ("return 7", "its check failed (TypeError: 'int' object is not iterable)"),
+    ],
+)
+def test_a_check_of_a_plugin_is_one_line_however_it_is_written(bench, tmp_path, body, line):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "images.bin").write_bytes(bytes(256))
+    plugin = tmp_path / "own.py"
+    text = SILENT.replace('"silent"', '"own"')
+    plugin.write_text(text.replace("\n    def load", f"\n    def check(self, root):\n        {body}\n\n    def load"))
+    code, out, err = bench("verify", "own", "--plugin", str(plugin))
+    assert (code, out, err) == (1, f"own: {line}\n", "")
+    plugin.write_text(text.replace("\n    def load", "\n    def check(self, root):\n        [1]\n\n    def load"))
+    assert bench("verify", "own", "--plugin", str(plugin))[0] == 0, "a check without `return` found nothing"
+
+
 def test_a_long_list_of_problems_is_cut(bench, tmp_path):
     plugin = tmp_path / "many.py"
     plugin.write_text(SILENT.replace('"silent"', '"many"').replace("\n    def load", MANY + "\n    def load"))
@@ -635,3 +660,16 @@ def test_bench_data_answers_wrong_usage_with_exit_code_2(bench, server):
 
 def test_bench_data_sets_fields_that_decide_on_files(bench):
     assert "far_away: other.bin: missing" in bench("verify", "far_away", "--set", "far_away.file=other.bin")[1]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_a_data_folder_whose_files_cannot_be_locked_is_filled(tmp_path, monkeypatch, number):
+    def refuse(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror/file.bin").write_bytes(CONTENT)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    download = Download("https://example.org/file.bin", "file.bin", md5(CONTENT))
+    fetch(make({"file.bin": md5(CONTENT)}, [download]), tmp_path / "data", mirror=str(tmp_path / "mirror"))
+    assert (tmp_path / "data/file.bin").read_bytes() == CONTENT

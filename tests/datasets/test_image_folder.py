@@ -400,8 +400,8 @@ def test_split_files_that_cannot_be(birds):
     ):
         assert said in refusal(birds, split=split_file(birds, lines, header)), said
     path.write_bytes(b"file,part\n\xff,train")
-    assert "cannot be read as CSV" in refusal(birds, split=path)
-    assert "cannot be read as CSV: FileNotFoundError" in refusal(birds, split=birds / "none.csv")
+    assert "is no CSV file: UnicodeDecodeError" in refusal(birds, split=path)
+    assert "none.csv cannot be read: No such file or directory" in refusal(birds, split=birds / "none.csv")
 
 
 def test_copies_across_parts_and_classes_are_named(birds):

@@ -1,10 +1,12 @@
 """A benchmark from Python: no command line, no terminal, no signals, no exit."""
 
 import copy
+import errno
 import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import warnings
@@ -15,13 +17,18 @@ from pathlib import Path
 import pytest
 
 from bench import BenchError
+from bench.core.errors import StoreError
 from bench.core.kinds import Status
+from bench.core.spec import Spec
 from bench.execution.benchmark import BenchmarkReporter, run_benchmark
 from bench.execution.preparation import BenchmarkRequest, results_folder
 from bench.execution.run_config import StopRequest
 from bench.planning.declarations import declare
+from bench.planning.planner import plan
 from bench.results.reader import load
+from bench.results.run_schema import load_run
 from bench.store.store import Store
+from bench.store.uses import remembered
 from bench.testing import toy_plugins
 from bench.testing.toy_run import toy_registry, toy_spec
 
@@ -60,7 +67,7 @@ class Recorder(BenchmarkReporter):
 def test_a_benchmark_runs_from_python_and_leaves_the_process_alone(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["notebook"])
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    result = run_benchmark(request(tmp_path, command=("from", "python")))
+    result = run_benchmark(request(tmp_path, command="bench from python"))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     assert capsys.readouterr() == ("", "")
     assert result.complete
@@ -98,6 +105,67 @@ def test_a_stopped_benchmark_says_so_and_goes_on_where_it_stopped(tmp_path):
     rest = run_benchmark(request(tmp_path))
     assert rest.complete
     assert rest.cached == stopped.executed
+
+
+class Watching(BenchmarkReporter):
+    """Calls a function when the first task begins, and then fails as a disk does that is full."""
+
+    def __init__(self, look):
+        self.look = look
+
+    def task_started(self, key):
+        self.look()
+        raise StoreError("the disk is full")
+
+
+def test_what_a_run_needs_is_recorded_before_its_first_task(tmp_path):
+    spec, asked, seen = toy_spec(), request(tmp_path), []
+
+    def look():
+        run = load_run(tmp_path / "results/run.json")
+        assert Spec.from_run(run) == spec
+        assert not (tmp_path / "results/trials.csv").exists()
+        use = remembered(asked.store, tmp_path / "results", spec.digest())
+        assert use.path == str(tmp_path / "results")
+        assert use.keys == {key[:16] for key in plan(spec, asked.declarations).tasks}
+        seen.append(use)
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match="the disk is full"):
+            run_benchmark(asked, Watching(look))
+    assert seen[0] == seen[1]
+    assert results_folder(spec, str(tmp_path / "results")) == tmp_path / "results"
+    with pytest.raises(BenchError, match="was begun with a different Spec: choose another folder with --out"):
+        results_folder(toy_spec(seeds=(5,)), str(tmp_path / "results"))
+    result = run_benchmark(request(tmp_path))
+    assert result.complete
+    assert load(result.folder)[1]["trials_sha256"]
+
+
+def test_results_that_are_complete_are_not_changed_by_a_run_that_stops(tmp_path):
+    folder = run_benchmark(request(tmp_path)).folder
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(StoreError):
+        run_benchmark(request(tmp_path), Watching(lambda: None))
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_first_task(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "replace", failing_in(tmp_path / "results"))
+    recorder = Recorder()
+    with pytest.raises(BenchError, match=r"run.json cannot be written: No space left on device. Choose another folder"):
+        run_benchmark(request(tmp_path), recorder)
+    assert recorder.started == []
+
+
+def failing_in(folder, replace=os.replace):
+    def fail(source, target):
+        if Path(target).parent == folder:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(source, target)
+
+    return fail
 
 
 def test_a_folder_of_another_spec_is_refused_before_anything_is_trained(tmp_path):

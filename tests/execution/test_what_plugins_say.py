@@ -14,6 +14,7 @@ from bench.planning.declarations import declare
 from bench.planning.planner import plan
 from bench.registry.validation import contract_violation
 from bench.store.archive import export, import_archive
+from bench.store.record_schema import is_valid
 from bench.store.store import Store
 from bench.testing import run_toy, toy_registry, toy_spec
 from bench.testing.toy_plugins import ToyImages, ToyMatch, ToyTune
@@ -386,6 +387,25 @@ def test_a_suspect_that_only_answers_is_exported(tmp_path):
     export(run.store, keys, tmp_path / "all.tar")
     found = import_archive(Store(tmp_path / "other"), tmp_path / "all.tar")
     assert (found.added, found.refused) == (len(keys), ())
+
+
+def test_a_record_of_one_that_bench_would_not_write_is_refused():
+    _, run = rows_of(Serve(), methods=("toy_match",), attacks=("serve",))
+    record = run.store.record(next(iter(stolen(run))))
+    assert is_valid(record)
+    facts = record["facts"]
+    for changes in (
+        {"rebuilt": {**facts["rebuilt"], "answers": "weights"}},
+        {"rebuilt": {**facts["rebuilt"], "code": "import os"}},
+        {"rebuilt": {**facts["rebuilt"], "attack": "serve"}},
+        {"rebuilt": {**facts["rebuilt"], "mean": ["0"]}},
+        {"not_applicable": "and yet it has weights"},
+    ):
+        assert not is_valid({**record, "facts": {**facts, **changes}}), changes
+    assert not is_valid({**record, "facts": {"not_applicable": "but there are files"}})
+    assert is_valid({**record, "facts": {"not_applicable": "nothing"}, "files": {}})
+    assert not is_valid({**record, "facts": {"not_applicable": 3}, "files": {}})
+    assert not is_valid({**record, "facts": {"not_applicable": "a\x1b[0m"}, "files": {}})
 
 
 class Stateful(Rounded):

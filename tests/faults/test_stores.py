@@ -3,7 +3,6 @@
 After each fault the same command completes, and its table is that of a run which nothing disturbed.
 """
 
-import ctypes
 import os
 import re
 import resource
@@ -13,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from rights import like_anybody
 from toy_runs import Place
 
 from bench.execution.run_config import Reporter, RunConfig
@@ -170,13 +170,6 @@ def test_weights_that_another_run_removes_are_recomputed(tmp_path, toy_run):
 
 
 # --- permissions --------------------------------------------------------------------------------------------------
-
-
-def like_anybody():
-    """Give up root's right to read and write everything, in a child process; others have none to give up."""
-    libc = ctypes.CDLL(None)
-    for right in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, taken out of the bounding set
-        libc.prctl(24, right, 0, 0, 0)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", pytest.param(RECORD, marks=LENGTHY)])

@@ -1,12 +1,14 @@
 """Formats: the same network as safetensors, ONNX, TorchScript, `.pt2` and a table; and files that are not usable."""
 
+import os
 import re
+import sys
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from torch import nn
 from zoo_files import (
     CLASSES,
@@ -394,3 +396,65 @@ def test_a_table_of_another_width(tmp_path, fault):
     np.savez(tmp_path / "a.npz", answers=np.zeros((2, 7)), digests=np.array(["a", "b"]))
     found = fault(ONNX | {"format": "answers", "role": "irrelevant", "file": "a.npz"})
     assert "model 'a': output: it answers with [7] numbers an image, not with [10]" in found
+
+
+def test_a_network_that_answers_with_nan_or_differently_each_time(tmp_path, fault):
+    model = network()
+    model[3].bias.data[2] = float("nan")
+    save_onnx(model, tmp_path / "a")
+    assert fault(ONNX) == "model 'a': output: it answers with NaN or infinity"
+    proto = onnx_proto(network())
+    noise = helper.make_node("RandomNormalLike", ["logits"], ["noise"])
+    end = helper.make_node("Add", ["logits", "noise"], ["noisy"])
+    proto.graph.node.extend([noise, end])
+    proto.graph.output[0].name = "noisy"
+    write(tmp_path, proto.SerializeToString())
+    assert fault(ONNX) == "model 'a': output: it answers differently when it is asked the same images again"
+
+
+def endless():
+    """Give an ONNX network with a loop that never ends."""
+    tensor = TensorProto.INT64
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go_in"], ["go"]), helper.make_node("Identity", ["x_in"], ["x_out"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", tensor, []),
+            helper.make_tensor_value_info("go_in", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x_in", TensorProto.FLOAT, None),
+        ],
+        [
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("x_out", TensorProto.FLOAT, None),
+        ],
+    )
+    proto = onnx_proto(network())
+    proto.graph.initializer.append(helper.make_tensor("true", TensorProto.BOOL, [], [True]))
+    proto.graph.node.append(helper.make_node("Loop", ["", "true", "logits"], ["end"], body=body))
+    proto.graph.output[0].name = "end"
+    return proto
+
+
+def test_a_network_that_never_answers_is_stopped_and_the_next_one_is_tried(tmp_path, registry):
+    write(tmp_path, endless().SerializeToString())
+    save_onnx(network(), tmp_path / "b")
+    models = [verified(m) for m in read(zoo(tmp_path, ONNX, ONNX | {"name": "b", "file": "b"}))]
+    first, second = findings([Attempt.noise(m, TARGET) for m in models], registry, limit=8)
+    assert first.error == "model 'a': file: it ran longer than 8 s and was stopped when it was tried"
+    assert second.error == ""
+    assert second.asked == 10
+
+
+def test_what_is_no_plain_file_is_refused(tmp_path, fault):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        assert fault(ONNX | {"file": name}) == f"model 'a': file: {tmp_path / name} is no file"
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
+def test_without_the_extra_the_error_names_it(tmp_path, fault, monkeypatch, missing):
+    save_onnx(network(), tmp_path / "a")
+    monkeypatch.setitem(sys.modules, missing, None)
+    found = fault(ONNX)
+    assert found == "model 'a': format: it needs onnxruntime and onnx: pip install 'fingerprint-bench[onnx]'"

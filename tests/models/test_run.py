@@ -33,7 +33,7 @@ def tables(*more):
     stolen = [
         ONNX | {"name": f"copy{i}", "role": "stolen", "file": f"copy{i}.onnx", "attack": "noise"} for i in (0, 1, 2)
     ]
-    return [SOURCE, *stolen, *(ONNX | {"name": f"other{i}", "file": f"other{i}.onnx"} for i in (0, 1, 2)), *more]
+    return [dict(SOURCE), *stolen, *(ONNX | {"name": f"other{i}", "file": f"other{i}.onnx"} for i in (0, 1, 2)), *more]
 
 
 def bench(place, *arguments, code=0):
@@ -158,6 +158,10 @@ def test_methods_that_do_not_apply_say_why(place):
     assert notes["cae"][0] == "not_applicable"
     assert "surrogates, and 0 are described: --architectures names those to train" in notes["cae"][1]
     assert notes["ewe"] == ("not_applicable", "ewe trains its own source, and ours has no known architecture")
+    zoo(place, *tables(), name="known.toml")
+    run(place, "--methods", "ewe", "--no-baselines", file="known.toml", out="known")
+    notes = {r["note"] for r in rows(place, "known")}
+    assert notes == {"ewe marks its own source, which no attack steals: --attacks names some"}
 
 
 def test_answers_that_are_too_weak_make_a_row_not_applicable(place):
@@ -213,7 +217,7 @@ def test_described_helpers_are_used_and_missing_ones_trained(place):
         (lambda t: t[0].update(architecture="tiny_vgg"), "model 'ours': architecture: the file "),
         (lambda t: t[0].update(file="copy0.onnx"), "model 'ours': file: it is no safetensors file"),
         (lambda t: t[1].update(file="ours"), "ours is no ONNX file"),
-        (lambda t: t[1].update(trained_on="noisy_digit"), "noisy_digit"),
+        (lambda t: t[1].update(trained_on="noisy_digit"), "model 'copy0': trained_on: Unknown dataset 'noisy_digit'"),
         (lambda t: t.pop(0), "No described model has the role source"),
         (lambda t: t[1].update(format="torchscript"), "it runs only with --allow-code"),
     ],
@@ -243,3 +247,38 @@ def test_a_plan_shows_the_networks_that_are_measured(place):
         place, "plan", "--models", str(place / "zoo.toml"), "--datasets", "noisy_digits", "--methods", "sac_m"
     )
     assert re.search(r"^  model +7 ", printed, re.MULTILINE)
+
+
+def test_each_source_is_judged_with_its_own_copies_and_all_innocents(place):
+    save_safetensors(trained(2), place / "second")
+    save_onnx(copied(trained(2), 5), place / "of_second.onnx")
+    found = tables()
+    for one in found:
+        if one["role"] == "stolen":
+            one["source"] = "ours"
+    second = SOURCE | {"name": "second", "file": "second"}
+    zoo(
+        place,
+        *found,
+        second,
+        ONNX | {"name": "z", "role": "stolen", "source": "second", "file": "of_second.onnx", "attack": "noise"},
+    )
+    run(place, "--methods", "sac_m", "--no-baselines")
+    judged = {}
+    for row in rows(place):
+        judged.setdefault((row["source_model"], row["source_seed"]), set()).add(row["suspect_model"])
+    innocent = {"other0", "other1", "other2"}
+    assert judged == {
+        ("ours", "0"): {"copy0", "copy1", "copy2", *innocent},
+        ("second", "1"): {"z", *innocent},
+    }
+
+
+def test_descriptions_that_change_between_two_runs_of_a_process_are_read_again(place):
+    path = zoo(place, *tables())
+    run(place, "--methods", "sac_m", "--no-baselines")
+    changed = tables()
+    changed[-1] |= NORMAL
+    path.write_text(zoo(place, *changed, name="new.toml").read_text())
+    run(place, "--methods", "sac_m", "--no-baselines", out="second")
+    assert {r["status"] for r in rows(place, "second")} == {"done"}

@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from bench.cli.spec_options import build
+from bench.planning.options import build
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import Attack, BenchError, Dataset, Fingerprint
-from bench.cli.spec_options import build
 from bench.core.canonical import canonical, digest
 from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.planning.declarations import chain, declare
+from bench.planning.options import build
 from bench.planning.planner import missing_tasks, plan
 from bench.registry.discovery import load_registry
 from bench.testing import toy_plugins, toy_registry, toy_spec

@@ -35,7 +35,7 @@ def test_methods_that_look_at_weights_come_after_those_that_ask(grouped):
     assert rows[rows.index("mark") :][:5] == ["mark", "*white box*", "sac", "*baselines*", "noise"]
     note = "White box: sac. Such a method looks at a suspect's weights; the others only ask it."
     assert note in re.sub(r"\s+", " ", text)
-    assert r"\midrule" in (folder / "table.tex").read_text()
+    assert any(r"\midrule" in path.read_text() for path in (folder / "tex").glob("*.tex"))
     page = (folder / "index.html").read_text()
     assert re.search(r">sac<small>white box</small>", page)
     assert page.count("<small>white box</small>") == 1

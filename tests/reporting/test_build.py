@@ -193,16 +193,29 @@ def test_a_trial_without_a_score_says_why():
 # --- writing and reading ------------------------------------------------------------------------------------------
 
 
+def contents(folder):
+    """Return the bytes of every file of a results folder."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def latex_of(folder):
+    """Return the LaTeX of all tables."""
+    return "\n".join(p.read_text() for p in sorted((folder / "tex").iterdir()))
+
+
 def test_the_same_rows_give_the_same_bytes(tmp_path):
-    for name in ("cold", "warm"):
-        write(tmp_path / name, trials((0, 1)), benchmark(seeds=(0, 1)))
-    first, second = ({p.name: p.read_bytes() for p in (tmp_path / n).iterdir()} for n in ("cold", "warm"))
+    folders = [tmp_path / name / "results" for name in ("cold", "warm")]
+    for folder in folders:
+        write(folder, trials((0, 1)), benchmark(seeds=(0, 1)))
+    first, second = map(contents, folders)
     assert first == second
-    assert set(first) == {"trials.csv", "run.json", "table.md", "table.csv", "table.tex", "table.txt", "accuracy.md",
-                          "accuracy.csv", "index.html", ".report"}  # fmt: skip
-    before = (tmp_path / "cold" / "table.txt").read_text()
-    assert render(tmp_path / "cold") == before
-    assert {p.name: p.read_bytes() for p in (tmp_path / "cold").iterdir()} == first
+    assert {name for name in first if not name.startswith("tex/")} == {
+        *("trials.csv", "run.json", "table.md", "table.csv", "table.txt", "accuracy.md", "accuracy.csv"),
+        *("references.bib", "index.html", ".report"),
+    }
+    before = (folders[0] / "table.txt").read_text()
+    assert render(folders[0]) == before
+    assert contents(folders[0]) == first
 
 
 def test_a_score_is_read_as_it_was_computed(tmp_path):
@@ -233,8 +246,8 @@ def test_text_of_plugins_becomes_neither_a_formula_nor_a_command_nor_markup(tmp_
     assert len(frame.note[7]) == 500
     shown = (tmp_path / "table.md").read_text()
     assert r"steal: \| \<b\>\$x_1\$\</b\> \\input{a} \`c\` [d]\(e) % \& \~" in shown
-    assert r"steal: \textbar{} \textless{}b\textgreater{}\$x\_1\$" in (tmp_path / "table.tex").read_text()
-    assert r"\textbackslash{}input\{a\}" in (tmp_path / "table.tex").read_text()
+    assert r"steal: \textbar{} \textless{}b\textgreater{}\$x\_1\$" in latex_of(tmp_path)
+    assert r"\textbackslash{}input\{a\}" in latex_of(tmp_path)
     assert cell(tmp_path, "sac", "extract_l")["error"].startswith("steal: |")
 
 
@@ -250,7 +263,7 @@ def test_a_hostile_name_breaks_no_table(tmp_path):
     widths = {n.replace("\\|", "").count("|") for n in lines[:6]}
     assert widths == {6}
     assert r"a\|b\<i\>\_\&%" in lines[2]
-    assert r"a\textbar{}b\textless{}i\textgreater{}\_\&\%" in (tmp_path / "table.tex").read_text()
+    assert r"a\textbar{}b\textless{}i\textgreater{}\_\&\%" in latex_of(tmp_path)
 
 
 def damage(folder, change, name="trials.csv"):
@@ -478,7 +491,8 @@ def test_baselines_stand_below_a_line_in_every_format(tmp_path):
         assert set(plain[at - 1]) == {"-", " "}
         at = next(n for n, line in enumerate(plain) if line.startswith("mark"))
         assert not plain[at - 1]
-    latex = (tmp_path / "table.tex").read_text().splitlines()
+    (file,) = (tmp_path / "tex").glob("*-auc.tex")
+    latex = file.read_text().splitlines()
     at = next(n for n, line in enumerate(latex) if line.startswith("noise"))
     assert latex[at - 1] == r"\midrule"
 
@@ -579,7 +593,7 @@ def test_cells_that_beat_every_baseline_are_marked_and_the_tests_counted(tmp_pat
     joined = " ".join(text.split())
     assert "better than every baseline that can judge there (noise), p ≤ 0.05" in joined
     assert "for all 2 tests of this table together, of the differences by source; 2 of the 2 cells are." in joined
-    assert r"1.00$\dagger$" in (tmp_path / "table.tex").read_text()
+    assert r"1.00$\dagger$" in latex_of(tmp_path)
 
 
 @pytest.mark.parametrize(("sources", "are"), [(1, "here is 1"), (4, "here are 4")])
@@ -715,13 +729,13 @@ def test_a_current_report_is_not_made_again(tmp_path):
 @pytest.mark.parametrize("name", ["table.md", "table.csv", ".report"])
 def test_a_report_that_was_changed_or_lost_is_made_again(tmp_path, name):
     write(tmp_path, trials(), benchmark())
-    good = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    good = contents(tmp_path)
     (tmp_path / name).write_text("{}")
     write(tmp_path, trials(), benchmark())
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == good
+    assert contents(tmp_path) == good
     (tmp_path / name).unlink()
     write(tmp_path, trials(), benchmark())
-    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == good
+    assert contents(tmp_path) == good
 
 
 def test_other_rows_or_another_run_make_another_report(tmp_path):

@@ -142,7 +142,7 @@ def test_the_page_asks_nobody_for_anything(tmp_path):
     outside = re.findall(r"https?://[^\s\"'<]+", text)
     assert set(outside) == {"https://example.org/paper?x=1&amp;y=2", "https://example.org/paper?x=1\\u0026y=2."}
     found = Elements(text)
-    beside = {"trials.csv", "run.json", "table.md", "table.csv", "table.tex", "accuracy.csv"}
+    beside = {"trials.csv", "run.json", "table.md", "table.csv", "tex/", "references.bib", "accuracy.csv"}
     for tag, attributes, _ in found.found:
         assert "src" not in attributes, tag
         address = attributes.get("href", "#")

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.reporting.build import Report
 from bench.reporting.tables.latex import latex
 from bench.reporting.tables.table import Line, Table, cell
 
-RESULTS = Path(__file__).parents[2] / "results" / "noisy_digits" / "table.tex"
+RESULTS = Report(Path(__file__).parents[2] / "results" / "noisy_digits").text("tex")
 PAPER = r"""\documentclass{article}
 \usepackage{booktabs,graphicx}
 \begin{document}
@@ -25,7 +26,7 @@ def table(columns):
     figures = [[Line("1.00†"), Line("[0.73, 1.00]"), Line(HOSTILE, faint=True)], cell("-0.7"), cell("–"), []]
     rows = [[cell(name), *(figures[n % 4] for n in range(columns))] for name in (HOSTILE, "*", "[0.5]", "baseline")]
     header = ["method", *(f"extract_{n}\n({HOSTILE})" for n in range(columns))]
-    return Table(HOSTILE, header, rows, caption=HOSTILE, notes=[HOSTILE], baselines=3, label="A_b-auc")
+    return Table(HOSTILE, header, rows, caption=HOSTILE, notes=[HOSTILE], baselines=3, label=("A_b", "net", "auc"))
 
 
 def grids(text):
@@ -47,34 +48,34 @@ def whole(text):
 
 
 def test_hostile_text_leaves_latex_whole():
-    assert whole(latex(table(4)))
-    assert whole(latex(table(20)))
+    assert whole(latex(table(4), "folder"))
+    assert whole(latex(table(20), "folder"))
 
 
 def test_the_published_table_is_whole():
-    assert whole(RESULTS.read_text(encoding="utf-8"))
+    assert whole(RESULTS)
 
 
 def test_a_wide_table_is_cut_into_parts_with_labels_of_their_own_and_one_legend():
-    text = latex(table(20))
+    text = latex(table(20), "folder")
     parts = text.count(r"\begin{table}")
     assert parts > 2
     assert text.count(f"({parts} of {parts})") == 1
     labels = re.findall(r"\\label\{(.*?)\}", text)
-    assert labels == ["tab:a-b-auc", *(f"tab:a-b-auc-{n}" for n in range(2, parts + 1))]
+    assert labels == ["tab:folder-A_b-net-auc", *(f"tab:folder-A_b-net-auc-{n}" for n in range(2, parts + 1))]
     assert text.count(r"\begin{minipage}") == 1
     columns = [len(spec) - 1 for spec, _ in grids(text)]
     assert sum(columns) == 20
 
 
 def test_a_narrow_table_is_one():
-    text = latex(table(1))
+    text = latex(table(1), "folder")
     assert text.count(r"\begin{table}") == 1
     assert " of " not in text
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
-@pytest.mark.parametrize("text", [latex(table(3)), latex(table(20)), RESULTS.read_text(encoding="utf-8")])
+@pytest.mark.parametrize("text", [latex(table(3), "folder"), latex(table(20), "folder"), RESULTS])
 def test_latex_sets_it_without_an_error_or_a_line_too_wide(tmp_path, text):
     (tmp_path / "table.tex").write_text(text, encoding="utf-8")
     (tmp_path / "paper.tex").write_text(PAPER, encoding="utf-8")

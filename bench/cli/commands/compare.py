@@ -2,7 +2,7 @@
 
 import click
 
-from bench.cli.commands.report import folder_of
+from bench.results.folders import folder_of
 
 
 @click.command("compare")

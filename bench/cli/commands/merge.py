@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
-from bench.cli.commands.report import folder_of
 from bench.core.errors import BenchError, capped
+from bench.results.folders import folder_of
+from bench.store.folders import default_root
+from bench.store.store import Store
 
 
 @click.command("merge")
@@ -17,11 +19,13 @@ def command(names: tuple[str, ...], out: Path) -> None:
     """Join results of one protocol, made by several machines or with other seeds, datasets or methods."""
     from bench.reporting.build import write
     from bench.results.merge import merge
+    from bench.results.references import remember_merged
 
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise BenchError(f"--out {out} exists: choose another folder")
     merged = merge([folder_of(name) for name in names], shlex.join(["bench", *sys.argv[1:]]))
     click.echo(write(out, merged.rows, merged.run))
+    remember_merged(Store(default_root()), out)
     for line in capped(merged.renumbered):
         click.echo(line)
     click.echo(f"{len(merged.rows)} trials, {merged.united} of them in several folders. results: {out}")

@@ -6,13 +6,14 @@ from typing import Any
 import click
 
 from bench.cli.shared_options import DATA, PLUGINS, STORE
-from bench.cli.spec_options import PARAMS, build
+from bench.cli.spec_options import PARAMS
 from bench.core.errors import BenchError
 from bench.core.hardware import gpus, suitable_precision
 from bench.datasets.files import data_root
 from bench.execution.preparation import BenchmarkRequest
 from bench.execution.run_config import Reporter
 from bench.models.description import read
+from bench.planning.options import build
 from bench.registry.discovery import load_registry
 from bench.results.references import score_keys
 from bench.store.folders import default_root

@@ -6,12 +6,13 @@ from typing import Any
 import click
 
 from bench.cli.shared_options import DATA, PLUGINS, STORE
-from bench.cli.spec_options import PARAMS, build
+from bench.cli.spec_options import PARAMS
 from bench.core.hardware import cores, gpus, suitable_precision
 from bench.core.kinds import TaskKind
 from bench.core.spec import Spec
 from bench.planning.estimates import estimate
 from bench.planning.inventory import Inventory
+from bench.planning.options import build
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 from bench.sandbox.process_state import gc_paused

@@ -1,17 +1,17 @@
 """`bench replicate`: make a published run again here, and judge whether the two agree."""
 
 import dataclasses
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bench.cli.commands.report import folder_of
 from bench.cli.commands.run import TerminalReporter
 from bench.cli.shared_options import DATA, PLUGINS
-from bench.cli.spec_options import OPTIONS, SpecOption
+from bench.cli.spec_options import SpecOption
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.hardware import gpus, suitable_precision
@@ -23,6 +23,7 @@ from bench.execution.preparation import BenchmarkRequest, results_folder
 from bench.planning.declarations import Declarations
 from bench.planning.spec_checks import checked
 from bench.registry.discovery import load_registry
+from bench.results.folders import folder_of
 from bench.results.protocol import component_facts, differences
 from bench.results.provenance import describe
 from bench.results.reader import load
@@ -32,12 +33,11 @@ from bench.store.store import Store
 
 NOT_JUDGED = 3
 """The exit code where a figure, or all of them, could not be judged."""
-_READ = {o.name: o.read for o in OPTIONS}
+LONGEST_NAME = 120
+"""Characters of the default results folder."""
 CHANGED = [
-    SpecOption(
-        "seeds", _READ["seeds"], "Source seeds: how many, or a list; default: the published ones.", metavar="N|LIST"
-    ),
-    SpecOption("methods", _READ["methods"], "Some of the published methods; default: all of them.", metavar="NAMES"),
+    SpecOption("seeds", "Source seeds: how many, or a list; default: the published ones.", metavar="N|LIST"),
+    SpecOption("methods", "Some of the published methods; default: all of them.", metavar="NAMES"),
 ]
 """What may differ from the published Spec."""
 
@@ -49,7 +49,11 @@ CHANGED = [
     "--store", type=click.Path(file_okay=False), help="Folder of the artifacts; default: $BENCH_STORE-replicate."
 )
 @DATA
-@click.option("--out", type=click.Path(), help="Results folder; default: results/NAME-replicate.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    help="Results folder; default: results/NAME-replicate, with other seeds or methods named.",
+)
 @PLUGINS
 @click.option("--quiet", is_flag=True, help="Show failures only while running.")
 def command(name: str, **chosen: Any) -> int:
@@ -62,10 +66,11 @@ def command(name: str, **chosen: Any) -> int:
     frame, run = load(folder)
     if run["edited"]:
         raise BenchError(f"{folder / 'trials.csv'} is not what the run wrote. {remedy(folder / 'trials.csv')}")
-    registry = load_registry(chosen["plugins"])
+    registry = load_registry(chosen["plugins"], data=chosen["data"])
     spec, declarations = checked(_changed(run, chosen), registry, suitable_precision(gpus()))
     _check_components(folder, run, spec, declarations)
-    out = results_folder(spec, chosen["out"] or str(Path("results") / f"{folder.resolve().name}-replicate"))
+    usual = Path("results") / _default_name(folder, Spec.from_json(run["spec"]), spec)
+    out = results_folder(spec, chosen["out"] or str(usual))
     if out.resolve() == folder.resolve():
         raise BenchError(f"--out {out} is the published folder itself: name another one")
     request = BenchmarkRequest(
@@ -77,7 +82,7 @@ def command(name: str, **chosen: Any) -> int:
         out,
         workers=chosen["workers"],
         plugins=chosen["plugins"],
-        command=tuple(sys.argv[1:]),
+        command=shlex.join(["bench", *sys.argv[1:]]),
     )
     result = run_benchmark(request, TerminalReporter(chosen["quiet"], debug=False))
     update(out)
@@ -111,9 +116,34 @@ def _changed(run: Mapping[str, JSON], chosen: Mapping[str, Any]) -> Spec:
     )
 
 
+def _default_name(folder: Path, published: Spec, spec: Spec) -> str:
+    """Return the name of the results folder: that of the published one, and what differs from it.
+
+    Two repetitions with other seeds or methods have other folders.
+    """
+    parts = [folder.resolve().name, "replicate"]
+    if spec.seeds != published.seeds:
+        parts += ["seeds", _ranges(spec.seeds)]
+    if (spec.methods, spec.baselines) != (published.methods, published.baselines):
+        parts.append("+".join(spec.methods + spec.baselines))
+    name = "-".join(parts)
+    return name if len(name) <= LONGEST_NAME else f"{'-'.join(parts[:2])}-{spec.digest()[:8]}"
+
+
+def _ranges(seeds: Sequence[int]) -> str:
+    """Return seeds as text, neighbours as a range: `0-4+7`."""
+    runs: list[list[int]] = []
+    for seed in seeds:
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    return "+".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
+
+
 def _check_components(folder: Path, run: Mapping[str, JSON], spec: Spec, declarations: Declarations) -> None:
     """Raise BenchError with the first component that is not the published one."""
-    here, published = describe(spec, declarations, ())["components"], run["components"]
+    here, published = describe(spec, declarations)["components"], run["components"]
     facts = (
         fact
         for kind in ComponentKind

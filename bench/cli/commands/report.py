@@ -1,22 +1,9 @@
 """`bench report`: rebuild the tables of a results folder, or compare its AUCs with the papers."""
 
-from pathlib import Path
-
 import click
 
-from bench.core.errors import BenchError, did_you_mean
-
-FORMATS = ("txt", "md", "tex", "csv")
-
-
-def folder_of(name: str) -> Path:
-    """Return a results folder by its path, or by its name in ./results; raise BenchError if there is none."""
-    for folder in (Path(name), Path("results") / name):
-        if folder.is_dir():
-            return folder
-    there = sorted(p.name for p in Path("results").iterdir() if p.is_dir()) if Path("results").is_dir() else []
-    hint = did_you_mean(name, there) or f"There are: {', '.join(there) or 'none'}"
-    raise BenchError(f"There is no results folder {name!r}, here or in results. {hint.strip()}")
+from bench.reporting.formats import FORMATS
+from bench.results.folders import folder_of
 
 
 @click.command("report")
@@ -25,14 +12,19 @@ def folder_of(name: str) -> Path:
 @click.option("--format", "kind", type=click.Choice(FORMATS), default="txt", help="What to print; default: txt.")
 def command(name: str, checked: bool, kind: str) -> None:
     """Rebuild the tables of a results folder from its trials.csv and run.json, and print them."""
-    from bench.reporting.build import check, render
+    from bench.reporting.build import Report, check, write_report
     from bench.results.reader import is_edited
+    from bench.results.writer import NotWritable
 
     folder = folder_of(name)
     if checked:
         click.echo(check(folder), nl=False)
     else:
-        render(folder)
-        click.echo((folder / f"table.{kind}").read_text(encoding="utf-8"), nl=False)
+        report = Report(folder)
+        click.echo(report.text(kind), nl=False)
+        try:
+            write_report(report)
+        except NotWritable as error:
+            click.echo(f"Note: {error}", err=True)
     if is_edited(folder):
         click.echo(f"Note: {folder / 'trials.csv'} was changed: it is not what the run wrote", err=True)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import click
 
-from bench.cli.commands.report import folder_of
 from bench.cli.shared_options import PLUGINS, STORE
 from bench.core.errors import BenchError
 from bench.core.spec import Spec
 from bench.core.tasks import Task
+from bench.results.folders import folder_of
 from bench.store.folders import default_root
 from bench.store.store import Store
 

@@ -1,20 +1,28 @@
 """`bench store`: list, verify, clean up, export and import the store of artifacts."""
 
+import shlex
 import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.cli.shared_options import PLUGINS, STORE
-from bench.core.errors import BenchError, capped, limited
-from bench.results.references import needed_keys, score_keys
+from bench.core.errors import BenchError, capped, limited, printable
+from bench.results.garbage import Garbage, described, find_garbage, results_folders
+from bench.results.references import score_keys
 from bench.store.archive import export, import_archive
 from bench.store.folders import default_root
 from bench.store.locks import is_locked
-from bench.store.maintenance import quarantined_folders, size_of, sweep, with_dependencies
+from bench.store.maintenance import DAY, quarantined_folders, size_of, sweep, with_dependencies
 from bench.store.store import Store
+from bench.store.uses import DIGITS, remember, uses
+from bench.store.uses import forget as forget_uses
 
+MOST_LINES = 20
+"""Of a list that a command prints."""
 RESULTS: Any = {"multiple": True, "type": click.Path(exists=True, file_okay=False), "metavar": "FOLDER"}
 
 
@@ -34,8 +42,9 @@ def _bytes(count: float) -> str:
 
 
 def _print_quarantined(store: Store) -> None:
-    for line in capped(store.quarantined):
-        click.echo(f"damaged, quarantined: {line}")
+    for key in capped(store.quarantined):
+        moved = "but may not be moved" if store.folder(key).is_dir() else "quarantined"
+        click.echo(f"damaged, {moved}: {key}")
 
 
 @click.group("store")
@@ -85,30 +94,77 @@ def verify(store: str | None) -> int:
 
 @command.command("gc")
 @STORE
-@click.option("--results", **RESULTS, help="Results whose artifacts are kept; default: every folder in ./results.")
+@click.option("--results", **RESULTS, help="More results whose artifacts are kept, besides those known and ./results.")
+@click.option("--forget", multiple=True, metavar="FOLDER", help="Results for which nothing is kept any more.")
+@click.option("--all", "all_", is_flag=True, help="Remove what is younger than a day, too.")
 @PLUGINS
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def gc(store: str | None, results: tuple[str, ...], plugins: tuple[str, ...], yes: bool) -> None:
-    """Remove the artifacts that no results folder refers to."""
+def gc(
+    store: str | None,
+    results: tuple[str, ...],
+    forget: tuple[str, ...],
+    all_: bool,
+    plugins: tuple[str, ...],
+    yes: bool,
+) -> None:
+    """Remove the artifacts that no results need: none of ./results, and none that the store remembers."""
     artifacts = _existing(store)
-    folders = [Path(r) for r in results] or [p.parent for p in sorted(Path("results").glob("*/trials.csv"))]
-    if not folders:
+    folders = [*map(Path, results), *results_folders(Path("results"))]
+    if not folders and not uses(artifacts):
         raise BenchError("There are no results in ./results: name the folders whose artifacts to keep with --results")
-    if is_locked(artifacts):
-        raise BenchError(f"A run is using {artifacts.root}: wait until it has ended")
-    keep = set(with_dependencies(artifacts, [key for folder in folders for key in needed_keys(folder, plugins)]))
-    gone = [key for key in artifacts.all_keys() if key not in keep]
-    damaged = quarantined_folders(artifacts)
-    taken = _bytes(sum(size_of(artifacts, key) for key in gone))
-    quarantined = f", and {len(damaged)} quarantined ones" if damaged else ""
-    named = ", ".join(map(str, folders))
-    click.echo(f"{len(keep)} artifacts are kept ({named}); {len(gone)} to remove ({taken}){quarantined}")
-    if (gone or damaged) and (yes or click.confirm("Remove them?")):
-        removed = sum(artifacts.forget(key) for key in gone)
-        for path in damaged:
-            shutil.rmtree(path, ignore_errors=True)
-        click.echo(f"removed {removed} artifacts, {taken}")
+
+    def find() -> Garbage:
+        if is_locked(artifacts):
+            raise BenchError(f"A run is using {artifacts.root}: wait until it has ended")
+        return find_garbage(artifacts, folders, forget, plugins, 0 if all_ else DAY)
+
+    garbage = find()
+    for line in _report(artifacts, garbage):
+        click.echo(line)
+    anything = garbage.removable or garbage.damaged
+    if not anything or yes or click.confirm("Remove them?"):
+        if anything:
+            _remove(artifacts, garbage, find())  # again: a run may have begun since
+        forget_uses(artifacts, garbage.forgotten)
     sweep(artifacts)
+
+
+def _remove(store: Store, shown: Garbage, current: Garbage) -> None:
+    """Remove what was shown and is still not needed."""
+    count = freed = 0
+    for key in sorted(shown.removable.keys() & current.removable.keys()):
+        size = size_of(store, key)
+        if store.forget(key):
+            count, freed = count + 1, freed + size
+    for path in {*shown.damaged} & {*current.damaged}:
+        shutil.rmtree(path, ignore_errors=True)
+    click.echo(f"removed {count} artifacts, {_bytes(freed)}")
+
+
+def _report(store: Store, garbage: Garbage) -> Iterator[str]:
+    gone = garbage.removable
+    taken = _bytes(sum(size_of(store, key) for key in gone))
+    quarantined = f", and {len(garbage.damaged)} quarantined ones" if garbage.damaged else ""
+    named = _some(garbage.users, 6) or "for results that cannot be found"
+    yield f"{len(garbage.kept)} artifacts are kept ({named}); {len(gone)} to remove ({taken}){quarantined}"
+    lines = [f"  {n:>6,}  {_bytes(size):>10}  {ages:<22}  {what}" for what, n, size, ages in described(store, garbage)]
+    yield from capped(lines)
+    if garbage.forgotten:
+        names = sorted({use.name for use in garbage.forgotten.values()})
+        yield f"forgotten: {_some(names, 6)}"
+    if garbage.young:
+        yield f"{garbage.young} more that no results need are kept, since they are younger than a day (--all)"
+    notes = [
+        f"Note: {printable(name)} cannot be found (moved, removed, or its disk is not mounted): {count} artifacts "
+        f"are kept for it. If it is gone for good: --forget {shlex.quote(printable(name))}"
+        for name, count in garbage.lost.items()
+    ]
+    yield from capped(notes)
+
+
+def _some(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return printable(", ".join(names[:most])) + more
 
 
 @command.command("export")
@@ -118,12 +174,19 @@ def gc(store: str | None, results: tuple[str, ...], plugins: tuple[str, ...], ye
 def export_(file: str, store: str | None, results: tuple[str, ...]) -> int:
     """Write artifacts to a tar file, for import elsewhere."""
     artifacts = _existing(store)
-    scores = [key for folder in results for key in score_keys(Path(folder))]
-    keys = with_dependencies(artifacts, scores) if results else artifacts.all_keys()
+    keys = with_dependencies(artifacts, _keys(artifacts, results)) if results else artifacts.all_keys()
     count = export(artifacts, keys, Path(file))
     _print_quarantined(artifacts)
     click.echo(f"{count} artifacts written to {file}")
     return 1 if artifacts.quarantined else 0
+
+
+def _keys(store: Store, results: tuple[str, ...]) -> Iterator[str]:
+    """Yield the keys that folders refer to, and what the store remembers of them: a stopped run needs more."""
+    named = {str(Path(folder).resolve()): list(score_keys(Path(folder))) for folder in results}
+    needed = {digits for use in uses(store).values() if use.path in named for digits in use.keys}
+    yield from (key for keys in named.values() for key in keys)
+    yield from (key for key in store.all_keys() if key[:DIGITS] in needed)
 
 
 @command.command("import")
@@ -136,5 +199,7 @@ def import_(file: str, store: str | None) -> int:
     if not Path(file).is_file():
         raise BenchError(f"There is no archive {file}")
     done = import_archive(artifacts, Path(file), limited(lambda line: click.echo(f"refused: {line}", err=True)))
+    with suppress(OSError):
+        remember(artifacts, Path(file), "archive", done.keys)
     click.echo(f"{done.added} artifacts imported, {done.known} existed already, {len(done.refused)} refused")
     return 1 if done.refused else 0

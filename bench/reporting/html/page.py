@@ -23,8 +23,10 @@ from bench.reporting.html.cell_details import CellDetails, component_words, cost
 from bench.reporting.html.charts import Charts
 from bench.reporting.html.distributions import LEVELS, Curves
 from bench.reporting.tables.comparisons import check_table
+from bench.reporting.tables.legend import with_legend
 from bench.reporting.tables.method_table import section_title
 from bench.reporting.tables.table import CONFIDENCE, Table, counted
+from bench.results.protocol import took_part
 
 if TYPE_CHECKING:
     import jinja2
@@ -57,7 +59,7 @@ def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Sectio
     first = 0
     with svg.drawing():
         for section in sections:
-            text = templates.get_template("section.html").render(_section(section, charts, first, len(shown)))
+            text = templates.get_template("section.html").render(_section(section, run, charts, first, len(shown)))
             if shown and sum(map(len, shown)) + len(text) > MOST_TABLES:
                 break
             shown.append(text)
@@ -107,11 +109,11 @@ def _script_json(value: JSON) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _section(section: Section, charts: Charts, first: int, number: int) -> dict[str, Any]:
+def _section(section: Section, run: Mapping[str, JSON], charts: Charts, first: int, number: int) -> dict[str, Any]:
     cells, main = section.cells, section.tables[0]
     rows = list(shown_rows(cells, first))
     papers = any(c.paper for c in cells)
-    others = [*section.tables[1:], *([check_table(cells)] if papers else [])]
+    others = [*section.tables[1:], *([with_legend(check_table(cells, run))] if papers else [])]
     return {
         "number": number,
         "section_title": section_title(cells),
@@ -131,6 +133,7 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     statuses = {str(status): int(n) for status, n in frame.status.value_counts().items()}
     trials = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in sorted(statuses.items()))
     seeds = ", ".join(map(str, spec.seeds))
+    present = took_part(frame, run)
     return {
         "title": f"{' + '.join(spec.datasets)}, preset {spec.preset}",
         "facts": {
@@ -148,6 +151,7 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
             (kind, component_words(entry, name))
             for kind in ComponentKind
             for name, entry in sorted(run["components"][kind].items())
+            if name in present[kind]
         ],
     }
 

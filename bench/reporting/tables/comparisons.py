@@ -2,14 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.analysis.cell_statistics import of_table
 from bench.analysis.cells import Cell
+from bench.core.canonical import JSON
 from bench.core.kinds import Verdict
 from bench.reporting.tables.auc import paper_line
 from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
-from bench.reporting.tables.notes import drawn
+from bench.reporting.tables.notes import drawn, meaningless
 from bench.reporting.tables.table import Line, Table, cell, interval, signed
 from bench.stats.differences import TESTED_FROM
 
@@ -59,7 +60,7 @@ def negatives_table(cells: Sequence[Cell]) -> Table:
     )
 
 
-def check_table(cells: Sequence[Cell]) -> Table:
+def check_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
     """Return the papers' AUCs beside ours, with a verdict per cell."""
     counts = Counter(c.verdict for c in cells)
     reduced = any(c.paper and c.paper.same and c.home and c.suspects_only for c in cells)
@@ -67,9 +68,10 @@ def check_table(cells: Sequence[Cell]) -> Table:
         cells,
         "against the papers",
         attack_columns(cells, _check_lines),
-        f"{', '.join(f'{counts[v]} {v}' for v in Verdict)}. {drawn(cells)}",
+        f"{', '.join(f'{counts[v]} {v}' for v in Verdict)}. {' '.join([drawn(cells), *meaningless(run)])}",
         notes=["Compared without the irrelevant models in the source's architecture, which the papers do not have."]
         * reduced,
+        label="papers",
         level=2,
     )
 

@@ -32,7 +32,8 @@ def cost_table(costs: Sequence[Cost]) -> Table:
         "cost",
         ["method", "accuracy", "lost", "access", "queries", "verify s", "make s", "nets"],
         [list(map(cell, texts)) for texts in rows],
-        "Test accuracy of the source in percent, and the points lost by a watermark; the strongest access "
+        "Test accuracy of the source in percent, mean ± standard deviation over sources where there are several, and "
+        "the points lost by a watermark; the strongest access "
         "asked of a suspect, queries per suspect, median seconds to verify one; seconds to make a fingerprint (a "
         "watermark: its source too) with the networks (nets) trained for it.",
         notes=[note for c in costs for note in _cost_notes(c)],
@@ -67,6 +68,7 @@ def accuracy_table(networks: Sequence[Accuracy], run: Mapping[str, JSON]) -> Tab
             "stand with the plain sources",
         ),
         notes=[*[_unlearned_note()] * any(a.unlearned for a in networks), *_renumbered_notes(networks)],
+        label="accuracy",
         level=2,
     )
 

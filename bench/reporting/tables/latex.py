@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from bench.reporting.tables.table import Line, Table, column_groups, column_widt
 if TYPE_CHECKING:
     from tabulate import TableFormat
 
+LONGEST_PART = 60
+"""Characters of a part of a label."""
 PAGE = 110
 """Characters of a printed line in the smallest letters: a wider table is divided."""
 
@@ -53,13 +56,28 @@ def _size(table: Table) -> str:
     return next((size for limit, size in ((75, "small"), (95, "footnotesize")) if widest <= limit), "scriptsize")
 
 
-def latex(table: Table) -> str:
-    """Write a table as LaTeX for `\\input`, with booktabs and graphicx; the document's lines scale it down."""
+def identifier(text: str) -> str:
+    """Return a name of unknown origin as a part of a label or a file name; different ones stay different."""
+    kept = re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-")[:LONGEST_PART]
+    return kept if kept == text else "-".join(filter(None, (kept, hashlib.sha256(text.encode()).hexdigest()[:8])))
+
+
+def file_name(table: Table) -> str:
+    """Return the name of a table's file, without the suffix: dataset, source architecture, subject."""
+    return "-".join(map(identifier, table.label))
+
+
+def latex(table: Table, folder: str) -> str:
+    """Write a table as LaTeX for `\\input`, with booktabs and graphicx; the document's lines scale it down.
+
+    Its label, `tab:FOLDER-DATASET-SOURCE-SUBJECT`, begins with the name of the results folder, as those of other
+    folders do with theirs.
+    """
     groups = column_groups(table, PAGE)
     below = latex_escaped(" ".join((table.caption, *table.notes)).strip())
     notes = [r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize", below, r"\end{minipage}"]
-    label = re.sub(r"[^a-z0-9]+", "-", table.label.lower())
-    floats = []
+    label = f"{identifier(folder)}-{file_name(table)}"
+    floats = [rf"% needs \usepackage{{booktabs,graphicx}}; see \ref{{tab:{label}}}"]
     for number, columns in enumerate(groups, start=1):
         part = f" ({number} of {len(groups)})" if len(groups) > 1 else ""
         suffix = f"-{number}" if number > 1 else ""

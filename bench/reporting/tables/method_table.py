@@ -34,9 +34,9 @@ def section_table(
     white_box: int | None = None,
 ) -> Table:
     """Make a table of one dataset and source architecture."""
-    label = f"{results[0].dataset}-{results[0].source_architecture}-{label}"
+    where = (results[0].dataset, results[0].source_architecture, label)
     return Table(
-        f"{section_title(results)}: {subject}", header, rows, caption, notes, baselines, label, level, white_box
+        f"{section_title(results)}: {subject}", header, rows, caption, notes, baselines, where, level, white_box
     )
 
 

@@ -10,6 +10,7 @@ from bench.analysis.networks import Unlearned
 from bench.core.canonical import JSON
 from bench.core.kinds import Verdict
 from bench.core.spec import Spec
+from bench.planning.presets import PRESETS
 from bench.reporting.tables.method_table import by_method, grouped
 from bench.reporting.tables.table import counted, listed
 from bench.stats.differences import TESTED_FROM
@@ -59,6 +60,17 @@ def _origin(made: Mapping[str, JSON], machine: str = "") -> Iterator[str]:
     yield from ([f"Hardware: {machine}"] if machine else [])
     yield from ([f"torch {torch}"] if torch else [])
     yield str(made.get("date") or "undated")
+
+
+def meaningless(run: Mapping[str, JSON]) -> Iterator[str]:
+    """Warn of figures that mean nothing, since the preset only shows that every part runs; not if it trains longer."""
+    spec = Spec.from_json(run["spec"])
+    preset = PRESETS.get(spec.preset)
+    if preset and preset.meaningless and spec.recipe.epochs <= preset.recipe.epochs:
+        yield (
+            f"No figure here means anything: the preset {preset.name} only shows that every part runs, with networks "
+            "that are half trained."
+        )
 
 
 def drawn(cells: Sequence[Cell]) -> str:

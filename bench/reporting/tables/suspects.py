@@ -28,7 +28,7 @@ def suspects_tables(standings: Sequence[Standing]) -> list[Table]:
             rows.append([cell(suspect), *(_lines(by_method[m]) for m in methods)])
         notes = [f"{s.suspect}, {s.method}: {s.reason}" for s in found if s.score is None]
         source = found[0].source or f"{architecture}, seed {seed}"
-        label = f"{dataset}-{architecture}-{seed}-suspects"
+        label = (dataset, architecture, str(seed), "suspects")
         title = f"{dataset}, {source}: suspects"
         tables.append(Table(title, ["suspect", *methods], rows, CAPTION, notes, label=label, level=3))
     return tables

@@ -25,7 +25,8 @@ class Table:
     """A table whose cells are sequences of lines.
 
     Rules separate the rows of methods that look at weights, from number `white_box` on, and of the baselines, from
-    number `baselines` on. LaTeX refers to the table by its `label`; `level` is that of its heading in Markdown.
+    number `baselines` on. `label` identifies the table among those of a results folder: dataset, source architecture,
+    subject. `level` is that of its heading in Markdown.
     """
 
     title: str
@@ -34,7 +35,7 @@ class Table:
     caption: str = ""
     notes: Sequence[str] = ()
     baselines: int | None = None
-    label: str = ""
+    label: tuple[str, ...] = ()
     level: int = 2
     white_box: int | None = None
 

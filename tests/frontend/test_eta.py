@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.cli.eta import Eta
 from bench.core.tasks import Outcome, Task
+from bench.frontend.eta import Eta
 
 
 class Clock:

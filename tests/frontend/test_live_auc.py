@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from bench.cli.live_auc import LiveAucs
 from bench.core.tasks import Trial
+from bench.frontend.live_auc import LiveAucs
 from bench.stats.auc import auc
 
 

@@ -9,9 +9,9 @@ from test_eta import tasks
 from test_live_auc import irrelevant, nothing, stolen
 
 from bench import cli
-from bench.cli.live_auc import LiveAucs
-from bench.cli.progress import Progress
 from bench.core.tasks import Outcome, Task
+from bench.frontend.live_auc import LiveAucs
+from bench.frontend.progress import Progress
 from bench.testing import toy_plugins
 
 
@@ -79,7 +79,7 @@ def run(terminal):
 
 
 def test_aucs_fill_a_table_while_scores_arrive(run, monkeypatch):
-    monkeypatch.setattr("bench.cli.progress.TABLE_INTERVAL", 0.0)
+    monkeypatch.setattr("bench.frontend.progress.TABLE_INTERVAL", 0.0)
     assert "AUC" not in seen(run)
     scored(run, TRIALS[:3], [0.1, 0.2, 0.3])
     shown = seen(run)
@@ -98,7 +98,7 @@ def test_aucs_fill_a_table_while_scores_arrive(run, monkeypatch):
 
 
 def test_the_table_is_drawn_at_most_once_in_a_while(run, monkeypatch):
-    monkeypatch.setattr("bench.cli.progress.TABLE_INTERVAL", 3600.0)
+    monkeypatch.setattr("bench.frontend.progress.TABLE_INTERVAL", 3600.0)
     scored(run, TRIALS[:3], [0.1, 0.2, 0.3])
     first = seen(run)
     scored(run, TRIALS[3:4], [0.0])
@@ -108,7 +108,7 @@ def test_the_table_is_drawn_at_most_once_in_a_while(run, monkeypatch):
 
 
 def test_the_table_fits_a_narrow_terminal(run, monkeypatch):
-    monkeypatch.setattr("bench.cli.progress.TABLE_INTERVAL", 0.0)
+    monkeypatch.setattr("bench.frontend.progress.TABLE_INTERVAL", 0.0)
     scored(run, TRIALS[:4], [0.1, 0.2, 0.3, 0.4])
     assert max(map(len, seen(run, 30).splitlines())) <= 30
     assert "1.00" in seen(run, 30)
@@ -120,13 +120,13 @@ def test_names_are_no_markup(terminal, monkeypatch):
     made = dict(zip([t.score for t in trials], tasks(score_sac=2).values(), strict=True))
     with Progress(made, live_aucs=lambda: LiveAucs(trials, (), nothing)) as progress:
         scored(progress, trials, [0.1, 0.2])
-        monkeypatch.setattr("bench.cli.progress.TABLE_INTERVAL", 0.0)
+        monkeypatch.setattr("bench.frontend.progress.TABLE_INTERVAL", 0.0)
         assert "[red]x[/]" in seen(progress)
         assert "[b]y" in seen(progress)
 
 
 def test_without_a_terminal_no_auc_is_computed(capsys, monkeypatch):
-    monkeypatch.setattr("bench.cli.progress.LINE_INTERVAL", 0.0)
+    monkeypatch.setattr("bench.frontend.progress.LINE_INTERVAL", 0.0)
     made = tasks(score_sac=2)
 
     def never():
@@ -154,7 +154,7 @@ def test_a_task_that_is_recomputed_counts_once(capsys):
 def test_a_run_on_a_terminal_shows_its_aucs(terminal, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCH_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr("bench.cli.progress.TABLE_INTERVAL", 0.0)
+    monkeypatch.setattr("bench.frontend.progress.TABLE_INTERVAL", 0.0)
     monkeypatch.setattr(
         sys,
         "argv",

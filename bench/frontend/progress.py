@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import sys
@@ -10,36 +11,83 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench.cli.eta import Eta
 from bench.core.errors import limited
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
+from bench.frontend.eta import Eta
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from bench.cli.live_auc import LiveAucs
+    from bench.frontend.live_auc import LiveAucs
 
 LINE_INTERVAL = 5.0
 """Seconds between plain lines."""
 MOST_FAILURES = 200
 """Failures that are printed; of those with one error, `MOST_LINES` are."""
+NOTEBOOK_INTERVAL = 0.5
+"""Seconds between updates of a notebook's display."""
 TABLE_INTERVAL = 1.0
 """Seconds between updates of the table of AUCs."""
 
 
-class Progress:
-    """Counts of a run's tasks, shown on standard error. Its methods may be called from any thread.
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is, for the function that was given to `bench.run(progress=...)`; as text, one line.
 
-    `live_aucs` makes the table of AUCs; it is called on a terminal only.
+    Counts are of the tasks that this run has to do. `seconds_left` is None before there is an estimate. `task` is the
+    name of the task that has just started, advanced or ended; `epoch` of `epochs` with the last mean `loss` belong to a
+    training. `note` is a line for the user: what failed and where its log is, or what is remarkable.
+    """
+
+    total: int
+    done: int
+    failed: int
+    blocked: int
+    running: int
+    seconds_left: float | None
+    task: str = ""
+    epoch: float = 0.0
+    epochs: float = 0.0
+    loss: float = 0.0
+    note: str = ""
+    line: str = ""
+
+    def __str__(self) -> str:
+        """Return the note, or the counts in one line."""
+        return self.note or self.line
+
+
+def failures_shown(show: Callable[[str], None]) -> Callable[[Outcome], None]:
+    """Return a function that shows a failed task in one line; of many, only the first. `trials.csv` has all of them."""
+    shown = limited(show, MOST_FAILURES)
+    by_error: dict[str, Callable[[str], None]] = {}
+
+    def show_failure(outcome: Outcome) -> None:
+        log = f" (log: {outcome.log})" if outcome.log else ""
+        by_error.setdefault(outcome.error, limited(shown))(f"Failed: {outcome.root}: {outcome.error}{log}")
+
+    return show_failure
+
+
+class Progress:
+    """Counts of a run's tasks, shown on standard error or in a notebook. Its methods may be called from any thread.
+
+    `live_aucs` makes the table of AUCs; it is called for a live display only. `printed` receives the lines that are
+    otherwise printed.
     """
 
     def __init__(
-        self, tasks: Mapping[str, Task], quiet: bool = False, live_aucs: Callable[[], LiveAucs] | None = None
+        self,
+        tasks: Mapping[str, Task],
+        quiet: bool = False,
+        live_aucs: Callable[[], LiveAucs] | None = None,
+        printed: Callable[[str], None] | None = None,
     ) -> None:
-        self.tasks, self.quiet, self.live_aucs = tasks, quiet, live_aucs
+        self.tasks, self.quiet, self.live_aucs, self.printed = tasks, quiet, live_aucs, printed
         self.statuses: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
         self.running: dict[str, tuple[float, float, float]] = {}
@@ -47,21 +95,25 @@ class Progress:
         self.last_line = time.monotonic()
         self.lock = threading.Lock()
         self.live: Any = None
+        self.notebook: NotebookDisplay | None = None
         self.aucs: LiveAucs | None = None
         self.table: tuple[float, RenderableType | None] = (-math.inf, None)
         """When the table of AUCs was updated, and that table."""
         self.footer = ""
         """The last line of the display."""
-        self.show_failure = limited(self.print, MOST_FAILURES)
-        self.failures: dict[str, Callable[[str], None]] = {}
-        """What shows the failures with each error; `trials.csv` has all of them."""
+        self.show_failure = failures_shown(self.print)
 
     def __enter__(self) -> Progress:
-        if not self.quiet and self.tasks and sys.stderr.isatty():
+        notebook = in_notebook()
+        if self.quiet or not self.tasks or not (notebook or sys.stderr.isatty()):
+            return self
+        self.aucs = self.live_aucs() if self.live_aucs else None
+        if notebook:
+            self.notebook = NotebookDisplay(self.render)
+        else:
             from rich.console import Console
             from rich.live import Live
 
-            self.aucs = self.live_aucs() if self.live_aucs else None
             console = Console(stderr=True)
             self.live = Live(get_renderable=self.render, console=console, refresh_per_second=4, transient=True)
             self.live.start()
@@ -70,18 +122,23 @@ class Progress:
     def __exit__(self, *error: object) -> None:
         if self.live is not None:
             self.live.stop()
+        if self.notebook is not None:
+            self.table = (-math.inf, self.table[1])
+            self.notebook.show(at_once=True)
 
     def task_started(self, key: str) -> None:
         """Record the start of a task."""
         with self.lock:
             self.running[key] = (0.0, 0.0, 0.0)
             self.eta.task_started(key)
+        self._refresh()
 
     def task_progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
         """Record the progress of a task's training."""
         with self.lock:
             self.running[key] = (epoch, epochs, loss)
             self.eta.task_progressed(key, epoch / epochs if epochs else 0.0)
+        self._refresh()
 
     def task_finished(self, outcome: Outcome) -> None:
         """Count an outcome; print a failure at once, with the path of its log."""
@@ -95,16 +152,22 @@ class Progress:
                 score = outcome.facts.get("score") if outcome.status == Status.DONE else None
                 self.aucs.add_score(outcome.key, score)
         if outcome.status == Status.FAILED:
-            log = f" (log: {outcome.log})" if outcome.log else ""
-            show = self.failures.setdefault(outcome.error, limited(self.show_failure))
-            show(f"Failed: {outcome.root}: {outcome.error}{log}")
-        if self.live is None and not self.quiet and time.monotonic() - self.last_line >= LINE_INTERVAL:
+            self.show_failure(outcome)
+        self._refresh(line=True)
+
+    def _refresh(self, line: bool = False) -> None:
+        """Update a notebook's display; print a `line` from time to time where there is no display."""
+        if self.notebook is not None:
+            self.notebook.show()
+        elif line and self.live is None and not self.quiet and time.monotonic() - self.last_line >= LINE_INTERVAL:
             self.last_line = time.monotonic()
             self.print(self.line())
 
     def print(self, text: str) -> None:
         """Print a line above the display."""
-        if self.live is not None:
+        if self.printed is not None:
+            self.printed(text)
+        elif self.live is not None:
             self.live.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=sys.stderr, flush=True)
@@ -151,6 +214,53 @@ class Progress:
         return Group(
             Text(self.line()), ProgressBar(total=len(self.tasks), completed=len(self.statuses), width=60), *rows
         )
+
+
+def state_of(
+    progress: Progress, key: str = "", epoch: float = 0.0, epochs: float = 0.0, loss: float = 0.0, note: str = ""
+) -> RunProgress:
+    """Return the counts of a run, with what is new: the task that has started, advanced or ended, or a note."""
+    with progress.lock:
+        seconds = progress.eta.remaining()
+    done, failed, blocked = (progress.counts[status] for status in (Status.DONE, Status.FAILED, Status.BLOCKED))
+    task = progress.tasks[key].name if key in progress.tasks else ""
+    left = (len(progress.running), seconds, task, epoch, epochs, loss, note, progress.line())
+    return RunProgress(len(progress.tasks), done, failed, blocked, *left)
+
+
+def in_notebook() -> bool:
+    """Return True in a Jupyter kernel, as rich finds out."""
+    if "IPython" not in sys.modules:
+        return False
+    from rich.console import Console
+
+    return Console().is_jupyter
+
+
+class NotebookDisplay:
+    """What is rendered, as rich shows it in the output of a notebook's cell, updated in place.
+
+    rich's own `Live` needs ipywidgets there; an updated display needs nothing.
+    """
+
+    def __init__(self, render: Callable[[], RenderableType]) -> None:
+        from rich.jupyter import JupyterMixin
+
+        class Shown(JupyterMixin):
+            """Rendered when it is displayed."""
+
+            def __rich__(self) -> RenderableType:
+                return render()
+
+        self.shown, self.last = Shown(), time.monotonic()
+        display: Any = importlib.import_module("IPython.display").display
+        self.handle = display(self.shown, display_id=True)
+
+    def show(self, at_once: bool = False) -> None:
+        """Update the display, but not too often."""
+        if self.handle is not None and (at_once or time.monotonic() - self.last >= NOTEBOOK_INTERVAL):
+            self.last = time.monotonic()
+            self.handle.update(self.shown)
 
 
 def auc_table(aucs: LiveAucs) -> RenderableType | None:

@@ -1,0 +1,113 @@
+"""Read the code of a class that may have no file, as one of a notebook's cell: its digest, and what it imports."""
+
+import dis
+import hashlib
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes)
+CALLED = ("__init__", "__call__")
+"""Special methods that authors write; the others of a class are made by Python and by `dataclass`."""
+
+
+def code_digest(cls: type) -> str:
+    """Return a digest of a class's code, and of what it uses of the module or the function that defines it."""
+    reading = _Reading(cls.__module__)
+    reading.describe(cls)
+    return hashlib.sha256("\n".join(reading.parts).encode(errors="backslashreplace")).hexdigest()
+
+
+def imported_packages(cls: type) -> set[str]:
+    """Return the top-level names of what a class's code uses of other modules, without Python's own."""
+    reading = _Reading(cls.__module__)
+    reading.describe(cls)
+    names = {module.partition(".")[0] for module in reading.modules}
+    return {name for name in names if name and name not in sys.stdlib_module_names and name != "bench"}
+
+
+@dataclass
+class _Reading:
+    """Descriptions of a class of a module and of all that it uses there, the same in every session."""
+
+    module: str
+    parts: list[str] = field(default_factory=list)
+    modules: set[str] = field(default_factory=set)
+    seen: dict[int, object] = field(default_factory=dict)
+    """What was described, kept alive: the number of an object that is gone may be another one's."""
+
+    def describe(self, value: object) -> None:
+        """Add the description of a value; of other modules' objects little but their names."""
+        if isinstance(value, PLAIN):
+            self.parts.append(repr(value))
+            return
+        if id(value) in self.seen:
+            return
+        self.seen[id(value)] = value
+        own = getattr(value, "__module__", None) == self.module
+        if isinstance(value, tuple | list | set | frozenset | Mapping):
+            items = [*value.items()] if isinstance(value, Mapping) else [*value]
+            self.parts.append(type(value).__name__)
+            for item in sorted(items, key=repr) if isinstance(value, set | frozenset) else items:
+                self.describe(item)
+        elif own and isinstance(value, types.FunctionType):
+            self.parts.append(value.__qualname__)
+            self.describe((value.__defaults__, value.__kwdefaults__))
+            self._describe_code(value.__code__, value)
+        elif own and isinstance(value, type):
+            self.parts.append(value.__qualname__)
+            members = [(n, v) for n, v in sorted(vars(value).items()) if not n.startswith("__") or n in CALLED]
+            for inner in (*value.__bases__, *(x for name, v in members for x in (name, *_functions(v)))):
+                self.describe(inner)
+        elif own:  # an object of one of the module's classes
+            self.describe((type(value), getattr(value, "__dict__", ())))
+        else:
+            self._describe_outside(value)
+
+    def _describe_outside(self, value: object) -> None:
+        """Add the name of an object that is not looked into, or the numbers of an array."""
+        if isinstance(value, types.ModuleType):
+            self.modules.add(value.__name__)
+            self.parts.append(value.__name__)
+            return
+        named = value if hasattr(value, "__qualname__") else type(value)
+        module = str(getattr(named, "__module__", ""))
+        self.modules.add(module)
+        self.parts.append(
+            f"{module} {getattr(named, '__qualname__', '')} {_numbers(value) if named is type(value) else ''}"
+        )
+
+    def _describe_code(self, code: types.CodeType, function: types.FunctionType) -> None:
+        self.parts.append(f"{code.co_code.hex()} {code.co_varnames} {code.co_names} {code.co_freevars} {code.co_flags}")
+        self.modules |= {str(i.argval) for i in dis.get_instructions(code) if i.opname == "IMPORT_NAME"}
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                self._describe_code(constant, function)
+            else:
+                self.describe(constant)
+        known = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        for name in code.co_names:
+            if name in function.__globals__:
+                self.describe(function.__globals__[name])
+        for cell in (known[name] for name in code.co_freevars if name in known):
+            try:
+                self.describe(cell.cell_contents)
+            except ValueError:  # it is empty
+                self.parts.append("an empty cell")
+
+
+def _functions(attribute: object) -> tuple[object, ...]:
+    """Return what is behind a descriptor of a class."""
+    if isinstance(attribute, property):
+        return attribute.fget, attribute.fset
+    return (attribute.__func__,) if isinstance(attribute, staticmethod | classmethod) else (attribute,)
+
+
+def _numbers(value: object) -> str:
+    """Return a digest of the bytes of an array or a tensor; empty for anything else."""
+    try:
+        array = value if hasattr(value, "tobytes") else value.detach().cpu().numpy()  # type: ignore[attr-defined]
+        return hashlib.sha256(array.tobytes()).hexdigest()
+    except Exception:  # it is no array, or only looks like one
+        return ""
