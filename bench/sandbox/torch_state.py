@@ -3,6 +3,7 @@
 A result must not depend on the tasks that ran before in the same process.
 """
 
+import functools
 import os
 import random
 import sys
