@@ -110,6 +110,7 @@ WORKING = (
     "datasets/partition.py",
     *(f"models/{name}.py" for name in ("answers", "network", "onnx_session", "opening", "outputs", "preflight")),
     *(f"models/{name}.py" for name in ("preprocessing", "program")),
+    "sandbox/torch_settings.py",
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),
 )

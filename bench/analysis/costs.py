@@ -105,7 +105,7 @@ def _notes(notes: Iterable[str]) -> dict[str, str]:
     for note in notes:
         for entry in note.split(";"):
             name, equals, value = entry.partition("=")
-            if equals and not name.startswith("suspect."):
+            if equals and not name.startswith(("suspect.", "source.")):
                 values.setdefault(name, []).append(value)
     return {name: _together(found) for name, found in sorted(values.items())}
 

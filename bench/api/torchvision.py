@@ -10,6 +10,7 @@ neither.
 import functools
 import importlib.util
 import sys
+import threading
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -21,6 +22,9 @@ SCHEMAS = (
 )
 """Operators that torchvision's Python part expects from its C++ part."""
 
+_lock = threading.RLock()
+_preparing: list[bool] = []
+
 
 def prepare_torchvision() -> None:
     """Make a later `import torchvision` succeed with any build of torch.
@@ -28,7 +32,13 @@ def prepare_torchvision() -> None:
     Does nothing if torchvision's C++ part can load. Does not import torchvision; takes about a millisecond, once.
     Raises `BenchError` if torchvision is not installed.
     """
-    _declare()
+    with _lock:
+        if not _preparing:  # looking for torchvision asks the finder of plugins, which calls this
+            _preparing.append(True)
+            try:
+                _declare()
+            finally:
+                _preparing.clear()
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from bench.core.errors import BenchError
 from bench.core.kinds import Access, ComponentKind
 from bench.execution.suspects import check_endpoint, rebuilt_endpoint
 from bench.execution.task_context import Artifact, TaskContext
-from bench.stats.renumbering import RENUMBERED, renumbered_accuracy
+from bench.stats.renumbering import renumbering_note
 from bench.store.tensors import savable
 from bench.training.answering import Askable, ask
 from bench.training.networks import rebuild
@@ -52,7 +52,7 @@ def endpoint_artifact(context: TaskContext, attack: Attack, stolen: object) -> A
 def _artifact(context: TaskContext, model: Askable, weights: Mapping[str, Tensor]) -> Artifact:
     data = context.data()
     answers, labels = ask(model, Access.LABELS, data.parts["test"].images), data.parts["test"].labels
-    context.recorded.notes |= _order_note(answers, labels, data.facts["num_classes"])
+    context.recorded.notes |= renumbering_note(answers.cpu().numpy(), labels.cpu().numpy())
     facts: dict[str, JSON] = {
         "accuracy": float((answers == labels).double().mean()),
         "architecture": context.params["architecture"],
@@ -62,9 +62,3 @@ def _artifact(context: TaskContext, model: Askable, weights: Mapping[str, Tensor
         "notes": context.recorded.notes,
     }
     return facts, {"weights": weights, "answers": {"test": answers.to(torch.int32)}}
-
-
-def _order_note(answers: Tensor, labels: Tensor, classes: int) -> dict[str, JSON]:
-    """Return the note of a network whose answers fit the labels only once classes are renumbered; empty: others."""
-    found = renumbered_accuracy(answers.cpu().numpy(), labels.cpu().numpy(), classes)
-    return {} if found is None else {RENUMBERED: round(found, 4)}

@@ -81,6 +81,8 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
                 raise
             text = f"during the run: what is finished is in {request.folder}, and the same call goes on from there"
             raise KeyboardInterrupt(text) from None
+        for line in prepared.inventory.edited_meanwhile(request.registry, outcomes.values()):
+            reporter.note(f"Note: {line}")
         interrupted = bool(reporter.stop_requested())
         with gc_paused():
             return _write(prepared, outcomes, interrupted)
@@ -89,16 +91,20 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
 def _record_needs(prepared: PreparedRun, reporter: Reporter) -> None:
     """Record the artifacts that a run needs in the store, and its Spec in the results folder unless that has one.
 
-    StoreError or BenchError if a disk is full or fails. Without the right to write, a store does not know the folder.
+    StoreError or BenchError if a disk is full or fails. A store that may not be written, or that only has to be read,
+    need not know the folder.
     """
     request, store = prepared.request, prepared.request.store
     started = (request.folder / "run.json").is_file()
     try:
-        with translated_errors(store.root, DENIED):
-            remember(store, request.folder, request.spec.digest(), prepared.inventory.plan.tasks, started)
+        remember(store, request.folder, request.spec.digest(), prepared.inventory.plan.tasks, started)
     except OSError as error:
+        if prepared.missing and error.errno not in DENIED:
+            with translated_errors(store.root):
+                raise
+        why = REASONS.get(error.errno or 0, error.strerror or str(error))
         reporter.note(
-            f"Note: the store {store.root} cannot record that {request.folder} uses it ({REASONS[error.errno or 0]}): "
+            f"Note: the store {store.root} cannot record that {request.folder} uses it ({why}): "
             "`bench store gc` may remove what these results need"
         )
     if prepared.missing and not started:

@@ -145,14 +145,14 @@ class TaskContext:
     def build(self) -> nn.Module:
         """Return a new network for the task's dataset, with its normalisation, on the device."""
         facts, architecture = self.data().facts, self.component(ComponentKind.ARCHITECTURE)
-        model = verified(self.unverified(), architecture, facts["num_classes"], tuple(facts["shape"]))
-        return moved(model, self.device)
+        return moved(
+            verified(self.unverified(), architecture, facts["num_classes"], tuple(facts["shape"])), self.device
+        )
 
     def unverified(self) -> Normalised:
         """Build a network without trying whether it comes back from the store."""
-        data, architecture = self.data(), self.component(ComponentKind.ARCHITECTURE)
-        shape = tuple(data.facts["shape"])
-        return unverified_network(architecture, data.facts["num_classes"], shape, data.mean, data.std)
+        architecture, data, facts = self.component(ComponentKind.ARCHITECTURE), self.data(), self.data().facts
+        return unverified_network(architecture, facts["num_classes"], tuple(facts["shape"]), data.mean, data.std)
 
     def record(self, key: str) -> dict[str, JSON]:
         """Return the record of an input; DamagedArtifact if it is missing."""

@@ -61,6 +61,18 @@ class RunProgress:
         return self.note or self.line
 
 
+def failures_shown(show: Callable[[str], None]) -> Callable[[Outcome], None]:
+    """Return a function that shows a failed task in one line; of many, only the first. `trials.csv` has all of them."""
+    shown = limited(show, MOST_FAILURES)
+    by_error: dict[str, Callable[[str], None]] = {}
+
+    def show_failure(outcome: Outcome) -> None:
+        log = f" (log: {outcome.log})" if outcome.log else ""
+        by_error.setdefault(outcome.error, limited(shown))(f"Failed: {outcome.root}: {outcome.error}{log}")
+
+    return show_failure
+
+
 class Progress:
     """Counts of a run's tasks, shown on standard error or in a notebook. Its methods may be called from any thread.
 
@@ -89,21 +101,19 @@ class Progress:
         """When the table of AUCs was updated, and that table."""
         self.footer = ""
         """The last line of the display."""
-        self.show_failure = limited(self.print, MOST_FAILURES)
-        self.failures: dict[str, Callable[[str], None]] = {}
-        """What shows the failures with each error; `trials.csv` has all of them."""
+        self.show_failure = failures_shown(self.print)
 
     def __enter__(self) -> Progress:
-        if self.quiet or not self.tasks:
+        notebook = in_notebook()
+        if self.quiet or not self.tasks or not (notebook or sys.stderr.isatty()):
             return self
-        if in_notebook():
-            self.aucs = self.live_aucs() if self.live_aucs else None
+        self.aucs = self.live_aucs() if self.live_aucs else None
+        if notebook:
             self.notebook = NotebookDisplay(self.render)
-        elif sys.stderr.isatty():
+        else:
             from rich.console import Console
             from rich.live import Live
 
-            self.aucs = self.live_aucs() if self.live_aucs else None
             console = Console(stderr=True)
             self.live = Live(get_renderable=self.render, console=console, refresh_per_second=4, transient=True)
             self.live.start()
@@ -121,16 +131,14 @@ class Progress:
         with self.lock:
             self.running[key] = (0.0, 0.0, 0.0)
             self.eta.task_started(key)
-        if self.notebook is not None:
-            self.notebook.show()
+        self._refresh()
 
     def task_progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
         """Record the progress of a task's training."""
         with self.lock:
             self.running[key] = (epoch, epochs, loss)
             self.eta.task_progressed(key, epoch / epochs if epochs else 0.0)
-        if self.notebook is not None:
-            self.notebook.show()
+        self._refresh()
 
     def task_finished(self, outcome: Outcome) -> None:
         """Count an outcome; print a failure at once, with the path of its log."""
@@ -144,12 +152,14 @@ class Progress:
                 score = outcome.facts.get("score") if outcome.status == Status.DONE else None
                 self.aucs.add_score(outcome.key, score)
         if outcome.status == Status.FAILED:
-            log = f" (log: {outcome.log})" if outcome.log else ""
-            show = self.failures.setdefault(outcome.error, limited(self.show_failure))
-            show(f"Failed: {outcome.root}: {outcome.error}{log}")
+            self.show_failure(outcome)
+        self._refresh(line=True)
+
+    def _refresh(self, line: bool = False) -> None:
+        """Update a notebook's display; print a `line` from time to time where there is no display."""
         if self.notebook is not None:
             self.notebook.show()
-        elif self.live is None and not self.quiet and time.monotonic() - self.last_line >= LINE_INTERVAL:
+        elif line and self.live is None and not self.quiet and time.monotonic() - self.last_line >= LINE_INTERVAL:
             self.last_line = time.monotonic()
             self.print(self.line())
 
@@ -168,17 +178,6 @@ class Progress:
         if self.live is None:
             with suppress(OSError):
                 os.write(2, f"{text}\n".encode())
-
-    def state(
-        self, key: str = "", epoch: float = 0.0, epochs: float = 0.0, loss: float = 0.0, note: str = ""
-    ) -> RunProgress:
-        """Return the counts, with what is new: the task that has started, advanced or ended, or a note."""
-        with self.lock:
-            seconds = self.eta.remaining()
-        done, failed, blocked = (self.counts[status] for status in (Status.DONE, Status.FAILED, Status.BLOCKED))
-        task = self.tasks[key].name if key in self.tasks else ""
-        left = (len(self.running), seconds, task, epoch, epochs, loss, note, self.line())
-        return RunProgress(len(self.tasks), done, failed, blocked, *left)
 
     def remaining(self) -> str:
         """Return the estimated time until the run ends; `?` if it is not known yet."""
@@ -215,6 +214,18 @@ class Progress:
         return Group(
             Text(self.line()), ProgressBar(total=len(self.tasks), completed=len(self.statuses), width=60), *rows
         )
+
+
+def state_of(
+    progress: Progress, key: str = "", epoch: float = 0.0, epochs: float = 0.0, loss: float = 0.0, note: str = ""
+) -> RunProgress:
+    """Return the counts of a run, with what is new: the task that has started, advanced or ended, or a note."""
+    with progress.lock:
+        seconds = progress.eta.remaining()
+    done, failed, blocked = (progress.counts[status] for status in (Status.DONE, Status.FAILED, Status.BLOCKED))
+    task = progress.tasks[key].name if key in progress.tasks else ""
+    left = (len(progress.running), seconds, task, epoch, epochs, loss, note, progress.line())
+    return RunProgress(len(progress.tasks), done, failed, blocked, *left)
 
 
 def in_notebook() -> bool:

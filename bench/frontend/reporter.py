@@ -14,7 +14,7 @@ from bench.core.tasks import Outcome
 from bench.execution.benchmark import BenchmarkReporter
 from bench.execution.preparation import PreparedRun
 from bench.execution.run_config import StopRequest
-from bench.frontend.progress import Progress, RunProgress
+from bench.frontend.progress import Progress, RunProgress, state_of
 
 if TYPE_CHECKING:
     from bench.frontend.live_auc import LiveAucs
@@ -113,7 +113,7 @@ class FunctionReporter(DisplayReporter):
             if self.error is not None:
                 return
             try:
-                if self.function(self.progress.state(key, epoch, epochs, loss, note)) is False:
+                if self.function(state_of(self.progress, key, epoch, epochs, loss, note)) is False:
                     self.stop = StopRequest.AFTER_RUNNING
             except Exception as error:  # whatever the function raises
                 self.error, self.stop = error, StopRequest.AFTER_RUNNING

@@ -137,3 +137,16 @@ def own_recipe(recipe: Recipe, architecture: Declaration) -> dict[str, JSON]:
     if augmentation := own.get("augmentation"):
         training["augmentation"] = dict(augmentation)
     return training
+
+
+def is_deterministic(attacks: Mapping[str, Declaration], name: str) -> bool:
+    """Return True if an attack, and those that it starts from, draw nothing at random."""
+    return all(attack.attributes["deterministic"] for attack in chain(attacks, name))
+
+
+def variant(attacks: Mapping[str, Declaration], name: str, replicate: int) -> str:
+    """Return the variant of a copy of an attack, after those of the copies that it starts from."""
+    before = ""
+    if previous := str(attacks[name].attributes["starts_from"]):
+        before = variant(attacks, previous, 0 if is_deterministic(attacks, previous) else replicate)
+    return ", ".join(filter(None, (before, attacks[name].variants[replicate])))

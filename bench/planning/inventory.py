@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
+from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.planning.graph import Plan, missing_tasks
 from bench.sandbox.process_state import gc_paused
@@ -72,20 +73,19 @@ class Inventory:
 
     def outdated(self, registry: Registry) -> list[str]:
         """Return a note for each component whose source changed, but not its version, since artifacts were computed."""
-        current: dict[str, str] = {}
-        changed: Counter[str] = Counter()
-        for key in self.plan.tasks:
-            for name, recorded in ((self.records.get(key) or {}).get("made", {}).get("sources", {})).items():
-                if name not in current:
-                    kind, _, component = name.partition(":")
-                    present = component in registry.names(kind)
-                    current[name] = registry.source_digest(kind, component) if present else recorded
-                if recorded != current[name]:
-                    changed[name.partition(":")[2]] += 1
         return [
             f"The source of {name} changed but its version did not ({count} cached results affected). "
             f"Increase `version`, or recompute with --refresh {name}."
-            for name, count in sorted(changed.items())
+            for name, count in _of_other_source(map(self.record, self.plan.tasks), registry)
+        ]
+
+    def edited_meanwhile(self, registry: Registry, outcomes: Iterable[Outcome]) -> list[str]:
+        """Return a note for each component that ran from another source than the one that this process imported."""
+        computed = (o.key for o in outcomes if o.status == Status.DONE and not o.stored)
+        return [
+            f"{count} results of this run are of another source of {name} than it began with: the plugin was edited "
+            f"meanwhile, or a worker has another copy. Recompute them with --refresh {name}."
+            for name, count in _of_other_source(map(self.store.record, computed), registry)
         ]
 
     def refresh(self, names: Iterable[str]) -> int:
@@ -106,3 +106,18 @@ class Inventory:
             if result & set(task.inputs.values()):
                 result.add(key)
         return result
+
+
+def _of_other_source(records: Iterable[Mapping[str, JSON] | None], registry: Registry) -> list[tuple[str, int]]:
+    """Count the records that name another source of a component than the imported one, by the component's name."""
+    current: dict[str, tuple[str, ...]] = {}
+    changed: Counter[str] = Counter()
+    for record in records:
+        for name, recorded in (record or {}).get("made", {}).get("sources", {}).items():
+            kind, _, component = name.partition(":")
+            if name not in current:
+                installed = component in registry.entries.get(kind, {})
+                current[name] = registry.source_digests(kind, component) if installed else ()
+            if recorded and current[name] and recorded not in current[name]:
+                changed[component] += 1
+    return sorted(changed.items())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError, did_you_mean, first_line
+from bench.core.errors import BenchError, did_you_mean, first_line, printable
 from bench.core.kinds import ComponentKind
 from bench.core.renamed import new_name
 from bench.core.spec import Recipe, Spec
@@ -24,7 +24,7 @@ from bench.planning.declarations import Declarations
 from bench.planning.described import Layout
 from bench.planning.presets import ATTACKS, METHODS, ordered, preset
 from bench.planning.spec_checks import MOST_SEED, check_number, checked
-from bench.registry.fields import convert
+from bench.registry.fields import convert, hyperparameters
 from bench.registry.registry import Registry
 
 LARGEST_FILE = 1 << 24
@@ -157,7 +157,7 @@ def build(
             raise BenchError(f"{shown('spec')} {file} defines the whole run: leave out {shown(next(iter(given)))}")
         given = _content(Path(file))
         if "spec" in given:
-            spec, declarations = checked(_saved(given, file), registry, precision)
+            spec, declarations = checked(_installed(_saved(given, file), given, file, registry), registry, precision)
             if described and _models_of(described) != spec.models:
                 raise BenchError(f"{shown('models')} {described} describes other networks, or other files, than {file}")
             return spec, dataclasses.replace(declarations, zoo=zoo)
@@ -221,6 +221,21 @@ def _saved(run: Mapping[str, JSON], file: str | Path) -> Spec:
         raise BenchError(f"--spec {file} holds no Spec that bench wrote: {first_line(error)}") from error
 
 
+def _installed(spec: Spec, run: Mapping[str, JSON], file: str | Path, registry: Registry) -> Spec:
+    """Return a saved Spec; BenchError names a component that is not installed, and where the run had it from."""
+    for kind, names in spec.components().items():
+        known = {*registry.names(kind), *(b.name for b in registry.broken)}
+        for name in (n for n in names if n not in known):
+            try:
+                origin = str(run["components"][kind][name]["distribution"])
+            except (KeyError, TypeError):  # a file that was written by hand
+                continue
+            named = f"install {origin}, or name its file with --plugin"
+            way = f"--plugin {origin}" if origin.endswith(".py") else named
+            raise BenchError(f"--spec {file} needs {kind} {name!r} of {printable(origin)}: {printable(way)}")
+    return spec
+
+
 def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
     """Return a Spec of the options given, and of the preset's values for the others."""
     scale = preset(given.get("preset", "quick"))
@@ -258,7 +273,7 @@ def _configured(
         if name == "recipe":
             changes[field] = _recipe_value(field, value)
         elif (kind := registry.kind_of(name)) is not None:
-            settings.setdefault(name, {})[field] = getattr(registry.get(kind, name, {field: value}), field)
+            settings.setdefault(name, {})[field] = hyperparameters(registry.get(kind, name, {field: value}))[field]
         else:
             known = ["recipe", *(n for k in ComponentKind for n in registry.names(k))]
             hint = did_you_mean(name, known)

@@ -11,7 +11,7 @@ from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Trial
 from bench.models.description import Description
 from bench.models.kinds import ModelRole
-from bench.planning.declarations import Declarations, MethodVersion, chain, own_recipe
+from bench.planning.declarations import Declarations, MethodVersion, chain, is_deterministic, own_recipe, variant
 from bench.planning.described import HELPERS, KINDS, attack_of, helper_architectures
 from bench.planning.graph import Plan as Plan
 from bench.planning.graph import missing_tasks as missing_tasks
@@ -41,7 +41,7 @@ class _TaskPlanner:
         self.data = functools.cache(self._data)
         self.train = functools.cache(self._train)
         self.steal = functools.cache(self._steal)
-        self.variant = functools.cache(self._variant)
+        self.variant = functools.cache(functools.partial(variant, declarations.attacks))
         self.identities = {n: d.identity() for n, d in declarations.architectures.items()}
         self.recipes = {n: own_recipe(spec.recipe, d) for n, d in declarations.architectures.items()}
         self.sources: dict[str, str] = {}
@@ -93,23 +93,11 @@ class _TaskPlanner:
         params["attack"] = declaration.identity()
         inputs = {"data": self.data(target), "source": source}
         if previous := str(declaration.attributes["starts_from"]):
-            start = 0 if self.is_deterministic(previous) else replicate
+            start = 0 if is_deterministic(self.declarations.attacks, previous) else replicate
             inputs["start"] = self.steal(source, dataset, target, previous, architecture, start)
         if surrogate := self.relations.surrogate(dataset, attack)[0]:
             inputs["surrogate_data"] = self.data(surrogate)
         return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs, subject=self.sources[source])
-
-    def _variant(self, attack: str, replicate: int) -> str:
-        """Return the variant of a copy of an attack, after those of the copies that it starts from."""
-        declaration = self.declarations.attacks[attack]
-        before = ""
-        if previous := str(declaration.attributes["starts_from"]):
-            before = self.variant(previous, 0 if self.is_deterministic(previous) else replicate)
-        return ", ".join(filter(None, (before, declaration.variants[replicate])))
-
-    def is_deterministic(self, attack: str) -> bool:
-        """Return True if an attack, and those that it starts from, draw nothing at random."""
-        return all(a.attributes["deterministic"] for a in chain(self.declarations.attacks, attack))
 
     def _helpers(
         self, method: Declaration, dataset: str, seed: int, source: str, model: Description | None
@@ -279,7 +267,7 @@ class _TrialPlanner:
             reason = reason or self.models.unusable_source(declaration, given)
             same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
             count = self.spec.copies if same else self.spec.replicates
-            count = 1 if self.tasks.is_deterministic(attack) else count
+            count = 1 if is_deterministic(self.declarations.attacks, attack) else count
             for name in (architecture,) if same else self.spec.suspects:
                 for replicate in range(count):
                     key = "" if reason else self.tasks.steal(source, dataset, target, attack, name, replicate)

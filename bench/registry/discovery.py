@@ -5,26 +5,26 @@ that cannot be used becomes `Broken`: an error only if it is requested by name.
 """
 
 import functools
-import hashlib
 import importlib.metadata
-import importlib.util
+import inspect
+import os
 import re
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pluggy
 
 from bench.api import hookspecs
 from bench.api.components import Component, Method
-from bench.core.errors import BenchError, BrokenPlugin, describe_error
+from bench.core.errors import BrokenPlugin, describe_error
+from bench.registry import imports, plugin_files
 from bench.registry.registry import HOOKS, Broken, Registry
 from bench.registry.session import receive
+from bench.registry.slow_imports import reported_import
 from bench.registry.validation import contract_violation
 from bench.sandbox.process_state import gc_paused, genuine_interrupts, preserved_process_state
 
@@ -32,102 +32,135 @@ DATA: ContextVar[Path | None] = ContextVar("DATA", default=None)
 """The data folder while plugins are asked for their components: image folders are described there. None: the usual."""
 
 SLOW = 10.0
-"""Seconds after which a message names the plugin that is still being imported."""
+"""Seconds after which a message names what is still being imported."""
+
+
+@dataclass(frozen=True)
+class _Plugin:
+    """A plugin that can be imported: its name, its distribution or file as users know it, and how to import it.
+
+    `module` is the name of an installed plugin's module, `path` the real path of a plugin file.
+    """
+
+    name: str
+    where: str
+    load: Callable[[], object]
+    module: str = ""
+    path: str = ""
+
+    @property
+    def file(self) -> str:
+        """The real path of its file; empty before it is imported, or if it has none."""
+        return self.path or imports.module_path(self.module)
+
+    @property
+    def title(self) -> str:
+        """The plugin in messages."""
+        return f"plugin {self.name!r} of {self.where}"
 
 
 def _distribution(entry: importlib.metadata.EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
 
 
-@contextmanager
-def _reported_import(plugin: str) -> Iterator[None]:
-    """Name the plugin on standard error if its import is slow, and in the KeyboardInterrupt if Ctrl-C stops it."""
-    if threading.current_thread() is not threading.main_thread():  # a worker's task, which has its own time limit
-        yield
-        return
-    line = f"Still importing {plugin} after {SLOW:g} s: Ctrl-C stops. If it hangs, uninstall it or leave --plugin out"
-    stderr = sys.stderr
-
-    def warn() -> None:
-        with suppress(OSError, ValueError):  # the stream may be closed
-            print(line, file=stderr, flush=True)
-
-    timer = threading.Timer(SLOW, warn)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"while {plugin} was imported") from None
-    finally:
-        timer.cancel()
-
-
-def _use(registry: Registry, manager: pluggy.PluginManager, load: Callable[[], object], name: str, where: str) -> str:
+def _use(registry: Registry, manager: pluggy.PluginManager, plugin: _Plugin, partial: bool) -> str:
     """Import a plugin and add its components to the registry; return what is wrong with it, or an empty string."""
-    with _reported_import(f"plugin {name!r} of {where}"), preserved_process_state(), genuine_interrupts(), gc_paused():
+    with (
+        reported_import(plugin.title, lambda: plugin.file, SLOW),
+        preserved_process_state(),
+        genuine_interrupts(),
+        gc_paused(),
+    ):
         try:
-            plugin = load()
+            loaded = plugin.load()
         except BaseException as error:  # whatever the module raises makes the plugin broken
-            return f"import failed: {describe_error(error)}"
+            return f"import failed: {_described(error, plugin)}"
         try:
-            return _collect(registry, manager, plugin, name, where)
+            return _collect(registry, manager, loaded, plugin, partial)
         except BaseException as error:  # components may raise whenever they are read
-            return f"its components cannot be read: {describe_error(error)}"
+            return f"its components cannot be read: {_described(error, plugin)}"
 
 
-def _collect(registry: Registry, manager: pluggy.PluginManager, plugin: object, name: str, where: str) -> str:
+def _described(error: BaseException, plugin: _Plugin) -> str:
+    """Describe an error, with the line of the plugin's file that raised it."""
+    text = describe_error(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if plugin.file and os.path.realpath(f.filename) == plugin.file]
+    if "no known parent package" in text:
+        text += ": import what is beside a single file by its plain name, `import helper`"
+    return f"{text} ({Path(plugin.file).name}, line {lines[-1]})" if lines else text
+
+
+def _collect(registry: Registry, manager: pluggy.PluginManager, loaded: object, plugin: _Plugin, partial: bool) -> str:
     """Add a plugin's components to the registry; return what is wrong with it, or an empty string."""
+    if manager.is_registered(loaded):  # two entry points name it
+        return ""
     try:
-        manager.register(plugin, name=f"{name} of {where}")
+        manager.register(loaded, name=plugin.title)
         manager.check_pending()
     except (pluggy.PluginValidationError, ValueError) as error:
-        if manager.is_registered(plugin):
-            manager.unregister(plugin)
+        if manager.is_registered(loaded):
+            manager.unregister(loaded)
         text = re.sub(r" in plugin <module .*>$", "", " ".join(str(error).split()))
         return f"{text}; the hooks are {', '.join(HOOKS)}, none takes arguments"
-    callers = manager.get_hookcallers(plugin) or []
+    callers = manager.get_hookcallers(loaded) or []
     if not callers:
         return f"it implements no hook; write @hookimpl above one of {', '.join(HOOKS)}"
-    found: list[Component] = []
+    found: dict[str, Component] = {}
+    reasons: list[str] = []
     for caller in callers:
-        base = HOOKS[caller.name]
-        implementation = next(i for i in caller.get_hookimpls() if i.plugin is plugin)
+        implementation = next(i for i in caller.get_hookimpls() if i.plugin is loaded)
         try:
-            returned: object = implementation.function()
-            if not isinstance(returned, Iterable | None):
-                return f"{caller.name}() must return a list of components, not {returned!r:.80}"
-            components: list[Any] = list(returned or ())
+            components = _listed(caller.name, implementation.function())
         except BaseException as error:  # whatever the hook raises makes the plugin broken
-            return f"{caller.name}() failed: {describe_error(error)}"
-        for component in components:
-            if not isinstance(component, base):
-                wanted = "Fingerprint or bench.Watermark" if base is Method else base.__name__
-                return f"{caller.name}() must return instances of bench.{wanted}, not {component!r:.80}"
-            reason = contract_violation(component)
+            reasons.append(f"{caller.name}() failed: {_described(error, plugin)}")
+            continue
+        for component in components if not isinstance(components, str) else ():
+            reason = _unusable(caller.name, component)
+            if not reason and component.name in found:
+                reason = f"it offers two components of the name {component.name!r}: give each a name of its own"
             if reason:
-                return reason
-            found.append(component)
-    for component in found:
-        registry.add(component, where)
-    return ""
+                reasons.append(reason)
+            else:
+                found[component.name] = component
+        reasons += [components] if isinstance(components, str) else []
+    for component in found.values() if partial or not reasons else ():
+        registry.add(component, plugin.where, plugin.file)
+    more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+    return f"{reasons[0]}{more}" if reasons else ""
 
 
-def _import_file(path: Path) -> ModuleType:
-    suffix = hashlib.sha256(str(path).encode()).hexdigest()[:12]  # two folders may hold files of one name
-    spec = importlib.util.spec_from_file_location(f"bench_plugin_file_{path.stem}_{suffix}", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def _listed(hook: str, returned: object) -> list[Any] | str:
+    """Return the components that a hook returned; text says why it must not return that."""
+    if returned is None:
+        return f"{hook}() returned nothing: end it with `return [...]`, empty if there is nothing to offer"
+    if isinstance(returned, dict):
+        return f"{hook}() must return a list of components, not a dict: return list(...values())"
+    if inspect.iscoroutine(returned):
+        returned.close()
+        return f"{hook}() must return a list of components: write `def`, not `async def`"
+    if not isinstance(returned, Iterable):
+        advice = f": write [{type(returned).__name__}()]" if isinstance(returned, Component) else ""
+        return f"{hook}() must return a list of components, not {returned!r:.80}{advice}"
+    return list(returned)
+
+
+def _unusable(hook: str, component: Any) -> str:
+    """Return why a component that a hook returned cannot be used; empty: it can."""
+    base = HOOKS[hook]
+    if isinstance(component, base):
+        return contract_violation(component)
+    wanted = "Fingerprint or bench.Watermark" if base is Method else base.__name__
+    is_class = isinstance(component, type) and issubclass(component, Component)
+    advice = f": write {component.__name__}(), with parentheses" if is_class else ""
+    return f"{hook}() must return instances of bench.{wanted}, not {component!r:.80}{advice}"
 
 
 def load_registry(
     files: Sequence[str | Path | bytes] = (),
     entry_points: Iterable[importlib.metadata.EntryPoint] | None = None,
     data: str | Path | None = None,
+    partial: bool = False,
 ) -> Registry:
     """Return a new registry of all plugins: entry points of the group `bench`, and single files.
 
@@ -135,35 +168,59 @@ def load_registry(
     image folders are datasets, too; None: the usual one.
 
     BrokenPlugin if a file is broken, BenchError if it does not exist; a broken entry point is listed in the registry.
+    A file that is installed as well is one plugin. With `partial`, a broken file is listed in the registry, too, and
+    components that can be used are added although others of their plugin cannot be.
     """
     token = DATA.set(Path(data).expanduser() if data else None)
     try:
-        return _load_registry(files, entry_points)
+        return _load_registry(files, entry_points, partial)
     finally:
         DATA.reset(token)
 
 
 def _load_registry(
-    files: Sequence[str | Path | bytes], entry_points: Iterable[importlib.metadata.EntryPoint] | None
+    files: Sequence[str | Path | bytes],
+    entry_points: Iterable[importlib.metadata.EntryPoint] | None,
+    partial: bool,
 ) -> Registry:
     registry = Registry()
     manager = pluggy.PluginManager("bench")
     manager.add_hookspecs(hookspecs)
+    imports.install()
     if entry_points is None:
         entry_points = importlib.metadata.entry_points(group="bench")
     found = [(entry, _distribution(entry)) for entry in entry_points]  # once each: `dist` parses metadata
+    used: list[_Plugin] = []
+    folders: set[str] = set()
     for entry, where in sorted(found, key=lambda pair: (pair[0].name, pair[1])):
-        reason = _use(registry, manager, entry.load, entry.name, where)
-        if reason:
+        imports.add_package(entry.module, entry.dist)
+        plugin = _Plugin(entry.name, where, entry.load, entry.module)
+        if reason := _use(registry, manager, plugin, partial):
             registry.broken.append(Broken(entry.name, where, reason))
+        else:
+            used.append(plugin)
     for file in files:
         if isinstance(file, bytes):
             receive(registry, file)
             continue
-        path = Path(file).resolve()
-        if not path.is_file():
-            raise BenchError(f"There is no plugin file {file}")
-        reason = _use(registry, manager, functools.partial(_import_file, path), path.stem, str(file))
-        if reason:
+        path = plugin_files.existing(file)
+        if (same := next((p for p in used if _is_same(p, path)), None)) is not None:
+            registry.relocate(same.file, path)
+            continue
+        load = functools.partial(plugin_files.import_file, path, folders)
+        plugin = _Plugin(Path(path).stem, str(file), load, path=path)
+        reason = _use(registry, manager, plugin, partial)
+        if reason and not partial:
             raise BrokenPlugin(f"Plugin file {file} is broken: {reason}")
+        if reason:
+            registry.broken.append(Broken(plugin.name, plugin.where, reason))
+        used.append(plugin)
     return registry
+
+
+def _is_same(plugin: _Plugin, path: str) -> bool:
+    """Return True if a plugin is the file at a path, or an installed copy of it."""
+    if not plugin.file or plugin.file == path:
+        return plugin.file == path
+    same_name = Path(plugin.file).name == Path(path).name
+    return not plugin.path and same_name and imports.text_of(plugin.file) == imports.read(path)

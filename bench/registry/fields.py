@@ -1,10 +1,11 @@
 """Fields and declarations of components as plain data, and conversion of values to annotations."""
 
 import dataclasses
+import enum
 import json
 import types as pytypes
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -35,8 +36,29 @@ def coerce(component: Component, name: str, value: JSON) -> JSON:
     try:
         return convert(value, hints[name])
     except ValueError:
-        wanted = getattr(hints[name], "__name__", None) or str(hints[name])
+        wanted = " or ".join(_choices(hints[name]))
         raise BenchError(f"{component.name}.{name} must be {wanted}, not {value!r}") from None
+
+
+def annotations(component: Component) -> dict[str, str]:
+    """Return the annotations of a component's hyper-parameters as text: choices as their values."""
+    hints = typing.get_type_hints(type(component))
+    return {f.name: " | ".join(_choices(hints[f.name])) for f in fields_of(component)}
+
+
+def _choices(hint: Any) -> list[str]:
+    """Return the alternatives of an annotation as text: values of Literal and of enumerations, names of types."""
+    hint = _resolved(hint)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, pytypes.UnionType):
+        return [text for argument in arguments for text in _choices(argument)]
+    if origin is typing.Literal:
+        return [repr(value) for value in arguments]
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return [repr(option.value) for option in hint]
+    if hint is type(None):
+        return ["None"]
+    return [hint.__name__ if isinstance(hint, type) and origin is None else str(hint)]
 
 
 def check_types(record: object, *skip: str) -> None:
@@ -63,6 +85,7 @@ def _fits(value: JSON, hint: Any) -> bool:
 
 def convert(value: JSON, hint: Any) -> JSON:
     """Convert a JSON value, or text as typed, to an annotation; ValueError if it does not fit."""
+    hint = _resolved(hint)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, pytypes.UnionType):
         if type(None) in arguments and value in (None, "none", "None", "null"):
@@ -70,13 +93,13 @@ def convert(value: JSON, hint: Any) -> JSON:
         for option in arguments:
             with suppress(ValueError):
                 return convert(value, option)
-    if origin is typing.Literal:
-        for option in arguments:
-            if value == option or str(value) == str(option):
-                return option
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return hint(_chosen(value, [option.value for option in hint]))
+    elif origin is typing.Literal:
+        return _chosen(value, arguments)
     elif origin is tuple or hint is tuple:
         return _tuple(value, arguments)
-    elif hint is Any or (hint is str and isinstance(value, str)):
+    elif hint in (Any, object) or (hint is str and isinstance(value, str)):
         return value
     elif hint in (bool, int, float):
         if isinstance(value, str):
@@ -85,6 +108,25 @@ def convert(value: JSON, hint: Any) -> JSON:
             return value
         if hint is float and type(value) in (int, float) and abs(value) < float("inf"):
             return float(value)
+    raise ValueError(value)
+
+
+def _resolved(hint: Any) -> Any:
+    """Return what `Final`, `NewType` and named aliases of types stand for."""
+    while True:
+        if typing.get_origin(hint) is typing.Final:
+            hint = typing.get_args(hint)[0]
+        elif (meant := getattr(hint, "__supertype__", None) or getattr(hint, "__value__", None)) is not None:
+            hint = meant
+        else:
+            return hint
+
+
+def _chosen(value: JSON, options: Sequence[JSON]) -> JSON:
+    """Return the option that equals a value in type, too, or whose text it is; ValueError if there is none."""
+    same = (o for o in options if type(o) is type(value) and o == value)
+    for option in (*same, *(o for o in options if isinstance(value, str) and value in (str(o), str(o).lower()))):
+        return option
     raise ValueError(value)
 
 

@@ -2,18 +2,18 @@
 
 import hashlib
 import inspect
-import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from bench.api.components import Architecture, Attack, Component, Dataset, Method, Watermark
-from bench.core.canonical import JSON
+from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError, BrokenPlugin, describe_error, did_you_mean, printable
 from bench.core.kinds import ComponentKind
 from bench.core.tasks import Declaration
-from bench.registry.fields import coerce, hyperparameters, plain_attributes
+from bench.registry import imports, sources
+from bench.registry.fields import annotations, coerce, hyperparameters, plain_attributes
 from bench.registry.validation import LONGEST_TEXT, contract_violation
 from bench.sandbox.process_state import genuine_interrupts
 
@@ -37,10 +37,15 @@ class Broken:
 
 @dataclass(frozen=True)
 class Entry:
-    """A component and the distribution that provides it; `source`: the digest of its code if it has no file."""
+    """A component, the distribution that provides it, and the real path of its plugin's file (empty: unknown).
+
+    `text` is that of the module of its class, as it was imported; `source` the digest of its code if it has no file.
+    """
 
     component: Component
     distribution: str
+    file: str = ""
+    text: bytes = b""
     source: str = ""
 
 
@@ -104,7 +109,7 @@ class Registry:
             distribution=entry.distribution,
             summary=printable(summary[:LONGEST_TEXT]),
             watermark=isinstance(component, Watermark),
-            types={f: str(t) for f, t in _annotations(component).items()},
+            types=annotations(component),
             variants=variants,
         )
 
@@ -113,30 +118,49 @@ class Registry:
         return tuple(self.declaration(kind, name) for name in self.names(kind))
 
     def source_digest(self, kind: str, name: str) -> str:
-        """Return the SHA-256 of the source file of a component's module, or of its code; empty if it has none."""
-        if source := self.entries[kind][name].source:
-            return source
-        path = getattr(sys.modules.get(type(self.entries[kind][name].component).__module__), "__file__", None)
-        try:
-            return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path else ""
-        except OSError:
-            return ""
+        """Return a digest of the source that a component was imported from; empty if it has none.
 
-    def add(self, component: Component, distribution: str, source: str = "") -> None:
+        It includes the modules of the same plugin that its module imports.
+        """
+        return self.source_digests(kind, name)[0]
+
+    def source_digests(self, kind: str, name: str) -> tuple[str, ...]:
+        """Return the digest of a component's source, and the one that artifacts recorded before 1.0.0rc2."""
+        entry = self.entries[kind][name]
+        if entry.source:
+            return (entry.source,)
+        if path := _path(entry.component, entry.file):
+            own = sources.digest(type(entry.component).__module__, path, entry.text)
+            return own, hashlib.sha256(entry.text).hexdigest()
+        with suppress(OSError, TypeError):  # its class was typed in, or made by a function
+            return (hashlib.sha256(inspect.getsource(type(entry.component)).encode()).hexdigest(),)
+        return ("",)
+
+    def relocate(self, old: str, new: str) -> None:
+        """Record that the components of one plugin's file are those of another file, which has the same text."""
+        for entries in self.entries.values():
+            entries.update({n: replace(e, file=new) for n, e in entries.items() if e.file == old})
+
+    def add(self, component: Component, distribution: str, file: str = "", source: str = "") -> None:
         """Add a component; two with one name, of any kind, become broken, because `--set` looks names up."""
         other = self.kind_of(component.name)
         if other is not None:
             first = self.entries[other].pop(component.name)
-            reason = (
-                f"two plugins have this name: {other} of {first.distribution} and {component.kind} of {distribution}"
-            )
+            both = f"{other} of {first.distribution} and {component.kind} of {distribution}"
+            reason = f"two plugins have this name: {both}. Rename one, uninstall it, or leave --plugin out"
             self.broken.append(Broken(component.name, f"{first.distribution} and {distribution}", reason))
             return
         for i, b in enumerate(self.broken):
             if b.name == component.name and b.reason.startswith("two plugins"):
                 self.broken[i] = replace(b, distribution=f"{b.distribution} and {distribution}")
                 return
-        self.entries[component.kind][component.name] = Entry(component, distribution, source)
+        text = imports.text_of(_path(component, file))
+        self.entries[component.kind][component.name] = Entry(component, distribution, file, text, source)
+
+
+def _path(component: Component, file: str) -> str:
+    """Return the path of the module of a component's class, or that of its plugin; empty: neither has a file."""
+    return imports.module_path(type(component).__module__) or file
 
 
 def _variant(attack: Attack, replicate: int) -> str:
@@ -152,16 +176,19 @@ def _variant(attack: Attack, replicate: int) -> str:
     return text
 
 
-def _annotations(component: Component) -> dict[str, str]:
-    hints = {f: t for c in reversed(type(component).__mro__) for f, t in vars(c).get("__annotations__", {}).items()}
-    return {
-        name: getattr(hints.get(name), "__name__", None) or str(hints.get(name)) for name in hyperparameters(component)
-    }
-
-
 def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
-    """Return a component with some fields set, each converted to its annotation; BenchError if one does not fit."""
-    values = {name: coerce(component, name, value) for name, value in settings.items()}
+    """Return a component with some fields set, each converted to its annotation; BenchError if one does not fit.
+
+    A field that has the value already keeps it as it is: the text "5" stays text where the annotation is `int | str`.
+    """
+    present = hyperparameters(component)
+    values = {
+        name: coerce(component, name, value)
+        for name, value in settings.items()
+        if name not in present or canonical(present[name]) != canonical(value)
+    }
+    if not values:
+        return component
     try:
         changed = replace(component, **values)  # type: ignore[type-var]
     except (ValueError, TypeError) as error:

@@ -31,7 +31,7 @@ def add(registry: Registry, component: Component) -> dict[str, JSON]:
     if kind is None:
         if broken := next((b for b in registry.broken if b.name == name), None):
             raise BenchError(f"{name!r} is the name of a broken plugin of {broken.distribution}: choose another one")
-        registry.add(component, SESSION, code_digest(type(component)))
+        registry.add(component, SESSION, source=code_digest(type(component)))
         return _changed(component, {f.name: _default(f) for f in fields_of(component)})
     other = registry.entries[kind][name]
     if other.distribution == SESSION and other.component == component:
@@ -102,4 +102,4 @@ def receive(registry: Registry, shipped: bytes) -> None:
             f"The components of the session cannot be used in this process: {describe_error(error)}"
         ) from error
     for component, source in found:
-        registry.add(component, SESSION, source)
+        registry.add(component, SESSION, source=source)

@@ -1,6 +1,7 @@
 """Check that a component keeps the contract of its base class."""
 
 import dataclasses
+import enum
 import inspect
 import re
 import typing
@@ -179,10 +180,19 @@ def _wrong_field(component: Component) -> str:
     for f in fields_of(component):
         value = getattr(component, f.name)
         if not _is_immutable(value):
-            return f": field {f.name!r} must hold JSON-able, immutable data (use tuples), not {value!r:.80}"
+            return f": field {f.name!r} must hold JSON-able, immutable data ({_advice(value)}), not {value!r:.80}"
         if f.name in ("surrogates", "references") and not (type(value) is int and 0 <= value <= MOST_HELPERS):
             return f": field {f.name!r} must be a whole number from 0 to {MOST_HELPERS}, not {value!r:.80}"
     return ""
+
+
+def _advice(value: object) -> str:
+    """Return what to write in place of a value that a field must not hold."""
+    if isinstance(value, enum.Enum):
+        return "derive the enumeration from enum.StrEnum, or annotate the field with Literal"
+    if dataclasses.is_dataclass(value) or isinstance(value, Mapping):
+        return "make each of its entries a field"
+    return "use tuples"
 
 
 def _is_immutable(value: object) -> bool:

@@ -97,6 +97,7 @@ class Report:
         for section, group in _by_section(self.cells).items():
             self._add(group, points_of.get(section, []), cost_of.get(section, []), networks_of.get(section, []))
         suspects = suspects_tables(standings(default_budget(frame, run)))
+        suspects = [replace(t, caption=" ".join([t.caption, *meaningless(run)])) for t in suspects]
         self.short, self.full = self.short + suspects, self.full + suspects
 
     def _add(self, group: list[Cell], points: list[AtBudget], costly: list[Cost], trained: list[Accuracy]) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.core.errors import BenchError, did_you_mean
+from bench.core.errors import BenchError, capped, did_you_mean
 
 
 def folder_of(name: str) -> Path:
@@ -11,5 +11,5 @@ def folder_of(name: str) -> Path:
         if folder.is_dir():
             return folder
     there = sorted(p.name for p in Path("results").iterdir() if p.is_dir()) if Path("results").is_dir() else []
-    hint = did_you_mean(name, there) or f"There are: {', '.join(there) or 'none'}"
+    hint = did_you_mean(name, there) or f"There are: {', '.join(capped(there)) or 'none'}"
     raise BenchError(f"There is no results folder {name!r}, here or in results. {hint.strip()}")

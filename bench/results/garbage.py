@@ -1,13 +1,16 @@
 """Find the artifacts of a store that no results need, and describe them: what they are, how old, and whose."""
 
 import functools
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, printable
@@ -39,10 +42,22 @@ class Garbage:
 
 
 def results_folders(top: Path) -> list[Path]:
-    """Return the folders below `top` that hold results, or the Spec of a run that has not ended."""
-    names = ("trials.csv", "run.json")
-    found = {path.parent for name in names for path in (*top.glob(f"*/{name}"), *top.rglob(name))}
-    return sorted(folder for folder in found if (folder / "trials.csv").exists() or _holds_spec(folder / "run.json"))
+    """Return the folders below `top` that hold results, or the Spec of a run that has not ended.
+
+    BenchError if one cannot be read: what its results need is unknown.
+    """
+
+    def refuse(error: OSError) -> NoReturn:
+        raise BenchError(f"{error.filename} cannot be read ({error.strerror}), nor what it needs: nothing was done")
+
+    if not top.is_dir():
+        return []
+    found: set[Path] = set()
+    for start in (top, *(path for path in top.glob("*") if path.is_symlink())):
+        for folder, _, names in os.walk(start, onerror=refuse):
+            if "trials.csv" in names or ("run.json" in names and _holds_spec(Path(folder, "run.json"))):
+                found.add(Path(folder))
+    return sorted(found)
 
 
 def _holds_spec(path: Path) -> bool:
@@ -58,14 +73,14 @@ def find_garbage(
 ) -> Garbage:
     """Find the artifacts that neither `folders` nor what the store remembers need and that are older than `age`.
 
-    `names` are those of users that do not count. BenchError for a name that is none, or if it is unknown what a folder
-    needs.
+    `names` are those of users that do not count, or patterns of them. BenchError for a name that is none, or if it is
+    unknown what a folder needs.
     """
     remembered, given = uses(store), {folder.resolve(): folder for folder in folders}
     forgotten: dict[Path, Use] = {}
     for name in names:
         path = Path(name).resolve()
-        matching = {f: use for f, use in remembered.items() if use.name in (name, str(path))}
+        matching = {f: u for f, u in remembered.items() if u.name in (name, str(path)) or fnmatchcase(u.name, name)}
         if not matching and path not in given:
             known = ", ".join(sorted({use.name for use in remembered.values()})) or "none"
             raise BenchError(f"--forget {name}: there are no such results. The store remembers: {printable(known)}")

@@ -3,6 +3,7 @@
 A result must not depend on the tasks that ran before in the same process.
 """
 
+import functools
 import os
 import random
 import sys
@@ -17,9 +18,17 @@ from bench.sandbox.process_state import preserved_process_state
 from bench.sandbox.torch_settings import apply
 
 
+@functools.cache
+def _has_accelerator() -> bool:
+    return bool(torch.accelerator.is_available())
+
+
 def seed_everything(seed: int) -> None:
     """Seed torch, numpy and `random`."""
-    torch.manual_seed(seed)
+    if _has_accelerator():
+        torch.manual_seed(seed)
+    else:  # it would format the stack for each kind of device that is not there: milliseconds
+        torch.default_generator.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 

@@ -32,6 +32,13 @@ def renumbered_accuracy(answers: NDArray[np.integer], labels: NDArray[np.integer
     return found if found >= _accuracy(answers[second], labels[second]) + least else None
 
 
+def renumbering_note(answers: NDArray[np.integer], labels: NDArray[np.integer]) -> dict[str, float]:
+    """Return the note of a network whose answers fit labels only once classes are renumbered; empty for all others."""
+    classes = int(max(answers.max(initial=0), labels.max(initial=0))) + 1
+    found = renumbered_accuracy(answers, labels, classes)
+    return {} if found is None else {RENUMBERED: round(found, 4)}
+
+
 def _counts(answers: NDArray[np.integer], labels: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
     """Return the number of images by answer and label, [classes, classes]."""
     pairs = answers.astype(np.int64) * classes + labels

@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,13 +33,11 @@ REASONS = {
 
 
 @contextmanager
-def translated_errors(root: Path, passed_on: Container[int] = ()) -> Iterator[None]:
-    """Raise StoreError instead of OSError: the store cannot be used. Errors of numbers in `passed_on` stay."""
+def translated_errors(root: Path) -> Iterator[None]:
+    """Raise StoreError instead of OSError: the store cannot be used."""
     try:
         yield
     except OSError as error:
-        if error.errno in passed_on:
-            raise
         why = REASONS.get(error.errno or 0, error.strerror or str(error))
         text = f"The store {root} cannot be used: {why}. Choose another with --store or $BENCH_STORE"
         raise StoreError(text) from error

@@ -59,7 +59,7 @@ def has_locks(folder: Path) -> bool:
         import fcntl
     except ImportError:  # Windows has locks of its own
         return True
-    probe = folder / f"probe.{uuid.uuid4().hex}"
+    probe = folder / f".probe.{uuid.uuid4().hex}"
     try:
         with probe.open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

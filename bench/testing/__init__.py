@@ -11,12 +11,13 @@ are recorded.
 """
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.api.components import Component
-from bench.core.errors import BenchError, BrokenPlugin, did_you_mean
+from bench.core.errors import BenchError, BrokenPlugin, describe_error, did_you_mean
 from bench.core.kinds import ComponentKind
 from bench.datasets.files import data_root
 from bench.registry.discovery import load_registry
@@ -52,7 +53,9 @@ def run_check(harness: Harness, check: Check) -> Finding:
     except BenchError as error:
         reason = str(error)
     except (Exception, SystemExit) as error:  # a plugin may raise anything
-        reason = f"{type(error).__name__}: {error}{harness.location(error)}"
+        reason = f"{describe_error(error)}{harness.location(error)}"
+    if reason and ", line " not in reason:
+        reason += harness.definition(reason)
     return Finding(title(check), not reason, reason)
 
 
@@ -94,19 +97,26 @@ def find(what: str, registry: Registry | None = None) -> list[tuple[Component, l
     is_file = what.endswith(".py")
     if registry is None:
         registry = load_registry([what] if is_file else [])
-    entries = [(kind, e) for kind in ComponentKind for e in registry.entries[kind].values()]
-    kind = registry.kind_of(what)
-    found = [e.component for _, e in entries if e.distribution == what] if is_file else []
-    if kind is not None:
-        found = [registry.get(kind, what)]
     for broken in registry.broken:
         if broken.name == what or (is_file and what in broken.distribution.split(" and ")):
             raise BrokenPlugin(f"Plugin {broken.name!r} of {broken.distribution} is broken: {broken.reason}")
+    found = usable(what, registry)
     if is_file and not found:
         raise BrokenPlugin(f"Plugin file {what} is broken: its hooks return no component")
     if not found:
-        hint = did_you_mean(what, [e.component.name for _, e in entries])
+        hint = did_you_mean(what, [name for kind in ComponentKind for name in registry.names(kind)])
         raise BenchError(f"There is no component {what!r}. {hint}See: bench list")
+    return found
+
+
+def usable(what: str, registry: Registry) -> list[tuple[Component, list[Component]]]:
+    """Return what `find` does, of components that can be used only; others of their plugin may be broken."""
+    if what.endswith(".py"):
+        entries = (entry for kind in ComponentKind for entry in registry.entries[kind].values())
+        found = [entry.component for entry in entries if entry.file == os.path.realpath(what)]
+    else:
+        kind = registry.kind_of(what)
+        found = [] if kind is None else [registry.get(kind, what)]
     return [(component, required_by(component, registry)) for component in found]
 
 

@@ -1,6 +1,7 @@
 """A component in the toy world: a small benchmark around it, run once, with every call recorded; what a check is."""
 
 import functools
+import inspect
 import re
 import sys
 import tempfile
@@ -26,8 +27,9 @@ from bench.registry.validation import contract_violation
 from bench.sandbox.logs import Log
 from bench.store.store import Store
 from bench.testing import toy_plugins
-from bench.testing.recorder import Call, recorded
+from bench.testing.recorder import Call, content, recorded
 from bench.testing.toy_run import execute_all, temporary_folder, toy_registry, toy_spec
+from bench.testing.trial_networks import BIG, SHAPES, parameters, works_on
 
 KINDS: dict[str, tuple[str, ...]] = {
     ComponentKind.ARCHITECTURE: (TaskKind.TRAIN,),
@@ -44,6 +46,8 @@ METHODS: dict[str, str] = {
     TaskKind.SCORE: "score",
 }
 """The method that each kind of task calls."""
+FINGERPRINTING = (TaskKind.EMBED, TaskKind.FINGERPRINT)
+"""The kinds of task that make a fingerprint."""
 FRAME = re.compile(r'File "(.+)", line (\d+)')
 _shared = functools.cache(temporary_folder)
 """Returns the store of all harnesses, which share the artifacts that do not involve the component under test."""
@@ -78,6 +82,8 @@ class Harness:
         """The component's calls during each task, by its key."""
         self.repeated: dict[str, str] = {}
         """Differences of repeated tasks, by key: see `repetition.repeat`."""
+        self.altered: dict[str, str] = {}
+        """The tensor that the store altered, by the key of the task whose fingerprint it belongs to."""
         self.log = Log(self.store.root / "logs" / "testing.txt")
 
     def record(self, call: Call) -> None:
@@ -103,6 +109,20 @@ class Harness:
         return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
 
     @functools.cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """Return the shape of the toy world's images: the first that an architecture under test takes."""
+        if self.component.kind != ComponentKind.ARCHITECTURE:
+            return SHAPES[0]
+        tries = ((shape, device) for shape in SHAPES for device in ("meta", "cpu"))
+        return next((s for s, device in tries if works_on(self.component, s, device, self.log)), SHAPES[0])
+
+    @functools.cached_property
+    def device(self) -> str:
+        """Return where checks look at an architecture's networks: `meta` for big ones that can be run there."""
+        big = parameters(self.component, self.log) >= BIG
+        return "meta" if big and works_on(self.component, self.shape, "meta", self.log) else "cpu"
+
+    @functools.cached_property
     def registry(self) -> Registry:
         """Return the toy world with the recorded component in it."""
         reason = contract_violation(self.component)
@@ -111,7 +131,9 @@ class Harness:
         if self.missing_requirement():
             raise Skipped(self.missing_requirement())
         leads = ",".join(str(getattr(self.component, name, "")) for name in ("target", "surrogate_data"))
+        channels, side, _ = self.shape
         sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3, "leads": leads}
+        sizes |= {"channels": channels, "side": side}
         others = [*self.required, *(configured(d, sizes) for d in toy_plugins.bench_datasets())]
         recorded_one = recorded(self.component, self.record)
         return toy_registry(recorded_one, *(c for c in others if c.name != recorded_one.name))
@@ -156,6 +178,11 @@ class Harness:
         with self.empty_directory():
             outcome = execute(task, self.store, self.registry, state=state)
         self.calls_of[task.key] = list(self.calls)
+        made = [c.returned for c in self.calls if c.method == METHODS[task.kind]]
+        if task.kind in FINGERPRINTING and outcome.status == Status.DONE and made:
+            tensors = made[-1] if task.kind == TaskKind.FINGERPRINT else made[-1][1]
+            stored = self.artifact(task)[1]["fingerprint"]
+            self.altered[task.key] = next((n for n, t in tensors.items() if content(t) != content(stored[n])), "")
         return outcome
 
     @contextmanager
@@ -176,6 +203,12 @@ class Harness:
     def location(self, error: BaseException) -> str:
         """Return the line of the component's file that raised an error; empty: none of its lines did."""
         return self._location([(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)])
+
+    def definition(self, reason: str) -> str:
+        """Return the line that defines the method with which a reason begins; empty: none of the component's file."""
+        name = reason.replace("(", " ").split(" ")[0].strip(",:")
+        code = getattr(inspect.unwrap(getattr(type(self.component), name, len)), "__code__", None)
+        return self._location([(code.co_filename, code.co_firstlineno)]) if code else ""
 
     def _location(self, frames: Iterable[tuple[str, Any]]) -> str:
         here = [line for file, line in frames if Path(file) == self.file]

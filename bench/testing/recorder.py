@@ -194,5 +194,5 @@ def recorded(component: Component, record: Callable[[Call], None]) -> Component:
     methods = {name: recording_method(name) for name in REQUIRED[base]}
     own = {"__module__": cls.__module__, "__doc__": cls.__doc__, **methods}
     derived: Any = dataclass(frozen=True)(type(cls.__name__, (cls,), own))
-    result: Component = derived(**{f.name: getattr(component, f.name) for f in dataclasses.fields(derived)})
+    result: Component = derived(**{f.name: getattr(component, f.name) for f in dataclasses.fields(derived) if f.init})
     return result

@@ -3,7 +3,6 @@
 import atexit
 import pickle
 import random
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,10 +12,12 @@ import torch
 
 from bench.api.components import Component
 from bench.core.canonical import canonical
+from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import Task
 from bench.execution.task_context import WorkerState
 from bench.registry.discovery import load_registry
+from bench.registry.plugin_files import files_for
 from bench.sandbox.supervised_process import Died, SupervisedProcess
 from bench.sandbox.torch_state import isolated
 from bench.store.store import Store
@@ -106,8 +107,7 @@ def pack(component: Component, required: Sequence[Component]) -> Packed:
         packed = pickle.dumps((component, list(required)))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         raise NotImportable(str(error)) from error
-    modules = (sys.modules.get(type(c).__module__) for c in (component, *required))
-    files = [str(m.__file__) for m in modules if m is not None and m.__name__.startswith("bench_plugin_file_")]
+    files = [file for c in (component, *required) for file in files_for(type(c).__module__)]
     return packed, tuple(dict.fromkeys(files))
 
 
@@ -139,7 +139,7 @@ def _work(send: Callable[[Any], None], packed: Packed, root: Path, store: Path, 
     try:
         load_registry(packed[1])
         component, required = pickle.loads(packed[0])
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, BenchError) as error:
         send((None, str(error)))
         return
     harness = Harness(component, required, root, Store(store))

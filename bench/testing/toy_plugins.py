@@ -1,4 +1,4 @@
-"""A world small enough for tests: noisy 8x8 patterns, two-layer networks, and a component of every kind.
+"""A world small enough for tests: noisy patterns of 8x8 pixels, two-layer networks, and a component of every kind.
 
 A plugin file that uses public names only. It runs through the whole host in seconds on a CPU; its numbers mean nothing.
 """
@@ -43,9 +43,15 @@ class ToyImages(Dataset):
     noise: float = 0.35
     leads: str = ""
     """More keys of `related`, with commas between them, for the dataset of `transfer`."""
+    channels: int = 1
+    side: int = 8
+    """Height and width of an image, in pixels."""
 
-    shape = (1, 8, 8)
     crop = 1
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.channels, self.side, self.side
 
     @property
     def num_classes(self) -> int:

@@ -3,10 +3,12 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from bench import cli
+from bench import cli, testing
+from bench.cli.commands.check import Report, _check, run_checks
 from bench.testing import checks
 
 FIRST = '''
@@ -52,6 +54,55 @@ class Later(Attack):
 @hookimpl
 def bench_attacks():
     return [Later()]
+'''
+
+
+SHAPES = '''
+"""Architectures that no network of no values, of no other shape, or on no memory can be made of."""
+from dataclasses import dataclass
+import numpy as np
+import torch
+from torch import nn
+from bench import Architecture, BenchError, hookimpl
+
+@dataclass(frozen=True)
+class Measured(Architecture):
+    """Read numbers off tensors, as stochastic depth does, and more of them than a fast check builds."""
+    name: str = "measured"
+    version: int = 1
+    def build(self, num_classes, shape):
+        rates = [x.item() for x in torch.linspace(0, 0.1, 3)]
+        inputs = int(np.prod(shape))
+        layers = [nn.Linear(inputs, 128), nn.Dropout(rates[1]), nn.ReLU(), nn.Linear(128, num_classes)]
+        return nn.Sequential(nn.Flatten(), *layers)
+
+@dataclass(frozen=True)
+class Fixed(Architecture):
+    """Take colour images of 32x32 pixels only."""
+    name: str = "fixed"
+    version: int = 1
+    refuses: bool = False
+    def build(self, num_classes, shape):
+        if self.refuses and tuple(shape) != (3, 32, 32):
+            raise BenchError("it takes images of 3x32x32 only")
+        return nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.ReLU(), nn.Flatten(), nn.Linear(64, num_classes))
+
+@dataclass(frozen=True)
+class Nowhere(Architecture):
+    """Build nothing."""
+    name: str = "nowhere"
+    version: int = 1
+    def build(self, num_classes, shape):
+        raise SystemExit("never")
+
+@dataclass(frozen=True)
+class Last(Measured):
+    """Be checked although others fail."""
+    name: str = "last"
+
+@hookimpl
+def bench_architectures():
+    return [Measured(), Fixed(), Fixed("refusing", refuses=True), Nowhere(), Last()]
 '''
 
 
@@ -101,6 +152,69 @@ def test_a_file_is_checked_whole_and_a_failed_check_is_an_exit_code(check):
     )
     assert "skipped: steal toy second toy_net 0 failed: attack 'second' asked for logits" in second
     assert "skipped: as above" in second
+
+
+def test_a_network_of_any_make_is_judged_and_so_are_the_others_of_its_file(check):
+    Path("shapes.py").write_text(SHAPES)
+    code, out, err = check("shapes.py", "--quiet")
+    assert (code, err) == (1, "")
+    *lines, last = out.splitlines()
+    (fixed,) = [line for line in lines if line.startswith("fixed: ")]
+    assert fixed.startswith(
+        "fixed: FAILED  Build a network for each shape of images, which gives one logit per class: bu"
+    )
+    assert ". If it takes other shapes only, let build raise bench.BenchError (shapes.py, line " in fixed
+    nowhere = [line for line in lines if line.startswith("nowhere: ")]
+    assert "SystemExit: never (shapes.py, line " in nowhere[0]
+    assert lines == [fixed, *nowhere]
+    assert int(last.split()[0]) >= 4 * 10
+
+
+def test_what_can_be_used_of_a_file_is_judged_beside_a_component_that_cannot(check):
+    unfrozen = FIRST.replace("@dataclass(frozen=True)\nclass Second", "@dataclass(eq=True)\nclass Second")
+    Path("half.py").write_text(unfrozen.replace("class Second(ToyCopy)", "class Second(Attack)"))
+    code, out, err = check("half.py")
+    assert (code, err) == (1, "")
+    assert "FAILED  Be a plugin that can be used: Plugin file half.py is broken: class Second" in out
+    assert "first (attack, version 1, from half.py)" in out
+    assert out.count("FAILED") == 1
+
+
+def test_an_error_outside_of_a_check_is_a_failed_check_and_the_others_are_judged(monkeypatch, capsys):
+    """In this process, because the error is one of bench itself."""
+    checks_of = testing.checks_of
+
+    def failing(component, thorough=True):
+        if component.name == "first" and not thorough:
+            raise RuntimeError("a fault of bench")
+        return checks_of(component, thorough)
+
+    monkeypatch.setattr(testing, "checks_of", failing)
+    report, messages = Report(quiet=False), []
+    run_checks(messages.append, "first.py", (), (), None, False)
+    for message in messages:
+        report.receive(message)
+    first, second = capsys.readouterr().out.split("second (attack")
+    assert (
+        "  FAILED  Be a frozen dataclass of fields and declarations: its size failed: RuntimeError: a fault of" in first
+    )
+    assert first.count("skipped: the checks ended before, see 'Be a frozen dataclass") == 1
+    assert first.count("skipped: as above") == len(checks.CHECKS["attack"]) - 2
+    assert "ok      Be a frozen dataclass" in second
+
+
+class Failing:
+    """A process whose work fails within bench itself."""
+
+    def submit(self, work, *arguments):
+        raise RuntimeError("Traceback (most recent call last):\n  File ...\nEOFError: Ran out of input\n")
+
+
+def test_an_error_of_the_process_itself_is_no_traceback(capsys):
+    report = Report(quiet=False)
+    _check("first.py", ((), None, False), report, Failing())
+    assert report.counts[False] == 1
+    assert "FAILED  Be a plugin that can be used: bench itself failed: EOFError: Ran out" in capsys.readouterr().out
 
 
 def test_quiet_shows_failed_checks_only(check):

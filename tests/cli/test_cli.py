@@ -130,6 +130,66 @@ def test_a_saved_spec_repeats_the_run(there, bench):
     assert again[Path("trials.csv")] == before[Path("trials.csv")]
 
 
+@pytest.mark.parametrize(
+    ("distribution", "way"),
+    [
+        ("bench-toys 1.2", "of bench-toys 1.2: install bench-toys 1.2, or name its file with --plugin"),
+        ("toys.py", "of toys.py: --plugin toys.py"),
+        ("a\nb", "of a b: install a b, or name its file with --plugin"),
+        (None, "Unknown dataset 'toy'"),
+    ],
+)
+def test_a_saved_spec_whose_plugin_is_not_installed_names_where_the_run_had_it_from(there, bench, distribution, way):
+    run = json.loads(Path("results/toy/run.json").read_text())
+    for components in run["components"].values():
+        for described in components.values():
+            described["distribution"] = distribution
+    if distribution is None:
+        del run["components"]
+    Path("mine.json").write_text(json.dumps(run))
+    code, out, err = bench("run", "--spec", "mine.json", "--workers", "0", "--out", "results/again")
+    assert (code, out) == (2, "")
+    assert way in err
+    assert err.startswith("Error: --spec mine.json needs dataset 'toy' of " if distribution else "Error: Unknown")
+    assert len(err.splitlines()) == 1
+
+
+CHOOSING = """
+from dataclasses import dataclass
+from typing import Literal
+from bench import hookimpl
+from bench.testing.toy_plugins import ToyMatch
+
+@dataclass(frozen=True)
+class Choosing(ToyMatch):
+    \"\"\"Compare labels in one of two ways.\"\"\"
+    name: str = "choosing"
+    way: Literal["mean", "median"] = "mean"
+    sizes: tuple[int, ...] = (1, 2)
+
+@hookimpl
+def bench_methods():
+    return [Choosing()]
+"""
+
+
+def test_a_choice_is_set_on_the_command_line_and_in_a_file_and_the_same_run_is_found_again(there, bench):
+    Path("choosing.py").write_text(CHOOSING)
+    names = ["--datasets", "toy", "--architectures", "toy_net", "--attacks", "toy_tune", "--methods", "choosing"]
+    sizes = ["--replicates", "1", "--seeds", "1", "--copies", "1", "--no-baselines", "--set", "recipe.epochs=1"]
+    more = ["--plugin", "choosing.py", "--workers", "0", "--quiet", "--out", "results/mine"]
+    chosen = ["--set", "choosing.way=median", "--set", "choosing.sizes=3,4"]
+    for _ in range(2):
+        assert bench("run", *TOY, *names, *sizes, *more, *chosen)[0] == 0
+    assert bench("run", *TOY, *more, "--spec", "results/mine/run.json")[0] == 0
+    run = json.loads(Path("results/mine/run.json").read_text())
+    assert run["components"]["method"]["choosing"]["params"]["way"] == "median"
+    assert run["spec"]["settings"]["choosing"] == {"way": "median", "sizes": [3, 4]}
+    code, _, err = bench("run", *TOY, *names, *sizes, *more, "--set", "choosing.way=most")
+    assert (code, err) == (2, "Error: choosing.way must be 'mean' or 'median', not 'most'\n")
+    assert "'mean' | 'median'" in bench("list", "choosing", "--plugin", "choosing.py")[1]
+
+
 def test_a_saved_spec_of_format_1_is_read_with_its_old_words(there, bench):
     run = json.loads((there / "results/toy/run.json").read_text())
     run["spec"] |= {"floors": run["spec"].pop("baselines"), "landed": run["spec"].pop("target_replicates")}
@@ -681,8 +741,8 @@ def test_help_imports_no_library_that_is_slow(tmp_path):
 
 def test_report_rebuilds_every_table_byte_for_byte(there, bench):
     before = files(there / "results")
-    for path in (there / "results" / "toy").iterdir():
-        if path.name not in ("trials.csv", "run.json"):
+    for path in list((there / "results" / "toy").rglob("*")):
+        if path.is_file() and path.name not in ("trials.csv", "run.json"):
             path.unlink()
     code, out, _ = bench("report", "results/toy")
     assert code == 0

@@ -428,6 +428,52 @@ def test_gc_stops_where_a_record_of_a_use_is_damaged(bench, place):
     assert keys("store") >= left
 
 
+def test_gc_finds_results_behind_links_and_in_folders_of_folders(bench, place):
+    """As of a store that remembers nobody."""
+    before = keys("store")
+    for folder in ("elsewhere/linked", "results/a/b"):
+        shutil.copytree("results/toy", folder)
+    shutil.rmtree("results/toy")
+    Path("results/link").symlink_to(place / "elsewhere/linked")
+    for kept, gone in (("results/link", "results/a"), ("results/a/b", "results/link")):
+        Path("results").rename("aside")
+        shutil.copytree("aside", "results", symlinks=True)
+        path = Path(gone)
+        path.unlink() if path.is_symlink() else shutil.rmtree(path)
+        code, out, _ = bench("store", "gc", "--store", "store", "--yes", "--all")
+        assert (code, keys("store")) == (0, before)
+        assert f"are kept ({kept}); 0 to remove" in out
+        shutil.rmtree("results")
+        Path("aside").rename("results")
+
+
+def test_gc_removes_nothing_where_a_folder_of_results_may_not_be_read(bench, place, monkeypatch):
+    Path("results/theirs").mkdir()
+    before, scandir = keys("store"), os.scandir
+
+    def refuse(path="."):
+        if str(path).endswith("theirs"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    code, out, err = bench("store", "gc", "--store", "store", "--yes", "--all")
+    assert (code, out) == (2, "")
+    assert err == ("Error: results/theirs cannot be read (Permission denied), nor what it needs: nothing was done\n")
+    assert keys("store") == before
+
+
+def test_many_results_are_forgotten_by_a_pattern(bench, place):
+    left = killed("tmp/one") | keys("store")
+    remember(Store("store"), Path("tmp/two"), "spec", left)
+    shutil.rmtree("tmp")
+    shutil.rmtree("results")
+    code, out, _ = bench("store", "gc", "--store", "store", "--yes", "--all", "--forget", f"{place}/tmp/*")
+    assert (code, keys("store")) == (0, set())
+    assert f"forgotten: {place}/tmp/one, {place}/tmp/two\n" in out
+    assert list(Path("store/uses").iterdir()) == []
+
+
 def test_merged_results_keep_the_artifacts_of_their_parts(bench, place, monkeypatch):
     monkeypatch.setenv("BENCH_STORE", "store")
     code, _, err = bench("run", *TOY, "--seeds", "5", "--out", "parts/five")

@@ -1,5 +1,7 @@
 """Downloads against a local server, hostile archives, and what `bench data` says."""
 
+import errno
+import fcntl
 import gzip
 import hashlib
 import io
@@ -658,3 +660,16 @@ def test_bench_data_answers_wrong_usage_with_exit_code_2(bench, server):
 
 def test_bench_data_sets_fields_that_decide_on_files(bench):
     assert "far_away: other.bin: missing" in bench("verify", "far_away", "--set", "far_away.file=other.bin")[1]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_a_data_folder_whose_files_cannot_be_locked_is_filled(tmp_path, monkeypatch, number):
+    def refuse(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror/file.bin").write_bytes(CONTENT)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    download = Download("https://example.org/file.bin", "file.bin", md5(CONTENT))
+    fetch(make({"file.bin": md5(CONTENT)}, [download]), tmp_path / "data", mirror=str(tmp_path / "mirror"))
+    assert (tmp_path / "data/file.bin").read_bytes() == CONTENT

@@ -77,7 +77,7 @@ def test_a_parameter_that_no_report_could_show_is_refused_before_anything_is_tra
 
 def test_a_command_line_that_no_report_could_show_is_recorded_without_that(tmp_path):
     spec, registry = toy_spec(), toy_registry()
-    made = describe(spec, declare(spec, registry), ("run", "--out", "two\nlines\u200b\udcff", "y" * 30_000))
+    made = describe(spec, declare(spec, registry), "bench run --out 'two\nlines\u200b\udcff' " + "y" * 30_000)
     assert made["command"].startswith("bench run --out 'two lines  ' yyy") and len(made["command"]) == 20_000
     check_readable(made)
 

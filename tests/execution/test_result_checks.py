@@ -11,6 +11,7 @@ from torch import nn
 
 from bench import Split
 from bench.execution import tasks
+from bench.execution.described import measurements
 from bench.execution.result_checks import check_fingerprint
 from bench.testing import run_toy, toy_plugins, toy_registry, toy_spec
 from bench.training import loop
@@ -212,6 +213,26 @@ def test_a_dataset_whose_parts_number_classes_in_two_orders_is_named_as_that(tmp
     for row in rows:
         notes = dict(entry.split("=") for entry in row["note"].split(";"))
         assert float(notes["suspect.renumbered"]) > 0.8 and float(notes["source.renumbered"]) > 0.8
+
+
+@pytest.mark.parametrize(("shift", "renumbered"), [(0, None), (3, 1.0)])
+def test_a_network_from_elsewhere_that_numbers_classes_in_another_order_is_named_as_that(shift, renumbered):
+    class Shifted(nn.Module):
+        """Read the label off a pixel, and count from another class."""
+
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            labels = (x[:, 0, 0, 0] * 255).round().long()
+            return self.scale * nn.functional.one_hot((labels + shift) % 10, 10).float()
+
+    labels = torch.arange(200) % 10
+    images = labels.to(torch.uint8)[:, None, None, None].expand(200, 1, 8, 8).contiguous()
+    facts, files = measurements(Shifted().eval(), Split(images, labels), {"notes": {"mine": 1}})
+    assert facts["accuracy"] == (0.0 if shift else 1.0) and len(files["answers"]["test"]) == 200
+    assert facts["notes"] == {"mine": 1} | ({"renumbered": renumbered} if shift else {})
 
 
 def test_arrays_in_a_fingerprint_are_tensors():

@@ -581,13 +581,13 @@ def test_a_table_that_is_none_of_one_run_is_refused(bench, results, tmp_path, ca
     refuse_results(bench, tmp_path, results, "trials.csv")
 
 
-def test_a_byte_order_mark_and_a_broken_quote_are_refused(bench, results, tmp_path):
+def test_two_byte_order_marks_and_a_broken_quote_are_refused(bench, results, tmp_path):
     text = (results / "trials.csv").read_bytes()
     for spoilt in (
-        b"\xef\xbb\xbf" + text,
+        b"\xef\xbb\xbf\xef\xbb\xbf" + text,
         text + b'"',
         text.replace(b",", b'","', 1),
-        text.replace(b",", b";"),
+        text.replace(b",", b"|"),
         text[:-200],
     ):
         (results / "trials.csv").write_bytes(spoilt)

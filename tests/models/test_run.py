@@ -33,7 +33,7 @@ def tables(*more):
     stolen = [
         ONNX | {"name": f"copy{i}", "role": "stolen", "file": f"copy{i}.onnx", "attack": "noise"} for i in (0, 1, 2)
     ]
-    return [SOURCE, *stolen, *(ONNX | {"name": f"other{i}", "file": f"other{i}.onnx"} for i in (0, 1, 2)), *more]
+    return [dict(SOURCE), *stolen, *(ONNX | {"name": f"other{i}", "file": f"other{i}.onnx"} for i in (0, 1, 2)), *more]
 
 
 def bench(place, *arguments, code=0):

@@ -130,6 +130,30 @@ def test_a_source_that_changed_without_its_version_is_noted(inventory):
     ]
 
 
+@pytest.mark.parametrize(
+    ("component", "kind"),
+    [("dataset:toy", "data"), ("architecture:toy_conv", "train"), ("method:toy_match", "fingerprint")],
+)
+def test_a_source_that_changed_is_noted_though_no_artifact_of_it_had_to_be_read(inventory, component, kind):
+    """A run with nothing to compute reads scores and networks of rows only."""
+    changed = [k for k, t in inventory.plan.tasks.items() if t.kind == kind]
+    for key in changed:
+        sources = inventory.record(key)["made"]["sources"]
+        sources.update({component: "0" * 64} if component in sources else {})
+    expected = sum(component in inventory.record(k)["made"]["sources"] for k in changed)
+    assert expected
+    (line,) = inventory.outdated(toy_registry())
+    assert line.startswith(
+        f"The source of {component.partition(':')[2]} changed but its version did not ({expected} cached"
+    )
+
+
+def test_a_record_that_names_no_source_or_a_stranger_is_passed_over(inventory):
+    for record in map(inventory.record, inventory.plan.tasks):
+        record["made"]["sources"] = {"attack:toy_copy": "", "method:uninstalled": "0" * 64, "oracle:x": "0" * 64}
+    assert inventory.outdated(toy_registry()) == []
+
+
 # --- keeping scores only ------------------------------------------------------------------------------------------
 
 

@@ -138,8 +138,20 @@ BROKEN = {
              "bench_methods() failed: ZeroDivisionError"),
     "number": ("from bench import hookimpl\n@hookimpl\ndef bench_methods(): return 7",
                "bench_methods() must return a list of components, not 7"),
+    "no return": (METHOD.format(name="mine") + "\n@hookimpl\ndef bench_methods():\n    [Mine()]\n",
+                  "bench_methods() returned nothing: end it with `return [...]`, empty if there is nothing to offer"),
+    "one": (METHOD.format(name="mine") + "\n@hookimpl\ndef bench_methods():\n    return Mine()\n",
+            "bench_methods() must return a list of components, not Mine("),
+    "dict": (METHOD.format(name="mine") + "\n@hookimpl\ndef bench_methods():\n    return {'mine': Mine()}\n",
+             "bench_methods() must return a list of components, not a dict: return list(...values())"),
+    "async": (METHOD.format(name="mine") + "\n@hookimpl\nasync def bench_methods():\n    return [Mine()]\n",
+              "bench_methods() must return a list of components: write `def`, not `async def`"),
+    "none in a list": (METHOD.format(name="mine") + "\n@hookimpl\ndef bench_methods():\n    yield\n",
+                       "bench_methods() must return instances of bench.Fingerprint or bench.Watermark, not None"),
+    "twice": (METHOD.format(name="mine") + "\n@hookimpl\ndef bench_methods():\n    return [Mine(), Mine(samples=4)]\n",
+              "it offers two components of the name 'mine': give each a name of its own"),
     "class": (METHOD.format(name="mine") + "\n@hookimpl\ndef bench_methods():\n    return [Mine]\n",
-              "bench_methods() must return instances of bench.Fingerprint or bench.Watermark"),
+              ": write Mine(), with parentheses"),
     "text": ("from bench import hookimpl\n@hookimpl\ndef bench_methods(): return ['sac_m']",
              "must return instances of bench.Fingerprint or bench.Watermark, not 'sac_m'"),
     "other kind": (METHOD.format(name="mine") + "\n@hookimpl\ndef bench_attacks():\n    return [Mine()]\n",
@@ -148,6 +160,35 @@ BROKEN = {
     "property": ((METHOD + HOOK).format(name="mine").replace('= "samples"', "= property(lambda s: 1 / 0)"),
                  "budget cannot be read: ZeroDivisionError"),
 }  # fmt: skip
+
+
+OFFERS = {
+    "a generator": "    yield Mine()",
+    "a tuple": "    return (Mine(),)",
+    "an iterator": "    return map(Mine, ['mine'])",
+    "values": "    return {'mine': Mine()}.values()",
+    "a generator expression": "    return (Mine(n) for n in ['mine'])",
+}
+
+
+@pytest.mark.parametrize("case", OFFERS)
+def test_a_hook_may_return_anything_that_lists_components(plugin, case):
+    text = f"{METHOD.format(name='mine')}\n@hookimpl\ndef bench_methods():\n{OFFERS[case]}\n"
+    registry = load_registry(entry_points=[plugin(text)])
+    assert registry.broken == []
+    assert registry.names("method") == ("mine",)
+
+
+def test_of_a_plugin_with_a_broken_component_the_others_can_be_had_on_request(plugin):
+    first, second, third = (METHOD.format(name=n).replace("Mine", n.title()) for n in ("first", "second", "third"))
+    second, third = second.replace("(frozen=True)", ""), third.replace("samples: int = 3", "samples: int = 2j")
+    entry = plugin(first + second + third + HOOK.replace("[Mine()]", "[Second(), First(), Third()]"))
+    registry = load_registry(entry_points=[entry])
+    assert registry.names("method") == ()
+    assert registry.broken[0].reason.endswith("write @dataclass(frozen=True) above it (and 1 more)")
+    partial = load_registry(entry_points=[entry], partial=True)
+    assert partial.names("method") == ("first",)
+    assert partial.broken == registry.broken
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -193,6 +234,25 @@ def test_a_plugin_whose_import_takes_long_is_named(plugin, monkeypatch, capsys):
     load_registry(entry_points=[plugin(WAITING + (METHOD + HOOK).format(name="slow"), "slow")])
     message = "Still importing plugin 'slow' of strangers-plugin 1.2 after 0.01 s: Ctrl-C stops."
     assert capsys.readouterr().err.startswith(message)
+
+
+def test_a_library_whose_import_takes_long_is_named_and_not_the_plugin_that_comes_first(
+    plugin, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("bench.registry.discovery.SLOW", 0.01)
+    monkeypatch.setitem(sys.modules, "library_of_mine", None)
+    monkeypatch.delitem(sys.modules, "library_of_mine")
+    (tmp_path / "library_of_mine").mkdir()
+    (tmp_path / "library_of_mine" / "__init__.py").write_text("from . import slow")
+    (tmp_path / "library_of_mine" / "slow.py").write_text(WAITING)
+    entry = plugin("\nimport library_of_mine\n" + (METHOD + HOOK).format(name="first"), "first")
+    load_registry(entry_points=[entry])
+    message = capsys.readouterr().err
+    assert message.startswith(
+        "Still importing library_of_mine after 0.01 s, which plugin 'first' of strangers-plugin 1.2"
+    )
+    assert f"({entry.module}.py, line 2)" in message
+    assert "uninstall" not in message
 
 
 def test_a_broken_plugin_is_fatal_where_it_is_asked_for(plugin):
@@ -273,6 +333,123 @@ def test_an_attacks_variants_are_read_for_as_many_copies_as_there_are():
     registry = Registry()
     registry.add(Varied(), "test")
     assert registry.declaration("attack", "toy_tune", copies=3).variants == ("ratio=0.0", "ratio=0.1", "ratio=0.2")
+
+
+CHOOSING = """
+import enum
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, NewType, Optional, Sequence, Union
+from bench import Fingerprint, hookimpl
+
+class Speed(enum.StrEnum):
+    FAST = "fast"
+    SLOW = "slow"
+
+class Level(enum.IntEnum):
+    LOW = 1
+    HIGH = 2
+
+Share = NewType("Share", float)
+
+@dataclass(frozen=True)
+class Choosing(Fingerprint):
+    \"\"\"Choose.\"\"\"
+    name: str = "choosing"
+    version: int = 1
+    norm: Literal["l1", "l2", 3, True, None] = "l2"
+    speed: Speed = Speed.FAST
+    level: Level = Level.LOW
+    count: Optional[int] = None
+    either: Union[int, str] = "5"
+    word: str | None = "none"
+    share: Share = 0.5
+    fixed: Final[int] = 3
+    noted: Annotated[int, "pixels"] = 4
+    sizes: Sequence[int] = (1, 2)
+    pair: tuple[Literal["a", "b"], ...] = ("a",)
+    def extract(self, source, data, helpers, context):
+        return {}
+    def score(self, fingerprint, suspect):
+        return 0.0
+
+@hookimpl
+def bench_methods():
+    return [Choosing()]
+"""
+CHOSEN = [
+    ("norm", "l1", "l1"), ("norm", "3", 3), ("norm", 3, 3), ("norm", "true", True), ("norm", "none", None),
+    ("norm", None, None), ("speed", "slow", "slow"), ("level", "2", 2), ("level", 2, 2), ("count", "7", 7),
+    ("count", "none", None), ("either", "7", 7), ("either", "x", "x"), ("either", "5", "5"), ("word", "none", "none"),
+    ("word", "text", "text"), ("share", "0.25", 0.25), ("fixed", "4", 4), ("noted", "5", 5), ("sizes", [1, 2], [1, 2]),
+    ("pair", "b,a", ["b", "a"]), ("pair", ["b"], ["b"]),
+]  # fmt: skip
+
+
+@pytest.fixture
+def choosing(plugin):
+    registry = load_registry(entry_points=[plugin(CHOOSING)])
+    assert registry.broken == []
+    return registry
+
+
+@pytest.mark.parametrize(("field", "given", "held"), CHOSEN)
+def test_choices_and_unions_are_read_from_text_and_from_json(choosing, field, given, held):
+    params = choosing.declaration("method", "choosing", {field: given}).params
+    assert (params[field], type(params[field])) == (held, type(held))
+    again = choosing.get("method", "choosing", params)  # as a worker does
+    assert again == choosing.get("method", "choosing", {field: given})
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "message"),
+    [
+        ("norm", "l3", r"choosing\.norm must be 'l1' or 'l2' or 3 or True or None, not 'l3'"),
+        ("norm", 1, "must be 'l1' or"),
+        ("speed", "medium", r"choosing\.speed must be 'fast' or 'slow', not 'medium'"),
+        ("level", 3, r"choosing\.level must be 1 or 2, not 3"),
+        ("count", "many", r"choosing\.count must be int or None, not 'many'"),
+        ("pair", "a,c", r"choosing\.pair must be tuple\[.*Literal.*\], not 'a,c'"),
+    ],
+)
+def test_a_value_that_is_no_choice_is_refused_with_the_choices(choosing, field, given, message):
+    with pytest.raises(BenchError, match=message):
+        choosing.get("method", "choosing", {field: given})
+
+
+def test_choices_are_listed(choosing):
+    types = choosing.declaration("method", "choosing").types
+    assert types["norm"] == "'l1' | 'l2' | 3 | True | None"
+    assert types["speed"] == "'fast' | 'slow'"
+    assert (types["count"], types["share"], types["fixed"]) == ("int | None", "float", "int")
+
+
+UNFIT = {
+    "an enumeration": (
+        "import enum\nclass C(enum.Enum):\n    A = 'a'\n",
+        "C = C.A",
+        "derive the enumeration from enum.Str",
+    ),
+    "a dataclass": (
+        "@dataclass(frozen=True)\nclass C:\n    a: int = 1\n",
+        "C = C()",
+        "make each of its entries a field",
+    ),
+    "a dict": ("", "dict = field(default_factory=dict)", "make each of its entries a field"),
+    "a list": ("", "list = field(default_factory=list)", "use tuples"),
+    "a name that is nowhere": ("", "'Nowhere' = 1", "its annotations cannot be read: NameError"),
+}
+
+
+@pytest.mark.parametrize("what", UNFIT)
+def test_a_field_that_cannot_be_a_parameter_says_what_to_write(plugin, what):
+    before, line, message = UNFIT[what]
+    body = (METHOD + HOOK).replace(
+        "@dataclass", f"from dataclasses import field\n{before.replace('{', '{{')}\n@dataclass", 1
+    )
+    registry = load_registry(
+        entry_points=[plugin("", body=body.replace("samples: int = 3", f"samples: int = 3\n    more: {line}"))]
+    )
+    assert message in registry.broken[0].reason
 
 
 def test_configured_keeps_what_is_not_set():

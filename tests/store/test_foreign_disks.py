@@ -173,6 +173,21 @@ def test_a_run_completes_where_folders_can_neither_be_synced_nor_moved(tmp_path,
     assert benchmark(tmp_path).executed == 0
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+def test_a_store_without_room_serves_a_run_that_computes_nothing(tmp_path, monkeypatch, number):
+    assert benchmark(tmp_path).complete
+    shutil.rmtree(tmp_path / "store/uses")
+    (tmp_path / "results").rename(tmp_path / "before")
+    reporter = Notes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", failing(os.replace, number, lambda old, new: "store" in Path(new).parts))
+        assert benchmark(tmp_path, reporter=reporter).executed == 0
+    assert [note.split("(")[0] for note in reporter.notes] == [
+        f"Note: the store {tmp_path / 'store'} cannot record that {tmp_path / 'results'} uses it "
+    ]
+    assert (tmp_path / "results/trials.csv").read_bytes() == (tmp_path / "before/trials.csv").read_bytes()
+
+
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 def test_a_disk_that_fails_is_never_taken_for_one_that_cannot_sync(tmp_path, monkeypatch, number):
     no_sync(monkeypatch, number)

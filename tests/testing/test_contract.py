@@ -19,7 +19,17 @@ from torch import nn
 from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, NotApplicable, Split
 from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
-from bench.testing import check_component, checks, contract, find, harness, repetition, run_check, toy_plugins
+from bench.testing import (
+    check_component,
+    checks,
+    checks_of,
+    contract,
+    find,
+    harness,
+    repetition,
+    run_check,
+    toy_plugins,
+)
 from bench.testing.checks import architectures, attacks, components, datasets, methods, networks, runs
 
 CATALOGUE = load_registry()
@@ -476,6 +486,115 @@ def test_a_method_that_scores_the_fingerprints_of_another_is_judged_by_these():
     registry = load_registry()
     (found, others), *_ = find("sac_m_probabilities", registry)
     assert [c.name for c in others] == ["sac_m"] == [found.fingerprint_of]
+
+
+@dataclass(frozen=True)
+class Odd(toy_plugins.ToyConv):
+    """Build a network of one of the makes that runs take."""
+
+    name: str = "odd"
+    make: str = ""
+
+    def build(self, num_classes, shape):
+        inputs = shape[0] * shape[1] * shape[2]
+        match self.make:
+            case "numpy sizes":
+                inputs, width = np.prod(shape), np.int64(16)
+                return nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, num_classes))
+            case "numpy filters":
+                filters = torch.from_numpy(np.linspace(-1, 1, 9 * shape[0], dtype=np.float32)).reshape(1, -1, 3, 3)
+                return Filtered(filters, super().build(num_classes, (1, shape[1] - 2, shape[2] - 2)))
+            case "numbers of tensors":
+                width = int(torch.arange(16).sum().item()) // 8
+                return nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, num_classes))
+            case "control flow":
+                return Branching(super().build(num_classes, shape))
+            case "call":
+                return Called(super().build(num_classes, shape))
+        return super().build(num_classes, shape)
+
+
+class Filtered(nn.Module):
+    def __init__(self, filters, body):
+        super().__init__()
+        self.register_buffer("filters", filters)
+        self.body = body
+
+    def forward(self, x):
+        return self.body(nn.functional.conv2d(x, self.filters))
+
+
+class Branching(nn.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, x):
+        return self.body(x if float(x.sum()) >= 0 else x * 1.0)
+
+
+class Called(nn.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def __call__(self, x):
+        return self.body(x)
+
+
+MAKES = ["numpy sizes", "numpy filters", "numbers of tensors", "control flow", "call"]
+
+
+@pytest.mark.parametrize("make", MAKES)
+@pytest.mark.parametrize("big", [False, True])
+def test_networks_that_need_values_keep_the_contract_whatever_their_size(make, big, monkeypatch):
+    """Big networks are looked at without memory where they can be."""
+    if big:
+        monkeypatch.setattr(harness, "BIG", 1)
+    own = harness.Harness(Odd(make=make))
+    findings = [run_check(own, check) for check in checks_of(own.component, False)]
+    assert [f for f in findings if f.ok is False] == []
+    assert own.device == ("meta" if big and make in ("numpy sizes", "call") else "cpu")
+
+
+@dataclass(frozen=True)
+class Forgetting(toy_plugins.ToyMatch):
+    """Make another fingerprint each time."""
+
+    name: str = "forgetting"
+
+    def extract(self, source, data, helpers, context):
+        return {
+            **super().extract(source, data, helpers, context),
+            "chance": torch.tensor(random.SystemRandom().random()),
+        }
+
+
+def test_an_extract_that_does_not_repeat_is_not_blamed_on_the_store():
+    findings = {f.check: f for f in check_component(Forgetting())}
+    assert findings["Get from the store the tensors that it put there."].ok
+    again = findings["Return the same result for the same seed, whatever ran before."]
+    assert again.ok is False
+    line = Forgetting.extract.__code__.co_firstlineno
+    assert again.reason.startswith(
+        "extract (fingerprint toy forgetting), done twice: 'chance' of its fingerprint differs"
+    )
+    assert again.reason.endswith(f" (test_contract.py, line {line})")
+
+
+def test_what_the_store_alters_is_found(monkeypatch):
+    own = harness.Harness(toy_plugins.ToyMatch())
+    artifact = harness.Harness.artifact
+
+    def altered(self, task):
+        facts, files = artifact(self, task)
+        return facts, {n: {k: t + 1 for k, t in f.items()} for n, f in files.items()}
+
+    monkeypatch.setattr(harness.Harness, "artifact", altered)
+    finding = run_check(own, methods.keeps_its_fingerprint)
+    assert finding.ok is False
+    assert "extract (fingerprint toy toy_match" in finding.reason
+    assert "comes back from the store changed" in finding.reason
 
 
 # --- forms --------------------------------------------------------------------------------------------------------

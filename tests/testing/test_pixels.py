@@ -1,16 +1,20 @@
 """The contract's promise that a network sees every pixel, on small networks that do, that do not, and nearly do."""
 
 import functools
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from bench import Architecture
+from bench.sandbox.logs import Log
 from bench.testing import run_check
-from bench.testing.checks import architectures, networks
+from bench.testing.checks import networks
 from bench.testing.harness import Harness
+from bench.testing.trial_networks import parameters
 
 
 class Patches(nn.Module):
@@ -180,6 +184,6 @@ def test_parameters_are_counted_for_networks_that_the_meta_device_cannot_build()
         def build(self, num_classes, shape):
             raise SystemExit("no")
 
-    assert architectures.parameters(Numbers(net="x")) == 40
-    assert architectures.parameters(Numbers(net="x"), device="meta") == 0
-    assert architectures.parameters(Broken(net="y")) == 0
+    log = Log(Path(os.devnull))
+    assert parameters(Numbers(net="x"), log) == 40
+    assert parameters(Broken(net="y"), log) == 0

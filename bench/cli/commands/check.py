@@ -1,5 +1,6 @@
 """`bench check`: run the contract's checks of components, in a process that may hang or die."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -10,10 +11,11 @@ import click
 
 from bench.cli.completion import Names
 from bench.cli.shared_options import DATA, PLUGINS
-from bench.core.errors import BenchError, BrokenPlugin, printable
+from bench.core.errors import BenchError, BrokenPlugin, describe_error, printable
 from bench.core.kinds import ComponentKind
 from bench.execution.environment import check_environment
 from bench.registry.discovery import load_registry
+from bench.registry.plugin_files import existing
 from bench.sandbox.supervised_process import Died, SupervisedProcess
 
 USABLE = "Be a plugin that can be used."
@@ -31,9 +33,12 @@ def send_names(send: Send, plugins: tuple[str, ...], data: str | None) -> None:
 def run_checks(
     send: Send, what: str, done: Sequence[str], plugins: tuple[str, ...], data: str | None, thorough: bool
 ) -> None:
-    """Check a component or those of a plugin file, except those done, and send each step before it starts."""
+    """Check a component or those of a plugin file, except those done, and send each step before it starts.
+
+    Components of a file that can be used are checked although others of it cannot be.
+    """
     files = [*plugins, *([what] if what.endswith(".py") else [])]
-    files = list({Path(f).resolve(): f for f in files}.values())
+    files = list({os.path.realpath(f): f for f in files}.values())
 
     def on_call(*step: str) -> None:
         send(("call", *step))
@@ -45,19 +50,31 @@ def run_checks(
 
         found = testing.find(what, registry)
     except BrokenPlugin as error:
-        send(("component", what, "plugin", [USABLE], 0))
-        send(("finding", USABLE, False, str(error)))
-        return
+        if what not in done:
+            send(("component", what, "plugin", [USABLE]))
+            send(("finding", USABLE, False, str(error)))
+        if not what.endswith(".py"):
+            return
+        registry = load_registry(files, partial=True)
+        from bench import testing
+
+        found = testing.usable(what, registry)
     root = Path(data) if data else None
     for component, others in found:
         if component.name in done:
             continue
         entry = registry.entries[component.kind][component.name]
+        titles = [testing.title(c) for c in testing.checks_of(component)]
         about = f"{component.kind}, version {component.version}, from {entry.distribution}"
-        titles = [testing.title(c) for c in testing.checks_of(component, thorough)]
-        send(("component", component.name, about, titles, len(testing.checks_of(component)) - len(titles)))
-        for finding in testing.check_component(component, *others, data=root, thorough=thorough, on_call=on_call):
-            send(("finding", *finding))
+        send(("component", component.name, about, titles))
+        on_call(titles[0], "its size")
+        try:
+            chosen = [testing.title(c) for c in testing.checks_of(component, thorough)]
+            send(("left out", [t for t in titles if t not in chosen]))
+            for finding in testing.check_component(component, *others, data=root, thorough=thorough, on_call=on_call):
+                send(("finding", *finding))
+        except Exception as error:  # the other components are checked all the same
+            send(("failure", describe_error(error)))
 
 
 @dataclass
@@ -83,12 +100,16 @@ class Report:
         if what == "call":
             self.check, self.call = content
         elif what == "component":
-            self.name, about, pending, slow = content
+            self.name, about, pending = content
             self.pending, self.reasons = list(pending), set()
-            self.slow += slow
             self.done.append(self.name)
             if not self.quiet:
                 click.echo(f"{self.name} ({about})")
+        elif what == "left out":
+            self.pending = [title for title in self.pending if title not in content[0]]
+            self.slow += len(content[0])
+        elif what == "failure":
+            self.add_end(f"{self.call or 'it'} failed: {content[0]}", "the checks ended before")
         else:
             self.add(*content)
 
@@ -109,15 +130,17 @@ class Report:
 
     def add_death(self, what: str, death: Died) -> None:
         """Report the check and the call during which the process ended; the component's other checks are skipped."""
-        if not self.pending:  # at the import, before any component was named
-            self.receive(("component", what, "plugin", [USABLE], 0))
         file = Path(what).resolve() if what.endswith(".py") else None
         own = [(f, line) for f, line, _ in death.frames if Path(f) == file or _is_plugin(f)]
         location = f" ({Path(own[0][0]).name}, line {own[0][1]})" if own else ""
         longer = "; --timeout SECONDS extends the limit" if "ran longer" in str(death) and not own else ""
-        self.add(self.check, False, f"{self.call or 'it'} {death}{location}{longer}")
+        self.add_end(f"{self.call or 'it'} {death}{location}{longer}", "its process ended before")
+
+    def add_end(self, reason: str, cause: str) -> None:
+        """Report the check that failed for a reason and ended the component's other checks, which are skipped."""
+        self.add(self.check, False, reason)
         for check in list(self.pending):
-            self.add(check, None, f"its process ended before, see {self.check!r}")
+            self.add(check, None, f"{cause}, see {self.check!r}")
 
 
 def _is_plugin(frame: str) -> bool:
@@ -151,8 +174,8 @@ def _requested(
         raise BenchError("--all checks everything that is installed: leave the names out")
     if not everything and not what:
         raise BenchError("Name what to check: a component (see bench list), a plugin file, or --all")
-    for file in (w for w in (*what, *plugins) if w.endswith(".py") and not Path(w).is_file()):
-        raise BenchError(f"There is no plugin file {file}")
+    for file in (w for w in (*what, *plugins) if w.endswith(".py") or os.sep in w):
+        existing(file)
     names: list[str] = next(processes.submit(send_names, plugins, data)) if everything else list(what)
     return list(dict.fromkeys(names))
 
@@ -187,8 +210,13 @@ def _check(what: str, options: tuple[Any, ...], report: Report, processes: _Proc
             for message in processes.submit(run_checks, what, tuple(report.done), *options):
                 report.receive(message)
             return
-        except Died as death:
+        except (Died, RuntimeError) as end:
             at_import = not report.pending
-            report.add_death(what, death)
+            if at_import:  # no component was named
+                report.receive(("component", what, "plugin", [USABLE]))
+            if isinstance(end, Died):
+                report.add_death(what, end)
+            else:  # an error of bench itself, with its traceback
+                report.add_end(f"bench itself failed: {str(end).strip().splitlines()[-1]}", "the checks ended before")
             if at_import:
                 return

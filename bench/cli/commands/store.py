@@ -95,7 +95,7 @@ def verify(store: str | None) -> int:
 @command.command("gc")
 @STORE
 @click.option("--results", **RESULTS, help="More results whose artifacts are kept, besides those known and ./results.")
-@click.option("--forget", multiple=True, metavar="FOLDER", help="Results whose artifacts are not kept any more.")
+@click.option("--forget", multiple=True, metavar="FOLDER", help="Results for which nothing is kept any more.")
 @click.option("--all", "all_", is_flag=True, help="Remove what is younger than a day, too.")
 @PLUGINS
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -149,6 +149,9 @@ def _report(store: Store, garbage: Garbage) -> Iterator[str]:
     yield f"{len(garbage.kept)} artifacts are kept ({named}); {len(gone)} to remove ({taken}){quarantined}"
     lines = [f"  {n:>6,}  {_bytes(size):>10}  {ages:<22}  {what}" for what, n, size, ages in described(store, garbage)]
     yield from capped(lines)
+    if garbage.forgotten:
+        names = sorted({use.name for use in garbage.forgotten.values()})
+        yield f"forgotten: {_some(names, 6)}"
     if garbage.young:
         yield f"{garbage.young} more that no results need are kept, since they are younger than a day (--all)"
     notes = [

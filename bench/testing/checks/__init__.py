@@ -1,11 +1,16 @@
 """The checks of the contract, by kind of component."""
 
+import os
+from pathlib import Path
+
 from bench.api.components import Component
 from bench.core.kinds import ComponentKind
 from bench.registry.registry import Registry
 from bench.registry.validation import contract_violation
+from bench.sandbox.logs import Log
 from bench.testing.checks import architectures, attacks, components, datasets, methods, networks, runs
 from bench.testing.harness import APPLIES_TO, COSTLY, Check
+from bench.testing.trial_networks import BIG, parameters
 
 _MODULES = (components, datasets, architectures, networks, runs, attacks, methods)
 CHECKS: dict[str, list[Check]] = {
@@ -21,7 +26,7 @@ def is_slow(component: Component, check: Check) -> bool:
         return False
     if component.kind == ComponentKind.DATASET:
         return bool(component.checksums)  # type: ignore[attr-defined]
-    return component.kind == ComponentKind.ARCHITECTURE and architectures.parameters(component) >= architectures.BIG
+    return component.kind == ComponentKind.ARCHITECTURE and parameters(component, Log(Path(os.devnull))) >= BIG
 
 
 def required_by(component: Component, registry: Registry) -> list[Component]:

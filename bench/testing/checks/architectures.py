@@ -1,74 +1,50 @@
 """Checks of architectures."""
 
-import functools
-from contextlib import suppress
-from typing import Any
-
 import torch
 
+from bench.core.errors import BenchError, describe_error
 from bench.core.kinds import ComponentKind
 from bench.sandbox.torch_state import isolated
 from bench.testing.harness import Harness, applies_to
 from bench.testing.recorder import content
+from bench.testing.trial_networks import SHAPES
 from bench.training.input_checks import logits_of
 from bench.training.network_state import network_state
 from bench.training.networks import check, rebuild, with_memory_format, wrapped
-from bench.training.randomness import unchanged_generators
 from bench.training.round_trip import detached
-
-SHAPES = ((1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 64, 64))
-"""Shapes of the images of the shipped datasets."""
-BIG = 1_000_000
-"""Networks with as many parameters are built on the meta device only, but for costly checks."""
-
-
-@functools.cache
-def parameters(architecture: Any, shape: tuple[int, int, int] = SHAPES[-1], device: str = "") -> int:
-    """Return the number of parameters of an architecture's network, without allocating it where that is possible.
-
-    `device` limits this to networks that are built on `meta` or `cpu`; 0 if it cannot be built so.
-    """
-    for place in [device] if device else ["meta", "cpu"]:
-        with (
-            suppress(Exception, SystemExit),
-            unchanged_generators(),
-            torch.device(place),
-        ):  # a plugin may raise anything
-            model = wrapped(architecture, 10, shape, torch.zeros(shape[0]), torch.ones(shape[0]))
-            return sum(p.numel() for p in model.parameters())
-    return 0
-
-
-def _device(harness: Harness) -> str:
-    return "meta" if parameters(harness.component, device="meta") >= BIG else "cpu"
 
 
 @applies_to(ComponentKind.ARCHITECTURE)
 def builds_for_every_shape(harness: Harness) -> str:
     """Build a network for each shape of images, which gives one logit per class."""
-    device = _device(harness)
+    device, refusals = harness.device, list[str]()
     for shape in SHAPES:
         try:
             with isolated(1, harness.log), torch.device(device), torch.no_grad():
                 answer = logits_of(harness.component.build(7, shape).eval()(torch.zeros(2, *shape)))
+        except BenchError as error:  # a shape that it does not take
+            refusals.append(f"build(7, {shape}): {error}")
+            continue
         except (Exception, SystemExit) as error:  # a plugin may raise anything
-            return (
-                f"build(7, {shape}), asked about two images: {type(error).__name__}: {error}{harness.location(error)}"
+            text = f"{describe_error(error)}{harness.location(error)}"
+            advice = (
+                "" if shape == harness.shape else ". If it takes other shapes only, let build raise bench.BenchError"
             )
+            return f"build(7, {shape}), asked about two images: {text}{advice}"
         if tuple(answer.shape) != (2, 7) or answer.dtype != torch.float32:
             return f"build(7, {shape}) answers two images with {answer.dtype} {list(answer.shape)}, not float32 [2, 7]"
         if device == "cpu" and not bool(torch.isfinite(answer).all()):
             return f"build(7, {shape}) answers black images with {answer.tolist()}"
         if device == "cpu" and bool((answer >= 0).all()) and bool(((answer.sum(1) - 1).abs() < 1e-4).all()):
             return f"build(7, {shape}) answers with probabilities, not logits: leave the softmax out"
-    return ""
+    return refusals[0] if len(refusals) == len(SHAPES) else ""
 
 
 @applies_to(ComponentKind.ARCHITECTURE)
 def has_head_and_stages_inside(harness: Harness) -> str:
     """Have a head with parameters, and stages, that are parts of the network."""
-    with isolated(1, harness.log), torch.device(_device(harness)):
-        model = harness.component.build(7, SHAPES[0])
+    with isolated(1, harness.log), torch.device(harness.device):
+        model = harness.component.build(7, harness.shape)
         head, stages = harness.component.head(model), list(harness.component.stages(model))
     inside = {id(m) for m in model.modules()}
     if id(head) not in inside or not list(head.parameters()):
@@ -81,18 +57,18 @@ def has_head_and_stages_inside(harness: Harness) -> str:
 @applies_to(ComponentKind.ARCHITECTURE)
 def reloads_strictly(harness: Harness) -> str:
     """Take one network's weights strictly into another, which then answers alike."""
-    device, empty = _device(harness), (torch.zeros(1), torch.ones(1))
+    device, empty = harness.device, (torch.zeros(1), torch.ones(1))
     with isolated(1, harness.log), torch.no_grad():
         with torch.device(device):
-            one, other = (wrapped(harness.component, 7, SHAPES[0], *empty).eval() for _ in range(2))
+            one, other = (wrapped(harness.component, 7, harness.shape, *empty).eval() for _ in range(2))
             for model in (one, other) if device != "meta" else ():
-                with_memory_format(model, harness.component, SHAPES[0])
+                with_memory_format(model, harness.component, harness.shape)
         if device == "meta":
             keys = ({k: getattr(v, "shape", None) for k, v in m.state_dict().items()} for m in (one, other))
             return "" if next(keys) == next(keys) else "two networks that it built have different entries"
         check(one, other, "build(7, (1, 8, 8))")
-        again = rebuild(harness.component, 7, SHAPES[0], detached(network_state(one))).eval()
-        x = torch.rand(4, *SHAPES[0])
+        again = rebuild(harness.component, 7, harness.shape, detached(network_state(one))).eval()
+        x = torch.rand(4, *harness.shape)
         return "" if torch.equal(one(x), again(x)) else "a network with the same weights answers differently"
 
 
@@ -100,8 +76,8 @@ def reloads_strictly(harness: Harness) -> str:
 def answers_each_image_alone(harness: Harness) -> str:
     """Answer an image in eval mode alike, whatever else is in the batch."""
     with isolated(1, harness.log), torch.no_grad():
-        model = harness.component.build(7, SHAPES[0]).eval()
-        x = torch.rand(5, *SHAPES[0])
+        model = harness.component.build(7, harness.shape).eval()
+        x = torch.rand(5, *harness.shape)
         together, alone = model(x), torch.cat([model(x[i : i + 1]) for i in range(5)])
     gap = float((together - alone).abs().max())
     return "" if gap <= 1e-4 * (1 + float(together.abs().max())) else f"its answers differ by {gap:.2g}"
@@ -113,7 +89,7 @@ def starts_from_the_seed(harness: Harness) -> str:
     weights = []
     for seed in (1, 2, 1):
         with isolated(seed, harness.log):
-            weights.append([content(p) for p in harness.component.build(7, SHAPES[0]).parameters()])
+            weights.append([content(p) for p in harness.component.build(7, harness.shape).parameters()])
     if weights[0] != weights[2]:
         return "the same seed gave other weights"
     return "the weights do not depend on the seed" if weights[0] == weights[1] else ""

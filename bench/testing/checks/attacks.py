@@ -96,7 +96,7 @@ def varies_with_the_replicate(harness: Harness) -> str:
     for task in harness.completed_tasks():
         weights = _content(harness, task)
         if weights in seen:
-            both = f"{task.name} and {seen[weights].name}"
+            both = f"steal: {task.name} and {seen[weights].name}"
             return f"{both} are the same network: write `deterministic = True` if it draws nothing at random"
         seen[weights] = task
     return ""

@@ -6,8 +6,9 @@ import sys
 
 from bench.api.components import fields_of
 from bench.core.kinds import ComponentKind
-from bench.registry.fields import hyperparameters
-from bench.registry.registry import HOOKS, configured
+from bench.registry.fields import coerce, hyperparameters
+from bench.registry.imports import text_of
+from bench.registry.registry import HOOKS
 from bench.registry.validation import contract_violation
 from bench.sandbox.torch_state import isolated
 from bench.testing.harness import Harness, Skipped, applies_to
@@ -31,10 +32,9 @@ def says_what_it_is(harness: Harness) -> str:
 @applies_to(*ComponentKind)
 def survives_json(harness: Harness) -> str:
     """Have parameters that come back from JSON as they were."""
-    component = harness.component
-    back = configured(component, json.loads(json.dumps(hyperparameters(component))))
+    component, values = harness.component, json.loads(json.dumps(hyperparameters(harness.component)))
     for f in fields_of(component):
-        was, now = getattr(component, f.name), getattr(back, f.name)
+        was, now = getattr(component, f.name), coerce(component, f.name, values[f.name])
         if was != now or type(was) is not type(now):
             return f"field {f.name!r} was {was!r} and came back as {now!r}"
     return ""
@@ -53,11 +53,12 @@ def is_imported_without_a_trace(harness: Harness) -> str:
     if module is None or not any(hasattr(module, hook) for hook in HOOKS):
         raise Skipped("it is defined in no plugin file")
     spec = importlib.util.spec_from_file_location(module.__name__, harness.file)
-    if spec is None or spec.loader is None:
+    if spec is None:
         raise Skipped(f"{harness.file} cannot be imported again")
+    code = compile(text_of(str(harness.file)), harness.file, "exec", dont_inherit=True)
     with isolated(1, harness.log), harness.empty_directory():
         around, before = process_snapshot(), generator_states()
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))  # its own imports are cached
+        exec(code, vars(importlib.util.module_from_spec(spec)))  # its own imports are cached
         changed = changes(around)
         changed += [g for g, one, other in zip(GENERATORS, before, generator_states(), strict=True) if one != other]
     return f"{harness.file.name}, when it is imported, changes {', '.join(changed)}" if changed else ""

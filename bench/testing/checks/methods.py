@@ -6,7 +6,7 @@ from typing import Any
 from bench.core.kinds import Access, ComponentKind, Role, Status, SuspectKind, TaskKind
 from bench.core.tasks import NOT_APPLICABLE, Task
 from bench.testing.checks.runs import recorded_queries
-from bench.testing.harness import Harness, Skipped, applies_to
+from bench.testing.harness import METHODS, Harness, Skipped, applies_to
 from bench.testing.recorder import content
 
 
@@ -57,12 +57,8 @@ def says_what_it_asked(harness: Harness) -> str:
 def keeps_its_fingerprint(harness: Harness) -> str:
     """Get from the store the tensors that it put there."""
     for task in harness.completed_tasks(TaskKind.EMBED, TaskKind.FINGERPRINT):
-        returned = harness.calls_of[task.key][-1].returned
-        tensors = returned[1] if task.kind == TaskKind.EMBED else returned
-        stored = harness.artifact(task)[1]["fingerprint"]
-        for name, tensor in tensors.items():
-            if content(tensor) != content(stored[name]):
-                return f"{name!r} of its fingerprint comes back from the store changed"
+        if name := harness.altered.get(task.key):
+            return f"{METHODS[task.kind]} ({task.name}): {name!r} of its fingerprint comes back from the store changed"
     return ""
 
 
@@ -79,7 +75,7 @@ def varies_with_the_draw(harness: Harness) -> str:
         tensors, draw = harness.artifact(task)[1]["fingerprint"], int(task.params.get("draw", 0))
         fingerprint = tuple((name, content(tensor)) for name, tensor in sorted(tensors.items()))
         if fingerprint in seen:
-            return f"draws {seen[fingerprint]} and {draw} are the same fingerprint: leave `draws` out"
+            return f"extract: draws {seen[fingerprint]} and {draw} are the same fingerprint: leave `draws` out"
         seen[fingerprint] = draw
     return ""
 

@@ -45,7 +45,8 @@ def gives_the_same_again(harness: Harness) -> str:
 
 
 def _first(harness: Harness, differences: dict[str, str], how: str) -> str:
-    return next((f"{harness.plan.tasks[key].name}, {how}: {text}" for key, text in differences.items() if text), "")
+    tasks = ((harness.plan.tasks[key], text) for key, text in differences.items() if text)
+    return next((f"{METHODS[task.kind]} ({task.name}), {how}: {text}" for task, text in tasks), "")
 
 
 @applies_to(ComponentKind.ARCHITECTURE, ComponentKind.ATTACK, ComponentKind.METHOD, costly=True)
