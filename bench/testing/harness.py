@@ -61,8 +61,33 @@ class Passed(Exception):
     """A check is passed, with this remark."""
 
 
+class Located:
+    """A component with the file that defines it, whose lines messages name."""
+
+    component: Any
+
+    @property
+    def file(self) -> Path:
+        """Return the file that defines the component."""
+        return Path(str(getattr(sys.modules.get(type(self.component).__module__), "__file__", "") or ""))
+
+    def location(self, error: BaseException) -> str:
+        """Return the line of the component's file that raised an error; empty: none of its lines did."""
+        return self._location([(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)])
+
+    def definition(self, reason: str) -> str:
+        """Return the line that defines the method with which a reason begins; empty: none of the component's file."""
+        name = reason.replace("(", " ").split(" ")[0].strip(",:")
+        code = getattr(inspect.unwrap(getattr(type(self.component), name, len)), "__code__", None)
+        return self._location([(code.co_filename, code.co_firstlineno)]) if code else ""
+
+    def _location(self, frames: Iterable[tuple[str, Any]]) -> str:
+        here = [line for file, line in frames if Path(file) == self.file]
+        return f" ({self.file.name}, line {here[-1]})" if here else ""
+
+
 @dataclass
-class Harness:
+class Harness(Located):
     """A component in a small benchmark of the toy world.
 
     `required` are the components that it depends on; `root` is the folder of the datasets; `on_call` is called before
@@ -90,11 +115,6 @@ class Harness:
         """Record a call of the component, before it is made."""
         self.calls.append(call)
         self.on_call(f"{call.method} ({self.task})")
-
-    @property
-    def file(self) -> Path:
-        """Return the file that defines the component."""
-        return Path(str(getattr(sys.modules.get(type(self.component).__module__), "__file__", "") or ""))
 
     def missing_requirement(self) -> str:
         """Return which required component is not installed; empty: none."""
@@ -199,20 +219,6 @@ class Harness:
         location = self._location(frames)
         line = f"{METHODS[failed.kind]} ({outcome.root or task.name}): {outcome.error}"
         return line if location in line else line + location
-
-    def location(self, error: BaseException) -> str:
-        """Return the line of the component's file that raised an error; empty: none of its lines did."""
-        return self._location([(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)])
-
-    def definition(self, reason: str) -> str:
-        """Return the line that defines the method with which a reason begins; empty: none of the component's file."""
-        name = reason.replace("(", " ").split(" ")[0].strip(",:")
-        code = getattr(inspect.unwrap(getattr(type(self.component), name, len)), "__code__", None)
-        return self._location([(code.co_filename, code.co_firstlineno)]) if code else ""
-
-    def _location(self, frames: Iterable[tuple[str, Any]]) -> str:
-        here = [line for file, line in frames if Path(file) == self.file]
-        return f" ({self.file.name}, line {here[-1]})" if here else ""
 
     def completed_tasks(self, *kinds: str) -> list[Task]:
         """Return the applicable tasks that call the component; raise Skipped if one of them is not done."""
