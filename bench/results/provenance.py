@@ -86,7 +86,7 @@ def _of_plugins(groups: Mapping[ComponentKind, Mapping[str, Declaration]], regis
     for kind, group in groups.items():
         for name, one in group.items():
             distribution = one.distribution.rpartition(" ")[0]
-            if distribution != OWN:
+            if distribution != OWN and name in registry.entries[kind]:  # described networks are of no component
                 wanted |= {distribution, *_requirements(distribution)}
                 packages |= imported_packages(type(registry.entries[kind][name].component))
     if unknown := {package for package in packages if not _version(package)}:
