@@ -230,6 +230,8 @@ def _installed(spec: Spec, run: Mapping[str, JSON], file: str | Path, registry: 
                 origin = str(run["components"][kind][name]["distribution"])
             except (KeyError, TypeError):  # a file that was written by hand
                 continue
+            if not origin:  # the attack of a described network is no component
+                continue
             named = f"install {origin}, or name its file with --plugin"
             way = f"--plugin {origin}" if origin.endswith(".py") else named
             raise BenchError(f"--spec {file} needs {kind} {name!r} of {printable(origin)}: {printable(way)}")

@@ -239,7 +239,7 @@ def test_options_that_contradict_a_zoo_are_refused(place):
     zoo(place, *tables())
     words = ("--models", str(place / "zoo.toml"))
     assert "leave out --seeds" in bench(place, "run", *words, "--datasets", "noisy_digits", "--seeds", "2", code=2)
-    assert "--datasets NAME" in bench(place, "run", *words, code=2)
+    assert "--datasets" in bench(place, "run", *words, code=2)
     assert "'noise', too" in bench(place, "run", *words, "--datasets", "noisy_digits", "--attacks", "noise", code=2)
 
 
