@@ -1,11 +1,11 @@
 """A plugin-based benchmark for model fingerprinting. These are the names that plugins and scripts use."""
 
-import importlib
-from typing import TYPE_CHECKING
-
 from bench.sandbox.import_path import protect_command
 
-protect_command()  # before other modules are looked for
+protect_command()  # before any other import: a file of the working folder may have the name of a module
+
+import importlib
+from typing import TYPE_CHECKING
 
 import pluggy
 
