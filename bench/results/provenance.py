@@ -86,9 +86,10 @@ def _of_plugins(groups: Mapping[ComponentKind, Mapping[str, Declaration]], regis
     for kind, group in groups.items():
         for name, one in group.items():
             distribution = one.distribution.rpartition(" ")[0]
-            if distribution != OWN:
+            entry = registry.entries[kind].get(name)  # a description of networks may name others
+            if entry and distribution != OWN:
                 wanted |= {distribution, *_requirements(distribution)}
-                packages |= imported_packages(type(registry.entries[kind][name].component))
+                packages |= imported_packages(type(entry.component))
     if unknown := {package for package in packages if not _version(package)}:
         providers = _providers()
         packages |= {provider for package in unknown for provider in providers.get(package, ())}
