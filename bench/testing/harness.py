@@ -61,15 +61,28 @@ class Passed(Exception):
     """A check is passed, with this remark."""
 
 
-class Located:
-    """A component with the file that defines it, whose lines messages name."""
+class Subject:
+    """A component with the components that it requires, and the file that defines it, whose lines messages name."""
 
     component: Any
+    required: Sequence[Any]
 
     @property
     def file(self) -> Path:
         """Return the file that defines the component."""
         return Path(str(getattr(sys.modules.get(type(self.component).__module__), "__file__", "") or ""))
+
+    def missing_requirement(self) -> str:
+        """Return which required component is not installed; empty: none."""
+        names = {c.name for c in self.required}
+        before = getattr(self.component, "starts_from", "")
+        if before and before not in names:
+            return f"it starts from the attack {before!r}, which is not installed"
+        scored = getattr(self.component, "fingerprint_of", "")
+        if scored and scored not in names:
+            return f"it scores the fingerprints of {scored!r}, which is not installed"
+        lost = [n for n in getattr(self.component, "helper_architectures", ()) if n not in names]
+        return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
 
     def location(self, error: BaseException) -> str:
         """Return the line of the component's file that raised an error; empty: none of its lines did."""
@@ -87,7 +100,7 @@ class Located:
 
 
 @dataclass
-class Harness(Located):
+class Harness(Subject):
     """A component in a small benchmark of the toy world.
 
     `required` are the components that it depends on; `root` is the folder of the datasets; `on_call` is called before
@@ -115,18 +128,6 @@ class Harness(Located):
         """Record a call of the component, before it is made."""
         self.calls.append(call)
         self.on_call(f"{call.method} ({self.task})")
-
-    def missing_requirement(self) -> str:
-        """Return which required component is not installed; empty: none."""
-        names = {c.name for c in self.required}
-        before = getattr(self.component, "starts_from", "")
-        if before and before not in names:
-            return f"it starts from the attack {before!r}, which is not installed"
-        scored = getattr(self.component, "fingerprint_of", "")
-        if scored and scored not in names:
-            return f"it scores the fingerprints of {scored!r}, which is not installed"
-        lost = [n for n in getattr(self.component, "helper_architectures", ()) if n not in names]
-        return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
 
     @functools.cached_property
     def shape(self) -> tuple[int, int, int]:

@@ -24,9 +24,9 @@ MARKS = {True: "ok", False: "FAILED", None: "-"}
 Send = Callable[[Any], None]
 
 
-def send_names(send: Send, plugins: tuple[str, ...]) -> None:
+def send_names(send: Send, plugins: tuple[str, ...], data: str | None) -> None:
     """Send the names of all installed plugins, broken ones included."""
-    registry = load_registry(plugins)
+    registry = load_registry(plugins, data=data)
     send([*(n for kind in ComponentKind for n in registry.names(kind)), *(b.name for b in registry.broken)])
 
 
@@ -167,14 +167,16 @@ class _Processes:
         self.last.close()
 
 
-def _requested(what: tuple[str, ...], everything: bool, plugins: tuple[str, ...], processes: _Processes) -> list[str]:
+def _requested(
+    what: tuple[str, ...], everything: bool, plugins: tuple[str, ...], data: str | None, processes: _Processes
+) -> list[str]:
     if everything and what:
         raise BenchError("--all checks everything that is installed: leave the names out")
     if not everything and not what:
         raise BenchError("Name what to check: a component (see bench list), a plugin file, or --all")
     for file in (w for w in (*what, *plugins) if w.endswith(".py") or os.sep in w):
         existing(file)
-    names: list[str] = next(processes.submit(send_names, plugins)) if everything else list(what)
+    names: list[str] = next(processes.submit(send_names, plugins, data)) if everything else list(what)
     return list(dict.fromkeys(names))
 
 
@@ -191,7 +193,7 @@ def command(what: tuple[str, ...], everything: bool, timeout: float, quiet: bool
     check_environment()
     report, plugins = Report(quiet), chosen["plugins"]
     with closing(_Processes(timeout)) as processes:
-        for name in _requested(what, everything, plugins, processes):
+        for name in _requested(what, everything, plugins, chosen["data"], processes):
             _check(name, (plugins, chosen["data"], chosen["thorough"]), report, processes)
     counts = report.counts
     more = f", {report.slow} left out (slow: --thorough)" if report.slow else ""
