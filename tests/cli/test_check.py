@@ -161,7 +161,7 @@ def test_a_network_of_any_make_is_judged_and_so_are_the_others_of_its_file(check
     *lines, last = out.splitlines()
     (fixed,) = [line for line in lines if line.startswith("fixed: ")]
     assert fixed.startswith(
-        "fixed: FAILED  Build a network for each shape of images, which gives one logit per class: bu"
+        "fixed: FAILED  Build a network for each shape of images, which gives one logit per class: "
     )
     assert ". If it takes other shapes only, let build raise bench.BenchError (shapes.py, line " in fixed
     nowhere = [line for line in lines if line.startswith("nowhere: ")]
@@ -303,14 +303,14 @@ def bench_architectures():
 def test_a_network_that_does_not_see_every_pixel_fails_and_a_remark_is_shown(check, tmp_path):
     (tmp_path / "vit.py").write_text(VIT)
     code, out, _ = check("vit.py")
-    line = "See every pixel: the logits depend on each value of an image, for each shape: it sees"
+    line = "Use every pixel: the logits depend on each value of an image, for each shape: it sees"
     assert code == 1
     assert f"  FAILED  {line} 32.7% of a (1, 28, 28) image: its logits do not depend on the rest" in out
     (tmp_path / "vit.py").write_text(
         VIT.replace("min(16, shape[1])", "3").replace("shape[1] // patch", "(shape[1] // patch)")
     )
     code, out, _ = check("vit.py")
-    assert code == 1 and "  FAILED  See every pixel" in out  # 6 of 8 pixels
+    assert code == 1 and "  FAILED  Use every pixel" in out  # 6 of 8 pixels
     (tmp_path / "vit.py").write_text(VIT.replace("min(16, shape[1])", "2 + (shape[1] == 28)"))
     code, out, _ = check("vit.py")
     assert code == 0

@@ -81,7 +81,7 @@ def test_the_same_path_on_another_machine_loses_nothing(store, tmp_path, monkeyp
     assert (use.name, use.keys) == (str(tmp_path), digits(KEYS))
 
 
-@pytest.mark.parametrize("name", [b"caf\xe9", "cafés".encode(), b"new\nline", b" ", b"=1+1", b'"', b"%s" + b"x" * 200])
+@pytest.mark.parametrize("name", [b"na\xefve", "naïve".encode(), b"new\nline", b" ", b"=1+1", b'"', b"%s" + b"x" * 200])
 def test_folders_of_any_name_are_remembered(store, tmp_path, name):
     folder = tmp_path / os.fsdecode(name)
     folder.mkdir()

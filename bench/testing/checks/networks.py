@@ -64,7 +64,7 @@ def _moved_otherwise(moves: dict[str, float], others: dict[str, float]) -> str:
 @applies_to(ComponentKind.ARCHITECTURE, costly=True)
 def comes_back_as_it_was(harness: Harness) -> str:
     """Come back from the store and from a copy as it was: answers, frozen parts, shared weights, what is trained."""
-    shape = SHAPES[0]
+    shape = harness.shape
     with isolated(1, harness.log):
         model = _network(harness, shape)
         _train(model, shape, 0)
@@ -103,7 +103,7 @@ def _loaded(harness: Harness, model: nn.Module, shape: tuple[int, int, int]) -> 
 
 @applies_to(ComponentKind.ARCHITECTURE, costly=True)
 def sees_every_pixel(harness: Harness) -> str:
-    """See every pixel: the logits depend on each value of an image, for each shape."""
+    """Use every pixel: the logits depend on each value of an image, for each shape."""
     shares = {}
     for shape in SHAPES:
         with isolated(1, harness.log):
