@@ -6,7 +6,6 @@ A task is started when its inputs are stored. If it fails, the tasks that need i
 import time
 from collections.abc import Mapping
 
-from bench.core.hardware import keep_freed_memory
 from bench.core.kinds import FailureCause
 from bench.core.tasks import Task
 from bench.execution.dask_engine import run_on_dask
@@ -48,7 +47,6 @@ def _run_inline(
         from bench.execution.runner import execute
         from bench.execution.task_context import WorkerState
 
-    keep_freed_memory()
     device = config.device
     state = WorkerState(config.store, config.registry, device, config.data, config.threads, reporter.task_progressed)
     state.zoo = config.zoo

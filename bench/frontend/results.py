@@ -12,7 +12,7 @@ from bench.core.errors import BenchError
 from bench.core.kinds import Status
 from bench.core.spec import Spec
 from bench.reporting.formats import FILES
-from bench.results.columns import COLUMNS, TRIAL_COLUMNS, Column
+from bench.results.columns import TRIAL_COLUMNS, Column
 from bench.results.folders import folder_of
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Results:
     @cached_property
     def trials(self) -> "pd.DataFrame":
         """A row per trial, with the columns of `trials.csv` (docs/results.md); NA where a number is missing."""
-        frame = self._report.frame[list(COLUMNS)].copy()
+        frame = self._report.frame.copy()
         for column in TRIAL_COLUMNS:
             if column.type is int:
                 frame[column.name] = frame[column.name].astype("Int64")

@@ -21,11 +21,11 @@ from bench.core.spec import Recipe, Spec
 from bench.models.content import verified
 from bench.models.description import Zoo, of_spec, read
 from bench.planning.declarations import Declarations
-from bench.planning.described import Layout
+from bench.planning.described import Layout, described_names
 from bench.planning.presets import ATTACKS, METHODS, ordered, preset
 from bench.planning.spec_checks import MOST_SEED, check_number, checked
 from bench.registry.fields import convert, hyperparameters
-from bench.registry.registry import Registry
+from bench.registry.registry import SESSION, Registry
 
 LARGEST_FILE = 1 << 24
 
@@ -225,7 +225,7 @@ def _installed(spec: Spec, run: Mapping[str, JSON], file: str | Path, registry: 
     """Return a saved Spec; BenchError names a component that is not installed, and where the run had it from."""
     for kind, names in spec.components().items():
         known = {*registry.names(kind), *(b.name for b in registry.broken)}
-        for name in (n for n in names if n not in known):
+        for name in (n for n in names if n not in known | described_names(spec, kind)):
             try:
                 origin = str(run["components"][kind][name]["distribution"])
             except (KeyError, TypeError):  # a file that was written by hand
@@ -233,6 +233,8 @@ def _installed(spec: Spec, run: Mapping[str, JSON], file: str | Path, registry: 
             if not origin:  # the attack of a described network is no component
                 continue
             named = f"install {origin}, or name its file with --plugin"
+            if origin == SESSION:
+                named = "pass the object to bench.run, or save its class in a file: --plugin FILE"
             way = f"--plugin {origin}" if origin.endswith(".py") else named
             raise BenchError(f"--spec {file} needs {kind} {name!r} of {printable(origin)}: {printable(way)}")
     return spec

@@ -190,6 +190,18 @@ def test_components_that_others_need_may_be_given_as_plugins(root):
     assert {*results.cells.attack} == {"toy_polish"}
 
 
+def test_a_run_with_objects_is_repeated_from_its_run_json_with_the_objects(root):
+    first = rescored(root, "first")
+    spec = first.folder / "run.json"
+    how = {"workers": 0, "progress": False, "store": root / "store", "data": root}
+    objects = [toy.ToyImages(), toy.ToyNet(), toy.ToyTune(), toy.ToyCopy()]
+    again = bench.run(spec=spec, plugins=[*objects, Labels()], out=root / "repeated", **how)
+    assert again.outcome.executed == 0
+    assert again.trials.score.tolist() == first.trials.score.tolist()
+    with pytest.raises(bench.BenchError, match="needs method 'labels' of a Python session"):
+        bench.run(spec=spec, plugins=objects, out=root / "never", **how)
+
+
 def test_progress_is_reported_to_a_function(tmp_path):
     seen = []
     results = bench.run(**options(tmp_path, progress=seen.append))

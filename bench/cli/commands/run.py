@@ -11,6 +11,7 @@ import click
 from bench.cli.commands.plan import lines
 from bench.cli.shared_options import DATA, PLUGINS, STORE
 from bench.cli.spec_options import PARAMS
+from bench.core.hardware import keep_freed_memory
 from bench.execution.preparation import PreparedRun
 from bench.execution.run_config import StopRequest
 from bench.frontend.reporter import DisplayReporter
@@ -39,6 +40,8 @@ class TerminalReporter(DisplayReporter):
         """Show progress and handle signals while tasks are executed."""
         with super().executing(prepared):
             end_descendants_with_this_process()
+            if prepared.inline:  # this process is the command's own, and ends with it
+                keep_freed_memory()
             with handling(dict.fromkeys(STOP_SIGNALS, self._handle)), ended_by_third_signal():
                 yield
 
