@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError, limited
+from bench.core.errors import BenchError, StoreError, limited
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
@@ -62,8 +62,9 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     What the run needs is recorded before its first task: its Spec in `run.json`, its artifacts in the store. So they
     are kept however the run ends.
     BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
-    trials say so. KeyboardInterrupt, and BenchError if the store or the workers are lost, after what is finished was
-    written. The state of this process is what it was before: folder, environment, signal handlers, settings.
+    trials say so. KeyboardInterrupt, and BenchError if the workers are lost, after what is finished was written.
+    StoreError if the store is lost: rows would be worse than those of an earlier run, and are not written.
+    The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
     reporter = reporter or BenchmarkReporter()
     with preserved_process_state():
@@ -74,6 +75,8 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
             with reporter.executing(prepared):
                 recorder = _Recorder(prepared, reporter, outcomes)
                 run_tasks(prepared.missing, prepared.config, recorder, recorder.missing_inputs)
+        except StoreError:
+            raise
         except (KeyboardInterrupt, BenchError) as error:
             with suppress(BenchError):  # what is finished is written, if that is possible
                 _write(prepared, outcomes, interrupted=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from bench import BenchError
+from bench.core.errors import StoreError
 from bench.core.kinds import Status
 from bench.core.spec import Spec
 from bench.execution.benchmark import BenchmarkReporter, run_benchmark
@@ -160,6 +161,20 @@ def test_a_folder_that_cannot_be_written_is_refused_before_the_first_task(tmp_pa
     with pytest.raises(BenchError, match=r"run.json cannot be written: No space left on device. Choose another folder"):
         run_benchmark(request(tmp_path), recorder)
     assert recorder.started == []
+
+
+def test_a_lost_store_leaves_the_results_of_an_earlier_run(tmp_path):
+    folder = run_benchmark(request(tmp_path)).folder
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    shutil.rmtree(tmp_path / "store")
+
+    def lose():
+        (tmp_path / "store").rename(tmp_path / "gone")
+        raise StoreError("its folder is gone")
+
+    with pytest.raises(StoreError, match="its folder is gone"):
+        run_benchmark(request(tmp_path), Watching(lose))
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
 def failing_in(folder, replace=os.replace):
