@@ -6,7 +6,7 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,15 +118,7 @@ class Harness(Located):
 
     def missing_requirement(self) -> str:
         """Return which required component is not installed; empty: none."""
-        names = {c.name for c in self.required}
-        before = getattr(self.component, "starts_from", "")
-        if before and before not in names:
-            return f"it starts from the attack {before!r}, which is not installed"
-        scored = getattr(self.component, "fingerprint_of", "")
-        if scored and scored not in names:
-            return f"it scores the fingerprints of {scored!r}, which is not installed"
-        lost = [n for n in getattr(self.component, "helper_architectures", ()) if n not in names]
-        return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
+        return _missing_requirement(self.component, {c.name for c in self.required})
 
     @functools.cached_property
     def shape(self) -> tuple[int, int, int]:
@@ -199,10 +191,9 @@ class Harness(Located):
             outcome = execute(task, self.store, self.registry, state=state)
         self.calls_of[task.key] = list(self.calls)
         made = [c.returned for c in self.calls if c.method == METHODS[task.kind]]
-        if task.kind in FINGERPRINTING and outcome.status == Status.DONE and made:
-            tensors = made[-1] if task.kind == TaskKind.FINGERPRINT else made[-1][1]
-            stored = self.artifact(task)[1]["fingerprint"]
-            self.altered[task.key] = next((n for n, t in tensors.items() if content(t) != content(stored[n])), "")
+        applicable = outcome.status == Status.DONE and NOT_APPLICABLE not in outcome.facts
+        if task.kind in FINGERPRINTING and applicable and made:
+            self.altered[task.key] = _altered(made[-1], self.artifact(task)[1]["fingerprint"])
         return outcome
 
     @contextmanager
@@ -242,6 +233,23 @@ class Harness(Located):
         facts = {k: v for k, v in record["facts"].items() if not k.endswith("seconds")}
         names = (n.removesuffix(".safetensors") for n in record["files"])
         return facts, {n: self.store.load(task.key, n) for n in names}
+
+
+def _missing_requirement(component: Any, installed: Set[str]) -> str:
+    before = getattr(component, "starts_from", "")
+    if before and before not in installed:
+        return f"it starts from the attack {before!r}, which is not installed"
+    scored = getattr(component, "fingerprint_of", "")
+    if scored and scored not in installed:
+        return f"it scores the fingerprints of {scored!r}, which is not installed"
+    lost = [n for n in getattr(component, "helper_architectures", ()) if n not in installed]
+    return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
+
+
+def _altered(made: Any, stored: Mapping[str, Tensor]) -> str:
+    """Return the first tensor of a fingerprint that the store altered; empty: none. A watermark returned two things."""
+    tensors: Mapping[str, Tensor] = made[1] if isinstance(made, tuple) else made
+    return next((name for name, tensor in tensors.items() if content(tensor) != content(stored[name])), "")
 
 
 Check = Callable[[Harness], str]
