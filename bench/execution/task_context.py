@@ -144,10 +144,9 @@ class TaskContext:
 
     def build(self) -> nn.Module:
         """Return a new network for the task's dataset, with its normalisation, on the device."""
-        facts, architecture = self.data().facts, self.component(ComponentKind.ARCHITECTURE)
-        return moved(
-            verified(self.unverified(), architecture, facts["num_classes"], tuple(facts["shape"])), self.device
-        )
+        architecture, facts = self.component(ComponentKind.ARCHITECTURE), self.data().facts
+        model = verified(self.unverified(), architecture, facts["num_classes"], tuple(facts["shape"]))
+        return moved(model, self.device)
 
     def unverified(self) -> Normalised:
         """Build a network without trying whether it comes back from the store."""

@@ -110,6 +110,10 @@ class Models:
     def __bool__(self) -> bool:
         return bool(self.all)
 
+    def has_format(self, form: ModelFormat) -> bool:
+        """Return True if one of them has a format."""
+        return any(m.format == form for m in self.all)
+
     def datasets(self) -> list[str]:
         """Return the datasets on which networks were trained, as described."""
         return [m.trained_on for m in self.all if m.trained_on]

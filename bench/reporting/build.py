@@ -29,7 +29,7 @@ from bench.reporting.tables.suspects import suspects_tables
 from bench.reporting.tables.table import Table
 from bench.reporting.tables.text import markdown, text
 from bench.results.reader import load
-from bench.results.writer import put, save
+from bench.results.writer import put, remove, save
 
 Result = TypeVar("Result", Cell, Cost, Accuracy)
 
@@ -67,8 +67,8 @@ def write_report(report: "Report") -> "Report":
     for name, content in files.items():
         put(folder / name, content)
     for path in (*(folder / name for name in OPTIONAL), *(folder / TEX).glob("*.tex")):
-        if path.relative_to(folder).as_posix() not in files:
-            path.unlink(missing_ok=True)
+        if path.relative_to(folder).as_posix() not in files and path.exists():
+            remove(path)
     cache.write_stamp(folder, files)
     return report
 

@@ -15,6 +15,7 @@ from bench.core.hardware import hardware
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
+from bench.models.kinds import ModelFormat
 from bench.planning.declarations import Declarations
 from bench.registry.code import imported_packages
 from bench.registry.registry import Registry
@@ -63,6 +64,7 @@ def describe(spec: Spec, known: Declarations, command: str = "", registry: Regis
             "python": sys.version.split()[0],
             **{name: _version(name) for name in LIBRARIES},
             **(_of_plugins(groups, registry) if registry else {}),
+            **({"onnxruntime": _version("onnxruntime")} if known.models.has_format(ModelFormat.ONNX) else {}),
         },
         "hardware": hardware(),
         "git_commit": _commit(),
@@ -86,7 +88,7 @@ def _of_plugins(groups: Mapping[ComponentKind, Mapping[str, Declaration]], regis
     for kind, group in groups.items():
         for name, one in group.items():
             distribution = one.distribution.rpartition(" ")[0]
-            if distribution != OWN:
+            if distribution != OWN and name in registry.entries[kind]:  # descriptions of networks declare others
                 wanted |= {distribution, *_requirements(distribution)}
                 packages |= imported_packages(type(registry.entries[kind][name].component))
     if unknown := {package for package in packages if not _version(package)}:

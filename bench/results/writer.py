@@ -96,3 +96,11 @@ def put(path: Path, text: str) -> None:
             if path.read_bytes() == text.encode():
                 return
         raise NotWritable(f"{path} cannot be written: {error.strerror or error}. Choose another folder") from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file; raise NotWritable if that is impossible."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise NotWritable(f"{path} cannot be removed: {error.strerror or error}. Choose another folder") from error

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
@@ -90,7 +91,9 @@ def complete_start() -> None:
 
 
 def kill_children() -> None:
-    """Kill the processes that multiprocessing started in this one and that still run."""
+    """Kill the processes that multiprocessing started in this one and that still run, at the end of this process."""
+    with suppress(AttributeError, ValueError):  # torch's handler raises an error for each
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in multiprocessing.active_children():
         with suppress(OSError, ValueError):
             child.kill()

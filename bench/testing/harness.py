@@ -6,7 +6,7 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,15 +61,28 @@ class Passed(Exception):
     """A check is passed, with this remark."""
 
 
-class Located:
-    """A component with the file that defines it, whose lines messages name."""
+class Subject:
+    """A component with the components that it requires, and the file that defines it, whose lines messages name."""
 
     component: Any
+    required: Sequence[Any]
 
     @property
     def file(self) -> Path:
         """Return the file that defines the component."""
         return Path(str(getattr(sys.modules.get(type(self.component).__module__), "__file__", "") or ""))
+
+    def missing_requirement(self) -> str:
+        """Return which required component is not installed; empty: none."""
+        names = {c.name for c in self.required}
+        before = getattr(self.component, "starts_from", "")
+        if before and before not in names:
+            return f"it starts from the attack {before!r}, which is not installed"
+        scored = getattr(self.component, "fingerprint_of", "")
+        if scored and scored not in names:
+            return f"it scores the fingerprints of {scored!r}, which is not installed"
+        lost = [n for n in getattr(self.component, "helper_architectures", ()) if n not in names]
+        return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
 
     def location(self, error: BaseException) -> str:
         """Return the line of the component's file that raised an error; empty: none of its lines did."""
@@ -87,7 +100,7 @@ class Located:
 
 
 @dataclass
-class Harness(Located):
+class Harness(Subject):
     """A component in a small benchmark of the toy world.
 
     `required` are the components that it depends on; `root` is the folder of the datasets; `on_call` is called before
@@ -115,10 +128,6 @@ class Harness(Located):
         """Record a call of the component, before it is made."""
         self.calls.append(call)
         self.on_call(f"{call.method} ({self.task})")
-
-    def missing_requirement(self) -> str:
-        """Return which required component is not installed; empty: none."""
-        return _missing_requirement(self.component, {c.name for c in self.required})
 
     @functools.cached_property
     def shape(self) -> tuple[int, int, int]:
@@ -233,17 +242,6 @@ class Harness(Located):
         facts = {k: v for k, v in record["facts"].items() if not k.endswith("seconds")}
         names = (n.removesuffix(".safetensors") for n in record["files"])
         return facts, {n: self.store.load(task.key, n) for n in names}
-
-
-def _missing_requirement(component: Any, installed: Set[str]) -> str:
-    before = getattr(component, "starts_from", "")
-    if before and before not in installed:
-        return f"it starts from the attack {before!r}, which is not installed"
-    scored = getattr(component, "fingerprint_of", "")
-    if scored and scored not in installed:
-        return f"it scores the fingerprints of {scored!r}, which is not installed"
-    lost = [n for n in getattr(component, "helper_architectures", ()) if n not in installed]
-    return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
 
 
 def _altered(made: Any, stored: Mapping[str, Tensor]) -> str:

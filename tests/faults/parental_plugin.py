@@ -21,6 +21,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from bench import hookimpl
 from bench.testing.toy_plugins import ToyTune
 
+LEFT = []
+
 
 def write(*numbers):
     path = Path(os.environ["CHILDREN"])
@@ -101,6 +103,8 @@ def hang_in_c(data, context):
 
 
 def leave_children(data, context):
+    loader = DataLoader(TensorDataset(torch.arange(8)), num_workers=2, persistent_workers=True)
+    LEFT.append((loader, next(iter(loader))))
     start_children()
 
 

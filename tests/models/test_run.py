@@ -80,7 +80,9 @@ def test_exactly_the_described_networks_are_scored(place):
     assert "AUC" in printed
     digests = {r["suspect_model"]: r["suspect_digest"] for r in found}
     assert len(set(digests.values())) == 6
-    spec = json.loads((place / "out" / "run.json").read_text())["spec"]
+    content = json.loads((place / "out" / "run.json").read_text())
+    assert content["libraries"]["onnxruntime"]
+    spec = content["spec"]
     assert [m["name"] for m in spec["models"]] == [
         "ours",
         *(f"copy{i}" for i in range(3)),

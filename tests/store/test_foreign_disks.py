@@ -20,7 +20,7 @@ from bench.core.errors import BenchError, DamagedArtifact, StoreError
 from bench.execution.benchmark import BenchmarkReporter, run_benchmark
 from bench.execution.preparation import BenchmarkRequest
 from bench.planning.declarations import declare
-from bench.reporting.build import Report
+from bench.reporting.build import Report, render
 from bench.reporting.html import page
 from bench.results.writer import NotWritable, put
 from bench.store.atomic import replace, sync, write_atomically
@@ -244,6 +244,16 @@ def test_a_file_that_cannot_be_written_may_have_the_text_already(tmp_path, monke
     with pytest.raises(NotWritable, match=r"cannot be written: Read-only file system\. Choose another folder"):
         put(tmp_path / "file", "another")
     assert (tmp_path / "file").read_text() == "text\nä"
+
+
+def test_an_old_file_of_a_report_that_cannot_be_removed_is_one_line(tmp_path, monkeypatch):
+    folder = benchmark(tmp_path).folder
+    render(folder)
+    monkeypatch.setattr(os, "unlink", failing(os.unlink, errno.EROFS, lambda path: str(path).endswith("budgets.csv")))
+    render(folder)  # a disk that is read-only refuses also to remove what does not exist
+    (folder / "budgets.csv").write_text("old")
+    with pytest.raises(NotWritable, match=r"budgets.csv cannot be removed: Read-only file system\."):
+        render(folder)
 
 
 def test_a_page_that_needs_a_writable_folder_is_one_line(tmp_path, monkeypatch):
