@@ -6,7 +6,7 @@ import re
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,10 +200,9 @@ class Harness(Subject):
             outcome = execute(task, self.store, self.registry, state=state)
         self.calls_of[task.key] = list(self.calls)
         made = [c.returned for c in self.calls if c.method == METHODS[task.kind]]
-        if task.kind in FINGERPRINTING and outcome.status == Status.DONE and made:
-            tensors = made[-1] if task.kind == TaskKind.FINGERPRINT else made[-1][1]
-            stored = self.artifact(task)[1]["fingerprint"]
-            self.altered[task.key] = next((n for n, t in tensors.items() if content(t) != content(stored[n])), "")
+        applicable = outcome.status == Status.DONE and NOT_APPLICABLE not in outcome.facts
+        if task.kind in FINGERPRINTING and applicable and made:
+            self.altered[task.key] = _altered(made[-1], self.artifact(task)[1]["fingerprint"])
         return outcome
 
     @contextmanager
@@ -243,6 +242,12 @@ class Harness(Subject):
         facts = {k: v for k, v in record["facts"].items() if not k.endswith("seconds")}
         names = (n.removesuffix(".safetensors") for n in record["files"])
         return facts, {n: self.store.load(task.key, n) for n in names}
+
+
+def _altered(made: Any, stored: Mapping[str, Tensor]) -> str:
+    """Return the first tensor of a fingerprint that the store altered; empty: none. A watermark returned two things."""
+    tensors: Mapping[str, Tensor] = made[1] if isinstance(made, tuple) else made
+    return next((name for name, tensor in tensors.items() if content(tensor) != content(stored[name])), "")
 
 
 Check = Callable[[Harness], str]
