@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from os import PathLike
 from typing import Any, Unpack
 
-import numpy as np
-
 from bench.core.errors import BenchError
 from bench.core.hardware import gpus, suitable_precision
 from bench.datasets.files import data_root
@@ -87,6 +85,8 @@ def _one_at_a_time() -> Iterator[None]:
 @contextmanager
 def _preserved_generators() -> Iterator[None]:
     """Restore the generators of `random` and numpy, from which Dask draws; torch's are restored after each task."""
+    import numpy as np
+
     states = random.getstate(), np.random.get_state()
     try:
         yield

@@ -1,7 +1,12 @@
 """Find out whether answers fit labels after the classes are renumbered: two parties may number them differently."""
 
-import numpy as np
-from numpy.typing import NDArray
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RENUMBERED = "renumbered"
 """The note of a network whose answers fit the test labels once its classes are renumbered: its accuracy then."""
@@ -17,6 +22,8 @@ def renumbered_accuracy(answers: NDArray[np.integer], labels: NDArray[np.integer
     answers and labels: whole numbers [N] from 0 to `classes` - 1. The renumbering is the best one for half of the
     images; its accuracy is that on the other half, so it is 1 / `classes` for answers by chance.
     """
+    import numpy as np
+
     order = np.argsort(labels, kind="stable")
     first, second = order[::2], order[1::2]
     least = max(LEAST_GAIN, DEVIATIONS * 0.5 / max(1, len(second)) ** 0.5)
@@ -41,6 +48,8 @@ def renumbering_note(answers: NDArray[np.integer], labels: NDArray[np.integer]) 
 
 def _counts(answers: NDArray[np.integer], labels: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
     """Return the number of images by answer and label, [classes, classes]."""
+    import numpy as np
+
     pairs = answers.astype(np.int64) * classes + labels
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
