@@ -199,9 +199,10 @@ class Harness(Located):
             outcome = execute(task, self.store, self.registry, state=state)
         self.calls_of[task.key] = list(self.calls)
         made = [c.returned for c in self.calls if c.method == METHODS[task.kind]]
-        if task.kind in FINGERPRINTING and outcome.status == Status.DONE and made:
+        if task.kind not in FINGERPRINTING or outcome.status != Status.DONE or not made:
+            return outcome
+        if stored := self.artifact(task)[1].get("fingerprint"):  # none where it is not applicable
             tensors = made[-1] if task.kind == TaskKind.FINGERPRINT else made[-1][1]
-            stored = self.artifact(task)[1]["fingerprint"]
             self.altered[task.key] = next((n for n, t in tensors.items() if content(t) != content(stored[n])), "")
         return outcome
 

@@ -64,7 +64,7 @@ def _moved_otherwise(moves: dict[str, float], others: dict[str, float]) -> str:
 @applies_to(ComponentKind.ARCHITECTURE, costly=True)
 def comes_back_as_it_was(harness: Harness) -> str:
     """Come back from the store and from a copy as it was: answers, frozen parts, shared weights, what is trained."""
-    shape = SHAPES[0]
+    shape = harness.shape
     with isolated(1, harness.log):
         model = _network(harness, shape)
         _train(model, shape, 0)
