@@ -509,6 +509,8 @@ class Odd(toy_plugins.ToyConv):
                 return nn.Sequential(nn.Flatten(), nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, num_classes))
             case "control flow":
                 return Branching(super().build(num_classes, shape))
+            case "lazy":
+                return nn.Sequential(nn.Flatten(), nn.LazyLinear(16), nn.ReLU(), nn.LazyLinear(num_classes))
             case "call":
                 return Called(super().build(num_classes, shape))
         return super().build(num_classes, shape)
@@ -542,7 +544,7 @@ class Called(nn.Module):
         return self.body(x)
 
 
-MAKES = ["numpy sizes", "numpy filters", "numbers of tensors", "control flow", "call"]
+MAKES = ["numpy sizes", "numpy filters", "numbers of tensors", "control flow", "call", "lazy"]
 
 
 @pytest.mark.parametrize("make", MAKES)
