@@ -151,9 +151,8 @@ class Harness(Located):
         if self.missing_requirement():
             raise Skipped(self.missing_requirement())
         leads = ",".join(str(getattr(self.component, name, "")) for name in ("target", "surrogate_data"))
-        channels, side, _ = self.shape
         sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3, "leads": leads}
-        sizes |= {"channels": channels, "side": side}
+        sizes |= zip(("channels", "side"), self.shape, strict=False)
         others = [*self.required, *(configured(d, sizes) for d in toy_plugins.bench_datasets())]
         recorded_one = recorded(self.component, self.record)
         return toy_registry(recorded_one, *(c for c in others if c.name != recorded_one.name))
@@ -198,12 +197,7 @@ class Harness(Located):
         with self.empty_directory():
             outcome = execute(task, self.store, self.registry, state=state)
         self.calls_of[task.key] = list(self.calls)
-        made = [c.returned for c in self.calls if c.method == METHODS[task.kind]]
-        if task.kind not in FINGERPRINTING or outcome.status != Status.DONE or not made:
-            return outcome
-        if stored := self.artifact(task)[1].get("fingerprint"):  # none where it is not applicable
-            tensors = made[-1] if task.kind == TaskKind.FINGERPRINT else made[-1][1]
-            self.altered[task.key] = next((n for n, t in tensors.items() if content(t) != content(stored[n])), "")
+        self.altered[task.key] = _altered(self, task) if outcome.status == Status.DONE else ""
         return outcome
 
     @contextmanager
@@ -243,6 +237,18 @@ class Harness(Located):
         facts = {k: v for k, v in record["facts"].items() if not k.endswith("seconds")}
         names = (n.removesuffix(".safetensors") for n in record["files"])
         return facts, {n: self.store.load(task.key, n) for n in names}
+
+
+def _altered(harness: Harness, task: Task) -> str:
+    """Return the name of a fingerprint's tensor that a component returned and the store has otherwise; empty: none."""
+    made = [c.returned for c in harness.calls if c.method == METHODS[task.kind]]
+    if task.kind not in FINGERPRINTING or not made:
+        return ""
+    stored = harness.artifact(task)[1].get("fingerprint")
+    if not stored:  # it is not applicable
+        return ""
+    tensors = made[-1] if task.kind == TaskKind.FINGERPRINT else made[-1][1]
+    return next((name for name, tensor in tensors.items() if content(tensor) != content(stored[name])), "")
 
 
 Check = Callable[[Harness], str]
