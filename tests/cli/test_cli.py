@@ -338,7 +338,7 @@ def test_changed_source_text_under_the_same_version_is_told(bench, tmp_path):
     plugin.write_text(RAISER.replace('raise ValueError("my own fault")', "return source.model()"))
     arguments = [*RUN, "--plugin", "mine.py", "--attacks", "raiser", "--out", "results/toy"]
     assert bench(*arguments)[0] == 0
-    plugin.write_text(plugin.read_text() + "\n# a remark\n")
+    plugin.write_text(plugin.read_text() + "\nREMARK = 1\n")
     code, out, err = bench(*arguments)
     assert code == 0
     assert "executed 0 tasks" in out
