@@ -52,8 +52,9 @@ class FromTorchvision(Architecture):
 
 
 REFUSED = {
-    "inception_v3": "RuntimeError: Calculated padded input size per channel",
-    "vit_h_14": "RuntimeError: Input shape indivisible by patch size",
+    "inception_v3": "Calculated padded input size per channel",
+    "maxvit_t": "of block 0 is not divisible by partition size 7",
+    "vit_h_14": "Input shape indivisible by patch size",
 }
 """Networks that do not take such images, and what they say."""
 MEAN, STD = torch.full((3,), 0.45), torch.full((3,), 0.25)
@@ -89,9 +90,8 @@ def test_a_network_of_torchvision_is_trained_stored_loaded_and_attacked(name, tm
         return with_memory_format(wrapped(architecture, CLASSES, SHAPE, MEAN, STD), architecture, SHAPE)
 
     if name in REFUSED:
-        with pytest.raises(Exception, match="") as caught:
+        with pytest.raises((RuntimeError, AssertionError, ValueError), match=REFUSED[name]):
             fit(build(), images, labels, recipe=STEP, generator=torch.Generator())
-        assert f"{type(caught.value).__name__}: {caught.value}".startswith(REFUSED[name])
         return
     torch.manual_seed(0)
     model = fit(build(), images, labels, recipe=STEP, generator=torch.Generator().manual_seed(0))
