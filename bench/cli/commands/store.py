@@ -200,6 +200,7 @@ def import_(file: str, store: str | None) -> int:
         raise BenchError(f"There is no archive {file}")
     done = import_archive(artifacts, Path(file), limited(lambda line: click.echo(f"refused: {line}", err=True)))
     with suppress(OSError):
-        remember(artifacts, Path(file), "archive", done.keys)
+        if done.keys:
+            remember(artifacts, Path(file), "archive", done.keys)
     click.echo(f"{done.added} artifacts imported, {done.known} existed already, {len(done.refused)} refused")
     return 1 if done.refused else 0
