@@ -347,7 +347,7 @@ SCORES = {
     "score_nan": lambda score, suspect: float("nan"),
     "score_infinite": lambda score, suspect: -float("inf"),
     "score_a_text": lambda score, suspect: f"{score}",
-    "score_nothing": lambda score, suspect: None,
+    "score_nothing": lambda score, suspect: [],
     "score_many": lambda score, suspect: torch.ones(3),
     "score_complex": lambda score, suspect: 1j,
     "score_by_weights": lambda score, suspect: suspect._model.no_such_layer,

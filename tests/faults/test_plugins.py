@@ -67,7 +67,7 @@ FAULTS = {
     "score_nan": "method 'score_nan': the score of this suspect is nan",
     "score_infinite": "method 'score_infinite': the score of this suspect is -inf",
     "score_a_text": "method 'score_a_text': score must return a float, not '.*'",
-    "score_nothing": "method 'score_nothing': score must return a float, not None",
+    "score_nothing": "method 'score_nothing': score must return a float, not \\[\\]",
     "score_many": r"method 'score_many': score must return a float, not tensor.*",
     "score_complex": "method 'score_complex': score must return a float, not 1j",
     "score_by_weights": "AttributeError: .*no_such_layer.*",
