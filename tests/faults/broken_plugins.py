@@ -220,7 +220,13 @@ BROKEN = {
     "hook_gives_no_list": Broken(
         METHOD, "[Mine()]", "Mine()", USABLE, r"bench_methods\(\) must return a list of components, not Mine\(.*\)"
     ),
-    "hook_gives_nothing": Broken(METHOD, "return [Mine()]", "[Mine()]", USABLE, "its hooks return no component"),
+    "hook_gives_nothing": Broken(
+        METHOD,
+        "return [Mine()]",
+        "[Mine()]",
+        USABLE,
+        r"bench_methods\(\) returned nothing: end it with `return \[...\]`",
+    ),
     "hook_of_another_kind": Broken(
         METHOD,
         "def bench_methods",
@@ -349,7 +355,7 @@ BROKEN = {
         "length=self.length)",
         "length=self.length, lr=0.01 + __import__('os').urandom(1)[0] / 1000)",
         AGAIN,
-        "steal toy unseeded toy_.* 0, done twice: .*",
+        r"steal \(steal toy unseeded toy_.* 0\), done twice: .*",
     ),
     "reseeds": Broken(
         ATTACK,
@@ -492,14 +498,14 @@ BROKEN = {
         SCORE,
         "        return hash(self.name) % 97 + float(",
         WORKERS,
-        "score depends_on_the_process, done by another process: score was .*",
+        r"score \(score depends_on_the_process\), done by another process: score was .*",
     ),
     "remembers_calls": Broken(
         METHOD,
         SCORE,
         "        Mine._calls = getattr(Mine, '_calls', 0) + 1\n        return Mine._calls + float(",
         AGAIN,
-        "score remembers_calls, done twice: score was .*",
+        r"score \(score remembers_calls\), done twice: score was .*",
     ),
     "wants_the_weights": Broken(
         METHOD,
