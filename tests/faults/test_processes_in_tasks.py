@@ -70,6 +70,7 @@ def test_what_works_inline_works_in_a_worker_too(world, start, attacks):
     assert {status for status, *_ in found[0].values()} == {"done"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_loop_of_pools_is_stopped_by_the_second_signal(world, start, number):
     running = start("pool_for_ever", workers="0")
@@ -82,7 +83,7 @@ def test_a_loop_of_pools_is_stopped_by_the_second_signal(world, start, number):
     assert running.end(130).count(WAITING) == 1  # the children have no handler of ours
 
 
-@pytest.mark.parametrize("attack", ["hang_in_c", "catch_everything"])
+@pytest.mark.parametrize("attack", ["hang_in_c", pytest.param("catch_everything", marks=pytest.mark.slow)])
 def test_the_third_signal_ends_whatever_hangs(world, start, attack):
     running = start(attack, workers="0")
     children(world, running)
@@ -92,6 +93,7 @@ def test_the_third_signal_ends_whatever_hangs(world, start, attack):
     assert "Stopped at once" in running.end(130)
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_in_c_is_ended_by_the_second_signal(world, start):
     running = start("hang_in_c", workers="1")
     children(world, running)
@@ -101,6 +103,7 @@ def test_a_worker_that_hangs_in_c_is_ended_by_the_second_signal(world, start):
     running.end(130)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_processes_that_a_task_left_end_with_their_parent(world, start, workers):
     running = start("leave_children", workers=workers)
@@ -109,6 +112,7 @@ def test_processes_that_a_task_left_end_with_their_parent(world, start, workers)
     wait(lambda: all_gone(pids), "its children are gone", 20)
 
 
+@pytest.mark.slow
 def test_children_end_with_a_worker_that_dies(world, start):
     running = start("die_with_children", workers="1")
     pids = children(world, running)
@@ -119,6 +123,7 @@ def test_children_end_with_a_worker_that_dies(world, start):
     wait(lambda: all_gone(map(int, world.children.read_text().split())), "those of the last one, too", 30)
 
 
+@pytest.mark.slow
 def test_children_end_with_a_worker_that_ran_too_long(world, start):
     running = start("hang_with_children", workers="1", more=("--task-timeout", "3"))
     pids = children(world, running)
@@ -127,6 +132,7 @@ def test_children_end_with_a_worker_that_ran_too_long(world, start):
     wait(lambda: all_gone(pids), "its children are gone", 30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_everything_ends_with_a_run_that_is_killed(world, start, workers):
     running = start("hang_with_children", workers=workers)
@@ -136,6 +142,7 @@ def test_everything_ends_with_a_run_that_is_killed(world, start, workers):
     wait(lambda: all_gone([*pids, *others]), "nothing of it is left", 30)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_forked_child_that_returns_does_not_go_on_with_the_run(world, start, workers):
     text = start("fork_and_return", workers=workers).end()

@@ -66,6 +66,7 @@ def test_no_file_of_the_working_folder_is_imported(there, undisturbed):
 
 
 @pytest.mark.parametrize("arguments", [("run", *TOY, *SMALL, *ONE, "--workers", "1"), ("check", "prune", "--quiet")])
+@pytest.mark.slow
 def test_no_file_is_imported_either_through_an_empty_entry_of_pythonpath(there, arguments):
     for name in (*LATE, *LIBRARIES):
         (there / "here" / f"{name}.py").write_text(LOUD)
@@ -120,6 +121,7 @@ DASK = {
     ],
     ids=["odd", "dask", "warnings", "optimized", "ascii"],
 )
+@pytest.mark.slow
 def test_what_is_set_oddly_changes_no_figure(there, undisturbed, workers, changes):
     code, errors = run(there, workers, **changes)
     assert code == 0, errors
@@ -129,12 +131,14 @@ def test_what_is_set_oddly_changes_no_figure(there, undisturbed, workers, change
 @pytest.mark.parametrize(
     "prelude", ["exec 2>&-", "exec <&- >&- 2>&-", "umask 077; ulimit -n 200", "trap '' INT TERM HUP"]
 )
+@pytest.mark.slow
 def test_what_the_shell_sets_changes_no_figure(there, undisturbed, prelude):
     code, errors = run(there, "1", prelude=prelude)
     assert code == 0, errors
     assert scores(there) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_long_name_of_the_temporary_folder_is_no_obstacle(there, undisturbed):
     folder = there / ("long" * 30)
     folder.mkdir()
