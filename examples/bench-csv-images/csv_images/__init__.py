@@ -54,6 +54,8 @@ class CsvImages(Dataset):
             for number, row in enumerate(csv.reader(file), 1):
                 if len(row) != columns:
                     raise BenchError(f"{path}, line {number}: {len(row)} columns, not {columns}. Set csv_images.side")
+                if number == 1 and row[0] == "part":  # the names of the columns
+                    continue
                 if row[0] not in ("train", "test"):
                     raise BenchError(f"{path}, line {number}: the part is {row[0]!r:.20}, not train or test")
                 if row[0] == ("train" if train else "test"):
