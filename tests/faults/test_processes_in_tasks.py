@@ -59,7 +59,11 @@ def all_gone(pids):
     return all(gone(pid) for pid in pids)
 
 
-@pytest.mark.parametrize("attacks", [("load_in_processes", "choose_start_method"), ("map_in_pools",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "attacks",
+    [("load_in_processes", "choose_start_method"), pytest.param(("map_in_pools",), marks=pytest.mark.slow)],
+    ids=" ".join,
+)
 def test_what_works_inline_works_in_a_worker_too(world, start, attacks):
     found = []
     for workers in ("0", "1"):

@@ -147,6 +147,7 @@ def test_a_long_name_of_the_temporary_folder_is_no_obstacle(there, undisturbed):
     assert scores(there) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_malformed_configuration_of_dask_is_one_line(there):
     (there / "dask.yaml").write_text("distributed: [unclosed\n")
     code, errors = run(there, "1", DASK_CONFIG=str(there / "dask.yaml"))
@@ -191,6 +192,7 @@ print("complete" if result.complete else "incomplete")
 """
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_run_once(there):
     (there / "here" / "script.py").write_text(SCRIPT)
     (there / "here" / "helper.py").write_text("")
