@@ -109,5 +109,5 @@ def _numbers(value: object) -> str:
     try:
         array = value if hasattr(value, "tobytes") else value.detach().cpu().numpy()  # type: ignore[attr-defined]
         return hashlib.sha256(array.tobytes()).hexdigest()
-    except Exception:  # it is no array, or only looks like one
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # it is no array, or only looks like one
         return ""
