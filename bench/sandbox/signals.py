@@ -9,8 +9,12 @@ from typing import TypeAlias
 
 Handler: TypeAlias = Callable[[int, FrameType | None], object]
 
+AGAIN = 1.0
+"""Seconds between two interrupts of `interrupt_until_left`."""
 _handled: list[int] = []
 """The signals that functions of bench handle in this process."""
+_alarms: list[tuple[object, tuple[float, float]]] = []
+"""The handler and the timer of SIGALRM that `interrupt_until_left` replaced."""
 
 
 @contextmanager
@@ -29,10 +33,31 @@ def handling(functions: Mapping[int, Handler]) -> Iterator[None]:
     try:
         yield
     finally:
+        _restore_alarm()
         for number in chosen:
             _handled.remove(number)
             handler = previous[number]
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def interrupt_until_left() -> None:
+    """Raise KeyboardInterrupt every second in the main thread until `handling` is left; not on Windows.
+
+    Python drops one that is raised in a callback, such as those of a fork or of the end of an object. Only a handler of
+    `handling` may call this.
+    """
+    if hasattr(signal, "setitimer") and not _alarms:
+        timer = signal.getitimer(signal.ITIMER_REAL)
+        _alarms.append((signal.signal(signal.SIGALRM, signal.default_int_handler), timer))
+        signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
+
+
+def _restore_alarm() -> None:
+    if _alarms:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        handler, timer = _alarms.pop()
+        signal.signal(signal.SIGALRM, handler)  # type: ignore[arg-type]
+        signal.setitimer(signal.ITIMER_REAL, *timer)
 
 
 def _reset_in_child() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.sandbox.forced_end import ended_by_third_signal
 from bench.sandbox.process_state import genuine_interrupts
-from bench.sandbox.signals import handling
+from bench.sandbox.signals import handling, interrupt_until_left
 
 
 def in_a_child(function):
@@ -86,3 +86,25 @@ def test_a_process_that_leaves_in_time_is_not_ended():
         assert signal.set_wakeup_fd(-1) == -1
     finally:
         signal.set_wakeup_fd(before)
+
+
+class Interrupted:
+    """An object whose end raises, as an interrupt does that arrives in a callback: Python prints and drops it."""
+
+    def __del__(self):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_a_callback_drops_comes_again_and_never_after_the_end():
+    before, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), handling({signal.SIGTERM: lambda *_: interrupt_until_left()}):
+        os.kill(os.getpid(), signal.SIGTERM)
+        Interrupted()
+        while time.monotonic() < begun + 10:
+            time.sleep(0.01)
+    assert time.monotonic() < begun + 5
+    left = signal.getitimer(signal.ITIMER_REAL)
+    assert (left[0] > 0, left[1]) == (timer[0] > 0, timer[1])
+    assert signal.getsignal(signal.SIGALRM) == before

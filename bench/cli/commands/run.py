@@ -21,7 +21,7 @@ from bench.planning.planner import plan
 from bench.sandbox.child_processes import end_descendants_with_this_process
 from bench.sandbox.forced_end import STOP_SIGNALS, ended_by_third_signal
 from bench.sandbox.process_state import gc_paused
-from bench.sandbox.signals import handling
+from bench.sandbox.signals import handling, interrupt_until_left
 
 
 class TerminalReporter(DisplayReporter):
@@ -52,6 +52,7 @@ class TerminalReporter(DisplayReporter):
             "Stopping: waiting for the running tasks (again to stop at once)" if first else "Stopping"
         )
         if not first and self.inline:  # the running task is this process's own: only an exception stops it
+            interrupt_until_left()
             raise KeyboardInterrupt
 
     def stop_requested(self) -> StopRequest:
