@@ -12,9 +12,10 @@ from bench.api.components import Architecture, Attack
 from bench.core.canonical import JSON, seed_of
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.kinds import Access, ComponentKind
-from bench.training.answering import Askable, Endpoint, output_of, own_generators
+from bench.training.answering import Askable, Endpoint, output_of
 from bench.training.networks import Normalised, with_memory_format, wrapped
 from bench.training.oracle import Oracle
+from bench.training.randomness import unchanged_generators
 from bench.training.round_trip import verified
 from bench.training.sharing import moved
 
@@ -90,7 +91,7 @@ def rebuilt_endpoint(
         model = unverified_network(architecture, facts["num_classes"], shape, mean, std)
         return moved(verified(model, architecture, facts["num_classes"], shape), torch.device(device))
 
-    with own_generators(torch.device(device)):
+    with unchanged_generators(torch.device(device)):
         torch.manual_seed(seed_of(key))
         model: object = attack.rebuild(build, dict(tensors))
     if not isinstance(model, nn.Module):

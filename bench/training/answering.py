@@ -3,7 +3,6 @@
 import hashlib
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -14,6 +13,7 @@ from bench.core.errors import BenchError, NotApplicable
 from bench.core.kinds import Access
 from bench.training.augmentation import pixels
 from bench.training.inference import BATCH, logits_in_batches
+from bench.training.randomness import unchanged_generators
 
 
 class Answering(Protocol):
@@ -110,7 +110,7 @@ class Endpoint:
 
 def _seeded(images: Tensor, seed: int, device: torch.device) -> Iterator[Tensor]:
     """Yield images one at a time, as float [1, C, H, W], each with all generators seeded from it."""
-    with own_generators(device):
+    with unchanged_generators(device):
         for image in torch.split(pixels(images), 1):
             content = image.detach().cpu().contiguous().numpy().tobytes()
             drawn = int.from_bytes(hashlib.sha256(seed.to_bytes(8, "big") + content).digest()[:7], "big")
@@ -118,15 +118,3 @@ def _seeded(images: Tensor, seed: int, device: torch.device) -> Iterator[Tensor]
             np.random.seed(drawn % 2**32)
             random.seed(drawn)
             yield image
-
-
-@contextmanager
-def own_generators(device: torch.device) -> Iterator[None]:
-    """Restore the state of torch's, numpy's and Python's generators afterwards."""
-    states = np.random.get_state(), random.getstate()
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
-    finally:
-        np.random.set_state(states[0])
-        random.setstate(states[1])

@@ -9,10 +9,13 @@ import torch
 
 
 @contextmanager
-def unchanged_generators() -> Iterator[None]:
-    """Restore the global generators of torch, numpy and `random` afterwards."""
+def unchanged_generators(device: torch.device | None = None) -> Iterator[None]:
+    """Restore the generators of torch, numpy and `random` afterwards; of GPUs, that of `device` or the current one."""
     states = np.random.get_state(), random.getstate()
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    if device is not None and device.type == "cuda":
+        devices: list[torch.device | int] = [device]
+    else:
+        devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):
         try:
             yield
