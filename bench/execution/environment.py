@@ -16,14 +16,14 @@ INTEGERS = (
 )
 """Environment variables that libraries read as integers, some of them in the middle of a task."""
 AFFINITY = re.compile(r"{0}([\s,]+{0})*".format(r"\d+(-\d+(:\d+)?)?"))
-"""What GOMP_CPU_AFFINITY may be: torch's library of threads waits for ever at anything else."""
+"""What GOMP_CPU_AFFINITY may be: a list of processors, as libgomp's manual defines it."""
 
 
 def check_environment() -> None:
     """Raise BenchError if a library could not read a variable or a file, or a folder is missing that all need."""
     try:
         os.getcwd()  # noqa: PTH109 (Path.cwd() is the same call)
-    except OSError as error:  # torch ends the process in such a folder
+    except OSError as error:  # no relative path leads anywhere
         raise BenchError("The working folder does not exist any more: change to another one") from error
     for name in INTEGERS:
         value = os.environ.get(name, "0")
