@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from msgspec import structs
@@ -22,7 +22,8 @@ from bench.registry.registry import Registry
 from bench.stats.renumbering import renumbering_note
 from bench.training.answering import Askable, ask
 
-Artifact: TypeAlias = tuple[dict[str, JSON], dict[str, Mapping[str, Tensor]]]
+if TYPE_CHECKING:
+    from bench.execution.task_context import Artifact
 
 
 @functools.lru_cache(maxsize=2)
@@ -100,7 +101,7 @@ def opened(described: Mapping[str, JSON], dataset: Mapping[str, JSON], place: Pl
     return found.to(place.device).eval(), architecture
 
 
-def measurements(model: Askable, test: Split, facts: Mapping[str, JSON]) -> Artifact:
+def measurements(model: Askable, test: Split, facts: Mapping[str, JSON]) -> "Artifact":
     """Return the facts and files of a described network: its accuracy, and its answers, on `test`.
 
     A table of answers has neither, unless it has an answer to each of these images. `facts` are further ones.
