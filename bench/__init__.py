@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.frontend.progress import RunProgress
     from bench.frontend.results import Results, load_results
     from bench.frontend.run import run
+    from bench.frontend.verify import Verdict, verify
 
 __version__ = "1.0.0rc1"
 
@@ -44,11 +45,13 @@ __all__ = [
     "Source",
     "Split",
     "Suspect",
+    "Verdict",
     "Watermark",
     "hookimpl",
     "load_results",
     "prepare_torchvision",
     "run",
+    "verify",
 ]
 
 _LAZY = {
@@ -57,6 +60,8 @@ _LAZY = {
     "RunProgress": "bench.frontend.progress",
     "load_results": "bench.frontend.results",
     "run": "bench.frontend.run",
+    "Verdict": "bench.frontend.verify",
+    "verify": "bench.frontend.verify",
 }
 """Names whose modules take long to import, or need what plugins do not: they are imported when they are used."""
 

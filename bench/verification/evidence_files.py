@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec import DecodeError, ValidationError, convert, to_builtins
+from msgspec import DecodeError, ValidationError, convert, structs, to_builtins
 from msgspec import json as msgspec_json
 
 from bench.core.canonical import JSON, canonical
@@ -42,18 +42,6 @@ LARGEST = 1 << 34
 
 
 @dataclass(frozen=True)
-class Queries:
-    """The images that were asked: `images` (uint8, or float32 in [0, 1]) [N, C, H, W], and the digest of each.
-
-    `answers` has the digest of each image's row in the journal.
-    """
-
-    images: "np.ndarray[Any, Any]"
-    digests: list[str]
-    answers: list[str]
-
-
-@dataclass(frozen=True)
 class EvidenceFolder:
     """A folder of evidence."""
 
@@ -70,8 +58,16 @@ class EvidenceFolder:
         """The raw answers, in the order in which they came."""
         return journal.read(self.folder / ANSWERS)
 
-    def queries(self) -> Queries:
-        """Return the images that were asked; BenchError if the file does not hold such arrays."""
+    def queries(self) -> tuple["np.ndarray[Any, Any]", list[str]]:
+        """Return the images that were asked (uint8, or float32 in [0, 1], [N, C, H, W]), and their digests."""
+        return self.arrays["images"], texts(self.arrays["digests"])
+
+    @cached_property
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of the queries: `images`, `digests`, and `answers`, the digest of each row of the journal.
+
+        BenchError if the file does not hold such arrays.
+        """
         return _queries(self.folder / QUERIES)
 
 
@@ -161,10 +157,13 @@ def finish(folder: Path, evidence: Evidence, commitment: CommitmentFolder) -> Ev
     if commitment.folder.resolve() != place.resolve():
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(commitment.folder, place)
+    files = {name: manifest.digest(folder / name) for name in (ANSWERS, QUERIES)}
+    evidence = structs.replace(evidence, made={**evidence.made, "files": files})
     content = json.dumps(to_builtins(evidence), indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_atomically(folder / EVIDENCE, content)
     found = EvidenceFolder(folder, evidence)
     (folder / STARTED).unlink(missing_ok=True)
+    journal.remove_lock(folder / ANSWERS)
     manifest.write(folder)
     return found
 
@@ -195,7 +194,12 @@ def _json(path: Path) -> JSON:
         raise BenchError(printable(f"{path} is no JSON: {first_line(error)}")) from None
 
 
-def _queries(path: Path) -> Queries:
+def texts(array: "np.ndarray[Any, Any]") -> list[str]:
+    """Return an array of bytes as texts."""
+    return [value.decode("ascii", "replace") for value in array.tolist()]
+
+
+def _queries(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST:
@@ -209,4 +213,4 @@ def _queries(path: Path) -> Queries:
     right = images.ndim == 4 and images.dtype in (np.uint8, np.float32) and digests.shape == images.shape[:1]
     if not right or digests.dtype.kind != "S" or answers.dtype.kind != "S" or answers.ndim != 1:
         raise BenchError(f"{path} must have images, digests and answers, as docs/verify-a-suspect.md describes them")
-    return Queries(images, *([value.decode("ascii", "replace") for value in a.tolist()] for a in (digests, answers)))
+    return {"images": images, "digests": digests, "answers": answers}

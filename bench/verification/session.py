@@ -54,7 +54,7 @@ class Session(NamedTuple):
     made: dict[str, Any]
 
 
-def hold(send: Callable[[Any], None], described: Description, request: Request, threads: int) -> None:
+def ask_and_score(send: Callable[[Any], None], described: Description, request: Request, threads: int) -> None:
     """Send the number of answered images as they come, and the `Session` at the end."""
     started = time.perf_counter()
     folder = commitment_files.read(request.commitment)

@@ -37,7 +37,7 @@ def verify(request: Request, report: Callable[[int], object] = lambda _: None) -
 def _verified(
     process: SupervisedProcess, model: Description, request: Request, report: Callable[[int], object]
 ) -> EvidenceFolder:
-    received = process.submit(_hold, model, request, cores())
+    received = process.submit(_ask, model, request, cores())
     commitment = commitment_files.read(request.commitment)
     for sent in received:
         if isinstance(sent, int):
@@ -58,8 +58,8 @@ def _verified(
     return evidence_files.finish(request.out, evidence, commitment)
 
 
-def _hold(send: Callable[[object], None], model: Description, request: Request, threads: int) -> None:
-    """Hold the session; its module imports torch, which the process that judges does not need."""
-    from bench.verification.session import hold
+def _ask(send: Callable[[object], None], model: Description, request: Request, threads: int) -> None:
+    """Ask and score a suspect; the module that does it imports torch, which the process that judges does not need."""
+    from bench.verification.session import ask_and_score
 
-    hold(send, model, request, threads)
+    ask_and_score(send, model, request, threads)
