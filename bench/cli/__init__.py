@@ -27,6 +27,8 @@ COMMANDS = {
     "replicate": "Make a published run again here, and judge it.",
     "show": "Show how one trial was made.",
     "data": "List, fetch and verify datasets.",
+    "commit": "Fix fingerprints and null scores before anybody is accused.",
+    "judge": "Check evidence: make its fingerprints again.",
     "models": "Check, question and export described networks.",
     "store": "Inspect, clean up and move the store of artifacts.",
 }
