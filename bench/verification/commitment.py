@@ -11,7 +11,7 @@ from msgspec import structs
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import Access, Status, TaskKind
+from bench.core.kinds import Status, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Outcome
 from bench.datasets.partition import PARTS
@@ -31,13 +31,10 @@ from bench.results.provenance import describe
 from bench.sandbox.process_state import preserved_process_state
 from bench.store.store import Store, content_digest
 from bench.verification import zoo
-from bench.verification.commitment_files import Checks, CommitmentFolder, check_free, write
+from bench.verification.commitment_files import CommitmentFolder, check_free, write
 from bench.verification.measured import Measured, measured
-from bench.verification.schema import FORMAT, Commitment, CommittedData, CommittedSource, TransportScore
-
-CHECK_IMAGES = 100
-"""Labelled images of `test` that a commitment holds."""
-CHECK_SEED = 0
+from bench.verification.schema import FORMAT, Commitment, CommittedData, CommittedSource
+from bench.verification.source import asked_source
 
 
 @dataclass(frozen=True)
@@ -103,10 +100,9 @@ def make(request: CommitRequest, reporter: BenchmarkReporter | None = None) -> C
         if not found.methods:
             raise BenchError(f"No method can be committed: {', '.join(spec.methods + spec.baselines)}")
         _note_weakness(found, reporter.note)
-        checks, key = _checks(prepared)
-        draft = _draft(request, prepared, found, key)
-        transports = _transports(found)
-        return write(request.out, draft, found.fingerprints, checks, found.nulls, found.copies, transports)
+        asked = asked_source(prepared, found)
+        draft = _draft(request, prepared, found, asked.data)
+        return write(request.out, draft, found.fingerprints, asked.checks, found.nulls, found.copies, asked.transports)
 
 
 def planned(request: CommitRequest, place: Path, note: Callable[[str], None]) -> tuple[Spec, Declarations]:
@@ -161,44 +157,6 @@ def _note_weakness(found: Measured, note: Callable[[str], None]) -> None:
             note(f"Note: {method.name}: there are no innocents, so no verdict will be possible: --innocents FILE")
         elif highest >= own:
             note(f"Note: {method.name}: an innocent scores {highest:.4g}, and the source itself {own:.4g}")
-
-
-def _transports(found: Measured) -> list[TransportScore]:
-    """Return the scores of the source through each transport."""
-    return []
-
-
-def _checks(prepared: PreparedRun) -> tuple[Checks, str]:
-    """Return the check images, with what the source answers, and the key of the data."""
-    import numpy as np
-    import torch
-
-    from bench.datasets.partition import load
-    from bench.datasets.sampling import balanced
-    from bench.execution.described import opened
-    from bench.execution.task_context import WorkerState
-    from bench.models.opening import close, known_images
-    from bench.training.answering import ask, output_of
-
-    request, tasks = prepared.request, prepared.inventory.plan.tasks
-    task = next(t for t in tasks.values() if t.kind == TaskKind.MODEL and t.role == ModelRole.SOURCE)
-    data = load(request.store, task.inputs["data"])
-    test = data.parts["test"]
-    state = WorkerState(request.store, request.registry, "cpu", request.data, request.threads)
-    state.zoo = request.declarations.zoo
-    source, _ = opened(task.params["model"], data.facts, state)
-    try:
-        known = known_images(source, test.images)
-        index = torch.arange(len(test)) if known is None else known
-        index = index[torch.from_numpy(balanced(test.labels[index].numpy(), CHECK_IMAGES, CHECK_SEED, "checks"))]
-        images = test.images[index]
-        labels = ask(source, Access.LABELS, images)
-        probabilities = np.zeros((0, int(data.facts["num_classes"])), np.float32)
-        if output_of(source) != Access.LABELS:
-            probabilities = ask(source, Access.PROBABILITIES, images).float().numpy()
-    finally:
-        close(source)
-    return Checks(images.numpy(), test.labels[index].numpy(), labels.numpy(), probabilities), task.inputs["data"]
 
 
 def _draft(request: CommitRequest, prepared: PreparedRun, found: Measured, key: str) -> Commitment:
