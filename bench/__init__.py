@@ -16,6 +16,7 @@ from bench.api.torchvision import prepare_torchvision
 from bench.core.errors import BenchError, NotApplicable
 
 if TYPE_CHECKING:
+    from bench.frontend.innocents import innocents
     from bench.frontend.options import RunOptions
     from bench.frontend.progress import RunProgress
     from bench.frontend.results import Results, load_results
@@ -46,6 +47,7 @@ __all__ = [
     "Suspect",
     "Watermark",
     "hookimpl",
+    "innocents",
     "load_results",
     "prepare_torchvision",
     "run",
@@ -55,6 +57,7 @@ _LAZY = {
     "Results": "bench.frontend.results",
     "RunOptions": "bench.frontend.options",
     "RunProgress": "bench.frontend.progress",
+    "innocents": "bench.frontend.innocents",
     "load_results": "bench.frontend.results",
     "run": "bench.frontend.run",
 }

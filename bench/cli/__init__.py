@@ -27,6 +27,7 @@ COMMANDS = {
     "replicate": "Make a published run again here, and judge it.",
     "show": "Show how one trial was made.",
     "data": "List, fetch and verify datasets.",
+    "innocents": "Train networks that no source had a part in.",
     "models": "Check, question and export described networks.",
     "store": "Inspect, clean up and move the store of artifacts.",
 }
