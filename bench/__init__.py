@@ -16,6 +16,7 @@ from bench.api.torchvision import prepare_torchvision
 from bench.core.errors import BenchError, NotApplicable
 
 if TYPE_CHECKING:
+    from bench.frontend.innocents import innocents
     from bench.frontend.options import RunOptions
     from bench.frontend.progress import RunProgress
     from bench.frontend.results import Results, load_results
@@ -48,6 +49,7 @@ __all__ = [
     "Verdict",
     "Watermark",
     "hookimpl",
+    "innocents",
     "load_results",
     "prepare_torchvision",
     "run",
@@ -58,6 +60,7 @@ _LAZY = {
     "Results": "bench.frontend.results",
     "RunOptions": "bench.frontend.options",
     "RunProgress": "bench.frontend.progress",
+    "innocents": "bench.frontend.innocents",
     "load_results": "bench.frontend.results",
     "run": "bench.frontend.run",
     "Verdict": "bench.frontend.verify",

@@ -16,6 +16,7 @@ from bench.datasets import file_record
 from bench.datasets.adaptation import adapted
 from bench.datasets.observation import observed
 from bench.datasets.partition import PARTS, load, partition, read
+from bench.datasets.sampling import balanced
 from bench.execution.artifacts import endpoint_artifact, network_artifact
 from bench.execution.described import measurements, opened
 from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable, checked_score
@@ -65,7 +66,7 @@ def _data(context: TaskContext) -> Artifact:
 def _train(context: TaskContext) -> Artifact:
     _try_architecture(context)
     data, role = context.data(), context.task.role
-    split = data.parts["attacker" if role == Role.IRRELEVANT else "defender"]
+    split = _shared(context, data.parts["attacker" if role == Role.IRRELEVANT else "defender"])
     targets: Tensor | Callable[[Tensor], Tensor] = split.labels
     if role == Role.SURROGATE:
         oracle = Oracle(context.model(context.inputs["source"])[0], Access.PROBABILITIES, "the host")
@@ -75,6 +76,16 @@ def _train(context: TaskContext) -> Artifact:
     context.plugin_context(architecture, context.recipe()).fit(model, split.images, targets)
     origin = f"architecture {architecture.name!r}"
     return network_artifact(context, check(check_readable(model, origin), context.build(), origin))
+
+
+def _shared(context: TaskContext, split: Split) -> Split:
+    """Return the share of the training images that the task names: class-balanced, drawn by the task's seed."""
+    if "share" not in context.params:
+        return split
+    labels = split.labels.cpu().numpy()
+    count = max(int(context.data().facts["num_classes"]), round(context.params["share"] * len(labels)))
+    chosen = torch.from_numpy(balanced(labels, count, context.seed, "share")).to(split.labels.device)
+    return Split(split.images[chosen], split.labels[chosen])
 
 
 def _model(context: TaskContext) -> Artifact:
