@@ -160,8 +160,11 @@ def write_queries(folder: Path, images: "Mapping[str, Tensor]", shape: tuple[int
 
 def answer_digests(path: Path) -> dict[str, str]:
     """Return a digest of each line of a journal, by its key."""
-    lines = path.read_bytes().split(b"\n")[1:-1]
-    return {line.partition(b",")[0].decode(): hashlib.sha256(line).hexdigest()[:16] for line in lines}
+    try:
+        lines = path.read_bytes().split(b"\n")[1:-1]
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror or error}") from None
+    return {line.partition(b",")[0].decode(errors="replace"): hashlib.sha256(line).hexdigest()[:16] for line in lines}
 
 
 def finish(folder: Path, evidence: Evidence, commitment: CommitmentFolder) -> EvidenceFolder:
@@ -228,6 +231,8 @@ def _queries(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise BenchError(f"{path} is no npz file of queries: {first_line(error)}") from None
+    if not all(isinstance(array, np.ndarray) for array in (images, digests, answers)):
+        raise BenchError(f"{path} is no npz file of queries: a member is no array")
     right = images.ndim == 4 and images.dtype in (np.uint8, np.float32) and digests.shape == images.shape[:1]
     if not right or digests.dtype.kind != "S" or answers.dtype.kind != "S" or answers.ndim != 1:
         raise BenchError(f"{path} must have images, digests and answers, as docs/verify-a-suspect.md describes them")
