@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-PIXEL = 0.5 / 255
-"""Largest distance of a pixel, in [0, 1], of queries that are the same image of 8 bits up to its rounding."""
+PIXEL = 1e-3
+"""Largest distance of a pixel, in [0, 1], of queries that are the same: a quarter of a step of 8 bits."""
 NUMBER = 1e-3
 """Largest distance of other numbers, as a share of the largest one of its tensor."""
 ALIKE = 0.95
@@ -41,26 +41,30 @@ class Likeness:
         return f"{self.tensor}: {of}, distances up to {self.largest:.2g}, median {self.median:.2g}"
 
 
-def compared(
-    committed: Mapping[str, Tensor], made: Mapping[str, Tensor], shape: Sequence[int]
-) -> list[Likeness]:
+def compared(committed: Mapping[str, Tensor], made: Mapping[str, Tensor], shape: Sequence[int]) -> list[Likeness]:
     """Return the likeness of each tensor of two fingerprints; `shape` is that of the dataset's images."""
     return [_compared(name, committed.get(name), made.get(name), shape) for name in sorted({*committed, *made})]
 
 
 def _compared(name: str, one: Tensor | None, other: Tensor | None, shape: Sequence[int]) -> Likeness:
     if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
-        rows = 0 if one is None else one.shape[0] if one.dim() else 1
-        return Likeness(name, rows, 0.0, math.nan, math.nan)
-    rows = [t.reshape(t.shape[0] if t.dim() > 1 else -1, -1).double() for t in (one, other)]
-    if not rows[0].numel():
-        return Likeness(name, 0, 1.0, 0.0, 0.0)
+        return Likeness(name, 0, 0.0, math.nan, math.nan)
     image = list(one.shape[1:]) == list(shape)
-    if image and one.dtype == torch.uint8:
-        rows = [r / 255 for r in rows]
-    finite = rows[0].isfinite().all() and rows[1].isfinite().all()
-    distances = (rows[0] - rows[1]).abs().amax(1) if finite else (rows[0] != rows[1]).any(1).double() * math.inf
-    real = one.is_floating_point() or one.is_complex()
-    tolerance = PIXEL if image and real else NUMBER * float(rows[0].abs().max()) if real else 0.0
+    first, second = (_rows(tensor, image) for tensor in (one, other))
+    if not first.numel():
+        return Likeness(name, 0, 1.0, 0.0, 0.0)
+    if bool(first.isfinite().all() & second.isfinite().all()):
+        distances = (first - second).abs().amax(1)
+    else:
+        distances = torch.where((first == second).all(1), 0.0, math.inf)
+    tolerance = 0.0
+    if one.is_floating_point():
+        tolerance = PIXEL if image else NUMBER * float(first.abs().max())
     same = float((distances <= tolerance).double().mean())
     return Likeness(name, len(distances), same, float(distances.median()), float(distances.max()))
+
+
+def _rows(tensor: Tensor, image: bool) -> Tensor:
+    """Return a row for each query, float64; images in [0, 1]."""
+    rows = tensor.reshape(tensor.shape[0] if tensor.dim() and len(tensor) else 1, -1).double()
+    return rows / 255 if image and tensor.dtype == torch.uint8 else rows

@@ -20,6 +20,7 @@ from bench.models.content import verified
 from bench.models.description import Description, Zoo, of_spec, read
 from bench.models.kinds import ModelRole
 from bench.planning.declarations import declare
+from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 from bench.sandbox.process_state import preserved_process_state
 from bench.store.store import Store, content_digest
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HELPERS = (ModelRole.SURROGATE, ModelRole.REFERENCE)
+MOST_THREADS = 256
 
 
 class Draw(NamedTuple):
@@ -43,22 +45,28 @@ class Draw(NamedTuple):
 
 @dataclass
 class Regenerated:
-    """The draws of methods, by name and number, and why other methods have none; data and machine of this run."""
+    """The draws of methods, by name and number, and why other methods have none.
+
+    `data` is the digest of the dataset here, `sources` those of the source code that was used.
+    """
 
     reasons: dict[str, str] = field(default_factory=dict)
     draws: dict[tuple[str, int], Draw] = field(default_factory=dict)
     data: str = ""
-    machine: str = ""
+    sources: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where fingerprints are made again: installed components, folder of the datasets, threads, programs allowed."""
+    """Where fingerprints are made again: files of plugins, folder of the datasets, whether programs may run."""
 
-    registry: Registry
     data: Path
-    threads: int = 1
+    plugins: tuple[str, ...] = ()
     allow_code: bool = False
+
+    def registry(self) -> Registry:
+        """Return the installed components."""
+        return load_registry(self.plugins, data=self.data)
 
 
 def located(commitment: Commitment, file: str | Path) -> list[Description]:
@@ -99,15 +107,15 @@ def regenerated(found: CommitmentFolder, source: str | Path, place: Place, repor
 
     BenchError if the source cannot be used. A method that cannot be used here, or that fails, is a reason.
     """
-    commitment = found.commitment
-    reasons = {m.name: different(m, place.registry) for m in commitment.methods}
+    commitment, registry = found.commitment, place.registry()
+    reasons = {m.name: different(m, registry) for m in commitment.methods}
     usable = [m for m in commitment.methods if not reasons[m.name]]
     result = Regenerated({name: reason for name, reason in reasons.items() if reason})
     models = located(commitment, source)
     if not usable:
         return result
     with tempfile.TemporaryDirectory(prefix="bench-judge-") as folder, preserved_process_state():
-        prepared = _prepared(commitment, models, usable, place, Path(folder), reporter)
+        prepared = _prepared(commitment, models, usable, (place, registry), Path(folder), reporter)
         trials = {(t.method, t.draw): t for t in prepared.inventory.plan.trials}
         needed = _needed(prepared, [t.fingerprint for t in trials.values() if t.fingerprint])
         prepared.missing = {key: task for key, task in prepared.missing.items() if key in needed}
@@ -125,7 +133,11 @@ def regenerated(found: CommitmentFolder, source: str | Path, place: Place, repor
                 result.draws[name, draw] = Draw(seed_of(trial.fingerprint), tensors)
         data = next(key for key, task in prepared.inventory.plan.tasks.items() if task.kind == TaskKind.DATA)
         result.data = content_digest(store, data, "data") if store.record(data) else ""
-        result.machine = machine_of(prepared)
+        result.sources = {
+            f"{kind}:{name}": registry.source_digest(kind, name)
+            for key in needed
+            for kind, name in prepared.inventory.plan.tasks[key].components().items()
+        }
     return result
 
 
@@ -133,11 +145,12 @@ def _prepared(
     commitment: Commitment,
     models: list[Description],
     usable: Sequence[CommittedMethod],
-    place: Place,
+    where: tuple[Place, Registry],
     folder: Path,
     reporter: BenchmarkReporter,
 ) -> PreparedRun:
     """Plan the run that a commitment's Spec describes, with its source as the only suspect."""
+    place, registry = where
     spec, names = Spec.from_json(commitment.spec), {m.name for m in usable}
     file = zoo.write(models, folder)
     models = models + [structs.replace(m, role=ModelRole.SUSPECT) for m in models if m.role == ModelRole.SOURCE]
@@ -149,11 +162,13 @@ def _prepared(
         models=tuple(m.without_paths().plain() for m in models),
         settings={n: v for n, v in spec.settings.items() if n not in {m.name for m in commitment.methods} - names},
     )
-    known = declare(spec, place.registry)
+    known = declare(spec, registry)
     known = replace(known, zoo=Zoo(str(file), place.allow_code))
     store = Store(folder / "store")
+    threads = commitment.made.get("threads", 1)
+    threads = threads if type(threads) is int and 0 < threads <= MOST_THREADS else 1
     request = BenchmarkRequest(
-        spec, known, place.registry, store, place.data, folder / "run", threads=place.threads, inline=True
+        spec, known, registry, store, place.data, folder / "run", threads=threads, inline=True, plugins=place.plugins
     )
     return prepare(request, reporter)
 
@@ -166,10 +181,3 @@ def _needed(prepared: PreparedRun, keys: Sequence[str]) -> set[str]:
                 found.add(key)
                 waiting.append(key)
     return found
-
-
-def machine_of(prepared: PreparedRun) -> str:
-    """Return the line about this machine: where it and the number of threads are equal, results are equal."""
-    from bench.execution.machine import machine
-
-    return machine(prepared.config.device)
