@@ -79,7 +79,9 @@ def commit_request(options: Mapping[str, Any], shown: Callable[[str], str] = fla
     for name, what in (("models", "the file that describes the source"), ("out", "the folder of the commitment")):
         if not options.get(name):
             raise BenchError(f"{shown(name)} is missing: {what}")
-    registry = load_registry(tuple(str(p) for p in values["plugins"] if isinstance(p, str | PathLike)), values["data"])
+    registry = load_registry(
+        tuple(str(p) for p in values["plugins"] if isinstance(p, str | PathLike)), data=values["data"]
+    )
     given = with_names(options, registry)
     devices = present if values["gpus"] is None else values["gpus"]
     from bench.verification.commitment import CommitRequest
