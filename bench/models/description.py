@@ -133,7 +133,7 @@ def of_spec(models: Sequence[Mapping[str, JSON]]) -> tuple[Description, ...]:
 def read(path: str | Path) -> tuple[Description, ...]:
     """Read a file of descriptions, with absolute paths; BenchError names the model and the field that is wrong."""
     path = Path(path)
-    content = _content(path)
+    content = toml_content(path)
     tables = content.pop("model", None)
     if content:
         raise BenchError(printable(f"{path}: unknown entry {next(iter(content))!r}: it may have [[model]] tables only"))
@@ -144,7 +144,8 @@ def read(path: str | Path) -> tuple[Description, ...]:
     return models
 
 
-def _content(path: Path) -> dict[str, JSON]:
+def toml_content(path: Path) -> dict[str, JSON]:
+    """Return the content of a TOML file; BenchError if it cannot be read."""
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BenchError(f"{path} is larger than {LARGEST_FILE >> 20} MiB. Is it the right file?")
@@ -161,24 +162,31 @@ def _described(table: Mapping[str, JSON], number: int, folder: Path) -> Descript
     try:
         found = convert(table, Description)
     except (ValidationError, RecursionError) as error:
-        raise BenchError(f"{who}: {_explained(str(error))}") from None
+        raise BenchError(f"{who}: {explained(str(error))}") from None
     _check(found)
     paths = {f: str(folder / Path(value).expanduser()) for f in ("file", "probes") if (value := getattr(found, f))}
     return structs.replace(found, **paths)
 
 
-def _explained(text: str) -> str:
-    """Return msgspec's message with the field's name in front."""
-    known = Description.__struct_fields__
+def explained(
+    text: str,
+    known: Sequence[str] = Description.__struct_fields__,
+    expected: Mapping[str, str] = EXPECTED,
+    page: str = "docs/models.md",
+) -> str:
+    """Return msgspec's message about a table with the field's name in front.
+
+    `known` are the table's fields, `expected` what they must be, `page` the document that explains them.
+    """
     if unknown := re.search(r"unknown field `(.*?)`", text):
-        return printable(f"{unknown[1]}: there is no such field. {did_you_mean(unknown[1], known)}See: docs/models.md")
+        return printable(f"{unknown[1]}: there is no such field. {did_you_mean(unknown[1], known)}See: {page}")
     if missing := re.search(r"required field `(.*?)`", text):
         return f"{missing[1]}: it is missing"
     what, _, where = text.partition(" - at `$.")
     field = re.match(r"\w*", where)
     name = field[0] if field else ""
-    if name in EXPECTED:
-        return f"{name}: it must be {EXPECTED[name]}"
+    if name in expected:
+        return f"{name}: it must be {expected[name]}"
     return printable(f"{name or 'table'}: {what}")
 
 
