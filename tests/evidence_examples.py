@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from msgspec.structs import replace
 
-from bench.verification.kinds import FindingKind, VerdictKind
-from bench.verification.p_values import exchangeable, holm, unseen_family
+from bench.verification.judgement import judge
+from bench.verification.kinds import FindingKind
 from bench.verification.schema import (
     Commitment,
     CommittedData,
@@ -16,7 +16,6 @@ from bench.verification.schema import (
     Evidence,
     Finding,
     FingerprintFile,
-    Judgement,
     MethodResult,
     NullScore,
     Suspect,
@@ -34,6 +33,13 @@ class Committed:
     nulls: list
     copies: list
     transports: list
+
+    def scores_of(self, method):
+        return [row.score for row in self.nulls if row.method == method]
+
+    def families(self, method):
+        return {f: [r.score for r in self.nulls if (r.method, r.family) == (method, f)]
+                for f in {r.family for r in self.nulls if r.method == method}}  # fmt: skip
 
 
 @dataclass
@@ -67,7 +73,7 @@ def commitment(methods):
     )  # fmt: skip
 
 
-def folder(verdict, score, *, methods=METHODS, innocents=200, alpha=0.01, findings=(), reasons=(), images=60):
+def folder(score, *, methods=METHODS, innocents=200, alpha=0.01, findings=(), images=60):
     """Make evidence about a suspect with this score by each method; None: it has none."""
     random = np.random.default_rng(0)
     nulls = [
@@ -85,58 +91,45 @@ def folder(verdict, score, *, methods=METHODS, innocents=200, alpha=0.01, findin
         TransportScore(transport=t, method=m, score=s, p_value=p)
         for m in methods for t, s, p in (("direct", 0.0, 1 / 201), ("jpeg_q75", -0.121, 0.78), ("labels", None, None))
     ]  # fmt: skip
-    by_method = {m: [r.score for r in nulls if r.method == m] for m in methods}
-    families = {
-        m: {f: [r.score for r in nulls if (r.method, r.family) == (m, f)] for f in {r.family for r in nulls}}
+    committed = Committed(commitment(methods), "c0" * 32, nulls, copies, transports)
+    asked = [
+        MethodResult(method=m, queries=500, draws=[score] * 5)
+        if score is not None
+        else MethodResult(method=m, queries=500, reason="the answers are not numbers")
         for m in methods
-    }
-    p = [1.0 if score is None else exchangeable(score, by_method[m]) for m in methods]
-    unseen = [1.0 if score is None else unseen_family(score, families[m]) for m in methods]
-    blocked = {name for f in findings for name in (methods if "all" in f.blocks else f.blocks)}
-    results = [
-        MethodResult(method=m, queries=500, score=score, draws=[score] * 5, p_value=p[n], p_unseen=unseen[n],
-                     adjusted=holm(p)[n], adjusted_unseen=holm(unseen)[n],
-                     reason="not testable here" if m in blocked else "")
-        if score is not None else MethodResult(method=m, queries=500, reason="the answers are not numbers")
-        for n, m in enumerate(methods)
-    ]  # fmt: skip
+    ]
     evidence = Evidence(
         format=1,
         commitment="c0" * 32,
         suspect=Suspect(name="theirs", description={"format": "onnx"}, digest="ab" * 32, output="probabilities",
                         accuracy=0.894, asked=200),
-        judgement=Judgement(verdict=verdict, unseen=VerdictKind.NO_EVIDENCE if verdict is VerdictKind.EVIDENCE
-                            else verdict, alpha=alpha, innocents=innocents, families=FAMILIES, methods=results,
-                            reasons=list(reasons)),
+        judgement=judge(committed, alpha, asked, findings),
         findings=list(findings),
         queries=images + 64,
         seconds=3.21,
         made={"time": "2026-11-28T14:00:12Z", "bench": "0.9.0", "libraries": {"numpy": "2.4.0"}},
     )  # fmt: skip
     pictures = random.integers(0, 256, (images, 1, 28, 28), dtype=np.uint8)
-    return Folder(evidence, Committed(commitment(methods), "c0" * 32, nulls, copies, transports), pictures,
-                  [f"{n:032x}" for n in range(images)])  # fmt: skip
+    return Folder(evidence, committed, pictures, [f"{n:032x}" for n in range(images)])
 
 
 TRANSPORT = Finding(
     kind=FindingKind.TRANSPORT,
     text="images and their JPEG copies of quality 75 get equal answers: the server discards detail",
-    blocks=["sac_m"],
     figures={"transport": "jpeg_q75"},
 )
 
 
 def evidence(**options):
-    return folder(VerdictKind.EVIDENCE, -0.031, **options)
+    return folder(-0.031, **options)
 
 
 def no_evidence(**options):
-    return folder(VerdictKind.NO_EVIDENCE, -0.106, **options)
+    return folder(-0.106, **options)
 
 
 def cannot_tell(**options):
-    options = {"findings": [TRANSPORT], "reasons": [f"sac_m: {TRANSPORT.text}"]} | options
-    return folder(VerdictKind.CANNOT_TELL, -0.114, **options)
+    return folder(-0.114, **{"findings": [TRANSPORT]} | options)
 
 
 EXAMPLES = {"evidence": evidence, "no_evidence": no_evidence, "cannot_tell": cannot_tell}

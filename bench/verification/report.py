@@ -1,9 +1,7 @@
 """Write the report of an evidence folder: one page for lay readers, which loads nothing from elsewhere."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import capped
 from bench.reporting.html.rendering import part, templates
@@ -24,14 +22,11 @@ from bench.verification.report_words import (
     share,
     shown,
 )
-from bench.verification.schema import (
-    Commitment,
-    CopyScore,
-    Evidence,
-    MethodResult,
-    NullScore,
-    TransportScore,
-)
+from bench.verification.schema import Commitment, Evidence, MethodResult, TransportScore
+
+if TYPE_CHECKING:
+    from bench.verification.commitment_files import CommitmentFolder
+    from bench.verification.evidence_files import EvidenceFolder
 
 MOST_ROWS = 60
 """Rows of a table or a list."""
@@ -40,46 +35,7 @@ DIRECT = "direct"
 """The row of `transports.csv` in which nothing was changed."""
 
 
-class Committed(Protocol):
-    """What the report reads of a commitment folder."""
-
-    @property
-    def commitment(self) -> Commitment:
-        """Return what `commitment.json` holds."""
-
-    @property
-    def digest(self) -> str:
-        """Return the digest of `commitment.json`."""
-
-    @property
-    def nulls(self) -> list[NullScore]:
-        """Return the scores of the innocents."""
-
-    @property
-    def copies(self) -> list[CopyScore]:
-        """Return the scores of the known copies."""
-
-    @property
-    def transports(self) -> list[TransportScore]:
-        """Return the scores of the source itself."""
-
-
-class Folder(Protocol):
-    """What the report reads of an evidence folder."""
-
-    @property
-    def evidence(self) -> Evidence:
-        """Return what `evidence.json` holds."""
-
-    @property
-    def commitment(self) -> Committed:
-        """Return the commitment."""
-
-    def queries(self) -> tuple[NDArray[Any], list[str]]:
-        """Return the images that were asked, [N, C, H, W], and their digests."""
-
-
-def page(folder: Folder, signed_by: str = "") -> str:
+def page(folder: "EvidenceFolder", signed_by: str = "") -> str:
     """Return the report as HTML; the same evidence makes the same bytes.
 
     signed_by: the minisign public key of the key that is going to sign the folder; empty: the page says that the folder
@@ -129,7 +85,7 @@ def page(folder: Folder, signed_by: str = "") -> str:
     )
 
 
-def _verdict(evidence: Evidence, committed: Committed, used: Sequence[MethodResult]) -> dict[str, Any]:
+def _verdict(evidence: Evidence, committed: "CommitmentFolder", used: Sequence[MethodResult]) -> dict[str, Any]:
     """Return what the page states about the verdict and its error rate."""
     judgement = evidence.judgement
     tested = [m for m in used if m.adjusted is not None]
@@ -159,7 +115,7 @@ def _verdict(evidence: Evidence, committed: Committed, used: Sequence[MethodResu
     }
 
 
-def _limits(committed: Committed, alpha: float, methods: Sequence[str]) -> dict[str, float]:
+def _limits(committed: "CommitmentFolder", alpha: float, methods: Sequence[str]) -> dict[str, float]:
     scores: dict[str, list[float]] = {name: [] for name in methods}
     for row in committed.nulls:
         if row.method in scores:
@@ -174,7 +130,9 @@ def _copies(found: Power) -> dict[str, Any]:
     return found._asdict() | {"attack": shown(found.attack or "copy", 80), "scores": scores}
 
 
-def _charts(committed: Committed, methods: Sequence[MethodResult], alpha: float, among: int) -> Iterator[Chart]:
+def _charts(
+    committed: "CommitmentFolder", methods: Sequence[MethodResult], alpha: float, among: int
+) -> Iterator[Chart]:
     direct = {row.method: row.score for row in committed.transports if row.transport == DIRECT}
     for method in methods[:MOST_CHARTS]:
         innocents = [row.score for row in committed.nulls if row.method == method.method]
@@ -186,7 +144,7 @@ def _charts(committed: Committed, methods: Sequence[MethodResult], alpha: float,
             yield chart
 
 
-def _method(method: MethodResult, committed: Committed) -> dict[str, str]:
+def _method(method: MethodResult, committed: "CommitmentFolder") -> dict[str, str]:
     scores = [row.score for row in committed.nulls if row.method == method.method]
     score = method.score
     return {
@@ -230,7 +188,7 @@ def _about_suspect(evidence: Evidence, commitment: Commitment) -> list[tuple[str
     return rows
 
 
-def _digests(evidence: Evidence, committed: Committed) -> list[tuple[str, str]]:
+def _digests(evidence: Evidence, committed: "CommitmentFolder") -> list[tuple[str, str]]:
     commitment = committed.commitment
     fingerprints = [
         (f"pictures of {shown(m.name, 80)}, draw {f.draw}", f.digest)

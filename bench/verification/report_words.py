@@ -5,7 +5,7 @@ import math
 from bench.core.errors import printable
 from bench.verification.kinds import FindingKind, VerdictKind
 from bench.verification.p_values import enough
-from bench.verification.schema import Evidence
+from bench.verification.schema import Evidence, Finding
 
 MOST_CHARACTERS = 400
 """Characters of a name or a sentence from a file."""
@@ -115,23 +115,33 @@ def floor(families: int, alpha: float, methods: int) -> str:
 
 def reasons(evidence: Evidence) -> list[tuple[str, str]]:
     """Return why there is no verdict, and for each reason what can be done about it."""
+    few = _too_few(evidence)
+    causes = [f for f in evidence.findings if f.blocks or "transport" in f.figures]
+    found, covered = [], set()
+    for reason in evidence.judgement.reasons:
+        same = [n for n, finding in enumerate(causes) if _explains(finding, reason)]
+        covered |= {*same}
+        remedy = REMEDIES[causes[same[0]].kind] if same else few if few and "innocent" in reason else OTHERWISE
+        found.append((sentence(reason), remedy))
+    found += [(sentence(f.text), REMEDIES[f.kind]) for n, f in enumerate(causes) if f.blocks and n not in covered]
+    if few and not any(remedy == few for _, remedy in found):
+        number = f"{evidence.judgement.innocents:,}"
+        found.append((f"{number} innocents are too few for a limit of {share(evidence.judgement.alpha)}.", few))
+    return found or [("No method could be used.", OTHERWISE)]
+
+
+def _explains(finding: Finding, reason: str) -> bool:
+    return finding.text in reason or str(finding.figures.get("transport") or finding.text) in reason
+
+
+def _too_few(evidence: Evidence) -> str:
+    """Return what can be done about too few innocents; empty if there are enough for the methods that are used."""
     judgement = evidence.judgement
-    blocking = [f for f in evidence.findings if f.blocks]
     methods = max(1, sum(not m.reason for m in judgement.methods))
-    needed = math.ceil(methods / judgement.alpha - 1 - 1e-6)
-    few = (
-        ""
-        if enough(judgement.innocents, judgement.alpha, methods)
-        else f"Make a new commitment with {needed:,} innocents or more (there are {judgement.innocents:,}), "
+    if enough(judgement.innocents, judgement.alpha, methods):
+        return ""
+    needed = math.ceil(methods / judgement.alpha * (1 - 1e-12)) - 1
+    return (
+        f"Make a new commitment with {needed:,} innocents or more (there are {judgement.innocents:,}), "
         "or choose a larger limit before the suspect is asked."
     )
-    found, covered = [], set()
-    for reason in judgement.reasons:
-        same = [n for n, f in enumerate(blocking) if f.text in reason or reason in f.text]
-        covered |= {*same}
-        remedy = REMEDIES[blocking[same[0]].kind] if same else few if few and "innocent" in reason else OTHERWISE
-        found.append((sentence(reason), remedy))
-    found += [(sentence(f.text), REMEDIES[f.kind]) for n, f in enumerate(blocking) if n not in covered]
-    if few and not any(remedy == few for _, remedy in found):
-        found.append((f"{judgement.innocents:,} innocents are too few for a limit of {share(judgement.alpha)}.", few))
-    return found or [("No method could be used.", OTHERWISE)]

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.core.errors import BenchError, first_line
 from bench.store.atomic import write_atomically
+from bench.verification.manifest import MANIFEST, SIGNATURE
 
 if TYPE_CHECKING:
     from minisign import SecretKey
 
 Read = TypeVar("Read")
 
-MANIFEST = "MANIFEST.sha256"
-SIGNATURE = f"{MANIFEST}.minisig"
-"""The names of a folder's manifest and of its signature, as minisign names it."""
 PASSWORD = "BENCH_KEY_PASSWORD"
 """The environment variable with the password of an encrypted key."""
 MISSING = "signing needs py-minisign: pip install 'fingerprint-bench[signing]'"

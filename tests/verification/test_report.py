@@ -91,7 +91,7 @@ def test_evidence_is_explained_by_how_often_innocents_look_like_it():
     assert "a result this strong would come up in at most 1 of 201 cases" in said
     assert "does not mean that the suspect is a copy with a probability of 99.5 %" in said
     assert "This assumes that the suspect, if it is independent, was made in one of the ways" in said
-    assert "If it may have been made in another way, the verdict is “no evidence” (see below)." in said
+    assert "If it may have been made in another way, the verdict is “cannot tell” (see below)." in said
 
 
 def test_evidence_that_holds_for_other_families_too_says_so():
@@ -124,19 +124,21 @@ def test_what_cannot_be_told_has_reasons_and_ways_out():
 @pytest.mark.parametrize("kind", FindingKind)
 def test_every_kind_of_finding_that_blocks_has_a_way_out(kind):
     finding = Finding(kind=kind, text="something is wrong", blocks=["all"])
-    example = cannot_tell(findings=[finding], reasons=[])
-    assert reasons(example.evidence) == [("something is wrong.", REMEDIES[kind])]
+    example = cannot_tell(findings=[finding])
+    assert reasons(example.evidence) == [("sac_m: something is wrong.", REMEDIES[kind])]
     said = words(page(example))
     assert f"{TITLES[kind]}. something is wrong. Because of this there is no verdict by any method." in said
 
 
 def test_too_few_innocents_are_counted_with_the_number_that_is_needed():
-    example = cannot_tell(findings=[], reasons=["50 innocents are too few"], innocents=50)
-    said = words(page(example))
+    said = words(page(evidence(innocents=50)))
+    assert "50 innocents are too few for alpha = 0.01: 99 are needed." in said
     assert "Make a new commitment with 99 innocents or more (there are 50)" in said
-    two = cannot_tell(findings=[], reasons=[], innocents=150, methods=("sac_m", "cae"))
-    assert "Make a new commitment with 199 innocents or more (there are 150)" in words(page(two))
-    assert reasons(cannot_tell(findings=[], reasons=["the answers are NaN"]).evidence)[0][1].startswith("Remove")
+    two = words(page(evidence(innocents=150, methods=("sac_m", "cae"))))
+    assert "Make a new commitment with 199 innocents or more (there are 150)" in two
+    ((reason, remedy),) = reasons(folder(None).evidence)
+    assert reason == "sac_m: the answers are not numbers."
+    assert remedy.startswith("Remove the cause")
 
 
 # --- figures ------------------------------------------------------------------------------------------------------
@@ -234,7 +236,6 @@ def hostile(name):
     example = cannot_tell(
         methods=(name,),
         findings=[Finding(kind=FindingKind.TRANSPORT, text=name, blocks=[name], figures={"x": "jpeg_q75", "y": name})],
-        reasons=[name, "another"],
     )
     old = example.evidence
     suspect = replace(old.suspect, name=name, output=name, digest=name, description={"format": name})
@@ -319,7 +320,7 @@ def test_evidence_without_a_query_says_so():
 
 
 def test_methods_without_a_score_and_several_methods():
-    example = folder(VerdictKind.CANNOT_TELL, None, methods=("sac_m", "cae"))
+    example = folder(None, methods=("sac_m", "cae"))
     said = words(page(example))
     assert "no: the answers are not numbers" in said
     both = words(page(evidence(methods=("sac_m", "cae"))))
