@@ -1,5 +1,6 @@
 """Write the report of an evidence folder: one page for lay readers, which loads nothing from elsewhere."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -205,13 +206,22 @@ def _digests(evidence: Evidence, committed: "CommitmentFolder") -> list[tuple[st
 
 
 def _when(made: Mapping[str, Any]) -> str:
-    return next((shown(made[name], 40) for name in ("time", "date") if made.get(name)), "")
+    return _time(made.get("time", ""))
+
+
+def _time(value: object) -> str:
+    """Return a time in UTC (`2026-11-28T14:00:12+00:00`) as people write it; other text as it is."""
+    text = shown(value, 40)
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T([\d:]+)(\+00:00|Z)$", r"\1 \2 UTC", text)
 
 
 def _flat(made: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Return names and values of nested plain data, each a line."""
     for name, value in made.items():
+        if name == "files":  # the manifest has these digests
+            continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{shown(name, 80)} ")
         elif value not in (None, "", []):
-            yield f"{before}{shown(name, 80)}", shown(", ".join(map(str, value)) if isinstance(value, list) else value)
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{before}{shown(name, 80)}", _time(text) if name == "time" else shown(text)

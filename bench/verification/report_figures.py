@@ -1,13 +1,14 @@
 """The figures of a report: the limit of each method, what would have been found of known copies, and the histogram."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from bench.reporting.html.svg import Chart
-from bench.stats.rates import binomial_bound
+from bench.stats.intervals import LEVEL
+from bench.verification.p_values import at_least
 from bench.verification.schema import CopyScore
 
 WIDTH, LEFT, RIGHT = 460, 10, 450
@@ -55,11 +56,28 @@ def power(copies: Sequence[CopyScore], limits: dict[str, float]) -> list[Power]:
         hits = sum(any(score > limits[name] for name, score in scores.items()) for scores in models.values())
         by_method = {n: _summary(s[n] for s in models.values() if n in s) for n in limits}
         found.append(
-            Power(
-                attack, hits, len(models), *binomial_bound(hits, len(models)), {k: v for k, v in by_method.items() if v}
-            )
+            Power(attack, hits, len(models), *interval(hits, len(models)), {k: v for k, v in by_method.items() if v})
         )
     return found
+
+
+def interval(hits: int, of: int) -> tuple[float, float]:
+    """Return the exact interval of a share (Clopper, Pearson, Biometrika 26, 1934) by bisection: (low, high).
+
+    It is `bench.stats.rates.binomial_bound` without scipy, whose import takes longer than the whole report.
+    """
+    tail = (1 - LEVEL) / 2
+    low = _solve(lambda p: at_least(hits, of, p), tail) if hits else 0.0
+    return low, _solve(lambda p: at_least(hits + 1, of, p), 1 - tail) if hits < of else 1.0
+
+
+def _solve(rising: Callable[[float], float], value: float) -> float:
+    """Return where a rising function of [0, 1] reaches a value."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if rising(middle) > value else (middle, high)
+    return (low + high) / 2
 
 
 def _summary(scores: Iterable[float]) -> tuple[float, float, float] | tuple[()]:
@@ -116,8 +134,8 @@ def _known(value: float | None) -> float | None:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return two to five round numbers, far enough from the ends that their text is within the drawing."""
-    raw = (high - low) / 4
+    """Return some round numbers, far enough from the ends that their text is within the drawing."""
+    raw = (high - low) / 6
     size = 10.0 ** math.floor(math.log10(raw))
     step = size * next(f for f in (1, 2, 5, 10) if f * size >= raw)
     edge = 0.05 * (high - low)
