@@ -11,7 +11,7 @@ from msgspec import structs
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import Status, TaskKind
+from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Outcome
 from bench.datasets.partition import PARTS
@@ -202,6 +202,7 @@ def _made(prepared: PreparedRun, found: Measured) -> dict[str, JSON]:
     import torch
 
     from bench.execution.machine import machine
+    from bench.verification.distortions import DISTORTIONS
 
     run = prepared.request
     about = describe(run.spec, run.declarations, "", run.registry)
@@ -218,4 +219,13 @@ def _made(prepared: PreparedRun, found: Measured) -> dict[str, JSON]:
             if name in run.registry.names(kind)
         },
         "source_scores": found.source_scores,
+        "summaries": {
+            **{str(k): _summaries(about["components"][k]) for k in (ComponentKind.ATTACK, ComponentKind.METHOD)},
+            "transport": {one.name: one.text for one in DISTORTIONS.values()},
+        },
     }
+
+
+def _summaries(components: JSON) -> dict[str, JSON]:
+    """Return what each component is in one line, for the report."""
+    return {name: entry["summary"] for name, entry in components.items()}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import capped
+from bench.core.kinds import ComponentKind
 from bench.reporting.html.rendering import part, templates
 from bench.reporting.html.svg import Chart
 from bench.verification.kinds import FindingKind, VerdictKind
@@ -23,7 +24,7 @@ from bench.verification.report_words import (
     share,
     shown,
 )
-from bench.verification.schema import Commitment, Evidence, MethodResult, TransportScore
+from bench.verification.schema import Commitment, Evidence, MethodResult
 
 if TYPE_CHECKING:
     from bench.verification.commitment_files import CommitmentFolder
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 60
 """Rows of a table or a list."""
 MOST_CHARTS = 12
+DIGESTS = ("files", "sources", "source_scores", "summaries")
+"""Records of what made evidence and commitment that are not listed: digests, and what the report shows elsewhere."""
 DIRECT = "direct"
 """The row of `transports.csv` in which nothing was changed."""
 
@@ -63,11 +66,11 @@ def page(folder: "EvidenceFolder", signed_by: str = "") -> str:
             reasons=reasons(evidence) if judgement.verdict is VerdictKind.CANNOT_TELL else [],
             queries=f"{len(images):,} pictures",
             images=len(images),
-            copies=[_copies(p) for p in found[:MOST_ROWS]],
+            copies=[_copies(p, committed) for p in found[:MOST_ROWS]],
             more_copies=max(0, len(found) - MOST_ROWS),
             charts=list(_charts(committed, judgement.methods, judgement.alpha, len(used or judgement.methods))),
             methods=[_method(m, committed) for m in judgement.methods[:MOST_ROWS]],
-            transports=_transports(evidence, committed.transports),
+            transports=_transports(evidence, committed),
             findings=[
                 {"title": TITLES[f.kind], "text": sentence(f.text), "blocks": _blocks(f.blocks)}
                 for f in evidence.findings[:MOST_ROWS]
@@ -124,11 +127,22 @@ def _limits(committed: "CommitmentFolder", alpha: float, methods: Sequence[str])
     return {name: limit(values, alpha, len(methods)) for name, values in scores.items()}
 
 
-def _copies(found: Power) -> dict[str, Any]:
+def _summary(committed: "CommitmentFolder", kind: str, name: str) -> str:
+    """Return what an attack, a method or a transport is, as the commitment describes it; empty if it does not."""
+    kinds = committed.commitment.made.get("summaries")
+    names = kinds.get(kind) if isinstance(kinds, Mapping) else None
+    return shown(names.get(name) or "") if isinstance(names, Mapping) else ""
+
+
+def _copies(found: Power, committed: "CommitmentFolder") -> dict[str, Any]:
     scores = [
         (shown(method, 80), [f"{v:.3g}" for v in three]) for method, three in list(found.scores.items())[:MOST_CHARTS]
     ]
-    return found._asdict() | {"attack": shown(found.attack or "copy", 80), "scores": scores}
+    return found._asdict() | {
+        "attack": shown(found.attack or "copy", 80),
+        "summary": _summary(committed, ComponentKind.ATTACK, found.attack),
+        "scores": scores,
+    }
 
 
 def _charts(
@@ -150,6 +164,7 @@ def _method(method: MethodResult, committed: "CommitmentFolder") -> dict[str, st
     score = method.score
     return {
         "name": shown(method.method, 80),
+        "summary": _summary(committed, ComponentKind.METHOD, method.method),
         "queries": f"{method.queries:,}",
         "score": "none" if score is None else f"{score:.4g}",
         "reached": "" if score is None else f"{sum(s >= score for s in scores):,} of {len(scores):,}",
@@ -157,14 +172,16 @@ def _method(method: MethodResult, committed: "CommitmentFolder") -> dict[str, st
     }
 
 
-def _transports(evidence: Evidence, rows: Sequence[TransportScore]) -> list[dict[str, str]]:
+def _transports(evidence: Evidence, committed: "CommitmentFolder") -> list[dict[str, str]]:
     """Return the source's own scores through the changes that findings name, after those without a change."""
     named = {str(v) for f in evidence.findings if f.kind is FindingKind.TRANSPORT for v in f.figures.values()}
+    rows = committed.transports
     chosen = [row for row in rows if row.transport in named]
     chosen = [*(row for row in rows if row.transport == DIRECT), *chosen] if chosen else []
     return [
         {
             "name": "none" if row.transport == DIRECT else shown(row.transport, 80),
+            "summary": "" if row.transport == DIRECT else _summary(committed, "transport", row.transport),
             "method": shown(row.method, 80),
             "score": "none: it cannot be used" if row.score is None else f"{row.score:.4g}",
             "cases": cases(row.p_value) or "not known",
@@ -218,7 +235,7 @@ def _time(value: object) -> str:
 def _flat(made: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
     """Return names and values of nested plain data, each a line."""
     for name, value in made.items():
-        if name == "files":  # the manifest has these digests
+        if name in DIGESTS:
             continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{before}{shown(name, 80)} ")

@@ -1,6 +1,7 @@
 """The words of a report for readers who know nothing of statistics or of networks."""
 
 import math
+from typing import NamedTuple
 
 from bench.core.errors import printable
 from bench.verification.kinds import FindingKind, VerdictKind
@@ -26,6 +27,21 @@ TITLES = {
     FindingKind.LABEL_SPACE: "Its labels",
     FindingKind.POPULATION: "The innocents",
 }
+PLAIN = {
+    FindingKind.ACCURACY: "The suspect recognises far less than a network for this task does.",
+    FindingKind.PREPROCESSING: "The suspect seems to want pictures in another form than its description states.",
+    FindingKind.BATCH: "The suspect's answer to a picture depends on the other pictures that are sent with it.",
+    FindingKind.HISTORY: "The suspect's answer to a picture depends on what it was asked before.",
+    FindingKind.TRANSPORT: "Pictures or answers are changed on the way to the suspect, so much that the test would no "
+    "longer recognise the source itself.",
+    FindingKind.ANSWERS: "The suspect's answers are too coarse, or of another form than this test needs.",
+    FindingKind.ENDPOINT: "The server that runs the suspect did not answer as this test needs.",
+    FindingKind.LABEL_SPACE: "The suspect names what it sees by other labels than the source.",
+    FindingKind.POPULATION: "The innocents cannot stand for networks like the suspect.",
+}
+"""What a finding because of which there is no verdict means, for lay readers."""
+FEW = "There are too few innocents for a limit as strict as this."
+UNUSED = "The test method could not be used on this suspect."
 REMEDIES = {
     FindingKind.ACCURACY: "Check that this is the right network, that its description is right, and that its labels "
     "are in the described order. A network that only guesses cannot be tested.",
@@ -113,21 +129,34 @@ def floor(families: int, alpha: float, methods: int) -> str:
     return f"{said} Evidence at the limit of {share(alpha)} would need {needed:,} families or more."
 
 
-def reasons(evidence: Evidence) -> list[tuple[str, str]]:
-    """Return why there is no verdict, and for each reason what can be done about it."""
+class Reason(NamedTuple):
+    """Why there is no verdict: for lay readers, in the words of the check, and what can be done about it."""
+
+    plain: str
+    detail: str
+    remedy: str
+
+
+def reasons(evidence: Evidence) -> list[Reason]:
+    """Return why there is no verdict, and what can be done about it."""
     few = _too_few(evidence)
     causes = [f for f in evidence.findings if f.blocks or "transport" in f.figures]
     found, covered = [], set()
     for reason in evidence.judgement.reasons:
         same = [n for n, finding in enumerate(causes) if _explains(finding, reason)]
         covered |= {*same}
-        remedy = REMEDIES[causes[same[0]].kind] if same else few if few and "innocent" in reason else OTHERWISE
-        found.append((sentence(reason), remedy))
-    found += [(sentence(f.text), REMEDIES[f.kind]) for n, f in enumerate(causes) if f.blocks and n not in covered]
-    if few and not any(remedy == few for _, remedy in found):
-        number = f"{evidence.judgement.innocents:,}"
-        found.append((f"{number} innocents are too few for a limit of {share(evidence.judgement.alpha)}.", few))
-    return found or [("No method could be used.", OTHERWISE)]
+        if same:
+            kind = causes[same[0]].kind
+            found.append(Reason(PLAIN[kind], sentence(reason), REMEDIES[kind]))
+        elif few and "innocent" in reason:
+            found.append(Reason(FEW, sentence(reason), few))
+        else:
+            found.append(Reason(UNUSED, sentence(reason), OTHERWISE))
+    blocking = [f for n, f in enumerate(causes) if f.blocks and n not in covered]
+    found += [Reason(PLAIN[f.kind], sentence(f.text), REMEDIES[f.kind]) for f in blocking]
+    if few and not any(reason.remedy == few for reason in found):
+        found.append(Reason(FEW, "", few))
+    return found or [Reason(UNUSED, "", OTHERWISE)]
 
 
 def _explains(finding: Finding, reason: str) -> bool:

@@ -19,7 +19,7 @@ from bench.verification.p_values import exchangeable
 from bench.verification.report import page
 from bench.verification.report_figures import Marks, histogram, interval, limit, power
 from bench.verification.report_pictures import MOST_PICTURES, pictures
-from bench.verification.report_words import REMEDIES, TITLES, WORDS, floor, reasons, share
+from bench.verification.report_words import PLAIN, REMEDIES, TITLES, UNUSED, WORDS, floor, reasons, share
 from bench.verification.schema import CopyScore, Finding
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def test_what_cannot_be_told_has_reasons_and_ways_out():
 def test_every_kind_of_finding_that_blocks_has_a_way_out(kind):
     finding = Finding(kind=kind, text="something is wrong", blocks=["all"])
     example = cannot_tell(findings=[finding])
-    assert reasons(example.evidence) == [("sac_m: something is wrong.", REMEDIES[kind])]
+    assert reasons(example.evidence) == [(PLAIN[kind], "sac_m: something is wrong.", REMEDIES[kind])]
     said = words(page(example))
     assert f"{TITLES[kind]}. something is wrong. Because of this there is no verdict by any method." in said
 
@@ -136,8 +136,8 @@ def test_too_few_innocents_are_counted_with_the_number_that_is_needed():
     assert "Make a new commitment with 99 innocents or more (there are 50)" in said
     two = words(page(evidence(innocents=150, methods=("sac_m", "cae"))))
     assert "Make a new commitment with 199 innocents or more (there are 150)" in two
-    ((reason, remedy),) = reasons(folder(None).evidence)
-    assert reason == "sac_m: the answers are not numbers."
+    ((plain, detail, remedy),) = reasons(folder(None).evidence)
+    assert (plain, detail) == (UNUSED, "sac_m: the answers are not numbers.")
     assert remedy.startswith("Remove the cause")
 
 
@@ -193,8 +193,8 @@ def test_the_histogram_has_every_innocent_and_the_same_in_words():
     example = evidence()
     text = page(example)
     (figure,) = Elements(text).all("figure")
-    assert "the suspect scores -0.031; 200 innocents score from" in figure[1]["aria-label"]
-    assert "60 known copies" in figure[1]["aria-label"]
+    assert "In words: the suspect scores -0.031; 200 innocents score from" in figure[2]
+    assert "60 known copies" in figure[2]
     found = Elements(text)
     assert len(found.all("circle", class_="copy")) == 60
     assert [len(found.all("path", class_=n)) for n in ("suspect", "source", "limit")] == [1, 1, 1]
@@ -222,6 +222,22 @@ def test_a_histogram_of_strange_scores_stays_within_its_frame(marks):
 
 def test_a_histogram_of_nothing_is_none():
     assert histogram("m", Marks([], [], None, None, float("inf"))) is None
+
+
+def test_summaries_of_the_commitment_stand_beside_the_names():
+    example = cannot_tell()
+    example.commitment.commitment.made["summaries"] = {
+        "attack": {"prune": "Prune the source."},
+        "method": {"sac_m": "Compare answers."},
+        "transport": {"jpeg_q75": "images are sent as JPEG", "direct": "nothing is changed"},
+    }
+    said = words(page(example))
+    assert [said.count(text) for text in ("Prune the source.", "Compare answers.", "images are sent as JPEG")] == [
+        1
+    ] * 3
+    for wrong in ("text", ["a"], {"attack": "prune", "method": {"sac_m": None}}):
+        example.commitment.commitment.made["summaries"] = wrong
+        assert "Prune" not in words(page(example))
 
 
 def test_transports_that_were_found_show_the_sources_own_score():
@@ -253,6 +269,8 @@ def hostile(name):
         data=replace(committed.commitment.data, name=name),
     )
     committed.copies = [replace(row, attack=name) for row in committed.copies]
+    said = {name: name, "jpeg_q75": name}
+    committed.commitment.made["summaries"] = {"attack": said, "method": said, "transport": said}
     return example
 
 
