@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bench.frontend.progress import RunProgress
     from bench.frontend.results import Results, load_results
     from bench.frontend.run import run
+    from bench.frontend.verify import Verdict, verify
 
 __version__ = "1.0.0rc1"
 
@@ -45,12 +46,14 @@ __all__ = [
     "Source",
     "Split",
     "Suspect",
+    "Verdict",
     "Watermark",
     "hookimpl",
     "innocents",
     "load_results",
     "prepare_torchvision",
     "run",
+    "verify",
 ]
 
 _LAZY = {
@@ -60,6 +63,8 @@ _LAZY = {
     "innocents": "bench.frontend.innocents",
     "load_results": "bench.frontend.results",
     "run": "bench.frontend.run",
+    "Verdict": "bench.frontend.verify",
+    "verify": "bench.frontend.verify",
 }
 """Names whose modules take long to import, or need what plugins do not: they are imported when they are used."""
 

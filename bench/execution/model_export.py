@@ -139,4 +139,5 @@ def toml_value(value: JSON) -> str:
         return "{ " + ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items() if v is not None) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
-    return json.dumps(value)
+    text = json.dumps(value, ensure_ascii=False)  # an escaped pair of surrogates is no TOML
+    return text.replace("\x7f", "\\u007f")

@@ -4,22 +4,22 @@ import hashlib
 import json
 import shutil
 import uuid
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from msgspec import DecodeError, Struct, ValidationError, convert, structs, to_builtins
 from msgspec import json as msgspec_json
 
 from bench.core.errors import BenchError, first_line, printable
 from bench.results.columns import Column, Kind
-from bench.store.atomic import move_folder, sync, write_atomically
+from bench.store.atomic import move_folder, write_atomically
 from bench.store.tensors import read_tensors, savable, tensor_digest, write_tensors
 from bench.verification import manifest, tables
+from bench.verification.check_images import Checks as Checks
+from bench.verification.check_images import read_checks
 from bench.verification.schema import (
     FORMAT,
     Commitment,
@@ -43,8 +43,7 @@ COMMITMENT, NULLS, COPIES, TRANSPORTS, CHECKS = (
 FINGERPRINTS = "fingerprints"
 """The folder of the fingerprints' files."""
 LARGEST_JSON = 1 << 26
-LARGEST_ARRAYS = 1 << 31
-"""Bytes of unpacked check images."""
+"""Bytes of `commitment.json`."""
 
 
 def _column(name: str, kind: Kind, *, required: bool = False, share: bool = False) -> Column[Any]:
@@ -68,20 +67,6 @@ TABLES: Mapping[str, tuple[Sequence[Column[Any]], type[Struct]]] = {
     COPIES: (COPY_COLUMNS, CopyScore),
     TRANSPORTS: (TRANSPORT_COLUMNS, TransportScore),
 }
-
-
-@dataclass(frozen=True)
-class Checks:
-    """Labelled images of `test`, and what the source answers: N images, K classes.
-
-    `images` are uint8, or float32 in [0, 1], [N, C, H, W]; `labels` and `source_labels` int64 [N];
-    `source_probabilities` float32 [N, K], or [0, K] if the source answers with labels only.
-    """
-
-    images: "np.ndarray[Any, Any]"
-    labels: "np.ndarray[Any, Any]"
-    source_labels: "np.ndarray[Any, Any]"
-    source_probabilities: "np.ndarray[Any, Any]"
 
 
 @dataclass(frozen=True)
@@ -143,7 +128,7 @@ class CommitmentFolder:
 
     def checks(self) -> Checks:
         """Return the check images; BenchError if the file does not hold such arrays."""
-        return _checks(self.folder / CHECKS, self.commitment.data.classes, self.commitment.data.shape)
+        return read_checks(self.folder / CHECKS, self.commitment.data.classes, self.commitment.data.shape)
 
 
 def read(folder: str | Path) -> CommitmentFolder:
@@ -246,7 +231,7 @@ def write(
         records: dict[str, Sequence[Struct]] = {NULLS: nulls, COPIES: copies, TRANSPORTS: transports}
         for name, (columns, _) in TABLES.items():
             write_atomically(temporary / name, tables.text(columns, records[name]))
-        _write_arrays(temporary / CHECKS, checks)
+        checks.write(temporary / CHECKS)
         done = structs.replace(draft, files={n: manifest.digest(temporary / n) for n in manifest.files(temporary)})
         write_atomically(temporary / COMMITMENT, _json(done))
         manifest.write(temporary)
@@ -269,39 +254,3 @@ def check_free(folder: Path) -> None:
 
 def _json(commitment: Commitment) -> str:
     return json.dumps(to_builtins(commitment), indent=1, sort_keys=True, allow_nan=False) + "\n"
-
-
-def _write_arrays(path: Path, checks: Checks) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(file, **vars(checks))
-    sync(path)
-
-
-ARRAYS: Mapping[str, Callable[["np.ndarray[Any, Any]"], bool]] = {
-    "images": lambda a: a.dtype in (np.uint8, np.float32) and a.ndim == 4,
-    "labels": lambda a: a.dtype == np.int64 and a.ndim == 1,
-    "source_labels": lambda a: a.dtype == np.int64 and a.ndim == 1,
-    "source_probabilities": lambda a: a.dtype == np.float32 and a.ndim == 2,
-}
-"""The arrays of `checks.npz`, and the form of each."""
-
-
-def _checks(path: Path, classes: int, shape: tuple[int, int, int]) -> Checks:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > LARGEST_ARRAYS:
-                raise BenchError(f"{path} unpacks to more than {LARGEST_ARRAYS >> 30} GiB")
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except BenchError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds
-        raise BenchError(f"{path} is no npz file of arrays: {first_line(error)}") from None
-    if found.keys() != ARRAYS.keys() or not all(right(found[name]) for name, right in ARRAYS.items()):
-        raise BenchError(f"{path} must have {', '.join(ARRAYS)}, as docs/verify.md describes them")
-    checks = Checks(**found)
-    n = len(checks.images)
-    same = len(checks.labels) == len(checks.source_labels) == n and len(checks.source_probabilities) in (0, n)
-    if not same or checks.images.shape[1:] != tuple(shape) or checks.source_probabilities.shape[1] != classes:
-        raise BenchError(f"{path} has arrays that do not fit each other or the dataset of {COMMITMENT}")
-    return checks
