@@ -6,11 +6,12 @@ One population is the nulls, the other is judged. Intervals are exact (Clopper, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pandas as pd
+from msgspec import structs
 
 from bench.stats.rates import binomial_bound
+from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.p_values import exchangeable, unseen_family
 
 ALPHAS = (0.01, 0.05, 0.10)
@@ -20,7 +21,8 @@ TESTS: dict[str, TEST] = {
     "of an unseen family": lambda score, nulls: unseen_family(score, families(nulls)),
 }
 """The two p-values, by what they assume of the suspect."""
-INNOCENT, STOLEN = "irrelevant", "stolen"
+NULL, HELD, STOLEN = "null", "held", "stolen"
+"""What a network is: one of the nulls, an innocent that is judged, a copy."""
 
 
 def families(nulls: pd.DataFrame) -> dict[str, list[float]]:
@@ -28,23 +30,13 @@ def families(nulls: pd.DataFrame) -> dict[str, list[float]]:
     return {str(name): group["score"].tolist() for name, group in nulls.groupby("family", sort=False)}
 
 
-def read(trials: Path, held: set[str]) -> pd.DataFrame:
-    """Return a row for each method, source and network: the mean score over the draws of the fingerprint.
-
-    `group` is `null` for innocents, `held` for those with the names `held`, `stolen` for copies.
-    """
-    rows = pd.read_csv(trials, dtype={"note": str}, low_memory=False)
-    missing = rows[(rows["status"] != "done") & (rows["status"] != "not_applicable")]
-    if len(missing):
-        raise RuntimeError(f"{len(missing)} of {len(rows)} trials have no score")
-    rows = rows[rows["status"] == "done"].rename(columns={"source_model": "source", "suspect_model": "model"})
-    rows["family"] = rows["variant"].fillna("")
-    rows["attack"] = rows["attack"].fillna("")
-    keys = ["method", "source", "suspect_kind", "attack", "family", "suspect_architecture", "model"]
-    found = rows.groupby(keys, sort=False)["score"].mean().reset_index()
-    found["group"] = ["held" if name in held else "null" for name in found["model"]]
-    found.loc[found["suspect_kind"] == STOLEN, "group"] = STOLEN
-    return found
+def scores(made: CommitmentFolder, held: bool) -> pd.DataFrame:
+    """Return a row for each method and network of a commitment; its innocents are nulls, or `held` out to be judged."""
+    nulls = pd.DataFrame([structs.asdict(row) for row in made.nulls]).assign(group=HELD if held else NULL, attack="")
+    if held:
+        return nulls
+    copies = [{**structs.asdict(row), "family": "", "group": STOLEN} for row in made.copies]
+    return pd.concat([nulls, pd.DataFrame(copies)], ignore_index=True)
 
 
 def rate(hits: int, of: int) -> dict[str, object]:
@@ -56,7 +48,7 @@ def rate(hits: int, of: int) -> dict[str, object]:
 def by_source(found: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, pd.DataFrame]]:
     """Yield method, source, nulls and the networks that are judged."""
     for (method, source), group in found.groupby(["method", "source"], sort=False):
-        yield str(method), str(source), group[group["group"] == "null"], group[group["group"] != "null"]
+        yield str(method), str(source), group[group["group"] == NULL], group[group["group"] != NULL]
 
 
 def p_values(found: pd.DataFrame) -> pd.DataFrame:
@@ -101,7 +93,7 @@ def left_out(found: pd.DataFrame) -> pd.DataFrame:
     """Return the same for innocents whose family, or whose whole architecture, is not among the nulls."""
     rows = []
     first = found["source"].iloc[0]
-    for what in ("family", "suspect_architecture"):
+    for what in ("family", "architecture"):
         judged = []
         for _, _, nulls, others in by_source(found[found["group"] != STOLEN]):
             for name, group in others.groupby(what, sort=False):
@@ -117,7 +109,7 @@ def left_out(found: pd.DataFrame) -> pd.DataFrame:
                 rows.append(
                     {
                         "method": method,
-                        "left_out": what.removeprefix("suspect_"),
+                        "left_out": what,
                         "p_value": assumed,
                         "alpha": alpha,
                         **rate(int(own.sum()), len(own)),
@@ -136,7 +128,7 @@ def power(found: pd.DataFrame) -> pd.DataFrame:
     Copies of one source are not independent, so the interval counts one of each source: of an attack in several
     architectures, the next one for each source.
     """
-    judged = p_values(found[(found["group"] != "held")])
+    judged = p_values(found[found["group"] != HELD])
     rows = []
     for (method, attack, assumed), group in judged.groupby(["method", "attack", "assumed"], sort=False):
         one = pd.concat([one_copy(copies, i) for i, (_, copies) in enumerate(group.groupby("source", sort=False))])
@@ -158,5 +150,5 @@ def power(found: pd.DataFrame) -> pd.DataFrame:
 
 def one_copy(copies: pd.DataFrame, number: int) -> pd.DataFrame:
     """Return one copy of a source: the first of the architecture whose turn it is."""
-    names = sorted(copies["suspect_architecture"].unique())
-    return copies[copies["suspect_architecture"] == names[number % len(names)]].sort_values("model").head(1)
+    names = sorted(copies["architecture"].unique())
+    return copies[copies["architecture"] == names[number % len(names)]].sort_values("model").head(1)
