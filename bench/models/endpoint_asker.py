@@ -107,6 +107,8 @@ class Asker:
         await asyncio.gather(*workers)
         if failures:
             raise failures[0]
+        if next(parts, None):
+            raise Failure("url", "the process that asks it was ended: the same command again goes on")
         rows = [found[part] for part in sorted(found)]
         if len({row.shape[1:] for row in rows}) > 1:
             raise Failure("output", "its answers differ in shape from one request to the next")
@@ -134,7 +136,7 @@ class Asker:
                 failures.append(error)
 
     def _keep(self, rows: NDArray[Any], keys: Sequence[str], path: Path | None) -> None:
-        """Write answers to the journal; Failure if some are no numbers, which it cannot hold."""
+        """Write answers to the journal; Failure if some are NaN (or null, in JSON), which it cannot hold."""
         assert self.model is not None
         whole = ~np.isnan(rows).reshape(len(rows), -1).any(axis=1)
         if path is not None and whole.any():
@@ -142,7 +144,7 @@ class Asker:
             append(path, chosen, rows[whole], str(self.model.output))
             self.answered[path].update(chosen)
         if not whole.all():
-            raise Failure("output", "it answers with NaN")
+            raise Failure("output", "it answers with NaN, or with null, which servers write for NaN and infinity")
 
     async def _lock(self, path: Path) -> None:
         """Wait until no other process asks for the same journal, and keep others from doing so until this one ends."""

@@ -116,7 +116,9 @@ class Client:
             where = printable(reply.headers.get("location", ""))[:200]
             raise Failure("url", f"it redirects to {where!r}: write that address, if you trust it")
         if reply.status != 200:
-            raise Failure("url", self._clean(f"HTTP {reply.status}: {error_text(reply.content)}"))
+            refused = self.binary and reply.status in NOT_UNDERSTOOD
+            hint = ". If it understands no binary tensors: binary = false" if refused else ""
+            raise Failure("url", self._clean(f"HTTP {reply.status}: {error_text(reply.content)}{hint}"))
         self.certain = True
         try:
             return answers(reply.headers, reply.content, len(values), self.model.output_name, self.names)

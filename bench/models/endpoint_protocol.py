@@ -144,8 +144,8 @@ def _from_json(data: Any, datatype: str, names: Sequence[str]) -> Any:
     _flatten(data, values, 0)
     if datatype == "BYTES":
         return _labels(values, names)
-    if any(value is None for value in values):
-        raise Malformed("it answers with null, as servers write NaN or infinity")
+    if datatype.startswith(("FP", "BF")):
+        values = [float("nan") if value is None else value for value in values]
     if not all(isinstance(value, int | float) for value in values):
         wrong = next(value for value in values if not isinstance(value, int | float))
         raise Malformed(f"it answers with {datatype}, but sends {wrong!r:.40}")

@@ -97,7 +97,9 @@ def test_a_server_that_lists_binary_tensors_but_refuses_them_gets_json(opened, s
     torch.testing.assert_close(ask(found, "logits", X), right(), atol=0, rtol=0)
     assert len(server.requests) == 5
     assert found.run.record["counts"]["retries: binary body refused"] == 1
-    assert "JSON decode error" in fault(opened, server, binary=True)
+    assert fault(opened, server, binary=True).endswith(
+        "HTTP 422: body: JSON decode error. If it understands no binary tensors: binary = false"
+    )
 
 
 def test_a_server_that_lists_nothing_gets_json(opened, server):
@@ -252,7 +254,7 @@ FAULTS = {
     "output: the shape of its answer is [-1, 10]": with_outputs(shape=[-1, 10]),
     "output: the shape of its answer is None": with_outputs(shape=None),
     "output: the datatype of its answer is 'FLOAT'": with_outputs(datatype="FLOAT"),
-    "output: it answers with null, as servers write NaN": with_outputs(data=[None] * 200),
+    "output: it answers with NaN, or with null, which": with_outputs(data=[None] * 200),
     "output: it answers with NaN": with_outputs(data=[float("nan")] * 200),
     "output: it answers with NaN or infinity": with_outputs(data=[float("inf")] * 200),
     "output: it answers with FP32, but sends 'x'": with_outputs(data=["x"] * 200),
