@@ -119,6 +119,7 @@ def test_sigterm_ends_the_asker_after_the_requests_on_their_way(tmp_path):
         os.kill(asker, signal.SIGTERM)
         assert first.wait(30) == 1
         assert len(journal.read(tmp_path / "answers.csv").keys) == 10 * len(server.requests)
+        server.delay = 0.0
         assert start(str(file), str(tmp_path / "answers.csv")).wait(100) == 0
         assert Counter(server.asked.values()) == {1: 1000}
 
