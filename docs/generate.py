@@ -150,6 +150,7 @@ def presets(old: str) -> str:
             "suspects": names(p.suspects),
             "attacks": names(p.attacks),
             "methods": names(p.methods),
+            "baselines": names(p.baselines),
             "sources of each dataset and architecture (`--seeds`)": p.seeds,
             "for each source: models per suspect architecture (`--replicates`)": p.replicates,
             "for each source: models per attack that keeps its architecture (`--copies`)": p.copies,

@@ -136,7 +136,7 @@ def of_spec(models: Sequence[Mapping[str, JSON]]) -> tuple[Description, ...]:
 def read(path: str | Path) -> tuple[Description, ...]:
     """Read a file of descriptions, with absolute paths; BenchError names the model and the field that is wrong."""
     path = Path(path)
-    content = _content(path)
+    content = toml_content(path)
     tables = content.pop("model", None)
     if content:
         raise BenchError(printable(f"{path}: unknown entry {next(iter(content))!r}: it may have [[model]] tables only"))
@@ -147,7 +147,8 @@ def read(path: str | Path) -> tuple[Description, ...]:
     return models
 
 
-def _content(path: Path) -> dict[str, JSON]:
+def toml_content(path: Path) -> dict[str, JSON]:
+    """Return the content of a TOML file; BenchError if it cannot be read."""
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BenchError(f"{path} is larger than {LARGEST_FILE >> 20} MiB. Is it the right file?")

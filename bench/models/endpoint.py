@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,23 +54,30 @@ class HttpNetwork:
         _, answers = self._ask({}, inputs.numpy())
         return torch.from_numpy(answers.copy())
 
-    def answer_into(self, journal: Path, keys: Sequence[str], inputs: Tensor) -> None:
+    def answer_into(
+        self, journal: Path, keys: Sequence[str], inputs: Tensor, report: Callable[[int], object] = lambda _: None
+    ) -> None:
         """Ask about the input images whose keys a journal lacks, and add each answered batch to it as it comes.
 
-        If this process dies, what was on its way is added nevertheless. Then the next call waits for that.
+        `report` is called every second, also while a slow server or a retry is waited for, with the number of images
+        that were answered since this object was made. If this process dies, what was on its way is added nevertheless.
+        Then the next call waits for that.
         """
-        self._ask({"journal": str(journal.absolute()), "keys": list(keys)}, inputs.numpy())
+        self._ask({"journal": str(journal.absolute()), "keys": list(keys)}, inputs.numpy(), report)
 
     def close(self) -> None:
         """End the process; if it waits for answers, it ends with them."""
         self._end()
 
-    def _ask(self, head: dict[str, JSON], values: Any = None) -> tuple[dict[str, JSON], Any]:
+    def _ask(
+        self, head: dict[str, JSON], values: Any = None, report: Callable[[int], object] = lambda _: None
+    ) -> tuple[dict[str, JSON], Any]:
         assert self.process.stdin is not None and self.process.stdout is not None
         try:
             write_frame(self.process.stdin, head, None if values is None else values.astype(np.float32))
-            reply = read_frame(self.process.stdout)
-        except OSError:
+            while (reply := read_frame(self.process.stdout)) and "answered" in reply[0]:
+                report(int(reply[0]["answered"]))
+        except BrokenPipeError:
             reply = None
         except BaseException:  # such as Ctrl-C: a later call would read the reply to this one
             self.close()

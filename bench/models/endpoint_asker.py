@@ -27,6 +27,8 @@ from bench.models.endpoint_frames import read_frame, write_frame
 from bench.models.journal import append, read
 from bench.store.locks import has_locks
 
+BEAT = 1.0
+"""Seconds between two reports to the parent while it waits."""
 PATIENCE = 30.0
 """Seconds beyond the timeout of a request that another process may still ask, whose parent is gone."""
 
@@ -39,6 +41,7 @@ class Asker:
         self.stopped = asyncio.Event()
         self.answered: dict[Path, set[str]] = {}
         self.locks: list[Any] = []
+        self.count = 0
         self.client: Client | None = None
         self.model: Description | None = None
 
@@ -51,6 +54,7 @@ class Asker:
         threading.Thread(target=self._read, args=(loop,), daemon=True).start()
         while (frame := await self.frames.get()) and not self.stopped.is_set():
             head, values = frame
+            beat = asyncio.create_task(self._beat(replies))
             try:
                 found, more = await self._done(head, values)
             except Failure as error:
@@ -59,6 +63,8 @@ class Asker:
                 found, more = {"error": str(error), "field": ""}, None
             except Exception as error:  # an error of bench itself: the parent names it
                 found, more = {"error": describe_error(error), "field": "url"}, None
+            finally:
+                beat.cancel()
             if self.client:
                 found |= {
                     "counts": dict(self.client.counts),
@@ -68,6 +74,14 @@ class Asker:
             with suppress(OSError):  # the parent is gone
                 write_frame(replies, found, more)
         self._unlock()
+
+    async def _beat(self, replies: IO[bytes]) -> None:
+        """Report every second that this process is alive, and how many images it has answers to."""
+        with suppress(OSError):
+            while True:
+                await asyncio.sleep(BEAT)
+                write_frame(replies, {"answered": self.count})
+        self.stopped.set()  # the parent is gone
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
         with suppress(RuntimeError):  # the loop has ended
@@ -132,6 +146,7 @@ class Asker:
                 rows = rows.astype(np.float64 if rows.dtype.kind == "f" else np.int64)
                 self._keep(rows, [keys[i] for i in part] if path else [], path)
                 found[part[0]] = rows
+                self.count += len(part)
             except Exception as error:
                 failures.append(error)
 

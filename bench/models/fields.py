@@ -1,7 +1,7 @@
 """The types of a description's fields, and what each must be, in words."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from msgspec import Meta
@@ -48,15 +48,20 @@ EXPECTED = {
 """What each field must be, for messages."""
 
 
-def explained(text: str, known: Iterable[str]) -> str:
-    """Return msgspec's message with the field's name in front; `known` are all names."""
+def explained(
+    text: str, known: Iterable[str], expected: Mapping[str, str] = EXPECTED, page: str = "docs/models.md"
+) -> str:
+    """Return msgspec's message about a table with the field's name in front.
+
+    `known` are the table's fields, `expected` what they must be, `page` the document that explains them.
+    """
     if unknown := re.search(r"unknown field `(.*?)`", text):
-        return printable(f"{unknown[1]}: there is no such field. {did_you_mean(unknown[1], known)}See: docs/models.md")
+        return printable(f"{unknown[1]}: there is no such field. {did_you_mean(unknown[1], known)}See: {page}")
     if missing := re.search(r"required field `(.*?)`", text):
         return f"{missing[1]}: it is missing"
     what, _, where = text.partition(" - at `$.")
     field = re.match(r"\w*", where)
     name = field[0] if field else ""
-    if name in EXPECTED:
-        return f"{name}: it must be {EXPECTED[name]}"
+    if name in expected:
+        return f"{name}: it must be {expected[name]}"
     return printable(f"{name or 'table'}: {what}")
