@@ -26,6 +26,8 @@ def read(model: Description, field: str = "file") -> bytes:
     path = Path(getattr(model, field))
     _check_file(model, path, field)
     try:
+        if field == "file" and model.format == ModelFormat.ONNX:
+            check_size(model, path.stat().st_size)
         return path.read_bytes()
     except OSError as error:
         raise model.fault(field, f"{path} cannot be read: {error.strerror or error}") from None
@@ -80,14 +82,19 @@ def _file_digest(model: Description, path: Path, field: str) -> str:
         raise model.fault(field, f"{path} cannot be read: {error.strerror or error}") from None
 
 
+def check_size(model: Description, size: int) -> None:
+    """Raise BenchError for more bytes than an ONNX file can have, before they are read."""
+    if size > LARGEST_EMBEDDED:
+        raise model.fault("file", f"{model.file} has {size >> 20} MiB, more than an ONNX file can have")
+
+
 def onnx_model(model: Description, content: bytes) -> "ModelProto":
     """Parse an ONNX file without its external data; BenchError if it is none, or if the onnx package is missing."""
     try:
         import onnx
     except ImportError:
         raise model.fault("format", MISSING) from None
-    if len(content) > LARGEST_EMBEDDED:
-        raise model.fault("file", f"{model.file} has {len(content) >> 20} MiB, more than an ONNX file can have")
+    check_size(model, len(content))
     try:
         proto: ModelProto = onnx.ModelProto.FromString(content)
     except Exception as error:  # protobuf's errors have no common base in all its versions

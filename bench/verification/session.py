@@ -83,7 +83,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
             results.append(scored(method, committed, fingerprints, recorder, model.sha256, log, threads))
     finally:
         close(opened)
-    evidence_files.write_queries(place, recorder.images)
+    evidence_files.write_queries(place, recorder.images, folder.commitment.data.shape)
     suspect = Suspect(
         name=model.name,
         description=model.without_paths().plain(),

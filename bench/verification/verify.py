@@ -1,5 +1,7 @@
 """Judge one suspect: its session in a process of its own, then the judgement, then the folder of evidence."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -60,6 +62,7 @@ def _verified(
 
 def _ask(send: Callable[[object], None], model: Description, request: Request, threads: int) -> None:
     """Ask and score a suspect; the module that does it imports torch, which the process that judges does not need."""
+    os.environ["TMPDIR"] = tempfile.gettempdir()  # the parent removes it: onnxruntime leaves a file `.ses` there
     from bench.verification.session import ask_and_score
 
     ask_and_score(send, model, request, threads)
