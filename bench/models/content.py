@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from bench.core.canonical import digest as canonical_digest
 from bench.core.errors import BenchError, first_line
 from bench.models.description import Description
 from bench.models.kinds import ModelFormat
@@ -35,8 +36,11 @@ def read(model: Description, field: str = "file") -> bytes:
 def verified(model: Description) -> Description:
     """Return a description with the digest of the model's content; BenchError if its file has another digest.
 
-    The content is the file and, if there are any, the files with an ONNX model's weights or the probes of a table.
+    The content is the file and, if there are any, the files with an ONNX model's weights or the probes of a table. Of a
+    model behind a URL nobody knows it: the digest is that of the description's fields that can change an answer.
     """
+    if model.format == ModelFormat.HTTP:
+        return structs.replace(model, sha256=canonical_digest(structs.replace(model, sha256="").identity()))
     digest = _file_digest(model, Path(model.file), "file")
     if model.sha256 and digest != model.sha256:
         raise model.fault("sha256", f"{model.file} has the digest {digest}: it is another file, or damaged")
