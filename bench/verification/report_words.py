@@ -57,7 +57,9 @@ REMEDIES = {
     FindingKind.POPULATION: "Add innocents that were made in more ways, in a new commitment.",
 }
 """What a user can do about a finding because of which there is no verdict."""
-OTHERWISE = "Remove the cause and run the test again. The commitment stays valid."
+OTHERWISE = (
+    "Remove the cause that is named in detail and run the test again, or commit to a method that suits this suspect."
+)
 WORDS = {
     "source": "The network of the owner, who asks whether it was copied.",
     "suspect": "The network that is tested.",
@@ -171,6 +173,6 @@ def _too_few(evidence: Evidence) -> str:
         return ""
     needed = math.ceil(methods / judgement.alpha * (1 - 1e-12)) - 1
     return (
-        f"Make a new commitment with {needed:,} innocents or more (there are {judgement.innocents:,}), "
-        "or choose a larger limit before the suspect is asked."
+        f"Make a new commitment with {needed:,} innocents or more (there are {judgement.innocents:,}). "
+        "A larger limit needs fewer, but it has to be chosen before scores are known."
     )
