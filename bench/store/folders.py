@@ -81,7 +81,7 @@ class StoreFolders:
         self.quarantined: list[str] = []
         """Keys of the damaged artifacts that this object found. In a store that cannot be written they stay."""
         self.staged: dict[str, Path] | None = None
-        """The folders of the artifacts that this object wrote and has not published; None: it publishes each at once."""
+        """The folders of the artifacts that were written here and are not published; None: each is, at once."""
         self._seen = exists
 
     def folder(self, key: str) -> Path:
