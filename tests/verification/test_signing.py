@@ -157,6 +157,12 @@ def test_an_encrypted_key_needs_its_password(signed, tmp_path, monkeypatch):
     sign(folder, secret)
     check(folder, public)
 
+    def no_memory(key, password):
+        raise MemoryError
+
+    monkeypatch.setattr(minisign.SecretKey, "decrypt", no_memory)
+    assert "needs more memory" in refusal(folder, secret, sign)
+
 
 @pytest.mark.parametrize(
     "content",
