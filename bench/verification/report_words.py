@@ -102,11 +102,14 @@ def cases(p: float | None) -> str:
     return "" if p is None else f"{share(p)} cases"
 
 
-def reached(count: int, innocents: int, method: str = "") -> str:
+def reached(count: int, innocents: int, source: str, method: str = "") -> str:
     """Return the sentence that states how many of the innocents score as high as the suspect."""
     by = f"By the method {method}, " if method else ""
     number = f"{count:,}" if count else ("none" if by else "None")
-    return f"{by}{number} of the {innocents:,} innocents scored as high as the suspect{' or higher' if count else ''}."
+    return (
+        f"{by}{number} of the {innocents:,} innocents, networks that were trained without “{source}”, scored as high as "
+        f"the suspect{' or higher' if count else ''}."
+    )
 
 
 def condition(unseen: VerdictKind) -> str:

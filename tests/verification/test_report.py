@@ -87,7 +87,9 @@ def test_each_verdict_is_stated_in_words_and_never_another(name):
 
 def test_evidence_is_explained_by_how_often_innocents_look_like_it():
     said = words(page(evidence()))
-    assert "None of the 200 innocents scored as high as the suspect." in said
+    assert (
+        "None of the 200 innocents, networks that were trained without “ours”, scored as high as the suspect." in said
+    )
     assert "a result this strong would come up in at most 1 of 201 cases" in said
     assert "does not mean that the suspect is a copy with a probability of 99.5 %" in said
     assert "This assumes that the suspect, if it is independent, was made in one of the ways" in said
@@ -106,7 +108,7 @@ def test_no_evidence_is_not_innocence():
     said = words(page(example))
     scores = [row.score for row in example.commitment.nulls]
     count = sum(score >= -0.106 for score in scores)
-    assert f"{count} of the 200 innocents scored as high as the suspect or higher." in said
+    assert f"{count} of the 200 innocents, networks that were trained without “ours”, scored as high as" in said
     assert f"a result at least this strong would come up in about {share(exchangeable(-0.106, scores))} cases" in said
     assert "This does not show that it is innocent" in said
     example.commitment.copies.clear()
