@@ -107,8 +107,8 @@ def reached(count: int, innocents: int, source: str, method: str = "") -> str:
     by = f"By the method {method}, " if method else ""
     number = f"{count:,}" if count else ("none" if by else "None")
     return (
-        f"{by}{number} of the {innocents:,} innocents, networks that were trained without “{source}”, scored as high as "
-        f"the suspect{' or higher' if count else ''}."
+        f"{by}{number} of the {innocents:,} innocents, networks that were trained without “{source}”, scored as high "
+        f"as the suspect{' or higher' if count else ''}."
     )
 
 
