@@ -153,7 +153,7 @@ def _charts(
         innocents = [row.score for row in committed.nulls if row.method == method.method]
         copies = [row.score for row in committed.copies if row.method == method.method]
         edge = limit(innocents, alpha, among)
-        marks = Marks(innocents, copies[:1000], method.score, direct.get(method.method), edge)
+        marks = Marks(innocents, copies, method.score, direct.get(method.method), edge)
         chart = histogram(shown(method.method, 80), marks)
         if chart:
             yield chart

@@ -222,6 +222,12 @@ def test_a_histogram_of_strange_scores_stays_within_its_frame(marks):
         assert 0 <= float(number) <= 460
 
 
+def test_a_histogram_of_many_copies_counts_all_and_draws_some():
+    chart = histogram("m", Marks([0.0, 1.0], list(range(10_000)), 0.5, None, 1.0))
+    assert "10000 known copies score from 0 to 1e+04" in chart.words
+    assert chart.svg.count("<circle") == 300
+
+
 def test_a_histogram_of_nothing_is_none():
     assert histogram("m", Marks([], [], None, None, float("inf"))) is None
 
