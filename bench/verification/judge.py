@@ -141,11 +141,11 @@ def _other_input(found: EvidenceFolder, method: CommittedMethod, made: Regenerat
 
 
 def _reproducible(
-    found: EvidenceFolder, ruling: MethodRuling, made: Regenerated, other: Regenerated | None
+    found: EvidenceFolder, ruling: MethodRuling, made: Regenerated, other: Regenerated | str
 ) -> MethodRuling:
     """Return the ruling about a method whose fingerprints differ: refuted if processors make no such difference."""
-    if other is None:
-        text = "whether it depends on the processor could not be tried here"
+    if isinstance(other, str):
+        text = f"whether it depends on the processor cannot be tried: {other}"
         return MethodRuling(ruling.method, Origin.CANNOT_TELL, f"{ruling.text}; {text}")
     shape = found.commitment.commitment.data.shape
     for key, draw in made.draws.items():
