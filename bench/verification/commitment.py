@@ -11,7 +11,7 @@ from msgspec import structs
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import TaskKind
+from bench.core.kinds import ComponentKind, TaskKind
 from bench.core.spec import Spec
 from bench.datasets.partition import PARTS
 from bench.execution.benchmark import BenchmarkReporter
@@ -185,6 +185,7 @@ def _made(prepared: PreparedRun, found: Measured) -> dict[str, JSON]:
     import torch
 
     from bench.execution.machine import machine
+    from bench.verification.distortions import DISTORTIONS
 
     run = prepared.request
     about = describe(run.spec, run.declarations, "", run.registry)
@@ -201,4 +202,13 @@ def _made(prepared: PreparedRun, found: Measured) -> dict[str, JSON]:
             if name in run.registry.names(kind)
         },
         "source_scores": found.source_scores,
+        "summaries": {
+            **{str(k): _summaries(about["components"][k]) for k in (ComponentKind.ATTACK, ComponentKind.METHOD)},
+            "transport": {one.name: one.text for one in DISTORTIONS.values()},
+        },
     }
+
+
+def _summaries(components: JSON) -> dict[str, JSON]:
+    """Return what each component is in one line, for the report."""
+    return {name: entry["summary"] for name, entry in components.items()}

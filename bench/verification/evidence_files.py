@@ -24,7 +24,9 @@ from bench.models.journal import Journal
 from bench.store.atomic import temporary_file, write_atomically
 from bench.verification import commitment_files, manifest
 from bench.verification.commitment_files import CommitmentFolder
+from bench.verification.report import page
 from bench.verification.schema import FORMAT, Evidence
+from bench.verification.signing import Signer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -160,17 +162,22 @@ def write_queries(folder: Path, images: "Mapping[str, Tensor]", shape: tuple[int
 
 def answer_digests(path: Path) -> dict[str, str]:
     """Return a digest of each line of a journal, by its key."""
-    lines = path.read_bytes().split(b"\n")[1:-1]
-    return {line.partition(b",")[0].decode(): hashlib.sha256(line).hexdigest()[:16] for line in lines}
+    try:
+        lines = path.read_bytes().split(b"\n")[1:-1]
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror or error}") from None
+    return {line.partition(b",")[0].decode(errors="replace"): hashlib.sha256(line).hexdigest()[:16] for line in lines}
 
 
-def finish(folder: Path, evidence: Evidence, commitment: CommitmentFolder) -> EvidenceFolder:
-    """Write the evidence, the copy of its commitment, and last the manifest; return the folder."""
+def finish(
+    folder: Path, evidence: Evidence, commitment: CommitmentFolder, signer: Signer | None = None
+) -> EvidenceFolder:
+    """Write the evidence, the copy of its commitment, the report, and last the manifest; return the folder."""
     with writing(folder):
-        return _finished(folder, evidence, commitment)
+        return _finished(folder, evidence, commitment, signer)
 
 
-def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder) -> EvidenceFolder:
+def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder, signer: Signer | None) -> EvidenceFolder:
     place = folder / COMMITMENT
     if commitment.folder.resolve() != place.resolve():
         shutil.rmtree(place, ignore_errors=True)
@@ -182,7 +189,10 @@ def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder) ->
     found = EvidenceFolder(folder, evidence)
     (folder / STARTED).unlink(missing_ok=True)
     journal.remove_lock(folder / ANSWERS)
+    write_atomically(folder / REPORT, page(found, signer.public_key if signer else ""))
     manifest.write(folder)
+    if signer:
+        signer.sign(folder)
     return found
 
 
@@ -228,6 +238,8 @@ def _queries(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise BenchError(f"{path} is no npz file of queries: {first_line(error)}") from None
+    if not all(isinstance(array, np.ndarray) for array in (images, digests, answers)):
+        raise BenchError(f"{path} is no npz file of queries: a member is no array")
     right = images.ndim == 4 and images.dtype in (np.uint8, np.float32) and digests.shape == images.shape[:1]
     if not right or digests.dtype.kind != "S" or answers.dtype.kind != "S" or answers.ndim != 1:
         raise BenchError(f"{path} must have images, digests and answers, as docs/verify-a-suspect.md describes them")

@@ -1,5 +1,7 @@
 """A session in this process, for tests of what it does: no torch is imported again."""
 
+from bench.sandbox.child_processes import changed_environment
+
 
 class InlineProcess:
     """Does the work of a `SupervisedProcess` at once."""
@@ -9,7 +11,8 @@ class InlineProcess:
 
     def submit(self, work, *arguments):
         sent = []
-        work(sent.append, *arguments)
+        with changed_environment({}):
+            work(sent.append, *arguments)
         return iter(sent)
 
     def close(self):
