@@ -1,8 +1,9 @@
 """`bench commit`: the tasks of a run, their scores as nulls and copies, and what is refused in one line."""
 
 import hashlib
-import json
 import shutil
+import tempfile
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -100,8 +101,7 @@ def test_check_images_are_balanced_and_labelled(made):
 
 def test_nothing_names_a_path_or_a_user(made, place, store):
     text = (made.folder / "commitment.json").read_text()
-    assert str(place) not in text and str(store) not in text and "/" not in json.dumps(made.commitment.made)
-    assert "tiny.py" not in text or str(place) not in text
+    assert not any(str(folder) in text for folder in (place, store, Path.home(), Path.cwd(), tempfile.gettempdir()))
     source = made.commitment.source
     assert source.digest == hashlib.sha256((place / "mine.safetensors").read_bytes()).hexdigest()
     assert made.commitment.made["time"].endswith("+00:00") and made.commitment.made["machine"]

@@ -8,7 +8,6 @@ from click.testing import CliRunner
 from inline_session import InlineProcess
 from msgspec import structs
 from real_commitment import INNOCENTS, committed, described, forged
-from torch.nn.functional import cross_entropy, normalize
 from zoo_files import copied, save_safetensors, trained, zoo
 
 import bench
@@ -19,6 +18,7 @@ from bench.verification import verify as verification
 from bench.verification.kinds import Origin, Ruling
 from bench.verification.likeness import PIXEL, compared
 from bench.verification.regeneration import Regenerated
+from benchmarks.tuning import TUNED
 
 INNOCENT = 77
 """Seed of a suspect that had nothing to do with the source, and is not among the null scores."""
@@ -111,52 +111,10 @@ def test_the_command(commitment, verify, place):
 # --- tuned fingerprints -------------------------------------------------------------------------------------------
 
 
-def matched(points, labels, models, eps=1.0, steps=400):
-    """Move points, within eps, until all models give them their labels."""
-    low, high = (points - eps).clamp_min(0), (points + eps).clamp_max(1)
-    x = points.clone().requires_grad_()
-    adam = torch.optim.Adam([x], lr=min(0.02, eps / 8))
-    for _ in range(steps):
-        loss = sum(cross_entropy(model(x), labels) for model in models)
-        (x.grad,) = torch.autograd.grad(loss, x)
-        adam.step()
-        with torch.no_grad():
-            x.copy_(x.clamp(low, high))
-    return x.detach()
-
-
-def correlations(model, x):
-    directions = normalize(model(x).double(), dim=1)
-    return (directions @ directions.T).clamp(-1, 1)
-
-
-def correlated(probes, source, suspect, eps=1.0, steps=300):
-    """Move probes (uint8), within eps, until source and suspect answer with the same correlations."""
-    start = probes.float() / 255
-    x = start.clone().requires_grad_()
-    adam = torch.optim.Adam([x], lr=min(0.02, eps / 8))
-    for _ in range(steps):
-        loss = (correlations(source, x) - correlations(suspect, x)).abs().mean()
-        (x.grad,) = torch.autograd.grad(loss, x)
-        adam.step()
-        with torch.no_grad():
-            x.copy_(x.clamp((start - eps).clamp_min(0), (start + eps).clamp_max(1)))
-    return (x.detach() * 255).round().to(torch.uint8)
-
-
 def tuned(commitment, method, eps=1.0):
     """Give the tensors of a method's draws, tuned until the innocent suspect agrees with the source."""
-    source, suspect = trained(0), trained(INNOCENT)
-    changed = {}
-    for file, own in zip(commitment.method(method).fingerprints, commitment.fingerprints(method), strict=True):
-        if method == "ipguard":
-            points = matched(own["points"], own["labels"], (source, suspect), eps)
-            changed[file.file] = {"points": points, "labels": source(points).argmax(1)}
-        else:
-            probes = correlated(own["probes"], source, suspect, eps)
-            with torch.no_grad():
-                changed[file.file] = {"probes": probes, "logits": source(probes.float() / 255)}
-    return changed
+    pairs = zip(commitment.method(method).fingerprints, commitment.fingerprints(method), strict=True)
+    return {file.file: TUNED[method](own, trained(0), trained(INNOCENT), eps) for file, own in pairs}
 
 
 @pytest.mark.parametrize("method", ["ipguard", "sac_m"])
