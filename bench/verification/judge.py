@@ -11,6 +11,7 @@ from msgspec import convert
 from torch import Tensor
 
 from bench.core.errors import BenchError, NotApplicable, printable
+from bench.core.kinds import ComponentKind
 from bench.execution.benchmark import BenchmarkReporter
 from bench.models.description import Description
 from bench.models.opening import DescribedAnswers
@@ -173,7 +174,7 @@ def _with_scores(
     if all(math.isclose(a, b, rel_tol=CLOSE, abs_tol=TINY) for a, b in pairs):
         return ruling
     before, now = next((a, b) for a, b in pairs if not math.isclose(a, b, rel_tol=CLOSE, abs_tol=TINY))
-    same = registry.source_digest("method", method.name) == method.source_digest
+    same = registry.source_digest(ComponentKind.METHOD, method.name) == method.source_digest
     text = f"its score is {before:.6g} in the evidence, and {now:.6g} by the recorded answers"
     return MethodRuling(method.name, Origin.REFUTED if same else Origin.CANNOT_TELL, text)
 
