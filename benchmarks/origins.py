@@ -127,7 +127,7 @@ def show_processors(work: Work) -> None:
 
 
 def show_tuned(work: Work) -> None:
-    """Print the score of an innocent by honest and by tuned fingerprints, and how alike these are."""
+    """Print the score of an innocent by each source's first fingerprint, honest and tuned, and how alike these are."""
     click.echo("| Method | Bound (of 255) | Innocent, honest | Innocent, tuned | Source | Same rows (most) | Alike |")
     click.echo("|---|---|---|---|---|---|---|")
     for name in work.methods.split(","):
@@ -138,7 +138,7 @@ def show_tuned(work: Work) -> None:
                 folder = work.commitment(source)
                 own, suspect = work.network(source), work.network(_innocent(work, source))
                 method = work.registry.get(ComponentKind.METHOD, name, folder.method(name).params)
-                for honest in folder.fingerprints(name):
+                for honest in folder.fingerprints(name)[:1]:
                     tuned = TUNED[name](honest, own, suspect, bound / 255)
                     likeness = compared(honest, tuned, folder.commitment.data.shape)
                     asked = [(honest, suspect), (tuned, suspect), (tuned, own)]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import convert
+from msgspec import ValidationError, convert
 from torch import Tensor
 
-from bench.core.errors import BenchError, NotApplicable, printable
+from bench.api.components import Method
+from bench.core.errors import BenchError, NotApplicable, first_line, printable
 from bench.core.kinds import ComponentKind
 from bench.execution.benchmark import BenchmarkReporter
 from bench.models.description import Description
@@ -21,7 +22,7 @@ from bench.store.tensors import tensor_digest
 from bench.verification.evidence_files import ANSWERS, EvidenceFolder
 from bench.verification.kinds import Origin, Ruling, VerdictKind
 from bench.verification.likeness import Likeness, compared
-from bench.verification.regeneration import Place, Regenerated, regenerated
+from bench.verification.regeneration import Place, Regenerated, regenerated, threads_of
 from bench.verification.replay import replay
 from bench.verification.schema import CommittedMethod, FingerprintFile
 from bench.verification.scoring import Recorder, component, scored
@@ -167,7 +168,11 @@ def _with_scores(
     if ruling.origin in (Origin.REFUTED, Origin.CANNOT_TELL) or not recorded.draws:
         return ruling
     try:
-        draws = _scores(found, method, registry)
+        answers, installed = _answers(found, registry), component(registry, method)
+    except BenchError as error:
+        return MethodRuling(method.name, Origin.CANNOT_TELL, f"its scores cannot be computed here: {error}")
+    try:
+        draws = _scores(found, method, installed, answers)
     except BenchError as error:
         return MethodRuling(method.name, Origin.REFUTED, f"its scores do not follow from {ANSWERS}: {error}")
     pairs = list(zip(recorded.draws, draws, strict=True))
@@ -179,17 +184,23 @@ def _with_scores(
     return MethodRuling(method.name, Origin.REFUTED if same else Origin.CANNOT_TELL, text)
 
 
-def _scores(found: EvidenceFolder, method: CommittedMethod, registry: Registry) -> list[float]:
-    """Compute the score of each draw from the recorded answers; BenchError if they do not suffice."""
-    suspect = found.evidence.suspect
-    model = convert(suspect.description, Description)
+def _answers(found: EvidenceFolder, registry: Registry) -> Recorder:
+    """Return the recorded answers as a suspect that answers nothing else; BenchError if its dataset is missing here."""
+    try:
+        model = convert(found.evidence.suspect.description, Description)
+    except ValidationError as error:
+        raise BenchError(f"the suspect's description is none: {first_line(error)}") from None
     target, _ = target_of(model, found.commitment, registry)
-    answers = Recorder(DescribedAnswers(model, _refuse, lambda images: images, target), found.folder / ANSWERS, None)
+    return Recorder(DescribedAnswers(model, _refuse, lambda images: images, target), found.folder / ANSWERS, None)
+
+
+def _scores(found: EvidenceFolder, committed: CommittedMethod, method: Method, answers: Recorder) -> list[float]:
+    """Compute the score of each draw from the recorded answers; BenchError if they do not suffice."""
+    fingerprints, suspect = found.commitment.fingerprints(committed.name), found.evidence.suspect.digest
+    threads = threads_of(found.evidence.made)
     with tempfile.TemporaryDirectory(prefix="bench-judge-") as place:
         log = Log(Path(place) / "plugins.log")
-        fingerprints = found.commitment.fingerprints(method.name)
-        threads = int(found.evidence.made.get("threads", 1))
-        result = scored(component(registry, method), method, fingerprints, answers, suspect.digest, log, threads)
+        result = scored(method, committed, fingerprints, answers, suspect, log, threads)
     if result.reason:
         raise BenchError(result.reason)
     return result.draws

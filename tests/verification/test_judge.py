@@ -238,6 +238,23 @@ def test_another_source_is_one_line(commitment, verify, judged, place, tmp_path)
         judged(folder, source=models)
 
 
+def test_a_source_that_is_described_otherwise_is_one_line(commitment, verify, judged, place, tmp_path):
+    folder, _ = verify(commitment)
+    row = {"name": "mine", "role": "source", "file": place / "mine.safetensors", "format": "safetensors"}
+    models = zoo(tmp_path, {**row, "architecture": "tiny_linear", "mean": [0.5], "std": [1.0]}, name="other.toml")
+    with pytest.raises(BenchError, match=r"model 'mine': mean: it is .*0\.5.*, and None was committed"):
+        judged(folder, source=models)
+
+
+def test_a_commitment_without_a_spec_is_one_line(verify, judged, tmp_path, place):
+    from small_commitment import small_commitment
+
+    found = small_commitment(tmp_path / "S")
+    folder, _ = verify(found)
+    with pytest.raises(BenchError, match=r"commitment\.json holds no Spec that bench wrote"):
+        judged(folder)
+
+
 def test_a_changed_file_is_one_line(commitment, verify, judged):
     folder, _ = verify(commitment)
     text = (folder / "commitment" / "nulls.csv").read_text()
