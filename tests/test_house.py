@@ -100,7 +100,7 @@ SLOW = {
     *("rich", "tabulate", "safetensors", "jinja2", "matplotlib"),
 }
 EXECUTING = (
-    *("runner", "tasks", "task_context", "artifacts", "suspects", "described", "model_report", "probes"),
+    *("runner", "tasks", "task_context", "artifacts", "suspects", "described", "model_report", "probes", "scores"),
     *("result_checks", "failures", "machine", "preload"),
 )
 WORKING = (

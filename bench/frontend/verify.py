@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+from bench.verification.child import Child
 from bench.verification.evidence_files import REPORT, EvidenceFolder
 from bench.verification.kinds import VerdictKind
 from bench.verification.replay import replay as replayed
@@ -108,7 +109,24 @@ def verify(
     key that signs the folder. `progress` is called with the number of answers. A call that was interrupted goes on with
     the answers that it has. BenchError for what the caller can correct.
     """
-    request = Request(
+    request = requested(models, commitment, out, suspect, alpha, max_queries, allow_code, plugins, sign)
+    with Child() as child:
+        return judged(request, child, progress)
+
+
+def requested(
+    models: str | PathLike[str],
+    commitment: str | PathLike[str],
+    out: str | PathLike[str],
+    suspect: str = "",
+    alpha: float = 0.01,
+    max_queries: int | None = None,
+    allow_code: bool = False,
+    plugins: Sequence[str | PathLike[str]] = (),
+    sign: str | PathLike[str] | None = None,
+) -> Request:
+    """Return what options ask for."""
+    return Request(
         models=Path(models),
         commitment=Path(commitment),
         out=Path(out),
@@ -119,7 +137,11 @@ def verify(
         plugins=tuple(map(str, plugins)),
         sign=Path(sign) if sign else None,
     )
-    return Verdict(request.out, verified(request, progress or (lambda _: None)))
+
+
+def judged(request: Request, child: Child, progress: Callable[[int], object] | None = None) -> Verdict:
+    """Judge a suspect, which is asked in a process that was started before."""
+    return Verdict(request.out, verified(request, child, progress or (lambda _: None)))
 
 
 def replay(folder: str | PathLike[str], public_key: str | PathLike[str] | None = None) -> Verdict:

@@ -128,7 +128,7 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
                     _remove(folder, new)
                 raise
             finally:
-                journal.remove_lock(folder / ANSWERS)
+                _remove_locks(folder)
     except Timeout:
         raise BenchError(f"{folder} is being written by another process") from None
     finally:
@@ -136,10 +136,15 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
             Path(lock.lock_file).unlink()
 
 
+def _remove_locks(folder: Path) -> None:
+    for path in folder.glob(f".{ANSWERS}.*"):
+        path.unlink(missing_ok=True)
+
+
 def _remove(folder: Path, new: bool) -> None:
     for name in (STARTED, ANSWERS, QUERIES):
         (folder / name).unlink(missing_ok=True)
-    journal.remove_lock(folder / ANSWERS)
+    _remove_locks(folder)
     if new:
         with suppress(OSError):  # it holds something else
             folder.rmdir()
@@ -187,8 +192,7 @@ def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder, si
     content = json.dumps(to_builtins(evidence), indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_atomically(folder / EVIDENCE, content)
     found = EvidenceFolder(folder, evidence)
-    (folder / STARTED).unlink(missing_ok=True)
-    journal.remove_lock(folder / ANSWERS)
+    _remove_locks(folder)
     write_atomically(folder / REPORT, page(found, signer.public_key if signer else ""))
     manifest.write(folder)
     if signer:

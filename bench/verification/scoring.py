@@ -11,8 +11,7 @@ from bench.api.components import Method
 from bench.core.canonical import digest, seed_of
 from bench.core.errors import BenchError, NotApplicable, describe_error, first_line, printable
 from bench.core.kinds import ComponentKind
-from bench.execution.result_checks import checked_score
-from bench.execution.task_context import budget
+from bench.execution.scores import budget, checked_score
 from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.description import Description

@@ -3,10 +3,11 @@
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ from bench.training.answering import weakened
 from bench.verification import commitment_files, evidence_files
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.judgement import accuracy_finding
-from bench.verification.request import Request
+from bench.verification.request import Request, Session
 from bench.verification.schema import Finding, MethodResult, Suspect
 from bench.verification.scoring import Recorder, component, only_answers, scored
 
@@ -43,22 +44,11 @@ RUNTIMES = {
 """The library that runs a format."""
 
 
-class Session(NamedTuple):
-    """What came of a session."""
-
-    suspect: Suspect
-    asked: list[MethodResult]
-    findings: list[Finding]
-    queries: int
-    seconds: float
-    made: dict[str, Any]
-
-
 def ask_and_score(send: Callable[[Any], None], described: Description, request: Request, threads: int) -> None:
     """Send the number of answered images as they come, and the `Session` at the end."""
     started = time.perf_counter()
     folder = commitment_files.read(request.commitment)
-    registry = load_registry(request.plugins)
+    registry = _registry(folder, described, request)
     methods = [component(registry, committed) for committed in folder.commitment.methods]
     model = verified(described)
     target, same_labels = target_of(model, folder, registry)
@@ -80,7 +70,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
                 results.append(MethodResult(method=method.name, queries=0, reason=text))
                 continue
             fingerprints = folder.fingerprints(method.name)
-            results.append(scored(method, committed, fingerprints, recorder, model.sha256, log, threads))
+            results.append(scored(method, committed, fingerprints, recorder, model.sha256, log))
     finally:
         close(opened)
     evidence_files.write_queries(place, recorder.images, folder.commitment.data.shape)
@@ -93,6 +83,26 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         asked=asked,
     )
     send(Session(suspect, results, findings, recorder.queries, time.perf_counter() - started, _made(model, threads)))
+
+
+def _registry(folder: CommitmentFolder, model: Description, request: Request) -> Registry:
+    """Return a registry with what is needed: of the plugins whose text has such a name, else of all."""
+    needed = {ComponentKind.METHOD: {m.name for m in folder.commitment.methods}}
+    needed |= {ComponentKind.ARCHITECTURE: {model.architecture}, ComponentKind.DATASET: {model.trained_on}}
+    words = tuple(f'"{name}"'.encode() for names in needed.values() for name in names if name)
+    registry = load_registry(request.plugins, [e for e in entry_points(group="bench") if _mentions(e.module, words)])
+    known = (not name or name in registry.names(kind) for kind, names in needed.items() for name in names)
+    return registry if all(known) else load_registry(request.plugins)
+
+
+def _mentions(module: str, words: Sequence[bytes]) -> bool:
+    """Return True if the file of a module may have one of some words."""
+    try:
+        found = find_spec(module)
+        text = Path(found.origin).read_bytes() if found and found.origin else b""
+    except (ImportError, OSError, ValueError):
+        return True
+    return any(word in text for word in words)
 
 
 def target_of(model: Description, folder: CommitmentFolder, registry: Registry) -> tuple[Target, bool]:
@@ -151,8 +161,8 @@ def _made(model: Description, threads: int) -> dict[str, Any]:
     """Return the versions and the machine of a session, and what runs the suspect."""
     library = RUNTIMES.get(model.format, "")
     return {
-        "runtime": f"{library} {_version(library)}" if library else str(model.format),
-        "threads": threads,
+        "runtime": f"{library} {_version(library)}, {threads} threads" if library else str(model.format),
+        "threads": 1,
         "machine": machine("cpu"),
         "versions": {name: _version(name) for name in ("fingerprint-bench", "torch", "numpy")},
     }

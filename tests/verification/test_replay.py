@@ -11,8 +11,8 @@ from zoo_files import copied, save_onnx, trained, zoo
 
 import bench
 from bench.core.errors import BenchError
+from bench.verification import child as verification
 from bench.verification import manifest
-from bench.verification import verify as verification
 from bench.verification.replay import replay
 
 

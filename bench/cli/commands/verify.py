@@ -1,12 +1,15 @@
 """`bench verify`: judge one suspect, or compute a verdict again from its evidence."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli.shared_options import PLUGINS
 from bench.core.errors import BenchError
-from bench.frontend.verify import Verdict, replay, verify
+from bench.verification.child import Child
+
+if TYPE_CHECKING:
+    from bench.frontend.verify import Verdict
 
 _FILE, _FOLDER = click.Path(dir_okay=False), click.Path(file_okay=False)
 
@@ -31,19 +34,28 @@ def command(replayed: str | None, public_key: str | None, as_json: bool, **optio
     """
     if public_key and not replayed:
         raise BenchError("--public-key checks a signature: name the folder with --replay DIR")
-    verdict = replay(replayed, public_key) if replayed else _verified(options)
+    verdict = _replayed(replayed, public_key) if replayed else _verified(options)
     click.echo(_json(verdict) if as_json else str(verdict))
     return verdict.code
 
 
-def _verified(options: dict[str, Any]) -> Verdict:
+def _replayed(folder: str, public_key: str | None) -> "Verdict":
+    from bench.frontend.verify import replay
+
+    return replay(folder, public_key)
+
+
+def _verified(options: dict[str, Any]) -> "Verdict":
     for name in ("models", "commitment", "out"):
         if not options[name]:
             raise BenchError(f"--{name} is missing: see bench verify --help, or bench verify --replay DIR")
-    return verify(**options)
+    with Child() as child:
+        from bench.frontend.verify import judged, requested
+
+        return judged(requested(**options), child)
 
 
-def _json(verdict: Verdict) -> str:
+def _json(verdict: "Verdict") -> str:
     from msgspec import json
 
     return json.format(json.encode(verdict.evidence.evidence), indent=2).decode()
