@@ -6,7 +6,7 @@ how much the answers move with how much they move for a difference of the same s
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench.models.granularity import Granularity, granularity
 from bench.models.kinds import Rounding
+from bench.training.augmentation import pixels
 from bench.verification.distortions import DISTORTIONS, eight_bits
 
 Ask = Callable[[Tensor], Tensor]
@@ -51,12 +52,12 @@ class Checks(Protocol):
     """Labelled check images, and what the source answers to them."""
 
     @property
-    def images(self) -> NDArray[np.uint8]:
-        """Images, uint8 [N, C, H, W]."""
+    def images(self) -> NDArray[Any]:
+        """Images, uint8, or float in [0, 1], [N, C, H, W]."""
 
     @property
     def source_probabilities(self) -> NDArray[np.floating]:
-        """Probabilities that the source answers, [N, K]."""
+        """Probabilities that the source answers, [N, K]; [0, K] if it answers with labels only."""
 
 
 class Noticed(NamedTuple):
@@ -71,8 +72,9 @@ def least_certain(checks: Checks) -> Tensor:
 
     So no change of a pixel is cut off at black or white.
     """
-    order = np.argsort(np.asarray(checks.source_probabilities).max(1), kind="stable")[:IMAGES]
-    return eight_bits(0.25 + 0.5 * torch.from_numpy(np.array(checks.images[order])).float() / 255)
+    certain = np.asarray(checks.source_probabilities).max(1)
+    order = np.argsort(certain, kind="stable")[:IMAGES] if len(certain) else slice(IMAGES)
+    return eight_bits(0.25 + 0.5 * pixels(torch.from_numpy(np.array(checks.images[order]))))
 
 
 class Scale:

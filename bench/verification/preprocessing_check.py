@@ -1,7 +1,7 @@
 """Whether a suspect gets its images as it wants them: its accuracy as declared, and with other declarations."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from bench.core.errors import BenchError
 from bench.models.description import Description
 from bench.models.kinds import ModelFormat
 from bench.stats.renumbering import renumbered_accuracy
+from bench.training.augmentation import pixels
 from bench.verification.kinds import FindingKind
 from bench.verification.schema import Finding
 
@@ -33,8 +34,8 @@ class Checks(Protocol):
     """Labelled check images, and what the source answers to them."""
 
     @property
-    def images(self) -> NDArray[np.uint8]:
-        """Images, uint8 [N, C, H, W]."""
+    def images(self) -> NDArray[Any]:
+        """Images, uint8, or float in [0, 1], [N, C, H, W]."""
 
     @property
     def labels(self) -> NDArray[np.integer]:
@@ -46,7 +47,7 @@ class Checks(Protocol):
 
     @property
     def source_probabilities(self) -> NDArray[np.floating]:
-        """Probabilities that the source answers, [N, K]."""
+        """Probabilities that the source answers, [N, K], or [0, K]."""
 
 
 class Declaration(NamedTuple):
@@ -66,7 +67,7 @@ def findings(model: Description, open_as: Callable[[Description], Ask], checks: 
     `open_as` opens the suspect as another description has it; it may raise BenchError.
     """
     count = min(ASKED, len(checks.labels))
-    images = torch.from_numpy(np.array(checks.images[:count])).float() / 255
+    images = pixels(torch.from_numpy(np.array(checks.images[:count])))
     labels = np.asarray(checks.labels)[:count]
     source = np.asarray(checks.source_labels)[:count] == labels
     answers = labels_of(open_as(model)(images))

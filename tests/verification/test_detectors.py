@@ -144,6 +144,13 @@ def test_images_of_any_shape_and_few_of_them(shape):
     assert len(least_certain(wanted)) == 3
 
 
+def test_check_images_as_floats_and_a_source_that_answers_with_labels_only():
+    images = (checks().images / np.float32(255)).astype(np.float32)
+    wanted = types.SimpleNamespace(images=images, source_probabilities=np.zeros((0, 10), np.float32))
+    assert noticed(trained(), DIRECT, "logits", wanted) == []
+    assert noticed(trained(), DISTORTIONS["jpeg_q75"], "logits", wanted) == ["jpeg_q75"]
+
+
 def test_a_network_that_answers_the_same_to_everything_shows_nothing():
     constant = lambda images: torch.tensor([[0.1, 0.3, 0.6]]).expand(len(images), -1)  # noqa: E731
     found = detected(constant, checks())
