@@ -48,10 +48,11 @@ class Journal:
         return {key: i for i, key in enumerate(self.keys)}
 
 
-def append(path: Path, keys: Sequence[str], answers: ArrayLike, output: str) -> None:
-    """Add the raw answers [N, K], or labels [N], of one batch to a journal, in one write that is synced.
+def append(path: Path, keys: Sequence[str], answers: ArrayLike, output: str, synced: bool = True) -> None:
+    """Add the raw answers [N, K], or labels [N], of one batch to a journal, in one write that is `synced` to the disk.
 
-    A line that a crash left half written is removed. BenchError if the journal has answers of another kind or number.
+    Without that they survive the end of this process, not that of the machine. A line that a crash left half written is
+    removed. BenchError if the journal has answers of another number.
     """
     values = np.asarray(answers)
     values = values.reshape(len(keys), -1)
@@ -65,7 +66,8 @@ def append(path: Path, keys: Sequence[str], answers: ArrayLike, output: str) -> 
         file.truncate(kept)
         file.write("".join(f"{line}\n" for line in ([] if first else [header]) + lines).encode())
         file.flush()
-        os.fsync(file.fileno())
+        if synced:
+            os.fsync(file.fileno())
 
 
 def _whole(file: io.BufferedRandom) -> tuple[int, str]:

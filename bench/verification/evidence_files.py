@@ -151,11 +151,12 @@ def _remove(folder: Path, new: bool) -> None:
 
 
 def write_queries(folder: Path, images: "Mapping[str, Tensor]", shape: tuple[int, int, int]) -> None:
-    """Write the images of a `shape` that were asked (float in [0, 1]), each once, by the key of their answer."""
+    """Write the images of a `shape` that were asked (float in [0, 1]), each once, by digest."""
     with writing(folder):
         (folder / ANSWERS).touch()
         rows = answer_digests(folder / ANSWERS)
-        asked = {key: image.numpy() for key, image in images.items() if len(key) == DIGITS and key in rows}
+        answered = {key[:DIGITS] for key in rows}
+        asked = {digest: image.numpy() for digest, image in images.items() if digest in answered}
         values = np.stack([*asked.values()]) if asked else np.empty((0, *shape), np.float32)
         steps = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
         if array_digests(steps) == [*asked]:

@@ -53,6 +53,7 @@ def _history(alone: Tensor, again: Tensor, repeated: Tensor) -> Finding:
     rows = moved(alone, again)
     figures: dict[str, Any] = {"images": rows, "difference": difference(alone, again)}
     if moved(repeated[:1], repeated[1:]) and not _drifts(alone, again, repeated):
+        figures["each_time"] = True
         text = f"answers differ each time: {rows} of {len(alone)} images, asked alone again, are answered differently"
     else:
         text = f"answers depend on earlier queries: {rows} of {len(alone)} images are answered differently later"
