@@ -10,6 +10,7 @@ from bench.verification.child import Child
 from bench.verification.evidence_files import REPORT, EvidenceFolder
 from bench.verification.kinds import VerdictKind
 from bench.verification.replay import replay as replayed
+from bench.verification.report_figures import limit, power
 from bench.verification.request import Request
 from bench.verification.schema import Judgement, MethodResult
 from bench.verification.signing import check as check_signature
@@ -179,7 +180,18 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     if evidence.suspect.accuracy is not None:
         yield f"  Accuracy: {evidence.suspect.accuracy:.1%} of {evidence.suspect.asked} check images"
     yield from (f"  Finding ({finding.kind}): {finding.text}" for finding in evidence.findings)
+    yield from _power(verdict)
     yield f"  {evidence.queries} queries. Evidence: {verdict.folder}{_report(verdict.folder)}"
+
+
+def _power(verdict: Verdict) -> Iterator[str]:
+    """Yield what such a test would have found of the known copies, a line for each attack."""
+    committed = verdict.evidence.commitment
+    used = [m.method for m in verdict.methods if not m.reason] or [m.method for m in verdict.methods]
+    limits = {name: limit(committed.scores_of(name), verdict.alpha, len(used)) for name in used}
+    for one in power(committed.copies, limits):
+        copies = f"{one.found} of {one.of} known copies made by {one.attack}"
+        yield f"  Such a test finds {copies} (95 % interval of the share: {one.low:.2f} to {one.high:.2f})"
 
 
 def _report(folder: Path) -> str:

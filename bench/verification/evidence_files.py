@@ -103,7 +103,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def working(folder: Path, keep: bool) -> Iterator[None]:
-    """Make a folder and lock it while it is written; an error removes what was not there before, unless `keep`.
+    """Make a folder and lock it while it is written; an error removes what was not there before; answers stay if `keep`.
 
     What a process that died has left stays, with the answers, for the same command. BenchError if another process is
     writing there, or if the folder holds something else.
@@ -124,7 +124,7 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
             try:
                 yield
             except BenchError:
-                if not keep and not begun:
+                if not begun and not (keep and (folder / ANSWERS).exists()):
                     _remove(folder, new)
                 raise
             finally:
