@@ -1,17 +1,22 @@
 """Judge one suspect from Python; the command does the same with the same functions."""
 
 import html
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
+from bench.core.errors import BenchError
+from bench.models.description import read
+from bench.verification import evidence_files
 from bench.verification.child import Child
-from bench.verification.evidence_files import REPORT, EvidenceFolder
+from bench.verification.evidence_files import COMMITMENT, REPORT, EvidenceFolder
 from bench.verification.kinds import VerdictKind
+from bench.verification.manifest import MANIFEST
 from bench.verification.replay import replay as replayed
 from bench.verification.report_figures import limit, power
-from bench.verification.request import Request
+from bench.verification.request import Request, check, chosen
 from bench.verification.schema import Judgement, MethodResult
 from bench.verification.signing import check as check_signature
 from bench.verification.verify import verify as verified
@@ -94,8 +99,8 @@ class Verdict:
 def verify(
     models: str | PathLike[str],
     *,
-    commitment: str | PathLike[str],
     out: str | PathLike[str],
+    commitment: str | PathLike[str] | None = None,
     suspect: str = "",
     alpha: float = 0.01,
     max_queries: int | None = None,
@@ -103,16 +108,43 @@ def verify(
     plugins: Sequence[str | PathLike[str]] = (),
     sign: str | PathLike[str] | None = None,
     progress: Callable[[int], object] | None = None,
+    **made: Any,
 ) -> Verdict:
     """Ask the suspect that a file of descriptions has, judge it by a commitment, and write the evidence to a folder.
 
     `suspect` names it if there are several. `alpha` is how often, at most, an innocent is accused. `sign` is a minisign
-    key that signs the folder. `progress` is called with the number of answers. A call that was interrupted goes on with
-    the answers that it has. BenchError for what the caller can correct.
+    key that signs the folder. `progress` is called with the number of answers. Without `commitment`, one is made first,
+    from the source that `models` describes, too: `made` are options of `bench.commit`, such as `datasets`, `methods`
+    and `innocents`. A call that was interrupted goes on with the answers that it has. BenchError for what the caller
+    can correct.
     """
-    request = requested(models, commitment, out, suspect, alpha, max_queries, allow_code, plugins, sign)
+    place = commitment or Path(out) / COMMITMENT
+    request = requested(models, place, out, suspect, alpha, max_queries, allow_code, plugins, sign)
+    if commitment is None:
+        make_commitment(request, made)
+    elif made:
+        raise BenchError(
+            f"{next(iter(made))} is an option of a new commitment, and commitment names one: leave one out"
+        )
     with Child() as child:
         return judged(request, child, progress)
+
+
+def make_commitment(request: Request, options: Mapping[str, Any], reporter: Any = None) -> None:
+    """Make the commitment of a request inside its folder, unless it is there; first try whether the suspect works."""
+    from bench.frontend.commit import commit_request, execute
+    from bench.frontend.reporter import reporter_of
+    from bench.verification.trial import try_suspect
+
+    model = chosen(read(request.models), request.suspect)
+    check(request)
+    if (request.commitment / MANIFEST).exists():
+        return
+    evidence_files.check_free(request.out)
+    common = {"models": request.models, "out": request.commitment, "plugins": request.plugins}
+    making = commit_request({**options, **common, "allow_code": request.allow_code})
+    try_suspect(model, making)
+    execute(making, reporter or reporter_of(False, False))
 
 
 def requested(

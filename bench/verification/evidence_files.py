@@ -101,9 +101,17 @@ def writing(folder: Path) -> Iterator[None]:
         raise BenchError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
+def check_free(folder: Path) -> None:
+    """Raise BenchError if a folder holds something else than evidence that was begun, or a commitment for it."""
+    if not folder.exists() or (folder / STARTED).exists():
+        return
+    if not folder.is_dir() or {p.name for p in folder.iterdir()} - {COMMITMENT}:
+        raise BenchError(f"{folder} exists and is no evidence that was begun: name another folder with --out")
+
+
 @contextmanager
 def working(folder: Path, keep: bool) -> Iterator[None]:
-    """Make a folder and lock it while it is written; an error removes what was not there before; answers stay if `keep`.
+    """Make a folder and lock it while it is written; an error removes what is new in it, but answers if `keep`.
 
     What a process that died has left stays, with the answers, for the same command. BenchError if another process is
     writing there, or if the folder holds something else.
@@ -111,8 +119,7 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     new = not folder.exists()
-    if not new and not (folder / STARTED).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BenchError(f"{folder} exists and is no evidence that was begun: name another folder with --out")
+    check_free(folder)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False, is_singleton=False)

@@ -1,5 +1,6 @@
 """`bench verify`: judge one suspect, or compute a verdict again from its evidence."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +15,23 @@ if TYPE_CHECKING:
 _FILE, _FOLDER = click.Path(dir_okay=False), click.Path(file_okay=False)
 
 
-@click.command("verify")
+MADE = [
+    click.Option(["--innocents"], multiple=True, type=_FILE, help="Without --commitment: a file with innocents."),
+    click.Option(["--copies"], multiple=True, type=_FILE, help="Without --commitment: a file with known copies."),
+    *(
+        click.Option([f"--{name}"], metavar=metavar, help="Without --commitment: as in bench commit.")
+        for name, metavar in (("datasets", "NAME"), ("methods", "NAMES"), ("attacks", "NAMES"), ("source", "NAME"),
+                              ("architectures", "NAMES"), ("gpus", "LIST"), ("store", "DIR"), ("data", "DIR"))
+    ),
+    *(
+        click.Option([f"--{name}"], type=click.IntRange(0), help="Without --commitment: as in bench commit.")
+        for name in ("seed", "draws", "workers", "threads")
+    ),
+]  # fmt: skip
+"""The options of a commitment that is made first."""
+
+
+@click.command("verify", params=[*MADE])
 @click.option("--models", type=_FILE, metavar="FILE", help="File that describes the suspect.")
 @click.option("--suspect", default="", metavar="NAME", help="The suspect, if several are described.")
 @click.option("--commitment", type=_FOLDER, metavar="DIR", help="Folder that bench commit made.")
@@ -46,13 +63,30 @@ def _replayed(folder: str, public_key: str | None) -> "Verdict":
 
 
 def _verified(options: dict[str, Any]) -> "Verdict":
-    for name in ("models", "commitment", "out"):
+    made = {o.name: options.pop(o.name) for o in MADE if o.name}
+    made = {name: value for name, value in made.items() if value not in (None, ())}
+    for name in ("models", "out", *(() if {"datasets", "methods"} & made.keys() else ("commitment",))):
         if not options[name]:
             raise BenchError(f"--{name} is missing: see bench verify --help, or bench verify --replay DIR")
+    if not options["commitment"]:
+        return _with_commitment(options, made)
+    if made:
+        raise BenchError(f"--{next(iter(made))} is an option of a new commitment, and --commitment names one")
     with Child() as child:
         from bench.frontend.verify import judged, requested
 
         return judged(requested(**options), child)
+
+
+def _with_commitment(options: dict[str, Any], made: dict[str, Any]) -> "Verdict":
+    from bench.cli.commands.run import TerminalReporter
+    from bench.frontend.verify import judged, make_commitment, requested
+    from bench.verification.evidence_files import COMMITMENT
+
+    request = requested(**{**options, "commitment": Path(options["out"]) / COMMITMENT})
+    make_commitment(request, made, TerminalReporter(False, False))
+    with Child() as child:
+        return judged(request, child)
 
 
 def _json(verdict: "Verdict") -> str:
