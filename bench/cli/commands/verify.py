@@ -31,11 +31,13 @@ MADE = [
 """The options of a commitment that is made first."""
 
 
-@click.command("verify", params=[*MADE])
+@click.command("verify")
 @click.option("--models", type=_FILE, metavar="FILE", help="File that describes the suspect.")
 @click.option("--suspect", default="", metavar="NAME", help="The suspect, if several are described.")
 @click.option("--commitment", type=_FOLDER, metavar="DIR", help="Folder that bench commit made.")
-@click.option("--alpha", default=0.01, show_default=True, help="How often, at most, an innocent is accused.")
+@click.option(
+    "--alpha", default=0.01, show_default=True, metavar="P", help="How often, at most, an innocent is accused."
+)
 @click.option("--max-queries", type=int, metavar="N", help="Largest number of images that are asked.")
 @click.option("--out", type=_FOLDER, metavar="DIR", help="Folder of the evidence.")
 @click.option("--allow-code", is_flag=True, help="Run the suspect if it is a program (torchscript, pt2).")
@@ -54,6 +56,9 @@ def command(replayed: str | None, public_key: str | None, as_json: bool, **optio
     verdict = _replayed(replayed, public_key) if replayed else _verified(options)
     click.echo(_json(verdict) if as_json else str(verdict))
     return verdict.code
+
+
+command.params += MADE
 
 
 def _replayed(folder: str, public_key: str | None) -> "Verdict":
