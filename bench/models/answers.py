@@ -98,11 +98,15 @@ def npz_arrays(model: Description, content: bytes, field: str) -> dict[str, Any]
             if sum(member.file_size for member in archive.infolist()) > LARGEST:
                 raise model.fault(field, f"it unpacks to more than {LARGEST >> 30} GiB")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            found = {name: arrays[name] for name in arrays.files}
     except BenchError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise model.fault(field, f"it is no npz file of arrays, or truncated: {first_line(error)}") from None
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):  # numpy returns the bytes of a member without the magic number
+            raise model.fault(field, f"it is no npz file of arrays: {name!r:.50} is none")
+    return found
 
 
 def _images(model: Description, images: Any, field: str) -> Tensor:

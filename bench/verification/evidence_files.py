@@ -24,7 +24,9 @@ from bench.models.journal import Journal
 from bench.store.atomic import temporary_file, write_atomically
 from bench.verification import commitment_files, manifest
 from bench.verification.commitment_files import CommitmentFolder
+from bench.verification.report import page
 from bench.verification.schema import FORMAT, Evidence
+from bench.verification.signing import Signer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -86,7 +88,17 @@ def begin(folder: Path, model: Description, commitment: str, alpha: float) -> No
             if not isinstance(before, dict) or canonical(before.get(name)) != canonical(value):
                 raise BenchError(f"{folder} was begun for another {name}: name another folder with --out")
         return
-    write_atomically(path, json.dumps(identity, indent=1, sort_keys=True) + "\n")
+    with writing(folder):
+        write_atomically(path, json.dumps(identity, indent=1, sort_keys=True) + "\n")
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raise BenchError in place of OSError: a folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise BenchError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -101,11 +113,14 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
     new = not folder.exists()
     if not new and not (folder / STARTED).exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BenchError(f"{folder} exists and is no evidence that was begun: name another folder with --out")
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False, is_singleton=False)
     begun = (folder / STARTED).exists()
     try:
         with lock:
-            folder.mkdir(parents=True, exist_ok=True)
+            with writing(folder):
+                folder.mkdir(parents=True, exist_ok=True)
             try:
                 yield
             except BenchError:
@@ -116,8 +131,6 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
                 journal.remove_lock(folder / ANSWERS)
     except Timeout:
         raise BenchError(f"{folder} is being written by another process") from None
-    except OSError as error:
-        raise BenchError(f"{folder} cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             Path(lock.lock_file).unlink()
@@ -132,27 +145,39 @@ def _remove(folder: Path, new: bool) -> None:
             folder.rmdir()
 
 
-def write_queries(folder: Path, images: "Mapping[str, Tensor]") -> None:
-    """Write the images that were asked (float [C, H, W] in [0, 1]), by the key of their answer; each of them once."""
-    rows = answer_digests(folder / ANSWERS)
-    arrays = {key: image.numpy() for key, image in images.items() if len(key) == DIGITS}
-    values = np.stack(list(arrays.values()))
-    steps = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
-    if array_digests(steps) == list(arrays):
-        values = steps
-    with temporary_file(folder / QUERIES) as path, path.open("wb") as file:
-        digests = np.array(list(arrays), dtype=f"S{DIGITS}")
-        np.savez_compressed(file, images=values, digests=digests, answers=np.array(list(rows.values()), dtype="S16"))
+def write_queries(folder: Path, images: "Mapping[str, Tensor]", shape: tuple[int, int, int]) -> None:
+    """Write the images of a `shape` that were asked (float in [0, 1]), each once, by the key of their answer."""
+    with writing(folder):
+        (folder / ANSWERS).touch()
+        rows = answer_digests(folder / ANSWERS)
+        asked = {key: image.numpy() for key, image in images.items() if len(key) == DIGITS and key in rows}
+        values = np.stack([*asked.values()]) if asked else np.empty((0, *shape), np.float32)
+        steps = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
+        if array_digests(steps) == [*asked]:
+            values = steps
+        digests, answers = np.array([*asked], dtype=f"S{DIGITS}"), np.array([*rows.values()], dtype="S16")
+        with temporary_file(folder / QUERIES) as path, path.open("wb") as file:
+            np.savez_compressed(file, images=values, digests=digests, answers=answers)
 
 
 def answer_digests(path: Path) -> dict[str, str]:
     """Return a digest of each line of a journal, by its key."""
-    lines = path.read_bytes().split(b"\n")[1:-1]
-    return {line.partition(b",")[0].decode(): hashlib.sha256(line).hexdigest()[:16] for line in lines}
+    try:
+        lines = path.read_bytes().split(b"\n")[1:-1]
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror or error}") from None
+    return {line.partition(b",")[0].decode(errors="replace"): hashlib.sha256(line).hexdigest()[:16] for line in lines}
 
 
-def finish(folder: Path, evidence: Evidence, commitment: CommitmentFolder) -> EvidenceFolder:
-    """Write the evidence, the copy of its commitment, and last the manifest; return the folder."""
+def finish(
+    folder: Path, evidence: Evidence, commitment: CommitmentFolder, signer: Signer | None = None
+) -> EvidenceFolder:
+    """Write the evidence, the copy of its commitment, the report, and last the manifest; return the folder."""
+    with writing(folder):
+        return _finished(folder, evidence, commitment, signer)
+
+
+def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder, signer: Signer | None) -> EvidenceFolder:
     place = folder / COMMITMENT
     if commitment.folder.resolve() != place.resolve():
         shutil.rmtree(place, ignore_errors=True)
@@ -164,7 +189,10 @@ def finish(folder: Path, evidence: Evidence, commitment: CommitmentFolder) -> Ev
     found = EvidenceFolder(folder, evidence)
     (folder / STARTED).unlink(missing_ok=True)
     journal.remove_lock(folder / ANSWERS)
+    write_atomically(folder / REPORT, page(found, signer.public_key if signer else ""))
     manifest.write(folder)
+    if signer:
+        signer.sign(folder)
     return found
 
 
@@ -210,6 +238,8 @@ def _queries(path: Path) -> dict[str, Any]:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise BenchError(f"{path} is no npz file of queries: {first_line(error)}") from None
+    if not all(isinstance(array, np.ndarray) for array in (images, digests, answers)):
+        raise BenchError(f"{path} is no npz file of queries: a member is no array")
     right = images.ndim == 4 and images.dtype in (np.uint8, np.float32) and digests.shape == images.shape[:1]
     if not right or digests.dtype.kind != "S" or answers.dtype.kind != "S" or answers.ndim != 1:
         raise BenchError(f"{path} must have images, digests and answers, as docs/verify-a-suspect.md describes them")

@@ -14,7 +14,8 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError, printable
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
-from bench.models.description import Word, explained, toml_content
+from bench.models.description import toml_content
+from bench.models.fields import Word, explained
 from bench.planning.declarations import own_recipe
 from bench.planning.presets import preset
 

@@ -86,7 +86,7 @@ class Recorder:
             inputs = self.opened.steps(images)
             into = getattr(self.opened.run, "answer_into", None)
             if into is not None:
-                into(self.path, keys, inputs)
+                into(self.path, keys, inputs, lambda _: self.report(self.queries))
                 return self._read()
             raw = self.opened.run(inputs).detach().cpu()
         self._check(raw)

@@ -1,5 +1,7 @@
 """Judge one suspect: its session in a process of its own, then the judgement, then the folder of evidence."""
 
+import os
+import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -11,6 +13,7 @@ from bench.verification.evidence_files import EvidenceFolder
 from bench.verification.judgement import judge
 from bench.verification.request import Request, check, chosen
 from bench.verification.schema import FORMAT, Evidence
+from bench.verification.signing import Signer
 
 LIMIT = 120.0
 """Seconds that a suspect may take to be opened, or to answer one batch."""
@@ -24,10 +27,11 @@ def verify(request: Request, report: Callable[[int], object] = lambda _: None) -
     """
     model = chosen(read(request.models), request.suspect)
     check(request)
+    signer = Signer(request.sign) if request.sign else None
     with evidence_files.working(request.out, keep=False):
         process = SupervisedProcess(LIMIT)
         try:
-            return _verified(process, model, request, report)
+            return _verified(process, model, request, report, signer)
         except Died as error:
             raise model.fault("file", f"it {error} when it was asked") from None
         finally:
@@ -35,7 +39,11 @@ def verify(request: Request, report: Callable[[int], object] = lambda _: None) -
 
 
 def _verified(
-    process: SupervisedProcess, model: Description, request: Request, report: Callable[[int], object]
+    process: SupervisedProcess,
+    model: Description,
+    request: Request,
+    report: Callable[[int], object],
+    signer: Signer | None,
 ) -> EvidenceFolder:
     received = process.submit(_ask, model, request, cores())
     commitment = commitment_files.read(request.commitment)
@@ -55,11 +63,12 @@ def _verified(
         seconds=seconds,
         made={"time": datetime.now(UTC).isoformat(timespec="seconds"), **made},
     )
-    return evidence_files.finish(request.out, evidence, commitment)
+    return evidence_files.finish(request.out, evidence, commitment, signer)
 
 
 def _ask(send: Callable[[object], None], model: Description, request: Request, threads: int) -> None:
     """Ask and score a suspect; the module that does it imports torch, which the process that judges does not need."""
+    os.environ["TMPDIR"] = tempfile.gettempdir()  # the parent removes it: onnxruntime leaves a file `.ses` there
     from bench.verification.session import ask_and_score
 
     ask_and_score(send, model, request, threads)
