@@ -9,7 +9,7 @@ WORK gets a store and everything else; finished parts are not computed again, so
 5. The other population is scored with each source's fingerprints, as `bench verify` scores a suspect.
 
 `--out` gets the tables as CSV files, from which docs/innocents.md is generated; the commitment of the first source,
-whose `nulls.csv` is the bundled null table; `population.json` of the nulls; and that source.
+whose `nulls.csv` is the bundled null table; `population.json` of the nulls; that source; and a manifest of all digests.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import pandas as pd
 from bench.core.hardware import hardware
 from bench.frontend.commit import commit
 from bench.store.atomic import write_atomically
+from bench.verification import manifest
 from bench.verification.commitment_files import CommitmentFolder, read
 from benchmarks import commands, error_rates, verdicts
 from benchmarks.models_file import Table, described, write_models
@@ -158,6 +159,7 @@ def main(work: Path, sources: int, number: int, methods: Sequence[str], workers:
     write("false_accusations.csv", error_rates.false_accusations(found))
     write("left_out.csv", error_rates.left_out(found))
     write("power.csv", error_rates.power(found))
+    manifest.write(out)
     print(", ".join(f"{k} {v}" for k, v in hardware().items()))
 
 
