@@ -1,11 +1,16 @@
 """The measured error rates: which networks are nulls, which are judged, and which intervals are given."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from benchmarks import error_rates
+sys.path.insert(0, str(Path(__file__).parents[2]))  # benchmarks/ is no part of the distribution
+
+from benchmarks import error_rates, verdicts
 
 FAMILIES = {"a": "vgg", "b": "vgg", "c": "resnet", "d": "resnet"}
 
@@ -72,3 +77,28 @@ def test_innocents_like_the_nulls_are_accused_as_often_as_the_level_allows():
         found = error_rates.false_accusations(table(held, nulls=nulls, sources=("s0",)))
         shares.append(one(found, p_value=LIKE, alpha=0.10)["share"])
     assert np.mean(shares) == pytest.approx(0.10, abs=0.02)
+
+
+def test_right_verdicts_are_counted_by_suspect():
+    right = {kind: str(verdict) for kind, verdict in verdicts.RIGHT.items()}
+    found = verdicts.counted({"s0": right, "s1": {**right, "innocent": "evidence of copying"}})
+    row = one(found, suspect="innocent")
+    assert (row["hits"], row["of"], row["no_evidence"], row["evidence_of_copying"]) == (1, 2, 1, 1)
+    assert set(found[found["suspect"] != "innocent"]["hits"]) == {2}
+
+
+def test_a_suspect_is_of_the_architecture_whose_turn_it_is(tmp_path):
+    source = {"name": "s", "mean": [0.5], "std": [0.5]}
+    copies = [
+        {"name": f"{a}-{n}-{i}", "attack": a, "architecture": n}
+        for a in verdicts.COPIES
+        for n in ("tiny_vgg", "tiny_resnet")
+        for i in (1, 0)
+    ]
+    held = [{"name": f"h{i}"} for i in range(3)]
+    names = [[t.get("name") for _, t in verdicts.suspects(tmp_path, k, source, copies, held)] for k in range(3)]
+    assert names[0][:4] == ["extract_p-tiny_resnet-0", "finetune_l-tiny_resnet-0", "prune-tiny_resnet-0", "h0"]
+    assert names[1][:4] == ["extract_p-tiny_vgg-0", "finetune_l-tiny_vgg-0", "prune-tiny_vgg-0", "h1"]
+    assert names[2][:3] == names[0][:3]
+    untrained = [dict(verdicts.suspects(tmp_path, k, source, copies, held * 2))["untrained"] for k in range(4)]
+    assert len({t["architecture"] for t in untrained}) == 4
