@@ -250,8 +250,11 @@ def _train(request: BenchmarkRequest, planned: Plan, stated: JSON, reporter: Ben
         prepared = prepare(request, reporter, planned)
         if not (request.folder / RECORD).is_file():
             _record(request.folder, stated, 0, [])
-        if prepared.missing:
+        try:
             remember(request.store, request.folder, digest(stated), planned.tasks)
+        except OSError as error:  # a store that only has to be read need not know the folder
+            if prepared.missing:
+                raise BenchError(f"{request.store.root} cannot be written: {error.strerror or error}") from error
         recorder = _Recorder(reporter)
         with reporter.executing(prepared):
             run_tasks(prepared.missing, prepared.config, recorder, prepared.inventory.missing_inputs)

@@ -1,6 +1,9 @@
 """Populations of innocents: what is planned, trained, resumed and written."""
 
 import json
+import subprocess
+import sys
+import time
 import tomllib
 from dataclasses import dataclass
 
@@ -389,3 +392,25 @@ def test_a_full_disk_while_networks_are_written_is_one_line(tmp_path, monkeypatc
         make(request(tmp_path), TOY, 2)
     monkeypatch.undo()
     assert make(request(tmp_path), TOY, 2).innocents == 2
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_from_what_it_has(tmp_path):
+    (tmp_path / "recipes.toml").write_text(RECIPES)
+    words = [sys.executable, "-m", "bench", "innocents", "noisy_digits", "--recipes", str(tmp_path / "recipes.toml")]
+    words += ["--images", "40", "--workers", "0", "--number", "40"]
+    killed = ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
+    with subprocess.Popen([*words, *killed], stderr=subprocess.DEVNULL) as process:
+        while len([*(tmp_path / "store" / "artifacts").glob("*/*/artifact.json")]) < 6:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    before = len([*(tmp_path / "store" / "artifacts").glob("*/*/artifact.json")])
+    assert before < 41
+    assert not (tmp_path / "out" / "innocents.toml").exists()
+    again = subprocess.run([*words, *killed], capture_output=True, text=True, check=True)
+    trained = int(again.stdout.split("(")[1].split()[0])
+    assert 40 - before <= trained <= 41 - before, "the data are one of the artifacts; one may have been half written"
+    subprocess.run([*words, "--store", str(tmp_path / "other"), "--out", str(tmp_path / "whole")], check=True)
+    texts = [[(m.name, m.sha256) for m in read(tmp_path / out / "innocents.toml")] for out in ("out", "whole")]
+    assert texts[0] == texts[1]
