@@ -100,8 +100,10 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def working(folder: Path, keep: bool) -> Iterator[None]:
+def working(folder: Path, keep: bool, costly: bool = False) -> Iterator[None]:
     """Make a folder and lock it while it is written; an error removes what was not there before, unless `keep`.
+
+    If answers are `costly`, as those of a model behind a URL, a folder that has some is kept.
 
     What a process that died has left stays, with the answers, for the same command. BenchError if another process is
     writing there, or if the folder holds something else.
@@ -122,7 +124,7 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
             try:
                 yield
             except BenchError:
-                if not keep and not begun:
+                if not keep and not begun and not (costly and (folder / ANSWERS).exists()):
                     _remove(folder, new)
                 raise
             finally:

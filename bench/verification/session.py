@@ -17,6 +17,7 @@ from bench.execution.machine import machine
 from bench.models.answers import Table
 from bench.models.content import verified
 from bench.models.description import Description
+from bench.models.endpoint import HttpNetwork
 from bench.models.kinds import ModelFormat
 from bench.models.opening import Target, close, open_model
 from bench.models.outputs import fault
@@ -27,6 +28,7 @@ from bench.sandbox.logs import Log
 from bench.training.answering import weakened
 from bench.verification import commitment_files, evidence_files
 from bench.verification.commitment_files import CommitmentFolder
+from bench.verification.endpoint_finding import endpoint_finding
 from bench.verification.judgement import accuracy_finding
 from bench.verification.request import Request
 from bench.verification.schema import Finding, MethodResult, Suspect
@@ -83,6 +85,8 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
             results.append(scored(method, committed, fingerprints, recorder, model.sha256, log, threads))
     finally:
         close(opened)
+    if isinstance(answers.run, HttpNetwork):
+        findings.append(endpoint_finding(answers.run.record))
     evidence_files.write_queries(place, recorder.images, folder.commitment.data.shape)
     suspect = Suspect(
         name=model.name,

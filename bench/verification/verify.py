@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from bench.core.hardware import cores
 from bench.models.description import Description, read
+from bench.models.kinds import ModelFormat
 from bench.sandbox.supervised_process import Died, SupervisedProcess
 from bench.verification import commitment_files, evidence_files
 from bench.verification.evidence_files import EvidenceFolder
@@ -26,7 +27,7 @@ def verify(request: Request, report: Callable[[int], object] = lambda _: None) -
     """
     model = chosen(read(request.models), request.suspect)
     check(request)
-    with evidence_files.working(request.out, keep=False):
+    with evidence_files.working(request.out, keep=False, costly=model.format == ModelFormat.HTTP):
         process = SupervisedProcess(LIMIT)
         try:
             return _verified(process, model, request, report)
