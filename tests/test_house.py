@@ -113,7 +113,7 @@ WORKING = (
     "sandbox/torch_settings.py",
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),
-    *(f"verification/{name}.py" for name in ("scoring", "session")),
+    *(f"verification/{name}.py" for name in ("probe_export", "scoring", "session", "source")),
     *(f"verification/{name}.py" for name in ("distortions", "transports", "stability", "preprocessing_check")),
 )
 """What is imported only when something is computed."""

@@ -10,7 +10,7 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import Role, TaskKind
 from bench.models.kinds import ModelFormat
-from bench.store.atomic import write_atomically
+from bench.store.atomic import sync, write_atomically
 from bench.store.store import Store
 from bench.store.tensors import write_tensors
 
@@ -109,6 +109,7 @@ def _write_weights(one: Exported, weights: "Mapping[str, Tensor]", folder: Path)
     """Write the state dict of a network without its normalisation; return the file's digest."""
     path = folder / f"{one.name}.safetensors"
     write_tensors({n.removeprefix("inner."): t for n, t in weights.items() if n.startswith("inner.")}, path, one.name)
+    sync(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

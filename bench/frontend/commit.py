@@ -33,7 +33,8 @@ class CommitOptions(TypedDict, total=False):
     `models` describes the source, `innocents` and `copies` are further files of descriptions, `source` is the name of
     one of several sources. `datasets`, `architectures`, `attacks`, `methods`, `replicates`, `split_seed`, `preset`,
     `set`, `workers`, `gpus`, `threads`, `store`, `data`, `plugins` and `allow_code` are those of `bench.run`. `seed` is
-    that of the fingerprints, `draws` their number, `out` the folder that is made.
+    that of the fingerprints, `draws` their number, `out` the folder that is made, `sign` the minisign
+    key that signs it.
     """
 
     models: Text
@@ -58,6 +59,7 @@ class CommitOptions(TypedDict, total=False):
     out: Text
     plugins: Text | Iterable[Text]
     allow_code: bool
+    sign: Text
 
 
 def commit(*, progress: bool | ProgressFunction = True, **options: Unpack[CommitOptions]) -> "CommitmentFolder":
@@ -69,7 +71,7 @@ def commit(*, progress: bool | ProgressFunction = True, **options: Unpack[Commit
         if name not in CommitOptions.__annotations__:
             hint = did_you_mean(name, CommitOptions.__annotations__)
             raise BenchError(f"bench.commit has no option {name!r}. {hint}See: bench commit --help")
-    return execute(commit_request(plain(options), argument), reporter_of(progress, False))
+    return execute(commit_request(plain(options), argument), reporter_of(progress, False), options.get("sign"))
 
 
 def commit_request(options: Mapping[str, Any], shown: Callable[[str], str] = flag) -> "CommitRequest":
@@ -79,7 +81,9 @@ def commit_request(options: Mapping[str, Any], shown: Callable[[str], str] = fla
     for name, what in (("models", "the file that describes the source"), ("out", "the folder of the commitment")):
         if not options.get(name):
             raise BenchError(f"{shown(name)} is missing: {what}")
-    registry = load_registry(tuple(str(p) for p in values["plugins"] if isinstance(p, str | PathLike)), values["data"])
+    registry = load_registry(
+        tuple(str(p) for p in values["plugins"] if isinstance(p, str | PathLike)), data=values["data"]
+    )
     given = with_names(options, registry)
     devices = present if values["gpus"] is None else values["gpus"]
     from bench.verification.commitment import CommitRequest
@@ -104,8 +108,13 @@ def commit_request(options: Mapping[str, Any], shown: Callable[[str], str] = fla
     )
 
 
-def execute(request: "CommitRequest", reporter: DisplayReporter) -> "CommitmentFolder":
-    """Make the commitment folder of a request."""
+def execute(request: "CommitRequest", reporter: DisplayReporter, sign: Text | None = None) -> "CommitmentFolder":
+    """Make the commitment folder of a request, and sign it with a key if there is one."""
     from bench.verification.commitment import make
+    from bench.verification.signing import Signer
 
-    return make(request, reporter)
+    signer = Signer(Path(sign)) if sign else None
+    made = make(request, reporter)
+    if signer:
+        signer.sign(made.folder)
+    return made

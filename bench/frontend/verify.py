@@ -11,6 +11,7 @@ from bench.verification.kinds import VerdictKind
 from bench.verification.replay import replay as replayed
 from bench.verification.request import Request
 from bench.verification.schema import Judgement, MethodResult
+from bench.verification.signing import check as check_signature
 from bench.verification.verify import verify as verified
 
 CODES = {VerdictKind.EVIDENCE: 1, VerdictKind.NO_EVIDENCE: 0, VerdictKind.CANNOT_TELL: 3}
@@ -98,13 +99,14 @@ def verify(
     max_queries: int | None = None,
     allow_code: bool = False,
     plugins: Sequence[str | PathLike[str]] = (),
+    sign: str | PathLike[str] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Verdict:
     """Ask the suspect that a file of descriptions has, judge it by a commitment, and write the evidence to a folder.
 
-    `suspect` names it if there are several. `alpha` is how often, at most, an innocent is accused. `progress` is called
-    with the number of answers. A call that was interrupted goes on with the answers that it has. BenchError for what
-    the caller can correct.
+    `suspect` names it if there are several. `alpha` is how often, at most, an innocent is accused. `sign` is a minisign
+    key that signs the folder. `progress` is called with the number of answers. A call that was interrupted goes on with
+    the answers that it has. BenchError for what the caller can correct.
     """
     request = Request(
         models=Path(models),
@@ -115,12 +117,18 @@ def verify(
         max_queries=max_queries,
         allow_code=allow_code,
         plugins=tuple(map(str, plugins)),
+        sign=Path(sign) if sign else None,
     )
     return Verdict(request.out, verified(request, progress or (lambda _: None)))
 
 
-def replay(folder: str | PathLike[str]) -> Verdict:
-    """Compute a verdict again from a folder of evidence alone; BenchError names what was changed in it."""
+def replay(folder: str | PathLike[str], public_key: str | PathLike[str] | None = None) -> Verdict:
+    """Compute a verdict again from a folder of evidence alone; BenchError names what was changed in it.
+
+    With the file of a minisign public key, the folder must be signed with its key.
+    """
+    if public_key:
+        check_signature(Path(folder), Path(public_key))
     return Verdict(Path(folder), replayed(Path(folder)))
 
 

@@ -11,13 +11,12 @@ from msgspec import structs
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import Status, TaskKind
+from bench.core.kinds import ComponentKind, TaskKind
 from bench.core.spec import Spec
-from bench.core.tasks import Outcome
 from bench.datasets.partition import PARTS
 from bench.execution.benchmark import BenchmarkReporter
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
-from bench.execution.run_config import Reporter, StopRequest
+from bench.execution.run_config import StopRequest
 from bench.execution.scheduler import run_tasks
 from bench.models.description import of_spec
 from bench.models.kinds import ModelRole
@@ -32,6 +31,7 @@ from bench.sandbox.process_state import preserved_process_state
 from bench.store.store import Store, content_digest
 from bench.verification import zoo
 from bench.verification.commitment_files import CommitmentFolder, check_free, write
+from bench.verification.failures import Failures
 from bench.verification.measured import Measured, measured
 from bench.verification.schema import FORMAT, Commitment, CommittedData, CommittedSource
 from bench.verification.source import asked_source
@@ -61,23 +61,6 @@ class CommitRequest:
     allow_code: bool = False
     how: Mapping[str, Any] | None = None
     shown: Callable[[str], str] = flag
-
-
-class _Failures(Reporter):
-    """Collects the errors of tasks, and passes every callback on."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self.errors: list[str] = []
-        self.reporter = reporter
-        self.note, self.task_started = reporter.note, reporter.task_started  # type: ignore[method-assign]
-        self.task_progressed = reporter.task_progressed  # type: ignore[method-assign]
-        self.stop_requested = reporter.stop_requested  # type: ignore[method-assign]
-
-    def task_finished(self, outcome: Outcome) -> None:
-        """Record an error."""
-        if outcome.status == Status.FAILED:
-            self.errors.append(f"{outcome.root}: {outcome.error}")
-        self.reporter.task_finished(outcome)
 
 
 def make(request: CommitRequest, reporter: BenchmarkReporter | None = None) -> CommitmentFolder:
@@ -139,14 +122,14 @@ def planned(request: CommitRequest, place: Path, note: Callable[[str], None]) ->
 
 def finish(prepared: PreparedRun, reporter: BenchmarkReporter) -> None:
     """Run the tasks that are missing; BenchError for the first that failed, KeyboardInterrupt if the user stops."""
-    failures = _Failures(reporter)
+    failures = Failures(reporter)
     with reporter.executing(prepared):
         run_tasks(prepared.missing, prepared.config, failures, prepared.inventory.missing_inputs)
     if reporter.stop_requested() != StopRequest.NONE:
         raise KeyboardInterrupt("during the computation: what is finished is stored, and the same call goes on")
     if failures.errors:
-        more = f" (and {len(failures.errors) - 1} more)" if len(failures.errors) > 1 else ""
-        raise BenchError(f"{failures.errors[0]}{more}")
+        first, *others = dict.fromkeys(failures.errors.values())
+        raise BenchError(f"{first}{f' (and {len(others)} more)' if others else ''}")
 
 
 def _note_weakness(found: Measured, note: Callable[[str], None]) -> None:
@@ -202,6 +185,7 @@ def _made(prepared: PreparedRun, found: Measured) -> dict[str, JSON]:
     import torch
 
     from bench.execution.machine import machine
+    from bench.verification.distortions import DISTORTIONS
 
     run = prepared.request
     about = describe(run.spec, run.declarations, "", run.registry)
@@ -218,4 +202,13 @@ def _made(prepared: PreparedRun, found: Measured) -> dict[str, JSON]:
             if name in run.registry.names(kind)
         },
         "source_scores": found.source_scores,
+        "summaries": {
+            **{str(k): _summaries(about["components"][k]) for k in (ComponentKind.ATTACK, ComponentKind.METHOD)},
+            "transport": {one.name: one.text for one in DISTORTIONS.values()},
+        },
     }
+
+
+def _summaries(components: JSON) -> dict[str, JSON]:
+    """Return what each component is in one line, for the report."""
+    return {name: entry["summary"] for name, entry in components.items()}

@@ -24,7 +24,9 @@ from bench.models.journal import Journal
 from bench.store.atomic import temporary_file, write_atomically
 from bench.verification import commitment_files, manifest
 from bench.verification.commitment_files import CommitmentFolder
+from bench.verification.report import page
 from bench.verification.schema import FORMAT, Evidence
+from bench.verification.signing import Signer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -169,13 +171,15 @@ def answer_digests(path: Path) -> dict[str, str]:
     return {line.partition(b",")[0].decode(errors="replace"): hashlib.sha256(line).hexdigest()[:16] for line in lines}
 
 
-def finish(folder: Path, evidence: Evidence, commitment: CommitmentFolder) -> EvidenceFolder:
-    """Write the evidence, the copy of its commitment, and last the manifest; return the folder."""
+def finish(
+    folder: Path, evidence: Evidence, commitment: CommitmentFolder, signer: Signer | None = None
+) -> EvidenceFolder:
+    """Write the evidence, the copy of its commitment, the report, and last the manifest; return the folder."""
     with writing(folder):
-        return _finished(folder, evidence, commitment)
+        return _finished(folder, evidence, commitment, signer)
 
 
-def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder) -> EvidenceFolder:
+def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder, signer: Signer | None) -> EvidenceFolder:
     place = folder / COMMITMENT
     if commitment.folder.resolve() != place.resolve():
         shutil.rmtree(place, ignore_errors=True)
@@ -187,7 +191,10 @@ def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder) ->
     found = EvidenceFolder(folder, evidence)
     (folder / STARTED).unlink(missing_ok=True)
     journal.remove_lock(folder / ANSWERS)
+    write_atomically(folder / REPORT, page(found, signer.public_key if signer else ""))
     manifest.write(folder)
+    if signer:
+        signer.sign(folder)
     return found
 
 

@@ -11,7 +11,10 @@ from bench.verification import evidence_files
 
 
 class Request(NamedTuple):
-    """Which suspect is judged (`suspect`: its name; empty: the only one), by which commitment, into which folder."""
+    """Which suspect is judged (`suspect`: its name; empty: the only one), by which commitment, into which folder.
+
+    `sign` is the secret key that signs the folder.
+    """
 
     models: Path
     commitment: Path
@@ -21,6 +24,7 @@ class Request(NamedTuple):
     max_queries: int | None = None
     allow_code: bool = False
     plugins: tuple[str, ...] = ()
+    sign: Path | None = None
 
 
 def chosen(models: Sequence[Description], name: str) -> Description:

@@ -63,7 +63,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
     registry = load_registry(request.plugins)
     methods = [component(registry, committed) for committed in folder.commitment.methods]
     model = verified(described)
-    target, same_labels = _target(model, folder, registry)
+    target, same_labels = target_of(model, folder, registry)
     opened = open_model(model, target, registry, threads=threads, allow_code=request.allow_code)
     try:
         answers = only_answers(model, opened, target)
@@ -99,7 +99,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
     send(Session(suspect, results, findings, recorder.queries, time.perf_counter() - started, _made(model, threads)))
 
 
-def _target(model: Description, folder: CommitmentFolder, registry: Registry) -> tuple[Target, bool]:
+def target_of(model: Description, folder: CommitmentFolder, registry: Registry) -> tuple[Target, bool]:
     """Return what a suspect answers about, and True if its labels are those of the commitment's dataset."""
     data = folder.commitment.data
     if not model.trained_on or model.trained_on == data.name:

@@ -14,6 +14,7 @@ from bench.verification.evidence_files import EvidenceFolder
 from bench.verification.judgement import judge
 from bench.verification.request import Request, check, chosen
 from bench.verification.schema import FORMAT, Evidence
+from bench.verification.signing import Signer
 
 LIMIT = 120.0
 """Seconds that a suspect may take to be opened, or to answer one batch."""
@@ -27,18 +28,23 @@ def verify(request: Request, report: Callable[[int], object] = lambda _: None) -
     """
     model = chosen(read(request.models), request.suspect)
     check(request)
+    signer = Signer(request.sign) if request.sign else None
     with evidence_files.working(request.out, keep=False, costly=model.format == ModelFormat.HTTP):
         process = SupervisedProcess(LIMIT)
         try:
-            return _verified(process, model, request, report)
+            return _verified(process, model, request, report, signer)
         except Died as error:
-            raise model.fault("file", f"it {error} when it was asked") from None
+            raise model.fault("url" if model.url else "file", f"it {error} when it was asked") from None
         finally:
             process.close()
 
 
 def _verified(
-    process: SupervisedProcess, model: Description, request: Request, report: Callable[[int], object]
+    process: SupervisedProcess,
+    model: Description,
+    request: Request,
+    report: Callable[[int], object],
+    signer: Signer | None,
 ) -> EvidenceFolder:
     received = process.submit(_ask, model, request, cores())
     commitment = commitment_files.read(request.commitment)
@@ -58,7 +64,7 @@ def _verified(
         seconds=seconds,
         made={"time": datetime.now(UTC).isoformat(timespec="seconds"), **made},
     )
-    return evidence_files.finish(request.out, evidence, commitment)
+    return evidence_files.finish(request.out, evidence, commitment, signer)
 
 
 def _ask(send: Callable[[object], None], model: Description, request: Request, threads: int) -> None:

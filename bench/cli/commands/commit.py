@@ -26,11 +26,12 @@ _FILE = click.Path(dir_okay=False)
 @DATA
 @PLUGINS
 @click.option("--allow-code", is_flag=True, help="Run the programs among described networks (torchscript, pt2).")
+@click.option("--sign", type=_FILE, metavar="KEY", help="Sign the commitment with this minisign key.")
 @click.option("--out", type=click.Path(), required=True, help="The folder that is made.")
 @click.option("--quiet", is_flag=True, help="Show failures only while running.")
 def command(quiet: bool, **chosen: Any) -> int:
     """Make fingerprints of a source and score innocents with them, before anybody is accused. See: docs/verify.md"""
-    made = execute(commit_request(chosen), TerminalReporter(quiet, False))
+    made = execute(commit_request(chosen), TerminalReporter(quiet, False), chosen["sign"])
     for method in made.commitment.methods:
         nulls, copies = len(made.scores_of(method.name)), sum(row.method == method.name for row in made.copies)
         draws = len(method.fingerprints)

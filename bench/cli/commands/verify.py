@@ -21,13 +21,17 @@ _FILE, _FOLDER = click.Path(dir_okay=False), click.Path(file_okay=False)
 @click.option("--allow-code", is_flag=True, help="Run the suspect if it is a program (torchscript, pt2).")
 @PLUGINS
 @click.option("--replay", "replayed", type=_FOLDER, metavar="DIR", help="Compute the verdict of a folder again.")
+@click.option("--sign", type=_FILE, metavar="KEY", help="Sign the evidence with this minisign key.")
+@click.option("--public-key", type=_FILE, metavar="FILE", help="With --replay: by whose key it must be signed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the evidence as JSON.")
-def command(replayed: str | None, as_json: bool, **options: Any) -> int:
+def command(replayed: str | None, public_key: str | None, as_json: bool, **options: Any) -> int:
     """Judge one suspect: was it made from the source of a commitment? See: docs/verify-a-suspect.md
 
     Exit code: 1 evidence of copying, 0 no evidence, 3 cannot tell, 2 wrong input.
     """
-    verdict = replay(replayed) if replayed else _verified(options)
+    if public_key and not replayed:
+        raise BenchError("--public-key checks a signature: name the folder with --replay DIR")
+    verdict = replay(replayed, public_key) if replayed else _verified(options)
     click.echo(_json(verdict) if as_json else str(verdict))
     return verdict.code
 
