@@ -24,7 +24,7 @@ def verify(request: Request, report: Callable[[int], object] = lambda _: None) -
     """Ask a suspect, judge it, and write the evidence; `report` gets the number of answers as they come.
 
     What an interrupted run has asked is not asked again. BenchError, in one line, for a suspect that cannot be judged
-    as described: then nothing is left behind.
+    as described: then nothing is left behind, but answers of a model behind a URL.
     """
     model = chosen(read(request.models), request.suspect)
     check(request)
