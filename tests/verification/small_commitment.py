@@ -71,7 +71,7 @@ def committed(method, files):
     access = {"sac_m": "logits", "ipguard": "labels"}[method]
     return CommittedMethod(
         name=method,
-        version=2,
+        version={"sac_m": 2, "ipguard": 3}[method],
         params={"samples": QUERIES},
         access=access,
         queries=QUERIES * len(files),
