@@ -7,12 +7,13 @@ import pytest
 import torch
 from inference_server import InferenceServer
 from inline_session import InlineProcess
-from small_commitment import SOURCE_SEED, small_commitment
+from small_commitment import SOURCE_SEED, digest, small_commitment
 from zoo_files import PLUGIN, copied, network, save_onnx, save_safetensors, trained, zoo
 
 import bench
 from bench.verification import evidence_files
 from bench.verification import verify as verification
+from bench.verification.schema import NullScore
 
 INNOCENTS = 199
 FORMS = ("onnx", "safetensors", "torchscript", "pt2", "http", "answers")
@@ -29,6 +30,17 @@ SUSPECTS = {"a copy": lambda: copied(trained(SOURCE_SEED), 1), "an innocent": in
 @pytest.fixture(scope="module")
 def commitment(tmp_path_factory):
     return small_commitment(tmp_path_factory.mktemp("committed") / "C", innocents=INNOCENTS, families=25)
+
+
+def around(folder, verdict):
+    """Commit again, with null scores close around those of a verdict, so that small differences change p-values."""
+    random = np.random.default_rng(0)
+    nulls = [
+        NullScore(model=f"i{n}", family=f"f{n % 25}", digest=digest(n), accuracy=0.9, method=method.method,
+                  score=float(method.score + random.normal(0, 0.02)))
+        for method in verdict.methods for n in range(INNOCENTS)
+    ]  # fmt: skip
+    return small_commitment(folder, nulls=nulls)
 
 
 def write(model, form, folder):
@@ -57,9 +69,14 @@ def test_the_same_weights_give_the_same_verdict_in_six_forms(tmp_path, commitmen
 
     def answer(values):
         with torch.no_grad():
-            return model(torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))).numpy()
+            return model(torch.from_numpy(np.array(values, dtype=np.float32))).numpy()
 
     found = {}
+    committed = commitment.folder
+    if suspect == "an innocent":
+        save_onnx(model, tmp_path / "a")
+        one = zoo(tmp_path, {"name": "a", "role": "suspect", "format": "onnx", "file": "a"})
+        committed = around(tmp_path / "C", bench.verify(one, commitment=committed, out=tmp_path / "first")).folder
     with InferenceServer(answer) as server:
         for form in FORMS:
             fields = {"name": "a", "role": "suspect", "format": form}
@@ -69,9 +86,7 @@ def test_the_same_weights_give_the_same_verdict_in_six_forms(tmp_path, commitmen
                 (tmp_path / "a").write_bytes((tmp_path / "onnx" / "answers.csv").read_bytes())
             write(model, form, tmp_path)
             options = {"allow_code": form in ("torchscript", "pt2"), "plugins": [tmp_path / "tiny.py"]}
-            found[form] = bench.verify(
-                zoo(tmp_path, fields), commitment=commitment.folder, out=tmp_path / form, **options
-            )
+            found[form] = bench.verify(zoo(tmp_path, fields), commitment=committed, out=tmp_path / form, **options)
     first = found["onnx"]
     assert first.verdict == {"a copy": "evidence of copying", "an innocent": "no evidence"}.get(suspect, "cannot tell")
     for form, verdict in found.items():
