@@ -2,7 +2,8 @@
 
 The first has, for each distortion of queries or answers and each method, the source's own score (the median over
 sources) and the number of sources for which the method is still testable: they score above every innocent that is asked
-directly. The second has what the transport check notices, for sources and innocents behind each distortion.
+directly. The second has the same for sources as ONNX in int8 (for networks that are a plain stack of layers), the third
+what the transport check notices, for sources and innocents behind each distortion.
 Networks and fingerprints are those of `bench run` with the same options, and are taken from the store.
 """
 
@@ -20,8 +21,10 @@ import torch
 
 from bench.training.answering import Askable, ask
 from bench.verification.distortions import DIRECT, DISTORTIONS, Transported
+from bench.verification.p_values import exchangeable
 from bench.verification.schema import TransportScore
 from bench.verification.transports import detected, source_scores, through
+from benchmarks.quantised import forms
 from benchmarks.transport_sources import Committed, World
 
 METHODS = ("ipguard", "ipguard_k10", "cae", "ewe", "sac_w", "sac_m", "sac_m_probabilities")
@@ -34,23 +37,43 @@ def innocents(sources: Sequence[Committed]) -> list[str]:
     return list(dict.fromkeys(key for source in sources for key in source.innocents))
 
 
-def scores(world: World, source: Committed, others: Sequence[str]) -> list[TransportScore]:
-    """Score a source through each distortion, and the innocents directly."""
+def null_scores(world: World, source: Committed, others: Sequence[str]) -> dict[str, list[float]]:
+    """Score the innocents directly."""
     nulls: dict[str, list[float]] = {name: [] for name in source.methods}
     for key in others:
         model = world.model(key)
         for name, method in source.methods.items():
             score = through(DIRECT, model, source.draws[name], method)
             nulls[name] += [] if score is None else [score]
+    return nulls
+
+
+def scores(world: World, source: Committed, others: Sequence[str]) -> list[TransportScore]:
+    """Score a source through each distortion."""
+    nulls = null_scores(world, source, others)
     return source_scores(source.model, source.draws, source.methods, nulls, "logits")
+
+
+def quantised_scores(world: World, source: Committed, others: Sequence[str]) -> list[TransportScore]:
+    """Score a source in other precisions; as the method `equal labels`, the share of equal labels of images of `test`."""
+    nulls, images = null_scores(world, source, others), world.images(source.dataset).images
+    found, own = [], ask(source.model, "labels", images)
+    for form, session in forms(source.model, images):
+        same = float((ask(session, "labels", images) == own).double().mean())
+        found.append(TransportScore(transport=form, method="equal labels", score=same, p_value=None))
+        for name, method in source.methods.items():
+            score = through(DIRECT, session, source.draws[name], method)
+            p_value = None if score is None else exchangeable(score, nulls[name])
+            found.append(TransportScore(transport=form, method=name, score=score, p_value=p_value))
+    return found
 
 
 def cells(found: Sequence[Sequence[TransportScore]], count: int) -> Iterator[tuple[str, ...]]:
     """Yield the rows of the first table; `count` is the number of innocents."""
     names = list(dict.fromkeys(row.method for rows in found for row in rows))
     known = [m for m in METHODS if m in names] + [m for m in names if m not in METHODS]
-    yield "distortion", *known
-    for distortion in DISTORTIONS:
+    yield "", *known
+    for distortion in dict.fromkeys(row.transport for rows in found for row in rows):
         row = [distortion]
         for method in known:
             own = [r for rows in found for r in rows if (r.transport, r.method) == (distortion, method)]
@@ -63,6 +86,8 @@ def cell(values: Sequence[float | None], p_values: Sequence[float | None], count
     given = [v for v in values if v is not None]
     if not given:
         return "–"
+    if all(p is None for p in p_values):
+        return f"{median(given):.3g}"
     above = sum(p is not None and p * (count + 1) < 1.5 for p in p_values)
     return f"{median(given):.3g} ({above}/{len(values)})"
 
@@ -106,7 +131,7 @@ def show(rows: Iterator[tuple[str, ...]]) -> None:
 @click.option("--store", type=click.Path(path_type=Path), help="The store; default: that of bench run.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), envvar="BENCH_DATA")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A results folder for the run.")
-@click.option("--only", type=click.Choice(["scores", "noticed"]), help="One of the two tables.")
+@click.option("--only", type=click.Choice(["scores", "noticed", "int8"]), help="One of the tables.")
 def main(
     datasets: str,
     seeds: int,
@@ -128,9 +153,11 @@ def main(
     others = innocents(sources)
     plain = {(s.dataset, s.seed) for s in sources}
     click.echo(f"{datasets}: {len(plain)} sources, {len(others)} innocents")
-    if only != "noticed":
+    if only in (None, "scores"):
         show(cells([scores(world, source, others) for source in sources], len(others)))
-    if only != "scores":
+    if only in (None, "int8"):
+        show(cells([quantised_scores(world, source, others) for source in sources], len(others)))
+    if only in (None, "noticed"):
         models = [s.model for s in sources] + [world.model(key) for key in others]
         show(noticed(models, world.images(datasets).images[:CHECKS], kind))
 
