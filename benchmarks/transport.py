@@ -55,7 +55,7 @@ def scores(world: World, source: Committed, others: Sequence[str]) -> list[Trans
 
 
 def quantised_scores(world: World, source: Committed, others: Sequence[str]) -> list[TransportScore]:
-    """Score a source in other precisions; as the method `equal labels`, the share of equal labels of images of `test`."""
+    """Score a source in other precisions; `equal labels` is the share of images of `test` with the same label."""
     nulls, images = null_scores(world, source, others), world.images(source.dataset).images
     found, own = [], ask(source.model, "labels", images)
     for form, session in forms(source.model, images):
