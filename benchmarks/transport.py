@@ -146,7 +146,7 @@ def main(
     torch.set_num_threads(1)
     options: dict[str, Any] = {"datasets": datasets, "seeds": str(seeds), "methods": ",".join(METHODS)}
     options |= {"attacks": "prune", "workers": 0, "out": str(out)}
-    options |= {"images": str(images)} if images else {}
+    options |= {"set": {"recipe.images": images}} if images else {}
     options |= {name: str(path) for name, path in (("store", store), ("data", data)) if path}
     world = World(**options)
     sources = list(world.sources())
