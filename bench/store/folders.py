@@ -128,7 +128,7 @@ class StoreFolders:
                 temporary.mkdir()
                 yield temporary
         finally:
-            if temporary not in (self.staged or {}).values():
+            if (self.staged or {}).get(key) != temporary:
                 shutil.rmtree(temporary, ignore_errors=True)
 
     def all_keys(self) -> Iterator[str]:

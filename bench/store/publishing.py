@@ -4,6 +4,7 @@ Many small artifacts are published together: a disk takes milliseconds for a syn
 """
 
 import errno
+import os
 import shutil
 import uuid
 from abc import abstractmethod
@@ -43,7 +44,7 @@ class Publishing(StoreFolders):
             try:
                 self.commit(staged)
             finally:
-                for folder in staged.values():
+                for folder in filter(os.path.lexists, staged.values()):
                     shutil.rmtree(folder, ignore_errors=True)
 
     def commit(self, staged: Mapping[str, Path]) -> None:

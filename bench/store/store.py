@@ -8,6 +8,7 @@ ROOT/uses/           the results folders whose artifacts are kept
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -40,7 +41,8 @@ def parse_record(text: bytes, key: str) -> dict[str, JSON] | None:
 
 def written(record: Mapping[str, JSON]) -> bytes:
     """Return the text of an artifact's record, with its digest."""
-    return canonical({**record, "digest": digest(record)}).encode()
+    text = canonical(record).encode()
+    return b'{"digest":"%s",%s' % (hashlib.sha256(text).hexdigest().encode(), text[1:])  # the first name of them all
 
 
 def write_record(folder: Path, record: Mapping[str, JSON]) -> None:
