@@ -51,11 +51,12 @@ def worker_state(store: str, data: str, plugins: tuple[str | bytes, ...], thread
         keep_freed_memory()
         complete_start()
         device = os.environ.get("BENCH_DEVICE", "")
+        ours = bool(device)  # a worker that was started elsewhere may do other work as well
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         registry = load_registry(plugins, data=data)
         state = WorkerState(Store(store, exists=True), registry, device, Path(data), threads)
-        state.zoo, state.own_process, _states[arguments] = zoo, True, state
+        state.zoo, state.own_process, _states[arguments] = zoo, ours, state
         gc.freeze()  # or every full collection visits all that was imported
     return _states[arguments]
 
