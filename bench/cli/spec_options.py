@@ -28,7 +28,7 @@ def _named(name: str, kind: str, description: str) -> SpecOption:
 
 _SCALE = Names("preset", more=tuple(PRESETS))
 _OF_PRESET = "comma-separated; default: those of the preset."
-_INSTALLED = "default: all that are installed."
+_INSTALLED = "default: those of the preset, and all of other distributions."
 OPTIONS = [
     _named("datasets", ComponentKind.DATASET, f"Datasets, {_OF_PRESET}"),
     _named("architectures", ComponentKind.ARCHITECTURE, f"Architectures of sources and suspects, {_OF_PRESET}"),

@@ -21,6 +21,7 @@ from bench.planning.estimates import record_timings
 from bench.planning.presets import PRESETS
 from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
+from bench.results.references import unfinished_elsewhere
 from bench.results.rows import row
 from bench.results.writer import put, run_text, save
 from bench.sandbox.process_state import gc_paused, preserved_process_state
@@ -123,8 +124,10 @@ class _Recorder(Reporter):
         request, store = prepared.request, prepared.inventory.store
         known = PRESETS.get(request.spec.preset)
         keep = request.keep or (known.keep if known else "all")
-        dropping = keep == "scores"
-        self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing) if dropping else None
+        self.retention: WeightRetention | None = None
+        if keep == "scores":
+            elsewhere = unfinished_elsewhere(store, request.folder)
+            self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing, elsewhere)
         self.announce = limited(self.note)
         self.announced = {key for key in prepared.missing if key in store.quarantined}
 

@@ -22,7 +22,7 @@ from bench.models.content import verified
 from bench.models.description import Zoo, of_spec, read
 from bench.planning.declarations import Declarations
 from bench.planning.described import Layout, described_names
-from bench.planning.presets import ATTACKS, METHODS, ordered, preset
+from bench.planning.presets import ATTACKS, METHODS, default, ordered, preset
 from bench.planning.spec_checks import MOST_SEED, check_number, checked
 from bench.registry.fields import convert, hyperparameters
 from bench.registry.registry import SESSION, Registry
@@ -243,18 +243,20 @@ def _installed(spec: Spec, run: Mapping[str, JSON], file: str | Path, registry: 
 def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
     """Return a Spec of the options given, and of the preset's values for the others."""
     scale = preset(given.get("preset", "quick"))
-    both, methods = given.get("architectures"), registry.names(ComponentKind.METHOD)
-    baselines = {name for name in methods if registry.get(ComponentKind.METHOD, name).baseline}
-    chosen = given.get("methods") or scale.methods or ordered(methods, METHODS)
+    both, methods = given.get("architectures"), registry.entries[ComponentKind.METHOD]
+    trivial = {name for name in methods if registry.get(ComponentKind.METHOD, name).baseline}
+    added = () if given.get("no_baselines") else default(methods, scale.baselines)
+    chosen = given.get("methods") or ordered(default(methods, scale.methods), METHODS)
+    attacks = ordered(default(registry.entries[ComponentKind.ATTACK], scale.attacks), ATTACKS)
     replicates = given.get("replicates", scale.replicates)
     recipe, settings = _configured(given.get("set", ()), scale.recipe, registry)
     return Spec(
         datasets=given.get("datasets", scale.datasets),
         sources=given.get("sources", both or scale.sources),
         suspects=given.get("suspects", both or scale.suspects),
-        attacks=given.get("attacks", scale.attacks or ordered(registry.names(ComponentKind.ATTACK), ATTACKS)),
-        methods=tuple(name for name in chosen if name not in baselines),
-        baselines=tuple(sorted(baselines & {*given.get("methods", ())} if given.get("no_baselines") else baselines)),
+        attacks=given.get("attacks", attacks),
+        methods=tuple(name for name in chosen if name not in trivial),
+        baselines=tuple(sorted(trivial & {*given.get("methods", ()), *added})),
         seeds=given.get("seeds", tuple(range(scale.seeds))),
         replicates=replicates,
         copies=given.get("copies", scale.copies),

@@ -1,9 +1,10 @@
 """The presets: numbers of images, epochs and models of a benchmark, and its components by default.
 
-An empty list of names means every installed component.
+Attacks, methods and baselines are named, so that those that this distribution ships later do not change a preset. What
+other distributions and plugin files offer is added to them. An empty list means every installed component.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.core.canonical import JSON
@@ -11,9 +12,26 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
+from bench.registry.registry import Entry
 
 TINY = ("tiny_vgg", "tiny_resnet", "tiny_densenet", "tiny_mobilenet")
 STOCK = ("vgg13", "resnet18", "densenet121", "mobilenet_v2")
+ATTACKS = (
+    "finetune_a",
+    "finetune_l",
+    "prune",
+    "extract_l",
+    "extract_p",
+    "extract_adv",
+    "transfer_a",
+    "transfer_l",
+    "finetune_c",
+)
+METHODS = ("ipguard", "cae", "ewe", "sac_w", "sac_m")
+"""The order of the paper's tables; other components follow by name."""
+READINGS = ("ipguard_k10", "sac_m_probabilities")
+"""Other readings of the paper's methods."""
+BASELINES = ("agreement", "akh", "noise")
 
 
 @dataclass(frozen=True)
@@ -29,8 +47,9 @@ class Preset:
     sources: tuple[str, ...]
     suspects: tuple[str, ...]
     recipe: Recipe
-    attacks: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ATTACKS
+    methods: tuple[str, ...] = METHODS + READINGS
+    baselines: tuple[str, ...] = BASELINES
     seeds: int = 3
     replicates: int = 1
     copies: int = 2
@@ -61,6 +80,18 @@ PRESETS = {
             TINY[:1],
             TINY,
             Recipe(epochs=11, helpers=0.1),
+            seeds=5,
+        ),
+        Preset(
+            "field",
+            "quick with every method and attack that is installed, instead of the paper's",
+            ("noisy_digits",),
+            TINY[:1],
+            TINY,
+            Recipe(epochs=11, helpers=0.1),
+            attacks=(),
+            methods=(),
+            baselines=(),
             seeds=5,
         ),
         Preset(
@@ -124,21 +155,11 @@ def scaled(declaration: Declaration, recipe: Recipe) -> dict[str, JSON]:
     return settings
 
 
-ATTACKS = (
-    "finetune_a",
-    "finetune_l",
-    "prune",
-    "extract_l",
-    "extract_p",
-    "extract_adv",
-    "transfer_a",
-    "transfer_l",
-    "finetune_c",
-)
-METHODS = ("ipguard", "cae", "ewe", "sac_w", "sac_m")
-"""The order of the paper's tables; other components follow by name."""
-
-
 def ordered(names: Iterable[str], first: tuple[str, ...]) -> tuple[str, ...]:
     """Return names in the order of `first`, then the others by name."""
     return tuple(sorted(names, key=lambda n: (first.index(n) if n in first else len(first), n)))
+
+
+def default(installed: Mapping[str, Entry], named: tuple[str, ...]) -> set[str]:
+    """Return which components of a kind a preset runs: all, or those it names and those of other distributions."""
+    return {name for name, entry in installed.items() if not named or name in named or not entry.is_shipped}

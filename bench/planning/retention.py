@@ -1,22 +1,27 @@
 """Remove the weights of suspects that no task of this run needs any more."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.planning.graph import Plan
 from bench.store.store import Store
+from bench.store.uses import DIGITS
 
 
 @dataclass
 class WeightRetention:
-    """Removes a suspect's weights once every task of this run that needs them is done (`--keep scores`)."""
+    """Removes a suspect's weights once every task of this run that needs them is done (`--keep scores`).
+
+    `elsewhere` has the first DIGITS digits of keys that runs of other results folders still need: their weights stay.
+    """
 
     plan: Plan
     store: Store
     missing: Mapping[str, Task]
+    elsewhere: Set[str] = frozenset()
     needed: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -36,5 +41,5 @@ class WeightRetention:
         if outcome.key in self.missing and outcome.status == Status.DONE:
             for key in set(self.missing[outcome.key].inputs.values()) & self.suspects:
                 self.needed[key] -= 1
-                if not self.needed[key]:
+                if not self.needed[key] and key[:DIGITS] not in self.elsewhere:
                     self.store.drop(key, "weights")

@@ -22,6 +22,8 @@ HOOKS: dict[str, type[Component]] = {f"bench_{base.kind}s": base for base in (Da
 
 SESSION = "a Python session"
 """The distribution of components that are objects of a session; see `session.py`."""
+OWN = "fingerprint-bench"
+"""The distribution that ships the host and the components of the paper."""
 LONGEST_VARIANT = 100
 """Characters of an attack's variant, which is a cell of `trials.csv`."""
 
@@ -47,6 +49,11 @@ class Entry:
     file: str = ""
     text: bytes = b""
     source: str = ""
+
+    @property
+    def is_shipped(self) -> bool:
+        """Return True if it is of this distribution, and not of another one, a plugin file or a session."""
+        return self.distribution.split(" ")[0] == OWN
 
 
 @dataclass

@@ -18,14 +18,13 @@ from bench.core.tasks import Declaration
 from bench.models.kinds import ModelFormat
 from bench.planning.declarations import Declarations
 from bench.registry.code import imported_packages
-from bench.registry.registry import Registry
+from bench.registry.registry import OWN, Registry
 from bench.results.run_schema import FORMAT, LONGEST_TEXT
 
 ORIGIN = ("libraries", "hardware", "git_commit", "command", "date")
 """The entries of `run.json` that describe where and when its numbers were made."""
 DESCRIBED = ("version", "distribution", "summary", "params", "attributes", "watermark")
 """The fields of a Declaration that `run.json` has."""
-OWN = "fingerprint-bench"
 LIBRARIES = (
     "torch",
     "torchvision",

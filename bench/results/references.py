@@ -7,7 +7,7 @@ from collections.abc import Container
 from contextlib import suppress
 from pathlib import Path
 
-from bench.core.errors import BenchError, first_line
+from bench.core.errors import BenchError, StoreError, first_line
 from bench.core.kinds import Status
 from bench.core.spec import Spec
 from bench.planning.declarations import declare
@@ -15,7 +15,10 @@ from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 from bench.store.folders import KEY
 from bench.store.store import Store
-from bench.store.uses import remember
+from bench.store.uses import remember, uses
+
+COMPLETE = frozenset({Status.DONE, Status.NOT_APPLICABLE})
+"""The statuses of rows that no run continues."""
 
 
 def _statuses(folder: Path) -> dict[str, set[str]]:
@@ -51,7 +54,7 @@ def needed_keys(folder: Path, plugins: tuple[str, ...], planned: Container[str] 
     """
     statuses = _statuses(folder)
     scores = [key for key in statuses if key]
-    if statuses and set().union(*statuses.values()) <= {Status.DONE, Status.NOT_APPLICABLE}:
+    if statuses and set().union(*statuses.values()) <= COMPLETE:
         return scores
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8-sig"))
@@ -65,6 +68,26 @@ def needed_keys(folder: Path, plugins: tuple[str, ...], planned: Container[str] 
             f"{folder} is incomplete, and its plan cannot be read ({reason}): nothing was done. "
             "Complete it, or remove it"
         ) from error
+
+
+def unfinished_elsewhere(store: Store, folder: Path) -> frozenset[str]:
+    """Return the first digits of the keys that results in other folders than `folder` need and that are not complete.
+
+    A folder that cannot be read counts as not complete; of uses that cannot be read nothing is known.
+    """
+    found: set[str] = set()
+    with suppress(StoreError):
+        for use in uses(store).values():
+            if Path(use.path) != folder.resolve() and not _is_complete(Path(use.path)):
+                found |= use.keys
+    return frozenset(found)
+
+
+def _is_complete(folder: Path) -> bool:
+    with suppress(BenchError):
+        statuses = _statuses(folder)
+        return bool(statuses) and set().union(*statuses.values()) <= COMPLETE
+    return False
 
 
 def remember_merged(store: Store, folder: Path) -> None:

@@ -278,6 +278,25 @@ def test_keep_scores_removes_the_suspects_weights_and_keeps_the_facts(bench, tmp
     assert files(tmp_path / "results")[Path("toy/trials.csv")] == before[Path("toy/trials.csv")]
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_keep_scores_leaves_the_weights_that_a_stopped_run_still_needs(bench, tmp_path, stopped):
+    bench(*RUN, "--methods", "toy_match,toy_relation", "--out", "results/other")
+    store = Store(tmp_path / "store")
+    trials = tmp_path / "results" / "other" / "trials.csv"
+    if stopped:
+        trials.unlink()
+    else:
+        trials.write_text(trials.read_text().replace(",done,", ",not_run,", 1))
+    for key in list(store.all_keys()):
+        if store.record(key)["kind"] == "score":
+            shutil.rmtree(store.folder(key))
+    bench(*RUN, "--keep", "scores", "--methods", "toy_match", "--out", "results/one")
+    assert not any(store.record(key)["dropped"] for key in store.all_keys())
+    code, out, _ = bench(*RUN, "--methods", "toy_match,toy_relation", "--out", "results/other")
+    assert code == 0
+    assert "executed 6 tasks" in out  # the scores of toy_relation
+
+
 def test_weights_that_were_removed_are_made_again_for_a_method_that_comes_later(bench, tmp_path):
     bench(*RUN, "--keep", "scores", "--methods", "toy_match", "--out", "results/one")
     code, _, _ = bench(*RUN, "--methods", "toy_match,toy_relation", "--out", "results/two")

@@ -4,14 +4,16 @@ import dataclasses
 
 import pytest
 
-from bench import BenchError
+from bench import Attack, BenchError, Fingerprint
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
-from bench.planning.presets import ATTACKS, METHODS, PRESETS, Preset, ordered, preset, scaled
+from bench.planning.options import build
+from bench.planning.presets import ATTACKS, BASELINES, METHODS, PRESETS, READINGS, Preset, ordered, preset, scaled
+from bench.registry.discovery import load_registry
 
 
 def test_the_presets_are_those_of_the_design_and_each_says_what_it_is():
-    assert list(PRESETS) == ["smoke", "quick", "small", "medium", "paper"]
+    assert list(PRESETS) == ["smoke", "quick", "field", "small", "medium", "paper"]
     assert all(p.name == name and p.summary for name, p in PRESETS.items())
 
 
@@ -42,16 +44,85 @@ def test_the_smoke_preset_is_small():
     assert len(smoke.suspects) * smoke.replicates <= 4
 
 
-@pytest.mark.parametrize("found", PRESETS.values(), ids=PRESETS)
-def test_a_preset_names_no_attack_or_method(found: Preset):
-    """An empty list means every installed component, so a preset scales unknown plugins too."""
-    assert found.attacks == found.methods == ()
+PAPER = [p for p in PRESETS.values() if p.name != "field"]
+
+
+@pytest.mark.parametrize("found", PAPER, ids=lambda p: p.name)
+def test_a_preset_names_the_papers_components(found: Preset):
+    """What is shipped later does not change it."""
+    assert found.attacks == ATTACKS
+    assert found.methods == (*METHODS, *READINGS)
+    assert found.baselines == BASELINES
+
+
+def test_the_field_is_quick_with_everything():
+    field, quick = (dataclasses.asdict(preset(name)) for name in ("field", "quick"))
+    lists = ("attacks", "methods", "baselines")
+    assert all(field[name] == () for name in lists)
+    same = quick.keys() - {"name", "summary", *lists}
+    assert {k: field[k] for k in same} == {k: quick[k] for k in same}
+
+
+@dataclasses.dataclass(frozen=True)
+class Nothing(Attack):
+    """Return a copy."""
+
+    name: str = "nothing"
+    version: int = 1
+
+    access = "weights"
+    same_architecture = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Guess(Fingerprint):
+    """Guess."""
+
+    name: str = "guess"
+    version: int = 1
+
+
+def registry(distribution):
+    """Return what is installed and an attack, a method and a baseline of a distribution."""
+
+    class Trivial(Guess):
+        """Guess as well as that."""
+
+        baseline = True
+
+    found = load_registry()
+    for component in (Nothing(), Guess(), Trivial(name="trivial")):
+        found.add(component, distribution)
+    return found
+
+
+def chosen(given, known):
+    spec, _ = build(given, None, known, "fp32")
+    return spec.attacks, spec.methods, spec.baselines
+
+
+def test_what_is_shipped_later_does_not_change_the_presets_of_the_paper():
+    later, before = registry("fingerprint-bench 9.0"), load_registry()
+    for name in (p.name for p in PAPER):
+        assert chosen({"preset": name}, later) == chosen({"preset": name}, before)
+        assert chosen({"preset": name}, later)[0] == ATTACKS
+    attacks, methods, baselines = chosen({"preset": "field"}, later)
+    assert "nothing" in attacks and "guess" in methods and "trivial" in baselines
+    assert chosen({"methods": "guess,trivial", "no_baselines": True}, later)[1:] == (("guess",), ("trivial",))
+    assert chosen({"methods": "trivial,sac_m"}, later)[1:] == (("sac_m",), ("agreement", "akh", "noise", "trivial"))
+
+
+@pytest.mark.parametrize("distribution", ["fingerprint-bench-extras 1.0", "a stranger 1.0", "/there/my_idea.py"])
+def test_what_users_add_is_run_with_every_preset(distribution):
+    attacks, methods, baselines = chosen({"preset": "smoke"}, registry(distribution))
+    assert set(attacks) == {*ATTACKS, "nothing"} and set(methods) == {*METHODS, *READINGS, "guess"}
+    assert baselines == ("agreement", "akh", "noise", "trivial")
 
 
 def test_an_unknown_preset_gets_a_suggestion():
     with pytest.raises(BenchError, match=r"Unknown preset 'qick'\. Did you mean 'quick'"):
         preset("qick")
-    with pytest.raises(BenchError, match="There are smoke, quick, small, medium, paper"):
+    with pytest.raises(BenchError, match="There are smoke, quick, field, small, medium, paper"):
         preset("enormous")
 
 
