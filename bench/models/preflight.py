@@ -5,6 +5,8 @@ anyway.
 """
 
 import itertools
+import math
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -29,8 +31,10 @@ SAME = 1e-3
 """Largest difference, relative and absolute, between two answers to one image."""
 APART = (ModelFormat.ONNX,)
 """Formats that are tried in a process of their own."""
-CHUNK = 64
-"""Networks that are tried by one process before a second one is worth its start."""
+CHUNK = 32
+"""Networks that a process gets at once."""
+START = 2.0
+"""Seconds of trying after which further processes are worth their start."""
 
 
 class Finding(NamedTuple):
@@ -79,10 +83,12 @@ def findings(
 
 
 class _Processes:
-    """Processes that try networks: one for each CHUNK of them, as many as there are cores."""
+    """Processes that try networks: one, and if that takes longer than START, as many as there are cores."""
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
+        self.first = math.inf
+        """When the first network had been tried."""
         self.idle: list[SupervisedProcess] = []
         self.busy: deque[tuple[SupervisedProcess, deque[Attempt], Iterator[Finding]]] = deque()
 
@@ -90,7 +96,7 @@ class _Processes:
         """Try networks, and yield in their order what came of each; one that kills its process is a finding, too."""
         chunks = iter(lambda: deque(itertools.islice(attempts, CHUNK)), deque())
         while True:
-            while len(self.busy) < cores() and (chunk := next(chunks, None)):
+            while len(self.busy) < self._useful() and (chunk := next(chunks, None)):
                 self._start(chunk)
             if not self.busy:
                 return
@@ -98,6 +104,7 @@ class _Processes:
             try:
                 for finding in found:
                     chunk.popleft()
+                    self.first = min(self.first, time.monotonic())
                     yield finding
                 self.idle.append(self.busy.popleft()[0])
             except Died as error:
@@ -108,6 +115,9 @@ class _Processes:
                 if chunk:
                     self._start(chunk)
                     self.busy.rotate(1)  # its networks come next
+
+    def _useful(self) -> int:
+        return cores() if time.monotonic() - self.first >= START else 1
 
     def _start(self, chunk: deque[Attempt]) -> None:
         process = self.idle.pop() if self.idle else SupervisedProcess(self.limit)

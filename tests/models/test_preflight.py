@@ -44,6 +44,7 @@ class Fake:
 def fakes(monkeypatch):
     monkeypatch.setattr(preflight, "SupervisedProcess", Fake)
     monkeypatch.setattr(preflight, "CHUNK", 3)
+    monkeypatch.setattr(preflight, "START", 0.0)
     monkeypatch.setattr(preflight, "cores", lambda: 2)
     monkeypatch.setattr(Fake, "made", [])
     return Fake.made
@@ -58,13 +59,19 @@ def tried(names):
     return [(f.model.name, bool(f.error)) for f in findings(map(attempt, names), Registry())]
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 4, 6, 7, 20])
-def test_each_network_is_tried_once_in_its_place(count, fakes):
+@pytest.mark.parametrize(("count", "processes"), [(0, 0), (1, 1), (3, 1), (6, 1), (7, 2), (20, 2)])
+def test_each_network_is_tried_once_in_its_place(count, processes, fakes):
     names = [f"m{i}" for i in range(count)]
     assert tried(names) == [(name, False) for name in names]
-    assert len(fakes) == min(2, -(-count // 3))
+    assert len(fakes) == processes, "a second one is for what the first cannot do next"
     assert sorted(n for f in fakes for chunk in f.given for n in chunk) == sorted(names)
     assert all(f.closed for f in fakes)
+
+
+def test_a_second_process_is_not_started_for_networks_that_take_no_time(fakes, monkeypatch):
+    monkeypatch.setattr(preflight, "START", 60.0)
+    assert tried([f"m{i}" for i in range(20)]) == [(f"m{i}", False) for i in range(20)]
+    assert len(fakes) == 1
 
 
 @pytest.mark.parametrize("places", [(0,), (2,), (3,), (1, 2), (4, 5, 6), (0, 8), range(9)])
