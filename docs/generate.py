@@ -32,6 +32,7 @@ from bench.planning.presets import PRESETS
 from bench.registry.discovery import load_registry
 from bench.reporting import comparison, csv_files
 from bench.results.columns import COLUMNS
+from bench.verification.commitment_files import NULL_COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "docs" / "api.rst"]
@@ -52,6 +53,7 @@ FILES: dict[str, Sequence[Any]] = {
     "variants.csv": csv_files.VARIANT_COLUMNS,
     "accuracy.csv": csv_files.ACCURACY_COLUMNS,
     "compare": comparison.COLUMNS,
+    "nulls.csv": NULL_COLUMNS,
 }
 FOLDERS = {
     "plugins": "the shipped plugins (import name: bench_plugins): datasets, architectures, attacks, methods",

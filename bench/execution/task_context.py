@@ -23,6 +23,7 @@ from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
 from bench.execution.described import SourceNetwork, opened
 from bench.execution.result_checks import data_checksum
+from bench.execution.scores import budget
 from bench.execution.suspects import rebuilt_endpoint, unverified_network
 from bench.models.description import Zoo
 from bench.models.opening import DescribedAnswers
@@ -244,11 +245,6 @@ def _report_progress(state: WorkerState, key: str, epoch: float, epochs: float, 
     """Report the progress of a training."""
     if state.on_progress is not None:
         state.on_progress(key, epoch, epochs, loss)
-
-
-def budget(method: Method) -> int | None:
-    """Return the number of queries that a method may ask; None if it declares no budget."""
-    return int(getattr(method, method.budget)) if method.budget else None
 
 
 def _inner(model: nn.Module) -> nn.Module:

@@ -19,9 +19,10 @@ from bench.datasets.partition import PARTS, load, partition, read
 from bench.datasets.sampling import balanced
 from bench.execution.artifacts import endpoint_artifact, network_artifact
 from bench.execution.described import measurements, opened
-from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable, checked_score
+from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable
+from bench.execution.scores import budget, checked_score
 from bench.execution.suspects import LazyNetworks, Start
-from bench.execution.task_context import Artifact, TaskContext, budget
+from bench.execution.task_context import Artifact, TaskContext
 from bench.training.answering import ask
 from bench.training.networks import check
 from bench.training.oracle import Oracle, Source, Suspect

@@ -4,10 +4,11 @@ import torch
 from torch import Tensor
 
 from bench.models.description import Description
+from bench.models.granularity import granularity
 from bench.models.kinds import ModelOutput
 
 CLOSE = 1e-3
-"""Largest distance of a sum of probabilities from 1."""
+"""Largest distance of a sum of probabilities from 1, apart from what their rounding explains."""
 
 
 def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
@@ -25,8 +26,9 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
     if not lowest and not bool(torch.isfinite(answers).all()):
         return "it answers with NaN or infinity"
     sums, exponential = answers.double().sum(1), answers.double().exp().sum(1)
-    shares = bool((answers >= 0).all()) and _is_one(sums)
-    logarithms = bool((answers <= CLOSE).all()) and _is_one(exponential)
+    rounded = granularity(answers.detach().float().cpu().numpy())
+    shares = bool((answers >= 0).all()) and _is_one(sums, rounded.sum_error(classes))
+    logarithms = bool((answers <= CLOSE).all()) and _is_one(exponential, rounded.error)
     if output == ModelOutput.PROBABILITIES and not shares:
         return "its answers are no probabilities: rows do not add up to 1, or have negative values"
     if output == ModelOutput.LOG_PROBABILITIES and not logarithms:
@@ -37,8 +39,8 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
     return ""
 
 
-def _is_one(sums: Tensor) -> bool:
-    return bool(((sums - 1).abs() <= CLOSE).all())
+def _is_one(sums: Tensor, rounding: float) -> bool:
+    return bool(((sums - 1).abs() <= CLOSE + rounding).all())
 
 
 def _label_fault(answers: Tensor, classes: int) -> str:

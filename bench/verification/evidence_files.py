@@ -101,9 +101,17 @@ def writing(folder: Path) -> Iterator[None]:
         raise BenchError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
+def check_free(folder: Path) -> None:
+    """Raise BenchError if a folder holds something else than evidence that was begun, or a commitment for it."""
+    if not folder.exists() or (folder / STARTED).exists():
+        return
+    if not folder.is_dir() or {p.name for p in folder.iterdir()} - {COMMITMENT}:
+        raise BenchError(f"{folder} exists and is no evidence that was begun: name another folder with --out")
+
+
 @contextmanager
 def working(folder: Path, keep: bool) -> Iterator[None]:
-    """Make a folder and lock it while it is written; an error removes what was not there before, unless `keep`.
+    """Make a folder and lock it while it is written; an error removes what is new in it, but answers if `keep`.
 
     What a process that died has left stays, with the answers, for the same command. BenchError if another process is
     writing there, or if the folder holds something else.
@@ -111,8 +119,7 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     new = not folder.exists()
-    if not new and not (folder / STARTED).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BenchError(f"{folder} exists and is no evidence that was begun: name another folder with --out")
+    check_free(folder)
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False, is_singleton=False)
@@ -124,11 +131,11 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
             try:
                 yield
             except BenchError:
-                if not keep and not begun:
+                if not begun and not (keep and (folder / ANSWERS).exists()):
                     _remove(folder, new)
                 raise
             finally:
-                journal.remove_lock(folder / ANSWERS)
+                _remove_locks(folder)
     except Timeout:
         raise BenchError(f"{folder} is being written by another process") from None
     finally:
@@ -136,21 +143,27 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
             Path(lock.lock_file).unlink()
 
 
+def _remove_locks(folder: Path) -> None:
+    for path in folder.glob(f".{ANSWERS}.*"):
+        path.unlink(missing_ok=True)
+
+
 def _remove(folder: Path, new: bool) -> None:
     for name in (STARTED, ANSWERS, QUERIES):
         (folder / name).unlink(missing_ok=True)
-    journal.remove_lock(folder / ANSWERS)
+    _remove_locks(folder)
     if new:
         with suppress(OSError):  # it holds something else
             folder.rmdir()
 
 
 def write_queries(folder: Path, images: "Mapping[str, Tensor]", shape: tuple[int, int, int]) -> None:
-    """Write the images of a `shape` that were asked (float in [0, 1]), each once, by the key of their answer."""
+    """Write the images of a `shape` that were asked (float in [0, 1]), each once, by digest."""
     with writing(folder):
         (folder / ANSWERS).touch()
         rows = answer_digests(folder / ANSWERS)
-        asked = {key: image.numpy() for key, image in images.items() if len(key) == DIGITS and key in rows}
+        answered = {key[:DIGITS] for key in rows}
+        asked = {digest: image.numpy() for digest, image in images.items() if digest in answered}
         values = np.stack([*asked.values()]) if asked else np.empty((0, *shape), np.float32)
         steps = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
         if array_digests(steps) == [*asked]:
@@ -187,8 +200,7 @@ def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder, si
     content = json.dumps(to_builtins(evidence), indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_atomically(folder / EVIDENCE, content)
     found = EvidenceFolder(folder, evidence)
-    (folder / STARTED).unlink(missing_ok=True)
-    journal.remove_lock(folder / ANSWERS)
+    _remove_locks(folder)
     write_atomically(folder / REPORT, page(found, signer.public_key if signer else ""))
     manifest.write(folder)
     if signer:

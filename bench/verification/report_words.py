@@ -57,7 +57,9 @@ REMEDIES = {
     FindingKind.POPULATION: "Add innocents that were made in more ways, in a new commitment.",
 }
 """What a user can do about a finding because of which there is no verdict."""
-OTHERWISE = "Remove the cause and run the test again. The commitment stays valid."
+OTHERWISE = (
+    "Remove the cause that is named in detail and run the test again, or commit to a method that suits this suspect."
+)
 WORDS = {
     "source": "The network of the owner, who asks whether it was copied.",
     "suspect": "The network that is tested.",
@@ -100,11 +102,14 @@ def cases(p: float | None) -> str:
     return "" if p is None else f"{share(p)} cases"
 
 
-def reached(count: int, innocents: int, method: str = "") -> str:
+def reached(count: int, innocents: int, source: str, method: str = "") -> str:
     """Return the sentence that states how many of the innocents score as high as the suspect."""
     by = f"By the method {method}, " if method else ""
     number = f"{count:,}" if count else ("none" if by else "None")
-    return f"{by}{number} of the {innocents:,} innocents scored as high as the suspect{' or higher' if count else ''}."
+    return (
+        f"{by}{number} of the {innocents:,} innocents, networks that were trained without “{source}”, scored as high "
+        f"as the suspect{' or higher' if count else ''}."
+    )
 
 
 def condition(unseen: VerdictKind) -> str:
@@ -171,6 +176,6 @@ def _too_few(evidence: Evidence) -> str:
         return ""
     needed = math.ceil(methods / judgement.alpha * (1 - 1e-12)) - 1
     return (
-        f"Make a new commitment with {needed:,} innocents or more (there are {judgement.innocents:,}), "
-        "or choose a larger limit before the suspect is asked."
+        f"Make a new commitment with {needed:,} innocents or more (there are {judgement.innocents:,}). "
+        "A larger limit needs fewer, but it has to be chosen before scores are known."
     )

@@ -19,7 +19,7 @@ from zoo_files import CLASSES, PLUGIN, SHAPE, network, onnx_proto, save_onnx, sa
 import bench
 from bench.core.errors import BenchError
 from bench.models import content
-from bench.verification import verify as verification
+from bench.verification import child as verification
 
 ONNX = {"name": "theirs", "role": "suspect", "format": "onnx", "file": "theirs"}
 WEIGHTS = {**ONNX, "format": "safetensors", "architecture": "tiny_linear"}
