@@ -21,7 +21,7 @@ from bench.models.outputs import fault
 from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
-from bench.verification import commitment_files, evidence_files
+from bench.verification import commitment_files, evidence_files, known_networks
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.endpoint_finding import endpoint_finding
 from bench.verification.request import Request, Session
@@ -56,6 +56,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         recorder = Recorder(answers, place / evidence_files.ANSWERS, request.max_queries, send)
         _check_budget(folder, recorder)
         findings, right, asked = checked(folder, recorder, target, registry, same_labels)
+        findings += known_networks.findings(model.sha256, folder)
         results = []
         log = Log(Path(tempfile.gettempdir()) / "plugins.log")
         for method, committed in zip(methods, folder.commitment.methods, strict=True):
