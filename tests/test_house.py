@@ -114,8 +114,8 @@ WORKING = (
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),
     *(f"verification/{name}.py" for name in ("scoring", "session", "judge", "likeness", "source", "probe_export")),
-    *(f"verification/{name}.py" for name in ("distortions", "detectors", "transports", "stability")),
-    "verification/preprocessing_check.py",
+    *(f"verification/{name}.py" for name in ("distortions", "detectors", "transports", "stability", "trial")),
+    *(f"verification/{name}.py" for name in ("suspect_checks", "preprocessing_check")),
 )
 """What is imported only when something is computed."""
 
