@@ -12,20 +12,16 @@ import pandas as pd
 from msgspec import structs
 
 from bench.core.kinds import ComponentKind
-from bench.execution.result_checks import checked_score
-from bench.execution.task_context import budget
 from bench.models.content import verified
 from bench.models.description import Description, read
 from bench.models.opening import Target, open_model
 from bench.registry.discovery import load_registry
 from bench.sandbox.logs import Log
-from bench.sandbox.torch_state import isolated
 from bench.stats.rates import binomial_bound
 from bench.training.answering import Askable
-from bench.training.oracle import Suspect
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.p_values import exchangeable, unseen_family
-from bench.verification.scoring import component
+from bench.verification.scoring import component, scored
 
 ALPHAS = (0.01, 0.05, 0.10)
 TEST = Callable[[float, pd.DataFrame], float]
@@ -60,20 +56,13 @@ def opened(file: Path, dataset: str) -> list[tuple[Description, Askable]]:
 
 
 def held(made: CommitmentFolder, suspects: Sequence[tuple[Description, Askable]]) -> pd.DataFrame:
-    """Return a row for each committed method and suspect, scored as `bench verify` does: the mean over the draws.
-
-    All are scored in one isolated state, which takes a third less time; methods that draw at random get one seed.
-    """
+    """Return a row for each committed method and suspect, scored as `bench verify` does: the mean over the draws."""
     registry, log, rows = load_registry(), Log(made.folder.parent / "held.log"), []
     for method in made.commitment.methods:
         plugin, fingerprints = component(registry, method), made.fingerprints(method.name)
-        with isolated(0, log, 1):
-            for model, network in suspects:
-                draws = [
-                    checked_score(plugin, tensors, Suspect(network, method.name, budget(plugin), plugin.access))
-                    for tensors in fingerprints
-                ]
-                rows.append((model.name, model.family, "", method.name, sum(draws) / len(draws), HELD))
+        for model, network in suspects:
+            draws = scored(plugin, method, fingerprints, network, model.sha256, log).draws
+            rows.append((model.name, model.family, "", method.name, sum(draws) / len(draws), HELD))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
