@@ -17,7 +17,8 @@ from bench.datasets.partition import load
 from bench.execution.preparation import BenchmarkRequest, prepare
 from bench.execution.run_config import Reporter
 from bench.execution.scheduler import run_tasks
-from bench.execution.task_context import TaskContext, WorkerState, budget
+from bench.execution.scores import budget
+from bench.execution.task_context import TaskContext, WorkerState
 from bench.models.answers import image_digests
 from bench.models.image_digest import GRID
 from bench.models.kinds import ModelRole
