@@ -25,7 +25,7 @@ TITLES = {
     FindingKind.ANSWERS: "The form of its answers",
     FindingKind.ENDPOINT: "The server that answers",
     FindingKind.LABEL_SPACE: "Its labels",
-    FindingKind.POPULATION: "The innocents",
+    FindingKind.IDENTITY: "Which network it is",
 }
 PLAIN = {
     FindingKind.ACCURACY: "The suspect recognises far less than a network for this task does.",
@@ -37,7 +37,7 @@ PLAIN = {
     FindingKind.ANSWERS: "The suspect's answers are too coarse, or of another form than this test needs.",
     FindingKind.ENDPOINT: "The server that runs the suspect did not answer as this test needs.",
     FindingKind.LABEL_SPACE: "The suspect names what it sees by other labels than the source.",
-    FindingKind.POPULATION: "The innocents cannot stand for networks like the suspect.",
+    FindingKind.IDENTITY: "The suspect is one of the innocents with which it would be compared.",
 }
 """What a finding because of which there is no verdict means, for lay readers."""
 FEW = "There are too few innocents for a limit as strict as this."
@@ -54,7 +54,8 @@ REMEDIES = {
     FindingKind.ENDPOINT: "Run the same command again: it keeps the answers that it has, and asks no picture twice.",
     FindingKind.LABEL_SPACE: "State in its description which of its labels is which label of the dataset, or commit to "
     "a method that can bridge other labels.",
-    FindingKind.POPULATION: "Add innocents that were made in more ways, in a new commitment.",
+    FindingKind.IDENTITY: "A network that is known to be innocent needs no test. If it is not known to be, make a "
+    "commitment without it.",
 }
 """What a user can do about a finding because of which there is no verdict."""
 OTHERWISE = (

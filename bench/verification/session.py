@@ -21,8 +21,9 @@ from bench.models.outputs import fault
 from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
-from bench.verification import commitment_files, evidence_files
+from bench.verification import commitment_files, evidence_files, known_networks
 from bench.verification.commitment_files import CommitmentFolder
+from bench.verification.endpoint_finding import endpoint_finding
 from bench.verification.request import Request, Session
 from bench.verification.schema import MethodResult, Suspect
 from bench.verification.scoring import Recorder, component, only_answers, scored
@@ -55,6 +56,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         recorder = Recorder(answers, place / evidence_files.ANSWERS, request.max_queries, send)
         _check_budget(folder, recorder)
         findings, right, asked = checked(folder, recorder, target, registry, same_labels)
+        findings += known_networks.findings(model.sha256, folder)
         results = []
         log = Log(Path(tempfile.gettempdir()) / "plugins.log")
         for method, committed in zip(methods, folder.commitment.methods, strict=True):
@@ -66,7 +68,8 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
             results.append(scored(method, committed, fingerprints, recorder, model.sha256, log))
     finally:
         close(opened)
-    made = _made(model, threads) | ({"server": answers.run.record} if isinstance(answers.run, HttpNetwork) else {})
+    if isinstance(answers.run, HttpNetwork):
+        findings.append(endpoint_finding(answers.run.record))
     evidence_files.write_queries(place, recorder.images, folder.commitment.data.shape)
     suspect = Suspect(
         name=model.name,
@@ -76,7 +79,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         accuracy=right / asked if asked else None,
         asked=asked,
     )
-    send(Session(suspect, results, findings, recorder.queries, time.perf_counter() - started, made))
+    send(Session(suspect, results, findings, recorder.queries, time.perf_counter() - started, _made(model, threads)))
 
 
 def _registry(folder: CommitmentFolder, model: Description, request: Request) -> Registry:

@@ -300,6 +300,14 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path, commitment, monkeypa
     assert clean(tmp_path)
 
 
+def test_folders_that_were_made_on_the_way_go_too(tmp_path, commitment, monkeypatch):
+    monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+    path = described(tmp_path, ONNX, nan_now_and_then)
+    with pytest.raises(BenchError, match="NaN"):
+        bench.verify(path, commitment=commitment, out=tmp_path / "a" / "b" / "E")
+    assert clean(tmp_path)
+
+
 def test_what_was_there_before_stays(tmp_path, commitment, monkeypatch):
     monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
     path = described(tmp_path, ONNX, nan_now_and_then)

@@ -196,6 +196,11 @@ def test_host_made_copies_and_innocents(place, files, store, tmp_path):
     assert len(made.nulls) == INNOCENTS + 2 and made.nulls[-1].model == "irrelevant-noisy_digits-tiny_linear-1"
 
 
+def test_an_attack_that_makes_no_copy_is_noted(place, files, store, tmp_path, capsys):
+    committed(place, tmp_path / "C", files, store=store, methods="sac_m", attacks="extract_l", set={"recipe.epochs": 1})
+    assert "there is no copy by extract_l: --architectures names those" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -13,8 +13,8 @@ from zoo_files import copied, save_safetensors, trained, zoo
 import bench
 from bench.cli.commands.judge import command
 from bench.core.errors import BenchError
+from bench.verification import child as verification
 from bench.verification import commitment_files, judge, regeneration
-from bench.verification import verify as verification
 from bench.verification.kinds import Origin, Ruling
 from bench.verification.likeness import PIXEL, compared
 from bench.verification.regeneration import Regenerated

@@ -13,8 +13,8 @@ import bench
 from bench.cli.commands.verify import command
 from bench.core.errors import BenchError
 from bench.frontend.commit import execute
+from bench.verification import child as verification
 from bench.verification import commitment
-from bench.verification import verify as verification
 from bench.verification.commitment_files import read
 from bench.verification.signing import PASSWORD, SIGNATURE, Signer, check, sign
 

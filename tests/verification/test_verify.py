@@ -246,6 +246,19 @@ def test_folders_that_are_something_else(judged, tmp_path):
     assert judged(out="empty").code == 1
 
 
+def test_what_a_crash_left_beside_the_answers_goes(judged, tmp_path):
+    (tmp_path / "E").mkdir()
+    for name in (".started.json.1.part", ".answers.csv.lock"):
+        (tmp_path / "E" / name).write_text("half")
+    assert judged().code == 1 and bench.frontend.verify.replay(tmp_path / "E").code == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_a_folder_that_cannot_be_made(judged):
+    with pytest.raises(BenchError, match="/proc/E cannot be written"):
+        judged(out="/proc/E")
+
+
 def test_two_at_a_time(judged, tmp_path):
     with evidence_files.working(tmp_path / "E", keep=False), pytest.raises(BenchError, match="by another process"):
         judged()

@@ -27,6 +27,7 @@ MADE = [
         click.Option([f"--{name}"], type=click.IntRange(0), help="Without --commitment: as in bench commit.")
         for name in ("seed", "draws", "workers", "threads")
     ),
+    click.Option(["--set"], multiple=True, metavar="NAME.FIELD=VALUE", help="As in bench commit."),
 ]  # fmt: skip
 """The options of a commitment that is made first."""
 
