@@ -25,9 +25,11 @@ import pandas as pd
 
 from bench.core.hardware import hardware
 from bench.frontend.commit import commit
+from bench.registry.discovery import load_registry
 from bench.store.atomic import write_atomically
 from bench.verification import manifest
 from bench.verification.commitment_files import CommitmentFolder, read
+from bench.verification.scoring import component
 from benchmarks import commands, error_rates, verdicts
 from benchmarks.models_file import Table, described, write_models
 
@@ -82,7 +84,9 @@ class Bench:
                 out=out,
                 progress=False,
             )
-        return read(out)
+        made = read(out)
+        component(load_registry(), made.method(method))  # BenchError if it is of another version of the method
+        return made
 
     def verdicts(self, method: str, zoo: Sequence[Table]) -> pd.DataFrame:
         """Return how many verdicts on each kind of suspect are right; those that are known are not asked for again."""
