@@ -113,13 +113,9 @@ WORKING = (
     "sandbox/torch_settings.py",
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),
-    *(
-        f"verification/{name}.py"
-        for name in ("scoring", "session", "suspect_checks", "trial", "judge", "likeness", "source")
-    ),
-    *(f"verification/{name}.py" for name in ("distortions", "transports", "stability", "preprocessing_check")),
-    *(f"verification/{name}.py" for name in ("scoring", "session", "distortions", "detectors", "transports")),
-    *(f"verification/{name}.py" for name in ("stability", "preprocessing_check")),
+    *(f"verification/{name}.py" for name in ("scoring", "session", "suspect_checks", "trial", "probe_export")),
+    *(f"verification/{name}.py" for name in ("judge", "likeness", "source", "preprocessing_check")),
+    *(f"verification/{name}.py" for name in ("distortions", "detectors", "transports", "stability")),
 )
 """What is imported only when something is computed."""
 

@@ -1,7 +1,7 @@
 """Export what methods ask, so that the owner of a network that nobody else can run asks it, and returns a table."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +94,7 @@ def export_probes(request: BenchmarkRequest, test: bool, reporter: Reporter) -> 
         found.update(fresh)
     if not found:
         raise BenchError("These methods ask nothing of this source, or do not apply to it: see bench run")
-    _write(request.folder, found, int(known.datasets[spec.datasets[0]].attributes["num_classes"]))
+    write_probes(request.folder, found, int(known.datasets[spec.datasets[0]].attributes["num_classes"]))
     return counts
 
 
@@ -112,8 +112,8 @@ def _asked(state: WorkerState, task: Task) -> Iterator[Tensor]:
     yield from suspect.asked
 
 
-def _write(folder: Path, found: dict[str, Tensor], classes: int) -> None:
-    """Write the images, and a table of answers to be filled in."""
+def write_probes(folder: Path, found: Mapping[str, Tensor], classes: int) -> None:
+    """Write images, by their digests, and a table of answers to be filled in."""
     images = torch.stack(list(found.values()))
     whole = (images.double() * 255).round()
     if bool(((images.double() * 255 - whole).abs() <= GRID).all()):

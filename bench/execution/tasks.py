@@ -95,7 +95,11 @@ def _model(context: TaskContext) -> Artifact:
     model = state.cached("model", context.task.key, lambda: opened(described, data.facts, state)[0], 2)  # scores follow
     facts = {"architecture": context.params.get("architecture"), "data": key, "notes": {}, "model": described}
     facts |= {"num_classes": data.facts["num_classes"], "shape": data.facts["shape"]}
-    return measurements(model, data.parts["test"], facts)
+    measured, files = measurements(model, data.parts["test"], facts)
+    if files:
+        answers = files["answers"]["test"].to(context.device)
+        state.cached("answers", f"{context.task.key} {key}", lambda: answers, 8)
+    return measured, files
 
 
 def _embed(context: TaskContext) -> Artifact:

@@ -10,6 +10,7 @@ from msgspec import structs
 from bench.core.canonical import digest as canonical_digest
 from bench.core.errors import BenchError, first_line
 from bench.models.description import Description
+from bench.models.file_kinds import wrong_kind
 from bench.models.kinds import ModelFormat
 
 if TYPE_CHECKING:
@@ -30,9 +31,12 @@ def read(model: Description, field: str = "file") -> bytes:
     try:
         if field == "file" and model.format == ModelFormat.ONNX:
             check_size(model, path.stat().st_size)
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise model.fault(field, f"{path} cannot be read: {error.strerror or error}") from None
+    if field == "file" and (wrong := wrong_kind(content, model.format)):
+        raise model.fault("file", wrong)
+    return content
 
 
 def verified(model: Description) -> Description:

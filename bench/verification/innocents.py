@@ -6,6 +6,7 @@ The trainings are ordinary tasks in the store: nothing is trained twice, and a l
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -240,6 +241,10 @@ def make(
 def _record(
     folder: Path, stated: JSON, number: int, written: list[dict[str, JSON]], made: Mapping[str, JSON] = {}
 ) -> None:
+    """Write `population.json`, unless it has these innocents: then the machine and date of their trainings stay."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if written and json.loads((folder / RECORD).read_text(encoding="utf-8"))["innocents"] == written:
+            return
     record = {"format": FORMAT, "distribution": stated, "number": number, "innocents": written, **made}
     write_atomically(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 

@@ -23,6 +23,7 @@ from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
 from bench.verification import commitment_files, evidence_files
 from bench.verification.commitment_files import CommitmentFolder
+from bench.verification.endpoint_finding import endpoint_finding
 from bench.verification.request import Request, Session
 from bench.verification.schema import MethodResult, Suspect
 from bench.verification.scoring import Recorder, component, only_answers, scored
@@ -66,7 +67,8 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
             results.append(scored(method, committed, fingerprints, recorder, model.sha256, log))
     finally:
         close(opened)
-    made = _made(model, threads) | ({"server": answers.run.record} if isinstance(answers.run, HttpNetwork) else {})
+    if isinstance(answers.run, HttpNetwork):
+        findings.append(endpoint_finding(answers.run.record))
     evidence_files.write_queries(place, recorder.images, folder.commitment.data.shape)
     suspect = Suspect(
         name=model.name,
@@ -76,7 +78,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         accuracy=right / asked if asked else None,
         asked=asked,
     )
-    send(Session(suspect, results, findings, recorder.queries, time.perf_counter() - started, made))
+    send(Session(suspect, results, findings, recorder.queries, time.perf_counter() - started, _made(model, threads)))
 
 
 def _registry(folder: CommitmentFolder, model: Description, request: Request) -> Registry:

@@ -82,6 +82,10 @@ def test_the_same_call_trains_nothing_and_a_larger_number_adds(tmp_path):
     assert make(request(tmp_path), TOY, 4, reporter=again).trained == 0
     assert again.names == []
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+    record = tmp_path / "out" / "population.json"
+    record.write_text(record.read_text().replace('"date": "', '"date": "before '))
+    make(request(tmp_path), TOY, 4)
+    assert '"date": "before ' in record.read_text(), "who trains nothing is not its origin"
     assert make(request(tmp_path), TOY, 6).trained == 2
     first = {m.name: m.sha256 for m in read(tmp_path / "out" / "innocents.toml")}
     assert make(request(tmp_path / "elsewhere"), TOY, 6).trained == 6
