@@ -113,9 +113,9 @@ WORKING = (
     "sandbox/torch_settings.py",
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),
-    *(f"verification/{name}.py" for name in ("scoring", "session", "judge", "likeness", "source", "probe_export")),
-    *(f"verification/{name}.py" for name in ("distortions", "detectors", "transports", "stability", "trial")),
-    *(f"verification/{name}.py" for name in ("suspect_checks", "preprocessing_check")),
+    *(f"verification/{name}.py" for name in ("scoring", "session", "suspect_checks", "trial", "probe_export")),
+    *(f"verification/{name}.py" for name in ("judge", "likeness", "source", "preprocessing_check")),
+    *(f"verification/{name}.py" for name in ("distortions", "detectors", "transports", "stability")),
 )
 """What is imported only when something is computed."""
 

@@ -16,6 +16,7 @@ import bench
 from bench.core.errors import BenchError
 from bench.models import journal
 from bench.verification import child
+from bench.verification.kinds import FindingKind
 
 pytest.importorskip("httpx")
 
@@ -38,6 +39,10 @@ def described(tmp_path, server, **fields):
     return zoo(tmp_path, {"name": "theirs", "role": "suspect", "format": "http", "url": server.url, **fields})
 
 
+def noticed(found):
+    return [f for f in found.evidence.evidence.findings if f.kind != FindingKind.ENDPOINT]
+
+
 @pytest.fixture
 def inline(monkeypatch):
     monkeypatch.setattr(child, "SupervisedProcess", InlineProcess)
@@ -46,7 +51,7 @@ def inline(monkeypatch):
 def test_a_copy_behind_a_url(tmp_path, commitment, inline):
     with InferenceServer(network) as server:
         found = bench.verify(described(tmp_path, server), commitment=commitment, out=tmp_path / "E")
-        assert found.verdict == "evidence of copying" and not found.evidence.evidence.findings
+        assert found.verdict == "evidence of copying" and not noticed(found)
         assert sum(server.asked.values()) == found.evidence.evidence.queries == len(found.evidence.answers.keys)
     assert bench.frontend.verify.replay(tmp_path / "E").code == 1  # the server is gone
 
@@ -54,7 +59,7 @@ def test_a_copy_behind_a_url(tmp_path, commitment, inline):
 def test_what_the_server_does_to_images_is_a_finding(tmp_path, commitment, inline):
     with InferenceServer(eight_bits) as server:
         found = bench.verify(described(tmp_path, server), commitment=commitment, out=tmp_path / "E")
-    (finding,) = found.evidence.evidence.findings
+    (finding,) = noticed(found)
     assert finding.figures["transport"] == "uint8"
     assert "no score of the source through it" in found.methods[0].reason and found.verdict == "cannot tell"
 
