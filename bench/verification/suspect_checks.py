@@ -80,7 +80,7 @@ def checked(
 
 def _stable(model: Description, recorder: Recorder, images: Tensor) -> list[Finding]:
     """Return what a suspect's answers depend on besides the image, and keep to the batches that this asks for."""
-    found = stability.findings(recorder.repeated, images)
+    found = stability.findings(recorder.repeated, images, model.format == ModelFormat.HTTP)
     for finding in found:
         if finding.figures.get("each_time"):
             text = "it answers differently when it is asked the same images again"

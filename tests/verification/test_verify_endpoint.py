@@ -17,6 +17,7 @@ from small_commitment import small_commitment
 from zoo_files import copied, save_onnx, trained, zoo
 
 import bench
+from bench.core.errors import BenchError
 from bench.models import journal
 from bench.verification import child as verification
 
@@ -81,3 +82,20 @@ def test_kill_9_and_the_same_command_ask_nothing_twice(tmp_path, commitment, ser
     assert sum(server.asked.values()) == evidence["queries"]
     times = Counter(key.split(".")[0] for key in journal.read(tmp_path / "E" / "answers.csv").keys)
     assert sorted(times.values()) == sorted(server.asked.values()), "asked again only where the journal has a row more"
+
+
+def test_a_fault_after_some_answers_keeps_them_and_a_fault_before_leaves_nothing(
+    tmp_path, commitment, server, monkeypatch
+):
+    monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+    path = described(tmp_path, server, retries=0, binary=False)
+    server.faults = [answering(500, b"Traceback\nValueError: x", "text/plain")]
+    with pytest.raises(BenchError, match="HTTP 500: ValueError: x"):
+        bench.verify(path, commitment=commitment, out=tmp_path / "E")
+    assert not (tmp_path / "E").exists()
+    server.faults = [None] * 4 + [answering(503)]
+    with pytest.raises(BenchError, match="HTTP 503"):
+        bench.verify(path, commitment=commitment, out=tmp_path / "E")
+    assert len(journal.read(tmp_path / "E" / "answers.csv").keys) >= 4
+    assert bench.verify(path, commitment=commitment, out=tmp_path / "E").code == 1
+    assert sum(server.asked.values()) == len(journal.read(tmp_path / "E" / "answers.csv").keys)
