@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from bench_plugins.attacks.finetune import FinetuneA
-from bench_plugins.methods import adi, deepjudge, model_diff, sac, taggants, zest
+from bench_plugins.methods import adi, deepjudge, metav, model_diff, sac, taggants, uap, zest
 from bench_plugins.methods.adi import Adi
 from bench_plugins.methods.deepjudge import DeepJudge, DeepJudgeNeurons, DeepJudgeRob
+from bench_plugins.methods.metav import MetaV
 from bench_plugins.methods.model_diff import ModelDiff
 from bench_plugins.methods.sac import SacJC
 from bench_plugins.methods.taggants import Taggants
+from bench_plugins.methods.uap import UAP
 from bench_plugins.methods.zest import Zest
 from PIL import Image
 from scipy.stats import binom, binomtest
@@ -354,3 +356,93 @@ def test_abstract_images_are_cells_of_full_colours_and_of_any_shape():
     made = adi.abstract(50, (1, 32, 32), 4, generator())
     cells = made.unflatten(2, (4, 8)).unflatten(4, (4, 8))
     assert torch.equal(cells, cells[:, :, :, :1, :, :1].expand_as(cells))
+
+
+# --- learned verifiers --------------------------------------------------------------------------------------------
+
+
+def distilled(seed, kind="plain"):
+    """Train a surrogate: a network that learned the source's answers on the defender half."""
+    oracle = Suspect(trained(), "the host")
+    target = oracle.probabilities if seed % 2 else oracle.labels
+    return context(500 + seed).fit(builder(kind)(), HELD.train.images, target)
+
+
+HELPED = (MetaV(steps=200), UAP(steps=100))
+
+
+@pytest.fixture(scope="module")
+def helpers():
+    return Helpers(
+        [distilled(i, ("plain", "residual")[i // 2]) for i in range(4)],
+        [trained(("plain", "residual")[i % 2], 30 + i) for i in range(4)],
+    )
+
+
+@pytest.mark.parametrize("method", HELPED, ids=lambda m: m.name)
+def test_a_learned_verifier_repeats_and_knows_copies_from_strangers(method, helpers):
+    source = trained()
+    fingerprint, notes = extract(method, source, helpers=helpers)
+    assert notes
+    again, _ = extract(method, source, helpers=helpers)
+    assert all(torch.equal(again[name], value) for name, value in fingerprint.items())
+    probes = fingerprint.get("questions", fingerprint.get("probes"))
+    assert probes.shape == (100, 1, 8, 8) and float(probes.min()) >= 0 and float(probes.max()) <= 1
+    tuned = [score(method, fingerprint, steal(FinetuneA(), source, seed=s)[0]) for s in range(3)]
+    strangers = [score(method, fingerprint, trained("plain", s, "attacker")) for s in range(4)]
+    assert auc(tuned, strangers) >= 0.9, (tuned, strangers)
+    assert score(method, fingerprint, source) > max(strangers)
+
+
+@pytest.mark.parametrize("method", HELPED, ids=lambda m: m.name)
+def test_a_learned_verifier_needs_helpers(method):
+    with pytest.raises(BenchError, match=f"{method.name} needs surrogates, references"):
+        extract(method)
+
+
+def test_the_verdict_is_that_of_its_formula():
+    weights = metav.fresh(12, generator(), torch.device("cpu"))
+    weights["first_bias"] += 0.1
+    answers = torch.randn(3, 4, generator=generator(1)).softmax(1)
+    hidden = [max(0.0, float(answers.flatten() @ weights["first"][:, i]) + 0.1) for i in range(metav.HIDDEN)]
+    by_hand = sum(h * float(w) for h, w in zip(hidden, weights["second"], strict=True))
+    assert math.isclose(float(metav.verdict(answers, weights)), by_hand, rel_tol=1e-4)
+
+
+def test_metavs_questions_part_the_two_groups(helpers):
+    fingerprint, notes = extract(MetaV(steps=200), helpers=helpers)
+    copies, others = (
+        [score(MetaV(), fingerprint, m) for m in group] for group in (helpers.surrogates, helpers.references)
+    )
+    assert notes["source"] > 0 > notes["references"] and auc(copies, others) == 1
+
+
+def test_a_universal_perturbation_fools_the_source_more_than_noise_of_its_size():
+    x, source = HELD.train.x, trained()
+    v = uap.universal(source, x, 0.15, 5, generator())
+    assert v.shape == (1, 1, 8, 8) and float(v.abs().max()) <= 0.15 + 1e-6
+    with torch.no_grad():
+        before = source(x).argmax(1)
+        noise = 0.15 * (torch.rand(v.shape, generator=generator(1)) - 0.5).sign()
+        fooled, chance = (float((source((x + d).clamp(0, 1)).argmax(1) != before).double().mean()) for d in (v, noise))
+    assert fooled > chance + 0.1
+
+
+def test_clusters_are_a_partition_into_nearest_members():
+    points = torch.cat([torch.randn(30, 3, generator=generator()) + 20 * i for i in range(4)])
+    members = uap.clusters(points, 4, generator(1))
+    assert sorted(torch.cat(members).tolist()) == list(range(120))
+    many = uap.clusters(points[:10].repeat(3, 1), 20, generator())  # equal points leave some centres without a member
+    assert len(many) == 20 and min(map(len, many)) >= 1
+
+
+def test_the_contrastive_loss_is_that_of_its_formula():
+    codes = nn.functional.normalize(torch.randn(6, 4, generator=generator()).double(), dim=1)
+    copies = torch.tensor([True, True, False, False, False, True])
+    total = 0.0
+    for i in range(6):
+        others = [j for j in range(6) if j != i]
+        norm = sum(math.exp(float(codes[i] @ codes[j]) / uap.HEAT) for j in others)
+        same = [j for j in others if copies[j] == copies[i]]
+        total -= sum(math.log(math.exp(float(codes[i] @ codes[j]) / uap.HEAT) / norm) for j in same) / len(same)
+    assert math.isclose(float(uap.contrast(codes, copies)), total / 6, rel_tol=1e-9)
