@@ -2,9 +2,9 @@
 
 J.-B. Truong, P. Maini, R. J. Walls, N. Papernot: Data-Free Model Extraction, CVPR 2021,
 https://arxiv.org/abs/2011.14779. Student S and generator G play against each other: S minimises, G maximises the L1
-distance of S's logits from the source's, which are recovered from its probabilities as log p less its mean (section
-4.2). The gradient of the source is estimated by forward differences along one random direction, at the generator's
-output before its last non-linearity (section 4.3). A round is one step of G and five of S.
+distance of S's logits from the source's, which are recovered from its probabilities as log p less its mean. The
+gradient of the source is estimated by forward differences along one random direction, at the generator's output before
+its last non-linearity. A round is one step of G and five of S.
 
 Deviations: the student follows the host's recipe, and its steps are `length` times those of an ordinary training, a few
 hundred where the paper asks millions of queries; the generator is smaller, and ends in a sigmoid, for pixels in [0, 1].
@@ -122,10 +122,10 @@ class DataFree(Attack):
             nonlocal steps
             if self.images == "generator":
                 if steps % self.student_steps == 0:
-                    with torch.enable_grad():
+                    with torch.autocast(device.type, enabled=False):  # bf16 has no differences so small
                         sharpen(student, len(x))
                 with torch.no_grad():
-                    x = maker(latent(len(x))).sigmoid()
+                    x = maker(latent(len(x))).float().sigmoid()
             else:
                 x = coarse_noise(len(x), shape, random).to(device)
             steps += 1

@@ -1,7 +1,7 @@
 """Wash the stolen source: start its last block and its head afresh, and train everything at a high rate.
 
 Y. Adi, C. Baum, M. Cisse, B. Pinkas, J. Keshet: Turning Your Weakness Into a Strength: Watermarking Deep Neural
-Networks by Backdooring, USENIX Security 2018, https://arxiv.org/abs/1802.04633, section 6.4, "Re-Train All Layers":
+Networks by Backdooring, USENIX Security 2018, https://arxiv.org/abs/1802.04633, "Re-Train All Layers" (RTAL):
 the last layer is initialised again and all layers are trained.
 
 Deviations: besides the last layer, the last `blocks` of the architecture's stages are initialised again; the rate is

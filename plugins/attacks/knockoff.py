@@ -1,15 +1,14 @@
 """Knockoff nets: steal what a model does with images of another domain.
 
 T. Orekondy, B. Schiele, M. Fritz: Knockoff Nets: Stealing Functionality of Black-Box Models, CVPR 2019,
-https://arxiv.org/abs/1812.02766. The thief draws B images from a distribution of his own (section 4.1.1, the `random`
+https://arxiv.org/abs/1812.02766. The thief draws B images from a distribution of his own (section 4.1, the `random`
 strategy: without replacement), asks about each once, as it is, and trains a network on this transfer set with the
 cross-entropy of the answered probabilities (section 4.2). Training crops and mirrors the images, and the answers stay
 those of the images as they are.
 
-Deviations: the adaptive strategy (section 4.1.2), a policy over the classes of the other dataset, is left out: in the
-paper it saves queries early on and ends near the random one. The images are those of the dataset that is `related` by
-`transfer`, some hundreds or thousands where the paper has millions. The student starts from random weights: the
-paper's is pretrained on ImageNet.
+Deviations: the adaptive strategy (section 4.1), a policy over the classes of the other dataset, is left out. The images
+are those of the dataset that is `related` by `transfer`, some hundreds or thousands where the paper draws from more
+than a million. The student starts from random weights: the paper's is pretrained on ImageNet.
 """
 
 from collections.abc import Callable

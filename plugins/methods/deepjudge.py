@@ -2,7 +2,7 @@
 
 J. Chen, J. Wang, T. Peng, Y. Sun, P. Cheng, S. Ji, X. Ma, B. Li, D. Song: Copy, Right? A Testing Framework for
 Copyright Protection of Deep Learning Models, IEEE S&P 2022, https://arxiv.org/abs/2112.05588. Seeds that the source
-gets right with the highest confidence are attacked by PGD. Black box (section IV): `deepjudge` takes the Jensen-Shannon
+gets right with the highest confidence are attacked by PGD. Black box: `deepjudge` takes the Jensen-Shannon
 distance of the probabilities, JSD = mean over x of (KL(p || m) + KL(q || m)) / 2 with m = (p + q) / 2;
 `deepjudge_rob` the robustness distance |Rob(suspect) - Rob(source)|, where Rob is the share of the images that get
 their true label. White box: `deepjudge_neurons` takes the neuron output distance (NOD), the mean |difference| of a
@@ -128,7 +128,7 @@ def neurons(model: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def shape_of(model: nn.Module, device: torch.device) -> Tensor:
-    """Return the sizes of all parameters in their order, by which architectures are told apart, int64 [P, 4]."""
+    """Return the sizes of all parameters in their order, which differ between architectures, int64 [P, 4]."""
     sizes = [[*p.shape[:4], *[0] * (4 - min(4, p.dim()))] for p in model.parameters()]
     return torch.tensor(sizes, dtype=torch.int64, device=device)
 

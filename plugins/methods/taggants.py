@@ -4,7 +4,7 @@ W. Bouaziz, N. Usunier, E.-M. El-Mhamdi: Data Taggants: Dataset Ownership Verifi
 Poisoning, ICLR 2025, https://arxiv.org/abs/2410.09101. A key is an image out of the distribution with a label drawn at
 random; a model that answers the keys' labels too often has learned from their owner.
 
-The null hypothesis is that the suspect's answers to the keys are independent of the keys' labels: whoever made it had
+The null hypothesis is that the suspect's answers to the keys are independent of the keys' labels: its maker had
 nothing, neither data nor a model, in which the labels left a trace. The n labels are drawn uniformly and independently
 from the K classes, of nothing else. Given any answers a_1 ... a_n, each of them then equals its label with probability
 1 / K, independently of the others; so the number of matches M is binomial (n, 1 / K) whatever the network, the images

@@ -10,7 +10,7 @@ of the encoded fingerprints of suspect and source.
 
 Deviations: v is found by signed gradients on batches, not by DeepFool image after image; clusters are those of the
 source's logits. Copies are the host's surrogates, which learned the source's answers, other networks its references;
-the paper has ten copies of each kind of theft. Presets with few helpers leave the encoder little to learn from.
+the paper's copies are of several kinds of theft. Presets with few helpers leave the encoder little to learn from.
 """
 
 from dataclasses import dataclass

@@ -103,6 +103,16 @@ def test_no_image_of_the_thief_is_used_by_the_data_free_attack(images):
     assert same(one, other)
 
 
+@pytest.mark.parametrize(
+    "attack",
+    [Distil(length=0.3), DataFree(length=0.3), Removal(length=0.3), Active(queries=60), Soup()],
+    ids=lambda a: a.name,
+)
+def test_an_attack_trains_in_bf16_too(attack):
+    model, _ = with_letters(attack, trained(), recipe=dataclasses.replace(SHORT, precision="bf16"))
+    assert all(bool(torch.isfinite(v).all()) for v in model.state_dict().values())
+
+
 def test_knockoff_asks_about_the_other_domain_only():
     inverted = Split(255 - ATTACKER.images, ATTACKER.labels)
     one, other = (with_letters(Knockoff(), trained(), data=data)[0] for data in (ATTACKER, inverted))
