@@ -75,6 +75,7 @@ class MetaV(Fingerprint):
         if not len(helpers.surrogates) or not len(helpers.references) or min(self.samples, self.steps) < 1:
             raise BenchError("metav needs surrogates, references, questions and steps: set each to 1 or more")
         random, images = context.generator, data.probe.images
+        copies, others = [source, *helpers.surrogates], list(helpers.references)  # loaded once: each is used many times
         rounds = -(-self.samples // len(images))
         order = torch.cat([torch.randperm(len(images), generator=random, device=random.device) for _ in range(rounds)])
         x = (images[order[: self.samples].to(images.device)].float() / 255).requires_grad_()
@@ -88,7 +89,7 @@ class MetaV(Fingerprint):
             return models[int(torch.randint(len(models), (), generator=random, device=random.device))]
 
         for step in range(self.steps):
-            copy, other = source if step % 2 else drawn(helpers.surrogates), drawn(helpers.references)
+            copy, other = source if step % 2 else drawn(copies[1:]), drawn(others)
             yes, no = (verdict(model(x).softmax(1), weights) for model in (copy, other))
             loss = functional.softplus(-yes) + functional.softplus(no)
             for value, gradient in zip((x, *trained), torch.autograd.grad(loss, (x, *trained)), strict=True):
@@ -98,8 +99,8 @@ class MetaV(Fingerprint):
                 x.clamp_(0, 1)
         learned = {name: value.detach() for name, value in weights.items()}
         with torch.no_grad():
-            own, *others = (float(verdict(m(x).softmax(1), learned)) for m in (source, *helpers.references))
-        context.note(source=round(own, 3), references=round(sum(others) / len(others), 3))
+            own, *rest = (float(verdict(m(x).softmax(1), learned)) for m in (source, *others))
+        context.note(source=round(own, 3), references=round(sum(rest) / len(rest), 3))
         return {"questions": x.detach(), **learned}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:

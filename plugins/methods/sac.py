@@ -13,20 +13,14 @@ from images that were not used in training; the authors' come from the first 100
 boxes are drawn `draws` times for each source. `sac_m_probabilities` reads the probabilities of the same answers, to the
 same images.
 
-`sac_jc` asks for images as JPEG leaves them at a low quality (J. Guan, J. Liang, Y. Wang, R. He: Sample Correlation for
-Fingerprinting Deep Face Recognition, arXiv 2024, https://arxiv.org/abs/2412.20768, "SAC-JC"). Its authors leave out the
-half in C, which doubles each distance and orders suspects alike; here C is that of `sac_m`.
-
 `sac_w` asks for plain images that the source and networks derived from it (surrogates) get wrong: copies inherit these
 mistakes, an innocent network makes others. The authors' selection is not published; here it is a ranking (`hardest`),
 and the note counts the probes of each step.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -72,22 +66,6 @@ def mix(images: Tensor, box: str, per_sample: bool, random: torch.Generator) -> 
         image[:, top:bottom, left:right] = partner[:, top:bottom, left:right]
         bounds = BOXES[box](height, width, random) if per_sample else bounds
     return mixed
-
-
-def compressed(images: Tensor, quality: int) -> Tensor:
-    """Compress images to JPEG and back: uint8 [N, C, H, W] in and out; channels one by one unless there are three."""
-    from PIL import Image
-
-    def channel(pixels: np.ndarray) -> np.ndarray:
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-        return np.asarray(Image.open(file))
-
-    if images.shape[1] == 3:
-        found = [channel(image.permute(1, 2, 0).contiguous().cpu().numpy()).transpose(2, 0, 1) for image in images]
-    else:
-        found = [np.stack([channel(part.cpu().numpy()) for part in image]) for image in images]
-    return torch.from_numpy(np.stack(found)).to(images.device)
 
 
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:
@@ -205,35 +183,6 @@ class SacMProbabilities(MixedCorrelation):
     fingerprint_of = "sac_m"
 
 
-@dataclass(frozen=True)
-class SacJC(MixedCorrelation):
-    """Compare the correlations of answers to images that JPEG compressed: SAC-JC."""
-
-    name: str = "sac_jc"
-    version: int = 1
-    samples: int = 100
-    quality: int = 10
-    """Of JPEG, from 1 to 95."""
-    representation: str = "logits"
-    correlation: str = "cosine"
-
-    draws = 5
-    paper = (
-        "J. Guan, J. Liang, Y. Wang, R. He: Sample Correlation for Fingerprinting Deep Face Recognition, arXiv 2024, "
-        "https://arxiv.org/abs/2412.20768"
-    )
-
-    def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
-        """Compute the probes, at most as many as there are images, and the source's logits of them."""
-        self.check()
-        if not 1 <= self.quality <= 95:
-            raise BenchError(f"{self.name}.quality is from 1 to 95, not {self.quality}")
-        random, images = context.generator, data.probe.images
-        order = torch.randperm(len(images), generator=random, device=random.device)[: self.samples]
-        probes = compressed(images[order.to(images.device)], self.quality)
-        return {"probes": probes, "logits": logits_of(source, probes)}
-
-
 def _reported() -> tuple[Reported, ...]:
     """List the AUCs of the paper's appendix, Tables 3 to 5."""
     others = ("vgg13", "resnet18", "densenet121", "mobilenet_v2")
@@ -315,5 +264,5 @@ class SacW(SampleCorrelation):
 
 @hookimpl
 def bench_methods() -> list[Fingerprint]:
-    """Return SAC-m on logits and on probabilities, SAC-w and SAC-JC."""
-    return [SacM(), SacMProbabilities(), SacW(), SacJC()]
+    """Return SAC-m on logits and on probabilities, and SAC-w."""
+    return [SacM(), SacMProbabilities(), SacW()]

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from bench_plugins.attacks.finetune import FinetuneA
-from bench_plugins.methods import adi, deepjudge, metav, model_diff, sac, taggants, uap, zest
+from bench_plugins.methods import adi, deepjudge, metav, model_diff, sac, sac_jc, taggants, uap, zest
 from bench_plugins.methods.adi import Adi
 from bench_plugins.methods.deepjudge import DeepJudge, DeepJudgeNeurons, DeepJudgeRob
 from bench_plugins.methods.metav import MetaV
 from bench_plugins.methods.model_diff import ModelDiff
-from bench_plugins.methods.sac import SacJC
+from bench_plugins.methods.sac_jc import SacJC
 from bench_plugins.methods.taggants import Taggants
 from bench_plugins.methods.uap import UAP
 from bench_plugins.methods.zest import Zest
@@ -130,15 +130,29 @@ def test_a_setting_that_is_none_is_refused_in_one_line(method, message):
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_probes_are_what_jpeg_leaves(channels):
     images = torch.randint(256, (5, channels, 16, 12), dtype=torch.uint8, generator=generator())
-    found = sac.compressed(images, 10)
+    found = sac_jc.compressed(images, 10)
     assert found.dtype == torch.uint8 and found.shape == images.shape
     file = io.BytesIO()
     whole = images[0].permute(1, 2, 0).numpy() if channels == 3 else images[0, 0].numpy()
     Image.fromarray(whole).save(file, "JPEG", quality=10)
     by_hand = np.asarray(Image.open(file))
     assert np.array_equal(found[0].permute(1, 2, 0).numpy() if channels == 3 else found[0, 0].numpy(), by_hand)
-    far, near = ((sac.compressed(images, q).double() - images.double()).abs().mean() for q in (5, 95))
+    far, near = ((sac_jc.compressed(images, q).double() - images.double()).abs().mean() for q in (5, 95))
     assert far > near
+
+
+def test_the_distance_is_that_of_sac():
+    one, other = (torch.randn(12, 10, generator=generator(s)) for s in range(2))
+    for logits in (one, other):
+        assert torch.equal(sac_jc.correlation(logits), sac.correlation(logits, "logits", "cosine", 10))
+    fingerprint, _ = extract(SacJC())
+    suspect = trained("plain", 1, "attacker")
+    with torch.no_grad():
+        matrices = [
+            sac.correlation(m(fingerprint["probes"] / 255), "logits", "cosine", 10) for m in (trained(), suspect)
+        ]
+    exact = float((matrices[0] - matrices[1]).abs().mean())
+    assert math.isclose(-score(SacJC(), fingerprint, suspect), exact, rel_tol=1e-4)
 
 
 # --- ModelDiff ----------------------------------------------------------------------------------------------------
