@@ -79,4 +79,8 @@ class Defended(Attack):
 @hookimpl
 def bench_attacks() -> list[Attack]:
     """Return the three services."""
-    return [Defended(name=f"defended_{form}", form=form) for form in ("labels", "rounded", "smoothed")]
+    return [
+        Defended(name="defended_labels", form="labels"),
+        Defended(name="defended_rounded", form="rounded"),
+        Defended(name="defended_smoothed", form="smoothed"),
+    ]
