@@ -27,6 +27,11 @@ LARGEST, TINY = 127, 1e-12
 class Int8(nn.Module):
     """A convolution or a linear layer whose weights and inputs are 8-bit integers; a `step` of 0: each image's own."""
 
+    weight: Tensor
+    scale: Tensor
+    bias: Tensor
+    step: Tensor
+
     def __init__(self, layer: Any, step: Tensor) -> None:
         super().__init__()
         weight = layer.weight.detach()
