@@ -16,10 +16,12 @@ from bench.api.torchvision import prepare_torchvision
 from bench.core.errors import BenchError, NotApplicable
 
 if TYPE_CHECKING:
+    from bench.frontend.innocents import innocents
     from bench.frontend.options import RunOptions
     from bench.frontend.progress import RunProgress
     from bench.frontend.results import Results, load_results
     from bench.frontend.run import run
+    from bench.frontend.verify import Verdict, verify
 
 __version__ = "1.0.0rc1"
 
@@ -44,19 +46,25 @@ __all__ = [
     "Source",
     "Split",
     "Suspect",
+    "Verdict",
     "Watermark",
     "hookimpl",
+    "innocents",
     "load_results",
     "prepare_torchvision",
     "run",
+    "verify",
 ]
 
 _LAZY = {
     "Results": "bench.frontend.results",
     "RunOptions": "bench.frontend.options",
     "RunProgress": "bench.frontend.progress",
+    "innocents": "bench.frontend.innocents",
     "load_results": "bench.frontend.results",
     "run": "bench.frontend.run",
+    "Verdict": "bench.frontend.verify",
+    "verify": "bench.frontend.verify",
 }
 """Names whose modules take long to import, or need what plugins do not: they are imported when they are used."""
 

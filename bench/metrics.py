@@ -16,8 +16,8 @@ from bench.stats.differences import (
     difference_interval,
     difference_of_two_runs,
     difference_over_sources,
-    holm,
 )
+from bench.stats.holm import holm
 from bench.stats.intervals import (
     AucEstimate,
     SourceAuc,

@@ -11,6 +11,7 @@ row gets an empty one, which `--check` refuses.
 
 import argparse
 import ast
+import csv
 import importlib
 import re
 import sys
@@ -212,8 +213,22 @@ def meaning(option: click.Option) -> str:
     return text + ("; may be repeated" if option.multiple else "")
 
 
+def measured(old: str, file: str, *left_out: str) -> str:
+    """Return the figures of a CSV file that `python -m benchmarks.verify` wrote, without some columns.
+
+    Hits and their number become one cell, as do a share and its interval.
+    """
+    with (ROOT / file).open(encoding="utf-8", newline="") as lines:
+        rows = [*csv.DictReader(lines)]
+    for row in rows:
+        row["found"] = f"{row.pop('hits')} of {row.pop('of')}"
+        row["share"] = f"{row['share']} [{row.pop('low')}, {row.pop('high')}]"
+    names = [name for name in rows[0] if name not in left_out]
+    return table([name.replace("_", " ") for name in names], [[row[name] for name in names] for row in rows])
+
+
 GENERATORS: dict[str, Callable[..., str]] = {
-    f.__name__: f for f in (tree, large, parameters, presets, columns, options, api)
+    f.__name__: f for f in (tree, large, parameters, presets, columns, options, api, measured)
 }
 
 

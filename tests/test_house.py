@@ -109,10 +109,12 @@ WORKING = (
     "datasets/adaptation.py",
     "datasets/partition.py",
     *(f"models/{name}.py" for name in ("answers", "network", "onnx_session", "opening", "outputs", "preflight")),
-    *(f"models/{name}.py" for name in ("preprocessing", "program")),
+    *(f"models/{name}.py" for name in ("endpoint", "preprocessing", "program")),
     "sandbox/torch_settings.py",
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),
+    *(f"verification/{name}.py" for name in ("scoring", "session")),
+    *(f"verification/{name}.py" for name in ("distortions", "transports", "stability", "preprocessing_check")),
 )
 """What is imported only when something is computed."""
 

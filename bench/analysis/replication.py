@@ -18,7 +18,8 @@ from bench.core.canonical import JSON
 from bench.core.kinds import Status, SuspectKind
 from bench.results.columns import TRIAL_COLUMNS
 from bench.stats.auc import Floats
-from bench.stats.differences import RunDifference, difference_of_two_runs, holm
+from bench.stats.differences import RunDifference, difference_of_two_runs
+from bench.stats.holm import holm
 from bench.stats.intervals import LEVEL, AucEstimate
 
 if TYPE_CHECKING:

@@ -27,6 +27,10 @@ COMMANDS = {
     "replicate": "Make a published run again here, and judge it.",
     "show": "Show how one trial was made.",
     "data": "List, fetch and verify datasets.",
+    "verify": "Judge one suspect: was it made from a source?",
+    "commit": "Fix fingerprints and null scores before anybody is accused.",
+    "judge": "Check evidence: make its fingerprints again.",
+    "innocents": "Train networks that no source had a part in.",
     "models": "Check, question and export described networks.",
     "store": "Inspect, clean up and move the store of artifacts.",
 }

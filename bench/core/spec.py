@@ -73,6 +73,10 @@ class Spec:
     settings: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
     models: tuple[Mapping[str, JSON], ...] = ()
     """Described networks: their descriptions, with the digest of the content in place of a file."""
+    draws: int = 0
+    """Fingerprints per source and method; 0: as many as each method declares."""
+    draw_seed: int = 0
+    """Fingerprints of another seed are drawn independently of those of a benchmark, whose seed is 0."""
 
     def __new__(cls, *values: object, **named: object) -> Spec:
         """Raise TypeError for a field's old name."""
@@ -97,8 +101,8 @@ class Spec:
 
     def _fields(self) -> dict[str, object]:
         """Return the fields as plain data; what later versions added, only if it is set."""
-        fields = dataclasses.asdict(self)
-        return fields if self.models else {name: value for name, value in fields.items() if name != "models"}
+        later = ("models", "draws", "draw_seed")
+        return {name: value for name, value in dataclasses.asdict(self).items() if value or name not in later}
 
     @staticmethod
     def from_json(data: Mapping[str, JSON]) -> Spec:

@@ -10,7 +10,7 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import Role, TaskKind
 from bench.models.kinds import ModelFormat
-from bench.store.atomic import write_atomically
+from bench.store.atomic import sync, write_atomically
 from bench.store.store import Store
 from bench.store.tensors import write_tensors
 
@@ -27,7 +27,10 @@ DIGITS = 8
 
 
 class Exported(NamedTuple):
-    """A network to be exported: its key, its role, and the words of its task's name."""
+    """A network to be exported: its key, its role, and the words of its task's name.
+
+    `label` replaces the name that follows from these.
+    """
 
     key: str
     role: str
@@ -36,10 +39,14 @@ class Exported(NamedTuple):
     number: str
     facts: Mapping[str, JSON]
     source: str
+    family: str = ""
+    label: str = ""
 
     @property
     def name(self) -> str:
         """Return the name in the description, unique by the first digits of the key."""
+        if self.label:
+            return self.label
         words = (self.role, self.dataset, self.attack, self.facts["architecture"]["name"], self.number)
         return "-".join([*filter(None, words), self.key[:DIGITS]])
 
@@ -80,22 +87,29 @@ def export_networks(store: Store, keys: Iterable[str], folder: Path) -> tuple[in
     if folder.is_dir() and any(folder.iterdir()):
         raise BenchError(f"{folder} is not empty: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
+    for dataset, texts in (tables := write_networks(store, found, folder)).items():
+        name = "zoo.toml" if len(tables) == 1 else f"zoo-{dataset}.toml"
+        write_atomically(folder / name, "\n".join([HEAD.format(name=name, dataset=dataset), *texts]))
+    return len(found), left_out
+
+
+def write_networks(store: Store, found: Iterable[Exported], folder: Path) -> dict[str, list[str]]:
+    """Write networks as safetensors, and return the `[[model]]` tables that describe them, by dataset."""
+    found = list(found)
     names = {one.key: one.name for one in found}
     tables: dict[str, list[str]] = {}
     for one in found:
         weights = store.load(one.key, "weights")
         table = _table(one, names, weights, _write_weights(one, weights, folder))
         tables.setdefault(one.dataset, []).append(table)
-    for dataset, texts in tables.items():
-        name = "zoo.toml" if len(tables) == 1 else f"zoo-{dataset}.toml"
-        write_atomically(folder / name, "\n".join([HEAD.format(name=name, dataset=dataset), *texts]))
-    return len(found), left_out
+    return tables
 
 
 def _write_weights(one: Exported, weights: "Mapping[str, Tensor]", folder: Path) -> str:
     """Write the state dict of a network without its normalisation; return the file's digest."""
     path = folder / f"{one.name}.safetensors"
     write_tensors({n.removeprefix("inner."): t for n, t in weights.items() if n.startswith("inner.")}, path, one.name)
+    sync(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -114,6 +128,7 @@ def _table(one: Exported, names: Mapping[str, str], weights: "Mapping[str, Tenso
         "attack": one.attack,
         "source": names.get(one.source, ""),
         "trained_on": one.dataset,
+        "family": one.family,
     }
     kept = {name: value for name, value in fields.items() if value not in ("", {})}
     return "\n".join(["[[model]]", *(f"{name} = {toml_value(value)}" for name, value in kept.items())]) + "\n"
@@ -125,4 +140,5 @@ def toml_value(value: JSON) -> str:
         return "{ " + ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items() if v is not None) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(toml_value, value)) + "]"
-    return json.dumps(value)
+    text = json.dumps(value, ensure_ascii=False)  # an escaped pair of surrogates is no TOML
+    return text.replace("\x7f", "\\u007f")

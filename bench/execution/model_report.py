@@ -69,9 +69,9 @@ def line(finding: Finding) -> str:
         accuracy = f"{finding.right} of {finding.asked} right" if finding.labelled else "accuracy unknown (no data)"
     table = model.format == ModelFormat.ANSWERS
     wants = "a table" if table else f"{'x'.join(map(str, shape))} {model.layout} {model.range}"
+    content = model.url or f"sha256 {model.sha256[:DIGITS]}"
     return (
-        f"{model.name}: {model.role}, {model.format}, {wants} -> {target.classes} {model.output}, {accuracy}, "
-        f"sha256 {model.sha256[:DIGITS]}"
+        f"{model.name}: {model.role}, {model.format}, {wants} -> {target.classes} {model.output}, {accuracy}, {content}"
     )
 
 

@@ -19,6 +19,7 @@ from bench.execution.model_checks import check_models
 from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import inline_device, slots
 from bench.planning.declarations import Declarations
+from bench.planning.graph import Plan
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.registry.registry import Registry
@@ -131,14 +132,17 @@ def _check_same(saved: Path, spec: Spec) -> None:
         raise BenchError(f"{folder} {held} a different Spec: choose another folder with --out, or remove it")
 
 
-def prepare(request: BenchmarkRequest, reporter: Reporter) -> PreparedRun:
-    """Plan a benchmark and check everything that can be checked before training: data, store, folder, devices."""
+def prepare(request: BenchmarkRequest, reporter: Reporter, planned: Plan | None = None) -> PreparedRun:
+    """Plan a benchmark and check everything that can be checked before training: data, store, folder, devices.
+
+    `planned` is its plan, if that does not follow from the request's Spec.
+    """
     check_environment()
     spec, registry, store, data = request.spec, request.registry, request.store, request.data
     broken = [f"plugin {b.name} of {b.distribution} is broken and left out: {b.reason}" for b in registry.broken]
     _note(reporter, broken)
     check_readable(describe(spec, request.declarations, request.command))
-    inventory = Inventory(plan(spec, request.declarations), store)
+    inventory = Inventory(planned or plan(spec, request.declarations), store)
     refreshed = inventory.affected(request.refresh)
     _check_unchanged(inventory, request, refreshed)
     missing = inventory.missing(refreshed)

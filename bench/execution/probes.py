@@ -18,7 +18,8 @@ from bench.execution.preparation import BenchmarkRequest, prepare
 from bench.execution.run_config import Reporter
 from bench.execution.scheduler import run_tasks
 from bench.execution.task_context import TaskContext, WorkerState, budget
-from bench.models.answers import GRID, image_digests
+from bench.models.answers import image_digests
+from bench.models.image_digest import GRID
 from bench.models.kinds import ModelRole
 from bench.planning.described import Models
 from bench.sandbox.logs import Log

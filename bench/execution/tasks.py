@@ -2,26 +2,24 @@
 
 import dataclasses
 import functools
-import math
-import numbers
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bench.api.components import Architecture
 from bench.api.context import Helpers
 from bench.api.data import Split
-from bench.core.errors import BenchError, NotApplicable
+from bench.core.errors import BenchError
 from bench.core.kinds import Access, ComponentKind, Role, TaskKind
 from bench.datasets import file_record
 from bench.datasets.adaptation import adapted
 from bench.datasets.observation import observed
 from bench.datasets.partition import PARTS, load, partition, read
+from bench.datasets.sampling import balanced
 from bench.execution.artifacts import endpoint_artifact, network_artifact
 from bench.execution.described import measurements, opened
-from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable
+from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable, checked_score
 from bench.execution.suspects import LazyNetworks, Start
 from bench.execution.task_context import Artifact, TaskContext, budget
 from bench.training.answering import ask
@@ -68,7 +66,7 @@ def _data(context: TaskContext) -> Artifact:
 def _train(context: TaskContext) -> Artifact:
     _try_architecture(context)
     data, role = context.data(), context.task.role
-    split = data.parts["attacker" if role == Role.IRRELEVANT else "defender"]
+    split = _shared(context, data.parts["attacker" if role == Role.IRRELEVANT else "defender"])
     targets: Tensor | Callable[[Tensor], Tensor] = split.labels
     if role == Role.SURROGATE:
         oracle = Oracle(context.model(context.inputs["source"])[0], Access.PROBABILITIES, "the host")
@@ -78,6 +76,16 @@ def _train(context: TaskContext) -> Artifact:
     context.plugin_context(architecture, context.recipe()).fit(model, split.images, targets)
     origin = f"architecture {architecture.name!r}"
     return network_artifact(context, check(check_readable(model, origin), context.build(), origin))
+
+
+def _shared(context: TaskContext, split: Split) -> Split:
+    """Return the share of the training images that the task names: class-balanced, drawn by the task's seed."""
+    if "share" not in context.params:
+        return split
+    labels = split.labels.cpu().numpy()
+    count = max(int(context.data().facts["num_classes"]), round(context.params["share"] * len(labels)))
+    chosen = torch.from_numpy(balanced(labels, count, context.seed, "share")).to(split.labels.device)
+    return Split(split.images[chosen], split.labels[chosen])
 
 
 def _model(context: TaskContext) -> Artifact:
@@ -162,18 +170,10 @@ def _score(context: TaskContext) -> Artifact:
     load = functools.partial(context.store.load, fingerprint_key, "fingerprint", str(context.device))
     fingerprint = state.cached("fingerprint", fingerprint_key, load, 64)
     suspect = Suspect(model, method.name, budget(method), method.access)
-    score = method.score({name: tensor.clone() for name, tensor in fingerprint.items()}, suspect)
-    if score is None:
-        raise NotApplicable(f"{method.name} gives no score for this suspect")
-    if isinstance(score, Tensor | np.ndarray) and score.nbytes == score.itemsize:  # one number
-        score = score.item()
-    if isinstance(score, bool) or not isinstance(score, numbers.Real):
-        raise BenchError(f"method {method.name!r}: score must return a float, not {score!r:.80}")
-    if not math.isfinite(score):
-        raise BenchError(f"method {method.name!r}: the score of this suspect is {float(score)}")
+    score = checked_score(method, {name: tensor.clone() for name, tensor in fingerprint.items()}, suspect)
     record = context.record(fingerprint_key)
     facts = {
-        "score": float(score),
+        "score": score,
         "queries": suspect.queries,
         "access": suspect.strongest,
         "agreement": _agreement(context, suspect_key, inputs["source"]),

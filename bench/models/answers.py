@@ -5,7 +5,6 @@ A table is an npz file with `answers` and, for each row, `digests` or `images`; 
 """
 
 import csv
-import hashlib
 import io
 import math
 import zipfile
@@ -19,32 +18,18 @@ from torch import Tensor
 from bench.core.errors import BenchError, NotApplicable, first_line
 from bench.models.content import read
 from bench.models.description import Description
+from bench.models.image_digest import array_digests
 from bench.training.augmentation import pixels
 
-DIGITS = 32
-"""Hexadecimal digits of an image's digest."""
-GRID = 1e-4
-"""Largest distance of a pixel from a multiple of 1/255, in such steps, of an image that has 8 bits."""
 LARGEST = 1 << 32
 """Bytes of an unpacked array."""
+NO_ANSWERS = ("time", "output")
+"""Columns of a journal of answers that hold none."""
 
 
 def image_digests(images: Tensor) -> list[str]:
-    """Return the digest of each image (uint8, or float [N, C, H, W] in [0, 1]).
-
-    It is the SHA-256, cut to DIGITS, of `uint8` and the pixels; of an image with pixels between multiples of 1/255, of
-    `float32` and its pixels, little-endian. Both in the order C, H, W.
-    """
-    found = []
-    for image in pixels(images).cpu():
-        steps = image.double() * 255
-        whole = steps.round()
-        if bool(((steps - whole).abs() <= GRID).all()):
-            content = b"uint8" + whole.to(torch.uint8).numpy().tobytes()
-        else:
-            content = b"float32" + image.float().numpy().astype("<f4").tobytes()
-        found.append(hashlib.sha256(content).hexdigest()[:DIGITS])
-    return found
+    """Return the digest of each image (uint8, or float [N, C, H, W] in [0, 1]); see `array_digests`."""
+    return array_digests(pixels(images).cpu().numpy())
 
 
 class Table:
@@ -113,11 +98,15 @@ def npz_arrays(model: Description, content: bytes, field: str) -> dict[str, Any]
             if sum(member.file_size for member in archive.infolist()) > LARGEST:
                 raise model.fault(field, f"it unpacks to more than {LARGEST >> 30} GiB")
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            found = {name: arrays[name] for name in arrays.files}
     except BenchError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise model.fault(field, f"it is no npz file of arrays, or truncated: {first_line(error)}") from None
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):  # numpy returns the bytes of a member without the magic number
+            raise model.fault(field, f"it is no npz file of arrays: {name!r:.50} is none")
+    return found
 
 
 def _images(model: Description, images: Any, field: str) -> Tensor:
@@ -146,11 +135,12 @@ def _csv(model: Description, content: bytes) -> tuple[list[str] | None, Any]:
     if len(rows) < 2:
         raise model.fault("file", "it has no answers: a header is expected, and a line for each image")
     named = rows[0][0] == "image"
+    used = [i for i, name in enumerate(rows[0]) if i >= named and not (named and name in NO_ANSWERS)]
     values = []
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
             raise model.fault("file", f"line {number} has {len(row)} values, but the header {len(rows[0])}")
-        values.append([_number(model, text, number) for text in row[named:]])
+        values.append([_number(model, row[i], number) for i in used])
     answers = np.array(values)
     answers = answers[:, 0] if answers.shape[1] == 1 else answers
     return ([row[0] for row in rows[1:]] if named else None), answers

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from bench.core.canonical import digest as canonical_digest
 from bench.core.errors import BenchError, first_line
 from bench.models.description import Description
 from bench.models.kinds import ModelFormat
@@ -25,6 +26,8 @@ def read(model: Description, field: str = "file") -> bytes:
     path = Path(getattr(model, field))
     _check_file(model, path, field)
     try:
+        if field == "file" and model.format == ModelFormat.ONNX:
+            check_size(model, path.stat().st_size)
         return path.read_bytes()
     except OSError as error:
         raise model.fault(field, f"{path} cannot be read: {error.strerror or error}") from None
@@ -33,8 +36,11 @@ def read(model: Description, field: str = "file") -> bytes:
 def verified(model: Description) -> Description:
     """Return a description with the digest of the model's content; BenchError if its file has another digest.
 
-    The content is the file and, if there are any, the files with an ONNX model's weights or the probes of a table.
+    The content is the file and, if there are any, the files with an ONNX model's weights or the probes of a table. Of a
+    model behind a URL nobody knows it: the digest is that of the description's fields that can change an answer.
     """
+    if model.format == ModelFormat.HTTP:
+        return structs.replace(model, sha256=canonical_digest(structs.replace(model, sha256="").identity()))
     digest = _file_digest(model, Path(model.file), "file")
     if model.sha256 and digest != model.sha256:
         raise model.fault("sha256", f"{model.file} has the digest {digest}: it is another file, or damaged")
@@ -76,14 +82,19 @@ def _file_digest(model: Description, path: Path, field: str) -> str:
         raise model.fault(field, f"{path} cannot be read: {error.strerror or error}") from None
 
 
+def check_size(model: Description, size: int) -> None:
+    """Raise BenchError for more bytes than an ONNX file can have, before they are read."""
+    if size > LARGEST_EMBEDDED:
+        raise model.fault("file", f"{model.file} has {size >> 20} MiB, more than an ONNX file can have")
+
+
 def onnx_model(model: Description, content: bytes) -> "ModelProto":
     """Parse an ONNX file without its external data; BenchError if it is none, or if the onnx package is missing."""
     try:
         import onnx
     except ImportError:
         raise model.fault("format", MISSING) from None
-    if len(content) > LARGEST_EMBEDDED:
-        raise model.fault("file", f"{model.file} has {len(content) >> 20} MiB, more than an ONNX file can have")
+    check_size(model, len(content))
     try:
         proto: ModelProto = onnx.ModelProto.FromString(content)
     except Exception as error:  # protobuf's errors have no common base in all its versions

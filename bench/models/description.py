@@ -5,18 +5,30 @@ Nothing here opens a network, or imports torch.
 
 import json
 import math
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from msgspec import Meta, Struct, ValidationError, convert, structs, to_builtins
+from msgspec import Struct, ValidationError, convert, structs, to_builtins
 
 from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError, did_you_mean, printable
 from bench.core.kinds import Access
+from bench.models.endpoint_address import address, check_headers
+from bench.models.fields import (
+    Batch,
+    Concurrency,
+    OptionalDigest,
+    OptionalWord,
+    Retries,
+    Seconds,
+    Side,
+    Text,
+    Word,
+    explained,
+)
 from bench.models.kinds import ModelFormat, ModelOutput, ModelRole
 
 LARGEST_FILE = 1 << 26
@@ -27,32 +39,13 @@ DERIVED = (ModelRole.STOLEN, ModelRole.SURROGATE)
 """Roles of networks that were derived from a source."""
 ABOUT_IMAGES = ("layout", "range", "mean", "std", "size")
 """Fields that describe how a network wants its images."""
-NOT_IN_KEY = ("file", "probes", "role", "source", "attack", "family", "trained_on")
+OF_ENDPOINTS = (
+    *("url", "input", "output_name", "datatype"),
+    *("binary", "headers", "batch", "concurrency", "timeout", "retries"),
+)
+"""Fields of format `http` only; those of the second line change no answer."""
+NOT_IN_KEY = ("file", "probes", "role", "source", "attack", "family", "trained_on", *OF_ENDPOINTS[4:])
 """Fields that change no answer: they are no part of a key by themselves."""
-
-Word = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}\Z")]
-OptionalWord = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9][A-Za-z0-9_.+-]{0,63})?\Z")]
-Text = Annotated[str, Meta(max_length=1000)]
-Side = Annotated[int, Meta(ge=1, le=10_000)]
-
-
-_WORD = "letters, digits and _.+-, at most 64, of which the first is a letter or a digit"
-EXPECTED = {
-    "role": f"one of {', '.join(ModelRole)}",
-    "format": f"one of {', '.join(ModelFormat)}",
-    "output": f"one of {', '.join(ModelOutput)}",
-    "layout": "NCHW or NHWC",
-    "range": '"0-1" or "0-255"',
-    "mean": "a list of numbers, one for each channel",
-    "std": "a list of numbers, one for each channel",
-    "size": "[height, width], both from 1 to 10000",
-    "sha256": "64 hexadecimal digits, lower case",
-    "labels": "a list of the dataset's labels (numbers or names), or a table from the model's labels to them",
-    "settings": "a table, such as { width = 8 }",
-    **dict.fromkeys(("name", "architecture", "source", "attack", "trained_on", "family"), _WORD),
-    **dict.fromkeys(("file", "probes"), "the path of a file, relative to the file of descriptions"),
-}
-"""What each field must be, for messages."""
 
 
 class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -65,7 +58,7 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     role: ModelRole
     format: ModelFormat
     file: Text = ""
-    sha256: Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")] = ""
+    sha256: OptionalDigest = ""
     architecture: OptionalWord = ""
     settings: dict[str, Any] = {}
     layout: Literal["NCHW", "NHWC"] = "NCHW"
@@ -80,6 +73,16 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     attack: OptionalWord = ""
     trained_on: OptionalWord = ""
     family: OptionalWord = ""
+    url: Text = ""
+    input: Text = ""
+    output_name: Text = ""
+    datatype: Literal["FP32", "FP64", "FP16", "UINT8"] = "FP32"
+    binary: bool | Literal["auto"] = "auto"
+    headers: dict[str, str] = {}
+    batch: Batch = 32
+    concurrency: Concurrency = 1
+    timeout: Seconds = 30.0
+    retries: Retries = 4
 
     def plain(self) -> dict[str, JSON]:
         """Return the fields that are set, as plain data."""
@@ -133,7 +136,7 @@ def of_spec(models: Sequence[Mapping[str, JSON]]) -> tuple[Description, ...]:
 def read(path: str | Path) -> tuple[Description, ...]:
     """Read a file of descriptions, with absolute paths; BenchError names the model and the field that is wrong."""
     path = Path(path)
-    content = _content(path)
+    content = toml_content(path)
     tables = content.pop("model", None)
     if content:
         raise BenchError(printable(f"{path}: unknown entry {next(iter(content))!r}: it may have [[model]] tables only"))
@@ -144,7 +147,8 @@ def read(path: str | Path) -> tuple[Description, ...]:
     return models
 
 
-def _content(path: Path) -> dict[str, JSON]:
+def toml_content(path: Path) -> dict[str, JSON]:
+    """Return the content of a TOML file; BenchError if it cannot be read."""
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BenchError(f"{path} is larger than {LARGEST_FILE >> 20} MiB. Is it the right file?")
@@ -161,30 +165,19 @@ def _described(table: Mapping[str, JSON], number: int, folder: Path) -> Descript
     try:
         found = convert(table, Description)
     except (ValidationError, RecursionError) as error:
-        raise BenchError(f"{who}: {_explained(str(error))}") from None
+        raise BenchError(f"{who}: {explained(str(error), Description.__struct_fields__)}") from None
     _check(found)
     paths = {f: str(folder / Path(value).expanduser()) for f in ("file", "probes") if (value := getattr(found, f))}
     return structs.replace(found, **paths)
 
 
-def _explained(text: str) -> str:
-    """Return msgspec's message with the field's name in front."""
-    known = Description.__struct_fields__
-    if unknown := re.search(r"unknown field `(.*?)`", text):
-        return printable(f"{unknown[1]}: there is no such field. {did_you_mean(unknown[1], known)}See: docs/models.md")
-    if missing := re.search(r"required field `(.*?)`", text):
-        return f"{missing[1]}: it is missing"
-    what, _, where = text.partition(" - at `$.")
-    field = re.match(r"\w*", where)
-    name = field[0] if field else ""
-    if name in EXPECTED:
-        return f"{name}: it must be {EXPECTED[name]}"
-    return printable(f"{name or 'table'}: {what}")
-
-
 def _check(model: Description) -> None:
     """Check the fields of one description that depend on each other."""
-    if not model.file:
+    if model.format == ModelFormat.HTTP:
+        _check_endpoint(model)
+    elif foreign := [field for field in OF_ENDPOINTS if field in model.plain()]:
+        raise model.fault(foreign[0], f"only models of format {ModelFormat.HTTP} have it: leave it out")
+    elif not model.file:
         raise model.fault("file", "it is missing")
     weights = model.format == ModelFormat.SAFETENSORS
     if weights and not model.architecture:
@@ -207,6 +200,21 @@ def _check(model: Description) -> None:
         if field in model.plain():
             wrong = "answers are a table that gets no images" if answers else "only a table of answers has them"
             raise model.fault(field, f"{wrong}: leave it out")
+
+
+def _check_endpoint(model: Description) -> None:
+    for field in ("file", "sha256"):
+        if getattr(model, field):
+            raise model.fault(field, "a model behind a url has no file: leave it out")
+    if not model.url:
+        raise model.fault("url", "it is missing: name the model, such as https://host/v2/models/NAME/infer")
+    for field, check in (("url", address), ("headers", check_headers)):
+        try:
+            check(getattr(model, field))
+        except ValueError as error:
+            raise model.fault(field, str(error)) from None
+    if model.datatype == "UINT8" and (model.range != "0-255" or model.mean):
+        raise model.fault("datatype", 'UINT8 has whole numbers only: it needs range = "0-255", and no mean')
 
 
 def _check_names(models: Sequence[Description]) -> None:

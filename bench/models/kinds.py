@@ -22,6 +22,7 @@ class ModelFormat(_Word):
     TORCHSCRIPT = "torchscript"
     PT2 = "pt2"
     ANSWERS = "answers"
+    HTTP = "http"
 
 
 class ModelOutput(_Word):

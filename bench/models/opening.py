@@ -11,6 +11,7 @@ from bench.core.kinds import Access, ComponentKind
 from bench.models.answers import Table
 from bench.models.content import check_content, read
 from bench.models.description import PROGRAMS, Description, label_order
+from bench.models.endpoint import HttpNetwork
 from bench.models.kinds import ModelFormat
 from bench.models.network import Described, network
 from bench.models.onnx_session import OnnxNetwork
@@ -67,10 +68,14 @@ def open_model(
     """Open a described network, on the CPU: a torch network if it has logits and an architecture.
 
     BenchError, which names the model and the field, if its file is damaged, has another content than `model.sha256`,
-    or is not what the description promises.
+    or is not what the description promises. A model behind a URL is not asked anything yet.
     """
     if model.format in PROGRAMS and not allow_code:
         raise model.fault("format", f"a {model.format} file is a program: it runs only with --allow-code")
+    if model.format == ModelFormat.HTTP:
+        order, names = label_order(model, target.classes, target.label_names), target.label_names
+        run = HttpNetwork(model, [names[i] for i in order] if names and order else names)
+        return DescribedAnswers(model, run, Preprocessing.of(model, target.shape), target)
     content = read(model)
     check_content(model, content)
     if model.format == ModelFormat.ANSWERS:
@@ -117,6 +122,6 @@ def known_images(opened: Askable, images: Tensor) -> Tensor | None:
 
 
 def close(opened: Askable) -> None:
-    """End the process of a program now; for anything else, do nothing."""
-    if isinstance(opened, DescribedAnswers) and isinstance(opened.run, ProgramNetwork):
+    """End the process of a program, or the one that asks a URL; for anything else, do nothing."""
+    if isinstance(opened, DescribedAnswers) and isinstance(opened.run, ProgramNetwork | HttpNetwork):
         opened.run.close()

@@ -18,6 +18,11 @@ VERSION = 1
 """Version of an attack or architecture of which nothing but the name is known."""
 SUMMARY = "Known by the description of networks that were made elsewhere."
 
+UNCACHED = (
+    "what is behind a url may change unseen, so its scores cannot be cached. Judge it with bench verify, or record its "
+    "answers in a table of format answers: bench models probes"
+)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -99,6 +104,8 @@ class Models:
         """Return those of a Spec; BenchError if an architecture is not installed, or an attack has two meanings."""
         models = of_spec(spec.models)
         for model in models:
+            if model.format == ModelFormat.HTTP:
+                raise model.fault("format", UNCACHED)
             _check_dataset(model, registry)
         identities = {m.name: _identity(m, registry) for m in models if m.format == ModelFormat.SAFETENSORS}
         found = Models(models, spec.datasets[0], identities)

@@ -9,10 +9,14 @@ from bench.core.tasks import Task, Trial
 
 @dataclass
 class Plan:
-    """The trials in the order of their rows, and every task they need by key."""
+    """The trials in the order of their rows, and every task they need by key.
+
+    `networks` are the keys of networks that are wanted with their weights, whether a trial needs them or not.
+    """
 
     trials: list[Trial] = field(default_factory=list)
     tasks: dict[str, Task] = field(default_factory=dict)
+    networks: list[str] = field(default_factory=list)
 
     def add(
         self,
@@ -30,13 +34,13 @@ class Plan:
 
 
 def missing_tasks(plan: Plan, has_facts: Callable[[str], bool], is_complete: Callable[[str], bool]) -> dict[str, Task]:
-    """Walk back from the trials to the tasks that have to run; return them, inputs first.
+    """Walk back from the trials and networks to the tasks that have to run; return them, inputs first.
 
     `has_facts` returns True if the facts of a key are stored, `is_complete` if its tensors are too. A stored score
     needs neither weights nor a fingerprint.
     """
     result: dict[str, Task] = {}
-    stack: list[tuple[str, bool]] = []
+    stack: list[tuple[str, bool]] = [(key, False) for key in reversed(plan.networks) if not is_complete(key)]
     for trial in reversed(plan.trials):
         for key in (trial.score, trial.suspect, trial.source):
             if key and not trial.reason and not has_facts(key):

@@ -138,6 +138,8 @@ class _TaskPlanner:
         params = {"method": method.identity(), "dataset": {"name": dataset}, "recipe": self.recipes[architecture]}
         if draw:
             params["draw"] = draw
+        if self.spec.draw_seed:
+            params["draw_seed"] = self.spec.draw_seed
         inputs = {"data": self.data(dataset), "source": source, **helpers}
         subject = " ".join([*place, *queries])
         key = self.plan.add(TaskKind.FINGERPRINT, Role.FINGERPRINT, params, inputs, subject=subject)
@@ -161,7 +163,7 @@ class _TrialPlanner:
                 continue
             for name in (*spec.methods, *spec.baselines):
                 for version in self.declarations.methods[name]:
-                    for draw in range(int(version.fingerprint.attributes["draws"])):
+                    for draw in range(spec.draws or int(version.fingerprint.attributes["draws"])):
                         self.plan.trials += self._trials(dataset, architecture, seed, version, draw)
         return self.plan
 

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.store.atomic import sync, temporary_file
+from bench.store.atomic import temporary_file
 from bench.store.folders import RECORD
 from bench.store.record_schema import is_valid
 from bench.store.store import Store, parse_record
@@ -169,7 +169,7 @@ def _import(store: Store, file: BinaryIO, key: str, members: Mapping[str, _Membe
                 return f"{name} is damaged: its digest differs"
             if reason := _unreadable(folder / name, record["files"][name].get("tensors")):
                 return f"{name} {reason}"
-        store.commit(key, folder)
+        store.commit({key: folder})
     return ""
 
 
@@ -183,7 +183,6 @@ def _copy(file: BinaryIO, member: _Member, path: Path) -> str:
             hashed.update(part)
             target.write(part)
             left -= len(part)
-    sync(path)
     return hashed.hexdigest()
 
 

@@ -80,11 +80,13 @@ class StoreFolders:
         self.root = user_folder(str(root), "store", "--store or $BENCH_STORE").absolute()
         self.quarantined: list[str] = []
         """Keys of the damaged artifacts that this object found. In a store that cannot be written they stay."""
+        self.staged: dict[str, Path] | None = None
+        """The folders of the artifacts that were written here and are not published; None: each is, at once."""
         self._seen = exists
 
     def folder(self, key: str) -> Path:
-        """Return the folder of an artifact."""
-        return self.root / "artifacts" / key[:2] / key
+        """Return the folder of an artifact: the temporary one as long as it is not published."""
+        return (self.staged or {}).get(key) or self.root / "artifacts" / key[:2] / key
 
     def log(self, key: str) -> Path:
         """Return the path of a task's log."""
@@ -126,7 +128,8 @@ class StoreFolders:
                 temporary.mkdir()
                 yield temporary
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if temporary not in (self.staged or {}).values():
+                shutil.rmtree(temporary, ignore_errors=True)
 
     def all_keys(self) -> Iterator[str]:
         """Yield the keys of all artifacts."""

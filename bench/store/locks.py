@@ -8,56 +8,124 @@ import errno
 import functools
 import os
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.store.atomic import UNSUPPORTED
 from bench.store.folders import StoreFolders, translated_errors
 
+try:
+    import fcntl
+except ImportError:  # Windows has locks of its own
+    fcntl = None  # type: ignore[assignment]
+
 NO_LOCKS = (*UNSUPPORTED, errno.ENOLCK)
 """Errors of a file system without locks."""
+
+_handles: set[int] = set()
+"""The locked files of this process. A child that it forks closes them, or a task of a dead owner would stay locked."""
+
+
+def _close_all() -> None:
+    for handle in _handles:
+        os.close(handle)
+    _handles.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_all)
+
+
+class Claims:
+    """The tasks that this object has locked against other runs in the same store, until `release`.
+
+    The operating system releases the locks of a dead owner. Tasks whose keys share their first characters share a lock.
+    """
+
+    def __init__(self, store: StoreFolders) -> None:
+        self.store = store
+        self._held: dict[str, Callable[[], object]] = {}
+
+    def add(self, key: str) -> bool:
+        """Lock a task; return False if another run has locked it. StoreError if the store cannot be written."""
+        name = key[:4]
+        if name not in self._held:
+            with translated_errors(self.store.root):
+                release = _locked(self.store.subfolder("locks") / f"{name}.lock")
+            if release is None:
+                return False
+            self._held[name] = release
+        return True
+
+    def release(self) -> None:
+        """Release all locks."""
+        with translated_errors(self.store.root):
+            while self._held:
+                self._held.popitem()[1]()
 
 
 @contextmanager
 def claim(store: StoreFolders, key: str) -> Iterator[bool]:
-    """Lock a task against other runs in the same store; yield False if another run has locked it.
-
-    The operating system releases the lock of a dead owner. Tasks whose keys share their first characters share a lock.
-    """
-    from filelock import FileLock, Timeout
-
-    with translated_errors(store.root):
-        folder = store.subfolder("locks")
-        path = folder / f"{key[:4]}.lock"
-        lock = FileLock(path, blocking=False, is_singleton=False) if has_locks(folder) else None
-        try:
-            if lock:
-                lock.acquire()
-        except Timeout:
-            claimed = False
-        except OSError as error:
-            # a file that another user created for himself alone must not stop the run
-            foreign = error.errno == errno.EACCES and path.is_file() and os.access(folder, os.W_OK)
-            if not foreign and error.errno not in NO_LOCKS:
-                raise
-            lock, claimed = None, True
-        else:
-            claimed = True
+    """Lock a task against other runs in the same store; yield False if another run has locked it."""
+    claims = Claims(store)
+    claimed = claims.add(key)
     try:
         yield claimed
     finally:
-        with translated_errors(store.root):
-            if lock:
-                lock.release()
+        claims.release()
+
+
+def _locked(path: Path) -> Callable[[], object] | None:
+    """Lock a file, and return what releases it; None if another run has locked it. Where none can be, lock nothing."""
+    if not has_locks(path.parent):
+        return lambda: None
+    try:
+        return _acquired(path)
+    except OSError as error:
+        # a file that another user created for himself alone must not stop the run
+        foreign = error.errno == errno.EACCES and path.is_file() and os.access(path.parent, os.W_OK)
+        if not foreign and error.errno not in NO_LOCKS:
+            raise
+        return lambda: None
+
+
+def _acquired(path: Path) -> Callable[[], object] | None:
+    """Lock a file, and return what releases it; None if another run has locked it."""
+    if fcntl is None:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(path, blocking=False, is_singleton=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            return None
+        return lock.release
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    _handles.add(handle)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _release(handle)
+        return None
+    except BaseException:
+        _release(handle)
+        raise
+    return functools.partial(_release, handle)
+
+
+def _release(handle: int) -> None:
+    if handle in _handles:  # it is not ours in a child that was forked meanwhile
+        _handles.discard(handle)
+        with suppress(OSError):  # closing it does not unlock what another process inherited
+            fcntl.flock(handle, fcntl.LOCK_UN)
+        os.close(handle)
 
 
 @functools.cache
 def has_locks(folder: Path) -> bool:
     """Return True if files in a folder can be locked. OSError if none can be created there."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has locks of its own
+    if fcntl is None:
         return True
     probe = folder / f".probe.{uuid.uuid4().hex}"
     try:
@@ -80,16 +148,14 @@ def supports_locks(store: StoreFolders) -> bool:
 
 def is_locked(store: StoreFolders) -> bool:
     """Return True if any task of a store is locked."""
-    from filelock import FileLock, Timeout
-
     with translated_errors(store.root):
         for path in (store.root / "locks").glob("*.lock"):
             try:
                 if has_locks(path.parent):
-                    with FileLock(path, blocking=False, is_singleton=False):
-                        pass
-            except Timeout:
-                return True
+                    release = _acquired(path)
+                    if release is None:
+                        return True
+                    release()
             except OSError as error:  # another user's file: whether it is locked shows only to its owner
                 if error.errno not in (*NO_LOCKS, errno.EACCES):
                     raise

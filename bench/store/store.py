@@ -13,14 +13,14 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON, canonical, digest
 from bench.core.errors import BenchError, DamagedArtifact
-from bench.store.atomic import move_folder, sync, write_atomically
+from bench.store.atomic import move_folder, sync_all, write_atomically
 from bench.store.folders import RECORD, StoreFolders, translated_errors, translated_read_errors
 from bench.store.tensors import file_digest, read_tensors, savable, tensor_digest, write_tensors
 
@@ -40,9 +40,14 @@ def parse_record(text: bytes, key: str) -> dict[str, JSON] | None:
         return None
 
 
+def written(record: Mapping[str, JSON]) -> bytes:
+    """Return the text of an artifact's record, with its digest."""
+    return canonical({**record, "digest": digest(record)}).encode()
+
+
 def write_record(folder: Path, record: Mapping[str, JSON]) -> None:
-    """Write an artifact's record with its digest."""
-    write_atomically(folder / RECORD, canonical({**record, "digest": digest(record)}))
+    """Replace an artifact's record."""
+    write_atomically(folder / RECORD, written(record))
 
 
 class Store(StoreFolders):
@@ -121,6 +126,8 @@ class Store(StoreFolders):
     ) -> dict[str, JSON]:
         """Write an artifact and return its record. Losing the race to commit it is success.
 
+        Inside `together`, it is published by `publish`.
+
         files: name to named tensors, such as {"weights": {...}}. BenchError names an entry that is no tensor;
         StoreError names the reason why the store cannot be written.
         """
@@ -137,14 +144,50 @@ class Store(StoreFolders):
                 write_tensors(tensors, path, f"{name} of {kind}")
                 entry = {"sha256": file_digest(path), "bytes": path.stat().st_size, "tensors": tensor_digest(tensors)}
                 record["files"][path.name] = entry
-            write_record(folder, record)
-            self.commit(key, folder)
+            (folder / RECORD).write_bytes(written(record))
+            if self.staged is None:
+                self.commit({key: folder})
+            else:
+                self.staged[key] = folder
         return record
 
-    def commit(self, key: str, staged: Path) -> None:
-        """Rename a staged folder to its final name; a complete artifact of that key stays."""
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write artifacts without publishing them, until `publish`: those that are not published then are lost.
+
+        This object reads them like published ones; nobody else sees them.
+        """
+        self.staged = {}
+        try:
+            yield
+        finally:
+            left, self.staged = self.staged, None
+            for folder in left.values():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self) -> None:
+        """Publish what was written inside `together`. StoreError if the store cannot be written."""
+        with translated_errors(self.root):
+            staged, self.staged = self.staged or {}, {}
+            try:
+                self.commit(staged)
+            finally:
+                for folder in staged.values():
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(self, staged: Mapping[str, Path]) -> None:
+        """Rename staged folders, by key, to their final names; a complete artifact of a key stays.
+
+        All their files are on the disk before the first one gets its name.
+        """
+        sync_all(path for folder in staged.values() for path in folder.iterdir())
+        sync_all(staged.values())
+        for key, folder in staged.items():
+            self._place(key, folder)
+        sync_all({self.folder(key).parent for key in staged})
+
+    def _place(self, key: str, staged: Path) -> None:
         final = self.folder(key)
-        sync(staged)
         final.parent.mkdir(exist_ok=True)
         while True:
             try:
@@ -159,7 +202,6 @@ class Store(StoreFolders):
             with suppress(FileNotFoundError):  # others may be replacing it too
                 move_folder(final, old, RECORD)
             shutil.rmtree(old, ignore_errors=True)
-        sync(final.parent)
 
     def drop(self, key: str, name: str) -> int:
         """Remove one file of an artifact and keep its facts; return the bytes freed."""

@@ -1,4 +1,4 @@
-"""Tensors as safetensors files: checked, saved, synced to the disk."""
+"""Tensors as safetensors files: checked, saved, read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.errors import BenchError
-from bench.store.atomic import sync
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -118,4 +117,3 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, what: str) -> None:
         if number is None:
             raise BenchError(f"{what} cannot be saved: {str(error).splitlines()[0]}") from error
         raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
-    sync(path)

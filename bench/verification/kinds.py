@@ -23,3 +23,21 @@ class FindingKind(_Word):
     ENDPOINT = "endpoint"
     LABEL_SPACE = "label_space"
     POPULATION = "population"
+
+
+class Origin(_Word):
+    """What `bench judge` found about a fingerprint, the best first."""
+
+    EXACT = "regenerated exactly"
+    ELSEWHERE = "regenerated elsewhere"
+    """It is the same up to the rounding of another machine."""
+    CANNOT_TELL = "cannot tell"
+    REFUTED = "refuted"
+
+
+class Ruling(_Word):
+    """What `bench judge` found about evidence."""
+
+    HOLDS = "holds"
+    REFUTED = "refuted"
+    CANNOT_TELL = "cannot tell"

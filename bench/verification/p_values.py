@@ -1,5 +1,6 @@
-"""How unusual a score is among innocents: two p-values, and Holm's correction over methods. With numpy only."""
+"""How unusual a score is among innocents: two p-values, and a binomial test of accuracies. With numpy only."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -26,16 +27,23 @@ def unseen_family(score: float, families: Mapping[str, Sequence[float]]) -> floa
     return float((1 + sum(shares)) / (len(shares) + 1))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number by Holm's method (Scandinavian Journal of Statistics 6, 1979)."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
-        adjusted[i] = highest
-    return adjusted
-
-
 def enough(innocents: int, alpha: float, methods: int = 1) -> bool:
     """Return True if `innocents` can give a p-value of at most `alpha`, after Holm's correction over `methods`."""
     return methods / (innocents + 1) <= alpha * (1 + 1e-12)
+
+
+def at_least(right: int, asked: int, chance: float) -> float:
+    """Return the probability that at least `right` of `asked` independent answers are right, each with `chance`.
+
+    It is the p-value of the exact binomial test (Clopper, Pearson, Biometrika 26, 1934). `chance` is within 0 and 1.
+    """
+    if right <= 0:
+        return 1.0
+    if not 0 < chance < 1:
+        return float(chance >= 1)
+    logs = [
+        math.lgamma(asked + 1) - math.lgamma(k + 1) - math.lgamma(asked - k + 1)
+        + k * math.log(chance) + (asked - k) * math.log1p(-chance)
+        for k in range(right, asked + 1)
+    ]  # fmt: skip
+    return min(1.0, math.fsum(map(math.exp, logs)))

@@ -21,8 +21,8 @@ from bench.stats.differences import (
     better_jointly,
     difference_of_two_runs,
     difference_over_sources,
-    holm,
 )
+from bench.stats.holm import holm
 from bench.stats.intervals import AucEstimate, estimate_auc, interval_over_sources, source_auc
 from bench.stats.thresholds import calibration_half, frozen_threshold
 

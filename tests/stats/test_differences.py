@@ -13,8 +13,8 @@ from bench.stats.differences import (
     difference_interval,
     difference_of_two_runs,
     difference_over_sources,
-    holm,
 )
+from bench.stats.holm import holm
 from bench.stats.intervals import AucEstimate, SourceAuc, estimate_auc
 
 aucs = st.lists(st.integers(0, 16).map(lambda k: k / 16), min_size=1, max_size=8)

@@ -7,8 +7,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis.accuracies import Accuracy
@@ -22,6 +20,7 @@ from bench.reporting.html import svg
 from bench.reporting.html.cell_details import CellDetails, component_words, cost_words, shown_rows
 from bench.reporting.html.charts import Charts
 from bench.reporting.html.distributions import LEVELS, Curves
+from bench.reporting.html.rendering import part, templates
 from bench.reporting.tables.comparisons import check_table
 from bench.reporting.tables.legend import with_legend
 from bench.reporting.tables.method_table import section_title
@@ -29,7 +28,6 @@ from bench.reporting.tables.table import CONFIDENCE, Table, counted
 from bench.results.protocol import took_part
 
 if TYPE_CHECKING:
-    import jinja2
     import pandas as pd
 
 MOST_BYTES = 1_900_000
@@ -53,29 +51,29 @@ class Section:
 
 def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section]) -> str:
     """Make the page from everything that was computed; the same numbers give the same bytes."""
-    templates = _templates()
+    environment = templates()
     charts = Charts(run)
     shown: list[str] = []
     first = 0
     with svg.drawing():
         for section in sections:
-            text = templates.get_template("section.html").render(_section(section, run, charts, first, len(shown)))
+            text = environment.get_template("section.html").render(_section(section, run, charts, first, len(shown)))
             if shown and sum(map(len, shown)) + len(text) > MOST_TABLES:
                 break
             shown.append(text)
             first += len(section.cells)
     frame = default_budget(frame, run)
     free = MOST_BYTES - sum(len(text.encode()) for text in shown) - 100_000
-    script = "\n".join(['"use strict";', "(() => {", *map(_part, SCRIPTS), "})();\n"])
+    script = "\n".join(['"use strict";', "(() => {", *map(part, SCRIPTS), "})();\n"])
     hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return templates.get_template("page.html").render(
+    return environment.get_template("page.html").render(
         _head(frame, run, sections),
         sections=shown,
         left_out=[section_title(s.cells) for s in sections[len(shown) :]],
         data=_data(frame, run, sections[: len(shown)], free),
         level=CONFIDENCE,
         script=script,
-        style=_part("page.css"),
+        style=part("colours.css") + part("page.css"),
         script_hash=f"sha256-{hashed}",
     )
 
@@ -154,23 +152,3 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
             if name in present[kind]
         ],
     }
-
-
-@lru_cache(maxsize=1)
-def _templates() -> jinja2.Environment:
-    import jinja2
-
-    templates = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_part),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    templates.policies["urlize.rel"] = "noreferrer"
-    return templates
-
-
-def _part(name: str) -> str:
-    return (resources.files("bench.reporting.html") / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,169 @@
+"""Judge one suspect from Python; the command does the same with the same functions."""
+
+import html
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from bench.verification.evidence_files import REPORT, EvidenceFolder
+from bench.verification.kinds import VerdictKind
+from bench.verification.replay import replay as replayed
+from bench.verification.request import Request
+from bench.verification.schema import Judgement, MethodResult
+from bench.verification.signing import check as check_signature
+from bench.verification.verify import verify as verified
+
+CODES = {VerdictKind.EVIDENCE: 1, VerdictKind.NO_EVIDENCE: 0, VerdictKind.CANNOT_TELL: 3}
+"""The exit code of each verdict."""
+MEANS = {
+    VerdictKind.EVIDENCE: "{suspect} resembles {source} more than independent networks do.",
+    VerdictKind.NO_EVIDENCE: "{suspect} does not resemble {source} more than independent networks do.",
+    VerdictKind.CANNOT_TELL: "Whether {suspect} was made from {source} cannot be told by this test.",
+}
+NOT_MEANS = {
+    VerdictKind.EVIDENCE: "It is not the probability that {suspect} is a copy, and not the only explanation.",
+    VerdictKind.NO_EVIDENCE: "It does not mean that {suspect} is innocent: some copies are not found.",
+    VerdictKind.CANNOT_TELL: "It says nothing for or against {suspect}.",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class Verdict:
+    """What came of a test: the verdict, and the folder of evidence from which others compute it again.
+
+    `p_value` is the smallest of the p-values, adjusted for the number of methods, if the suspect was made like one of
+    the innocents; `p_unseen` if it is of a family that is not among them. None if no method could be used.
+    """
+
+    folder: Path
+    evidence: EvidenceFolder
+
+    @property
+    def judgement(self) -> Judgement:
+        """What follows from scores and innocents."""
+        return self.evidence.evidence.judgement
+
+    @property
+    def verdict(self) -> VerdictKind:
+        """`evidence of copying`, `no evidence` or `cannot tell`, if the suspect was made like one of the innocents."""
+        return self.judgement.verdict
+
+    @property
+    def alpha(self) -> float:
+        """The level: how often, at most, an innocent is accused."""
+        return self.judgement.alpha
+
+    @property
+    def p_value(self) -> float | None:
+        """The smallest adjusted p-value."""
+        return min((m.adjusted for m in self.methods if m.adjusted is not None), default=None)
+
+    @property
+    def p_unseen(self) -> float | None:
+        """The smallest adjusted p-value for a family that is not among the innocents."""
+        return min((m.adjusted_unseen for m in self.methods if m.adjusted_unseen is not None), default=None)
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Why it cannot be told; empty if it can."""
+        return self.judgement.reasons
+
+    @property
+    def methods(self) -> Sequence[MethodResult]:
+        """What each method found."""
+        return self.judgement.methods
+
+    @property
+    def code(self) -> int:
+        """The exit code of the command: 1 evidence of copying, 0 no evidence, 3 cannot tell."""
+        return CODES[self.verdict]
+
+    def __repr__(self) -> str:
+        return f"<Verdict: {self.verdict}, in {self.folder}>"
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def verify(
+    models: str | PathLike[str],
+    *,
+    commitment: str | PathLike[str],
+    out: str | PathLike[str],
+    suspect: str = "",
+    alpha: float = 0.01,
+    max_queries: int | None = None,
+    allow_code: bool = False,
+    plugins: Sequence[str | PathLike[str]] = (),
+    sign: str | PathLike[str] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Verdict:
+    """Ask the suspect that a file of descriptions has, judge it by a commitment, and write the evidence to a folder.
+
+    `suspect` names it if there are several. `alpha` is how often, at most, an innocent is accused. `sign` is a minisign
+    key that signs the folder. `progress` is called with the number of answers. A call that was interrupted goes on with
+    the answers that it has. BenchError for what the caller can correct.
+    """
+    request = Request(
+        models=Path(models),
+        commitment=Path(commitment),
+        out=Path(out),
+        suspect=suspect,
+        alpha=alpha,
+        max_queries=max_queries,
+        allow_code=allow_code,
+        plugins=tuple(map(str, plugins)),
+        sign=Path(sign) if sign else None,
+    )
+    return Verdict(request.out, verified(request, progress or (lambda _: None)))
+
+
+def replay(folder: str | PathLike[str], public_key: str | PathLike[str] | None = None) -> Verdict:
+    """Compute a verdict again from a folder of evidence alone; BenchError names what was changed in it.
+
+    With the file of a minisign public key, the folder must be signed with its key.
+    """
+    if public_key:
+        check_signature(Path(folder), Path(public_key))
+    return Verdict(Path(folder), replayed(Path(folder)))
+
+
+def _lines(verdict: Verdict) -> Iterator[str]:
+    evidence, commitment = verdict.evidence.evidence, verdict.evidence.commitment.commitment
+    names = {"suspect": evidence.suspect.name, "source": commitment.source.name}
+    yield f"Verdict: {verdict.verdict}, at level {verdict.alpha:g}"
+    yield f"  {MEANS[verdict.verdict].format(**names)}"
+    yield from (f"  Reason: {reason}" for reason in verdict.reasons)
+    yield f"  {NOT_MEANS[verdict.verdict].format(**names)}"
+    judgement = verdict.judgement
+    if verdict.p_value is not None and verdict.p_unseen is not None:
+        yield (
+            f"  Made like one of our {judgement.innocents} innocents, a network scores so high "
+            f"{often(verdict.p_value)}: p = {verdict.p_value:.2g}"
+        )
+        yield (
+            f"  Made in a way that is not among our {judgement.families} families of innocents, "
+            f"{often(verdict.p_unseen)}: p = {verdict.p_unseen:.2g} ({judgement.unseen})"
+        )
+    for method in verdict.methods:
+        if method.reason:
+            yield f"  {method.method}: not used: {method.reason}"
+        else:
+            yield f"  {method.method}: score {method.score:.4g}, p = {method.p_value:.2g}"
+    if evidence.suspect.accuracy is not None:
+        yield f"  Accuracy: {evidence.suspect.accuracy:.1%} of {evidence.suspect.asked} check images"
+    yield from (f"  Finding ({finding.kind}): {finding.text}" for finding in evidence.findings)
+    yield f"  {evidence.queries} queries. Evidence: {verdict.folder}{_report(verdict.folder)}"
+
+
+def _report(folder: Path) -> str:
+    return f" (report: {folder / REPORT})" if (folder / REPORT).exists() else ""
+
+
+def often(p: float) -> str:
+    """Return how often something happens at most, in words."""
+    return f"in 1 of {1 / p:.0f} cases at most" if p < 0.5 else "often"

@@ -1,0 +1,223 @@
+"""Requests to an endpoint: retried only where that is safe, with limits of time and size, and every one counted."""
+
+import asyncio
+import email.utils
+import json
+import random
+import ssl
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.core.errors import describe_error, printable
+from bench.models.description import Description
+from bench.models.endpoint_address import address, resolved
+from bench.models.endpoint_protocol import DEFAULT_INPUT, Malformed, answers, error_text, request
+
+RETRIED = (429, 502, 503, 504)
+"""Status codes after which a request is sent again: the model has not answered it."""
+NOT_UNDERSTOOD = (400, 415, 422, 500, 501)
+"""Status codes by which servers refuse a body that they cannot parse."""
+MOVED = (301, 302, 303, 307, 308)
+KEEPING_METHOD = (307, 308)
+FIRST_PAUSE, LONGEST_PAUSE, LONGEST_WISH = 0.5, 30.0, 120.0
+"""Seconds before the first retry, doubled each time; the most; the most that a server may ask for by Retry-After."""
+LARGEST = 1 << 26
+"""Bytes of an answer, unpacked."""
+CONNECTING = 10.0
+"""Seconds, at most, until a connection is there."""
+IDLE = 2.0
+"""Seconds that an unused connection is kept: less than servers do, so that none is closed while it is used."""
+BINARY = "binary_tensor_data"
+"""The extension of a server that understands binary tensors."""
+
+
+class Failure(Exception):
+    """A request that failed for good: the field of the description that it concerns, and one line."""
+
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
+        self.field = field
+
+
+class Reply(NamedTuple):
+    """What a server answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
+class Client:
+    """Asks one endpoint. `stopped`, once set, ends pauses and prevents retries.
+
+    `counts` has the number of requests, of images that were sent, and of retries by reason. `server` is what the server
+    reports about itself. `names` are the names of the model's labels, in its own order.
+    """
+
+    def __init__(self, model: Description, names: Sequence[str], stopped: asyncio.Event) -> None:
+        self.model, self.names, self.stopped = model, names, stopped
+        self.counts: Counter[str] = Counter()
+        self.server: dict[str, Any] = {}
+        self.binary, self.certain = model.binary is True, model.binary != "auto"
+        self.input = model.input
+        self.first = asyncio.Lock()
+        self.address = address(model.url)
+        self.url = self.address.infer
+        self.secrets: list[str] = []
+        try:
+            headers, self.secrets = resolved(model.headers)
+        except ValueError as error:
+            raise Failure("headers", str(error)) from None
+        try:
+            self.http = httpx.AsyncClient(
+                headers=headers,
+                timeout=httpx.Timeout(model.timeout, connect=min(model.timeout, CONNECTING), pool=None),
+                limits=httpx.Limits(max_connections=model.concurrency, keepalive_expiry=IDLE),
+                follow_redirects=False,
+            )
+        except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:  # a proxy or certificates of the user
+            raise Failure("url", f"httpx cannot be set up: {describe_error(error)}") from None
+
+    async def prepare(self) -> None:
+        """Ask for the metadata of server and model, which are hints: what is missing or wrong there does no harm."""
+        self.server = await self._metadata(self.address.server)
+        extensions = self.server.get("extensions")
+        if self.model.binary == "auto":
+            self.binary = isinstance(extensions, list) and BINARY in extensions
+            self.certain = not self.binary
+        found = await self._metadata(self.address.metadata)
+        names = [str(i["name"]) for i in found.get("inputs") or () if isinstance(i, dict) and "name" in i]
+        if not self.input and len(names) > 1:
+            listed = printable(", ".join(names[:8]))
+            raise Failure("input", f"the model has {len(names)} inputs ({listed}): name that of the images")
+        self.input = self.input or (names[0] if names else DEFAULT_INPUT)
+
+    async def infer(self, values: NDArray[np.float32]) -> Any:
+        """Return the raw answers, an array [N] or [N, K], to input images; Failure if there are none."""
+        if self.certain:
+            return await self._inferred(values)
+        async with self.first:
+            return await self._inferred(values)
+
+    async def _inferred(self, values: NDArray[np.float32]) -> Any:
+        reply = await self._asked(values)
+        if not self.certain and reply.status in NOT_UNDERSTOOD:
+            self.binary = False
+            self.counts["retries: binary body refused"] += 1
+            reply = await self._asked(values)
+        if reply.status in MOVED:
+            where = printable(reply.headers.get("location", ""))[:200]
+            raise Failure("url", f"it redirects to {where!r}: write that address, if you trust it")
+        if reply.status != 200:
+            refused = self.binary and reply.status in NOT_UNDERSTOOD
+            hint = ". If it understands no binary tensors: binary = false" if refused else ""
+            raise Failure("url", self._clean(f"HTTP {reply.status}: {error_text(reply.content)}{hint}"))
+        self.certain = True
+        try:
+            return answers(reply.headers, reply.content, len(values), self.model.output_name, self.names)
+        except Malformed as error:
+            raise Failure("output", self._clean(str(error))) from None
+
+    async def _asked(self, values: NDArray[np.float32]) -> Reply:
+        model = self.model
+        body, headers = request(values, self.input, model.datatype, model.output_name, self.binary)
+        pauses, problem = self._pauses(), ""
+        while True:
+            self.counts["requests"] += 1
+            self.counts["images"] += len(values)
+            wish = None
+            try:
+                reply = await self._same_host(body, headers)
+                if reply.status not in RETRIED:
+                    return reply
+                problem = f"HTTP {reply.status}: {error_text(reply.content)}"
+                wish, reason = _wish(reply.headers.get("retry-after", "")), str(reply.status)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                problem, reason = _unreachable(error), "no connection"
+                if _has_cause(error, ssl.SSLError):
+                    raise Failure("url", self._clean(problem)) from None
+            pause = next(pauses, None)
+            if pause is None or self.stopped.is_set():
+                tries = f", after {model.retries} retries" if model.retries else ""
+                raise Failure("url", self._clean(problem) + tries)
+            if wish is not None and wish > LONGEST_WISH:
+                raise Failure("url", f"it asks to wait {wish:.0f} s: try again later ({self._clean(problem)})")
+            self.counts[f"retries: {reason}"] += 1
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.stopped.wait(), pause if wish is None else max(wish, 0.0))
+
+    def _pauses(self) -> Iterator[float]:
+        for i in range(self.model.retries):
+            yield min(LONGEST_PAUSE, FIRST_PAUSE * 2**i) * random.uniform(0.75, 1.25)
+
+    async def _same_host(self, body: bytes, headers: Mapping[str, str]) -> Reply:
+        """Send a request, and again where the same host wants it at another path."""
+        for _ in range(3):
+            reply = await self._sent("POST", self.url, body, headers)
+            moved = (
+                httpx.URL(self.url).join(reply.headers.get("location", "")) if reply.status in KEEPING_METHOD else None
+            )
+            if moved is None or f"{moved.scheme}://{moved.netloc.decode()}" != self.address.origin:
+                return reply
+            self.url = str(moved)
+        return reply
+
+    async def _sent(self, verb: str, url: str, body: bytes = b"", headers: Mapping[str, str] = {}) -> Reply:
+        """Send a request once; Failure if no whole answer comes in time."""
+        parts, size = [], 0
+        try:
+            async with (
+                asyncio.timeout(self.model.timeout),
+                self.http.stream(verb, url, content=body or None, headers=headers) as found,
+            ):
+                async for part in found.aiter_bytes():
+                    size += len(part)
+                    if size > LARGEST:
+                        raise Failure("url", f"its answer is larger than {LARGEST >> 20} MiB")
+                    parts.append(part)
+                return Reply(found.status_code, found.headers, b"".join(parts))
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise
+        except (TimeoutError, httpx.TimeoutException):
+            raise Failure("timeout", f"it did not answer within {self.model.timeout:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise Failure("url", self._clean(f"the connection failed: {describe_error(error)}")) from None
+
+    async def _metadata(self, url: str) -> dict[str, Any]:
+        with suppress(Failure, httpx.HTTPError, ValueError, RecursionError):
+            reply = await self._sent("GET", url)
+            found = json.loads(reply.content) if reply.status == 200 else None
+            return found if isinstance(found, dict) else {}
+        return {}
+
+    def _clean(self, text: str) -> str:
+        """Return a text in one line, without the secrets of our headers."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return printable(text)
+
+
+def _wish(text: str) -> float | None:
+    """Return the seconds that a header Retry-After asks for: a number, or a date."""
+    if text.strip().isdecimal():
+        return float(text)
+    with suppress(TypeError, ValueError, IndexError):
+        return (email.utils.parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds()
+    return None
+
+
+def _unreachable(error: BaseException) -> str:
+    return f"no connection: {str(error).strip() or type(error).__name__}"[:300]
+
+
+def _has_cause(error: BaseException | None, kind: type[BaseException]) -> bool:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -1,0 +1,198 @@
+"""Check evidence against its source: make the fingerprints again, and the scores from the recorded answers."""
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import convert
+from torch import Tensor
+
+from bench.core.errors import BenchError, NotApplicable, printable
+from bench.execution.benchmark import BenchmarkReporter
+from bench.models.description import Description
+from bench.models.opening import DescribedAnswers
+from bench.registry.registry import Registry
+from bench.sandbox.logs import Log
+from bench.store.tensors import tensor_digest
+from bench.verification.evidence_files import ANSWERS, EvidenceFolder
+from bench.verification.kinds import Origin, Ruling, VerdictKind
+from bench.verification.likeness import Likeness, compared
+from bench.verification.regeneration import Place, Regenerated, regenerated
+from bench.verification.replay import replay
+from bench.verification.schema import CommittedMethod, FingerprintFile
+from bench.verification.scoring import Recorder, component, scored
+from bench.verification.session import target_of
+from bench.verification.spread import elsewhere
+
+CLOSE, TINY = 1e-4, 1e-6
+"""Largest difference of a score that is computed again on another machine: relative, absolute."""
+ORDER = tuple(Origin)
+
+
+class MethodRuling(NamedTuple):
+    """What was found about a method: the origin of its fingerprints, and why, in one line."""
+
+    method: str
+    origin: Origin
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.method}: {self.origin}{f' ({self.text})' if self.text else ''}"
+
+
+@dataclass(frozen=True)
+class EvidenceRuling:
+    """What was found about evidence, and about each of its methods."""
+
+    ruling: Ruling
+    methods: Sequence[MethodRuling] = field(default_factory=list)
+
+    @property
+    def code(self) -> int:
+        """The exit code of the command: 0 holds, 1 refuted, 3 cannot tell."""
+        return {Ruling.HOLDS: 0, Ruling.REFUTED: 1, Ruling.CANNOT_TELL: 3}[self.ruling]
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.methods), f"The evidence: {self.ruling}"])
+
+
+def judge(
+    folder: str | Path, source: str | Path, place: Place, reporter: BenchmarkReporter | None = None
+) -> EvidenceRuling:
+    """Return what follows about evidence from the committed source, which the file `source` describes.
+
+    The folder is replayed, each fingerprint is made again and compared, and each score is computed again from the
+    recorded answers. Where a fingerprint differs by more than rounding explains, it is made once more with older
+    instructions of the processor: it is refuted only if these two are alike.
+    BenchError if a file of the folder was changed, if the source is another one, or if a dataset is missing.
+    """
+    found = replay(folder)
+    made = regenerated(found.commitment, source, place, reporter or BenchmarkReporter())
+    methods = found.commitment.commitment.methods
+    rulings = [_origin(found, method, made) for method in methods]
+    if any(r.origin == Origin.REFUTED for r in rulings):
+        other = elsewhere(found.commitment, source, place)
+        rulings = [_reproducible(found, r, made, other) if r.origin == Origin.REFUTED else r for r in rulings]
+    registry = place.registry()
+    rulings = [_with_scores(found, m, r, registry) for m, r in zip(methods, rulings, strict=True)]
+    return EvidenceRuling(_overall(found, rulings), rulings)
+
+
+def _overall(found: EvidenceFolder, rulings: Sequence[MethodRuling]) -> Ruling:
+    """Return the ruling about all methods; what is unknown does not matter if another method decides by itself."""
+    if any(r.origin == Origin.REFUTED for r in rulings):
+        return Ruling.REFUTED
+    unknown = {r.method for r in rulings if r.origin == Origin.CANNOT_TELL}
+    judgement = found.evidence.judgement
+    decided = judgement.verdict == VerdictKind.EVIDENCE and any(
+        m.adjusted is not None and m.adjusted <= judgement.alpha for m in judgement.methods if m.method not in unknown
+    )
+    return Ruling.CANNOT_TELL if unknown and not decided else Ruling.HOLDS
+
+
+def _origin(found: EvidenceFolder, method: CommittedMethod, made: Regenerated) -> MethodRuling:
+    """Compare the fingerprints of a method with those that were made here; the worst one counts."""
+    name = method.name
+    if name in made.reasons:
+        return MethodRuling(name, Origin.CANNOT_TELL, printable(made.reasons[name]))
+    pairs = zip(method.fingerprints, found.commitment.fingerprints(name), strict=True)
+    rulings = [MethodRuling(name, *_of_draw(found, name, made, file, tensors)) for file, tensors in pairs]
+    worst = max(rulings, key=lambda r: ORDER.index(r.origin))
+    if worst.origin != Origin.EXACT and (difference := _other_input(found, method, made)):
+        return MethodRuling(name, Origin.CANNOT_TELL, difference)
+    return worst
+
+
+def _of_draw(
+    found: EvidenceFolder, name: str, made: Regenerated, file: FingerprintFile, committed: Mapping[str, Tensor]
+) -> tuple[Origin, str]:
+    draw = made.draws.get((name, file.draw))
+    if draw is None:
+        return Origin.REFUTED, f"fingerprint {file.draw} is none of this method"
+    if draw.seed != file.seed:
+        return Origin.REFUTED, f"fingerprint {file.draw} has the seed {file.seed}, and the protocol's is {draw.seed}"
+    if tensor_digest(dict(draw.tensors)) == file.digest:
+        return Origin.EXACT, ""
+    likeness = compared(committed, draw.tensors, found.commitment.commitment.data.shape)
+    return (Origin.ELSEWHERE if _alike(likeness) else Origin.REFUTED), f"fingerprint {file.draw}: {_text(likeness)}"
+
+
+def _alike(likeness: Sequence[Likeness]) -> bool:
+    return all(one.alike for one in likeness)
+
+
+def _text(likeness: Sequence[Likeness]) -> str:
+    return printable("; ".join(map(str, likeness)))[:500]
+
+
+def _other_input(found: EvidenceFolder, method: CommittedMethod, made: Regenerated) -> str:
+    """Return which input of a fingerprint is another one here than was committed; empty if none is."""
+    commitment = found.commitment.commitment
+    if made.data != commitment.data.digest:
+        return f"the files of {commitment.data.name} are others here than were committed"
+    recorded = commitment.made.get("sources")
+    recorded = {**recorded} if isinstance(recorded, Mapping) else {}
+    recorded[f"method:{method.name}"] = method.source_digest
+    others = [name for name, digest in made.sources.items() if recorded.get(name, digest) != digest]
+    return f"the code of {others[0].replace(':', ' ')} is other code here than was committed" if others else ""
+
+
+def _reproducible(
+    found: EvidenceFolder, ruling: MethodRuling, made: Regenerated, other: Regenerated | None
+) -> MethodRuling:
+    """Return the ruling about a method whose fingerprints differ: refuted if processors make no such difference."""
+    if other is None:
+        text = "whether it depends on the processor could not be tried here"
+        return MethodRuling(ruling.method, Origin.CANNOT_TELL, f"{ruling.text}; {text}")
+    shape = found.commitment.commitment.data.shape
+    for key, draw in made.draws.items():
+        if key[0] != ruling.method:
+            continue
+        likeness = compared(draw.tensors, other.draws[key].tensors, shape) if key in other.draws else []
+        if not likeness or not _alike(likeness):
+            text = f"but with older instructions of this processor it is another one, too: {_text(likeness)}"
+            return MethodRuling(ruling.method, Origin.CANNOT_TELL, f"{ruling.text}; {text}")
+    return ruling
+
+
+def _with_scores(
+    found: EvidenceFolder, method: CommittedMethod, ruling: MethodRuling, registry: Registry
+) -> MethodRuling:
+    """Return the ruling about a method, whose scores are computed again from the recorded answers."""
+    recorded = next(m for m in found.evidence.judgement.methods if m.method == method.name)
+    if ruling.origin in (Origin.REFUTED, Origin.CANNOT_TELL) or not recorded.draws:
+        return ruling
+    try:
+        draws = _scores(found, method, registry)
+    except BenchError as error:
+        return MethodRuling(method.name, Origin.REFUTED, f"its scores do not follow from {ANSWERS}: {error}")
+    pairs = list(zip(recorded.draws, draws, strict=True))
+    if all(math.isclose(a, b, rel_tol=CLOSE, abs_tol=TINY) for a, b in pairs):
+        return ruling
+    before, now = next((a, b) for a, b in pairs if not math.isclose(a, b, rel_tol=CLOSE, abs_tol=TINY))
+    same = registry.source_digest("method", method.name) == method.source_digest
+    text = f"its score is {before:.6g} in the evidence, and {now:.6g} by the recorded answers"
+    return MethodRuling(method.name, Origin.REFUTED if same else Origin.CANNOT_TELL, text)
+
+
+def _scores(found: EvidenceFolder, method: CommittedMethod, registry: Registry) -> list[float]:
+    """Compute the score of each draw from the recorded answers; BenchError if they do not suffice."""
+    suspect = found.evidence.suspect
+    model = convert(suspect.description, Description)
+    target, _ = target_of(model, found.commitment, registry)
+    answers = Recorder(DescribedAnswers(model, _refuse, lambda images: images, target), found.folder / ANSWERS, None)
+    with tempfile.TemporaryDirectory(prefix="bench-judge-") as place:
+        log = Log(Path(place) / "plugins.log")
+        fingerprints = found.commitment.fingerprints(method.name)
+        threads = int(found.evidence.made.get("threads", 1))
+        result = scored(component(registry, method), method, fingerprints, answers, suspect.digest, log, threads)
+    if result.reason:
+        raise BenchError(result.reason)
+    return result.draws
+
+
+def _refuse(images: Tensor) -> Tensor:
+    raise NotApplicable(f"{len(images)} images of its fingerprint have no answer")

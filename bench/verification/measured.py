@@ -1,0 +1,117 @@
+"""What the tasks of a commitment found: fingerprints, and the scores of the source, of innocents and of copies."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from bench.core.canonical import JSON, seed_of
+from bench.core.kinds import Access, SuspectKind
+from bench.core.tasks import NOT_APPLICABLE, Trial
+from bench.execution.preparation import PreparedRun
+from bench.verification.commitment_files import fingerprint_file
+from bench.verification.schema import CommittedMethod, CopyScore, NullScore
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Measured:
+    """The methods that apply to a source, their fingerprints by file, and scores: means over the draws."""
+
+    methods: list[CommittedMethod] = field(default_factory=list)
+    fingerprints: "dict[str, Mapping[str, Tensor]]" = field(default_factory=dict)
+    source_scores: dict[str, float] = field(default_factory=dict)
+    nulls: list[NullScore] = field(default_factory=list)
+    copies: list[CopyScore] = field(default_factory=list)
+
+
+def measured(prepared: PreparedRun, source: str, note: Callable[[str], None]) -> Measured:
+    """Return what finished tasks found; `source` is the name of the described source, which is a suspect, too.
+
+    `note` gets one line for each method that does not apply, and for networks that a method could not score.
+    """
+    found = Measured()
+    by_method: dict[str, list[Trial]] = {}
+    for trial in prepared.inventory.plan.trials:
+        by_method.setdefault(trial.method, []).append(trial)
+    for name, trials in by_method.items():
+        own = [t for t in trials if t.suspect_kind == SuspectKind.UNDECIDED and t.suspect_model == source]
+        reason = next((r for t in own if (r := _reason(prepared, t))), "")
+        if reason:
+            note(f"Note: {name} is not committed: {reason}")
+            continue
+        _add_method(found, prepared, name, own)
+        found.source_scores[name] = fmean(_facts(prepared, t.score)["score"] for t in own)
+        _add_scores(found, prepared, name, [t for t in trials if t not in own], note)
+    return found
+
+
+def _facts(prepared: PreparedRun, key: str) -> Mapping[str, JSON]:
+    return prepared.request.store.facts(key) or {}
+
+
+def _reason(prepared: PreparedRun, trial: Trial) -> str:
+    return trial.reason or str(_facts(prepared, trial.score).get(NOT_APPLICABLE, ""))
+
+
+def _add_method(found: Measured, prepared: PreparedRun, name: str, own: Sequence[Trial]) -> None:
+    request = prepared.request
+    method = request.declarations.methods[name][0].method
+    files = []
+    for trial in own:
+        tensors = request.store.load(trial.fingerprint, "fingerprint")
+        files.append(fingerprint_file(name, trial.draw, seed_of(trial.fingerprint), tensors))
+        found.fingerprints[files[-1].file] = tensors
+    found.methods.append(
+        CommittedMethod(
+            name=name,
+            version=method.version,
+            params=dict(method.params),
+            access=max((str(_facts(prepared, t.score)["access"]) for t in own), key=Access.rank),
+            queries=sum(int(_facts(prepared, t.score)["queries"]) for t in own),
+            source_digest=request.registry.source_digest(method.kind, name),
+            distribution=distribution(method.distribution),
+            fingerprints=files,
+        )
+    )
+
+
+def distribution(text: str) -> str:
+    """Return the distribution of a component, or the name of its file: no path of this machine."""
+    return text.replace("\\", "/").rpartition("/")[2] if text.endswith(".py") else text
+
+
+def _add_scores(
+    found: Measured, prepared: PreparedRun, method: str, trials: Sequence[Trial], note: Callable[[str], None]
+) -> None:
+    suspects: dict[tuple[str, ...], list[Trial]] = {}
+    for t in trials:
+        suspects.setdefault((t.suspect_kind, t.suspect_model or _name(t), t.suspect), []).append(t)
+    lost: Counter[str] = Counter()
+    for (kind, name, key), draws in suspects.items():
+        if reason := next((r for t in draws if (r := _reason(prepared, t))), ""):
+            lost[reason] += 1
+            continue
+        facts, first = _facts(prepared, draws[0].score), draws[0]
+        common = {
+            "model": name,
+            "digest": facts["digests"]["suspect"],
+            "accuracy": _facts(prepared, key)["accuracy"],
+            "method": method,
+            "score": fmean(_facts(prepared, t.score)["score"] for t in draws),
+        }
+        if kind == SuspectKind.IRRELEVANT:
+            found.nulls.append(NullScore(family=first.variant or first.suspect_architecture, **common))
+        elif kind == SuspectKind.STOLEN:
+            found.copies.append(CopyScore(attack=first.attack, **common))
+    for reason, count in lost.items():
+        note(f"Note: {method} has no score of {count} network{'s' * (count > 1)}: {reason}")
+
+
+def _name(trial: Trial) -> str:
+    """Return the name of a network that the host trained."""
+    parts = (trial.attack or trial.suspect_kind, trial.suspect_dataset, trial.suspect_architecture, trial.replicate)
+    return "-".join(map(str, parts))

@@ -1,0 +1,176 @@
+"""The words of a report for readers who know nothing of statistics or of networks."""
+
+import math
+from typing import NamedTuple
+
+from bench.core.errors import printable
+from bench.verification.kinds import FindingKind, VerdictKind
+from bench.verification.p_values import enough
+from bench.verification.schema import Evidence, Finding
+
+MOST_CHARACTERS = 400
+"""Characters of a name or a sentence from a file."""
+MARKS = {
+    VerdictKind.EVIDENCE: ("evidence", "▲"),
+    VerdictKind.NO_EVIDENCE: ("none", "○"),
+    VerdictKind.CANNOT_TELL: ("cannot", "?"),
+}
+"""The class and the sign of each verdict on the page."""
+TITLES = {
+    FindingKind.ACCURACY: "How much it recognises",
+    FindingKind.PREPROCESSING: "The form in which it wants pictures",
+    FindingKind.BATCH: "Pictures asked together",
+    FindingKind.HISTORY: "Pictures asked again",
+    FindingKind.TRANSPORT: "The way to the suspect",
+    FindingKind.ANSWERS: "The form of its answers",
+    FindingKind.ENDPOINT: "The server that answers",
+    FindingKind.LABEL_SPACE: "Its labels",
+    FindingKind.POPULATION: "The innocents",
+}
+PLAIN = {
+    FindingKind.ACCURACY: "The suspect recognises far less than a network for this task does.",
+    FindingKind.PREPROCESSING: "The suspect seems to want pictures in another form than its description states.",
+    FindingKind.BATCH: "The suspect's answer to a picture depends on the other pictures that are sent with it.",
+    FindingKind.HISTORY: "The suspect's answer to a picture depends on what it was asked before.",
+    FindingKind.TRANSPORT: "Pictures or answers are changed on the way to the suspect, so much that the test would no "
+    "longer recognise the source itself.",
+    FindingKind.ANSWERS: "The suspect's answers are too coarse, or of another form than this test needs.",
+    FindingKind.ENDPOINT: "The server that runs the suspect did not answer as this test needs.",
+    FindingKind.LABEL_SPACE: "The suspect names what it sees by other labels than the source.",
+    FindingKind.POPULATION: "The innocents cannot stand for networks like the suspect.",
+}
+"""What a finding because of which there is no verdict means, for lay readers."""
+FEW = "There are too few innocents for a limit as strict as this."
+UNUSED = "The test method could not be used on this suspect."
+REMEDIES = {
+    FindingKind.ACCURACY: "Check that this is the right network, that its description is right, and that its labels "
+    "are in the described order. A network that only guesses cannot be tested.",
+    FindingKind.PREPROCESSING: "Correct its description (size, range, mean, std, layout) and run the test again.",
+    FindingKind.BATCH: "Obtain the network in a form whose answers do not depend on the other pictures of a request.",
+    FindingKind.HISTORY: "Obtain the network in a fixed form: one that does not change with the pictures it is shown.",
+    FindingKind.TRANSPORT: "Obtain access that leaves pictures and answers as they are, such as the file of the "
+    "network, or commit to a method that survives this change.",
+    FindingKind.ANSWERS: "Obtain unrounded probabilities of all labels, or commit to a method that needs labels only.",
+    FindingKind.ENDPOINT: "Run the same command again: it keeps the answers that it has, and asks no picture twice.",
+    FindingKind.LABEL_SPACE: "State in its description which of its labels is which label of the dataset, or commit to "
+    "a method that can bridge other labels.",
+    FindingKind.POPULATION: "Add innocents that were made in more ways, in a new commitment.",
+}
+"""What a user can do about a finding because of which there is no verdict."""
+OTHERWISE = "Remove the cause and run the test again. The commitment stays valid."
+WORDS = {
+    "source": "The network of the owner, who asks whether it was copied.",
+    "suspect": "The network that is tested.",
+    "innocent": "A network for the same task that was trained without the source.",
+    "family": "Innocents that were made in the same way, by one recipe.",
+    "copy": "A network that was made from the source: by changing it, or by training on its answers.",
+    "method": "A rule that chooses pictures and computes the score from the answers to them.",
+    "score": "One number for each network and method. Higher means more like a copy.",
+    "limit": "How often, at most, independent networks may reach a result for it to be called evidence.",
+    "evidence of copying": "Independent networks reach such a result no more often than the limit allows.",
+    "no evidence": "They reach it more often. That does not show that the suspect is innocent.",
+    "cannot tell": "The test would be unreliable here, for the reasons that are listed.",
+    "commitment": "A folder that fixed pictures, methods and scores of innocents before the suspect was asked.",
+    "digest": "A number computed from all bytes of a file, by which changes are noticed.",
+}
+"""The words that the report explains; docs/words.md has the same."""
+
+
+def shown(text: object, most: int = MOST_CHARACTERS) -> str:
+    """Return text from a file as one line of printable characters, cut where it is too long."""
+    line = printable(str(text))
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def sentence(text: str) -> str:
+    """Return a sentence from a file as `shown`, with a full stop if it has none."""
+    line = shown(text).rstrip()
+    return line if not line or line.endswith((".", "!", "?", "…", ":")) else f"{line}."
+
+
+def share(p: float) -> str:
+    """Return a probability as a lay reader counts it, rounded up: `1 of 201`, `30 of 100`."""
+    if p <= 0.1:
+        return f"1 of {math.floor(1 / p + 1e-6):,}" if p > 0 else "0 of 100"
+    return f"{math.ceil(100 * p - 1e-6)} of 100"
+
+
+def cases(p: float | None) -> str:
+    """Return how often something happens, such as `1 of 201 cases`; empty if that is not known."""
+    return "" if p is None else f"{share(p)} cases"
+
+
+def reached(count: int, innocents: int, method: str = "") -> str:
+    """Return the sentence that states how many of the innocents score as high as the suspect."""
+    by = f"By the method {method}, " if method else ""
+    number = f"{count:,}" if count else ("none" if by else "None")
+    return f"{by}{number} of the {innocents:,} innocents scored as high as the suspect{' or higher' if count else ''}."
+
+
+def condition(unseen: VerdictKind) -> str:
+    """Return what a verdict of evidence assumes, and the verdict without this assumption."""
+    also = "also " if unseen is VerdictKind.EVIDENCE else ""
+    return (
+        "This assumes that the suspect, if it is independent, was made in one of the ways in which the innocents were. "
+        f"If it may have been made in another way, the verdict is {also}“{unseen}” (see below)."
+    )
+
+
+def floor(families: int, alpha: float, methods: int) -> str:
+    """Return what the number of families allows under the second assumption."""
+    lowest = min(1.0, methods / (families + 1))
+    said = (
+        f"A family is a group of innocents that were made in the same way. With {families:,} families, the strongest "
+        f"result that is possible under the second assumption is {share(lowest)}, whatever the suspect answers."
+    )
+    if lowest <= alpha * (1 + 1e-12):
+        return said
+    needed = math.ceil(methods / alpha - 1 - 1e-6)
+    return f"{said} Evidence at the limit of {share(alpha)} would need {needed:,} families or more."
+
+
+class Reason(NamedTuple):
+    """Why there is no verdict: for lay readers, in the words of the check, and what can be done about it."""
+
+    plain: str
+    detail: str
+    remedy: str
+
+
+def reasons(evidence: Evidence) -> list[Reason]:
+    """Return why there is no verdict, and what can be done about it."""
+    few = _too_few(evidence)
+    causes = [f for f in evidence.findings if f.blocks or "transport" in f.figures]
+    found, covered = [], set()
+    for reason in evidence.judgement.reasons:
+        same = [n for n, finding in enumerate(causes) if _explains(finding, reason)]
+        covered |= {*same}
+        if same:
+            kind = causes[same[0]].kind
+            found.append(Reason(PLAIN[kind], sentence(reason), REMEDIES[kind]))
+        elif few and "innocent" in reason:
+            found.append(Reason(FEW, sentence(reason), few))
+        else:
+            found.append(Reason(UNUSED, sentence(reason), OTHERWISE))
+    blocking = [f for n, f in enumerate(causes) if f.blocks and n not in covered]
+    found += [Reason(PLAIN[f.kind], sentence(f.text), REMEDIES[f.kind]) for f in blocking]
+    if few and not any(reason.remedy == few for reason in found):
+        found.append(Reason(FEW, "", few))
+    return found or [Reason(UNUSED, "", OTHERWISE)]
+
+
+def _explains(finding: Finding, reason: str) -> bool:
+    return finding.text in reason or str(finding.figures.get("transport") or finding.text) in reason
+
+
+def _too_few(evidence: Evidence) -> str:
+    """Return what can be done about too few innocents; empty if there are enough for the methods that are used."""
+    judgement = evidence.judgement
+    methods = max(1, sum(not m.reason for m in judgement.methods))
+    if enough(judgement.innocents, judgement.alpha, methods):
+        return ""
+    needed = math.ceil(methods / judgement.alpha * (1 - 1e-12)) - 1
+    return (
+        f"Make a new commitment with {needed:,} innocents or more (there are {judgement.innocents:,}), "
+        "or choose a larger limit before the suspect is asked."
+    )

@@ -1,0 +1,50 @@
+"""What `bench verify` is asked for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.core.errors import BenchError
+from bench.models.description import Description
+from bench.models.kinds import ModelRole
+from bench.verification import evidence_files
+
+
+class Request(NamedTuple):
+    """Which suspect is judged (`suspect`: its name; empty: the only one), by which commitment, into which folder.
+
+    `sign` is the secret key that signs the folder.
+    """
+
+    models: Path
+    commitment: Path
+    out: Path
+    suspect: str = ""
+    alpha: float = 0.01
+    max_queries: int | None = None
+    allow_code: bool = False
+    plugins: tuple[str, ...] = ()
+    sign: Path | None = None
+
+
+def chosen(models: Sequence[Description], name: str) -> Description:
+    """Return the described suspect, by its name or as the only one; BenchError if there is none, or several."""
+    found = [m for m in models if (m.name == name if name else m.role == ModelRole.SUSPECT)]
+    if len(found) == 1:
+        return found[0]
+    if name:
+        raise BenchError(f"No model is named {name!r}: --suspect names one of {', '.join(m.name for m in models[:10])}")
+    if found:
+        names = ", ".join(m.name for m in found[:10])
+        raise BenchError(f"{len(found)} suspects are described: --suspect names one of {names}")
+    raise BenchError('No suspect is described: write role = "suspect", or name a model with --suspect')
+
+
+def check(request: Request) -> None:
+    """Raise BenchError for what cannot be asked for."""
+    if not 0 < request.alpha < 1:
+        raise BenchError(f"--alpha is {request.alpha:g}: it must be above 0 and below 1, such as 0.01")
+    if request.max_queries is not None and request.max_queries < 1:
+        raise BenchError(f"--max-queries is {request.max_queries}: it must be at least 1")
+    if evidence_files.is_finished(request.out):
+        raise BenchError(f"{request.out} is finished: see bench verify --replay, or name another folder with --out")

@@ -1,0 +1,26 @@
+"""Files of model descriptions, read and written by the measurements of verdicts."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.execution.model_export import toml_value
+from bench.store.atomic import write_atomically
+
+Table = Mapping[str, Any]
+
+
+def described(folder: Path) -> Iterator[Table]:
+    """Yield the descriptions of a folder, with absolute paths."""
+    for file in sorted(folder.glob("*.toml")):
+        for table in tomllib.loads(file.read_text(encoding="utf-8"))["model"]:
+            yield {**table, "file": str((folder / table["file"]).absolute())}
+
+
+def write_models(path: Path, tables: Sequence[Table]) -> None:
+    """Write a file of descriptions."""
+    texts = ["\n".join(["[[model]]", *(f"{k} = {toml_value(v)}" for k, v in table.items())]) for table in tables]
+    write_atomically(path, "\n\n".join(texts) + "\n")

@@ -1,0 +1,346 @@
+"""`bench verify`: a suspect is asked, judged, and the evidence replayed; what is interrupted asks nothing twice."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from inline_session import InlineProcess
+from small_commitment import labelled, small_commitment
+from zoo_files import PLUGIN, copied, save_onnx, save_safetensors, trained, zoo
+
+import bench
+from bench.cli.commands.verify import command
+from bench.core.errors import BenchError
+from bench.models import journal
+from bench.models.answers import image_digests
+from bench.models.onnx_session import OnnxNetwork
+from bench.verification import evidence_files, manifest
+from bench.verification import verify as verification
+
+SUSPECT = {"name": "theirs", "role": "suspect", "format": "onnx", "file": "theirs.onnx"}
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+
+
+@pytest.fixture(scope="module")
+def commitment(tmp_path_factory):
+    return small_commitment(tmp_path_factory.mktemp("committed") / "C", innocents=199, families=25)
+
+
+def suspect(folder, model=None, **fields):
+    """Write a network as ONNX, with its description."""
+    save_onnx(model or copied(trained(0), 1), folder / "theirs.onnx")
+    return zoo(folder, {**SUSPECT, **fields})
+
+
+@pytest.fixture
+def judged(tmp_path, commitment, inline):
+    def judged_(model=None, out="E", fields=None, **options):
+        options.setdefault("commitment", commitment.folder)
+        return bench.verify(suspect(tmp_path, model, **(fields or {})), out=tmp_path / out, **options)
+
+    return judged_
+
+
+# --- verdicts -----------------------------------------------------------------------------------------------------
+
+
+def test_a_copy(judged, tmp_path):
+    found = judged(fields={"sha256": ""})
+    assert found.verdict == "evidence of copying" and found.code == 1 and found.alpha == 0.01
+    assert found.p_value == pytest.approx(2 / 200) and found.p_unseen == pytest.approx(2 / 26)
+    assert [m.method for m in found.methods] == ["sac_m", "ipguard"] and not found.reasons
+    assert found.folder == tmp_path / "E"
+    text = str(found)
+    assert text.startswith("Verdict: evidence of copying, at level 0.01\n") and "not the probability" in text
+    assert str(tmp_path / "E") in text and "<pre>" in found._repr_html_()
+    names = {p.name for p in (tmp_path / "E").iterdir()}
+    assert {"evidence.json", "commitment", "queries.npz", "answers.csv", "MANIFEST.sha256"} <= names
+    assert not any(name.startswith(".") or name == "started.json" for name in names)
+
+
+def test_an_untrained_network_cannot_be_judged(judged):
+    torch.manual_seed(5)
+    from zoo_files import network
+
+    found = judged(network(5))
+    assert found.verdict == "cannot tell" and found.code == 3 and "no more than chance" in found.reasons[0]
+    assert found.p_value is None and "Reason: " in str(found)
+
+
+def test_each_query_is_accounted_for(judged, tmp_path):
+    judged()
+    found = evidence_files.read(tmp_path / "E")
+    rows = found.answers.keys
+    images, digests = found.queries()
+    again = [key for key in rows if key.endswith(".2")]
+    assert len(again) == 16 and {*rows} == {*digests, *again} and found.evidence.queries == len(rows)
+    assert image_digests(torch.from_numpy(images)) == digests
+    checks, _ = labelled(100, 1)
+    assert {*image_digests(checks)} <= {*digests}
+    with torch.no_grad():
+        expected = copied(trained(0), 1)(torch.from_numpy(images).float() / 255)
+    answers = torch.tensor([found.answers.answers[found.answers.rows[d]].tolist() for d in digests])
+    assert torch.allclose(expected, answers.float(), atol=1e-5)
+
+
+def test_the_same_weights_in_other_forms(judged, tmp_path, commitment, inline):
+    first = judged()
+    model = copied(trained(0), 1)
+    save_safetensors(model, tmp_path / "theirs.safetensors")
+    (tmp_path / "tiny.py").write_text(PLUGIN)
+    order = list(np.random.default_rng(0).permutation(10))
+    last = list(model)[3]
+    renumbered = copied(trained(0), 1)
+    with torch.no_grad():  # the network's label i is the dataset's label order[i]
+        list(renumbered)[3].weight.copy_(last.weight[order])
+        list(renumbered)[3].bias.copy_(last.bias[order])
+    save_onnx(renumbered, tmp_path / "renumbered.onnx", ends=("Softmax",))
+    save_safetensors(renumbered, tmp_path / "renumbered.safetensors")
+    shutil.copy(tmp_path / "E" / "answers.csv", tmp_path / "answers.csv")
+    labels = [int(i) for i in order]
+    weights = {"architecture": "tiny_linear"}
+    forms = {
+        "weights": {"format": "safetensors", "file": "theirs.safetensors", **weights},
+        "renumbered_weights": {
+            "format": "safetensors",
+            "file": "renumbered.safetensors",
+            **weights,
+            "labels": labels,
+        },
+        "renumbered": {"file": "renumbered.onnx", "output": "probabilities", "labels": labels},
+        "table": {"format": "answers", "file": "answers.csv"},
+    }
+    for name, fields in forms.items():
+        path = zoo(tmp_path, {**SUSPECT, **fields, "name": name})
+        found = bench.verify(path, commitment=commitment.folder, out=tmp_path / name, plugins=[tmp_path / "tiny.py"])
+        assert found.verdict == first.verdict and found.methods[1].p_value == first.methods[1].p_value
+        if name == "renumbered":  # SAC needs logits
+            assert "not with logits" in found.methods[0].reason and found.methods[1].score == first.methods[1].score
+        else:
+            assert [m.score for m in found.methods] == pytest.approx([m.score for m in first.methods], abs=1e-5)
+            assert bench.frontend.verify.replay(tmp_path / name).verdict == first.verdict
+        assert found.evidence.evidence.suspect.accuracy == first.evidence.evidence.suspect.accuracy
+
+
+def test_labels_alone(judged):
+    found = judged(fields={"output": "logits"})
+    assert found.methods[0].score is not None
+
+
+def test_a_table_without_the_queries(tmp_path, commitment, inline):
+    (tmp_path / "answers.csv").write_text("image,0,1,2,3,4,5,6,7,8,9\n" + "0" * 32 + ",1,0,0,0,0,0,0,0,0,0\n")
+    path = zoo(tmp_path, {**SUSPECT, "format": "answers", "file": "answers.csv"})
+    found = bench.verify(path, commitment=commitment.folder, out=tmp_path / "E")
+    assert found.verdict == "cannot tell" and "100 of 100 images that are asked are not in the answers" in str(found)
+    assert "accuracy is not known" in str(found) and bench.frontend.verify.replay(tmp_path / "E").code == 3
+
+
+def test_other_labels_block_what_cannot_bridge_them(judged):
+    found = judged(fields={"trained_on": "noisy_digits"})
+    assert found.verdict == "evidence of copying"
+    found = judged(out="E2", fields={"trained_on": "cifar10"})
+    sac, ipguard = found.methods
+    assert not sac.reason and "cannot bridge them" in ipguard.reason and ipguard.score is None
+    assert found.evidence.evidence.suspect.accuracy is None
+
+
+# --- limits, and what is begun for another ------------------------------------------------------------------------
+
+
+def test_the_budget_is_checked_before_anything_is_asked(judged, tmp_path, monkeypatch):
+    monkeypatch.setattr(OnnxNetwork, "__call__", None)
+    with pytest.raises(BenchError, match="--max-queries 415 is too small: this commitment needs up to 416 queries"):
+        judged(max_queries=415)
+    assert not (tmp_path / "E").exists()
+
+
+def test_a_budget_that_is_enough(judged):
+    assert judged(max_queries=416).evidence.evidence.queries <= 416
+
+
+@pytest.mark.parametrize("alpha", (0, 1, -0.1, 2, float("nan")))
+def test_no_level(judged, alpha):
+    with pytest.raises(BenchError, match="--alpha is"):
+        judged(alpha=alpha)
+
+
+def test_several_suspects_or_none(tmp_path, commitment, inline):
+    path = suspect(tmp_path)
+    path.write_text(path.read_text() + path.read_text().replace("theirs", "others", 1))
+    with pytest.raises(BenchError, match="2 suspects are described: --suspect names one of theirs, others"):
+        bench.verify(path, commitment=commitment.folder, out=tmp_path / "E")
+    with pytest.raises(BenchError, match="No model is named 'nobody'"):
+        bench.verify(path, commitment=commitment.folder, out=tmp_path / "E", suspect="nobody")
+    assert bench.verify(path, commitment=commitment.folder, out=tmp_path / "E", suspect="others").code == 1
+    path.write_text(path.read_text().replace("suspect", "irrelevant"))
+    with pytest.raises(BenchError, match="No suspect is described"):
+        bench.verify(path, commitment=commitment.folder, out=tmp_path / "E2")
+    assert bench.verify(path, commitment=commitment.folder, out=tmp_path / "E2", suspect="theirs").code == 1
+
+
+def interrupted(judged, monkeypatch, **options):
+    """Interrupt a run after its second batch."""
+    batches, genuine = [], OnnxNetwork.__call__
+
+    def counted(self, images):
+        if len(batches) == 2:
+            raise KeyboardInterrupt
+        batches.append(len(images))
+        return genuine(self, images)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(OnnxNetwork, "__call__", counted)
+        with pytest.raises(KeyboardInterrupt):
+            judged(**options)
+    return sum(batches)
+
+
+def test_an_interrupted_run_asks_nothing_twice(judged, tmp_path, monkeypatch):
+    done = interrupted(judged, monkeypatch)
+    assert len(journal.read(tmp_path / "E" / "answers.csv").keys) == done
+    with pytest.raises(BenchError, match="is not finished: the same command goes on"):
+        bench.frontend.verify.replay(tmp_path / "E")
+    asked, genuine = [], OnnxNetwork.__call__
+    monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (asked.append(len(x)), genuine(self, x))[1])
+    found = judged()
+    assert done + sum(asked) == found.evidence.evidence.queries == 267
+    assert found.code == 1 and bench.frontend.verify.replay(tmp_path / "E").code == 1
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("what", ("suspect", "alpha", "commitment"))
+def test_a_folder_that_was_begun_for_another(judged, tmp_path, monkeypatch, what):
+    interrupted(judged, monkeypatch)
+    before = (tmp_path / "E" / "answers.csv").read_bytes()
+    changes = {"suspect": {"model": trained(1)}, "alpha": {"alpha": 0.05}}
+    if what == "commitment":
+        small_commitment(tmp_path / "C2", innocents=50)
+        changes["commitment"] = {"commitment": tmp_path / "C2"}
+    with pytest.raises(BenchError, match=f"E was begun for another {what}: name another folder with --out"):
+        judged(**changes[what])
+    assert (tmp_path / "E" / "answers.csv").read_bytes() == before
+
+
+def test_folders_that_are_something_else(judged, tmp_path):
+    judged()
+    with pytest.raises(BenchError, match="E is finished"):
+        judged()
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.txt").write_text("a")
+    (tmp_path / "file").write_text("a")
+    for out in ("letters", "file"):
+        with pytest.raises(BenchError, match=f"{out} exists and is no evidence"):
+            judged(out=out)
+    (tmp_path / "empty").mkdir()
+    assert judged(out="empty").code == 1
+
+
+def test_two_at_a_time(judged, tmp_path):
+    with evidence_files.working(tmp_path / "E", keep=False), pytest.raises(BenchError, match="by another process"):
+        judged()
+
+
+# --- commitments --------------------------------------------------------------------------------------------------
+
+
+def test_no_commitment_and_a_changed_one(judged, tmp_path, commitment):
+    with pytest.raises(BenchError, match="MANIFEST"):
+        judged(commitment=tmp_path / "none")
+    shutil.copytree(commitment.folder, tmp_path / "C")
+    path = tmp_path / "C" / "nulls.csv"
+    path.write_text(path.read_text().replace("innocent-7,", "innocent-8,", 1))
+    with pytest.raises(BenchError, match=r"nulls.csv was changed: line 9"):
+        judged(commitment=tmp_path / "C")
+    assert not (tmp_path / "E").exists()
+
+
+def test_a_fingerprint_of_another_version(judged, tmp_path, commitment):
+    from msgspec import structs
+    from small_commitment import committed
+
+    shutil.copytree(commitment.folder, tmp_path / "C")
+    old = [structs.replace(m, version=m.version + 1) for m in commitment.commitment.methods]
+    text = (tmp_path / "C" / "commitment.json").read_text()
+    assert committed and old
+    changed = text.replace('"version": 2', '"version": 3')
+    (tmp_path / "C" / "commitment.json").write_text(changed)
+    (tmp_path / "C" / "MANIFEST.sha256").unlink()
+    manifest.write(tmp_path / "C")
+    with pytest.raises(BenchError, match=r"sac_m version 3, and version 2 is installed"):
+        judged(commitment=tmp_path / "C")
+    assert not (tmp_path / "E").exists()
+
+
+# --- the command, in processes of its own -------------------------------------------------------------------------
+
+
+def run(folder, *arguments, **options):
+    command = [sys.executable, "-m", "bench", "verify", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, **options)
+
+
+def test_the_command(tmp_path, commitment):
+    suspect(tmp_path)
+    chosen = ("--models", "zoo.toml", "--commitment", commitment.folder, "--out", "E")
+    found = run(tmp_path, *chosen)
+    assert found.returncode == 1 and found.stdout.startswith("Verdict: evidence of copying"), found.stderr
+    assert found.stderr == ""
+    again = run(tmp_path, "--replay", "E")
+    assert (again.returncode, again.stdout) == (1, found.stdout)
+    plain = json.loads(run(tmp_path, "--replay", "E", "--json").stdout)
+    assert plain == json.loads((tmp_path / "E" / "evidence.json").read_text())
+    wrong = run(tmp_path, *chosen)
+    assert wrong.returncode == 2 and wrong.stderr.startswith("Error: E is finished") and wrong.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("left_out", ("--models", "--commitment", "--out"))
+def test_an_option_that_is_missing(left_out, tmp_path):
+    from click.testing import CliRunner
+
+    options = {"--models": "a", "--commitment": "b", "--out": "c"}
+    del options[left_out]
+    arguments = [text for pair in options.items() for text in pair]
+    found = CliRunner().invoke(command, arguments, standalone_mode=False)
+    assert isinstance(found.exception, BenchError) and f"{left_out} is missing" in str(found.exception)
+
+
+def test_kill_and_the_same_command(tmp_path, commitment):
+    """Killed at once when answers are there, the same command goes on and has the result of one that was not."""
+    suspect(tmp_path)
+    chosen = ("--models", "zoo.toml", "--commitment", str(commitment.folder), "--out", "E")
+    path = tmp_path / "E" / "answers.csv"
+    process = subprocess.Popen([sys.executable, "-m", "bench", "verify", *chosen], cwd=tmp_path)
+    deadline = time.monotonic() + 100
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    time.sleep(3)  # what it started ends with it
+    begun = path.read_text().splitlines() if path.exists() else []
+    found = run(tmp_path, *chosen)
+    if found.returncode != 2:  # else it had finished before it was killed
+        assert found.returncode == 1, found.stderr
+        assert path.read_text().splitlines()[: len(begun)] == begun
+    assert run(tmp_path, "--replay", "E").returncode == 1
+
+
+def test_replay_and_listing_import_no_torch(tmp_path, judged):
+    judged()
+    code = (
+        "import sys\nfrom bench.verification.replay import replay\n"
+        f"replay({str(tmp_path / 'E')!r})\n"
+        "assert not {'torch', 'pandas', 'scipy', 'onnx', 'onnxruntime'} & set(sys.modules), sys.modules.keys()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(bench.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
