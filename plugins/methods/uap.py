@@ -9,11 +9,13 @@ are alike, and unlike those of other networks; each step sees other images of th
 of the encoded fingerprints of suspect and source.
 
 Deviations: v is found by signed gradients on batches, not by DeepFool image after image; clusters are those of the
-source's logits. Copies are the host's surrogates, which learned the source's answers, other networks its references;
-the paper's copies are of several kinds of theft. Presets with few helpers leave the encoder little to learn from.
+source's logits, of at most 2,000 images. Copies are the host's surrogates, which learned the source's answers, other
+networks its references; the paper's copies are of several kinds of theft. Presets with few helpers leave the encoder
+little to learn from.
 """
 
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ from torch.nn import functional
 from bench import BenchError, Context, DefenderData, Fingerprint, Helpers, Suspect, hookimpl
 
 HIDDEN, CODE, HEAT, LLOYD, BATCH = 64, 16, 0.1, 10, 128
+POOL = 2000
+"""Most of the owner's images that are used."""
 
 
 def universal(model: nn.Module, images: Tensor, epsilon: float, rounds: int, generator: torch.Generator) -> Tensor:
@@ -66,6 +70,37 @@ def encode(fingerprints: Tensor, weights: dict[str, Tensor]) -> Tensor:
     return functional.normalize(hidden @ weights["second"], dim=1)
 
 
+def view(members: list[Tensor], generator: torch.Generator) -> Tensor:
+    """Draw one image of each cluster, and return their indices."""
+    draw = torch.rand(len(members), generator=generator, device=generator.device).tolist()
+    return torch.stack([m[int(u * len(m))] for m, u in zip(members, draw, strict=True)])
+
+
+def learn(
+    answers: Tensor, copies: Tensor, members: list[Tensor], steps: int, lr: float, generator: torch.Generator
+) -> dict[str, Tensor]:
+    """Train the encoder on two views of each network per step, and return its weights.
+
+    answers: [M, N, 2K], of M networks to N images, plain and perturbed side by side; copies: bool [M].
+    """
+    inputs, device = len(members) * answers.shape[2], answers.device
+    sizes = (inputs, HIDDEN), (HIDDEN, CODE)
+    first, second = (torch.randn(size, generator=generator, device=generator.device) for size in sizes)
+    weights = {
+        "first": (first / inputs**0.5).to(device).requires_grad_(),
+        "first_bias": torch.zeros(HIDDEN, device=device).requires_grad_(),
+        "second": (second / HIDDEN**0.5).to(device).requires_grad_(),
+    }
+    adam, values = torch.optim.Adam(weights.values(), lr=lr), tuple(weights.values())
+    for _ in range(steps):
+        seen = torch.cat([answers[:, view(members, generator)].flatten(1) for _ in range(2)])
+        loss = contrast(encode(seen, weights), copies.repeat(2))
+        for value, gradient in zip(values, torch.autograd.grad(loss, values), strict=True):
+            value.grad = gradient
+        adam.step()
+    return {name: value.detach() for name, value in weights.items()}
+
+
 @dataclass(frozen=True)
 class UAP(Fingerprint):
     """Compare encoded answers to images with and without the source's universal perturbation."""
@@ -98,54 +133,29 @@ class UAP(Fingerprint):
         """
         if not len(helpers.surrogates) or not len(helpers.references) or self.samples < 2 or self.steps < 1:
             raise BenchError("uap needs surrogates, references and steps, 1 or more, and two samples")
-        random, images = context.generator, data.train.images.float() / 255
+        random, train = context.generator, data.train.images
+        order = torch.randperm(len(train), generator=random, device=random.device)[:POOL].to(train.device)
+        images = train[order].float() / 255
         perturbed = (images + universal(source, images, self.epsilon, self.rounds, random)).clamp(0, 1)
-        models = (source, *helpers.surrogates, *helpers.references)
-        copies = torch.arange(len(models), device=images.device) <= len(helpers.surrogates)
-        with torch.no_grad():
-            plain, moved = (
-                torch.stack([torch.cat([m(part) for part in x.split(512)]) for m in models])
-                for x in (images, perturbed)
-            )
+        pairs = []
+        for model in chain((source,), helpers.surrogates, helpers.references):  # each is loaded, asked and dropped
+            with torch.no_grad():
+                pairs.append([torch.cat([model(part) for part in x.split(512)]) for x in (images, perturbed)])
+        plain, moved = (torch.stack(answers) for answers in zip(*pairs, strict=True))
+        copies = torch.arange(len(pairs), device=images.device) <= len(helpers.surrogates)
         context.note(fooled=round(float((plain[0].argmax(1) != moved[0].argmax(1)).double().mean()), 4))
         members = clusters(plain[0].double(), min(self.samples // 2, len(images)), random)
         answers = torch.cat([plain.softmax(2), moved.softmax(2)], 2)
 
-        def views() -> Tensor:
-            """Return the index of an image of each cluster, drawn at random."""
-            draw = torch.rand(len(members), generator=random, device=random.device).tolist()
-            return torch.stack([m[int(u * len(m))] for m, u in zip(members, draw, strict=True)])
-
-        inputs, device = len(members) * answers.shape[2], images.device
-        first, second = (
-            torch.randn(s, generator=random, device=random.device) for s in ((inputs, HIDDEN), (HIDDEN, CODE))
-        )
-        weights = {
-            "first": (first / inputs**0.5).to(device).requires_grad_(),
-            "first_bias": torch.zeros(HIDDEN, device=device).requires_grad_(),
-            "second": (second / HIDDEN**0.5).to(device).requires_grad_(),
-        }
-        adam, values = torch.optim.Adam(weights.values(), lr=self.lr), tuple(weights.values())
-        for _ in range(self.steps):
-            seen = torch.cat([self.fingerprint(answers[:, views()]) for _ in range(2)])
-            loss = contrast(encode(seen, weights), copies.repeat(2))
-            for value, gradient in zip(values, torch.autograd.grad(loss, values), strict=True):
-                value.grad = gradient
-            adam.step()
-        learned = {name: value.detach() for name, value in weights.items()}
-        chosen = views()
-        code = encode(self.fingerprint(answers[:1, chosen]), learned)[0]
-        return {"probes": torch.cat([images[chosen], perturbed[chosen]]), "code": code, **learned}
-
-    @staticmethod
-    def fingerprint(answers: Tensor) -> Tensor:
-        """Lay out answers [M, n, 2K], plain and perturbed side by side, as vectors [M, 2nK]."""
-        return answers.flatten(1)
+        weights = learn(answers, copies, members, self.steps, self.lr, random)
+        chosen = view(members, random)
+        code = encode(answers[:1, chosen].flatten(1), weights)[0]
+        return {"probes": torch.cat([images[chosen], perturbed[chosen]]), "code": code, **weights}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
         """Return the cosine of the suspect's code and the source's, in [-1, 1]."""
         plain, moved = suspect.probabilities(fingerprint["probes"]).chunk(2)
-        mine = self.fingerprint(torch.cat([plain, moved], 1)[None])
+        mine = torch.cat([plain, moved], 1).flatten()[None]
         return float(encode(mine, fingerprint)[0].double() @ fingerprint["code"].double())
 
 
