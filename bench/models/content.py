@@ -10,6 +10,7 @@ from msgspec import structs
 from bench.core.canonical import digest as canonical_digest
 from bench.core.errors import BenchError, first_line
 from bench.models.description import Description
+from bench.models.file_kinds import wrong_kind
 from bench.models.kinds import ModelFormat
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 CHUNK = 1 << 22
 LARGEST_EMBEDDED = (1 << 31) - 1
 """Bytes of an ONNX file, which cannot be larger; the weights of larger models are in files beside it."""
+EXTERNAL = b"location"
+"""The name in an ONNX file of each entry that names another file."""
 MISSING = "it needs onnxruntime and onnx: pip install 'fingerprint-bench[onnx]'"
 
 
@@ -28,9 +31,12 @@ def read(model: Description, field: str = "file") -> bytes:
     try:
         if field == "file" and model.format == ModelFormat.ONNX:
             check_size(model, path.stat().st_size)
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise model.fault(field, f"{path} cannot be read: {error.strerror or error}") from None
+    if field == "file" and (wrong := wrong_kind(content, model.format)):
+        raise model.fault("file", wrong)
+    return content
 
 
 def verified(model: Description) -> Description:
@@ -53,7 +59,10 @@ def more_digests(model: Description, content: bytes | None = None) -> list[str]:
         return [_file_digest(model, Path(model.probes), "probes")] if model.probes else []
     if model.format != ModelFormat.ONNX:
         return []
-    proto = onnx_model(model, read(model) if content is None else content)
+    content = read(model) if content is None else content
+    if EXTERNAL not in content:  # importing onnx, and reading the file as protobuf, takes 0.1 s
+        return []
+    proto = onnx_model(model, content)
     return [_file_digest(model, path, "file") for path in external_files(model, proto)]
 
 

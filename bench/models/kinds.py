@@ -32,3 +32,15 @@ class ModelOutput(_Word):
     PROBABILITIES = "probabilities"
     LOG_PROBABILITIES = "log_probabilities"
     LABELS = "labels"
+
+
+class Rounding(_Word):
+    """How the numbers of answers are rounded."""
+
+    NONE = "none"
+    DECIMALS = "decimals"
+    LOGARITHMS = "logarithms"
+    """The natural logarithms are decimals."""
+    BFLOAT16 = "bfloat16"
+    LABELS = "labels"
+    """Only zeros and ones."""

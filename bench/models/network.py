@@ -53,11 +53,26 @@ def network(
     except Exception as error:  # third-party code
         text = f"{model.architecture} cannot be built for images {list(steps.input_shape(shape[0]))}"
         raise model.fault("architecture", f"{text}: {describe_error(error)}") from None
+    weights = without_masks(weights)
     _check_weights(model, weights, inner.state_dict())
     inner.load_state_dict({k: t.clone() if t.data_ptr() % ALIGNMENT else t for k, t in weights.items()}, strict=True)
     found = Described(inner, steps, shape[0], order)
     with_memory_format(found, architecture, shape)
     return found.eval()
+
+
+def without_masks(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict in which the masks of `torch.nn.utils.prune` are applied.
+
+    It keeps a pruned `weight` as `weight_orig` and `weight_mask`; the network computes with their product.
+    """
+    found = dict(weights)
+    for name in weights:
+        whole = name.removesuffix("_orig")
+        mask = weights.get(f"{whole}_mask")
+        if whole != name and mask is not None and mask.shape == weights[name].shape and whole not in weights:
+            found[whole] = found.pop(name) * found.pop(f"{whole}_mask").to(weights[name].dtype)
+    return found
 
 
 def _check_weights(model: Description, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -21,6 +21,8 @@ from bench import BenchError, Context, DefenderData, Fingerprint, Helpers, Repor
 
 BATCH = 512
 """Points that are moved at once."""
+HALVINGS = 20
+"""Halvings of the distance to its seed, by which a point is moved back to its margin."""
 
 
 def boundary_loss(logits: Tensor, i: Tensor, j: Tensor, k: float) -> Tensor:
@@ -36,7 +38,10 @@ def boundary_loss(logits: Tensor, i: Tensor, j: Tensor, k: float) -> Tensor:
 
 
 def move(model: nn.Module, seeds: Tensor, i: Tensor, j: Tensor, k: float, lr: float, steps: int) -> Tensor:
-    """Move seeds [N, C, H, W] down the loss by Adam, within [0, 1]; each stops as soon as its loss is zero."""
+    """Move seeds [N, C, H, W] down the loss by Adam, within [0, 1]; each stops as soon as its loss is zero.
+
+    Adam's last step overshoots the margin: points whose loss is zero are moved back, see `moved_back`.
+    """
     points = seeds.clone()
     points.grad = torch.zeros_like(points)
     adam = torch.optim.Adam([points], lr=lr)
@@ -55,7 +60,26 @@ def move(model: nn.Module, seeds: Tensor, i: Tensor, j: Tensor, k: float, lr: fl
         adam.step()
         stopped[moving] = points[moving].clamp(0, 1)
         points.copy_(stopped)
-    return points
+    return moved_back(model, seeds, points, i, j, k)
+
+
+@torch.no_grad()
+def moved_back(model: nn.Module, seeds: Tensor, points: Tensor, i: Tensor, j: Tensor, k: float) -> Tensor:
+    """Bisect between seeds and points [N, C, H, W], and return the last points from there whose loss is zero.
+
+    Points whose loss is not zero stay as they are.
+    """
+
+    def there(x: Tensor) -> Tensor:
+        return (boundary_loss(model(x), i, j, k) == 0).reshape(-1, *[1] * (x.dim() - 1))
+
+    found = there(points)
+    near, far = torch.where(found, seeds, points), points
+    for _ in range(HALVINGS):
+        middle = (near + far) / 2
+        zero = there(middle) & found
+        near, far = torch.where(zero, near, middle), torch.where(zero, middle, far)
+    return torch.where(found, far, points)
 
 
 @torch.no_grad()
@@ -96,7 +120,7 @@ class IPGuard(Fingerprint):
     """Match the source's labels on points just across its decision boundary."""
 
     name: str = "ipguard"
-    version: int = 2
+    version: int = 3
     samples: int = 100
     start: str = "train"
     """Where points start: correctly classified images of `train` (the defender half) or `probe`, or uniform `noise`."""

@@ -12,7 +12,7 @@ from bench_plugins.attacks.extract_l import ExtractL
 from bench_plugins.attacks.extract_p import ExtractP
 from bench_plugins.attacks.finetune import FinetuneA
 from bench_plugins.attacks.prune import Prune
-from bench_plugins.methods.ipguard import IPGuard, balanced, bench_methods, boundary_loss, move
+from bench_plugins.methods.ipguard import IPGuard, balanced, bench_methods, boundary_loss, move, moved_back
 from safetensors.torch import load, save
 from small_world import ATTACKER, DEFENDER, HELD, PROBE, RECIPE, auc, builder, context, scores, steal, trained
 from torch import nn
@@ -120,6 +120,32 @@ def test_a_point_stops_once_its_loss_is_zero_independently_of_the_others():
     again = move(source, together, i, j, 0.2, 0.01, 300)
     assert int(there.sum()) > 12
     assert torch.equal(again[there], together[there])
+
+
+def test_points_end_at_the_margin_that_was_asked_for_also_a_small_one():
+    source, seeds = trained(), DEFENDER.x[:60]
+    logits = predict(source, seeds)
+    i = logits.argmax(1)
+    j = (i + 1) % 10
+    for k in (0.01, 0.2, 3.0):
+        z = predict(source, move(source, seeds, i, j, k, 0.01, 300))
+        own, wanted = z.gather(1, torch.stack([i, j], 1)).unbind(1)
+        there = boundary_loss(z, i, j, k) <= 1e-5
+        assert int(there.sum()) > 30
+        margins = (wanted - own)[there]
+        assert k - 1e-5 <= float(margins.median()) <= 1.02 * k + 1e-3
+        assert float((margins <= 1.05 * k + 0.01).double().mean()) > 0.8
+
+
+def test_moving_back_keeps_the_loss_zero_and_leaves_points_that_did_not_converge():
+    model = linear(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    before = torch.tensor([[0.6, 0.4], [0.6, 0.4], [0.3, 0.9]]).reshape(3, 1, 1, 2)
+    points = torch.tensor([[0.1, 0.9], [0.5, 0.5], [0.3, 0.9]]).reshape(3, 1, 1, 2)
+    i, j = torch.zeros(3, dtype=torch.int64), torch.ones(3, dtype=torch.int64)
+    found = moved_back(model, before, points, i, j, 0.25)
+    assert torch.equal(found[1:], points[1:])
+    margin = float(found[0, 0, 0, 1] - found[0, 0, 0, 0])
+    assert 0.25 <= margin < 0.251
 
 
 def test_the_box_holds_where_the_boundary_lies_outside_it():

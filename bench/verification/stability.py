@@ -1,0 +1,87 @@
+"""Whether answers depend on anything but the image: on the batch, on earlier queries, on chance."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.core.errors import BenchError
+from bench.models.granularity import granularity
+from bench.verification.kinds import FindingKind
+from bench.verification.schema import Finding
+
+Ask = Callable[[Tensor], Tensor]
+IMAGES = 16
+"""Images that are asked alone, in a batch, and once more."""
+QUERIES = 3 * IMAGES + 2
+"""Queries of all questions together."""
+MOVED = 1e-3
+"""Largest difference of two answers to one image, relative to the largest answer, and absolute."""
+
+
+def findings(ask: Ask, images: Tensor) -> list[Finding]:
+    """Ask the first IMAGES images alone, in one batch, once more, and one of them twice in a row: QUERIES at most.
+
+    `ask` takes float images [N, C, H, W] in [0, 1] as one batch, and must pass every question on: answers that were
+    recorded show nothing. A finding names the composition of batches to which all further questions should keep:
+    `figures["batch"]` images at a time, 1 if answers depend on their batch, and IMAGES if they mean nothing alone.
+    """
+    images = images[:IMAGES]
+    try:
+        alone = torch.cat([ask(image) for image in images.split(1)])
+    except BenchError as error:
+        text = f"it answers to no single image ({error}), so answers may depend on the batch"
+        return [Finding(kind=FindingKind.BATCH, text=text, figures={"batch": len(images)})]
+    together = ask(images.flip(0)).flip(0)
+    again = torch.cat([ask(image) for image in images.split(1)])
+    repeated = torch.cat([ask(images[-1:]), ask(images[-1:])])
+    found = []
+    if moved(alone, again):
+        found.append(_history(alone, again, repeated))
+    if (rows := moved(alone, together)) > moved(alone, again):
+        batch = 1 if _kinds(alone) * 2 >= _kinds(together) else len(images)
+        text = f"answers depend on the batch: {rows} of {len(images)} images are answered differently alone"
+        more = "" if batch == 1 else "; alone, nearly all images get the same label"
+        figures: dict[str, Any] = {"batch": batch, "images": rows, "difference": difference(alone, together)}
+        found.append(Finding(kind=FindingKind.BATCH, text=text + more, figures=figures))
+    return found
+
+
+def _history(alone: Tensor, again: Tensor, repeated: Tensor) -> Finding:
+    """Return the finding for images that were answered differently the second time."""
+    rows = moved(alone, again)
+    figures: dict[str, Any] = {"images": rows, "difference": difference(alone, again)}
+    if moved(repeated[:1], repeated[1:]) and not _drifts(alone, again, repeated):
+        figures["each_time"] = True
+        text = f"answers differ each time: {rows} of {len(alone)} images, asked alone again, are answered differently"
+    else:
+        text = f"answers depend on earlier queries: {rows} of {len(alone)} images are answered differently later"
+    return Finding(kind=FindingKind.HISTORY, text=text, figures=figures)
+
+
+def _drifts(alone: Tensor, again: Tensor, repeated: Tensor) -> bool:
+    """Return True if one question moves answers far less than all those between `alone` and `again` do."""
+    return difference(repeated[:1], repeated[1:]) < difference(alone[-1:], again[-1:]) / 4
+
+
+def moved(one: Tensor, other: Tensor) -> int:
+    """Return the number of rows of answers, [N, K] or labels [N], that differ by more than MOVED or their rounding."""
+    if one.dim() == 1:
+        return int((one != other).sum())
+    one, other = one.double(), other.double()
+    step = 2.01 * granularity(one.numpy()).error
+    allowed = torch.maximum(MOVED * (1 + torch.maximum(one.abs(), other.abs()).amax(1)), torch.tensor(step))
+    return int(((one - other).abs().amax(1) > allowed).sum())
+
+
+def difference(one: Tensor, other: Tensor) -> float:
+    """Return the largest difference of two answers to one image; of labels, the share of images that differ."""
+    if one.dim() == 1:
+        return float((one != other).double().mean())
+    return float((one.double() - other.double()).abs().max())
+
+
+def _kinds(answers: Tensor) -> int:
+    """Return the number of labels that answers have."""
+    return len((answers if answers.dim() == 1 else answers.argmax(1)).unique())
