@@ -113,7 +113,10 @@ WORKING = (
     "sandbox/torch_settings.py",
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),
-    *(f"verification/{name}.py" for name in ("scoring", "session", "suspect_checks", "trial", "probe_export")),
+    *(
+        f"verification/{name}.py"
+        for name in ("scoring", "session", "suspect_checks", "trial", "probe_export", "queries")
+    ),
     *(f"verification/{name}.py" for name in ("judge", "likeness", "source", "preprocessing_check")),
     *(f"verification/{name}.py" for name in ("distortions", "detectors", "transports", "stability")),
 )

@@ -44,22 +44,37 @@ MADE = [
 @click.option("--allow-code", is_flag=True, help="Run the suspect if it is a program (torchscript, pt2).")
 @PLUGINS
 @click.option("--replay", "replayed", type=_FOLDER, metavar="DIR", help="Compute the verdict of a folder again.")
+@click.option("--export-probes", type=_FOLDER, metavar="DIR", help="Write the queries, for somebody else to ask.")
 @click.option("--sign", type=_FILE, metavar="KEY", help="Sign the evidence with this minisign key.")
 @click.option("--public-key", type=_FILE, metavar="FILE", help="With --replay: by whose key it must be signed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the evidence as JSON.")
-def command(replayed: str | None, public_key: str | None, as_json: bool, **options: Any) -> int:
+def command(
+    replayed: str | None, public_key: str | None, export_probes: str | None, as_json: bool, **options: Any
+) -> int:
     """Judge one suspect: was it made from the source of a commitment? See: docs/verify-a-suspect.md
 
     Exit code: 1 evidence of copying, 0 no evidence, 3 cannot tell, 2 wrong input.
     """
     if public_key and not replayed:
         raise BenchError("--public-key checks a signature: name the folder with --replay DIR")
+    if export_probes:
+        return _exported(export_probes, options)
     verdict = _replayed(replayed, public_key) if replayed else _verified(options)
     click.echo(_json(verdict) if as_json else str(verdict))
     return verdict.code
 
 
 command.params += MADE
+
+
+def _exported(folder: str, options: dict[str, Any]) -> int:
+    if not options["commitment"]:
+        raise BenchError("--commitment is missing: whose queries are exported?")
+    from bench.verification.queries import export_queries
+
+    count, shown = export_queries(Path(options["commitment"]), Path(folder), options["plugins"])
+    click.echo(f"{count} images, of which {shown} are PNG files; what to do with them: {Path(folder) / 'README.txt'}")
+    return 0
 
 
 def _replayed(folder: str, public_key: str | None) -> "Verdict":
