@@ -26,7 +26,7 @@ CODES = {VerdictKind.EVIDENCE: 1, VerdictKind.NO_EVIDENCE: 0, VerdictKind.CANNOT
 MEANS = {
     VerdictKind.EVIDENCE: "{suspect} resembles {source} more than independent networks do.",
     VerdictKind.NO_EVIDENCE: "{suspect} does not resemble {source} more than independent networks do.",
-    VerdictKind.CANNOT_TELL: "Whether {suspect} was made from {source} cannot be told by this test.",
+    VerdictKind.CANNOT_TELL: "Whether {suspect} was made from {source} cannot be decided by this test.",
 }
 NOT_MEANS = {
     VerdictKind.EVIDENCE: "It is not the probability that {suspect} is a copy, and not the only explanation.",
@@ -73,7 +73,7 @@ class Verdict:
 
     @property
     def reasons(self) -> Sequence[str]:
-        """Why it cannot be told; empty if it can."""
+        """Why no verdict is possible; empty if one is."""
         return self.judgement.reasons
 
     @property

@@ -33,7 +33,7 @@ class _Stranger:
 
 
 def export_queries(commitment: Path, folder: Path, plugins: Sequence[str] = ()) -> tuple[int, int]:
-    """Write what the checks and methods of a commitment ask of a suspect; return the number of images, and of PNG files.
+    """Write what checks and methods of a commitment ask of a suspect; return the number of images, and of PNG files.
 
     BenchError if a method has no score of a network that answers with logits: what it asks is not known then.
     """

@@ -68,7 +68,7 @@ def words(text):
 STATED = {
     "evidence": "The test found evidence that “theirs” was made from “ours”.",
     "no_evidence": "The test found no evidence that “theirs” was made from “ours”.",
-    "cannot_tell": "The test cannot tell whether “theirs” was made from “ours”.",
+    "cannot_tell": "The test cannot decide whether “theirs” was made from “ours”.",
 }
 
 VERDICTS = {"evidence": "evidence of copying", "no_evidence": "no evidence", "cannot_tell": "cannot tell"}
