@@ -56,7 +56,7 @@ def forms(model: nn.Module, images: Tensor) -> Iterator[tuple[str, Session]]:
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         whole, short = Path(name) / "whole.onnx", Path(name) / "short.onnx"
-        whole.write_bytes(exported(model.inner))
+        whole.write_bytes(exported(model.inner, tuple(images.shape[1:])))
         yield "ONNX, single precision", Session(whole.read_bytes(), mean, std)
         quantize_dynamic(whole, short)
         yield "ONNX, dynamic int8, in batches", Session(short.read_bytes(), mean, std)
