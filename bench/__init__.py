@@ -16,7 +16,9 @@ from bench.api.torchvision import prepare_torchvision
 from bench.core.errors import BenchError, NotApplicable
 
 if TYPE_CHECKING:
+    from bench.frontend.commit import CommitOptions, commit
     from bench.frontend.innocents import innocents
+    from bench.frontend.judge import judge
     from bench.frontend.options import RunOptions
     from bench.frontend.progress import RunProgress
     from bench.frontend.results import Results, load_results
@@ -31,6 +33,7 @@ __all__ = [
     "Architecture",
     "Attack",
     "BenchError",
+    "CommitOptions",
     "Context",
     "Dataset",
     "DefenderData",
@@ -48,8 +51,10 @@ __all__ = [
     "Suspect",
     "Verdict",
     "Watermark",
+    "commit",
     "hookimpl",
     "innocents",
+    "judge",
     "load_results",
     "prepare_torchvision",
     "run",
@@ -57,10 +62,13 @@ __all__ = [
 ]
 
 _LAZY = {
+    "CommitOptions": "bench.frontend.commit",
     "Results": "bench.frontend.results",
     "RunOptions": "bench.frontend.options",
     "RunProgress": "bench.frontend.progress",
+    "commit": "bench.frontend.commit",
     "innocents": "bench.frontend.innocents",
+    "judge": "bench.frontend.judge",
     "load_results": "bench.frontend.results",
     "run": "bench.frontend.run",
     "Verdict": "bench.frontend.verify",

@@ -5,14 +5,23 @@ One population is the nulls, the other is judged. Intervals are exact (Clopper, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pandas as pd
 from msgspec import structs
 
+from bench.core.kinds import ComponentKind
+from bench.models.content import verified
+from bench.models.description import Description, read
+from bench.models.opening import Target, open_model
+from bench.registry.discovery import load_registry
+from bench.sandbox.logs import Log
 from bench.stats.rates import binomial_bound
+from bench.training.answering import Askable
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.p_values import exchangeable, unseen_family
+from bench.verification.scoring import component, scored
 
 ALPHAS = (0.01, 0.05, 0.10)
 TEST = Callable[[float, pd.DataFrame], float]
@@ -23,6 +32,7 @@ TESTS: dict[str, TEST] = {
 """The two p-values, by what they assume of the suspect."""
 NULL, HELD, STOLEN = "null", "held", "stolen"
 """What a network is: one of the nulls, an innocent that is judged, a copy."""
+COLUMNS = ["model", "family", "attack", "method", "score", "group"]
 
 
 def families(nulls: pd.DataFrame) -> dict[str, list[float]]:
@@ -30,13 +40,30 @@ def families(nulls: pd.DataFrame) -> dict[str, list[float]]:
     return {str(name): group["score"].tolist() for name, group in nulls.groupby("family", sort=False)}
 
 
-def scores(made: CommitmentFolder, held: bool) -> pd.DataFrame:
-    """Return a row for each method and network of a commitment; its innocents are nulls, or `held` out to be judged."""
-    nulls = pd.DataFrame([structs.asdict(row) for row in made.nulls]).assign(group=HELD if held else NULL, attack="")
-    if held:
-        return nulls
+def committed(made: CommitmentFolder) -> pd.DataFrame:
+    """Return a row for each method and network of a commitment: nulls and copies."""
+    nulls = [{**structs.asdict(row), "attack": "", "group": NULL} for row in made.nulls]
     copies = [{**structs.asdict(row), "family": "", "group": STOLEN} for row in made.copies]
-    return pd.concat([nulls, pd.DataFrame(copies)], ignore_index=True)
+    return pd.DataFrame([*nulls, *copies])[COLUMNS]
+
+
+def opened(file: Path, dataset: str) -> list[tuple[Description, Askable]]:
+    """Open described networks."""
+    registry = load_registry()
+    own = registry.declaration(ComponentKind.DATASET, dataset).attributes
+    target = Target(own["num_classes"], tuple(own["shape"]))
+    return [(model, open_model(verified(model), target, registry)) for model in read(file)]
+
+
+def held(made: CommitmentFolder, suspects: Sequence[tuple[Description, Askable]]) -> pd.DataFrame:
+    """Return a row for each committed method and suspect, scored as `bench verify` does: the mean over the draws."""
+    registry, log, rows = load_registry(), Log(made.folder.parent / "held.log"), []
+    for method in made.commitment.methods:
+        plugin, fingerprints = component(registry, method), made.fingerprints(method.name)
+        for model, network in suspects:
+            draws = scored(plugin, method, fingerprints, network, model.sha256, log).draws
+            rows.append((model.name, model.family, "", method.name, sum(draws) / len(draws), HELD))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def rate(hits: int, of: int) -> dict[str, object]:

@@ -13,9 +13,9 @@ from bench.store.atomic import write_atomically
 Table = Mapping[str, Any]
 
 
-def described(folder: Path) -> Iterator[Table]:
-    """Yield the descriptions of a folder, with absolute paths."""
-    for file in sorted(folder.glob("*.toml")):
+def described(folder: Path, files: str = "*.toml") -> Iterator[Table]:
+    """Yield the descriptions in the files of a folder, with absolute paths."""
+    for file in sorted(folder.glob(files)):
         for table in tomllib.loads(file.read_text(encoding="utf-8"))["model"]:
             yield {**table, "file": str((folder / table["file"]).absolute())}
 

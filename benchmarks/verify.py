@@ -4,27 +4,32 @@ WORK gets a store and everything else; finished parts are not computed again, so
 
 1. `bench innocents` trains two populations of one distribution: the nulls, and as many that no null is among.
 2. `bench run` trains sources, each with copies by every attack; `bench models export` writes them.
-3. `bench.commit` makes two commitments for each source: one with the nulls and the copies, from which p-values are
-   computed, and one with the other population, whose scores stand for suspects.
-4. `bench.verify` judges five suspects of each source by its first commitment.
+3. `bench commit` makes a commitment for each source, with the nulls and its copies.
+4. `bench verify` judges five suspects of each source.
+5. The other population is scored with each source's fingerprints, as `bench verify` scores a suspect.
 
-The tables are CSV files in the folder `--out`, from which docs/innocents.md is generated.
+`--out` gets the tables as CSV files, from which docs/innocents.md is generated; the commitment of the first source,
+whose `nulls.csv` is the bundled null table; `population.json` of the nulls; that source; and a manifest of all digests.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import pandas as pd
 
 from bench.core.hardware import hardware
 from bench.frontend.commit import commit
+from bench.registry.discovery import load_registry
 from bench.store.atomic import write_atomically
+from bench.verification import manifest
 from bench.verification.commitment_files import CommitmentFolder, read
+from bench.verification.scoring import component
 from benchmarks import commands, error_rates, verdicts
 from benchmarks.models_file import Table, described, write_models
 
@@ -35,10 +40,10 @@ SEEDS = {NULLS: 0, HELD: 1}
 
 
 class Bench:
-    """The folder of a measurement: what is made in it, with which methods and how many worker processes."""
+    """The folder of a measurement: what is made in it, and with how many worker processes."""
 
-    def __init__(self, work: Path, methods: str, workers: int | None) -> None:
-        self.work, self.methods, self.workers = work, methods, workers
+    def __init__(self, work: Path, workers: int | None) -> None:
+        self.work, self.workers = work, workers
         self.words = () if workers is None else ("--workers", str(workers))
 
     def command(self, *words: str) -> str:
@@ -60,35 +65,36 @@ class Bench:
         found = [t for t in described(self.work / "zoo") if t["role"] in ("source", "stolen")]
         return sorted(found, key=lambda t: (t["role"], seed_of(t) if t["role"] == "source" else 0, t["name"]))
 
-    def commitment(self, source: Table, copies: Sequence[Table], population: str) -> CommitmentFolder:
-        """Return a commitment of a source, with the nulls and copies or with the other population; made if missing."""
+    def commitment(self, method: str, source: Table, copies: Sequence[Table]) -> CommitmentFolder:
+        """Return the commitment of a source to one method, which is made if there is none."""
         folder = self.work / "sources" / source["name"]
-        out = folder / f"{population}-{self.methods.replace(',', '+')}"
+        out = folder / f"{NULLS}-{method}"
         if not out.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
             write_models(folder / "source.toml", [source])
             write_models(folder / "copies.toml", [{k: v for k, v in t.items() if k != "source"} for t in copies])
-            more: dict[str, Any] = {"copies": folder / "copies.toml"} if population == NULLS else {}
             commit(
                 models=folder / "source.toml",
-                innocents=self.work / population / "innocents.toml",
+                innocents=self.work / NULLS / "innocents.toml",
+                copies=folder / "copies.toml",
                 datasets=DATASET,
-                methods=self.methods,
+                methods=method,
                 store=self.work / "store",
                 workers=self.workers,
                 out=out,
                 progress=False,
-                **more,
             )
-        return read(out)
+        made = read(out)
+        component(load_registry(), made.method(method))  # BenchError if it is of another version of the method
+        return made
 
-    def verdicts(self, zoo: Sequence[Table]) -> pd.DataFrame:
+    def verdicts(self, method: str, zoo: Sequence[Table]) -> pd.DataFrame:
         """Return how many verdicts on each kind of suspect are right; those that are known are not asked for again."""
-        known = self.work / "sources" / f"verdicts-{self.methods.replace(',', '+')}.json"
+        known = self.work / "sources" / f"verdicts-{method}.json"
         found = json.loads(known.read_text(encoding="utf-8")) if known.is_file() else {}
         held = [*described(self.work / HELD)]
         for number, (source, copies) in enumerate(by_source(zoo)):
-            commitment, mine = self.commitment(source, copies, NULLS).folder, found.setdefault(source["name"], {})
+            commitment, mine = self.commitment(method, source, copies).folder, found.setdefault(source["name"], {})
             for kind, table in verdicts.suspects(commitment.parent, number, source, copies, held):
                 if kind not in mine:
                     mine[kind] = verdicts.verdict(commitment, kind, table)
@@ -96,17 +102,29 @@ class Bench:
             print(f"{number + 1}: {source['name']}: {mine}", flush=True)
         return verdicts.counted(found)
 
-    def scores(self, zoo: Sequence[Table]) -> pd.DataFrame:
+    def scores(self, methods: Sequence[str], zoo: Sequence[Table]) -> pd.DataFrame:
         """Return the scores of both populations and of all copies, by method and source."""
         names = {t["name"]: t["architecture"] for t in [*zoo, *(t for n in SEEDS for t in described(self.work / n))]}
+        suspects = error_rates.opened(self.work / HELD / "innocents.toml", DATASET)
         found = []
-        for source, copies in by_source(zoo):
-            for population in (HELD, NULLS):
-                made = self.commitment(source, copies, population)
-                found.append(error_rates.scores(made, population == HELD).assign(source=source["name"]))
-                print(f"{source['name']}: {population}", flush=True)
+        for method, (source, copies) in itertools.product(methods, by_source(zoo)):
+            made = self.commitment(method, source, copies)
+            scored = made.folder.parent / f"{HELD}-{method}.csv"
+            if not scored.is_file():
+                error_rates.held(made, suspects).to_csv(scored, index=False)
+            held = pd.read_csv(scored, keep_default_na=False)
+            found.append(pd.concat([error_rates.committed(made), held]).assign(source=source["name"]))
         table = pd.concat(found, ignore_index=True)
         return table.assign(architecture=[names[model] for model in table["model"]])
+
+    def bundle(self, made: Path, out: Path) -> None:
+        """Copy a commitment, its source, and the record of its nulls."""
+        shutil.rmtree(out / "commitment", ignore_errors=True)
+        shutil.copytree(made, out / "commitment")
+        shutil.copyfile(self.work / NULLS / "population.json", out / "population.json")
+        (source,) = described(made.parent, "source.toml")
+        shutil.copyfile(source["file"], out / "source.safetensors")
+        write_models(out / "source.toml", [{**source, "file": "source.safetensors"}])
 
 
 def by_source(zoo: Sequence[Table]) -> list[tuple[Table, list[Table]]]:
@@ -123,14 +141,14 @@ def seed_of(table: Table) -> int:
 @click.argument("work", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--sources", type=click.IntRange(2), default=20, show_default=True, help="Sources.")
 @click.option("--number", type=click.IntRange(20), default=200, show_default=True, help="Innocents per population.")
-@click.option("--methods", default="sac_m", show_default=True, help="Methods whose error rates are measured.")
+@click.option("--method", "methods", multiple=True, default=["sac_m"], help="Methods; the first gives the verdicts.")
 @click.option("--workers", type=click.IntRange(0), help="Worker processes; 0: in one process.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the tables.")
-def main(work: Path, sources: int, number: int, methods: str, workers: int | None, out: Path) -> None:
+def main(work: Path, sources: int, number: int, methods: Sequence[str], workers: int | None, out: Path) -> None:
     """Measure error rates and power on noisy digits, and write their tables."""
     work = work.absolute()
     (work / "store").mkdir(parents=True, exist_ok=True)
-    here = Bench(work, methods, workers)
+    here = Bench(work, workers)
     here.populations(number)
     zoo = here.networks(sources)
     out.mkdir(parents=True, exist_ok=True)
@@ -139,11 +157,13 @@ def main(work: Path, sources: int, number: int, methods: str, workers: int | Non
         table.to_csv(out / name, index=False, lineterminator="\n")
         print(f"\n{name}\n{table.to_string(index=False)}", flush=True)
 
-    write("verdicts.csv", here.verdicts(zoo))
-    found = here.scores(zoo)
+    write("verdicts.csv", here.verdicts(methods[0], zoo))
+    here.bundle(here.commitment(methods[0], *by_source(zoo)[0]).folder, out)
+    found = here.scores(methods, zoo)
     write("false_accusations.csv", error_rates.false_accusations(found))
     write("left_out.csv", error_rates.left_out(found))
     write("power.csv", error_rates.power(found))
+    manifest.write(out)
     print(", ".join(f"{k} {v}" for k, v in hardware().items()))
 
 

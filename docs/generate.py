@@ -32,6 +32,7 @@ from bench.planning.presets import PRESETS
 from bench.registry.discovery import load_registry
 from bench.reporting import comparison, csv_files
 from bench.results.columns import COLUMNS
+from bench.verification.commitment_files import NULL_COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/*.md")), ROOT / "docs" / "api.rst"]
@@ -52,6 +53,7 @@ FILES: dict[str, Sequence[Any]] = {
     "variants.csv": csv_files.VARIANT_COLUMNS,
     "accuracy.csv": csv_files.ACCURACY_COLUMNS,
     "compare": comparison.COLUMNS,
+    "nulls.csv": NULL_COLUMNS,
 }
 FOLDERS = {
     "plugins": "the shipped plugins (import name: bench_plugins): datasets, architectures, attacks, methods",
@@ -213,17 +215,19 @@ def meaning(option: click.Option) -> str:
     return text + ("; may be repeated" if option.multiple else "")
 
 
-def measured(old: str, file: str, *left_out: str) -> str:
-    """Return the figures of a CSV file that `python -m benchmarks.verify` wrote, without some columns.
+def measured(old: str, file: str, *words: str) -> str:
+    """Return the figures of a CSV file that `python -m benchmarks.verify` wrote.
 
-    Hits and their number become one cell, as do a share and its interval.
+    A word `column=value` selects rows; this column, and those that other words name, are left out. Hits and their
+    number become one cell, as do a share and its interval.
     """
+    wanted = dict(word.split("=") for word in words if "=" in word)
     with (ROOT / file).open(encoding="utf-8", newline="") as lines:
-        rows = [*csv.DictReader(lines)]
+        rows = [row for row in csv.DictReader(lines) if all(row[name] == value for name, value in wanted.items())]
     for row in rows:
         row["found"] = f"{row.pop('hits')} of {row.pop('of')}"
         row["share"] = f"{row['share']} [{row.pop('low')}, {row.pop('high')}]"
-    names = [name for name in rows[0] if name not in left_out]
+    names = [name for name in rows[0] if name not in (*wanted, *words)]
     return table([name.replace("_", " ") for name in names], [[row[name] for name in names] for row in rows])
 
 

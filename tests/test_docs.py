@@ -156,7 +156,7 @@ def test_every_shipped_component_stands_in_the_readme():
 
 
 def test_the_paper_of_every_method_and_attack_is_cited():
-    pages = "".join(map(read, (f"docs/{name}.md" for name in ("ipguard", "cae", "ewe", "sac", "attacks"))))
+    pages = "".join(map(read, (f"docs/{name}.md" for name in ("ipguard", "cae", "ewe", "sac", "methods", "attacks"))))
     registry = load_registry()
     for declaration in (d for kind in ("method", "attack") for d in registry.declarations(kind)):
         link = str(declaration.attributes.get("paper") or "").rpartition(" ")[2]

@@ -24,7 +24,7 @@ NAMES = {
     "csv_images": "dataset",
     "small_vit": "architecture",
     "warm_distil": "attack",
-    "knockoff": "attack",
+    "other_domain": "attack",
     "int8_static": "attack",
     "local_maps": "method",
     "shared_features": "method",

@@ -100,7 +100,7 @@ SLOW = {
     *("rich", "tabulate", "safetensors", "jinja2", "matplotlib"),
 }
 EXECUTING = (
-    *("runner", "tasks", "task_context", "artifacts", "suspects", "described", "model_report", "probes"),
+    *("runner", "tasks", "task_context", "artifacts", "suspects", "described", "model_report", "probes", "scores"),
     *("result_checks", "failures", "machine", "preload"),
 )
 WORKING = (
@@ -113,8 +113,12 @@ WORKING = (
     "sandbox/torch_settings.py",
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),
-    *(f"verification/{name}.py" for name in ("scoring", "session", "distortions", "detectors", "transports")),
-    *(f"verification/{name}.py" for name in ("stability", "preprocessing_check")),
+    *(
+        f"verification/{name}.py"
+        for name in ("scoring", "session", "suspect_checks", "trial", "probe_export", "queries")
+    ),
+    *(f"verification/{name}.py" for name in ("judge", "likeness", "source", "preprocessing_check")),
+    *(f"verification/{name}.py" for name in ("distortions", "detectors", "transports", "stability")),
 )
 """What is imported only when something is computed."""
 

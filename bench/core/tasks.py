@@ -140,10 +140,13 @@ class Outcome:
     log: str = ""
     cause: FailureCause = FailureCause.NONE
     """What the scheduler has to act on after a failure."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """The digest of the source of each component that ran, by kind and name, as an artifact's record has it."""
 
     @staticmethod
     def of_record(key: str, record: Mapping[str, JSON], stored: bool) -> Outcome:
         """Return the outcome of a finished task from its artifact's record."""
         made = record["made"]
         where = made.get("device", ""), made.get("machine", "")
-        return Outcome(key, Status.DONE, stored, record["facts"], made.get("seconds", 0.0), *where)
+        facts, sources = record["facts"], made.get("sources", {})
+        return Outcome(key, Status.DONE, stored, facts, made.get("seconds", 0.0), *where, sources=sources)

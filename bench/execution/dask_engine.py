@@ -8,11 +8,12 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from bench.core.tasks import Task
+from bench.core.kinds import Status
+from bench.core.tasks import Outcome, Task
 from bench.execution import cluster
 from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import RETRY_DELAY, Decision, RetryPolicy, apply
@@ -44,6 +45,14 @@ class Unit:
     tasks: Sequence[Task]
     running: RunningTask | None = None
     """None: no worker has started it."""
+    started: set[str] = field(default_factory=set)
+    """Its tasks that were reported to have started: short ones are not."""
+
+    def report_starts(self, outcomes: Sequence[Outcome], reporter: Reporter) -> None:
+        """Report the start of each task that ran and was not reported before."""
+        for outcome in outcomes:
+            if outcome.status != Status.BUSY and outcome.key not in self.started:
+                reporter.task_started(outcome.key)
 
 
 class InFlightTable:
@@ -66,6 +75,7 @@ class InFlightTable:
         unit = self.by_name.get(name)
         if unit is not None:
             unit.running = RunningTask(key, worker, time.monotonic())
+            unit.started.add(key)
         return unit is not None
 
     def busy_workers(self) -> set[str]:
@@ -220,8 +230,8 @@ class DaskEngine:
             return
         if future.status == "finished":
             outcomes, lost_device = future.result()
-            for outcome in outcomes:
-                self._apply(self.policy.after_outcome(outcome))
+            unit.report_starts(outcomes, self.reporter)
+            self._apply(*map(self.policy.after_outcome, outcomes))
             if lost_device:
                 self.lost_device.add(lost_device)
         elif future.status == "cancelled":

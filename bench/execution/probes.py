@@ -1,7 +1,7 @@
 """Export what methods ask, so that the owner of a network that nobody else can run asks it, and returns a table."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,8 @@ from bench.datasets.partition import load
 from bench.execution.preparation import BenchmarkRequest, prepare
 from bench.execution.run_config import Reporter
 from bench.execution.scheduler import run_tasks
-from bench.execution.task_context import TaskContext, WorkerState, budget
+from bench.execution.scores import budget
+from bench.execution.task_context import TaskContext, WorkerState
 from bench.models.answers import image_digests
 from bench.models.image_digest import GRID
 from bench.models.kinds import ModelRole
@@ -93,7 +94,7 @@ def export_probes(request: BenchmarkRequest, test: bool, reporter: Reporter) -> 
         found.update(fresh)
     if not found:
         raise BenchError("These methods ask nothing of this source, or do not apply to it: see bench run")
-    _write(request.folder, found, int(known.datasets[spec.datasets[0]].attributes["num_classes"]))
+    write_probes(request.folder, found, int(known.datasets[spec.datasets[0]].attributes["num_classes"]))
     return counts
 
 
@@ -111,8 +112,8 @@ def _asked(state: WorkerState, task: Task) -> Iterator[Tensor]:
     yield from suspect.asked
 
 
-def _write(folder: Path, found: dict[str, Tensor], classes: int) -> None:
-    """Write the images, and a table of answers to be filled in."""
+def write_probes(folder: Path, found: Mapping[str, Tensor], classes: int) -> None:
+    """Write images, by their digests, and a table of answers to be filled in."""
     images = torch.stack(list(found.values()))
     whole = (images.double() * 255).round()
     if bool(((images.double() * 255 - whole).abs() <= GRID).all()):

@@ -1,7 +1,5 @@
 """Checks of what plugin code returned, and of the data that it received."""
 
-import math
-import numbers
 import zlib
 from collections.abc import Mapping
 
@@ -10,13 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.api.components import Method
 from bench.api.data import as_tensor
-from bench.core.errors import BenchError, NotApplicable
+from bench.core.errors import BenchError
 from bench.datasets.partition import Data
 from bench.store.tensors import has_memory
 from bench.training.input_checks import logits_of
-from bench.training.oracle import Suspect
 
 
 def data_checksum(data: Data) -> tuple[int, ...]:
@@ -50,20 +46,6 @@ def check_fingerprint(fingerprint: object, method: str) -> Mapping[str, Tensor]:
     if not isinstance(fingerprint, Mapping) or not fingerprint:
         raise BenchError(f"method {method!r} must return a dictionary of named tensors, not {fingerprint!r:.80}")
     return {k: as_tensor(v) if _is_numeric(v) else v for k, v in fingerprint.items()}
-
-
-def checked_score(method: Method, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
-    """Return a method's score of a suspect; NotApplicable if it gives none, BenchError if it is no finite number."""
-    score: object = method.score(fingerprint, suspect)
-    if score is None:
-        raise NotApplicable(f"{method.name} gives no score for this suspect")
-    if isinstance(score, Tensor | np.ndarray) and score.nbytes == score.itemsize:  # one number
-        score = score.item()
-    if isinstance(score, bool) or not isinstance(score, numbers.Real):
-        raise BenchError(f"method {method.name!r}: score must return a float, not {score!r:.80}")
-    if not math.isfinite(score):
-        raise BenchError(f"method {method.name!r}: the score of this suspect is {float(score)}")
-    return float(score)
 
 
 def _is_numeric(value: object) -> bool:

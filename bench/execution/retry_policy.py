@@ -137,7 +137,8 @@ def apply(
         case Requeue(key, delay):
             queue.requeue(key, delay)
         case RunAlone(key):
-            run_alone(key)
+            if not queue.waits(key):
+                run_alone(key)
         case RecomputeInputs(failure):
             if not queue.recompute_inputs(failure.key, missing_inputs(failure.key)):
                 apply(Settle(failure), queue, reporter, missing_inputs, run_alone)

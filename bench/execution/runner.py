@@ -5,6 +5,8 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,12 +21,16 @@ from bench.execution.machine import machine
 from bench.execution.result_checks import data_checksum
 from bench.execution.task_context import Artifact, ProgressCallback, TaskContext, WorkerState
 from bench.execution.tasks import HANDLERS
+from bench.registry import imports
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
 from bench.sandbox.process_state import genuine_interrupts
 from bench.sandbox.torch_state import isolated
-from bench.store.locks import claim
+from bench.store.locks import Claims
 from bench.store.store import Store
+
+LONGEST_GROUP = 0.25
+"""Seconds of work whose artifacts are published together: what is lost if the process is killed."""
 
 
 def execute(
@@ -43,15 +49,64 @@ def execute(
     `data` is the folder of the datasets. `state` caches what was read last, so that many scores of one suspect load it
     once; it replaces all other arguments but `task`.
     """
-    state = state or WorkerState(store, registry, device, data or Path(), threads, on_progress)
+    state, claims = state or WorkerState(store, registry, device, data or Path(), threads, on_progress), Claims(store)
     with genuine_interrupts() as pressed:
-        return _execute(task, state, pressed)
+        try:
+            return _execute(task, state, claims, pressed)
+        finally:
+            claims.release()
 
 
-def _execute(task: Task, state: WorkerState, pressed: threading.Event) -> Outcome:
+def execute_together(tasks: Sequence[Task], state: WorkerState, start: Callable[[Task], bool]) -> Iterator[Outcome]:
+    """Run tasks one after the other, inputs first, and yield their outcomes. Never raises, as `execute`.
+
+    Artifacts of short tasks are published together, and their outcomes come then. `start` is called before each task;
+    if it returns False, that one and those after it are left out. Also left out is what needs one that is not done.
+    """
+    failed: set[str] = set()
+    finished: list[tuple[Task, Outcome]] = []
+    claims, begun = Claims(state.store), time.monotonic()
+    try:
+        with state.store.together():
+            for task in tasks:
+                if not failed.isdisjoint(task.inputs.values()):
+                    failed.add(task.key)
+                    continue
+                if not start(task):
+                    break
+                with genuine_interrupts() as pressed:
+                    outcome = _execute(task, state, claims, pressed)
+                finished.append((task, outcome))
+                if outcome.status != Status.DONE:
+                    failed.add(task.key)
+                if outcome.status == Status.FAILED or time.monotonic() - begun >= LONGEST_GROUP:
+                    yield from _published(finished, state, claims)
+                    finished, begun = [], time.monotonic()
+            yield from _published(finished, state, claims)
+    finally:
+        claims.release()
+
+
+def _published(finished: Sequence[tuple[Task, Outcome]], state: WorkerState, claims: Claims) -> list[Outcome]:
+    """Publish the artifacts of tasks, and return the outcomes: if the store cannot be written, that they failed."""
+    try:
+        state.store.publish()
+        claims.release()
+    except Exception as failure:
+        error, cause = classify_failure(failure, state.device)
+        return [
+            replace(o, status=Status.FAILED, facts={}, error=error, root=task.name, cause=cause)
+            if o.status == Status.DONE and not o.stored
+            else o
+            for task, o in finished
+        ]
+    return [outcome for _, outcome in finished]
+
+
+def _execute(task: Task, state: WorkerState, claims: Claims, pressed: threading.Event) -> Outcome:
     log, started = Log(state.store.log(task.key)), time.perf_counter()
     try:
-        return _stored(task, state.store) or _compute(task, state, log, started)
+        return _stored(task, state.store) or _compute(task, state, claims, log, started)
     except BaseException as failure:  # plugin code may raise anything, and the run has to go on
         if pressed.is_set():
             raise
@@ -79,17 +134,16 @@ def _stored(task: Task, store: Store) -> Outcome | None:
     return Outcome.of_record(task.key, record, True) if record and store.is_complete(task.key, record) else None
 
 
-def _compute(task: Task, state: WorkerState, log: Log, started: float) -> Outcome:
+def _compute(task: Task, state: WorkerState, claims: Claims, log: Log, started: float) -> Outcome:
     """Compute a task and save its artifact, unless another process is computing it or has just done so."""
-    with claim(state.store, task.key) as claimed:
-        if not claimed:
-            return Outcome(task.key, Status.BUSY)
-        if outcome := _stored(task, state.store):
-            return outcome
-        with log.catching_crashes():
-            facts, files = _with_restart(task, state, log)
-        provenance = _provenance(task, state, time.perf_counter() - started)
-        record = state.store.save(task.key, task.kind, facts, files, provenance)
+    if not claims.add(task.key):
+        return Outcome(task.key, Status.BUSY)
+    if outcome := _stored(task, state.store):
+        return outcome
+    with log.catching_crashes():
+        facts, files = _with_restart(task, state, log)
+    provenance = _provenance(task, state, time.perf_counter() - started)
+    record = state.store.save(task.key, task.kind, facts, files, provenance)
     return Outcome.of_record(task.key, record, False)
 
 
@@ -116,7 +170,7 @@ def _with_restart(task: Task, state: WorkerState, log: Log) -> Artifact:
 def _attempt(task: Task, state: WorkerState, seed: int, log: Log) -> Artifact:
     """Run a task's handler; BenchError if plugin code changed the data that later tasks of this process receive."""
     context = TaskContext(task, state, seed, torch.Generator(state.device).manual_seed(seed))
-    with isolated(seed, log, state.threads, state.device):
+    with isolated(seed, log, state.threads, state.device, state.own_process):
         try:
             artifact = HANDLERS[task.kind](context)
         except NotApplicable as error:
@@ -148,5 +202,11 @@ def _provenance(task: Task, state: WorkerState, seconds: float) -> dict[str, JSO
         "threads": state.threads,
         "torch": torch.__version__,
         "machine": machine(state.device),
-        "sources": {f"{k}:{n}": state.registry.source_digest(k, n) for k, n in task.components().items()},
+        "sources": {f"{k}:{n}": _source(state, k, n) for k, n in task.components().items()},
     }
+
+
+def _source(state: WorkerState, kind: str, name: str) -> str:
+    """Return the digest of a component's source, which is the same until a further module of a plugin is imported."""
+    imported = f"{kind}:{name} {len(imports.texts)}"
+    return state.cached("source", imported, lambda: state.registry.source_digest(kind, name), 64)

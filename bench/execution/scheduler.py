@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from bench.core.kinds import FailureCause
 from bench.core.tasks import Task
 from bench.execution.dask_engine import run_on_dask
-from bench.execution.queue import TaskQueue
+from bench.execution.queue import TaskQueue, complete
 from bench.execution.retry_policy import RETRY_DELAY, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
 from bench.sandbox.process_state import deferred_interrupts
@@ -44,21 +44,24 @@ def _run_inline(
     queue: TaskQueue, config: RunConfig, reporter: Reporter, policy: RetryPolicy, missing_inputs: MissingInputs
 ) -> None:
     with deferred_interrupts():
-        from bench.execution.runner import execute
+        from bench.execution.runner import execute_together
         from bench.execution.task_context import WorkerState
 
     device = config.device
     state = WorkerState(config.store, config.registry, device, config.data, config.threads, reporter.task_progressed)
     state.zoo = config.zoo
+
+    def start(task: Task) -> bool:
+        if reporter.stop_requested():
+            return False
+        reporter.task_started(task.key)
+        return True
+
     while queue.unfinished and not reporter.stop_requested():
         unit = queue.take()
         if not unit:
             time.sleep(RETRY_DELAY / 5)
-        for task in unit:
-            if reporter.stop_requested():
-                return
-            reporter.task_started(task.key)
-            outcome = execute(task, config.store, config.registry, device, state=state)
+        for outcome in complete(unit, execute_together(unit, state, start)):
             apply(policy.after_outcome(outcome), queue, reporter, missing_inputs, queue.requeue)
             if outcome.cause == FailureCause.DEVICE:
                 reporter.note(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,10 +24,12 @@ from bench.core.tasks import Task
 from bench.datasets.partition import Data, load
 from bench.execution.described import SourceNetwork, opened
 from bench.execution.result_checks import data_checksum
+from bench.execution.scores import budget
 from bench.execution.suspects import rebuilt_endpoint, unverified_network
 from bench.models.description import Zoo
 from bench.models.opening import DescribedAnswers
 from bench.registry.registry import Registry
+from bench.store.folders import RECORD
 from bench.store.store import Store, content_digest
 from bench.training import loop
 from bench.training.answering import Askable
@@ -54,6 +57,8 @@ class WorkerState:
     threads: int = 1
     on_progress: ProgressCallback | None = None
     zoo: Zoo = field(default_factory=Zoo)
+    own_process: bool = False
+    """Whether the process executes tasks, and does nothing else."""
     cache: OrderedDict[tuple[str, str], Any] = field(default_factory=OrderedDict)
 
     def component(self, kind: str, identity: Mapping[str, JSON]) -> Any:
@@ -70,6 +75,14 @@ class WorkerState:
                 f"{identity['version']}: install the same version on every machine"
             )
         return component
+
+    def record(self, key: str) -> dict[str, JSON] | None:
+        """Return the record of an artifact, read once as long as its file is the same; None if it is missing."""
+        try:
+            found = os.stat(self.store.folder(key) / RECORD)  # noqa: PTH116  (Path.stat takes twice as long)
+        except OSError:  # the store says what is wrong
+            return self.store.record(key)
+        return self.cached("record", f"{key} {found.st_ino} {found.st_mtime_ns}", lambda: self.store.record(key), 64)
 
     def cached(self, kind: str, key: str, compute: Callable[[], T], capacity: int) -> T:
         """Return the cached value of a key, or compute it; of each kind, the `capacity` last used are cached."""
@@ -155,7 +168,7 @@ class TaskContext:
 
     def record(self, key: str) -> dict[str, JSON]:
         """Return the record of an input; DamagedArtifact if it is missing."""
-        record = self.store.record(key)
+        record = self.state.record(key)
         if record is None:
             raise DamagedArtifact(f"Artifact {key[:8]} is missing: run the same command again to recompute it")
         return record
@@ -244,11 +257,6 @@ def _report_progress(state: WorkerState, key: str, epoch: float, epochs: float, 
     """Report the progress of a training."""
     if state.on_progress is not None:
         state.on_progress(key, epoch, epochs, loss)
-
-
-def budget(method: Method) -> int | None:
-    """Return the number of queries that a method may ask; None if it declares no budget."""
-    return int(getattr(method, method.budget)) if method.budget else None
 
 
 def _inner(model: nn.Module) -> nn.Module:

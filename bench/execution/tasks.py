@@ -19,9 +19,10 @@ from bench.datasets.partition import PARTS, load, partition, read
 from bench.datasets.sampling import balanced
 from bench.execution.artifacts import endpoint_artifact, network_artifact
 from bench.execution.described import measurements, opened
-from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable, checked_score
+from bench.execution.result_checks import check_fingerprint, check_fresh, check_readable
+from bench.execution.scores import budget, checked_score
 from bench.execution.suspects import LazyNetworks, Start
-from bench.execution.task_context import Artifact, TaskContext, budget
+from bench.execution.task_context import Artifact, TaskContext
 from bench.training.answering import ask
 from bench.training.networks import check
 from bench.training.oracle import Oracle, Source, Suspect
@@ -94,7 +95,11 @@ def _model(context: TaskContext) -> Artifact:
     model = state.cached("model", context.task.key, lambda: opened(described, data.facts, state)[0], 2)  # scores follow
     facts = {"architecture": context.params.get("architecture"), "data": key, "notes": {}, "model": described}
     facts |= {"num_classes": data.facts["num_classes"], "shape": data.facts["shape"]}
-    return measurements(model, data.parts["test"], facts)
+    measured, files = measurements(model, data.parts["test"], facts)
+    if files:
+        answers = files["answers"]["test"].to(context.device)
+        state.cached("answers", f"{context.task.key} {key}", lambda: answers, 8)
+    return measured, files
 
 
 def _embed(context: TaskContext) -> Artifact:

@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ _states: dict[tuple[Any, ...], WorkerState] = {}
 _process_lock = threading.Lock()
 """Held while tasks run: they share the generators, streams and folder of their process, but a worker may have
 several threads."""
+NOTICED = 0.05
+"""Seconds that a task which follows another one in its unit runs before it is reported."""
 _device_lost = threading.Event()
 """Set when this process cannot use its device any more: it executes no more tasks, and the driver restarts it."""
 
@@ -49,13 +51,58 @@ def worker_state(store: str, data: str, plugins: tuple[str | bytes, ...], thread
         keep_freed_memory()
         complete_start()
         device = os.environ.get("BENCH_DEVICE", "")
+        ours = bool(device)  # a worker that was started elsewhere may do other work as well
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         registry = load_registry(plugins, data=data)
         state = WorkerState(Store(store, exists=True), registry, device, Path(data), threads)
-        state.zoo, _states[arguments] = zoo, state
+        state.zoo, state.own_process, _states[arguments] = zoo, ours, state
         gc.freeze()  # or every full collection visits all that was imported
     return _states[arguments]
+
+
+class _Starts:
+    """Reports which task of a unit runs: the first at once, then every NOTICED seconds, if it is another one.
+
+    An event takes longer than the score of a small network.
+    """
+
+    def __init__(self, report: Callable[[str], object]) -> None:
+        self.report = report
+        self.reported = ""
+        self._current = ""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    @property
+    def current(self) -> str:
+        """The key of the running task."""
+        return self._current
+
+    @current.setter
+    def current(self, key: str) -> None:
+        self._current = key
+        if not self.reported:
+            self._report()
+        elif not self._thread.ident:
+            self._thread.start()
+
+    def _report(self) -> None:
+        self.reported = self._current
+        self.report(self.reported)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(NOTICED):
+            if self.reported != self._current:
+                self._report()
+
+    def __enter__(self) -> _Starts:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        if self._thread.ident:
+            self._thread.join()
 
 
 def execute_unit(
@@ -75,7 +122,8 @@ def execute_unit(
     """
     from distributed import get_worker
 
-    from bench.execution.runner import execute
+    from bench.execution.queue import complete
+    from bench.execution.runner import execute_together
 
     worker = get_worker()
     outcomes = []
@@ -85,14 +133,18 @@ def execute_unit(
         except BenchError as error:
             return [Outcome(t.key, Status.FAILED, error=str(error), root=t.name) for t in unit], ""
         state.on_progress = lambda *progress: worker.log_event(topic, {"progress": progress})
-        for task in unit:
-            if _device_lost.is_set():
-                outcomes.append(Outcome(task.key, Status.BUSY))
-                continue
-            worker.log_event(topic, {"started": task.key, "worker": worker.address, "unit": name})
-            outcomes.append(execute(task, state.store, state.registry, state.device, state=state))
-            if outcomes[-1].cause == FailureCause.DEVICE:
-                _device_lost.set()
+
+        report = {"worker": worker.address, "unit": name}
+        with _Starts(lambda key: worker.log_event(topic, {"started": key, **report})) as starts:
+
+            def start(task: Task) -> bool:
+                starts.current = task.key
+                return not _device_lost.is_set()
+
+            for outcome in complete(unit, execute_together(unit, state, start)):
+                outcomes.append(outcome)
+                if outcome.cause == FailureCause.DEVICE:
+                    _device_lost.set()
         return outcomes, worker.address if _device_lost.is_set() else ""
 
 

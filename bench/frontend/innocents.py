@@ -1,11 +1,9 @@
 """Make a population of innocents from Python; the command does the same with the same function."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.core.errors import BenchError
 from bench.core.hardware import gpus, suitable_precision
 from bench.datasets.files import data_root
 from bench.execution.benchmark import BenchmarkReporter
@@ -40,15 +38,30 @@ class Options:
     plugins: Sequence[Place] = ()
 
 
-def innocents(dataset: str, out: Place, *, progress: bool | ProgressFunction = True, **options: object) -> Population:
+def innocents(
+    dataset: str,
+    out: Place,
+    *,
+    number: int = 200,
+    recipes: Place | None = None,
+    seed: int = 0,
+    split_seed: int = 0,
+    images: int = 0,
+    models: Place | None = None,
+    from_store: bool = False,
+    workers: int | None = None,
+    store: Place | None = None,
+    data: Place | None = None,
+    plugins: Sequence[Place] = (),
+    progress: bool | ProgressFunction = True,
+) -> Population:
     """Train innocents as `bench innocents` does, and return what was made; options are those of the command.
 
-    `progress` is as in `bench.run`. BenchError for what the caller can correct.
+    `progress` is as in `bench.run`. BenchError for what the caller can correct. A training that fails raises nothing:
+    `complete` is False then, and the population is not written.
     """
-    known = [f.name for f in dataclasses.fields(Options)]
-    for name in options.keys() - {*known}:
-        raise BenchError(f"innocents() has no option {name!r}: it takes {', '.join(known)}")
-    return population(Options(dataset, out, **options), reporter_of(progress, False), "bench.innocents")  # type: ignore[arg-type]
+    given = (number, recipes, seed, split_seed, images, models, from_store, workers, store, data, plugins)
+    return population(Options(dataset, out, *given), reporter_of(progress, False), "bench.innocents")
 
 
 def population(options: Options, reporter: BenchmarkReporter, command: str) -> Population:

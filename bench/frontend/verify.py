@@ -1,15 +1,22 @@
 """Judge one suspect from Python; the command does the same with the same functions."""
 
 import html
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
-from bench.verification.evidence_files import REPORT, EvidenceFolder
+from bench.core.errors import BenchError
+from bench.models.description import read
+from bench.verification import evidence_files
+from bench.verification.child import Child
+from bench.verification.evidence_files import COMMITMENT, REPORT, EvidenceFolder
 from bench.verification.kinds import VerdictKind
+from bench.verification.manifest import MANIFEST
 from bench.verification.replay import replay as replayed
-from bench.verification.request import Request
+from bench.verification.report_figures import limit, power
+from bench.verification.request import Request, check, chosen
 from bench.verification.schema import Judgement, MethodResult
 from bench.verification.signing import check as check_signature
 from bench.verification.verify import verify as verified
@@ -19,7 +26,7 @@ CODES = {VerdictKind.EVIDENCE: 1, VerdictKind.NO_EVIDENCE: 0, VerdictKind.CANNOT
 MEANS = {
     VerdictKind.EVIDENCE: "{suspect} resembles {source} more than independent networks do.",
     VerdictKind.NO_EVIDENCE: "{suspect} does not resemble {source} more than independent networks do.",
-    VerdictKind.CANNOT_TELL: "Whether {suspect} was made from {source} cannot be told by this test.",
+    VerdictKind.CANNOT_TELL: "Whether {suspect} was made from {source} cannot be decided by this test.",
 }
 NOT_MEANS = {
     VerdictKind.EVIDENCE: "It is not the probability that {suspect} is a copy, and not the only explanation.",
@@ -66,7 +73,7 @@ class Verdict:
 
     @property
     def reasons(self) -> Sequence[str]:
-        """Why it cannot be told; empty if it can."""
+        """Why no verdict is possible; empty if one is."""
         return self.judgement.reasons
 
     @property
@@ -92,6 +99,56 @@ class Verdict:
 def verify(
     models: str | PathLike[str],
     *,
+    out: str | PathLike[str],
+    commitment: str | PathLike[str] | None = None,
+    suspect: str = "",
+    alpha: float = 0.01,
+    max_queries: int | None = None,
+    allow_code: bool = False,
+    plugins: Sequence[str | PathLike[str]] = (),
+    sign: str | PathLike[str] | None = None,
+    progress: Callable[[int], object] | None = None,
+    **made: Any,
+) -> Verdict:
+    """Ask the suspect that a file of descriptions has, judge it by a commitment, and write the evidence to a folder.
+
+    `suspect` names it if there are several. `alpha` is how often, at most, an innocent is accused. `sign` is a minisign
+    key that signs the folder. `progress` is called with the number of answers. Without `commitment`, one is made first,
+    from the source that `models` describes, too: `made` are options of `bench.commit`, such as `datasets`, `methods`
+    and `innocents`. A call that was interrupted goes on with the answers that it has. BenchError for what the caller
+    can correct.
+    """
+    place = commitment or Path(out) / COMMITMENT
+    request = requested(models, place, out, suspect, alpha, max_queries, allow_code, plugins, sign)
+    if commitment is None:
+        make_commitment(request, made)
+    elif made:
+        raise BenchError(
+            f"{next(iter(made))} is an option of a new commitment, and commitment names one: leave one out"
+        )
+    with Child() as child:
+        return judged(request, child, progress)
+
+
+def make_commitment(request: Request, options: Mapping[str, Any], reporter: Any = None) -> None:
+    """Make the commitment of a request inside its folder, unless it is there; first try whether the suspect works."""
+    from bench.frontend.commit import commit_request, execute
+    from bench.frontend.reporter import reporter_of
+    from bench.verification.trial import try_suspect
+
+    model = chosen(read(request.models), request.suspect)
+    check(request)
+    if (request.commitment / MANIFEST).exists():
+        return
+    evidence_files.check_free(request.out)
+    common = {"models": request.models, "out": request.commitment, "plugins": request.plugins}
+    making = commit_request({**options, **common, "allow_code": request.allow_code})
+    try_suspect(model, making)
+    execute(making, reporter or reporter_of(False, False))
+
+
+def requested(
+    models: str | PathLike[str],
     commitment: str | PathLike[str],
     out: str | PathLike[str],
     suspect: str = "",
@@ -100,15 +157,9 @@ def verify(
     allow_code: bool = False,
     plugins: Sequence[str | PathLike[str]] = (),
     sign: str | PathLike[str] | None = None,
-    progress: Callable[[int], object] | None = None,
-) -> Verdict:
-    """Ask the suspect that a file of descriptions has, judge it by a commitment, and write the evidence to a folder.
-
-    `suspect` names it if there are several. `alpha` is how often, at most, an innocent is accused. `sign` is a minisign
-    key that signs the folder. `progress` is called with the number of answers. A call that was interrupted goes on with
-    the answers that it has. BenchError for what the caller can correct.
-    """
-    request = Request(
+) -> Request:
+    """Return what options ask for."""
+    return Request(
         models=Path(models),
         commitment=Path(commitment),
         out=Path(out),
@@ -119,7 +170,11 @@ def verify(
         plugins=tuple(map(str, plugins)),
         sign=Path(sign) if sign else None,
     )
-    return Verdict(request.out, verified(request, progress or (lambda _: None)))
+
+
+def judged(request: Request, child: Child, progress: Callable[[int], object] | None = None) -> Verdict:
+    """Judge a suspect, which is asked in a process that was started before."""
+    return Verdict(request.out, verified(request, child, progress or (lambda _: None)))
 
 
 def replay(folder: str | PathLike[str], public_key: str | PathLike[str] | None = None) -> Verdict:
@@ -157,7 +212,18 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     if evidence.suspect.accuracy is not None:
         yield f"  Accuracy: {evidence.suspect.accuracy:.1%} of {evidence.suspect.asked} check images"
     yield from (f"  Finding ({finding.kind}): {finding.text}" for finding in evidence.findings)
+    yield from _power(verdict)
     yield f"  {evidence.queries} queries. Evidence: {verdict.folder}{_report(verdict.folder)}"
+
+
+def _power(verdict: Verdict) -> Iterator[str]:
+    """Yield what such a test would have found of the known copies, a line for each attack."""
+    committed = verdict.evidence.commitment
+    used = [m.method for m in verdict.methods if not m.reason] or [m.method for m in verdict.methods]
+    limits = {name: limit(committed.scores_of(name), verdict.alpha, len(used)) for name in used}
+    for one in power(committed.copies, limits):
+        copies = f"{one.found} of {one.of} known copies made by {one.attack}"
+        yield f"  Such a test finds {copies} (95 % interval of the share: {one.low:.2f} to {one.high:.2f})"
 
 
 def _report(folder: Path) -> str:

@@ -19,8 +19,10 @@ from bench.core.errors import BenchError
 from bench.models.description import Description
 from bench.models.endpoint_frames import read_frame, write_frame
 from bench.sandbox.child_processes import MARK
+from bench.sandbox.import_path import without_working_folder
 
 MISSING = "it needs httpx: pip install 'fingerprint-bench[http]'"
+ASK = "import sys; sys.path.append(sys.argv[1]); from bench.models.endpoint_asker import main; main()"
 GRACE = 5.0
 """Seconds to wait for the end of a process that has nothing to do any more."""
 
@@ -39,11 +41,11 @@ class HttpNetwork:
         self.model = model
         self.record: dict[str, JSON] = {}
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "bench.models.endpoint_asker"],
+            [sys.executable, "-P", "-c", ASK, str(Path(__file__).parents[2])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={name: value for name, value in os.environ.items() if name != MARK},  # it may outlive this process
+            env=_environment(),
             start_new_session=True,
         )
         self._end = weakref.finalize(self, _end, self.process)
@@ -92,6 +94,14 @@ class HttpNetwork:
 
     def _failure(self, field: str, text: str) -> BenchError:
         return self.model.fault(field, text) if field else BenchError(text)
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of the process that asks: it may outlive this one, and no local file hides a module."""
+    found = {name: value for name, value in os.environ.items() if name != MARK}
+    if "PYTHONPATH" in found:
+        found["PYTHONPATH"] = without_working_folder(found["PYTHONPATH"])
+    return found
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

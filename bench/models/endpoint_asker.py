@@ -1,4 +1,4 @@
-"""The process that asks an endpoint: `python -m bench.models.endpoint_asker`, in a session of its own.
+"""The process that asks an endpoint, in a session of its own: `main`, which `bench.models.endpoint` starts.
 
 It writes each answered batch to the journal before it reports it. When the process that started it is gone, however
 that ended, it sends nothing more, waits for the requests that are on their way, journals their answers, and ends. So
@@ -191,7 +191,3 @@ def main() -> None:
     os.dup2(2, 1)  # what a library prints must not mix with answers
     asyncio.run(Asker().serve(replies))
     os._exit(0)  # threads that wait for a lock or a name server must not keep it
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,15 +21,13 @@ from numpy.typing import ArrayLike, NDArray
 from bench.core.errors import BenchError, printable
 from bench.models.image_digest import DIGITS
 from bench.models.kinds import ModelOutput
-from bench.store.locks import has_locks
+from bench.store.locks import exclusive
 
 HEADER = ("image", "time", "output")
 """The first columns; a column for each number of an answer follows: 0, 1, ..."""
 KEY = re.compile(rf"[0-9a-f]{{{DIGITS}}}(\.[1-9][0-9]*)?")
 """What a row is named: an image's digest; `.2` and so on follow where an image was asked again on purpose."""
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
-LOCK_LIMIT = 60.0
-"""Seconds to wait for another process that is writing."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +48,26 @@ class Journal:
         return {key: i for i, key in enumerate(self.keys)}
 
 
-def append(path: Path, keys: Sequence[str], answers: ArrayLike, output: str) -> None:
-    """Add the raw answers [N, K], or labels [N], of one batch to a journal, in one write that is synced.
+def append(path: Path, keys: Sequence[str], answers: ArrayLike, output: str, synced: bool = True) -> None:
+    """Add the raw answers [N, K], or labels [N], of one batch to a journal, in one write that is `synced` to the disk.
 
-    A line that a crash left half written is removed. BenchError if the journal has answers of another kind or number.
+    Without that they survive the end of this process, not that of the machine. A line that a crash left half written is
+    removed. BenchError if the journal has answers of another number.
     """
     values = np.asarray(answers)
     values = values.reshape(len(keys), -1)
     time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     header = ",".join((*HEADER, *map(str, range(values.shape[1]))))
     lines = [",".join((key, time, output, *map(repr, row))) for key, row in zip(keys, values.tolist(), strict=True)]
-    with _locked(path), path.open("a+b") as file:
+    with _opened(path) as file:
         kept, first = _whole(file)
         if first and first != header:
             raise BenchError(f"{path} has the columns {first!r:.80}, but these answers need {header!r:.80}")
         file.truncate(kept)
         file.write("".join(f"{line}\n" for line in ([] if first else [header]) + lines).encode())
         file.flush()
-        os.fsync(file.fileno())
+        if synced:
+            os.fsync(file.fileno())
 
 
 def _whole(file: io.BufferedRandom) -> tuple[int, str]:
@@ -87,24 +87,13 @@ def _whole(file: io.BufferedRandom) -> tuple[int, str]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Lock a journal against other processes, where its file system has locks; BenchError if that takes too long."""
-    from filelock import FileLock, Timeout
-
-    lock = path.with_name(f".{path.name}.lock")
+def _opened(path: Path) -> Iterator[io.BufferedRandom]:
+    """Open a journal, locked against other processes where files can be locked; BenchError if it cannot be written."""
     try:
-        with FileLock(lock, timeout=LOCK_LIMIT, is_singleton=False) if has_locks(path.parent) else nullcontext():
-            yield
-    except Timeout:
-        raise BenchError(f"{path} is being written by another process") from None
+        with path.open("a+b") as file, exclusive(file, path):
+            yield file
     except OSError as error:
         raise BenchError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def remove_lock(path: Path) -> None:
-    """Remove the file by which a journal was locked."""
-    with suppress(OSError):
-        path.with_name(f".{path.name}.lock").unlink()
 
 
 def read(path: Path) -> Journal:

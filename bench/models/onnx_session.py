@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import first_line
-from bench.models.content import MISSING
+from bench.models.content import MISSING, onnx_model
 from bench.models.description import Description
 
 TYPES = {
@@ -82,6 +82,7 @@ def _session(model: Description, content: bytes, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base
+        onnx_model(model, content)  # its error is clearer where the file is none
         raise model.fault("file", f"onnxruntime cannot open it: {first_line(error)[:300]}") from None
 
 

@@ -1,10 +1,12 @@
 """What a described network answers: checked against its description, and brought into the host's form."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from bench.models.description import Description
-from bench.models.granularity import granularity
+from bench.models.granularity import Granularity, granularity
 from bench.models.kinds import ModelOutput
 
 CLOSE = 1e-3
@@ -22,13 +24,14 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
         return f"it answers with {list(answers.shape[1:])} numbers an image, not with [{classes}]"
     if not answers.is_floating_point():
         return f"it answers with {answers.dtype}: whole numbers are labels"
-    lowest = output == ModelOutput.LOG_PROBABILITIES and bool((answers < CLOSE).all())  # the logarithm of 0 may be
-    if not lowest and not bool(torch.isfinite(answers).all()):
+    if not answers.numel():
+        return ""
+    low, high = (float(value) for value in answers.aminmax())
+    lowest = output == ModelOutput.LOG_PROBABILITIES and high < CLOSE  # the logarithm of 0 may be
+    if not lowest and not (math.isfinite(low) and math.isfinite(high)):
         return "it answers with NaN or infinity"
-    sums, exponential = answers.double().sum(1), answers.double().exp().sum(1)
-    rounded = granularity(answers.detach().float().cpu().numpy())
-    shares = bool((answers >= 0).all()) and _is_one(sums, rounded.sum_error(classes))
-    logarithms = bool((answers <= CLOSE).all()) and _is_one(exponential, rounded.error)
+    shares = low >= 0 and _is_one(answers.double().sum(1), _rounded(answers).sum_error(classes))
+    logarithms = high <= CLOSE and _is_one(answers.double().exp().sum(1), _rounded(answers).error)
     if output == ModelOutput.PROBABILITIES and not shares:
         return "its answers are no probabilities: rows do not add up to 1, or have negative values"
     if output == ModelOutput.LOG_PROBABILITIES and not logarithms:
@@ -37,6 +40,10 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
         found = ModelOutput.PROBABILITIES if shares else ModelOutput.LOG_PROBABILITIES
         return f"its answers are no logits, but {found}: write output = {found.value!r}"
     return ""
+
+
+def _rounded(answers: Tensor) -> Granularity:
+    return granularity(answers.detach().float().cpu().numpy())
 
 
 def _is_one(sums: Tensor, rounding: float) -> bool:

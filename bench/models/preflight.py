@@ -4,6 +4,10 @@ What another library parses and runs (ONNX) is tried in a process of its own, wh
 anyway.
 """
 
+import itertools
+import math
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import BenchError
+from bench.core.hardware import cores
 from bench.core.kinds import Access
 from bench.models.description import Description
 from bench.models.kinds import ModelFormat
@@ -26,6 +31,10 @@ SAME = 1e-3
 """Largest difference, relative and absolute, between two answers to one image."""
 APART = (ModelFormat.ONNX,)
 """Formats that are tried in a process of their own."""
+CHUNK = 32
+"""Networks that a process gets at once."""
+START = 2.0
+"""Seconds of trying after which further processes are worth their start."""
 
 
 class Finding(NamedTuple):
@@ -65,28 +74,66 @@ def findings(
     attempts: Iterable[Attempt | Finding], registry: Registry, allow_code: bool = False, limit: float = LIMIT
 ) -> Iterator[Finding]:
     """Try networks one after the other, and yield what came of each; a finding that is known already is passed on."""
-    process: SupervisedProcess | None = None
-    try:
-        for attempt in attempts:
-            if isinstance(attempt, Finding):
-                yield attempt
-            elif attempt.model.format not in APART:
-                yield tried(attempt, registry, allow_code)
+    with _Processes(limit) as processes:
+        for apart, group in itertools.groupby(attempts, lambda a: isinstance(a, Attempt) and a.model.format in APART):
+            if apart:
+                yield from processes.findings(a for a in group if isinstance(a, Attempt))
             else:
-                process = process or SupervisedProcess(limit)
-                try:
-                    yield from process.submit(_send_tried, attempt)
-                except Died as error:
-                    process = None
-                    text = str(attempt.model.fault("file", f"it {error} when it was tried"))
-                    yield Finding(attempt.model, attempt.target, error=text)
-    finally:
-        if process is not None:
+                yield from (a if isinstance(a, Finding) else tried(a, registry, allow_code) for a in group)
+
+
+class _Processes:
+    """Processes that try networks: one, and if that takes longer than START, as many as there are cores."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.first = math.inf
+        """When the first network had been tried."""
+        self.idle: list[SupervisedProcess] = []
+        self.busy: deque[tuple[SupervisedProcess, deque[Attempt], Iterator[Finding]]] = deque()
+
+    def findings(self, attempts: Iterator[Attempt]) -> Iterator[Finding]:
+        """Try networks, and yield in their order what came of each; one that kills its process is a finding, too."""
+        chunks = iter(lambda: deque(itertools.islice(attempts, CHUNK)), deque())
+        while True:
+            while len(self.busy) < self._useful() and (chunk := next(chunks, None)):
+                self._start(chunk)
+            if not self.busy:
+                return
+            _, chunk, found = self.busy[0]
+            try:
+                for finding in found:
+                    chunk.popleft()
+                    self.first = min(self.first, time.monotonic())
+                    yield finding
+                self.idle.append(self.busy.popleft()[0])
+            except Died as error:
+                self.busy.popleft()
+                attempt = chunk.popleft()
+                text = str(attempt.model.fault("file", f"it {error} when it was tried"))
+                yield Finding(attempt.model, attempt.target, error=text)
+                if chunk:
+                    self._start(chunk)
+                    self.busy.rotate(1)  # its networks come next
+
+    def _useful(self) -> int:
+        return cores() if time.monotonic() - self.first >= START else 1
+
+    def _start(self, chunk: deque[Attempt]) -> None:
+        process = self.idle.pop() if self.idle else SupervisedProcess(self.limit)
+        self.busy.append((process, chunk, process.submit(_send_tried, tuple(chunk))))
+
+    def __enter__(self) -> "_Processes":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for process in (*self.idle, *(b[0] for b in self.busy)):
             process.close()
 
 
-def _send_tried(send: Callable[[Any], None], attempt: Attempt) -> None:
-    send(tried(attempt, Registry(), False))
+def _send_tried(send: Callable[[Any], None], attempts: Iterable[Attempt]) -> None:
+    for attempt in attempts:
+        send(tried(attempt, Registry(), False))
 
 
 def tried(attempt: Attempt, registry: Registry, allow_code: bool = False) -> Finding:

@@ -76,16 +76,19 @@ class Inventory:
         return [
             f"The source of {name} changed but its version did not ({count} cached results affected). "
             f"Increase `version`, or recompute with --refresh {name}."
-            for name, count in _of_other_source(map(self.record, self.plan.tasks), registry)
+            for name, count in _of_other_source(map(self._sources, self.plan.tasks), registry)
         ]
+
+    def _sources(self, key: str) -> Mapping[str, str]:
+        return (self.record(key) or {}).get("made", {}).get("sources", {})  # type: ignore[no-any-return]  # it is JSON
 
     def edited_meanwhile(self, registry: Registry, outcomes: Iterable[Outcome]) -> list[str]:
         """Return a note for each component that ran from another source than the one that this process imported."""
-        computed = (o.key for o in outcomes if o.status == Status.DONE and not o.stored)
+        computed = (o.sources for o in outcomes if o.status == Status.DONE and not o.stored)
         return [
             f"{count} results of this run are of another source of {name} than it began with: the plugin was edited "
             f"meanwhile, or a worker has another copy. Recompute them with --refresh {name}."
-            for name, count in _of_other_source(map(self.store.record, computed), registry)
+            for name, count in _of_other_source(computed, registry)
         ]
 
     def refresh(self, names: Iterable[str]) -> int:
@@ -108,12 +111,15 @@ class Inventory:
         return result
 
 
-def _of_other_source(records: Iterable[Mapping[str, JSON] | None], registry: Registry) -> list[tuple[str, int]]:
-    """Count the records that name another source of a component than the imported one, by the component's name."""
+def _of_other_source(used: Iterable[Mapping[str, str]], registry: Registry) -> list[tuple[str, int]]:
+    """Count the artifacts of another source of a component than the imported one, by the component's name.
+
+    `used` has the digests of the sources of each artifact.
+    """
     current: dict[str, tuple[str, ...]] = {}
     changed: Counter[str] = Counter()
-    for record in records:
-        for name, recorded in (record or {}).get("made", {}).get("sources", {}).items():
+    for digests in used:
+        for name, recorded in digests.items():
             kind, _, component = name.partition(":")
             if name not in current:
                 installed = component in registry.entries.get(kind, {})

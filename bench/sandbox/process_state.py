@@ -1,5 +1,7 @@
 """Restore the state of the whole process after third-party code ran in it."""
 
+import _signal  # type: ignore[import-not-found]  # typeshed has only `signal`, which makes enums
+import functools
 import gc
 import locale
 import os
@@ -36,6 +38,18 @@ def restore_environment(environment: Mapping[str, str]) -> None:
         for name in set(os.environ) - set(environment):
             del os.environ[name]
         os.environ.update(environment)
+
+
+def _environment() -> dict[Any, Any]:
+    """Return the environment variables as Python holds them: to decode them takes longer than all other settings."""
+    return dict(getattr(os.environ, "_data", os.environ))
+
+
+def _set_environment(held: dict[Any, Any]) -> None:
+    if _environment() != held:
+        decoded = hasattr(os.environ, "_data")
+        names = {os.environ.decodekey(k): os.environ.decodevalue(v) for k, v in held.items()} if decoded else held
+        restore_environment(names)
 
 
 def _folder() -> str | None:
@@ -78,13 +92,19 @@ def _signals() -> dict[int, Any]:
     """Return the handlers of signals; torch's, of SIGCHLD, notices workers that died: it is set once per process."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    return {n: signal.getsignal(n) for n in signal.valid_signals() if n != getattr(signal, "SIGCHLD", None)}
+    return {n: _signal.getsignal(n) for n in _numbers()}
+
+
+@functools.cache
+def _numbers() -> tuple[int, ...]:
+    """Return the numbers of all signals but SIGCHLD: plain ones, since each enum costs more than the handler."""
+    return tuple(int(n) for n in signal.valid_signals() if n != getattr(signal, "SIGCHLD", None))
 
 
 def _set_signals(handlers: dict[int, Any]) -> None:
     for number, handler in handlers.items():
-        if handler is not None and signal.getsignal(number) is not handler:
-            signal.signal(number, handler)
+        if handler is not None and _signal.getsignal(number) is not handler:
+            _signal.signal(number, handler)
 
 
 def _mask() -> set[int]:
@@ -136,7 +156,7 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], object]], ...] = (
     (_mask, _set_mask),
     (_timer, _set_timer),
     (lambda: (sys.stdout, sys.stderr), _set_streams),
-    (lambda: dict(os.environ), restore_environment),
+    (_environment, _set_environment),
     (_folder, _set_folder),
     (_umask, os.umask),
     (lambda: locale.setlocale(locale.LC_ALL), lambda name: locale.setlocale(locale.LC_ALL, name)),

@@ -34,13 +34,14 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu") -> Iterator[None]:
+def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu", own_process: bool = False) -> Iterator[None]:
     """Run plugin code seeded and from a fixed global state, with its output in `log`; restore all state afterwards.
 
-    On a CUDA device torch uses its deterministic algorithms, and warns of an operation that has none.
+    On a CUDA device torch uses its deterministic algorithms, and warns of an operation that has none. In a process of
+    bench's own (`own_process`) nobody else draws at random, and the generators are not restored.
     """
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    states = None if own_process else (torch.get_rng_state(), np.random.get_state(), random.getstate())
+    cuda = torch.cuda.get_rng_state_all() if states and torch.cuda.is_initialized() else None
     with preserved_process_state(), np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
         try:
             apply(None)
@@ -53,8 +54,9 @@ def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu") -> Iter
             yield
         finally:
             apply(None)  # a generator is set with the default device
-            torch.set_rng_state(states[0])
-            np.random.set_state(states[1])
-            random.setstate(states[2])
+            if states:
+                torch.set_rng_state(states[0])
+                np.random.set_state(states[1])
+                random.setstate(states[2])
             if cuda is not None:
                 torch.cuda.set_rng_state_all(cuda)

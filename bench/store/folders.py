@@ -81,12 +81,12 @@ class StoreFolders:
         self.quarantined: list[str] = []
         """Keys of the damaged artifacts that this object found. In a store that cannot be written they stay."""
         self.staged: dict[str, Path] | None = None
-        """The folders of the artifacts that were written here and are not published; None: each is, at once."""
+        """The folders of artifacts that are written and not published yet; None: each is published at once."""
         self._seen = exists
 
     def folder(self, key: str) -> Path:
         """Return the folder of an artifact: the temporary one as long as it is not published."""
-        return (self.staged or {}).get(key) or self.root / "artifacts" / key[:2] / key
+        return (self.staged or {}).get(key) or self.root.joinpath("artifacts", key[:2], key)
 
     def log(self, key: str) -> Path:
         """Return the path of a task's log."""
@@ -128,7 +128,7 @@ class StoreFolders:
                 temporary.mkdir()
                 yield temporary
         finally:
-            if temporary not in (self.staged or {}).values():
+            if (self.staged or {}).get(key) != temporary:
                 shutil.rmtree(temporary, ignore_errors=True)
 
     def all_keys(self) -> Iterator[str]:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from bench.store.atomic import UNSUPPORTED
 from bench.store.folders import StoreFolders, translated_errors
@@ -120,6 +121,25 @@ def _release(handle: int) -> None:
         with suppress(OSError):  # closing it does not unlock what another process inherited
             fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
+
+
+@contextmanager
+def exclusive(file: IO[bytes], path: Path) -> Iterator[None]:
+    """Lock an open file against other processes while it is written, and wait for one that does; where that works."""
+    try:
+        import fcntl
+    except ImportError:  # Windows locks bytes of a file, which nobody can read then: a file beside it is locked
+        from filelock import FileLock
+
+        with FileLock(path.with_name(f".{path.name}.lock"), is_singleton=False):
+            yield
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    yield  # closing the file releases the lock
 
 
 @functools.cache

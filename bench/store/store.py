@@ -8,20 +8,19 @@ ROOT/uses/           the results folders whose artifacts are kept
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON, canonical, digest
 from bench.core.errors import BenchError, DamagedArtifact
-from bench.store.atomic import move_folder, sync_all, write_atomically
-from bench.store.folders import RECORD, StoreFolders, translated_errors, translated_read_errors
+from bench.store.atomic import write_atomically
+from bench.store.folders import RECORD, translated_errors, translated_read_errors
+from bench.store.publishing import Publishing
 from bench.store.tensors import file_digest, read_tensors, savable, tensor_digest, write_tensors
 
 if TYPE_CHECKING:
@@ -42,7 +41,8 @@ def parse_record(text: bytes, key: str) -> dict[str, JSON] | None:
 
 def written(record: Mapping[str, JSON]) -> bytes:
     """Return the text of an artifact's record, with its digest."""
-    return canonical({**record, "digest": digest(record)}).encode()
+    text = canonical(record).encode()
+    return b'{"digest":"%s",%s' % (hashlib.sha256(text).hexdigest().encode(), text[1:])  # the first name of them all
 
 
 def write_record(folder: Path, record: Mapping[str, JSON]) -> None:
@@ -50,7 +50,7 @@ def write_record(folder: Path, record: Mapping[str, JSON]) -> None:
     write_atomically(folder / RECORD, written(record))
 
 
-class Store(StoreFolders):
+class Store(Publishing):
     """Artifacts below one folder. Several processes and machines may use it at once."""
 
     def record(self, key: str) -> dict[str, JSON] | None:
@@ -151,58 +151,6 @@ class Store(StoreFolders):
                 self.staged[key] = folder
         return record
 
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Write artifacts without publishing them, until `publish`: those that are not published then are lost.
-
-        This object reads them like published ones; nobody else sees them.
-        """
-        self.staged = {}
-        try:
-            yield
-        finally:
-            left, self.staged = self.staged, None
-            for folder in left.values():
-                shutil.rmtree(folder, ignore_errors=True)
-
-    def publish(self) -> None:
-        """Publish what was written inside `together`. StoreError if the store cannot be written."""
-        with translated_errors(self.root):
-            staged, self.staged = self.staged or {}, {}
-            try:
-                self.commit(staged)
-            finally:
-                for folder in staged.values():
-                    shutil.rmtree(folder, ignore_errors=True)
-
-    def commit(self, staged: Mapping[str, Path]) -> None:
-        """Rename staged folders, by key, to their final names; a complete artifact of a key stays.
-
-        All their files are on the disk before the first one gets its name.
-        """
-        sync_all(path for folder in staged.values() for path in folder.iterdir())
-        sync_all(staged.values())
-        for key, folder in staged.items():
-            self._place(key, folder)
-        sync_all({self.folder(key).parent for key in staged})
-
-    def _place(self, key: str, staged: Path) -> None:
-        final = self.folder(key)
-        final.parent.mkdir(exist_ok=True)
-        while True:
-            try:
-                move_folder(staged, final, RECORD)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise
-            if self.verify(key) and self.is_complete(key):
-                return
-            old = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}.old"
-            with suppress(FileNotFoundError):  # others may be replacing it too
-                move_folder(final, old, RECORD)
-            shutil.rmtree(old, ignore_errors=True)
-
     def drop(self, key: str, name: str) -> int:
         """Remove one file of an artifact and keep its facts; return the bytes freed."""
         record = self.record(key)
@@ -228,6 +176,10 @@ class Store(StoreFolders):
                 self._quarantine_unchanged(key, record)
                 return False
         return True
+
+    def is_whole(self, key: str) -> bool:
+        """Return True if an artifact has all its files, and each of their bytes."""
+        return self.verify(key) and self.is_complete(key)
 
     def _quarantine_unchanged(self, key: str, record: Mapping[str, JSON]) -> None:
         """Quarantine an artifact, unless another process has replaced it, or dropped a file, since `record`."""

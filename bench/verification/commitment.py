@@ -82,7 +82,7 @@ def make(request: CommitRequest, reporter: BenchmarkReporter | None = None) -> C
         found = measured(prepared, source.name, reporter.note)
         if not found.methods:
             raise BenchError(f"No method can be committed: {', '.join(spec.methods + spec.baselines)}")
-        _note_weakness(found, reporter.note)
+        _note_weakness(found, spec.attacks, reporter.note)
         asked = asked_source(prepared, found)
         draft = _draft(request, prepared, found, asked.data)
         return write(request.out, draft, found.fingerprints, asked.checks, found.nulls, found.copies, asked.transports)
@@ -132,7 +132,9 @@ def finish(prepared: PreparedRun, reporter: BenchmarkReporter) -> None:
         raise BenchError(f"{first}{f' (and {len(others)} more)' if others else ''}")
 
 
-def _note_weakness(found: Measured, note: Callable[[str], None]) -> None:
+def _note_weakness(found: Measured, attacks: Sequence[str], note: Callable[[str], None]) -> None:
+    for name in sorted({*attacks} - {row.attack for row in found.copies}):
+        note(f"Note: there is no copy by {name}: --architectures names those in which copies are trained")
     for method in found.methods:
         scores = [row.score for row in found.nulls if row.method == method.name]
         highest, own = max(scores, default=None), found.source_scores[method.name]

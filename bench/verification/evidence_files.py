@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -101,56 +101,70 @@ def writing(folder: Path) -> Iterator[None]:
         raise BenchError(f"{folder} cannot be written: {error.strerror or error}") from error
 
 
+def check_free(folder: Path) -> None:
+    """Raise BenchError if a folder holds something else than evidence that was begun, or a commitment for it."""
+    if not folder.exists() or (folder / STARTED).exists():
+        return
+    if not folder.is_dir() or {p.name for p in folder.iterdir() if p.name[0] != "."} - {COMMITMENT}:
+        raise BenchError(f"{folder} exists and is no evidence that was begun: name another folder with --out")
+
+
 @contextmanager
 def working(folder: Path, keep: bool) -> Iterator[None]:
-    """Make a folder and lock it while it is written; an error removes what was not there before, unless `keep`.
+    """Make a folder and lock it while it is written; an error removes what is new in it, but answers if `keep`.
 
     What a process that died has left stays, with the answers, for the same command. BenchError if another process is
     writing there, or if the folder holds something else.
     """
     from filelock import FileLock, Timeout
 
-    new = not folder.exists()
-    if not new and not (folder / STARTED).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BenchError(f"{folder} exists and is no evidence that was begun: name another folder with --out")
-    with writing(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False, is_singleton=False)
+    check_free(folder)
     begun = (folder / STARTED).exists()
+    with writing(folder):
+        made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False, is_singleton=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise BenchError(f"{folder} is being written by another process") from None
+    failed = False
     try:
-        with lock:
-            with writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-            try:
-                yield
-            except BenchError:
-                if not keep and not begun:
-                    _remove(folder, new)
-                raise
-            finally:
-                journal.remove_lock(folder / ANSWERS)
-    except Timeout:
-        raise BenchError(f"{folder} is being written by another process") from None
+        yield
+    except BenchError:
+        failed = not begun and not (keep and (folder / ANSWERS).exists())
+        raise
     finally:
+        _remove_hidden(folder)
         with suppress(OSError):
             Path(lock.lock_file).unlink()
+        lock.release()
+        if failed:
+            _remove(folder, made)
 
 
-def _remove(folder: Path, new: bool) -> None:
+def _remove_hidden(folder: Path) -> None:
+    """Remove what a process that died may have left: locks, and files that were being written."""
+    for path in (*folder.glob(f".{ANSWERS}.*"), *folder.glob(".*.part")):
+        path.unlink(missing_ok=True)
+
+
+def _remove(folder: Path, made: Sequence[Path]) -> None:
+    """Remove what was begun in a folder, and the folders that were made for it, innermost first."""
     for name in (STARTED, ANSWERS, QUERIES):
         (folder / name).unlink(missing_ok=True)
-    journal.remove_lock(folder / ANSWERS)
-    if new:
-        with suppress(OSError):  # it holds something else
-            folder.rmdir()
+    with suppress(OSError):  # one holds something else, such as a commitment
+        for path in made:
+            path.rmdir()
 
 
 def write_queries(folder: Path, images: "Mapping[str, Tensor]", shape: tuple[int, int, int]) -> None:
-    """Write the images of a `shape` that were asked (float in [0, 1]), each once, by the key of their answer."""
+    """Write the images of a `shape` that were asked (float in [0, 1]), each once, by digest."""
     with writing(folder):
         (folder / ANSWERS).touch()
         rows = answer_digests(folder / ANSWERS)
-        asked = {key: image.numpy() for key, image in images.items() if len(key) == DIGITS and key in rows}
+        answered = {key[:DIGITS] for key in rows}
+        asked = {digest: image.numpy() for digest, image in images.items() if digest in answered}
         values = np.stack([*asked.values()]) if asked else np.empty((0, *shape), np.float32)
         steps = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
         if array_digests(steps) == [*asked]:
@@ -187,8 +201,7 @@ def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder, si
     content = json.dumps(to_builtins(evidence), indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_atomically(folder / EVIDENCE, content)
     found = EvidenceFolder(folder, evidence)
-    (folder / STARTED).unlink(missing_ok=True)
-    journal.remove_lock(folder / ANSWERS)
+    _remove_hidden(folder)
     write_atomically(folder / REPORT, page(found, signer.public_key if signer else ""))
     manifest.write(folder)
     if signer:

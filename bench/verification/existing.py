@@ -65,12 +65,14 @@ def described_innocents(path: str | Path, dataset: str, taken: Sequence[str] = (
 def stored_innocents(store: Store, data: str, dataset: str, known: Sequence[str]) -> Iterator[Exported]:
     """Yield the irrelevant networks of a store that were trained on the division with the key `data`, but the `known`.
 
-    A store does not know recipes: the family is the architecture with its settings.
+    A store knows the families of networks that `bench innocents` trained. Of others it does not know the recipe: their
+    family is the architecture with its settings.
     """
     for one in networks(store, sorted(store.all_keys()))[0]:
         if one.role == Role.IRRELEVANT and one.facts["data"] == data and one.key not in known:
             architecture = one.facts["architecture"]
             settings = [f"{name}{canonical(value)}" for name, value in sorted(architecture["params"].items())]
-            word = "-".join([architecture["name"], *settings])
+            named = str((store.record(one.key) or {"made": {"name": ""}})["made"]["name"]).rpartition(" of ")[2]
+            word = "-".join([architecture["name"], *settings]) if " " in named else named
             family = "".join(c if c.isalnum() or c in "_.+-" else "_" for c in word)[:40]
             yield one._replace(dataset=dataset, family=family, label=f"{family}-{one.key[:16]}")

@@ -6,6 +6,7 @@ The trainings are ordinary tasks in the store: nothing is trained twice, and a l
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -225,19 +226,25 @@ def make(
         found += stored_innocents(request.store, next(iter(planned.tasks)), dataset, planned.networks)
     if not found and not existing:
         raise BenchError(f"There is no innocent: --number trains some, and {request.store.root} has none of {dataset}")
-    tables = write_networks(request.store, found, request.folder).get(dataset, [])
-    tables += [one.table(request.folder) for one in existing]
-    head = HEAD.format(dataset=dataset, file=FILE)
-    write_atomically(request.folder / FILE, "\n".join([head, *tables]))
     written = [*(_plain(request.store, one) for one in found), *(one.plain() for one in existing)]
     made = describe(request.spec, known, request.command, request.registry)
-    _record(request.folder, stated, number, written, {name: made[name] for name in ORIGIN})
+    try:
+        tables = write_networks(request.store, found, request.folder).get(dataset, [])
+        tables += [one.table(request.folder) for one in existing]
+        write_atomically(request.folder / FILE, "\n".join([HEAD.format(dataset=dataset, file=FILE), *tables]))
+        _record(request.folder, stated, number, written, {name: made[name] for name in ORIGIN})
+    except OSError as error:
+        raise BenchError(f"{request.folder} cannot be written: {error.strerror or error}") from error
     return Population(request.folder, len(written), len({one["family"] for one in written}), trained)
 
 
 def _record(
     folder: Path, stated: JSON, number: int, written: list[dict[str, JSON]], made: Mapping[str, JSON] = {}
 ) -> None:
+    """Write `population.json`, unless it has these innocents: then the machine and date of their trainings stay."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if written and json.loads((folder / RECORD).read_text(encoding="utf-8"))["innocents"] == written:
+            return
     record = {"format": FORMAT, "distribution": stated, "number": number, "innocents": written, **made}
     write_atomically(folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
@@ -248,8 +255,11 @@ def _train(request: BenchmarkRequest, planned: Plan, stated: JSON, reporter: Ben
         prepared = prepare(request, reporter, planned)
         if not (request.folder / RECORD).is_file():
             _record(request.folder, stated, 0, [])
-        if prepared.missing:
+        try:
             remember(request.store, request.folder, digest(stated), planned.tasks)
+        except OSError as error:  # a store that only has to be read need not know the folder
+            if prepared.missing:
+                raise BenchError(f"{request.store.root} cannot be written: {error.strerror or error}") from error
         recorder = _Recorder(reporter)
         with reporter.executing(prepared):
             run_tasks(prepared.missing, prepared.config, recorder, prepared.inventory.missing_inputs)

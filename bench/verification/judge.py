@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import convert
+from msgspec import ValidationError, convert
 from torch import Tensor
 
-from bench.core.errors import BenchError, NotApplicable, printable
+from bench.api.components import Method
+from bench.core.errors import BenchError, NotApplicable, first_line, printable
+from bench.core.kinds import ComponentKind
 from bench.execution.benchmark import BenchmarkReporter
 from bench.models.description import Description
 from bench.models.opening import DescribedAnswers
@@ -20,7 +22,7 @@ from bench.store.tensors import tensor_digest
 from bench.verification.evidence_files import ANSWERS, EvidenceFolder
 from bench.verification.kinds import Origin, Ruling, VerdictKind
 from bench.verification.likeness import Likeness, compared
-from bench.verification.regeneration import Place, Regenerated, regenerated
+from bench.verification.regeneration import Place, Regenerated, regenerated, threads_of
 from bench.verification.replay import replay
 from bench.verification.schema import CommittedMethod, FingerprintFile
 from bench.verification.scoring import Recorder, component, scored
@@ -141,11 +143,11 @@ def _other_input(found: EvidenceFolder, method: CommittedMethod, made: Regenerat
 
 
 def _reproducible(
-    found: EvidenceFolder, ruling: MethodRuling, made: Regenerated, other: Regenerated | None
+    found: EvidenceFolder, ruling: MethodRuling, made: Regenerated, other: Regenerated | str
 ) -> MethodRuling:
     """Return the ruling about a method whose fingerprints differ: refuted if processors make no such difference."""
-    if other is None:
-        text = "whether it depends on the processor could not be tried here"
+    if isinstance(other, str):
+        text = f"whether it depends on the processor cannot be tried: {other}"
         return MethodRuling(ruling.method, Origin.CANNOT_TELL, f"{ruling.text}; {text}")
     shape = found.commitment.commitment.data.shape
     for key, draw in made.draws.items():
@@ -166,29 +168,39 @@ def _with_scores(
     if ruling.origin in (Origin.REFUTED, Origin.CANNOT_TELL) or not recorded.draws:
         return ruling
     try:
-        draws = _scores(found, method, registry)
+        answers, installed = _answers(found, registry), component(registry, method)
+    except BenchError as error:
+        return MethodRuling(method.name, Origin.CANNOT_TELL, f"its scores cannot be computed here: {error}")
+    try:
+        draws = _scores(found, method, installed, answers)
     except BenchError as error:
         return MethodRuling(method.name, Origin.REFUTED, f"its scores do not follow from {ANSWERS}: {error}")
     pairs = list(zip(recorded.draws, draws, strict=True))
     if all(math.isclose(a, b, rel_tol=CLOSE, abs_tol=TINY) for a, b in pairs):
         return ruling
     before, now = next((a, b) for a, b in pairs if not math.isclose(a, b, rel_tol=CLOSE, abs_tol=TINY))
-    same = registry.source_digest("method", method.name) == method.source_digest
+    same = registry.source_digest(ComponentKind.METHOD, method.name) == method.source_digest
     text = f"its score is {before:.6g} in the evidence, and {now:.6g} by the recorded answers"
     return MethodRuling(method.name, Origin.REFUTED if same else Origin.CANNOT_TELL, text)
 
 
-def _scores(found: EvidenceFolder, method: CommittedMethod, registry: Registry) -> list[float]:
-    """Compute the score of each draw from the recorded answers; BenchError if they do not suffice."""
-    suspect = found.evidence.suspect
-    model = convert(suspect.description, Description)
+def _answers(found: EvidenceFolder, registry: Registry) -> Recorder:
+    """Return the recorded answers as a suspect that answers nothing else; BenchError if its dataset is missing here."""
+    try:
+        model = convert(found.evidence.suspect.description, Description)
+    except ValidationError as error:
+        raise BenchError(f"the suspect's description is none: {first_line(error)}") from None
     target, _ = target_of(model, found.commitment, registry)
-    answers = Recorder(DescribedAnswers(model, _refuse, lambda images: images, target), found.folder / ANSWERS, None)
+    return Recorder(DescribedAnswers(model, _refuse, lambda images: images, target), found.folder / ANSWERS, None)
+
+
+def _scores(found: EvidenceFolder, committed: CommittedMethod, method: Method, answers: Recorder) -> list[float]:
+    """Compute the score of each draw from the recorded answers; BenchError if they do not suffice."""
+    fingerprints, suspect = found.commitment.fingerprints(committed.name), found.evidence.suspect.digest
+    threads = threads_of(found.evidence.made)
     with tempfile.TemporaryDirectory(prefix="bench-judge-") as place:
         log = Log(Path(place) / "plugins.log")
-        fingerprints = found.commitment.fingerprints(method.name)
-        threads = int(found.evidence.made.get("threads", 1))
-        result = scored(component(registry, method), method, fingerprints, answers, suspect.digest, log, threads)
+        result = scored(method, committed, fingerprints, answers, suspect, log, threads)
     if result.reason:
         raise BenchError(result.reason)
     return result.draws

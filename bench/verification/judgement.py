@@ -87,7 +87,7 @@ def _broken(folder: CommitmentFolder, alpha: float, method: str, transport: str)
     score, p = rows[0].score, rows[0].p_value
     if score is None or p is None:
         return f"{start}, through which the source itself has no score"
-    if p > alpha * (1 + SLACK):
+    if p > max(alpha, 1 / (len(folder.scores_of(method)) + 1)) * (1 + SLACK):
         return f"{start}, through which the source itself scores {score:.4g} (p = {p:.2g})"
     return ""
 

@@ -22,7 +22,7 @@ class FindingKind(_Word):
     ANSWERS = "answers"
     ENDPOINT = "endpoint"
     LABEL_SPACE = "label_space"
-    POPULATION = "population"
+    IDENTITY = "identity"
 
 
 class Origin(_Word):

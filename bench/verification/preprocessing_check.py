@@ -15,6 +15,7 @@ from bench.models.kinds import ModelFormat
 from bench.stats.renumbering import renumbered_accuracy
 from bench.training.augmentation import pixels
 from bench.verification.kinds import FindingKind
+from bench.verification.p_values import at_least
 from bench.verification.schema import Finding
 
 Ask = Callable[[Tensor], Tensor]
@@ -104,17 +105,13 @@ def mcnemar(better: NDArray[np.bool_], worse: NDArray[np.bool_]) -> float:
 
     Q. McNemar, Note on the sampling error of the difference between correlated proportions, Psychometrika 12, 1947.
     """
-    from scipy.stats import binomtest
-
     gained, lost = int((better & ~worse).sum()), int((~better & worse).sum())
-    return float(binomtest(gained, gained + lost, 0.5, alternative="greater").pvalue) if gained + lost else 1.0
+    return at_least(gained, gained + lost, 0.5)
 
 
 def above_chance(right: int, count: int, chance: float) -> float:
     """Return the exact p-value of so many right answers or more if each is right with a probability of `chance`."""
-    from scipy.stats import binomtest
-
-    return float(binomtest(right, count, chance, alternative="greater").pvalue) if count else 1.0
+    return at_least(right, count, chance)
 
 
 def labels_of(answers: Tensor) -> NDArray[np.integer]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import structs
 
 from bench.core.canonical import canonical, seed_of
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, first_line
 from bench.core.kinds import ComponentKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import NOT_APPLICABLE
@@ -25,7 +25,7 @@ from bench.registry.registry import Registry
 from bench.sandbox.process_state import preserved_process_state
 from bench.store.store import Store, content_digest
 from bench.verification import zoo
-from bench.verification.commitment_files import CommitmentFolder
+from bench.verification.commitment_files import COMMITMENT, CommitmentFolder
 from bench.verification.failures import Failures
 from bench.verification.schema import Commitment, CommittedMethod
 
@@ -76,16 +76,38 @@ def located(commitment: Commitment, file: str | Path) -> list[Description]:
     not among them.
     """
     given = {m.sha256: m for m in map(verified, read(file))}
-    own = [m for m in of_spec(commitment.spec["models"]) if m.role in (ModelRole.SOURCE, *HELPERS)]
-    found = [
-        structs.replace(m, file=given[m.sha256].file, probes=given[m.sha256].probes) for m in own if m.sha256 in given
-    ]
+    own = [m for m in _spec(commitment)[1] if m.role in (ModelRole.SOURCE, *HELPERS)]
+    found = [structs.replace(m, **_paths(m, given[m.sha256])) for m in own if m.sha256 in given]
     if not any(m.role == ModelRole.SOURCE and m.sha256 == commitment.source.digest for m in found):
         sources = [m for m in given.values() if m.role == ModelRole.SOURCE] or list(given.values())
         text = f"{file}: {sources[0].name} has the digest {sources[0].sha256[:16]}…"
         committed = f"{commitment.source.name}, with the digest {commitment.source.digest[:16]}…"
         raise BenchError(f"{text}, and the commitment is about {committed}: name the file that describes this one")
     return found
+
+
+def threads_of(made: Mapping[str, object]) -> int:
+    """Return the number of threads that a commitment or evidence records; 1 for what is no such number."""
+    threads = made.get("threads")
+    return threads if type(threads) is int and 0 < threads <= MOST_THREADS else 1
+
+
+def _spec(commitment: Commitment) -> tuple[Spec, tuple[Description, ...]]:
+    """Return the Spec of a commitment and its described networks; BenchError if it has none."""
+    try:
+        spec = Spec.from_json(commitment.spec)
+        return spec, of_spec(spec.models)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BenchError(f"{COMMITMENT} holds no Spec that bench wrote: {first_line(error)}") from None
+
+
+def _paths(committed: Description, given: Description) -> dict[str, str]:
+    """Return where the files of a committed network are; BenchError if it is described otherwise than was committed."""
+    before, now = committed.identity(), given.identity()
+    for name in sorted((before.keys() | now.keys()) - {"name"}):
+        if before.get(name) != now.get(name):
+            raise given.fault(name, f"it is {now.get(name)!r:.60}, and {before.get(name)!r:.60} was committed")
+    return {"file": given.file, "probes": given.probes}
 
 
 def different(committed: CommittedMethod, registry: Registry) -> str:
@@ -151,7 +173,7 @@ def _prepared(
 ) -> PreparedRun:
     """Plan the run that a commitment's Spec describes, with its source as the only suspect."""
     place, registry = where
-    spec, names = Spec.from_json(commitment.spec), {m.name for m in usable}
+    spec, names = _spec(commitment)[0], {m.name for m in usable}
     file = zoo.write(models, folder)
     models = models + [structs.replace(m, role=ModelRole.SUSPECT) for m in models if m.role == ModelRole.SOURCE]
     spec = replace(
@@ -165,8 +187,7 @@ def _prepared(
     known = declare(spec, registry)
     known = replace(known, zoo=Zoo(str(file), place.allow_code))
     store = Store(folder / "store")
-    threads = commitment.made.get("threads", 1)
-    threads = threads if type(threads) is int and 0 < threads <= MOST_THREADS else 1
+    threads = threads_of(commitment.made)
     request = BenchmarkRequest(
         spec, known, registry, store, place.data, folder / "run", threads=threads, inline=True, plugins=place.plugins
     )

@@ -11,7 +11,7 @@ from msgspec import ValidationError, convert, structs, to_builtins
 
 from bench.core.errors import BenchError, first_line, printable
 from bench.models.description import Description, label_order
-from bench.models.image_digest import array_digests
+from bench.models.image_digest import DIGITS, array_digests
 from bench.models.kinds import ModelOutput
 from bench.verification import evidence_files, manifest
 from bench.verification.evidence_files import ANSWERS, EVIDENCE, QUERIES, EvidenceFolder, texts
@@ -64,9 +64,10 @@ def _check_answers(found: EvidenceFolder) -> None:
     if not len(rows) == len(journal.keys) == len(recorded) == found.evidence.queries:
         text = f"it has {len(journal.keys)} answers, but {found.evidence.queries} questions were asked"
         raise _changed(found, ANSWERS, text)
-    missing = {*found.queries()[1]} - {*journal.keys}
-    if missing:
-        raise _changed(found, ANSWERS, f"it has no answer to the image {min(missing)}")
+    asked, answered = {*found.queries()[1]}, {key[:DIGITS] for key in journal.keys}
+    if asked != answered:
+        text = f"it has no answer to the image {min(asked - answered)}" if asked - answered else ""
+        raise _changed(found, ANSWERS, text or f"{QUERIES} has no image {min(answered - asked)}")
     if journal.output and journal.output != found.evidence.suspect.output:
         raise _changed(found, EVIDENCE, f"the suspect's output is not {journal.output}, the kind of its answers")
 

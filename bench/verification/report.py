@@ -91,7 +91,7 @@ def page(folder: "EvidenceFolder", signed_by: str = "") -> str:
 
 def _verdict(evidence: Evidence, committed: "CommitmentFolder", used: Sequence[MethodResult]) -> dict[str, Any]:
     """Return what the page states about the verdict and its error rate."""
-    judgement = evidence.judgement
+    judgement, source = evidence.judgement, shown(committed.commitment.source.name, 80)
     tested = [m for m in used if m.adjusted is not None]
     best = min(tested, key=lambda m: m.adjusted or 0.0, default=None)
     p = best.adjusted if best else None
@@ -100,7 +100,7 @@ def _verdict(evidence: Evidence, committed: "CommitmentFolder", used: Sequence[M
     if best is not None:
         scores = [row.score for row in committed.nulls if row.method == best.method]
         count = sum(score >= (best.score or 0.0) for score in scores)
-        count_words = reached(count, len(scores), shown(best.method, 80) if len(used) > 1 else "")
+        count_words = reached(count, len(scores), source, shown(best.method, 80) if len(used) > 1 else "")
     return {
         "verdict": str(judgement.verdict),
         "unseen": str(judgement.unseen),
@@ -153,7 +153,7 @@ def _charts(
         innocents = [row.score for row in committed.nulls if row.method == method.method]
         copies = [row.score for row in committed.copies if row.method == method.method]
         edge = limit(innocents, alpha, among)
-        marks = Marks(innocents, copies[:1000], method.score, direct.get(method.method), edge)
+        marks = Marks(innocents, copies, method.score, direct.get(method.method), edge)
         chart = histogram(shown(method.method, 80), marks)
         if chart:
             yield chart

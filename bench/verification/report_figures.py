@@ -16,6 +16,8 @@ WIDTH, LEFT, RIGHT = 460, 10, 450
 TOP, BASE, STRIP = 52, 170, 184
 """Heights: where bars may begin, the axis of the bars, the marks of the copies below it."""
 BINS = 44
+MOST_CIRCLES = 300
+"""Known copies that are drawn; the words below a drawing count all."""
 LARGEST = 1e300
 """Scores beyond it are drawn there: the width of the axis must be a number."""
 
@@ -110,7 +112,7 @@ def histogram(method: str, marks: Marks) -> Chart | None:
         return LEFT + (value - low) / (high - low) * (RIGHT - LEFT)
 
     parts = [*_bars(innocents, low, high), f'<path class="axis" d="M{LEFT} {BASE}H{RIGHT}"/>']
-    parts += [f'<circle class="copy" cx="{across(v):.1f}" cy="{STRIP}" r="3.5"/>' for v in copies]
+    parts += [f'<circle class="copy" cx="{across(v):.1f}" cy="{STRIP}" r="3.5"/>' for v in _some(copies)]
     lines = (
         ("limit", edge, "limit", 46),
         ("source", source, "the source", 30),
@@ -123,6 +125,14 @@ def histogram(method: str, marks: Marks) -> Chart | None:
     drawing = "".join(parts)
     svg = f'<svg class="scores" viewBox="0 0 {WIDTH} 212" aria-hidden="true">{drawing}</svg>'
     return Chart(method, _words(innocents, copies, suspect, source, edge), svg)
+
+
+def _some(values: Sequence[float]) -> list[float]:
+    """Return at most MOST_CIRCLES of some values, the lowest and the highest among them."""
+    ordered = sorted(values)
+    if len(ordered) <= MOST_CIRCLES:
+        return ordered
+    return [ordered[round(n * (len(ordered) - 1) / (MOST_CIRCLES - 1))] for n in range(MOST_CIRCLES)]
 
 
 def _finite(values: Sequence[float]) -> list[float]:

@@ -25,7 +25,7 @@ TITLES = {
     FindingKind.ANSWERS: "The form of its answers",
     FindingKind.ENDPOINT: "The server that answers",
     FindingKind.LABEL_SPACE: "Its labels",
-    FindingKind.POPULATION: "The innocents",
+    FindingKind.IDENTITY: "Which network it is",
 }
 PLAIN = {
     FindingKind.ACCURACY: "The suspect recognises far less than a network for this task does.",
@@ -37,7 +37,7 @@ PLAIN = {
     FindingKind.ANSWERS: "The suspect's answers are too coarse, or of another form than this test needs.",
     FindingKind.ENDPOINT: "The server that runs the suspect did not answer as this test needs.",
     FindingKind.LABEL_SPACE: "The suspect names what it sees by other labels than the source.",
-    FindingKind.POPULATION: "The innocents cannot stand for networks like the suspect.",
+    FindingKind.IDENTITY: "The suspect is one of the innocents with which it would be compared.",
 }
 """What a finding because of which there is no verdict means, for lay readers."""
 FEW = "There are too few innocents for a limit as strict as this."
@@ -54,10 +54,13 @@ REMEDIES = {
     FindingKind.ENDPOINT: "Run the same command again: it keeps the answers that it has, and asks no picture twice.",
     FindingKind.LABEL_SPACE: "State in its description which of its labels is which label of the dataset, or commit to "
     "a method that can bridge other labels.",
-    FindingKind.POPULATION: "Add innocents that were made in more ways, in a new commitment.",
+    FindingKind.IDENTITY: "A network that is known to be innocent needs no test. If it is not known to be, make a "
+    "commitment without it.",
 }
 """What a user can do about a finding because of which there is no verdict."""
-OTHERWISE = "Remove the cause and run the test again. The commitment stays valid."
+OTHERWISE = (
+    "Remove the cause that is named in detail and run the test again, or commit to a method that suits this suspect."
+)
 WORDS = {
     "source": "The network of the owner, who asks whether it was copied.",
     "suspect": "The network that is tested.",
@@ -100,11 +103,14 @@ def cases(p: float | None) -> str:
     return "" if p is None else f"{share(p)} cases"
 
 
-def reached(count: int, innocents: int, method: str = "") -> str:
+def reached(count: int, innocents: int, source: str, method: str = "") -> str:
     """Return the sentence that states how many of the innocents score as high as the suspect."""
     by = f"By the method {method}, " if method else ""
     number = f"{count:,}" if count else ("none" if by else "None")
-    return f"{by}{number} of the {innocents:,} innocents scored as high as the suspect{' or higher' if count else ''}."
+    return (
+        f"{by}{number} of the {innocents:,} innocents, networks that were trained without “{source}”, scored as high "
+        f"as the suspect{' or higher' if count else ''}."
+    )
 
 
 def condition(unseen: VerdictKind) -> str:
@@ -171,6 +177,6 @@ def _too_few(evidence: Evidence) -> str:
         return ""
     needed = math.ceil(methods / judgement.alpha * (1 - 1e-12)) - 1
     return (
-        f"Make a new commitment with {needed:,} innocents or more (there are {judgement.innocents:,}), "
-        "or choose a larger limit before the suspect is asked."
+        f"Make a new commitment with {needed:,} innocents or more (there are {judgement.innocents:,}). "
+        "A larger limit needs fewer, but it has to be chosen before scores are known."
     )

@@ -1,13 +1,14 @@
-"""What `bench verify` is asked for."""
+"""What `bench verify` is asked for, and what its session sends back. Nothing imports torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.core.errors import BenchError
 from bench.models.description import Description
 from bench.models.kinds import ModelRole
 from bench.verification import evidence_files
+from bench.verification.schema import Finding, MethodResult, Suspect
 
 
 class Request(NamedTuple):
@@ -25,6 +26,17 @@ class Request(NamedTuple):
     allow_code: bool = False
     plugins: tuple[str, ...] = ()
     sign: Path | None = None
+
+
+class Session(NamedTuple):
+    """What came of asking and scoring a suspect."""
+
+    suspect: Suspect
+    asked: list[MethodResult]
+    findings: list[Finding]
+    queries: int
+    seconds: float
+    made: dict[str, Any]
 
 
 def chosen(models: Sequence[Description], name: str) -> Description:

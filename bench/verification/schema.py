@@ -156,7 +156,7 @@ class Suspect(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Judgement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What follows from scores and innocents alone: `bench verify --replay` computes it again.
 
-    `reasons` says why it cannot be told, one sentence each. `unseen` is the verdict for families that are not
+    `reasons` has why there is no verdict, one sentence each. `unseen` is the verdict for families that are not
     among the innocents.
     """
 

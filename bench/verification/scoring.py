@@ -11,11 +11,11 @@ from bench.api.components import Method
 from bench.core.canonical import digest, seed_of
 from bench.core.errors import BenchError, NotApplicable, describe_error, first_line, printable
 from bench.core.kinds import ComponentKind
-from bench.execution.result_checks import checked_score
-from bench.execution.task_context import budget
+from bench.execution.scores import budget, checked_score
 from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.description import Description
+from bench.models.image_digest import DIGITS
 from bench.models.network import Described
 from bench.models.opening import DescribedAnswers, Target
 from bench.models.outputs import converted, fault
@@ -32,7 +32,8 @@ from bench.verification.schema import CommittedMethod, MethodResult
 class Recorder:
     """A suspect whose answers are recorded (`bench.training.answering.Answering`).
 
-    An image is asked unless the journal has its answer. `images` has every image that was asked, by the key of its row.
+    An image is asked unless the journal has its answer, `batch` images at a time. `images` has every image that was
+    asked, by its digest.
     BenchError if more than `limit` images would be asked, or if answers contradict the description.
     """
 
@@ -40,7 +41,7 @@ class Recorder:
         self, opened: DescribedAnswers, path: Path, limit: int | None, report: Callable[[int], object] = lambda _: None
     ) -> None:
         self.opened, self.path, self.limit, self.report = opened, path, limit, report
-        self.output = opened.output
+        self.output, self.batch = opened.output, BATCH
         self.images: dict[str, Tensor] = {}
         self.known: dict[str, Tensor] = {}
         self._times: Counter[str] = Counter()
@@ -53,53 +54,57 @@ class Recorder:
 
     def answer(self, images: Tensor) -> Tensor:
         """Return the answers to images, as `DescribedAnswers.answer` does; only those without one are asked."""
-        return self._answers(image_digests(images), images)
+        return self._answers(image_digests(images), images, self.opened)
 
-    def repeated(self, images: Tensor) -> Tensor:
-        """Return answers to images that are asked once more if this run has asked them before."""
+    def repeated(self, images: Tensor, opened: DescribedAnswers | None = None) -> Tensor:
+        """Return answers to images that are asked whether or not the same images were; `opened` replaces the suspect.
+
+        So a run that goes on after an interruption has the answers that the first one got.
+        """
         keys = []
-        for key in image_digests(images):
-            self._times[key] += 1
-            keys.append(f"{key}.{self._times[key]}" if self._times[key] > 1 else key)
-        return self._answers(keys, images)
+        for one in image_digests(images):
+            self._times[one] += 1
+            keys.append(f"{one}.{self._times[one] + 1}")
+        return self._answers(keys, images, opened or self.opened)
 
-    def _answers(self, keys: Sequence[str], images: Tensor) -> Tensor:
+    def _answers(self, keys: Sequence[str], images: Tensor, opened: DescribedAnswers) -> Tensor:
         images = pixels(images.detach().cpu())
         missing = list({key: i for i, key in enumerate(keys) if key not in self.known}.values())
         if self.limit is not None and self.queries + len(missing) > self.limit:
             text = f"{self.queries + len(missing)} queries are needed so far, and --max-queries allows {self.limit}"
             raise BenchError(f"{text}: allow more, the same command goes on")
         for i, key in enumerate(keys):
-            self.images.setdefault(key, images[i])
-        for start in range(0, len(missing), BATCH):
-            part = missing[start : start + BATCH]
-            self._ask([keys[i] for i in part], images[part])
+            self.images.setdefault(key[:DIGITS], images[i])
+        for start in range(0, len(missing), self.batch):
+            part = missing[start : start + self.batch]
+            self._ask([keys[i] for i in part], images[part], opened)
             self.report(self.queries)
         if not keys:
-            return self.opened.answer(images)
+            return opened.answer(images)
         raw = torch.stack([self.known[key] for key in keys])
-        self._check(raw)
-        return converted(raw, self.opened.model, self.opened.order)
+        _check(raw, opened)
+        return converted(raw, opened.model, opened.order)
 
-    def _ask(self, keys: list[str], images: Tensor) -> None:
+    def _ask(self, keys: list[str], images: Tensor, opened: DescribedAnswers) -> None:
         with torch.no_grad():
-            inputs = self.opened.steps(images)
-            into = getattr(self.opened.run, "answer_into", None)
+            inputs = opened.steps(images)
+            into = getattr(opened.run, "answer_into", None)
             if into is not None:
-                into(self.path, keys, inputs, lambda _: self.report(self.queries))
+                into(self.path, keys, inputs, self.report)
                 return self._read()
-            raw = self.opened.run(inputs).detach().cpu()
-        self._check(raw)
-        journal.append(self.path, keys, raw.numpy(), self.opened.model.output)
+            raw = opened.run(inputs).detach().cpu()
+        _check(raw, opened)
+        journal.append(self.path, keys, raw.numpy(), opened.model.output, synced=False)  # a file answers again for free
         return self.known.update(zip(keys, raw.reshape(len(keys), -1).double(), strict=True))
-
-    def _check(self, raw: Tensor) -> None:
-        if wrong := fault(raw, self.opened.model.output, self.opened.classes):
-            raise self.opened.model.fault("output", wrong)
 
     def _read(self) -> None:
         found = journal.read(self.path)
         self.known = dict(zip(found.keys, torch.from_numpy(found.answers), strict=True))
+
+
+def _check(raw: Tensor, opened: DescribedAnswers) -> None:
+    if wrong := fault(raw, opened.model.output, opened.classes):
+        raise opened.model.fault("output", wrong)
 
 
 def only_answers(model: Description, opened: Askable, target: Target) -> DescribedAnswers:

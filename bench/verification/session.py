@@ -2,38 +2,33 @@
 
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from bench.core.errors import BenchError
-from bench.core.kinds import Access, ComponentKind
+from bench.core.kinds import ComponentKind
 from bench.execution.machine import machine
 from bench.models.answers import Table
 from bench.models.content import verified
 from bench.models.description import Description
+from bench.models.endpoint import HttpNetwork
 from bench.models.kinds import ModelFormat
 from bench.models.opening import Target, close, open_model
 from bench.models.outputs import fault
-from bench.models.preflight import SAME
 from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
-from bench.training.answering import weakened
-from bench.verification import commitment_files, evidence_files
+from bench.verification import commitment_files, evidence_files, known_networks
 from bench.verification.commitment_files import CommitmentFolder
-from bench.verification.judgement import accuracy_finding
-from bench.verification.request import Request
-from bench.verification.schema import Finding, MethodResult, Suspect
+from bench.verification.endpoint_finding import endpoint_finding
+from bench.verification.request import Request, Session
+from bench.verification.schema import MethodResult, Suspect
 from bench.verification.scoring import Recorder, component, only_answers, scored
+from bench.verification.suspect_checks import checked, queries_needed
 
-REPEATED = 16
-"""Check images that are asked again."""
 RUNTIMES = {
     ModelFormat.ONNX: "onnxruntime",
     ModelFormat.SAFETENSORS: "torch",
@@ -43,22 +38,11 @@ RUNTIMES = {
 """The library that runs a format."""
 
 
-class Session(NamedTuple):
-    """What came of a session."""
-
-    suspect: Suspect
-    asked: list[MethodResult]
-    findings: list[Finding]
-    queries: int
-    seconds: float
-    made: dict[str, Any]
-
-
 def ask_and_score(send: Callable[[Any], None], described: Description, request: Request, threads: int) -> None:
     """Send the number of answered images as they come, and the `Session` at the end."""
     started = time.perf_counter()
     folder = commitment_files.read(request.commitment)
-    registry = load_registry(request.plugins)
+    registry = _registry(folder, described, request)
     methods = [component(registry, committed) for committed in folder.commitment.methods]
     model = verified(described)
     target, same_labels = target_of(model, folder, registry)
@@ -70,8 +54,9 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         place = request.out
         evidence_files.begin(place, model, folder.digest, request.alpha)
         recorder = Recorder(answers, place / evidence_files.ANSWERS, request.max_queries, send)
-        _check_budget(folder, recorder, answers.run)
-        findings, right, asked = _checked(model, folder, recorder, same_labels)
+        _check_budget(folder, recorder)
+        findings, right, asked = checked(folder, recorder, target, registry, same_labels)
+        findings += known_networks.findings(model.sha256, folder)
         results = []
         log = Log(Path(tempfile.gettempdir()) / "plugins.log")
         for method, committed in zip(methods, folder.commitment.methods, strict=True):
@@ -80,9 +65,11 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
                 results.append(MethodResult(method=method.name, queries=0, reason=text))
                 continue
             fingerprints = folder.fingerprints(method.name)
-            results.append(scored(method, committed, fingerprints, recorder, model.sha256, log, threads))
+            results.append(scored(method, committed, fingerprints, recorder, model.sha256, log))
     finally:
         close(opened)
+    if isinstance(answers.run, HttpNetwork):
+        findings.append(endpoint_finding(answers.run.record))
     evidence_files.write_queries(place, recorder.images, folder.commitment.data.shape)
     suspect = Suspect(
         name=model.name,
@@ -93,6 +80,26 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         asked=asked,
     )
     send(Session(suspect, results, findings, recorder.queries, time.perf_counter() - started, _made(model, threads)))
+
+
+def _registry(folder: CommitmentFolder, model: Description, request: Request) -> Registry:
+    """Return a registry with what is needed: of the plugins whose text has such a name, else of all."""
+    needed = {ComponentKind.METHOD: {m.name for m in folder.commitment.methods}}
+    needed |= {ComponentKind.ARCHITECTURE: {model.architecture}, ComponentKind.DATASET: {model.trained_on}}
+    words = tuple(f'"{name}"'.encode() for names in needed.values() for name in names if name)
+    registry = load_registry(request.plugins, [e for e in entry_points(group="bench") if _mentions(e.module, words)])
+    known = (not name or name in registry.names(kind) for kind, names in needed.items() for name in names)
+    return registry if all(known) else load_registry(request.plugins)
+
+
+def _mentions(module: str, words: Sequence[bytes]) -> bool:
+    """Return True if the file of a module may have one of some words."""
+    try:
+        found = find_spec(module)
+        text = Path(found.origin).read_bytes() if found and found.origin else b""
+    except (ImportError, OSError, ValueError):
+        return True
+    return any(word in text for word in words)
 
 
 def target_of(model: Description, folder: CommitmentFolder, registry: Registry) -> tuple[Target, bool]:
@@ -108,51 +115,21 @@ def target_of(model: Description, folder: CommitmentFolder, registry: Registry) 
     return target, (dataset.label_space or dataset.name) == data.label_space
 
 
-def _check_budget(folder: CommitmentFolder, recorder: Recorder, run: object) -> None:
+def _check_budget(folder: CommitmentFolder, recorder: Recorder) -> None:
     """Raise BenchError if a suspect may be asked fewer images than checks and methods need."""
-    checks = len(folder.checks().images)
-    needed = sum(m.queries for m in folder.commitment.methods)
-    needed += 0 if isinstance(run, Table) else checks + min(REPEATED, checks)
+    checks = queries_needed(folder, recorder)
+    needed = checks + sum(m.queries for m in folder.commitment.methods)
     if recorder.limit is not None and recorder.limit < needed:
         text = f"--max-queries {recorder.limit} is too small: this commitment needs up to {needed} queries"
-        raise BenchError(f"{text}, of which {checks} are for its check images")
-
-
-def _checked(
-    model: Description, folder: CommitmentFolder, recorder: Recorder, same_labels: bool
-) -> tuple[list[Finding], int, int]:
-    """Ask the check images; return what was noticed, how many were answered rightly, and how many were asked."""
-    checks = folder.checks()
-    images, labels = torch.from_numpy(checks.images), torch.from_numpy(checks.labels)
-    table = recorder.opened.run if isinstance(recorder.opened.run, Table) else None
-    if table:
-        known = torch.tensor([table.has(image[None]) for image in images], dtype=torch.bool)
-        images, labels = images[known], labels[known]
-    else:
-        _check_repeated(model, recorder, images[:REPEATED])
-    if not same_labels:
-        return [], 0, 0
-    answers = recorder.answer(images)
-    found = answers if answers.dim() == 1 else weakened(answers, Access.LOGITS, Access.LABELS)
-    right = int((found == labels).sum())
-    accuracies = [row.accuracy for row in folder.nulls if row.accuracy is not None]
-    finding = accuracy_finding(right, len(labels), Counter(labels.tolist()), accuracies)
-    return [finding] if finding else [], right, len(labels)
-
-
-def _check_repeated(model: Description, recorder: Recorder, images: Tensor) -> None:
-    """Raise BenchError if a suspect answers differently when it is asked the same images again."""
-    first, again = recorder.repeated(images), recorder.repeated(images)
-    if not torch.allclose(first.double(), again.double(), rtol=SAME, atol=SAME):
-        raise model.fault("output", "it answers differently when it is asked the same images again")
+        raise BenchError(f"{text}, of which {checks} are for checks")
 
 
 def _made(model: Description, threads: int) -> dict[str, Any]:
     """Return the versions and the machine of a session, and what runs the suspect."""
     library = RUNTIMES.get(model.format, "")
     return {
-        "runtime": f"{library} {_version(library)}" if library else str(model.format),
-        "threads": threads,
+        "runtime": f"{library} {_version(library)}, {threads} threads" if library else str(model.format),
+        "threads": 1,
         "machine": machine("cpu"),
         "versions": {name: _version(name) for name in ("fingerprint-bench", "torch", "numpy")},
     }

@@ -21,23 +21,20 @@ LIMIT = 6 * 3600.0
 """Seconds that this may take."""
 
 
-def elsewhere(found: CommitmentFolder, source: str | Path, place: Place) -> Regenerated | None:
-    """Return fingerprints as a processor with older instructions makes them; None if that cannot be tried here."""
+def elsewhere(found: CommitmentFolder, source: str | Path, place: Place) -> Regenerated | str:
+    """Return fingerprints as a processor with older instructions makes them, or why that cannot be tried here."""
     with _environment(CAPPED):
         process = SupervisedProcess(LIMIT)
     try:
-        sent = list(
-            process.submit(_make, str(found.folder), str(source), str(place.data), place.plugins, place.allow_code)
-        )
-    except (Died, BenchError, RuntimeError):
-        return None
+        ((capability, draws),) = process.submit(_make, str(found.folder), str(source), place)
+    except (Died, BenchError) as error:
+        return f"its process failed: {error}"
     finally:
         process.close()
-    capability, draws = sent[0]
     import torch
 
     if capability == torch.backends.cpu.get_cpu_capability():
-        return None
+        return "this processor has no older instructions that torch can use"
     tensors = {key: Draw(seed, {n: torch.from_numpy(a) for n, a in arrays.items()}) for key, (seed, arrays) in draws}
     return Regenerated(draws=tensors)
 

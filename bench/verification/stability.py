@@ -20,17 +20,21 @@ MOVED = 1e-3
 """Largest difference of two answers to one image, relative to the largest answer, and absolute."""
 
 
-def findings(ask: Ask, images: Tensor) -> list[Finding]:
+def findings(ask: Ask, images: Tensor, remote: bool = False) -> list[Finding]:
     """Ask the first IMAGES images alone, in one batch, once more, and one of them twice in a row: QUERIES at most.
 
     `ask` takes float images [N, C, H, W] in [0, 1] as one batch, and must pass every question on: answers that were
     recorded show nothing. A finding names the composition of batches to which all further questions should keep:
     `figures["batch"]` images at a time, 1 if answers depend on their batch, and IMAGES if they mean nothing alone.
+    BenchError if it answers to neither single images nor a batch; if it is `remote`, an error is one of its server.
     """
     images = images[:IMAGES]
     try:
         alone = torch.cat([ask(image) for image in images.split(1)])
     except BenchError as error:
+        if remote:
+            raise
+        ask(images)
         text = f"it answers to no single image ({error}), so answers may depend on the batch"
         return [Finding(kind=FindingKind.BATCH, text=text, figures={"batch": len(images)})]
     together = ask(images.flip(0)).flip(0)
@@ -53,6 +57,7 @@ def _history(alone: Tensor, again: Tensor, repeated: Tensor) -> Finding:
     rows = moved(alone, again)
     figures: dict[str, Any] = {"images": rows, "difference": difference(alone, again)}
     if moved(repeated[:1], repeated[1:]) and not _drifts(alone, again, repeated):
+        figures["each_time"] = True
         text = f"answers differ each time: {rows} of {len(alone)} images, asked alone again, are answered differently"
     else:
         text = f"answers depend on earlier queries: {rows} of {len(alone)} images are answered differently later"

@@ -76,11 +76,8 @@ def detected(ask: Ask, checks: Checks) -> list[Finding]:
     """
     images = least_certain(checks)
     answers = ask(images)
-    if answers.dim() == 1:
-        return [_finding("labels", f"only labels are answered{UNSEEN}")]
-    scale = Scale(answers)
-    found = _of_answers(scale)
-    if scale.rounding.kind == Rounding.LABELS:
+    found = of_answers(answers)
+    if answers.dim() == 1 or (scale := Scale(answers)).rounding.kind == Rounding.LABELS:
         return found
     compression = compressed(ask, scale, images, answers)
     detail = smoothed(ask, scale, tuple(images.shape[1:]))
@@ -104,9 +101,12 @@ def detected(ask: Ask, checks: Checks) -> list[Finding]:
     return found
 
 
-def _of_answers(scale: Scale) -> list[Finding]:
-    rounding = scale.rounding
-    shares = scale.shares
+def of_answers(answers: Tensor) -> list[Finding]:
+    """Return what answers, [N, K] or labels [N], show of themselves: how they are rounded."""
+    if answers.dim() == 1:
+        return [_finding("labels", f"only labels are answered{UNSEEN}")]
+    scale = Scale(answers)
+    rounding, shares = scale.rounding, scale.shares
     if rounding.kind == Rounding.LABELS:
         return [_finding("labels", f"answers are zeros and ones, which say no more than labels{UNSEEN}")]
     if rounding.kind == Rounding.DECIMALS and rounding.digits <= COARSE:

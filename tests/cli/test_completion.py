@@ -56,7 +56,7 @@ def test_the_names_read_from_source_text_are_those_of_the_catalogue():
 
 
 def test_options_offer_names_of_their_kind():
-    assert values("run", "--methods", "sac") == ["sac_m", "sac_m_probabilities", "sac_w"]
+    assert values("run", "--methods", "sac") == ["sac_jc", "sac_m", "sac_m_probabilities", "sac_w"]
     assert values("plan", "--attacks", "extract_a") == ["extract_adv"]
     assert values("run", "--datasets", "digi") == ["digits"]
     for option in ("--architectures", "--sources", "--suspects"):
@@ -66,11 +66,14 @@ def test_options_offer_names_of_their_kind():
 
 
 def test_after_a_comma_the_next_name_is_offered_but_not_the_same_again():
-    assert values("run", "--methods", "akh,sac_m,sac") == ["akh,sac_m,sac_m_probabilities", "akh,sac_m,sac_w"]
+    assert values("run", "--methods", "akh,sac_m,sac_m") == ["akh,sac_m,sac_m_probabilities"]
+    assert values("run", "--methods", "akh,sac_m,sac_") == [
+        *("akh,sac_m,sac_jc", "akh,sac_m,sac_m_probabilities", "akh,sac_m,sac_w")
+    ]
 
 
 def test_list_and_check_offer_every_name_and_what_else_they_take():
-    assert values("list", "me") == ["methods"]
+    assert values("list", "met") == ["methods", "metav"]
     assert values("list", "ip") == values("check", "ip") == values("check", "akh", "ip") == ["ipguard", "ipguard_k10"]
     assert offered("check", "./my") == [("file", "./my")]
     assert values("list", "no_such") == []

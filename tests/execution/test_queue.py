@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.queue import SCORES_PER_UNIT, TaskQueue
+from bench.execution.retry_policy import RetryPolicy, apply
+from bench.execution.run_config import Reporter
 
 
 def task(name, kind="train", **inputs):
@@ -210,3 +213,82 @@ def test_small_graphs(count):
     queue = TaskQueue(graph(*[task("a")][:count]))
     assert queue.unfinished == count
     assert len(queue.take()) == count
+
+
+def zoo_tasks(count, scores=2):
+    found = {"data": task("data"), "source": Task("model", "source", {}, {"data": "data"}, "source")}
+    found |= {"print": Task("fingerprint", "", {}, {"source": "source"}, "print")}
+    for i in range(count):
+        found[f"m{i}"] = Task("model", "irrelevant", {}, {"data": "data"}, f"m{i}")
+        for n in range(scores):
+            inputs = {"suspect": f"m{i}", "source": "source", "fingerprint": "print"}
+            found[f"m{i}s{n}"] = Task("score", "", {"draw": n}, inputs, f"m{i}s{n}")
+    return found
+
+
+def took(queue, key, seconds=0.01, status=Status.DONE):
+    return [o.key for o in queue.settle(Outcome(key, status, seconds=seconds))]
+
+
+def begun_zoo(count):
+    queue = TaskQueue(zoo_tasks(count))
+    for key in ("data", "source", "print"):
+        assert [t.key for t in queue.take()] == [key]
+        took(queue, key)
+    return queue
+
+
+def test_a_described_network_comes_with_its_scores_and_short_ones_with_further_networks():
+    queue = begun_zoo(100)
+    unit = [t.key for t in queue.take()]
+    assert unit == ["m0", "m0s0", "m0s1"], "what scores take is not known yet"
+    for key in unit:
+        took(queue, key, 0.01)
+    unit = [t.key for t in queue.take()]
+    assert unit[:6] == ["m1", "m1s0", "m1s1", "m2", "m2s0", "m2s1"]
+    assert 0.2 < 0.01 * len(unit) < 0.3
+    for key in unit:
+        took(queue, key, 1.0)
+    assert [t.key for t in queue.take()] == ["m10", "m10s0", "m10s1"], "long ones come alone"
+
+
+def test_scores_whose_network_fails_are_blocked_and_those_that_come_back_wait_for_it():
+    queue = begun_zoo(2)
+    first, second = queue.take(), queue.take()
+    assert [t.key for t in (*first, *second)] == ["m0", "m0s0", "m0s1", "m1", "m1s0", "m1s1"]
+    assert sorted(took(queue, "m0", status=Status.FAILED)) == ["m0", "m0s0", "m0s1"]
+    for key in ("m0s0", "m0s1", "m1", "m1s0", "m1s1"):  # a worker did none of them
+        queue.requeue(key)
+    assert [t.key for t in queue.take()] == ["m1", "m1s0", "m1s1"]
+    took(queue, "m1")
+    took(queue, "m1s0")
+    assert queue.take() == []
+    queue.requeue("m1s1")
+    assert [t.key for t in queue.take()] == ["m1s1"]
+    took(queue, "m1s1")
+    assert queue.take() == []
+    assert not queue.unfinished
+
+
+def test_scores_of_a_network_that_is_to_run_alone_wait_for_it():
+    queue, alone = begun_zoo(1), []
+    unit = queue.take()
+    for decision in RetryPolicy().after_death(unit, "it died", ""):
+        apply(decision, queue, Reporter(), lambda key: {}, alone.append)
+    assert alone == ["m0"]
+    assert queue.take() == []
+    took(queue, "m0")
+    assert sorted(t.key for t in queue.take()) == ["m0s0", "m0s1"]
+
+
+def test_scores_that_wait_for_a_fingerprint_come_later():
+    queue = TaskQueue(zoo_tasks(1))
+    assert [t.key for t in queue.take()] == ["data"]
+    took(queue, "data")
+    assert [t.key for t in queue.take()] == ["source"]
+    assert [t.key for t in queue.take()] == ["m0"]
+    took(queue, "m0")
+    took(queue, "source")
+    assert [t.key for t in queue.take()] == ["print"]
+    took(queue, "print")
+    assert sorted(t.key for t in queue.take()) == ["m0s0", "m0s1"]

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from bench import BenchError, Split
-from bench.core.errors import NonFiniteLoss
+from bench.core.errors import NonFiniteLoss, StoreError
 from bench.core.tasks import Task
 from bench.datasets.sampling import halve
-from bench.execution.runner import execute
+from bench.execution import runner
+from bench.execution.runner import execute, execute_together
 from bench.execution.task_context import TaskContext, WorkerState
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
@@ -102,6 +103,83 @@ def test_a_task_leaves_the_process_as_it_found_it(tmp_path):
     assert (dict(os.environ), os.getcwd(), sys.stdout) == before[:3]  # noqa: PTH109
     assert torch.equal(torch.get_rng_state(), before[3])
     assert torch.is_grad_enabled()
+
+
+# --- units: several tasks, published together ---------------------------------------------------------------------
+
+
+def unit_of(found, count=4):
+    """Return the first tasks of a plan, inputs first."""
+    return list(found.plan.tasks.values())[:count]
+
+
+def test_the_tasks_of_a_unit_are_published_together_and_use_each_other(toy_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "LONGEST_GROUP", 1000.0)
+    state, others, seen = WorkerState(Store(tmp_path), toy_registry()), Store(tmp_path), []
+
+    def start(task):
+        seen.append([others.has(t.key) for t in tasks])
+        return True
+
+    tasks = list(toy_run.plan.tasks.values())
+    outcomes = list(execute_together(tasks, state, start))
+    assert [o.key for o in outcomes] == [t.key for t in tasks]
+    assert {o.status for o in outcomes} == {"done"}
+    assert len(seen) == len(tasks)
+    assert not any(any(one) for one in seen), "nobody sees what is not published"
+    assert all(others.is_complete(t.key) and others.verify(t.key) for t in tasks)
+    assert {k: others.facts(k)["score"] for k in toy_run.scores()} == {
+        k: toy_run.outcomes[k].facts["score"] for k in toy_run.scores()
+    }
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_what_takes_long_is_published_at_once(toy_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "LONGEST_GROUP", 0.0)
+    others, tasks = Store(tmp_path), unit_of(toy_run)
+    for n, outcome in enumerate(
+        execute_together(tasks, WorkerState(Store(tmp_path), toy_registry()), lambda task: True)
+    ):
+        assert outcome.key == tasks[n].key
+        assert [others.has(t.key) for t in tasks] == [i <= n for i in range(len(tasks))]
+
+
+def test_a_unit_stops_where_it_has_to_and_what_is_finished_is_published(toy_run, tmp_path):
+    tasks = unit_of(toy_run)
+    state = WorkerState(Store(tmp_path), toy_registry())
+    outcomes = list(execute_together(tasks, state, lambda task: task != tasks[2]))
+    assert [o.key for o in outcomes] == [t.key for t in tasks[:2]]
+    assert [Store(tmp_path).has(t.key) for t in tasks] == [True, True, False, False]
+    with claim(Store(tmp_path), tasks[0].key) as claimed:
+        assert claimed, "the locks are free again"
+
+
+def test_what_needs_a_task_of_its_unit_that_failed_or_is_locked_is_left_out(toy_run, tmp_path):
+    tasks = list(toy_run.plan.tasks.values())
+    data = tasks[0]
+    needing = {data.key}
+    needing |= {t.key for t in tasks if needing & {*t.inputs.values()} and not needing.add(t.key)}
+    store = Store(tmp_path)
+    with claim(Store(tmp_path), data.key):
+        outcomes = list(execute_together(tasks, WorkerState(store, toy_registry()), lambda task: True))
+    assert data.kind == "data"
+    assert len(needing) > 10
+    assert [(o.key, o.status) for o in outcomes if o.key in needing] == [(data.key, "busy")]
+    assert {o.status for o in outcomes if o.key not in needing} == {"done"}
+
+
+def test_artifacts_that_cannot_be_published_are_failures_that_stop_the_run(toy_run, tmp_path, monkeypatch):
+    store, tasks = Store(tmp_path), unit_of(toy_run)
+
+    def refuse(self):
+        raise StoreError("the disk is full")
+
+    monkeypatch.setattr(Store, "publish", refuse)
+    outcomes = list(execute_together(tasks, WorkerState(store, toy_registry()), lambda task: True))
+    assert {(o.status, o.cause, o.error) for o in outcomes} == {("failed", "store", "the disk is full")}
+    assert [o.root for o in outcomes] == [t.name for t in tasks]
+    assert not any(Store(tmp_path).has(t.key) for t in tasks)
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 # --- failures -----------------------------------------------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import os
 import socket
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -321,6 +323,47 @@ def test_compressed_and_chunked_answers_and_wrong_content_types(opened, server):
         torch.testing.assert_close(ask(opened(server), "logits", X), right(), atol=0, rtol=0)
 
 
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+def test_servers_that_close_each_connection(opened, server, version):
+    server.faults = [
+        answering(503, Retry_After="0", Connection="close"),
+        lambda handler: setattr(handler, "protocol_version", version) or setattr(handler, "close_connection", True),
+    ] + [lambda handler: setattr(handler, "close_connection", True)] * 4
+    torch.testing.assert_close(ask(opened(server, batch=5), "logits", X), right(), atol=0, rtol=0)
+    assert len(server.requests) == 5
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_addresses_of_ipv6(opened, server):
+    try:
+        listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6 on loopback")
+    with listening:
+        server.url = f"http://[::1]:{listening.getsockname()[1]}/v2/models/net/infer"
+        threading.Thread(target=_forward_from, args=(listening, server.port), daemon=True).start()
+        torch.testing.assert_close(ask(opened(server), "logits", X), right(), atol=0, rtol=0)
+
+
+def test_deflate_and_numbers_beyond_their_type(opened, server):
+    content = json.dumps({"outputs": [{"name": "y", "shape": [20, 10], "datatype": "FP64", "data": right().tolist()}]})
+    server.faults = [answering(200, zlib.compress(content.encode()), Content_Encoding="deflate")]
+    torch.testing.assert_close(ask(opened(server), "logits", X), right(), atol=0, rtol=0)
+    big = {"name": "y", "shape": [20], "datatype": "INT64", "data": [10**30] * 20}
+    server.faults = [answering(200, json.dumps({"outputs": [big]}).encode())]
+    assert "sends numbers that are not of that type" in fault(opened, server, output="labels")
+    server.faults = [answering(200, b'{"outputs": ' + b"[" * 100_000)]
+    assert "that is no JSON" in fault(opened, server)
+
+
+def test_a_module_of_the_working_folder_hides_nothing(opened, server, tmp_path, monkeypatch):
+    for name in ("httpx", "json", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", str(tmp_path)]))
+    ask(opened(server), "logits", X)
+
+
 def test_a_redirect_on_the_same_host_is_followed(opened, server):
     server.faults = [answering(307, Location="/v2/models/net/infer?again=1")]
     torch.testing.assert_close(ask(opened(server), "logits", X), right(), atol=0, rtol=0)
@@ -368,8 +411,12 @@ def test_a_server_that_starts_late_is_waited_for(opened):
 
 
 def _forward(port, to):
-    """Forward some connections."""
-    listening = socket.create_server(("127.0.0.1", port))
+    """Forward connections of a port to another one."""
+    _forward_from(socket.create_server(("127.0.0.1", port)), to)
+
+
+def _forward_from(listening, to):
+    """Forward the connections of a socket."""
 
     def copy(source, sink):
         while part := source.recv(1 << 16):

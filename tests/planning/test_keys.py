@@ -9,9 +9,9 @@ from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 
 DIGESTS = {
-    "smoke": (935, "5bd84d979a6e3aaf26ed8c1d371518e8503c79467bbb9a4b0fed2338408b70ad"),
-    "quick": (5073, "bb7ab9072316c19afd04c51ce1b5bb9cc6871c4d025bcd2ffa8b057c50af9651"),
-    "small": (2227, "35116c96c63ed43b20733058dc0d481033c884eb5b5c7a7885cfe508a383d043"),
+    "smoke": (935, "d58ac7228e1bc22d47c28889c67dff2b34b2a3af5e338aa5f19e43ff8908ec6e"),
+    "quick": (5073, "b6cceb46702567ef4ec4f674fcb4b7ec4de8c0f3e44224a95c3a5e99a0151ac0"),
+    "small": (2227, "66994e61cb50d308405d225cb58a352b3c7642485af5ba6f401d97b67dec7337"),
 }
 """The number of tasks and the SHA-256 of their sorted keys, of each preset's default plan in fp32.
 

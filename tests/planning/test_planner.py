@@ -733,11 +733,26 @@ def paper(datasets="cifar10"):
     return spec, plan(spec, known)
 
 
-def test_no_suspect_reaches_a_helper_or_a_fingerprint_of_any_installed_method():
-    spec, found = paper()
-    methods = [installed().get("method", name) for name in installed().names("method")]
+@pytest.mark.parametrize("preset", ["paper", "field"])
+def test_no_suspect_reaches_a_helper_or_a_fingerprint_of_any_installed_method(preset):
+    spec, found = paper() if preset == "paper" else everything()
+    methods = [installed().get("method", name) for name in (*spec.methods, *spec.baselines)]
     assert no_leak(found) == len(spec.seeds) * sum(m.draws for m in methods if not m.fingerprint_of)
-    assert {t.method for t in found.trials} == {*spec.methods, *spec.baselines} == set(installed().names("method"))
+    assert {t.method for t in found.trials} == {m.name for m in methods}
+    assert preset == "paper" or {m.name for m in methods} == set(installed().names("method"))
+
+
+def everything():
+    spec, known = build({"preset": "field", "seeds": "2"}, None, installed(), "fp32")
+    return spec, plan(spec, known)
+
+
+def test_the_field_has_at_least_the_methods_and_attacks_that_its_issue_asks_for():
+    spec, found = everything()
+    assert len(spec.methods) >= 13 and len(spec.attacks) >= 16
+    assert set(spec.attacks) == set(installed().names("attack"))
+    _, of_paper = paper()
+    assert {t.method for t in of_paper.trials} < {t.method for t in found.trials}
 
 
 def test_the_paper_preset_plans_the_papers_numbers_of_models():

@@ -248,9 +248,7 @@ def test_a_library_whose_import_takes_long_is_named_and_not_the_plugin_that_come
     entry = plugin("\nimport library_of_mine\n" + (METHOD + HOOK).format(name="first"), "first")
     load_registry(entry_points=[entry])
     message = capsys.readouterr().err
-    assert message.startswith(
-        "Still importing library_of_mine after 1 s, which plugin 'first' of strangers-plugin 1.2"
-    )
+    assert message.startswith("Still importing library_of_mine after 1 s, which plugin 'first' of strangers-plugin 1.2")
     assert f"({entry.module}.py, line 2)" in message
     assert "uninstall" not in message
 

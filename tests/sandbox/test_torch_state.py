@@ -89,6 +89,17 @@ def test_the_seed_alone_decides_what_is_drawn_whatever_ran_before(log):
     assert other != first
 
 
+def test_a_process_of_its_own_draws_the_same_and_keeps_no_generator(log):
+    with isolated(5, log):
+        first = draws()
+    before = dict(os.environ)
+    for _ in range(2):
+        with isolated(5, log, own_process=True):
+            os.environ["SPOILT"] = "yes"
+            assert draws() == first
+        assert dict(os.environ) == before
+
+
 @pytest.mark.parametrize(("device", "mode"), [("cuda:0", 1), ("cpu", 0), ("mps", 0)])
 def test_a_gpu_is_set_to_deterministic_algorithms_for_the_task_only(log, device, mode, monkeypatch):
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,6 +51,63 @@ def test_what_was_saved_is_read_back(store):
     assert all(torch.equal(loaded[k], v) and loaded[k].dtype == v.dtype for k, v in WEIGHTS.items())
     assert list(store.all_keys()) == [KEY]
     assert size_of(store, KEY) > 0
+    assert leftovers(store) == []
+
+
+def test_artifacts_written_together_are_published_together(store):
+    other = Store(store.root)
+    with store.together():
+        record = save(store)
+        save(store, OTHER, facts={"accuracy": 1.0})
+        assert store.record(KEY) == record
+        assert store.is_complete(KEY)
+        assert torch.equal(store.load(KEY, "weights")["w"], WEIGHTS["w"])
+        assert not other.has(KEY)
+        assert list(other.all_keys()) == []
+        store.publish()
+        assert other.facts(OTHER) == {"accuracy": 1.0}
+        assert other.verify(KEY)
+        assert leftovers(store) == []
+        third = digest("a third task")
+        save(store, third)
+    assert not store.has(third), "it was not published"
+    assert leftovers(store) == []
+    save(store, third)
+    assert other.has(third), "outside, each is published at once"
+
+
+def test_no_artifact_gets_its_name_before_all_are_on_the_disk(store, monkeypatch):
+    keys, events = [digest(n) for n in range(9)], []
+    with store.together():
+        for key in keys:
+            save(store, key)
+        monkeypatch.setattr(os, "fsync", lambda handle: events.append(str(Path(f"/proc/self/fd/{handle}").readlink())))
+        rename = os.rename
+        monkeypatch.setattr(os, "rename", lambda a, b, **_: (events.append(f"rename {b}"), rename(a, b)))
+        store.publish()
+    renames = [i for i, e in enumerate(events) if e.startswith("rename")]
+    synced = {*events[: renames[0]]}
+    assert len(renames) == len(keys)
+    for key in keys:
+        (folder,) = {e for e in synced if Path(e).name.startswith(key)}
+        assert {f"{folder}/artifact.json", f"{folder}/weights.safetensors"} <= synced
+    assert {*events[renames[-1] + 1 :]} == {str(store.folder(key).parent) for key in keys}
+
+
+def test_a_damaged_or_foreign_artifact_is_replaced_when_others_are_published(store):
+    save(store)
+    (store.folder(KEY) / "weights.safetensors").write_bytes(
+        b"x" * (store.folder(KEY) / "weights.safetensors").stat().st_size
+    )
+    other = Store(store.root)
+    with store.together():
+        save(store, facts={"accuracy": 0.7})
+        save(store, OTHER, facts={"accuracy": 0.8})
+        save(other, OTHER, facts={"accuracy": 0.9})
+        store.publish()
+    assert other.facts(KEY) == {"accuracy": 0.7}
+    assert other.facts(OTHER) == {"accuracy": 0.9}, "the first one stays"
+    assert other.verify(KEY)
     assert leftovers(store) == []
 
 

@@ -7,13 +7,16 @@ class InlineProcess:
     """Does the work of a `SupervisedProcess` at once."""
 
     def __init__(self, limit):
-        self.connection = self
+        self.process = self
 
     def submit(self, work, *arguments):
         sent = []
         with changed_environment({}):
             work(sent.append, *arguments)
         return iter(sent)
+
+    def kill(self):
+        pass
 
     def close(self):
         pass

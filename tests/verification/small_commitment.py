@@ -8,6 +8,7 @@ from bench_plugins.datasets.small_images import NoisyDigits
 from msgspec import structs
 from zoo_files import CLASSES, SHAPE, trained
 
+from bench.registry.discovery import load_registry
 from bench.store.tensors import tensor_digest
 from bench.verification.commitment_files import Checks, fingerprint_file, write
 from bench.verification.schema import (
@@ -71,7 +72,7 @@ def committed(method, files):
     access = {"sac_m": "logits", "ipguard": "labels"}[method]
     return CommittedMethod(
         name=method,
-        version={"sac_m": 2, "ipguard": 3}[method],
+        version=load_registry().get("method", method).version,
         params={"samples": QUERIES},
         access=access,
         queries=QUERIES * len(files),

@@ -19,7 +19,7 @@ from zoo_files import CLASSES, PLUGIN, SHAPE, network, onnx_proto, save_onnx, sa
 import bench
 from bench.core.errors import BenchError
 from bench.models import content
-from bench.verification import verify as verification
+from bench.verification import child as verification
 
 ONNX = {"name": "theirs", "role": "suspect", "format": "onnx", "file": "theirs"}
 WEIGHTS = {**ONNX, "format": "safetensors", "architecture": "tiny_linear"}
@@ -297,6 +297,14 @@ def test_a_huge_file_is_refused_before_it_is_read(tmp_path, commitment, monkeypa
     path = described(tmp_path, ONNX, logits)
     with pytest.raises(BenchError, match="more than an ONNX file can have"):
         bench.verify(path, commitment=commitment, out=tmp_path / "E")
+    assert clean(tmp_path)
+
+
+def test_folders_that_were_made_on_the_way_go_too(tmp_path, commitment, monkeypatch):
+    monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+    path = described(tmp_path, ONNX, nan_now_and_then)
+    with pytest.raises(BenchError, match="NaN"):
+        bench.verify(path, commitment=commitment, out=tmp_path / "a" / "b" / "E")
     assert clean(tmp_path)
 
 

@@ -1,6 +1,9 @@
 """Populations of innocents: what is planned, trained, resumed and written."""
 
 import json
+import subprocess
+import sys
+import time
 import tomllib
 from dataclasses import dataclass
 
@@ -79,6 +82,10 @@ def test_the_same_call_trains_nothing_and_a_larger_number_adds(tmp_path):
     assert make(request(tmp_path), TOY, 4, reporter=again).trained == 0
     assert again.names == []
     assert {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()} == before
+    record = tmp_path / "out" / "population.json"
+    record.write_text(record.read_text().replace('"date": "', '"date": "before '))
+    make(request(tmp_path), TOY, 4)
+    assert '"date": "before ' in record.read_text(), "who trains nothing is not its origin"
     assert make(request(tmp_path), TOY, 6).trained == 2
     first = {m.name: m.sha256 for m in read(tmp_path / "out" / "innocents.toml")}
     assert make(request(tmp_path / "elsewhere"), TOY, 6).trained == 6
@@ -278,7 +285,9 @@ def test_networks_of_a_store_are_added(tmp_path):
     other = Distribution("toy", FAMILIES[:1], seed=5)
     made = make(request(tmp_path, other, out="second"), other, 1, from_store=True)
     assert (made.innocents, made.trained) == (4, 1)
-    assert len({m.sha256 for m in read(tmp_path / "second" / "innocents.toml")}) == 4
+    models = read(tmp_path / "second" / "innocents.toml")
+    assert len({m.sha256 for m in models}) == 4
+    assert sorted(m.family for m in models) == ["conv", "half", "plain", "plain"]
     elsewhere = Distribution("toy", FAMILIES[:1], split_seed=3)
     with pytest.raises(BenchError, match="There is no innocent"):
         make(request(tmp_path, elsewhere, out="third"), elsewhere, 0, from_store=True)
@@ -341,7 +350,6 @@ def test_python_makes_the_same_population(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"numbers": 3}, "has no option 'numbers'"),
         ({"number": -1}, "--number must be a whole number from 0"),
         ({"number": 2.5}, "--number must be a whole number from 0"),
         ({"number": 0}, "There is no innocent"),
@@ -358,3 +366,55 @@ def test_an_unknown_dataset_is_one_line(tmp_path):
     done = CliRunner().invoke(group, ["innocents", "noisy_digit", "--out", str(tmp_path / "o")], standalone_mode=False)
     assert isinstance(done.exception, BenchError)
     assert "Did you mean 'noisy_digits'?" in str(done.exception)
+
+
+def test_networks_of_a_run_are_of_the_family_of_their_architecture(tmp_path):
+    words = ("--datasets", "noisy_digits", "--architectures", "tiny_vgg", "--preset", "smoke", "--seeds", "2")
+    more = ("--attacks", "finetune_l", "--methods", "sac_m", "--no-baselines", "--set", "recipe.images=40")
+    done = CliRunner().invoke(
+        group,
+        ["run", *words, *more, "--workers", "0", "--store", str(tmp_path / "store"), "--out", str(tmp_path / "run")],
+        standalone_mode=False,
+    )
+    assert done.exception is None, done.output
+    made = bench.innocents(
+        "noisy_digits", tmp_path / "out", number=0, images=40, from_store=True, store=tmp_path / "store",
+        progress=False,
+    )  # fmt: skip
+    assert made.innocents == 4
+    assert {m.family for m in read(tmp_path / "out" / "innocents.toml")} == {"tiny_vgg-width8"}
+
+
+def test_a_full_disk_while_networks_are_written_is_one_line(tmp_path, monkeypatch):
+    from bench.verification import innocents
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(innocents, "write_networks", full)
+    with pytest.raises(BenchError, match="cannot be written: No space left on device"):
+        make(request(tmp_path), TOY, 2)
+    monkeypatch.undo()
+    assert make(request(tmp_path), TOY, 2).innocents == 2
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_from_what_it_has(tmp_path):
+    (tmp_path / "recipes.toml").write_text(RECIPES)
+    words = [sys.executable, "-m", "bench", "innocents", "noisy_digits", "--recipes", str(tmp_path / "recipes.toml")]
+    words += ["--images", "40", "--workers", "0", "--number", "40"]
+    killed = ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
+    with subprocess.Popen([*words, *killed], stderr=subprocess.DEVNULL) as process:
+        while len([*(tmp_path / "store" / "artifacts").glob("*/*/artifact.json")]) < 6:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.kill()
+    before = len([*(tmp_path / "store" / "artifacts").glob("*/*/artifact.json")])
+    assert before < 41
+    assert not (tmp_path / "out" / "innocents.toml").exists()
+    again = subprocess.run([*words, *killed], capture_output=True, text=True, check=True)
+    trained = int(again.stdout.split("(")[1].split()[0])
+    assert 40 - before <= trained <= 41 - before, "the data are one of the artifacts; one may have been half written"
+    subprocess.run([*words, "--store", str(tmp_path / "other"), "--out", str(tmp_path / "whole")], check=True)
+    texts = [[(m.name, m.sha256) for m in read(tmp_path / out / "innocents.toml")] for out in ("out", "whole")]
+    assert texts[0] == texts[1]

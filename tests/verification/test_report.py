@@ -68,7 +68,7 @@ def words(text):
 STATED = {
     "evidence": "The test found evidence that “theirs” was made from “ours”.",
     "no_evidence": "The test found no evidence that “theirs” was made from “ours”.",
-    "cannot_tell": "The test cannot tell whether “theirs” was made from “ours”.",
+    "cannot_tell": "The test cannot decide whether “theirs” was made from “ours”.",
 }
 
 VERDICTS = {"evidence": "evidence of copying", "no_evidence": "no evidence", "cannot_tell": "cannot tell"}
@@ -87,7 +87,9 @@ def test_each_verdict_is_stated_in_words_and_never_another(name):
 
 def test_evidence_is_explained_by_how_often_innocents_look_like_it():
     said = words(page(evidence()))
-    assert "None of the 200 innocents scored as high as the suspect." in said
+    assert (
+        "None of the 200 innocents, networks that were trained without “ours”, scored as high as the suspect." in said
+    )
     assert "a result this strong would come up in at most 1 of 201 cases" in said
     assert "does not mean that the suspect is a copy with a probability of 99.5 %" in said
     assert "This assumes that the suspect, if it is independent, was made in one of the ways" in said
@@ -106,7 +108,7 @@ def test_no_evidence_is_not_innocence():
     said = words(page(example))
     scores = [row.score for row in example.commitment.nulls]
     count = sum(score >= -0.106 for score in scores)
-    assert f"{count} of the 200 innocents scored as high as the suspect or higher." in said
+    assert f"{count} of the 200 innocents, networks that were trained without “ours”, scored as high as" in said
     assert f"a result at least this strong would come up in about {share(exchangeable(-0.106, scores))} cases" in said
     assert "This does not show that it is innocent" in said
     example.commitment.copies.clear()
@@ -218,6 +220,12 @@ def test_a_histogram_of_strange_scores_stays_within_its_frame(marks):
     chart = histogram("m", marks)
     for number in re.findall(r'(?: x|cx|width)="([^"]+)"', chart.svg):
         assert 0 <= float(number) <= 460
+
+
+def test_a_histogram_of_many_copies_counts_all_and_draws_some():
+    chart = histogram("m", Marks([0.0, 1.0], list(range(10_000)), 0.5, None, 1.0))
+    assert "10000 known copies score from 0 to 1e+04" in chart.words
+    assert chart.svg.count("<circle") == 300
 
 
 def test_a_histogram_of_nothing_is_none():

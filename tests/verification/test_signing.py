@@ -5,8 +5,17 @@ import subprocess
 import sys
 
 import pytest
+from inline_session import InlineProcess
+from small_commitment import small_commitment
+from zoo_files import copied, save_onnx, trained, zoo
 
+import bench
+from bench.cli.commands.verify import command
 from bench.core.errors import BenchError
+from bench.frontend.commit import execute
+from bench.verification import child as verification
+from bench.verification import commitment
+from bench.verification.commitment_files import read
 from bench.verification.signing import PASSWORD, SIGNATURE, Signer, check, sign
 
 minisign = pytest.importorskip("minisign", reason="py-minisign is not installed")
@@ -93,6 +102,50 @@ def test_another_key_a_missing_signature_and_a_missing_manifest_are_refused(sign
     assert "MANIFEST.sha256 is no file" in refusal(folder, secret, sign)
 
 
+def test_evidence_and_its_commitment_are_signed_and_replayed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+    committed = small_commitment(tmp_path / "C", innocents=199)
+    secret, public = keys(tmp_path)
+    _, other = keys(tmp_path, "other")
+    sign(committed.folder, secret)
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
+    described = zoo(tmp_path, {"name": "theirs", "role": "suspect", "format": "onnx", "file": "theirs.onnx"})
+    folder = tmp_path / "E"
+    with pytest.raises(BenchError, match="is no secret key of minisign"):
+        bench.verify(described, commitment=committed.folder, out=folder, sign=public)
+    assert not folder.exists()
+    found = bench.verify(described, commitment=committed.folder, out=folder, sign=secret)
+    assert f"minisign -Vm MANIFEST.sha256 -P {Signer(secret).public_key}" in (folder / "report.html").read_text()
+    check(folder, public)
+    check(folder / "commitment", public)
+    assert "report.html" in (folder / "MANIFEST.sha256").read_text()
+    answers = [
+        command.main(["--replay", str(folder), *options], standalone_mode=False)
+        for options in ([], ["--public-key", str(public)])
+    ]
+    assert answers == [found.code] * 2
+    for options in (["--replay", str(folder), "--public-key", str(other)], ["--public-key", str(public)]):
+        with pytest.raises(BenchError, match=r"another key|name the folder with --replay"):
+            command.main(options, standalone_mode=False)
+
+
+def test_a_commitment_is_signed_when_it_is_made_and_a_wrong_key_stops_it_before(tmp_path, monkeypatch):
+    made = []
+
+    def make(request, reporter):
+        made.append(small_commitment(tmp_path / "C"))
+        return made[-1]
+
+    monkeypatch.setattr(commitment, "make", make)
+    secret, public = keys(tmp_path)
+    with pytest.raises(BenchError, match="is no secret key of minisign"):
+        execute(None, None, str(public))
+    assert made == []
+    assert execute(None, None, str(secret)) is made[0]
+    check(tmp_path / "C", public)
+    assert read(tmp_path / "C").digest == made[0].digest
+
+
 def test_an_encrypted_key_needs_its_password(signed, tmp_path, monkeypatch):
     folder, _, _ = signed
     secret, public = keys(tmp_path, "locked", password="p\u00e4ss")
@@ -103,6 +156,12 @@ def test_an_encrypted_key_needs_its_password(signed, tmp_path, monkeypatch):
     monkeypatch.setenv(PASSWORD, "p\u00e4ss")
     sign(folder, secret)
     check(folder, public)
+
+    def no_memory(key, password):
+        raise MemoryError
+
+    monkeypatch.setattr(minisign.SecretKey, "decrypt", no_memory)
+    assert "needs more memory" in refusal(folder, secret, sign)
 
 
 @pytest.mark.parametrize(

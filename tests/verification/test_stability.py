@@ -170,6 +170,17 @@ def test_a_network_that_takes_no_single_image():
     assert found.figures == {"batch": IMAGES} and "Expected more than 1 value per channel" in found.text
 
 
+@pytest.mark.parametrize("remote", [True, False])
+def test_an_error_of_a_server_or_of_every_question_is_no_finding(remote):
+    def answer(x):
+        if len(x) == 1 or not remote:
+            raise BenchError("model 'a': url: HTTP 500")
+        return trained("plain")(x).detach()
+
+    with pytest.raises(BenchError, match="HTTP 500"):
+        findings(answer, X[:IMAGES], remote)
+
+
 def test_rounded_answers_may_differ_by_their_last_digit_and_labels_by_nothing():
     model = trained("plain")
     rounded = lambda x: (ask(model, "probabilities", x) + len(x) * 1e-5).double().round(decimals=2).float()  # noqa: E731

@@ -1,5 +1,6 @@
 """`bench commit`: read the options, make the commitment, print its digest."""
 
+from copy import copy
 from typing import Any
 
 import click
@@ -10,9 +11,23 @@ from bench.cli.spec_options import OPTIONS
 from bench.frontend.commit import CHOSEN, commit_request, execute
 
 _FILE = click.Path(dir_okay=False)
+_HELP = {
+    "datasets": "The dataset that the source was trained on.",
+    "methods": "Methods that are chosen now, comma-separated.",
+    "attacks": "Attacks by which copies of the source are made; default: none.",
+    "architectures": "Architectures of innocents, copies and helpers that are trained; default: none.",
+    "replicates": "Innocents, and copies by each attack, per architecture.",
+}
+"""What options of a run mean here."""
 
 
-@click.command("commit", params=[option for option in OPTIONS if option.name in CHOSEN])
+def _option(option: click.Option) -> click.Option:
+    changed = copy(option)
+    changed.help = _HELP.get(option.name or "", option.help)
+    return changed
+
+
+@click.command("commit", params=[_option(option) for option in OPTIONS if option.name in CHOSEN])
 @click.option("--models", type=_FILE, required=True, help="The TOML file that describes the source.")
 @click.option("--innocents", multiple=True, type=_FILE, help="A TOML file with innocents (role irrelevant).")
 @click.option("--copies", multiple=True, type=_FILE, help="A TOML file with known copies (role stolen).")

@@ -1,49 +1,116 @@
 """`bench verify`: judge one suspect, or compute a verdict again from its evidence."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli.shared_options import PLUGINS
 from bench.core.errors import BenchError
-from bench.frontend.verify import Verdict, replay, verify
+from bench.verification.child import Child
+
+if TYPE_CHECKING:
+    from bench.frontend.verify import Verdict
 
 _FILE, _FOLDER = click.Path(dir_okay=False), click.Path(file_okay=False)
+
+
+MADE = [
+    click.Option(["--innocents"], multiple=True, type=_FILE, help="Without --commitment: a file with innocents."),
+    click.Option(["--copies"], multiple=True, type=_FILE, help="Without --commitment: a file with known copies."),
+    *(
+        click.Option([f"--{name}"], metavar=metavar, help="Without --commitment: as in bench commit.")
+        for name, metavar in (("datasets", "NAME"), ("methods", "NAMES"), ("attacks", "NAMES"), ("source", "NAME"),
+                              ("architectures", "NAMES"), ("gpus", "LIST"), ("store", "DIR"), ("data", "DIR"))
+    ),
+    *(
+        click.Option([f"--{name}"], type=click.IntRange(0), help="Without --commitment: as in bench commit.")
+        for name in ("seed", "draws", "workers", "threads")
+    ),
+    click.Option(["--set"], multiple=True, metavar="NAME.FIELD=VALUE", help="As in bench commit."),
+]  # fmt: skip
+"""The options of a commitment that is made first."""
 
 
 @click.command("verify")
 @click.option("--models", type=_FILE, metavar="FILE", help="File that describes the suspect.")
 @click.option("--suspect", default="", metavar="NAME", help="The suspect, if several are described.")
 @click.option("--commitment", type=_FOLDER, metavar="DIR", help="Folder that bench commit made.")
-@click.option("--alpha", default=0.01, show_default=True, help="How often, at most, an innocent is accused.")
+@click.option(
+    "--alpha", default=0.01, show_default=True, metavar="P", help="How often, at most, an innocent is accused."
+)
 @click.option("--max-queries", type=int, metavar="N", help="Largest number of images that are asked.")
 @click.option("--out", type=_FOLDER, metavar="DIR", help="Folder of the evidence.")
 @click.option("--allow-code", is_flag=True, help="Run the suspect if it is a program (torchscript, pt2).")
 @PLUGINS
 @click.option("--replay", "replayed", type=_FOLDER, metavar="DIR", help="Compute the verdict of a folder again.")
+@click.option("--export-probes", type=_FOLDER, metavar="DIR", help="Write the queries, for somebody else to ask.")
 @click.option("--sign", type=_FILE, metavar="KEY", help="Sign the evidence with this minisign key.")
 @click.option("--public-key", type=_FILE, metavar="FILE", help="With --replay: by whose key it must be signed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the evidence as JSON.")
-def command(replayed: str | None, public_key: str | None, as_json: bool, **options: Any) -> int:
+def command(
+    replayed: str | None, public_key: str | None, export_probes: str | None, as_json: bool, **options: Any
+) -> int:
     """Judge one suspect: was it made from the source of a commitment? See: docs/verify-a-suspect.md
 
     Exit code: 1 evidence of copying, 0 no evidence, 3 cannot tell, 2 wrong input.
     """
     if public_key and not replayed:
         raise BenchError("--public-key checks a signature: name the folder with --replay DIR")
-    verdict = replay(replayed, public_key) if replayed else _verified(options)
+    if export_probes:
+        return _exported(export_probes, options)
+    verdict = _replayed(replayed, public_key) if replayed else _verified(options)
     click.echo(_json(verdict) if as_json else str(verdict))
     return verdict.code
 
 
-def _verified(options: dict[str, Any]) -> Verdict:
-    for name in ("models", "commitment", "out"):
+command.params += MADE
+
+
+def _exported(folder: str, options: dict[str, Any]) -> int:
+    if not options["commitment"]:
+        raise BenchError("--commitment is missing: whose queries are exported?")
+    from bench.verification.queries import export_queries
+
+    count, shown = export_queries(Path(options["commitment"]), Path(folder), options["plugins"])
+    click.echo(f"{count} images, of which {shown} are PNG files; what to do with them: {Path(folder) / 'README.txt'}")
+    return 0
+
+
+def _replayed(folder: str, public_key: str | None) -> "Verdict":
+    from bench.frontend.verify import replay
+
+    return replay(folder, public_key)
+
+
+def _verified(options: dict[str, Any]) -> "Verdict":
+    made = {o.name: options.pop(o.name) for o in MADE if o.name}
+    made = {name: value for name, value in made.items() if value not in (None, ())}
+    for name in ("models", "out", *(() if {"datasets", "methods"} & made.keys() else ("commitment",))):
         if not options[name]:
             raise BenchError(f"--{name} is missing: see bench verify --help, or bench verify --replay DIR")
-    return verify(**options)
+    if not options["commitment"]:
+        return _with_commitment(options, made)
+    if made:
+        raise BenchError(f"--{next(iter(made))} is an option of a new commitment, and --commitment names one")
+    with Child() as child:
+        from bench.frontend.verify import judged, requested
+
+        return judged(requested(**options), child)
 
 
-def _json(verdict: Verdict) -> str:
+def _with_commitment(options: dict[str, Any], made: dict[str, Any]) -> "Verdict":
+    from bench.cli.commands.run import TerminalReporter
+    from bench.frontend.verify import judged, make_commitment, requested
+    from bench.verification.evidence_files import COMMITMENT
+
+    request = requested(**{**options, "commitment": Path(options["out"]) / COMMITMENT})
+    make_commitment(request, made, TerminalReporter(False, False))
+    with Child() as child:
+        return judged(request, child)
+
+
+def _json(verdict: "Verdict") -> str:
     from msgspec import json
 
     return json.format(json.encode(verdict.evidence.evidence), indent=2).decode()

@@ -1,7 +1,8 @@
-"""Knockoff: a student that learns the source's answers to images of another domain.
+"""Other domain: a student that learns the source's answers to images of another domain.
 
 T. Orekondy, B. Schiele, M. Fritz: Knockoff Nets: Stealing Functionality of Black-Box Models, CVPR 2019,
-https://arxiv.org/abs/1812.02766, with its random strategy: each image is asked about once, as it is.
+https://arxiv.org/abs/1812.02766, with its random strategy: each image is asked about once, as it is. The shipped attack
+`knockoff` has a budget besides.
 """
 
 from dataclasses import dataclass
@@ -10,10 +11,10 @@ from bench import Attack, hookimpl
 
 
 @dataclass(frozen=True)
-class Knockoff(Attack):
+class OtherDomain(Attack):
     """Train a student on the source's probabilities for images of a related dataset."""
 
-    name: str = "knockoff"
+    name: str = "other_domain"
     version: int = 1
     length: float = 1.0
     surrogate: str = "transfer"
@@ -36,4 +37,4 @@ class Knockoff(Attack):
 @hookimpl
 def bench_attacks():
     """Offer the attack."""
-    return [Knockoff()]
+    return [OtherDomain()]

@@ -1,12 +1,12 @@
-from knockoff import Knockoff
+from other_domain import OtherDomain
 
 from bench.testing import contract, run_toy, toy_registry, toy_spec
 
-test_contract = contract("knockoff")
+test_contract = contract("other_domain")
 
 
 def test_it_asks_about_each_image_of_the_other_domain_once():
-    run = run_toy(toy_spec(attacks=("knockoff",), methods=("toy_match",), epochs=1.0), toy_registry(Knockoff()))
+    run = run_toy(toy_spec(attacks=("other_domain",), methods=("toy_match",), epochs=1.0), toy_registry(OtherDomain()))
     steals = [t for t in run.plan.tasks.values() if t.kind == "steal"]
     assert steals
     for task in steals:

@@ -1,0 +1,118 @@
+"""The checks of a suspect before it is scored: do its answers mean what its description states?"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from bench.core.kinds import Access
+from bench.models.answers import Table
+from bench.models.description import Description
+from bench.models.kinds import ModelFormat
+from bench.models.opening import DescribedAnswers, Target, open_model
+from bench.models.outputs import converted
+from bench.models.preprocessing import Preprocessing
+from bench.registry.registry import Registry
+from bench.training.answering import weakened
+from bench.verification import preprocessing_check, stability
+from bench.verification.check_images import Checks
+from bench.verification.commitment_files import CommitmentFolder
+from bench.verification.judgement import accuracy_finding
+from bench.verification.kinds import FindingKind
+from bench.verification.schema import Finding
+from bench.verification.scoring import Recorder, only_answers
+
+Ask = Callable[[Tensor], Tensor]
+
+
+class Checked(NamedTuple):
+    """What was noticed, and how many of the labelled images that were asked have the right answer."""
+
+    findings: list[Finding]
+    right: int
+    asked: int
+
+
+def queries_needed(folder: CommitmentFolder, recorder: Recorder) -> int:
+    """Return the largest number of queries of the checks, of a suspect that works as described."""
+    if isinstance(recorder.opened.run, Table):
+        return len(folder.checks().images)
+    needed = len(folder.checks().images) + stability.QUERIES
+    if recorder.opened.model.format == ModelFormat.HTTP:
+        from bench.verification.detectors import MOST_QUERIES
+
+        needed += MOST_QUERIES
+    return needed
+
+
+def checked(
+    folder: CommitmentFolder, recorder: Recorder, target: Target, registry: Registry, same_labels: bool
+) -> Checked:
+    """Ask a suspect the check images, and what else shows how it is asked; fix the number of images of a batch.
+
+    BenchError if it answers at random. A table is not asked again, and nothing is on the way to a file.
+    """
+    checks, model = folder.checks(), recorder.opened.model
+    run, found = recorder.opened.run, []
+    if isinstance(run, Table):
+        known = torch.tensor([run.has(image[None]) for image in torch.from_numpy(checks.images)]).numpy().astype(bool)
+        checks = replace(checks, **{n: v[known] for n, v in vars(checks).items() if len(v) == len(known)})
+        from bench.verification.transports import of_answers
+
+        found += of_answers(converted(run.answers, model, recorder.opened.order))
+    else:
+        found += _stable(model, recorder, torch.from_numpy(checks.images))
+    if not same_labels or not len(checks.labels):
+        return Checked(found + _accuracy(folder, checks, 0, same_labels), 0, 0)
+    right = int((_labels(recorder.answer(torch.from_numpy(checks.images))) == torch.from_numpy(checks.labels)).sum())
+    opener = Opener(recorder, target, registry)
+    others = preprocessing_check.findings(model, opener, checks)
+    found += [f for f in others if f.kind != FindingKind.ACCURACY]  # that has more images here
+    if model.format == ModelFormat.HTTP:
+        from bench.verification.transports import detected  # it imports Pillow
+
+        found += detected(recorder.answer, folder.checks())
+    return Checked(found + _accuracy(folder, checks, right, same_labels), right, len(checks.labels))
+
+
+def _stable(model: Description, recorder: Recorder, images: Tensor) -> list[Finding]:
+    """Return what a suspect's answers depend on besides the image, and keep to the batches that this asks for."""
+    found = stability.findings(recorder.repeated, images, model.format == ModelFormat.HTTP)
+    for finding in found:
+        if finding.figures.get("each_time"):
+            text = "it answers differently when it is asked the same images again"
+            raise model.fault("output", f"{text}: {finding.text}")
+        recorder.batch = int(finding.figures.get("batch", recorder.batch))
+    return found
+
+
+def _accuracy(folder: CommitmentFolder, checks: Checks, right: int, same_labels: bool) -> list[Finding]:
+    accuracies = [row.accuracy for row in folder.nulls if row.accuracy is not None]
+    finding = accuracy_finding(right, len(checks.labels), Counter(checks.labels.tolist()), accuracies)
+    return [finding] if finding and same_labels else []
+
+
+def _labels(answers: Tensor) -> Tensor:
+    return answers if answers.dim() == 1 else weakened(answers, Access.LOGITS, Access.LABELS)
+
+
+class Opener:
+    """Returns how a suspect is asked if it were as another description states; its answers are recorded, too."""
+
+    def __init__(self, recorder: Recorder, target: Target, registry: Registry) -> None:
+        self.recorder, self.target, self.registry = recorder, target, registry
+
+    def __call__(self, model: Description) -> Ask:
+        """Return the function that asks; BenchError if the suspect cannot be so."""
+        declared = self.recorder.opened
+        if model == declared.model:
+            return self.recorder.answer
+        if model.format == ModelFormat.SAFETENSORS:  # its network takes the steps itself
+            other = only_answers(model, open_model(model, self.target, self.registry), self.target)
+        else:
+            steps = Preprocessing.of(model, self.target.shape)
+            other = DescribedAnswers(model, declared.run, steps, self.target)
+        return lambda images: self.recorder.repeated(images, other)

@@ -1,0 +1,19 @@
+"""Try a suspect before hours are spent on a commitment."""
+
+from bench.core.kinds import ComponentKind
+from bench.models.content import verified
+from bench.models.description import Description
+from bench.models.kinds import ModelFormat
+from bench.models.opening import Target
+from bench.models.preflight import Attempt, preflight
+from bench.verification.commitment import CommitRequest
+
+
+def try_suspect(model: Description, making: CommitRequest) -> None:
+    """Raise BenchError if a suspect cannot be opened, or does not answer as described; an endpoint is not asked."""
+    name = model.trained_on or str(making.chosen.get("datasets", ""))
+    if model.format == ModelFormat.HTTP or name not in making.registry.names(ComponentKind.DATASET):
+        return  # the commitment says what is wrong with the dataset
+    dataset = making.registry.get(ComponentKind.DATASET, name)
+    target = Target(dataset.num_classes, tuple(dataset.shape), tuple(dataset.label_names))
+    preflight([Attempt.noise(verified(model), target)], making.registry, making.allow_code)

@@ -1,0 +1,231 @@
+"""`bench commit`: the tasks of a run, their scores as nulls and copies, and what is refused in one line."""
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+import torch
+from click.testing import CliRunner
+from real_commitment import INNOCENTS, WEIGHTS, committed, described
+from zoo_files import save_onnx, save_safetensors, trained, zoo
+
+import bench
+from bench.cli.commands.commit import command
+from bench.core.errors import BenchError
+from bench.execution.benchmark import BenchmarkReporter
+from bench.frontend.commit import commit_request
+from bench.models.answers import image_digests
+from bench.results.reader import load
+from bench.verification.commitment import make
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("zoo")
+    described(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def files(place):
+    return {"models": place / "mine.toml", "innocents": place / "innocents.toml"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def made(place, files, store, tmp_path_factory):
+    return committed(place, tmp_path_factory.mktemp("made") / "C", files, store=store)
+
+
+def test_scores_of_innocents_and_copies(made):
+    assert [m.name for m in made.commitment.methods] == ["sac_m", "ipguard"]
+    for method, draws in (("sac_m", 5), ("ipguard", 1)):
+        assert len(made.scores_of(method)) == INNOCENTS and len(made.families(method)) == 6
+        assert len(made.fingerprints(method)) == draws
+        assert made.method(method).queries == 50 * draws
+        (copy,) = (row for row in made.copies if row.method == method)
+        assert copy.model == "copy" and copy.attack == "noise" and copy.score > max(made.scores_of(method))
+        through = {row.transport: row.score for row in made.transports if row.method == method}
+        assert through["direct"] == made.commitment.made["source_scores"][method]
+    assert made.method("sac_m").access == "logits" and made.method("ipguard").access == "labels"
+
+
+def test_the_scores_are_those_of_a_run(made, place, files, store, tmp_path):
+    zoo_file = tmp_path / "all.toml"
+    zoo_file.write_text("\n".join(f.read_text().replace('file = "', f'file = "{place}/') for f in files.values()))
+    results = bench.run(
+        models=zoo_file, datasets="noisy_digits", methods="sac_m,ipguard", preset="smoke", no_baselines=True, workers=0,
+        plugins=[place / "tiny.py"], store=store, out=tmp_path / "r", progress=False,
+    )  # fmt: skip
+    frame, _ = load(tmp_path / "r")
+    assert len(frame) == 6 * (INNOCENTS + 1)
+    for row in made.nulls:
+        rows = frame[(frame.suspect_model == row.model) & (frame.method == row.method)]
+        assert row.score == fmean(rows.score) and row.accuracy == rows.suspect_accuracy.iloc[0]
+        assert rows.suspect_digest.iloc[0] == row.digest[:16] and rows.variant.iloc[0] == row.family
+    assert results.outcome.executed == 0  # the store has every one of these scores
+
+
+def test_the_same_commitment_computes_nothing_again(place, files, store, made, tmp_path):
+    class Counting(BenchmarkReporter):
+        count = 0
+
+        def task_finished(self, outcome):
+            self.count += 1
+
+    options = {"datasets": "noisy_digits", "methods": "sac_m,ipguard", "preset": "smoke", "workers": 0, "store": store}
+    reporter = Counting()
+    request = commit_request({**options, **files, "plugins": [place / "tiny.py"], "out": tmp_path / "C"})
+    again = make(request, reporter)
+    assert reporter.count == 0
+    own, other = made.commitment, again.commitment
+    assert own.files == other.files and own.methods == other.methods and own.spec == other.spec
+
+
+def test_check_images_are_balanced_and_labelled(made):
+    checks = made.checks()
+    assert len(checks.images) == 100 and [(checks.labels == k).sum() for k in range(10)] == [10] * 10
+    assert len({*image_digests(torch.from_numpy(checks.images))}) == 100
+    with torch.no_grad():
+        logits = trained(0)(torch.from_numpy(checks.images).float() / 255)
+    assert (logits.argmax(1).numpy() == checks.source_labels).all()
+    assert abs(logits.softmax(1).numpy() - checks.source_probabilities).max() < 1e-5
+
+
+def test_nothing_names_a_path_or_a_user(made, place, store):
+    text = (made.folder / "commitment.json").read_text()
+    assert not any(str(folder) in text for folder in (place, store, Path.home(), Path.cwd(), tempfile.gettempdir()))
+    source = made.commitment.source
+    assert source.digest == hashlib.sha256((place / "mine.safetensors").read_bytes()).hexdigest()
+    assert made.commitment.made["time"].endswith("+00:00") and made.commitment.made["machine"]
+
+
+def test_another_seed_draws_other_fingerprints(made, place, files, store, tmp_path):
+    other = committed(place, tmp_path / "C", files, store=store, seed=7, draws=2)
+    assert other.commitment.seed == 7 and [len(m.fingerprints) for m in other.commitment.methods] == [2, 2]
+    digests = {f.digest for c in (made, other) for m in c.commitment.methods for f in m.fingerprints}
+    seeds = {f.seed for c in (made, other) for m in c.commitment.methods for f in m.fingerprints}
+    assert len(digests) == len(seeds) == 10
+
+
+def test_watermarks_and_what_needs_gradients_are_left_out(place, files, store, tmp_path, capsys):
+    save_onnx(trained(0), tmp_path / "mine.onnx")
+    models = zoo(tmp_path, {"name": "mine", "role": "source", "format": "onnx", "file": "mine.onnx"})
+    made = committed(
+        place, tmp_path / "C", {**files, "models": models}, store=store, methods="sac_m,ipguard,ewe", progress=True
+    )
+    notes = capsys.readouterr().err
+    assert [m.name for m in made.commitment.methods] == ["sac_m"]
+    assert "ewe is not committed: it marks its own source" in notes
+    assert "ipguard is not committed: mine only answers (onnx): it has no gradients" in notes
+    with pytest.raises(BenchError, match="No method can be committed: ipguard"):
+        committed(place, tmp_path / "D", {**files, "models": models}, store=store, methods="ipguard")
+    with pytest.raises(BenchError, match="No method can be committed: ewe"):
+        committed(place, tmp_path / "D", files, store=store, methods="ewe")
+    assert not (tmp_path / "D").exists()
+
+
+def row(name, role, file=None, **more):
+    return {"name": name, "role": role, "file": file or f"{name}.safetensors", **WEIGHTS, **more}
+
+
+MINE, COPY = row("mine", "source"), row("copy", "stolen")
+WRONG = {
+    "no source": ([COPY], [], "no described model has the role source"),
+    "two sources": ([MINE, row("innocent-0", "source")], [], "describes 2 sources, and a commitment is about one"),
+    "a name twice": ([MINE], [row("mine", "irrelevant", "innocent-1.safetensors")], "have this name"),
+    "no innocent": ([MINE], [row("other", "suspect", "copy.safetensors")], "no model of role irrelevant"),
+    "the source is innocent": (
+        [MINE],
+        [row("i", "irrelevant", "mine.safetensors")],
+        "role: .*mine, of role source",
+    ),
+    "a copy is innocent": ([MINE, COPY], [row("i", "irrelevant", "copy.safetensors")], "is the same file"),
+    "a missing file": ([MINE], [row("i", "irrelevant", "none.safetensors")], "'i': file: .*No such"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_descriptions_are_one_line(case, place, store, tmp_path):
+    first, more, message = WRONG[case]
+    names = [zoo(place, *tables, name=f"{i}-{case}.toml") for i, tables in enumerate((first, more)) if tables]
+    files = {"models": names[0], **({"innocents": names[1]} if more else {})}
+    with pytest.raises(BenchError, match=message) as error:
+        committed(place, tmp_path / "C", files, store=store)
+    assert "\n" not in str(error.value) and not (tmp_path / "C").exists()
+
+
+def test_an_innocent_that_is_there_twice_counts_once(place, store, tmp_path, capsys):
+    shutil.copy(place / "innocent-0.safetensors", place / "again.safetensors")
+    more = zoo(place, row("innocent-0", "irrelevant"), row("again", "irrelevant"), name="twice.toml")
+    made = committed(
+        place, tmp_path / "C", {"models": place / "mine.toml", "innocents": more}, store=store, progress=True
+    )
+    assert [r.model for r in made.nulls] == ["innocent-0", "innocent-0"]  # by two methods
+    assert "again has the content of innocent-0, and would count twice" in capsys.readouterr().err
+    assert {r.family for r in made.nulls} == {"tiny_linear"}
+
+
+def test_without_innocents_there_is_a_note(place, files, store, tmp_path, capsys):
+    made = committed(place, tmp_path / "C", {"models": files["models"]}, store=store, methods="ipguard", progress=True)
+    assert made.nulls == [] and "there are no innocents, so no verdict will be possible" in capsys.readouterr().err
+
+
+def test_a_broken_innocent_stops_the_commitment(place, files, store, tmp_path):
+    save_safetensors(trained(0), tmp_path / "cut.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:-40])
+    more = zoo(tmp_path, row("cut", "irrelevant"))
+    with pytest.raises(BenchError, match="'cut': file: it is no safetensors file"):
+        committed(place, tmp_path / "C", {**files, "innocents": [files["innocents"], more]}, store=store)
+
+
+def test_host_made_copies_and_innocents(place, files, store, tmp_path):
+    made = committed(
+        place, tmp_path / "C", files, store=store, methods="ipguard", attacks="finetune_a", architectures="tiny_linear",
+        replicates=2, set={"recipe.epochs": 1},
+    )  # fmt: skip
+    attacks = [r.attack for r in made.copies]
+    assert attacks.count("noise") == 1 and attacks.count("finetune_a") >= 2
+    assert len(made.nulls) == INNOCENTS + 2 and made.nulls[-1].model == "irrelevant-noisy_digits-tiny_linear-1"
+
+
+def test_an_attack_that_makes_no_copy_is_noted(place, files, store, tmp_path, capsys):
+    committed(place, tmp_path / "C", files, store=store, methods="sac_m", attacks="extract_l", set={"recipe.epochs": 1})
+    assert "there is no copy by extract_l: --architectures names those" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"methods": ""}, "methods= names the methods"),
+        ({"methods": "sac"}, "Unknown method 'sac'"),
+        ({"datasets": "noisy_digit"}, "Unknown dataset 'noisy_digit'"),
+        ({"seed": -1}, "seed= must be a whole number from 0"),
+        ({"draws": 101}, "draws= must be at most 100"),
+        ({"source": "min"}, "no source 'min'. Did you mean 'mine'"),
+        ({"innocents": "none.toml"}, "none.toml cannot be read"),
+        ({"suspects": "x"}, "bench.commit has no option 'suspects'"),
+        ({"out": ""}, "out= is missing"),
+    ],
+)
+def test_wrong_options_are_one_line(options, message, place, files, store, tmp_path):
+    with pytest.raises(BenchError, match=message) as error:
+        committed(place, options.pop("out", tmp_path / "C"), {**files}, store=store, **options)
+    assert "\n" not in str(error.value)
+
+
+def test_the_command_prints_the_digest(place, files, store, tmp_path, made):
+    arguments = ["--datasets", "noisy_digits", "--methods", "sac_m,ipguard", "--preset", "smoke", "--quiet"]
+    arguments += ["--models", files["models"], "--innocents", files["innocents"], "--plugin", place / "tiny.py"]
+    arguments += ["--store", store, "--workers", "0", "--out", tmp_path / "C"]
+    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+    digest = hashlib.sha256((tmp_path / "C" / "commitment.json").read_bytes()).hexdigest()
+    assert f"digest: {digest}" in result.output and "24 innocents in 6 families, 1 copies" in result.output
+    assert "time-stamped" in result.output

@@ -1,0 +1,409 @@
+"""`bench judge`: honest evidence holds, a fingerprint that was tuned on an innocent suspect is refuted."""
+
+import shutil
+
+import pytest
+import torch
+from click.testing import CliRunner
+from inline_session import InlineProcess
+from msgspec import structs
+from real_commitment import INNOCENTS, committed, described, forged
+from zoo_files import copied, save_safetensors, trained, zoo
+
+import bench
+from bench.cli.commands.judge import command
+from bench.core.errors import BenchError
+from bench.verification import child as verification
+from bench.verification import commitment_files, judge, regeneration
+from bench.verification.kinds import Origin, Ruling
+from bench.verification.likeness import PIXEL, compared
+from bench.verification.regeneration import Regenerated
+from benchmarks.tuning import TUNED
+
+INNOCENT = 77
+"""Seed of a suspect that had nothing to do with the source, and is not among the null scores."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("zoo")
+    described(folder)
+    for name, model in (("innocent", trained(INNOCENT)), ("stolen", copied(trained(0), 9))):
+        save_safetensors(model, folder / f"{name}-suspect.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def commitment(place, tmp_path_factory):
+    files = {"models": place / "mine.toml", "innocents": place / "innocents.toml"}
+    return committed(place, tmp_path_factory.mktemp("made") / "C", files)
+
+
+@pytest.fixture
+def verify(place, monkeypatch, tmp_path):
+    """Ask a suspect, and return the folder of evidence and the verdict."""
+    monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+
+    def verify_(commitment, suspect="stolen", out="E"):
+        weights = {"format": "safetensors", "architecture": "tiny_linear"}
+        row = {"name": "theirs", "role": "suspect", "file": place / f"{suspect}-suspect.safetensors", **weights}
+        models = zoo(tmp_path, row, name=f"{suspect}.toml")
+        found = bench.verify(
+            models, commitment=commitment.folder, out=tmp_path / out, alpha=0.1, plugins=[place / "tiny.py"]
+        )
+        return tmp_path / out, found
+
+    return verify_
+
+
+@pytest.fixture
+def judged(place):
+    def judged_(folder, **options):
+        options.setdefault("source", place / "mine.toml")
+        options.setdefault("plugins", [place / "tiny.py"])
+        return bench.judge(folder, progress=False, **options)
+
+    return judged_
+
+
+@pytest.fixture
+def reproducible(monkeypatch, commitment, place):
+    """Older instructions of this processor make the same fingerprints: they are not tried in each of these tests."""
+
+    def same(found, source, where):
+        return regeneration.regenerated(found, source, where, bench.frontend.reporter.reporter_of(False, False))
+
+    monkeypatch.setattr(judge, "elsewhere", same)
+
+
+# --- honest evidence ----------------------------------------------------------------------------------------------
+
+
+def test_honest_evidence_holds(commitment, verify, judged):
+    folder, verdict = verify(commitment)
+    assert verdict.verdict == "evidence of copying"
+    found = judged(folder)
+    assert found.ruling == Ruling.HOLDS and found.code == 0
+    assert [m.origin for m in found.methods] == [Origin.EXACT, Origin.EXACT]
+    assert str(found).endswith("The evidence: holds")
+
+
+def test_the_source_is_known_by_its_content(commitment, verify, judged, tmp_path, place):
+    folder, _ = verify(commitment)
+    shutil.copy(place / "mine.safetensors", tmp_path / "renamed.safetensors")
+    row = {"name": "another_name", "role": "source", "file": "renamed.safetensors", "format": "safetensors"}
+    models = zoo(tmp_path, {**row, "architecture": "tiny_linear"}, name="renamed.toml")
+    assert judged(folder, source=models).ruling == Ruling.HOLDS
+
+
+def test_no_evidence_holds_too(commitment, verify, judged):
+    folder, verdict = verify(commitment, "innocent")
+    assert verdict.verdict == "no evidence" and judged(folder).ruling == Ruling.HOLDS
+
+
+def test_the_command(commitment, verify, place):
+    folder, _ = verify(commitment)
+    arguments = [folder, "--source", place / "mine.toml", "--plugin", place / "tiny.py", "--quiet"]
+    result = CliRunner().invoke(command, list(map(str, arguments)), standalone_mode=False, catch_exceptions=False)
+    assert result.return_value == 0 and "sac_m: regenerated exactly" in result.output
+
+
+# --- tuned fingerprints -------------------------------------------------------------------------------------------
+
+
+def tuned(commitment, method, eps=1.0):
+    """Give the tensors of a method's draws, tuned until the innocent suspect agrees with the source."""
+    pairs = zip(commitment.method(method).fingerprints, commitment.fingerprints(method), strict=True)
+    return {file.file: TUNED[method](own, trained(0), trained(INNOCENT), eps) for file, own in pairs}
+
+
+@pytest.mark.parametrize("method", ["ipguard", "sac_m"])
+def test_a_fingerprint_tuned_on_an_innocent_is_refuted(method, commitment, verify, judged, tmp_path, reproducible):
+    false = forged(commitment, tuned(commitment, method), tmp_path / "F")
+    folder, verdict = verify(false, "innocent")
+    scores = {m.method: (m.score, m.p_value) for m in verdict.methods}
+    assert scores[method][1] == 1 / (INNOCENTS + 1), scores  # no innocent scores so high: it would be accused
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED and found.code == 1
+    origins = {m.method: m.origin for m in found.methods}
+    assert origins.pop(method) == Origin.REFUTED and {*origins.values()} == {Origin.EXACT}
+
+
+def test_a_tuned_fingerprint_is_refuted_on_this_processor(commitment, verify, judged, tmp_path):
+    """With older instructions of this processor, in a process of its own: they make the same fingerprint."""
+    false = forged(commitment, tuned(commitment, "ipguard"), tmp_path / "F")
+    folder, _ = verify(false, "innocent")
+    found = judged(folder)
+    if "no older instructions" in found.methods[1].text:
+        pytest.skip("this processor has no older instructions")
+    assert found.ruling == Ruling.REFUTED
+
+
+@pytest.mark.parametrize("method", ["ipguard", "sac_m"])
+def test_small_changes_are_refuted(method, commitment, verify, judged, tmp_path, reproducible):
+    false = forged(commitment, tuned(commitment, method, 2 / 255), tmp_path / "F")
+    folder, _ = verify(false, "innocent")
+    assert judged(folder).ruling == Ruling.REFUTED
+
+
+def test_other_labels_are_refuted(commitment, verify, judged, tmp_path, reproducible):
+    (file,), (own,) = commitment.method("ipguard").fingerprints, commitment.fingerprints("ipguard")
+    with torch.no_grad():
+        labels = trained(INNOCENT)(own["points"]).argmax(1)
+    false = forged(commitment, {file.file: {**own, "labels": labels}}, tmp_path / "F")
+    folder, verdict = verify(false, "innocent")
+    assert {m.method: m.score for m in verdict.methods}["ipguard"] == 1
+    assert judged(folder).ruling == Ruling.REFUTED
+
+
+def test_what_rounding_changes_is_regenerated_elsewhere(commitment, verify, judged, tmp_path):
+    (file,), (own,) = commitment.method("ipguard").fingerprints, commitment.fingerprints("ipguard")
+    points = (own["points"] + 1e-6).clamp(0, 1)
+    folder, _ = verify(forged(commitment, {file.file: {**own, "points": points}}, tmp_path / "F"))
+    found = judged(folder)
+    assert found.ruling == Ruling.HOLDS and found.methods[1].origin == Origin.ELSEWHERE
+    assert "100.0% of 50 rows are the same" in found.methods[1].text
+
+
+def test_a_fingerprint_that_no_processor_repeats_cannot_be_judged(commitment, verify, judged, tmp_path, monkeypatch):
+    def random(found, source, where):
+        random = torch.Generator().manual_seed(0)
+        made = regeneration.regenerated(found, source, where, bench.frontend.reporter.reporter_of(False, False))
+        draws = {
+            key: draw._replace(
+                tensors={
+                    n: torch.rand(t.shape, generator=random) if t.is_floating_point() else t
+                    for n, t in draw.tensors.items()
+                }
+            )
+            for key, draw in made.draws.items()
+        }
+        return Regenerated(draws=draws)
+
+    monkeypatch.setattr(judge, "elsewhere", random)
+    folder, _ = verify(forged(commitment, tuned(commitment, "ipguard"), tmp_path / "F"), "innocent")
+    found = judged(folder)
+    assert found.methods[1].origin == Origin.CANNOT_TELL and "another one, too" in found.methods[1].text
+    monkeypatch.setattr(judge, "elsewhere", lambda *_: "it is not tried")
+    assert judged(folder).methods[1].origin == Origin.CANNOT_TELL
+
+
+def with_seed(commitment, out):
+    methods = [
+        structs.replace(m, fingerprints=[structs.replace(f, seed=f.seed + 1) for f in m.fingerprints])
+        for m in commitment.commitment.methods
+    ]
+    return forged(
+        commitment_files.CommitmentFolder(
+            commitment.folder, structs.replace(commitment.commitment, methods=methods), commitment.digest
+        ),
+        {},
+        out,
+    )
+
+
+def test_a_chosen_seed_is_refuted(commitment, verify, judged, tmp_path, reproducible):
+    folder, _ = verify(with_seed(commitment, tmp_path / "F"))
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED and "the protocol's is" in found.methods[0].text
+
+
+# --- scores and answers -------------------------------------------------------------------------------------------
+
+
+def test_a_score_that_does_not_follow_from_the_answers_is_refuted(commitment, verify, judged):
+    from bench.verification import evidence_files
+    from bench.verification.judgement import judge as judgement
+
+    folder, _ = verify(commitment, "innocent")
+    evidence = evidence_files.read(folder).evidence
+    asked = [structs.replace(m, draws=[1.0] * len(m.draws), score=None) for m in evidence.judgement.methods]
+    changed = structs.replace(
+        evidence, judgement=judgement(commitment, evidence.judgement.alpha, asked, evidence.findings)
+    )
+    evidence_files.finish(folder, changed, commitment_files.read(folder / "commitment"))
+    assert evidence_files.read(folder).evidence.judgement.verdict == "evidence of copying"
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED and "in the evidence, and" in found.methods[0].text
+
+
+# --- what is wrong input, or unknown ------------------------------------------------------------------------------
+
+
+def test_another_source_is_one_line(commitment, verify, judged, place, tmp_path):
+    folder, _ = verify(commitment)
+    row = {"name": "mine", "role": "source", "file": place / "innocent-0.safetensors", "format": "safetensors"}
+    models = zoo(tmp_path, {**row, "architecture": "tiny_linear"}, name="other.toml")
+    with pytest.raises(BenchError, match=r"mine has the digest .*, and the commitment is about mine, with the digest"):
+        judged(folder, source=models)
+
+
+def test_a_source_that_is_described_otherwise_is_one_line(commitment, verify, judged, place, tmp_path):
+    folder, _ = verify(commitment)
+    row = {"name": "mine", "role": "source", "file": place / "mine.safetensors", "format": "safetensors"}
+    models = zoo(tmp_path, {**row, "architecture": "tiny_linear", "mean": [0.5], "std": [1.0]}, name="other.toml")
+    with pytest.raises(BenchError, match=r"model 'mine': mean: it is .*0\.5.*, and None was committed"):
+        judged(folder, source=models)
+
+
+def test_a_commitment_without_a_spec_is_one_line(verify, judged, tmp_path, place):
+    from small_commitment import small_commitment
+
+    found = small_commitment(tmp_path / "S")
+    folder, _ = verify(found)
+    with pytest.raises(BenchError, match=r"commitment\.json holds no Spec that bench wrote"):
+        judged(folder)
+
+
+def test_a_changed_file_is_one_line(commitment, verify, judged):
+    folder, _ = verify(commitment)
+    text = (folder / "commitment" / "nulls.csv").read_text()
+    (folder / "commitment" / "nulls.csv").write_text(text.replace("innocent-3,", "innocent-x,", 1))
+    with pytest.raises(BenchError, match=r"nulls\.csv was changed: line 5: innocent-x"):
+        judged(folder)
+
+
+def test_no_evidence_at_all(judged, tmp_path):
+    with pytest.raises(BenchError, match=r"evidence\.json cannot be read"):
+        judged(tmp_path)
+
+
+METHOD = '''
+"""A method that asks noise."""
+from dataclasses import dataclass
+import torch
+from bench import Fingerprint, hookimpl
+
+
+@dataclass(frozen=True)
+class Noise(Fingerprint):
+    """Match labels of noise."""
+
+    name: str = "static"
+    version: int = VERSION
+    samples: int = 40
+    access = "labels"
+
+    def extract(self, source, data, helpers, context):
+        random = context.generator
+        points = torch.rand(self.samples, *data.train.images.shape[1:], generator=random) SCALE
+        with torch.no_grad():
+            return {"points": points, "labels": source(points).argmax(1)}
+
+    def score(self, fingerprint, suspect):
+        return float((suspect.labels(fingerprint["points"]) == fingerprint["labels"]).double().mean())
+
+
+@hookimpl
+def bench_methods():
+    return [Noise()]
+'''
+
+
+def plugin(path, version=1, scale=""):
+    path.write_text(METHOD.replace("VERSION", str(version)).replace("SCALE", scale))
+    return path
+
+
+@pytest.fixture
+def noise(place, tmp_path, monkeypatch, verify):
+    """Evidence by a method of a plugin file, and what judges it with another file of the plugin."""
+    monkeypatch.setattr(judge, "elsewhere", lambda *_: "it is not tried")
+    first = plugin(tmp_path / "noise.py")
+    files = {"models": place / "mine.toml", "innocents": place / "innocents.toml"}
+    made = committed(place, tmp_path / "C", files, methods="static", plugins=[place / "tiny.py", first])
+    row = {"name": "theirs", "role": "suspect", "file": place / "stolen-suspect.safetensors", "format": "safetensors"}
+    models = zoo(tmp_path, {**row, "architecture": "tiny_linear"}, name="theirs.toml")
+    bench.verify(models, commitment=made.folder, out=tmp_path / "E", alpha=0.1, plugins=[place / "tiny.py", first])
+
+    def judged_(*more, **options):
+        return bench.judge(
+            tmp_path / "E", place / "mine.toml", plugins=[place / "tiny.py", *more], progress=False, **options
+        )
+
+    return judged_
+
+
+def test_a_method_of_a_plugin(noise, tmp_path):
+    assert noise(plugin(tmp_path / "noise.py")).methods[0].origin == Origin.EXACT
+
+
+def test_a_missing_method(noise):
+    found = noise()
+    assert found.ruling == Ruling.CANNOT_TELL and found.code == 3
+    assert "static version 1 of noise.py is not usable here: Unknown method 'static'" in found.methods[0].text
+
+
+def test_a_method_of_another_version(noise, tmp_path):
+    found = noise(plugin(tmp_path / "noise.py", version=2))
+    assert found.ruling == Ruling.CANNOT_TELL
+    assert found.methods[0].text == "static is version 2 here, and was version 1: install that one"
+
+
+def test_a_method_with_other_code(noise, tmp_path):
+    found = noise(plugin(tmp_path / "noise.py", scale="* 0.9"))
+    assert found.ruling == Ruling.CANNOT_TELL
+    assert found.methods[0].text == "the code of method static is other code here than was committed"
+
+
+def test_a_dataset_with_other_files(commitment, verify, judged, tmp_path, monkeypatch, reproducible):
+    monkeypatch.setattr(regeneration, "content_digest", lambda *_: "0" * 64)
+    folder, _ = verify(commitment)
+    assert judged(folder).ruling == Ruling.HOLDS  # what is equal does not depend on files that differ
+    folder, _ = verify(forged(commitment, tuned(commitment, "ipguard"), tmp_path / "F"), "innocent", "E2")
+    found = judged(folder)
+    assert found.ruling == Ruling.CANNOT_TELL
+    assert found.methods[1].text == "the files of noisy_digits are others here than were committed"
+
+
+def test_a_dataset_that_is_not_there(commitment, verify, judged, monkeypatch, place):
+    def absent(*_):
+        raise BenchError("noisy_digits is not in the data folder")
+
+    monkeypatch.setattr("bench.execution.preparation.ready", absent)
+    folder, _ = verify(commitment)
+    with pytest.raises(BenchError, match="is not in the data folder"):
+        judged(folder)
+
+
+def test_nothing_is_left_behind(commitment, verify, judged, monkeypatch, tmp_path, place):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    folder, _ = verify(commitment)
+    before = sorted(p.name for p in folder.rglob("*"))
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    assert judged(folder).ruling == Ruling.HOLDS
+    assert not list(temporary.iterdir()) and sorted(p.name for p in folder.rglob("*")) == before
+
+
+# --- likeness -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (torch.zeros(20, 1, 8, 8), torch.full((20, 1, 8, 8), PIXEL / 2), True),
+        (torch.zeros(20, 1, 8, 8), torch.full((20, 1, 8, 8), PIXEL * 2), False),
+        (torch.zeros(20, 1, 8, 8), torch.zeros(20, 1, 8, 7), False),
+        (torch.zeros(20, 1, 8, 8, dtype=torch.uint8), torch.ones(20, 1, 8, 8, dtype=torch.uint8), False),
+        (torch.arange(100), torch.arange(100), True),
+        (torch.arange(100), torch.arange(100).clamp_max(96), True),
+        (torch.arange(100), torch.arange(100).clamp_max(90), False),
+        (torch.arange(100), torch.arange(100).float(), False),
+        (torch.full((3, 4), torch.nan), torch.full((3, 4), torch.nan), False),
+        (torch.full((3, 4), torch.inf), torch.full((3, 4), torch.inf), True),
+        (torch.tensor(1.0), torch.tensor(1.0000001), True),
+        (torch.tensor(1.0), torch.tensor(1.1), False),
+        (torch.zeros(0, 3), torch.zeros(0, 3), True),
+        (torch.tensor([[1e4, 0.0]]), torch.tensor([[1e4, 5.0]]), True),
+        (torch.tensor([True, False]), torch.tensor([True, True]), False),
+    ],
+)
+def test_likeness(one, other, alike):
+    (found,) = compared({"t": one}, {"t": other}, (1, 8, 8))
+    assert found.alike == alike, str(found)
+
+
+def test_likeness_of_missing_tensors():
+    found = compared({"a": torch.zeros(2)}, {"b": torch.zeros(2)}, (1, 8, 8))
+    assert [f.tensor for f in found] == ["a", "b"] and not any(f.alike for f in found)

@@ -1,0 +1,69 @@
+"""What the checks of `bench verify` notice reaches verdict, evidence and replay."""
+
+import pytest
+from inline_session import InlineProcess
+from onnx import helper
+from small_commitment import small_commitment
+from zoo_files import copied, onnx_proto, save_onnx, trained, zoo
+
+import bench
+from bench.models.onnx_session import OnnxNetwork
+from bench.verification import child
+from bench.verification.kinds import FindingKind
+
+SUSPECT = {"name": "theirs", "role": "suspect", "format": "onnx", "file": "theirs.onnx"}
+
+
+@pytest.fixture(scope="module")
+def commitment(tmp_path_factory):
+    return small_commitment(tmp_path_factory.mktemp("committed") / "C", innocents=199, families=25).folder
+
+
+@pytest.fixture
+def judged(tmp_path, commitment, monkeypatch):
+    monkeypatch.setattr(child, "SupervisedProcess", InlineProcess)
+
+    def judged_(**fields):
+        found = bench.verify(zoo(tmp_path, {**SUSPECT, **fields}), commitment=commitment, out=tmp_path / "E")
+        again = bench.frontend.verify.replay(tmp_path / "E")
+        assert (again.code, str(again)) == (found.code, str(found))
+        return found, {f.kind: f for f in found.evidence.evidence.findings}
+
+    return judged_
+
+
+def test_another_preprocessing_than_the_declared_one(judged, tmp_path):
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
+    found, findings = judged(mean=[4.0], std=[1.0])
+    assert findings[FindingKind.PREPROCESSING].blocks == ["all"] and found.verdict == "cannot tell"
+    assert "correct the description" in findings[FindingKind.PREPROCESSING].text
+
+
+def test_another_order_of_labels_than_the_declared_one(judged, tmp_path):
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
+    found, findings = judged(labels=[*range(1, 10), 0])
+    assert findings[FindingKind.LABEL_SPACE].blocks == ["all"] and found.verdict == "cannot tell"
+
+
+def test_answers_that_depend_on_the_batch_fix_it(judged, tmp_path, monkeypatch):
+    proto = onnx_proto(copied(trained(0), 1))
+    proto.graph.node[-1].output[0] = "scores"
+    mean = helper.make_node("ReduceMean", ["scores"], ["mean"], axes=[0], keepdims=1)
+    proto.graph.node.extend([mean, helper.make_node("Sub", ["scores", "mean"], ["shifted"])])
+    proto.graph.node.append(helper.make_node("Sum", ["scores", "shifted"], ["logits"]))
+    (tmp_path / "theirs.onnx").write_bytes(proto.SerializeToString())
+    batches, genuine = [], OnnxNetwork.__call__
+    monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (batches.append(len(x)), genuine(self, x))[1])
+    found, findings = judged()
+    assert findings[FindingKind.BATCH].figures["batch"] == 1 and "depend on the batch" in str(found)
+    assert set(batches[40:]) == {1} and max(batches) == 16
+
+
+def test_a_table_of_labels_alone(judged, tmp_path):
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx", ends=("ArgMax",))
+    found, _ = judged(output="labels")
+    assert found.methods[0].reason and found.methods[1].score is not None and found.verdict == "evidence of copying"
+    (tmp_path / "E").rename(tmp_path / "first")
+    found, findings = judged(format="answers", file="first/answers.csv", output="labels")
+    assert findings[FindingKind.TRANSPORT].figures["transport"] == "labels"
+    assert "not testable here" in found.methods[0].reason or "labels" in found.methods[0].reason

@@ -1,0 +1,119 @@
+"""`bench verify` of a suspect behind a URL: what is on the way, and nothing is asked twice by a run that goes on."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from inference_server import InferenceServer
+from inline_session import InlineProcess
+from small_commitment import small_commitment
+from zoo_files import copied, trained, zoo
+
+import bench
+from bench.core.errors import BenchError
+from bench.models import journal
+from bench.verification import child
+from bench.verification.kinds import FindingKind
+
+pytest.importorskip("httpx")
+
+
+@pytest.fixture(scope="module")
+def commitment(tmp_path_factory):
+    return small_commitment(tmp_path_factory.mktemp("committed") / "C", innocents=199, families=25).folder
+
+
+def network(values):
+    with torch.no_grad():
+        return copied(trained(0), 1)(torch.from_numpy(np.array(values, dtype=np.float32))).numpy()
+
+
+def eight_bits(values):
+    return network(np.rint(values * 255) / 255)
+
+
+def described(tmp_path, server, **fields):
+    return zoo(tmp_path, {"name": "theirs", "role": "suspect", "format": "http", "url": server.url, **fields})
+
+
+def noticed(found):
+    return [f for f in found.evidence.evidence.findings if f.kind != FindingKind.ENDPOINT]
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    monkeypatch.setattr(child, "SupervisedProcess", InlineProcess)
+
+
+def test_a_copy_behind_a_url(tmp_path, commitment, inline):
+    with InferenceServer(network) as server:
+        found = bench.verify(described(tmp_path, server), commitment=commitment, out=tmp_path / "E")
+        assert found.verdict == "evidence of copying" and not noticed(found)
+        assert sum(server.asked.values()) == found.evidence.evidence.queries == len(found.evidence.answers.keys)
+    assert bench.frontend.verify.replay(tmp_path / "E").code == 1  # the server is gone
+
+
+def test_what_the_server_does_to_images_is_a_finding(tmp_path, commitment, inline):
+    with InferenceServer(eight_bits) as server:
+        found = bench.verify(described(tmp_path, server), commitment=commitment, out=tmp_path / "E")
+    (finding,) = noticed(found)
+    assert finding.figures["transport"] == "uint8"
+    assert "no score of the source through it" in found.methods[0].reason and found.verdict == "cannot tell"
+
+
+def test_a_budget_counts_the_checks_of_the_way(tmp_path, commitment, inline):
+    with InferenceServer(network) as server:
+        with pytest.raises(BenchError, match="--max-queries 600 is too small: this commitment needs up to 706"):
+            bench.verify(described(tmp_path, server), commitment=commitment, out=tmp_path / "E", max_queries=600)
+        assert not server.asked and not (tmp_path / "E").exists()
+
+
+def test_answers_that_were_paid_for_stay(tmp_path, commitment, inline):
+    """The server answers with NaN after a while; after it is mended, the same call goes on."""
+    broken = []
+
+    def until_broken(values):
+        answers = network(values)
+        if sum(server.asked.values()) > 200:
+            broken.append(1)
+            answers[0] = np.nan
+        return answers
+
+    with InferenceServer(until_broken) as server:
+        path = described(tmp_path, server)
+        with pytest.raises(BenchError, match="NaN"):
+            bench.verify(path, commitment=commitment, out=tmp_path / "E")
+        paid = len(journal.read(tmp_path / "E" / "answers.csv").keys)
+        assert broken and paid > 100
+        server.answer = network
+        before = sum(server.asked.values())
+        found = bench.verify(path, commitment=commitment, out=tmp_path / "E")
+        assert found.code == 1
+        assert sum(server.asked.values()) - before == found.evidence.evidence.queries - paid
+
+
+def start(folder, commitment):
+    command = [sys.executable, "-m", "bench", "verify", "--models", "zoo.toml", "--commitment", str(commitment)]
+    return subprocess.Popen([*command, "--out", "E"], cwd=folder, stdout=subprocess.DEVNULL)
+
+
+def test_kill_9_and_the_same_command_asks_nothing_twice(tmp_path, commitment):
+    with InferenceServer(network) as server:
+        described(tmp_path, server)
+        bench.verify(tmp_path / "zoo.toml", commitment=commitment, out=tmp_path / "whole")
+        expected = server.asked.copy()
+        server.asked.clear()
+        server.delay = 0.02
+        for after in (20, 150):
+            process = start(tmp_path, commitment)
+            deadline = time.monotonic() + 100
+            while sum(server.asked.values()) < after and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.001)
+            process.kill()
+            process.wait()
+        assert start(tmp_path, commitment).wait(100) == 1
+        assert server.asked == expected
+    assert bench.frontend.verify.replay(tmp_path / "E").code == 1

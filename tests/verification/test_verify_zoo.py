@@ -1,0 +1,55 @@
+"""`bench verify` without a commitment makes one first, inside the folder of evidence."""
+
+import pytest
+from click.testing import CliRunner
+from inline_session import InlineProcess
+from zoo_files import copied, save_onnx, trained, zoo
+
+import bench
+from bench.cli.commands.verify import command
+from bench.core.errors import BenchError
+from bench.verification import child, commitment_files
+
+
+@pytest.fixture
+def described(tmp_path, monkeypatch):
+    """Nine innocents of three families, a source and its copy, in two files."""
+    monkeypatch.setattr(child, "SupervisedProcess", InlineProcess)
+    monkeypatch.setenv("BENCH_STORE", str(tmp_path / "store"))
+    save_onnx(trained(0), tmp_path / "mine.onnx")
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
+    names = {"mine": "source", "theirs": "suspect"}
+    tables = [{"name": n, "role": r, "format": "onnx", "file": f"{n}.onnx"} for n, r in names.items()]
+    innocents = []
+    for i in range(9):
+        save_onnx(copied(trained(1), i), tmp_path / f"i{i}.onnx")
+        innocents.append({"name": f"i{i}", "role": "irrelevant", "format": "onnx", "file": f"i{i}.onnx"})
+        innocents[-1]["family"] = f"f{i % 3}"
+    zoo(tmp_path, *innocents, name="innocents.toml")
+    return zoo(tmp_path, *tables)
+
+
+def test_a_commitment_is_made_and_used_again(described, tmp_path, monkeypatch):
+    made = {"datasets": "noisy_digits", "methods": "sac_m", "innocents": tmp_path / "innocents.toml", "draws": 1}
+    with pytest.raises(BenchError, match="NaN"), monkeypatch.context() as broken:
+        broken.setattr("bench.verification.scoring.fault", lambda *_: "it answers with NaN or infinity")
+        bench.verify(described, out=tmp_path / "E", alpha=0.1, workers=0, **made)
+    first = commitment_files.read(tmp_path / "E" / "commitment").digest  # it took long, and it is whole
+    found = bench.verify(described, out=tmp_path / "E", alpha=0.1, workers=0, **made)
+    assert found.code == 1 and found.p_value == pytest.approx(0.1) and found.evidence.evidence.commitment == first
+    assert bench.frontend.verify.replay(tmp_path / "E").code == 1
+
+
+def test_a_suspect_that_does_not_work_is_found_before_anything_is_computed(described, tmp_path):
+    (tmp_path / "theirs.onnx").write_bytes(b"a letter")
+    with pytest.raises(BenchError, match="model 'theirs': file: "):
+        bench.verify(described, out=tmp_path / "E", datasets="noisy_digits", methods="sac_m", workers=0)
+    assert not (tmp_path / "E").exists() and not (tmp_path / "store").exists()
+
+
+def test_options_of_a_commitment_that_is_there(described, tmp_path):
+    with pytest.raises(BenchError, match="methods is an option of a new commitment"):
+        bench.verify(described, out=tmp_path / "E", commitment=tmp_path / "C", methods="sac_m")
+    words = ["--models", "a", "--out", "b", "--commitment", "c", "--datasets", "noisy_digits"]
+    found = CliRunner().invoke(command, words, standalone_mode=False)
+    assert "--datasets is an option of a new commitment" in str(found.exception)
