@@ -86,8 +86,8 @@ def write(folder: Path, count: int, width: int) -> None:
         (folder / f"{name}.onnx").write_bytes(exported(model))
 
 
-def exported(model: torch.nn.Module) -> bytes:
-    """Return a plain stack of layers as ONNX."""
+def exported(model: torch.nn.Module, shape: tuple[int, ...] = (1, 8, 8)) -> bytes:
+    """Return a plain stack of layers, for images [N, *shape], as ONNX."""
     import onnx
     from onnx import helper, numpy_helper
 
@@ -103,7 +103,7 @@ def exported(model: torch.nn.Module) -> bytes:
     graph = helper.make_graph(
         nodes,
         "stack",
-        [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["N", 1, 8, 8])],
+        [helper.make_tensor_value_info("images", onnx.TensorProto.FLOAT, ["N", *shape])],
         [helper.make_tensor_value_info(last, onnx.TensorProto.FLOAT, ["N", 10])],
         tensors,
     )

@@ -11,8 +11,8 @@ from small_commitment import SOURCE_SEED, digest, small_commitment
 from zoo_files import PLUGIN, copied, network, save_onnx, save_safetensors, trained, zoo
 
 import bench
+from bench.verification import child as verification
 from bench.verification import evidence_files
-from bench.verification import verify as verification
 from bench.verification.schema import NullScore
 
 INNOCENTS = 199
