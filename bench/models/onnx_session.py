@@ -1,5 +1,7 @@
 """A described ONNX network, run by onnxruntime on the CPU."""
 
+import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from bench.core.errors import first_line
 from bench.models.content import MISSING, onnx_model
 from bench.models.description import Description
 
+NO_USAGE_DATA = "ORT_DISABLE_TELEMETRY"
+"""The environment variable by which onnxruntime, when it is imported, collects no usage data."""
 TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -70,9 +74,23 @@ class OnnxNetwork:
         return torch.from_numpy(np.ascontiguousarray(answer.astype(np.int64) if answer.dtype.kind in "iu" else answer))
 
 
+def _runtime() -> Any:
+    """Import onnxruntime without the collection of usage data, which its wheels for Linux begin at the import.
+
+    From 1.32.0 on it writes identifiers into the user's cache and sends events. What the user has set stays.
+    """
+    given = NO_USAGE_DATA in os.environ
+    os.environ.setdefault(NO_USAGE_DATA, "1")
+    try:
+        return importlib.import_module("onnxruntime")
+    finally:
+        if not given:
+            del os.environ[NO_USAGE_DATA]
+
+
 def _session(model: Description, content: bytes, threads: int) -> Any:
     try:
-        import onnxruntime
+        onnxruntime = _runtime()
     except ImportError:
         raise model.fault("format", MISSING) from None
     options = onnxruntime.SessionOptions()

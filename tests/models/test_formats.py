@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -94,6 +95,31 @@ def test_onnx_answers_as_the_network_does(tmp_path, opened):
     model, x = network(), images()
     save_onnx(model, tmp_path / "a")
     torch.testing.assert_close(ask(opened(ONNX), "logits", x), logits(model, x), atol=1e-5, rtol=1e-5)
+
+
+USING = f"""
+import os, sys
+from pathlib import Path
+from bench.models.content import verified
+from bench.models.description import read
+from bench.models.opening import Target, open_model
+from bench.registry.registry import Registry
+(model,) = read(sys.argv[1])
+opened = open_model(verified(model), Target({CLASSES}, {SHAPE!r}), Registry())
+files = sorted(str(p) for p in Path(os.environ["HOME"]).rglob("*") if p.is_file())
+print(files, os.environ.get("ORT_DISABLE_TELEMETRY"))
+"""
+
+
+def test_onnxruntime_is_imported_without_the_collection_of_usage_data(tmp_path):
+    save_onnx(network(), tmp_path / "a")
+    (home := tmp_path / "home").mkdir()
+    away = ("ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME")
+    env = {name: value for name, value in os.environ.items() if name not in away}
+    command = [sys.executable, "-c", USING, str(zoo(tmp_path, ONNX))]
+    env |= {"HOME": str(home), "TMPDIR": str(home)}
+    found = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    assert (found.returncode, found.stdout.strip()) == (0, "[] None"), found.stderr
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 7, 20])
