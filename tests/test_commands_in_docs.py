@@ -65,6 +65,8 @@ def how(words: list[str]) -> tuple[str, list[str]]:
     """Say what can be done with a command of `bench` here, `carry out` or `read`, and with which words."""
     if (words[0] == "data" and words[1] in ("fetch", "verify", "add", "remove")) or "--scheduler" in words:
         return "read", words
+    if words[0] in ("innocents", "commit", "verify", "judge"):  # of networks that a reader has
+        return "read", words
     if words[:2] == ["store", "gc"]:
         return "carry out", [*words, "--yes"]
     if words[0] != "run":
@@ -143,6 +145,27 @@ def test_a_command_of_bench_does_what_it_is_there_for(case, place_of, monkeypatc
         read(*command(words))
     else:
         carry_out(words)
+
+
+CONSOLE = [
+    pytest.param(line.split(" # ")[0], id=f"{path.relative_to(ROOT)}-{line[:60]}")
+    for path in DOCUMENTS
+    for block in re.findall(r"^```console\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("bench ")
+]
+"""The commands that need files of a reader's: the command line reads them, and does nothing."""
+
+
+@pytest.mark.parametrize("line", CONSOLE)
+def test_a_command_for_files_of_the_readers_is_one_that_bench_reads(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(line)[1:]
+    for word in words:
+        if word.endswith((".toml", ".json", ".key", ".pub")):
+            Path(word).parent.mkdir(parents=True, exist_ok=True)
+            Path(word).touch()
+    read(*command(words))
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=named(c)) for c in ALL if c[2][0] == "dask"])
