@@ -62,7 +62,7 @@ def commitment(methods):
                                digest="50" * 32, accuracy=0.917),
         seed=7,
         methods=[
-            CommittedMethod(name=m, version=2, params={}, access="probabilities", queries=500, source_digest="e" * 64,
+            CommittedMethod(name=m, version=2, params={}, access="probabilities", queries=60, source_digest="e" * 64,
                             fingerprints=[FingerprintFile(file=f"fingerprints/{m}-{n}.safetensors",
                                                           digest=f"{n}a" * 32, draw=n, seed=n) for n in range(5)])
             for m in methods
@@ -73,7 +73,7 @@ def commitment(methods):
     )  # fmt: skip
 
 
-def folder(score, *, methods=METHODS, innocents=200, alpha=0.01, findings=(), images=60):
+def folder(score, *, methods=METHODS, innocents=200, alpha=0.01, findings=(), images=260):
     """Make evidence about a suspect with this score by each method; None: it has none."""
     random = np.random.default_rng(0)
     nulls = [
@@ -93,16 +93,16 @@ def folder(score, *, methods=METHODS, innocents=200, alpha=0.01, findings=(), im
     ]  # fmt: skip
     committed = Committed(commitment(methods), "c0" * 32, nulls, copies, transports)
     asked = [
-        MethodResult(method=m, queries=500, draws=[score] * 5)
+        MethodResult(method=m, queries=images - 200, draws=[score] * 5)
         if score is not None
-        else MethodResult(method=m, queries=500, reason="the answers are not numbers")
+        else MethodResult(method=m, queries=images - 200, reason="the answers are not numbers")
         for m in methods
     ]
     evidence = Evidence(
         format=1,
         commitment="c0" * 32,
         suspect=Suspect(name="theirs", description={"format": "onnx"}, digest="ab" * 32, output="probabilities",
-                        accuracy=0.894, asked=200),
+                        accuracy=0.895, asked=200),
         judgement=judge(committed, alpha, asked, findings),
         findings=list(findings),
         queries=images + 64,

@@ -24,12 +24,12 @@ from bench.verification.verify import verify as verified
 CODES = {VerdictKind.EVIDENCE: 1, VerdictKind.NO_EVIDENCE: 0, VerdictKind.CANNOT_TELL: 3}
 """The exit code of each verdict."""
 MEANS = {
-    VerdictKind.EVIDENCE: "{suspect} resembles {source} more than independent networks do.",
-    VerdictKind.NO_EVIDENCE: "{suspect} does not resemble {source} more than independent networks do.",
+    VerdictKind.EVIDENCE: "{suspect} resembles {source} more than independent networks like our innocents usually do.",
+    VerdictKind.NO_EVIDENCE: "Too many independent networks may resemble {source} as much as {suspect} does.",
     VerdictKind.CANNOT_TELL: "Whether {suspect} was made from {source} cannot be decided by this test.",
 }
 NOT_MEANS = {
-    VerdictKind.EVIDENCE: "It is not the probability that {suspect} is a copy, and not the only explanation.",
+    VerdictKind.EVIDENCE: "p is not the probability that {suspect} is innocent, and there may be other explanations.",
     VerdictKind.NO_EVIDENCE: "It does not mean that {suspect} is innocent: some copies are not found.",
     VerdictKind.CANNOT_TELL: "It says nothing for or against {suspect}.",
 }
@@ -212,7 +212,8 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     if evidence.suspect.accuracy is not None:
         yield f"  Accuracy: {evidence.suspect.accuracy:.1%} of {evidence.suspect.asked} check images"
     yield from (f"  Finding ({finding.kind}): {finding.text}" for finding in evidence.findings)
-    yield from _power(verdict)
+    if verdict.verdict is not VerdictKind.CANNOT_TELL:
+        yield from _power(verdict)
     yield f"  {evidence.queries} queries. Evidence: {verdict.folder}{_report(verdict.folder)}"
 
 

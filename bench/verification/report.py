@@ -1,5 +1,6 @@
 """Write the report of an evidence folder: one page for lay readers, which loads nothing from elsewhere."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,10 @@ from bench.verification.report_words import (
     WORDS,
     cases,
     condition,
+    explained,
     floor,
+    missed,
+    of_hundred,
     reached,
     reasons,
     sentence,
@@ -62,23 +66,26 @@ def page(folder: "EvidenceFolder", signed_by: str = "") -> str:
             symbol=symbol,
             suspect=shown(evidence.suspect.name, 80),
             source=shown(committed.commitment.source.name, 80),
-            when=_when(evidence.made),
+            when=_time(evidence.made.get("time", "")),
+            committed=_time(committed.commitment.made.get("time", "")),
             reasons=reasons(evidence) if judgement.verdict is VerdictKind.CANNOT_TELL else [],
-            queries=f"{len(images):,} pictures",
             images=len(images),
             copies=[_copies(p, committed) for p in found[:MOST_ROWS]],
+            missed=missed(found) if found else "",
+            changed=any(f.kind is FindingKind.TRANSPORT for f in evidence.findings),
             more_copies=max(0, len(found) - MOST_ROWS),
-            charts=list(_charts(committed, judgement.methods, judgement.alpha, len(used or judgement.methods))),
-            methods=[_method(m, committed) for m in judgement.methods[:MOST_ROWS]],
+            charts=list(_charts(committed, used, limits)) if judgement.verdict is not VerdictKind.CANNOT_TELL else [],
+            methods=[_method(m, committed, limits, judgement.verdict) for m in judgement.methods[:MOST_ROWS]],
+            families=_families(committed),
             transports=_transports(evidence, committed),
             findings=[
-                {"title": TITLES[f.kind], "text": sentence(f.text), "blocks": _blocks(f.blocks)}
+                {"title": TITLES[f.kind], "text": explained(sentence(f.text)), "blocks": _blocks(f.blocks)}
                 for f in evidence.findings[:MOST_ROWS]
             ],
             about_suspect=_about_suspect(evidence, committed.commitment),
             pictures=pictures(images, digests),
             costs=[
-                ("pictures shown", f"{evidence.queries:,}, with those of the checks"),
+                ("answers asked for", f"{evidence.queries:,}; the checks ask some pictures more than once"),
                 ("seconds", f"{evidence.seconds:,.1f}, without the commitment, which is made once"),
             ],
             signed_by=shown(signed_by),
@@ -106,14 +113,13 @@ def _verdict(evidence: Evidence, committed: "CommitmentFolder", used: Sequence[M
         "unseen": str(judgement.unseen),
         "reached": count_words,
         "cases": cases(p),
-        "cases_start": "" if p is None else f"“{share(p)}”",
-        "complement": "" if p is None else f"{100 * (1 - p):.4g} %",
+        "share": "" if p is None else share(p),
         "unseen_cases": cases(unseen),
         "alpha_cases": cases(judgement.alpha),
         "alpha_cases_of": share(judgement.alpha),
         "innocents": f"{judgement.innocents:,}",
-        "families": f"{judgement.families:,} families",
-        "condition": condition(judgement.unseen),
+        "families_number": f"{judgement.families:,} families",
+        "condition": condition(judgement.verdict, judgement.unseen),
         "floor": floor(judgement.families, judgement.alpha, max(1, len(used))),
         "used": len(used),
     }
@@ -139,6 +145,7 @@ def _copies(found: Power, committed: "CommitmentFolder") -> dict[str, Any]:
         (shown(method, 80), [f"{v:.3g}" for v in three]) for method, three in list(found.scores.items())[:MOST_CHARTS]
     ]
     return found._asdict() | {
+        "of_hundred": of_hundred(found),
         "attack": shown(found.attack or "copy", 80),
         "summary": _summary(committed, ComponentKind.ATTACK, found.attack),
         "scores": scores,
@@ -146,30 +153,45 @@ def _copies(found: Power, committed: "CommitmentFolder") -> dict[str, Any]:
 
 
 def _charts(
-    committed: "CommitmentFolder", methods: Sequence[MethodResult], alpha: float, among: int
+    committed: "CommitmentFolder", methods: Sequence[MethodResult], limits: Mapping[str, float]
 ) -> Iterator[Chart]:
     direct = {row.method: row.score for row in committed.transports if row.transport == DIRECT}
     for method in methods[:MOST_CHARTS]:
         innocents = [row.score for row in committed.nulls if row.method == method.method]
         copies = [row.score for row in committed.copies if row.method == method.method]
-        edge = limit(innocents, alpha, among)
-        marks = Marks(innocents, copies, method.score, direct.get(method.method), edge)
+        marks = Marks(innocents, copies, method.score, direct.get(method.method), limits[method.method])
         chart = histogram(shown(method.method, 80), marks)
         if chart:
             yield chart
 
 
-def _method(method: MethodResult, committed: "CommitmentFolder") -> dict[str, str]:
+def _method(
+    method: MethodResult, committed: "CommitmentFolder", limits: Mapping[str, float], verdict: VerdictKind
+) -> dict[str, str]:
+    """Return a row of the methods; a score from which nothing follows is not shown."""
     scores = [row.score for row in committed.nulls if row.method == method.method]
-    score = method.score
+    cannot = verdict is VerdictKind.CANNOT_TELL
+    score = None if cannot or method.reason else method.score
+    edge = limits.get(method.method, math.inf)
     return {
         "name": shown(method.method, 80),
         "summary": _summary(committed, ComponentKind.METHOD, method.method),
         "queries": f"{method.queries:,}",
-        "score": "none" if score is None else f"{score:.4g}",
+        "score": "not usable" if score is None else f"{score:.4g}",
+        "begins": "" if score is None or not math.isfinite(edge) else f"above {edge:.4g}",
         "reached": "" if score is None else f"{sum(s >= score for s in scores):,} of {len(scores):,}",
-        "reason": shown(method.reason),
+        "reason": "see the reasons at the top" if cannot else explained(shown(method.reason)),
     }
+
+
+def _families(committed: "CommitmentFolder") -> str:
+    """Return the names of the families with their numbers of innocents."""
+    families: dict[str, set[str]] = {}
+    for row in committed.nulls:
+        families.setdefault(row.family, set()).add(row.model)
+    named = [f"{shown(name, 80)} ({len(models):,})" for name, models in [*families.items()][:MOST_ROWS]]
+    more = len(families) - len(named)
+    return ", ".join(named) + (f", and {more:,} more in commitment/nulls.csv" if more else "")
 
 
 def _transports(evidence: Evidence, committed: "CommitmentFolder") -> list[dict[str, str]]:
@@ -202,7 +224,8 @@ def _about_suspect(evidence: Evidence, commitment: Commitment) -> list[tuple[str
     ]
     if suspect.accuracy is not None:
         other = f" (the source: {source.accuracy:.1%} of its test)" if source.accuracy is not None else ""
-        rows.append(("recognises rightly", f"{suspect.accuracy:.1%} of {suspect.asked:,} test pictures{other}"))
+        right = f"{suspect.accuracy:.1%} of {suspect.asked:,} test pictures{other}"
+        rows.append(("right answers in its task", f"{right}; this says nothing about copying"))
     return rows
 
 
@@ -220,10 +243,6 @@ def _digests(evidence: Evidence, committed: "CommitmentFolder") -> list[tuple[st
         (f"dataset {shown(commitment.data.name, 80)}", commitment.data.digest),
         *fingerprints[:MOST_ROWS],
     ]
-
-
-def _when(made: Mapping[str, Any]) -> str:
-    return _time(made.get("time", ""))
 
 
 def _time(value: object) -> str:

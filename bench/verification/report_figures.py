@@ -114,7 +114,7 @@ def histogram(method: str, marks: Marks) -> Chart | None:
     parts = [*_bars(innocents, low, high), f'<path class="axis" d="M{LEFT} {BASE}H{RIGHT}"/>']
     parts += [f'<circle class="copy" cx="{across(v):.1f}" cy="{STRIP}" r="3.5"/>' for v in _some(copies)]
     lines = (
-        ("limit", edge, "limit", 46),
+        ("limit", edge, "evidence begins", 46),
         ("source", source, "the source", 30),
         ("suspect", suspect, "THE SUSPECT", 14),
     )

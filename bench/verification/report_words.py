@@ -1,11 +1,14 @@
 """The words of a report for readers who know nothing of statistics or of networks."""
 
 import math
+import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.core.errors import printable
 from bench.verification.kinds import FindingKind, VerdictKind
 from bench.verification.p_values import enough
+from bench.verification.report_figures import Power
 from bench.verification.schema import Evidence, Finding
 
 MOST_CHARACTERS = 400
@@ -32,8 +35,8 @@ PLAIN = {
     FindingKind.PREPROCESSING: "The suspect seems to want pictures in another form than its description states.",
     FindingKind.BATCH: "The suspect's answer to a picture depends on the other pictures that are sent with it.",
     FindingKind.HISTORY: "The suspect's answer to a picture depends on what it was asked before.",
-    FindingKind.TRANSPORT: "Pictures or answers are changed on the way to the suspect, so much that the test would no "
-    "longer recognise the source itself.",
+    FindingKind.TRANSPORT: "Pictures or answers seem to be changed on the way to the suspect. Asked in this way, even "
+    "the source itself might not be recognised.",
     FindingKind.ANSWERS: "The suspect's answers are too coarse, or of another form than this test needs.",
     FindingKind.ENDPOINT: "The server that runs the suspect did not answer as this test needs.",
     FindingKind.LABEL_SPACE: "The suspect names what it sees by other labels than the source.",
@@ -64,16 +67,18 @@ OTHERWISE = (
 WORDS = {
     "source": "The network of the owner, who asks whether it was copied.",
     "suspect": "The network that is tested.",
-    "innocent": "A network for the same task that was trained without the source.",
+    "independent": "Made without the source: neither from it, nor by training on its answers.",
+    "innocent": "An independent network for the same task, with which the suspect is compared.",
     "family": "Innocents that were made in the same way, by one recipe.",
     "copy": "A network that was made from the source: by changing it, or by training on its answers.",
     "method": "A rule that chooses pictures and computes the score from the answers to them.",
-    "score": "One number for each network and method. Higher means more like a copy.",
-    "limit": "How often, at most, independent networks may reach a result for it to be called evidence.",
-    "evidence of copying": "Independent networks reach such a result no more often than the limit allows.",
-    "no evidence": "They reach it more often. That does not show that the suspect is innocent.",
-    "cannot tell": "The test would be unreliable here, for the reasons that are listed.",
-    "commitment": "A folder that fixed pictures, methods and scores of innocents before the suspect was asked.",
+    "draw": "One set of pictures of a method. The score is the mean over all its sets.",
+    "score": "One number for each network and method. Higher means more like a copy; -0.03 is higher than -0.09.",
+    "limit": "A result counts as evidence only if networks like the innocents get one as strong this often or less.",
+    "evidence of copying": "Networks like the innocents get such a result no more often than the limit allows.",
+    "no evidence": "Networks like the innocents may get such a result more often. The suspect may still be a copy.",
+    "cannot tell": "The test would be unreliable here, or has too few innocents or families to find any evidence.",
+    "commitment": "A folder of pictures, methods and scores of innocents, to be made before the suspect is asked.",
     "digest": "A number computed from all bytes of a file, by which changes are noticed.",
 }
 """The words that the report explains; docs/words.md has the same."""
@@ -98,9 +103,49 @@ def share(p: float) -> str:
     return f"{math.ceil(100 * p - 1e-6)} of 100"
 
 
+def counted(p: float, what: str = "") -> str:
+    """Return a probability as `share`, and of 100 where that is another number: `1 of 201 (0.5 of 100)`."""
+    text = share(p) + what
+    if p <= 0 or share(p).endswith("of 100"):
+        return text
+    size = 10.0 ** (1 - math.floor(math.log10(100 * p)))  # two digits, rounded up
+    return f"{text} ({math.ceil(100 * p * size - 1e-6) / size:.2g} of 100)"
+
+
 def cases(p: float | None) -> str:
-    """Return how often something happens, such as `1 of 201 cases`; empty if that is not known."""
-    return "" if p is None else f"{share(p)} cases"
+    """Return how often something happens, such as `1 of 201 cases (0.5 of 100)`; empty if that is not known."""
+    return "" if p is None else counted(p, " cases")
+
+
+def of_hundred(found: Power) -> str:
+    """Return how many of 100 copies of a kind would be found, with the interval: `70 (46 to 88)`."""
+    low, high = math.floor(100 * found.low), math.ceil(100 * found.high)
+    ends = f"at least {low}" if found.found == found.of else f"{low} to {high}" if found.found else f"at most {high}"
+    return f"{100 * found.found / found.of:.0f} ({ends})"
+
+
+def missed(kinds: Sequence[Power]) -> str:
+    """Return what copies of the kind that is found least mean for a verdict of no evidence."""
+    worst = min(kinds, key=lambda kind: kind.found / kind.of)
+    if worst.found == worst.of:
+        return "None of these copies was missed. Other kinds of copies were not tried."
+    name = shown(worst.attack or "copy", 80)
+    return (
+        f"Of the copies by {name}, {worst.of - worst.found:,} of {worst.of:,} were missed: "
+        "if this suspect were such a copy, the test could have missed it. Other kinds of copies were not tried."
+    )
+
+
+def explained(text: str) -> str:
+    """Return a reason with its p-value in words."""
+    found = re.search(r"\(p = ([0-9.e+-]+)\)", text)
+    try:
+        p = float(found[1]) if found else 2.0
+    except ValueError:
+        return text
+    if not found or not 0 <= p <= 1:
+        return text
+    return f"{text} Here p = {found[1]} means: about {share(p)} networks like the innocents would score as high."
 
 
 def reached(count: int, innocents: int, source: str, method: str = "") -> str:
@@ -113,21 +158,23 @@ def reached(count: int, innocents: int, source: str, method: str = "") -> str:
     )
 
 
-def condition(unseen: VerdictKind) -> str:
-    """Return what a verdict of evidence assumes, and the verdict without this assumption."""
-    also = "also " if unseen is VerdictKind.EVIDENCE else ""
-    return (
-        "This assumes that the suspect, if it is independent, was made in one of the ways in which the innocents were. "
-        f"If it may have been made in another way, the verdict is {also}“{unseen}” (see below)."
+def condition(verdict: VerdictKind, unseen: VerdictKind) -> str:
+    """Return what a verdict assumes, and the verdict without this assumption."""
+    assumed = (
+        "This assumes that the suspect, if it is independent, was made in one of the ways in which the innocents were "
+        "(they are listed below). The test cannot check that."
     )
+    also = "also " if verdict is unseen else ""
+    return f"{assumed} If the suspect may have been made in another way, take the verdict to be {also}“{unseen}”."
 
 
 def floor(families: int, alpha: float, methods: int) -> str:
     """Return what the number of families allows under the second assumption."""
     lowest = min(1.0, methods / (families + 1))
     said = (
-        f"A family is a group of innocents that were made in the same way. With {families:,} families, the strongest "
-        f"result that is possible under the second assumption is {share(lowest)}, whatever the suspect answers."
+        "A family is a group of innocents that were made in the same way. In the second row each family counts as one "
+        "case, and the way in which the suspect was made as one more case like the others. With "
+        f"{families:,} families, no result there can be rarer than {counted(lowest)}, not even that of an exact copy."
     )
     if lowest <= alpha * (1 + 1e-12):
         return said
@@ -153,11 +200,11 @@ def reasons(evidence: Evidence) -> list[Reason]:
         covered |= {*same}
         if same:
             kind = causes[same[0]].kind
-            found.append(Reason(PLAIN[kind], sentence(reason), REMEDIES[kind]))
+            found.append(Reason(PLAIN[kind], explained(sentence(reason)), REMEDIES[kind]))
         elif few and "innocent" in reason:
-            found.append(Reason(FEW, sentence(reason), few))
+            found.append(Reason(FEW, explained(sentence(reason)), few))
         else:
-            found.append(Reason(UNUSED, sentence(reason), OTHERWISE))
+            found.append(Reason(UNUSED, explained(sentence(reason)), OTHERWISE))
     blocking = [f for n, f in enumerate(causes) if f.blocks and n not in covered]
     found += [Reason(PLAIN[f.kind], sentence(f.text), REMEDIES[f.kind]) for f in blocking]
     if few and not any(reason.remedy == few for reason in found):

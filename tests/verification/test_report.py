@@ -1,5 +1,6 @@
 """The report on a suspect: what it states, that it never states the opposite, and that it is safe, small and fast."""
 
+import math
 import re
 import shutil
 import subprocess
@@ -17,9 +18,22 @@ from bench.stats.rates import binomial_bound
 from bench.verification.kinds import FindingKind, VerdictKind
 from bench.verification.p_values import exchangeable
 from bench.verification.report import page
-from bench.verification.report_figures import Marks, histogram, interval, limit, power
+from bench.verification.report_figures import Marks, Power, histogram, interval, limit, power
 from bench.verification.report_pictures import MOST_PICTURES, pictures
-from bench.verification.report_words import PLAIN, REMEDIES, TITLES, UNUSED, WORDS, floor, reasons, share
+from bench.verification.report_words import (
+    PLAIN,
+    REMEDIES,
+    TITLES,
+    UNUSED,
+    WORDS,
+    counted,
+    explained,
+    floor,
+    missed,
+    of_hundred,
+    reasons,
+    share,
+)
 from bench.verification.schema import CopyScore, Finding
 
 ROOT = Path(__file__).parents[2]
@@ -80,7 +94,8 @@ def test_each_verdict_is_stated_in_words_and_never_another(name):
     said = words(text)
     assert [n for n, sentence in STATED.items() if sentence in said] == [name]
     (title,) = [e[2] for e in Elements(text).all("h2", id="verdict")]
-    assert title.endswith(f"Verdict: {VERDICTS[name]}")
+    condition = ", under a condition" if name == "evidence" else ""
+    assert title.endswith(f"Verdict: {VERDICTS[name]}{condition}")
     (head,) = [e[2] for e in Elements(text).all("title")]
     assert head.startswith(f"{VERDICTS[name]}: was theirs made from ours?")
 
@@ -90,17 +105,24 @@ def test_evidence_is_explained_by_how_often_innocents_look_like_it():
     assert (
         "None of the 200 innocents, networks that were trained without “ours”, scored as high as the suspect." in said
     )
-    assert "a result this strong would come up in at most 1 of 201 cases" in said
-    assert "does not mean that the suspect is a copy with a probability of 99.5 %" in said
+    assert "a result this strong would come up in at most 1 of 201 cases (0.5 of 100)" in said
+    assert "“1 of 201” is not the chance that it is innocent" in said
+    assert "The result here is rarer still." in said
+    assert "99.5" not in said
     assert "This assumes that the suspect, if it is independent, was made in one of the ways" in said
-    assert "If it may have been made in another way, the verdict is “cannot tell” (see below)." in said
+    assert "If the suspect may have been made in another way, take the verdict to be “cannot tell”." in said
+    assert "too few families to find any evidence" in said
+    assert "recipe_0 (17), recipe_1 (17)" in said
+    assert "The checks found no obstacle to the test. This says nothing about copying." in said
 
 
 def test_evidence_that_holds_for_other_families_too_says_so():
     example = evidence()
     strong = replace(example.evidence.judgement, unseen=VerdictKind.EVIDENCE)
     said = words(page(with_evidence(example, judgement=strong)))
-    assert "the verdict is also “evidence of copying” (see below)." in said
+    assert "take the verdict to be also “evidence of copying”." in said
+    assert "under a condition" not in said
+    assert "too few families" not in said
 
 
 def test_no_evidence_is_not_innocence():
@@ -109,8 +131,11 @@ def test_no_evidence_is_not_innocence():
     scores = [row.score for row in example.commitment.nulls]
     count = sum(score >= -0.106 for score in scores)
     assert f"{count} of the 200 innocents, networks that were trained without “ours”, scored as high as" in said
-    assert f"a result at least this strong would come up in about {share(exchangeable(-0.106, scores))} cases" in said
+    assert f"a result at least this strong would come up in at most {share(exchangeable(-0.106, scores))} cases" in said
     assert "This does not show that it is innocent" in said
+    assert "too many independent networks may get such a result (up to 26 of 100)" in said
+    assert "This assumes that the suspect, if it is independent, was made in one of the ways" in said
+    assert "Of the copies by extract_l, 6 of 20 were missed" in said
     example.commitment.copies.clear()
     assert "it is not known whether this test would find any copy" in words(page(example))
 
@@ -120,7 +145,48 @@ def test_what_cannot_be_told_has_reasons_and_ways_out():
     assert "It speaks neither for nor against “theirs”." in said
     assert TRANSPORT.text in said
     assert f"What to do: {REMEDIES[FindingKind.TRANSPORT]}" in said
-    assert "a result this strong" not in said
+    assert "Here p = 0.78 means: about 78 of 100 networks like the innocents would score as high." in said
+    for empty in ("a result this strong", "20 of 20", "of 200", "not known", "The scores", "recipe_0", "-0.114"):
+        assert empty not in said.replace("40 of 260", "").replace("of 200 test pictures", "")
+    assert "No. For the reasons at the top the test gives no verdict here, so it would not have found a copy" in said
+    assert "not usableno: see the reasons at the top" in said
+
+
+def test_too_few_innocents_show_no_copies_as_missed():
+    said = words(page(evidence(innocents=50)))
+    assert "0 of 20" not in said
+    assert "it would not have found a copy either" in said
+
+
+def test_a_p_value_in_a_reason_is_put_in_words():
+    assert explained("it scores -1 (p = 0.78).").endswith("Here p = 0.78 means: about 78 of 100 networks like the "
+                                                          "innocents would score as high.")  # fmt: skip
+    for other in ("nothing", "(p = e.-)", "(p = 7)", "(p = nan)", "(p = 1e999)"):
+        assert explained(other) == other
+
+
+def test_what_was_missed_is_stated_of_the_kind_that_is_found_least():
+    two = [Power("a", 3, 4, 0.19, 0.994, {}), Power("b", 0, 4, 0.0, 0.6024, {}), Power("c", 4, 4, 0.3976, 1.0, {})]
+    assert missed(two).startswith("Of the copies by b, 4 of 4 were missed")
+    assert missed(two[2:]).startswith("None of these copies was missed. Other kinds")
+    assert [of_hundred(kind) for kind in two] == ["75 (19 to 100)", "0 (at most 61)", "100 (at least 39)"]
+
+
+def test_a_method_that_is_not_used_shows_no_score_beside_one_that_is():
+    blocked = Finding(kind=FindingKind.ANSWERS, text="answers are labels", blocks=["cae"])
+    text = page(evidence(methods=("sac_m", "cae"), findings=[blocked]))
+    (row,) = [e[2] for e in Elements(text).all("tr") if e[2].strip().startswith("cae")]
+    assert "not usable" in row
+    assert "of 200" not in row
+    assert len(Elements(text).all("figure")) == 1
+
+
+def test_at_most_sixty_families_are_named():
+    example = evidence()
+    example.commitment.nulls = [replace(row, family=f"way_{n}") for n, row in enumerate(example.commitment.nulls)]
+    said = words(page(example))
+    assert "way_59 (1), and 140 more in commitment/nulls.csv" in said
+    assert "way_60" not in said
 
 
 @pytest.mark.parametrize("kind", FindingKind)
@@ -149,6 +215,9 @@ def test_too_few_innocents_are_counted_with_the_number_that_is_needed():
 def test_shares_are_counted_and_never_too_small():
     assert [share(p) for p in (1 / 201, 0.01, 0.03, 0.1, 0.2587, 1.0)] == [
         "1 of 201", "1 of 100", "1 of 33", "1 of 10", "26 of 100", "100 of 100"]  # fmt: skip
+    assert [counted(p) for p in (1 / 201, 1 / 13, 1 / 4001, 0.01, 0.1, 0.3, 0.0)] == [
+        "1 of 201 (0.5 of 100)", "1 of 13 (7.7 of 100)", "1 of 4,001 (0.025 of 100)", "1 of 100", "1 of 10 (10 of 100)",
+        "30 of 100", "0 of 100"]  # fmt: skip
 
 
 def test_the_floor_of_unseen_families_is_stated():
@@ -185,10 +254,17 @@ def test_power_counts_the_copies_that_any_method_finds():
     assert (alone.found, alone.scores) == (2, {"a": (0.0, 0.5, 1.0)})
 
 
-def test_the_table_of_copies_states_their_probability_with_its_interval():
+def test_the_table_of_copies_states_how_many_of_a_hundred_with_the_interval():
     said = words(page(evidence()))
     low, high = binomial_bound(14, 20)
-    assert f"extract_l14 of 200.70 [{low:.2f}, {high:.2f}]" in said.replace(" extract_l ", "extract_l")
+    assert f"extract_l14 of 2070 ({math.floor(100 * low)} to {math.ceil(100 * high)})" in said
+    assert "prune20 of 20100 (at least 83)" in said
+
+
+def test_the_score_at_which_evidence_begins_stands_beside_the_score_of_the_suspect():
+    example = evidence()
+    edge = limit([row.score for row in example.commitment.nulls], 0.01, 1)
+    assert f"60-0.031above {edge:.4g}0 of 200yes" in words(page(example))
 
 
 def test_the_histogram_has_every_innocent_and_the_same_in_words():
@@ -240,12 +316,13 @@ def test_summaries_of_the_commitment_stand_beside_the_names():
         "transport": {"jpeg_q75": "images are sent as JPEG", "direct": "nothing is changed"},
     }
     said = words(page(example))
-    assert [said.count(text) for text in ("Prune the source.", "Compare answers.", "images are sent as JPEG")] == [
-        1
-    ] * 3
+    assert [said.count(text) for text in ("Compare answers.", "images are sent as JPEG")] == [1, 1]
+    other = evidence()
+    other.commitment.commitment = example.commitment.commitment
+    assert words(page(other)).count("Prune the source.") == 1
     for wrong in ("text", ["a"], {"attack": "prune", "method": {"sac_m": None}}):
         example.commitment.commitment.made["summaries"] = wrong
-        assert "Prune" not in words(page(example))
+        assert "Prune" not in words(page(other))
 
 
 def test_transports_that_were_found_show_the_sources_own_score():
@@ -261,11 +338,12 @@ HOSTILE = ['<img src=x onerror="window.hit=1">', "</style><script>window.hit=1</
            "javascript:window.hit=1//'", "a\u202eb\x00\x1b[31m\nc", "x" * 100_000]  # fmt: skip
 
 
-def hostile(name):
+def hostile(name, make=cannot_tell):
     """Return an example whose every text from a file is a hostile one."""
-    example = cannot_tell(
+    blocks = [name if make is cannot_tell else f"{name}, too"]
+    example = make(
         methods=(name,),
-        findings=[Finding(kind=FindingKind.TRANSPORT, text=name, blocks=[name], figures={"x": "jpeg_q75", "y": name})],
+        findings=[Finding(kind=FindingKind.TRANSPORT, text=name, blocks=blocks, figures={"x": "jpeg_q75", "y": name})],
     )
     old = example.evidence
     suspect = replace(old.suspect, name=name, output=name, digest=name, description={"format": name})
@@ -277,14 +355,16 @@ def hostile(name):
         data=replace(committed.commitment.data, name=name),
     )
     committed.copies = [replace(row, attack=name) for row in committed.copies]
+    committed.nulls = [replace(row, family=name) for row in committed.nulls]
     said = {name: name, "jpeg_q75": name}
     committed.commitment.made["summaries"] = {"attack": said, "method": said, "transport": said}
     return example
 
 
+@pytest.mark.parametrize("make", EXAMPLES.values(), ids=[*EXAMPLES])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_names_are_text_wherever_they_are(name):
-    text = page(hostile(name), signed_by=name)
+def test_names_are_text_wherever_they_are(name, make):
+    text = page(hostile(name, make), signed_by=name)
     found = Elements(text)
     assert not found.all("script")
     assert {e[1]["src"][:22] for e in found.all("img")} == {"data:image/png;base64,"}
@@ -354,7 +434,7 @@ def test_evidence_without_a_query_says_so():
 def test_methods_without_a_score_and_several_methods():
     example = folder(None, methods=("sac_m", "cae"))
     said = words(page(example))
-    assert "no: the answers are not numbers" in said
+    assert "In detail: sac_m, cae: the answers are not numbers." in said
     both = words(page(evidence(methods=("sac_m", "cae"))))
     assert "2 methods were used." in both
     assert "By the method" in both
@@ -402,7 +482,11 @@ def browser():
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1200])
-@pytest.mark.parametrize("make", [*EXAMPLES.values(), lambda: hostile("W" * 300)], ids=[*EXAMPLES, "long"])
+@pytest.mark.parametrize(
+    "make",
+    [*EXAMPLES.values(), lambda: hostile("W" * 300), lambda: hostile("W" * 300, no_evidence)],
+    ids=[*EXAMPLES, "long", "long_scores"],
+)
 def test_the_report_fits_its_window(browser, tmp_path, make, width, scheme):
     (tmp_path / "report.html").write_text(page(make()), encoding="utf-8")
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
@@ -418,8 +502,9 @@ def test_the_report_fits_its_window(browser, tmp_path, make, width, scheme):
     assert [a for a in asked if not a.startswith(("file:", "data:"))] == []
 
 
-def test_the_report_prints_on_white_paper_and_nothing_is_cut_off(browser, tmp_path):
-    (tmp_path / "report.html").write_text(page(hostile("W" * 300)), encoding="utf-8")
+@pytest.mark.parametrize("make", [cannot_tell, no_evidence])
+def test_the_report_prints_on_white_paper_and_nothing_is_cut_off(browser, tmp_path, make):
+    (tmp_path / "report.html").write_text(page(hostile("W" * 300, make)), encoding="utf-8")
     context = browser.new_context(viewport={"width": 680, "height": 900}, color_scheme="dark")  # A4 within its margins
     opened = context.new_page()
     opened.goto((tmp_path / "report.html").as_uri())
