@@ -374,6 +374,7 @@ def test_a_redirect_on_the_same_host_is_followed(opened, server):
 # --- retries ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_safe_failures_are_retried_and_counted(opened, server):
     server.faults = [answering(503), answering(429, Retry_After="0"), answering(502), answering(504)]
     found = opened(server)

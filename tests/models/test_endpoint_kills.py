@@ -69,11 +69,14 @@ def check(folder, kills, concurrency, binary, batch, delay, seed=0):
     return on_their_way
 
 
-@pytest.mark.parametrize(("concurrency", "binary", "delay"), [(4, False, 0.05), (1, True, 0.02)])
+@pytest.mark.parametrize(
+    ("concurrency", "binary", "delay"), [(4, False, 0.05), pytest.param(1, True, 0.02, marks=pytest.mark.slow)]
+)
 def test_no_query_is_asked_twice_after_kill_9(tmp_path, concurrency, binary, delay):
     assert check(tmp_path, 2, concurrency, binary, 8, delay) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("binary", [False, True])
@@ -84,6 +87,7 @@ def test_no_query_is_asked_twice_at_any_moment(tmp_path, concurrency, binary, se
     check(tmp_path, 4, concurrency, binary, batch, delay * batch / 16, seed)
 
 
+@pytest.mark.slow
 def test_the_next_command_waits_for_what_is_on_its_way(tmp_path):
     with InferenceServer(delay=3.0) as server:
         file = zoo(
@@ -98,6 +102,7 @@ def test_the_next_command_waits_for_what_is_on_its_way(tmp_path):
         assert len(server.requests) == 2
 
 
+@pytest.mark.slow
 def test_an_asker_whose_server_hangs_ends_at_the_timeout_and_frees_the_journal(tmp_path):
     with InferenceServer(delay=15.0) as server:
         file = zoo(tmp_path, {"name": "a", "role": "suspect", "format": "http", "url": server.url, "timeout": 2.0})
@@ -107,6 +112,7 @@ def test_an_asker_whose_server_hangs_ends_at_the_timeout_and_frees_the_journal(t
         assert Counter(server.asked.values()) == {1: 968, 2: 32}, "what was not answered in time is asked again"
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_asker_after_the_requests_on_their_way(tmp_path):
     """A supervisor may end every process of a user politely: nothing that was answered is lost."""
     with InferenceServer(delay=0.5) as server:

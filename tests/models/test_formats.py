@@ -462,6 +462,7 @@ def slow():
     return proto
 
 
+@pytest.mark.slow
 def test_a_network_that_takes_too_long_is_stopped_and_the_next_one_is_tried(tmp_path, registry):
     write(tmp_path, slow().SerializeToString())
     save_onnx(network(), tmp_path / "b")

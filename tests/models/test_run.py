@@ -218,7 +218,7 @@ def test_described_helpers_are_used_and_missing_ones_trained(place):
         (lambda t: t[0].update(architecture="tiny_linaer"), "model 'ours': architecture: Unknown architecture"),
         (lambda t: t[0].update(architecture="tiny_vgg"), "model 'ours': architecture: the file "),
         (lambda t: t[0].update(file="copy0.onnx"), "model 'ours': file: it is no safetensors file"),
-        (lambda t: t[1].update(file="ours"), "ours is no ONNX file"),
+        (lambda t: t[1].update(file="ours"), "model .copy0.: file: it is a safetensors file: write format"),
         (lambda t: t[1].update(trained_on="noisy_digit"), "model 'copy0': trained_on: Unknown dataset 'noisy_digit'"),
         (lambda t: t.pop(0), "No described model has the role source"),
         (lambda t: t[1].update(format="torchscript"), "it runs only with --allow-code"),

@@ -241,7 +241,7 @@ SUSPECTS = {
     "data that is missing": (ONNX, external("weights.bin"), "there is no such file"),
     "an unknown operator": (ONNX, unknown_operator, "onnxruntime cannot open it"),
     "text for images": (ONNX, a_function_of_text, "it wants tensor.string., not images"),
-    "a pickle for weights": (WEIGHTS, a_pickle, "it is no safetensors file"),
+    "a pickle for weights": (WEIGHTS, a_pickle, "it is a file of torch.save"),
     "a pickle for answers": (ANSWERS, a_pickle, "it"),
     "objects for answers": (ANSWERS, objects, "it is no npz file of arrays"),
     "answers that unpack to much": (ANSWERS, unpacks_to_much, "it unpacks to more than"),

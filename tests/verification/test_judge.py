@@ -129,6 +129,7 @@ def test_a_fingerprint_tuned_on_an_innocent_is_refuted(method, commitment, verif
     assert origins.pop(method) == Origin.REFUTED and {*origins.values()} == {Origin.EXACT}
 
 
+@pytest.mark.slow
 def test_a_tuned_fingerprint_is_refuted_on_this_processor(commitment, verify, judged, tmp_path):
     """With older instructions of this processor, in a process of its own: they make the same fingerprint."""
     false = forged(commitment, tuned(commitment, "ipguard"), tmp_path / "F")

@@ -60,7 +60,7 @@ def write(model, form, folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-@pytest.mark.parametrize("suspect", SUSPECTS)
+@pytest.mark.parametrize("suspect", ["a copy", *(pytest.param(s, marks=pytest.mark.slow) for s in [*SUSPECTS][1:])])
 def test_the_same_weights_give_the_same_verdict_in_six_forms(tmp_path, commitment, monkeypatch, suspect):
     pytest.importorskip("httpx")
     monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)

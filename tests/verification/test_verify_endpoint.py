@@ -62,6 +62,7 @@ def test_the_verdict_is_that_of_the_same_weights_in_a_file(tmp_path, commitment,
     assert not any(name.startswith(".") for name in names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("concurrency", "whole_group"), [(4, False), (1, True)])
 def test_kill_9_and_the_same_command_ask_nothing_twice(tmp_path, commitment, server, concurrency, whole_group):
     server.delay = 0.1

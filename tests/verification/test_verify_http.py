@@ -100,6 +100,7 @@ def start(folder, commitment):
     return subprocess.Popen([*command, "--out", "E"], cwd=folder, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_kill_9_and_the_same_command_asks_nothing_twice(tmp_path, commitment):
     with InferenceServer(network) as server:
         described(tmp_path, server)
