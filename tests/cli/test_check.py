@@ -154,6 +154,7 @@ def test_a_file_is_checked_whole_and_a_failed_check_is_an_exit_code(check):
     assert "skipped: as above" in second
 
 
+@pytest.mark.slow
 def test_a_network_of_any_make_is_judged_and_so_are_the_others_of_its_file(check):
     Path("shapes.py").write_text(SHAPES)
     code, out, err = check("shapes.py", "--quiet")
@@ -217,6 +218,7 @@ def test_an_error_of_the_process_itself_is_no_traceback(capsys):
     assert "FAILED  Be a plugin that can be used: bench itself failed: EOFError: Ran out" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_quiet_shows_failed_checks_only(check):
     code, out, _ = check("first.py", "--quiet")
     assert code == 1
@@ -225,6 +227,7 @@ def test_quiet_shows_failed_checks_only(check):
     assert len(lines) == 3
 
 
+@pytest.mark.slow
 def test_what_a_component_relies_on_may_stand_in_another_file(check):
     code, out, _ = check("later.py", "--quiet")
     assert code == 1
@@ -300,6 +303,7 @@ def bench_architectures():
 '''
 
 
+@pytest.mark.slow
 def test_a_network_that_does_not_see_every_pixel_fails_and_a_remark_is_shown(check, tmp_path):
     (tmp_path / "vit.py").write_text(VIT)
     code, out, _ = check("vit.py")

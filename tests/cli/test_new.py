@@ -139,6 +139,7 @@ def test_they_keep_the_contract(installed):
     assert " 0 failed, " in run(installed, "bench", "check", *NAMES.values())
 
 
+@pytest.mark.slow
 def test_their_own_tests_pass(installed):
     tests = [f"bench-{name.replace('_', '-')}/test_{name}.py" for name in NAMES.values()]
     told = run(installed, "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--import-mode=importlib", *tests)

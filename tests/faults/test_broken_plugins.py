@@ -72,7 +72,9 @@ def checked(tmp_path_factory):
     return lambda name: [group(names).get(name, []) for names in GROUPS if name in names]
 
 
-@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if any(n in g for g in GROUPS[4:]) else []) for n in HARMLESS]
+)
 def test_the_fault_is_named(checked, name):
     (lines,) = checked(name)
     named(lines, name)
@@ -166,6 +168,7 @@ def run(place, out, *more, **added):
     return bench(place, "run", *RUN, *(x for pair in options.items() for x in pair), "--out", out, *more)
 
 
+@pytest.mark.slow
 def test_none_of_them_spoils_a_run_of_the_others(loadable, tmp_path):
     """Healthy rows are, to the bit, what they are without any broken plugin around."""
     assert run(tmp_path, "alone").returncode == 0

@@ -162,7 +162,7 @@ def test_under_a_running_event_loop_and_in_a_thread(tmp_path, workers):
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals as POSIX has them")
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_interrupt_keeps_finished_work(tmp_path, workers):
     """As the stop button of a notebook: KeyboardInterrupt in the main thread, whatever runs."""
     printed = script(
@@ -194,7 +194,7 @@ def test_an_interrupt_keeps_finished_work(tmp_path, workers):
     assert "complete: True kept: True" in printed
 
 
-@pytest.mark.parametrize("after", [0.1, 1.5])
+@pytest.mark.parametrize("after", [0.1, pytest.param(1.5, marks=pytest.mark.slow)])
 def test_an_interrupt_while_workers_start_leaves_no_process_and_no_half_module(tmp_path, after):
     printed = script(
         tmp_path,

@@ -54,7 +54,9 @@ def test_frames_can_be_used_as_such(results):
     assert isinstance(results.cells, pd.DataFrame)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "format", [pytest.param(f, marks=[] if f in ("txt", "md") else [pytest.mark.slow]) for f in FORMATS]
+)
 def test_the_text_in_every_format_is_what_the_command_prints(results, format, tmp_path):
     shutil.copytree(PUBLISHED, tmp_path / PUBLISHED.name)
     command = [sys.executable, "-m", "bench", "report", str(tmp_path / PUBLISHED.name), "--format", format]

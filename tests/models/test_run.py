@@ -109,6 +109,7 @@ def test_nothing_is_computed_again_when_files_move(place):
     assert "executed 6 tasks" in run(place, "--methods", "sac_m", "--no-baselines", file="fourth.toml", out="fourth")
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_from_its_run_json(place):
     zoo(place, *tables())
     run(place, "--methods", "sac_m")
@@ -188,6 +189,7 @@ def test_the_host_adds_what_is_asked_for(place):
     assert {r["suspect_model"] for r in found} == {""}
 
 
+@pytest.mark.slow
 def test_described_helpers_are_used_and_missing_ones_trained(place):
     helpers = [
         ONNX | {"name": "s0", "role": "surrogate", "file": "copy0.onnx"},
@@ -218,7 +220,7 @@ def test_described_helpers_are_used_and_missing_ones_trained(place):
         (lambda t: t[0].update(architecture="tiny_linaer"), "model 'ours': architecture: Unknown architecture"),
         (lambda t: t[0].update(architecture="tiny_vgg"), "model 'ours': architecture: the file "),
         (lambda t: t[0].update(file="copy0.onnx"), "model 'ours': file: it is no safetensors file"),
-        (lambda t: t[1].update(file="ours"), "model .copy0.: file: it is a safetensors file: write format"),
+        (lambda t: t[1].update(file="ours"), "model 'copy0': file: it is a safetensors file: write format"),
         (lambda t: t[1].update(trained_on="noisy_digit"), "model 'copy0': trained_on: Unknown dataset 'noisy_digit'"),
         (lambda t: t.pop(0), "No described model has the role source"),
         (lambda t: t[1].update(format="torchscript"), "it runs only with --allow-code"),
@@ -276,6 +278,7 @@ def test_each_source_is_judged_with_its_own_copies_and_all_innocents(place):
     }
 
 
+@pytest.mark.slow
 def test_descriptions_that_change_between_two_runs_of_a_process_are_read_again(place):
     path = zoo(place, *tables())
     run(place, "--methods", "sac_m", "--no-baselines")
