@@ -15,7 +15,7 @@ from bench.core.errors import BenchError, StoreError, limited
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
-from bench.execution.run_config import Reporter, StopRequest
+from bench.execution.run_config import ForwardingReporter, Reporter
 from bench.execution.scheduler import run_tasks
 from bench.planning.estimates import record_timings
 from bench.planning.presets import PRESETS
@@ -116,11 +116,12 @@ def _record_needs(prepared: PreparedRun, reporter: Reporter) -> None:
         put(request.folder / "run.json", run_text(made))
 
 
-class _Recorder(Reporter):
+class _Recorder(ForwardingReporter):
     """Records outcomes, drops weights that are no longer needed, and passes every callback on."""
 
     def __init__(self, prepared: PreparedRun, reporter: Reporter, outcomes: dict[str, Outcome]) -> None:
-        self.prepared, self.reporter, self.outcomes = prepared, reporter, outcomes
+        super().__init__(reporter)
+        self.prepared, self.outcomes = prepared, outcomes
         request, store = prepared.request, prepared.inventory.store
         known = PRESETS.get(request.spec.preset)
         keep = request.keep or (known.keep if known else "all")
@@ -137,22 +138,6 @@ class _Recorder(Reporter):
         self.reporter.task_finished(outcome)
         if self.retention is not None:
             self.retention.task_finished(outcome)
-
-    def note(self, text: str) -> None:
-        """Pass a note on."""
-        self.reporter.note(text)
-
-    def task_started(self, key: str) -> None:
-        """Pass a start on."""
-        self.reporter.task_started(key)
-
-    def task_progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
-        """Pass the progress of a training on."""
-        self.reporter.task_progressed(key, epoch, epochs, loss)
-
-    def stop_requested(self) -> StopRequest:
-        """Ask the caller."""
-        return self.reporter.stop_requested()
 
     def missing_inputs(self, key: str) -> dict[str, Task]:
         """Return the tasks that recompute the damaged or missing inputs of a task, and report each once."""

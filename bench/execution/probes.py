@@ -11,11 +11,11 @@ from torch import Tensor
 
 from bench.core.canonical import seed_of
 from bench.core.errors import BenchError
-from bench.core.kinds import ComponentKind, Status, TaskKind
-from bench.core.tasks import Outcome, Task
+from bench.core.kinds import ComponentKind, TaskKind
+from bench.core.tasks import Task
 from bench.datasets.partition import load
 from bench.execution.preparation import BenchmarkRequest, prepare
-from bench.execution.run_config import Reporter
+from bench.execution.run_config import Failures, Reporter
 from bench.execution.scheduler import run_tasks
 from bench.execution.scores import budget
 from bench.execution.task_context import TaskContext, WorkerState
@@ -42,18 +42,6 @@ class RecordingSuspect(Suspect):
         return super()._answers(what, x)
 
 
-class _Failures(Reporter):
-    def __init__(self, reporter: Reporter) -> None:
-        self.reporter, self.errors = reporter, list[str]()
-
-    def note(self, text: str) -> None:
-        self.reporter.note(text)
-
-    def task_finished(self, outcome: Outcome) -> None:
-        if outcome.status == Status.FAILED:
-            self.errors.append(f"{outcome.root}: {outcome.error}")
-
-
 def export_probes(request: BenchmarkRequest, test: bool, reporter: Reporter) -> dict[str, int]:
     """Write `probes.npz` and `answers.csv` into the request's folder; return the number of images by method.
 
@@ -72,10 +60,10 @@ def export_probes(request: BenchmarkRequest, test: bool, reporter: Reporter) -> 
     spec = dataclasses.replace(spec, models=tuple(m.plain() for m in sources), attacks=(), suspects=spec.suspects)
     changed = dataclasses.replace(request, spec=spec, declarations=dataclasses.replace(known, models=models))
     prepared = prepare(changed, reporter)
-    failures = _Failures(reporter)
+    failures = Failures(reporter)
     run_tasks(prepared.missing, prepared.config, failures, lambda key: {})
     if failures.errors:
-        raise BenchError(failures.errors[0])
+        raise BenchError(next(iter(failures.errors.values())))
     state = WorkerState(request.store, request.registry, prepared.config.device, request.data, request.threads)
     state.zoo = known.zoo
     tasks = prepared.inventory.plan.tasks

@@ -8,6 +8,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.slots import Slot
 from bench.models.description import Zoo
@@ -67,3 +68,44 @@ class Reporter:
     def stop_requested(self) -> StopRequest:
         """Return how soon the run has to stop; asked several times a second."""
         return StopRequest.NONE
+
+
+class ForwardingReporter(Reporter):
+    """Passes every callback on to another reporter."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+
+    def note(self, text: str) -> None:
+        """Pass a note on."""
+        self.reporter.note(text)
+
+    def task_started(self, key: str) -> None:
+        """Pass a start on."""
+        self.reporter.task_started(key)
+
+    def task_progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
+        """Pass the progress of a training on."""
+        self.reporter.task_progressed(key, epoch, epochs, loss)
+
+    def task_finished(self, outcome: Outcome) -> None:
+        """Pass an outcome on."""
+        self.reporter.task_finished(outcome)
+
+    def stop_requested(self) -> StopRequest:
+        """Ask the other reporter."""
+        return self.reporter.stop_requested()
+
+
+class Failures(ForwardingReporter):
+    """Collects the errors of failed tasks by key, in their order."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(reporter)
+        self.errors: dict[str, str] = {}
+
+    def task_finished(self, outcome: Outcome) -> None:
+        """Record an error, of the task itself or of the one that blocks it."""
+        if outcome.status in (Status.FAILED, Status.BLOCKED):
+            self.errors[outcome.key] = f"{outcome.root}: {outcome.error}"
+        super().task_finished(outcome)

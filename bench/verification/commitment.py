@@ -16,7 +16,7 @@ from bench.core.spec import Spec
 from bench.datasets.partition import PARTS
 from bench.execution.benchmark import BenchmarkReporter
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
-from bench.execution.run_config import StopRequest
+from bench.execution.run_config import Failures, StopRequest
 from bench.execution.scheduler import run_tasks
 from bench.models.description import of_spec
 from bench.models.kinds import ModelRole
@@ -31,7 +31,6 @@ from bench.sandbox.process_state import preserved_process_state
 from bench.store.store import Store, content_digest
 from bench.verification import zoo
 from bench.verification.commitment_files import CommitmentFolder, check_free, write
-from bench.verification.failures import Failures
 from bench.verification.measured import Measured, measured
 from bench.verification.schema import FORMAT, Commitment, CommittedData, CommittedSource
 from bench.verification.source import asked_source

@@ -18,7 +18,7 @@ from bench.core.tasks import NOT_APPLICABLE, Declaration, Outcome
 from bench.execution.benchmark import BenchmarkReporter
 from bench.execution.model_export import Exported, write_networks
 from bench.execution.preparation import BenchmarkRequest, prepare
-from bench.execution.run_config import StopRequest
+from bench.execution.run_config import ForwardingReporter, Reporter
 from bench.execution.scheduler import run_tasks
 from bench.planning.declarations import Declarations
 from bench.planning.graph import Plan
@@ -162,33 +162,17 @@ def check_folder(folder: Path, wanted: Mapping[str, JSON], number: int) -> None:
         raise BenchError(f"{folder} holds {held} innocents: ask for as many or more, or choose another folder")
 
 
-class _Recorder(BenchmarkReporter):
-    """Passes every callback on, and keeps the outcomes."""
+class _Recorder(ForwardingReporter):
+    """Keeps the outcomes."""
 
-    def __init__(self, reporter: BenchmarkReporter) -> None:
-        self.reporter = reporter
+    def __init__(self, reporter: Reporter) -> None:
+        super().__init__(reporter)
         self.outcomes: dict[str, Outcome] = {}
-
-    def note(self, text: str) -> None:
-        """Pass a note on."""
-        self.reporter.note(text)
-
-    def task_started(self, key: str) -> None:
-        """Pass a start on."""
-        self.reporter.task_started(key)
-
-    def task_progressed(self, key: str, epoch: float, epochs: float, loss: float) -> None:
-        """Pass the progress of a training on."""
-        self.reporter.task_progressed(key, epoch, epochs, loss)
 
     def task_finished(self, outcome: Outcome) -> None:
         """Record an outcome."""
         self.outcomes[outcome.key] = outcome
-        self.reporter.task_finished(outcome)
-
-    def stop_requested(self) -> StopRequest:
-        """Ask the caller."""
-        return self.reporter.stop_requested()
+        super().task_finished(outcome)
 
 
 def make(

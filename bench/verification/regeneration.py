@@ -15,6 +15,7 @@ from bench.core.spec import Spec
 from bench.core.tasks import NOT_APPLICABLE
 from bench.execution.benchmark import BenchmarkReporter
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
+from bench.execution.run_config import Failures
 from bench.execution.scheduler import run_tasks
 from bench.models.content import verified
 from bench.models.description import Description, Zoo, of_spec, read
@@ -26,7 +27,6 @@ from bench.sandbox.process_state import preserved_process_state
 from bench.store.store import Store, content_digest
 from bench.verification import zoo
 from bench.verification.commitment_files import COMMITMENT, CommitmentFolder
-from bench.verification.failures import Failures
 from bench.verification.schema import Commitment, CommittedMethod
 
 if TYPE_CHECKING:
