@@ -41,7 +41,7 @@ def _of_members(content: bytes) -> tuple[str, str]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             names = {name.partition("/")[2] or name for name in archive.namelist()}
-    except Exception:  # a damaged file: the library that opens it reports how
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError):  # the library that opens it reports how
         return "", ""
     if "models/model.json" in names or "serialized_exported_program.json" in names or "archive_format" in names:
         return ModelFormat.PT2, "a program of torch.export (.pt2)"
