@@ -215,8 +215,8 @@ def trickling(handler):
     return True
 
 
-def bomb(handler):
-    return reply(handler, 200, gzip.compress(bytes(1 << 28)), Content_Encoding="gzip")
+def unpacks_to_much(handler):
+    return reply(handler, 200, gzip.compress(bytes((64 << 20) + 1)), Content_Encoding="gzip")
 
 
 def with_outputs(**changed):
@@ -242,7 +242,7 @@ FAULTS = {
     "url: the connection failed: RemoteProtocolError": dropped,
     "url: the connection failed: RemoteProtocolError: peer closed": truncated,
     "url: its answer is larger than 64 MiB": huge,
-    "url: its answer is larger": bomb,
+    "url: its answer is larger": unpacks_to_much,
     "url: the connection failed: DecodingError": answering(200, b"no gzip", Content_Encoding="gzip"),
     "output: it answers with text/html of 4 bytes that is no JSON": answering(200, b"<ok>", "text/html"),
     "output: it answers without outputs": answering(200, b'{"predictions": [1]}'),
