@@ -17,7 +17,7 @@ DTYPES = {"FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "UINT8": "u1", "INT64": "
 
 
 def linear(classes=10, seed=0):
-    """Give a network: a random linear layer."""
+    """Return a network: a random linear layer."""
 
     def answer(values):
         flat = values.reshape(len(values), -1).astype(np.float64)
@@ -144,7 +144,7 @@ def reply(handler, status, content, kind="application/json", **headers):
 
 
 def answering(status, content=b"", kind="application/json", **headers):
-    """Give a fault: this answer instead of the right one."""
+    """Return a fault: this answer instead of the right one."""
     return lambda handler: reply(handler, status, content, kind, **headers)
 
 

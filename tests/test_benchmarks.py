@@ -326,7 +326,7 @@ def executed(told):
 
 
 def named(seen, name):
-    """Give how often the files of a name were opened in the store, by key."""
+    """Return how often the files of a name were opened in the store, by key."""
     return {Path(path).parent.name: count for path, count in seen["opened"].items() if Path(path).name == name}
 
 

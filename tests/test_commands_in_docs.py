@@ -62,7 +62,7 @@ def named(case: tuple[Path, int, list[str]]) -> str:
 
 
 def how(words: list[str]) -> tuple[str, list[str]]:
-    """Say what can be done with a command of `bench` here, `carry out` or `read`, and with which words."""
+    """Return what can be done with a command of `bench` here, `carry out` or `read`, and with which words."""
     if (words[0] == "data" and words[1] in ("fetch", "verify", "add", "remove")) or "--scheduler" in words:
         return "read", words
     if words[0] in ("innocents", "commit", "verify", "judge"):  # of networks that a reader has
@@ -100,7 +100,7 @@ def read(found: click.Command, words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def place_of(tmp_path_factory):
-    """Give each document a folder with the plugins of all guides, the data that one needs, and finished results."""
+    """Make a folder for each document, with the plugins of all guides, the data that one needs, and finished results."""
     made: dict[Path, Path] = {}
 
     def place(path: Path) -> Path:

@@ -36,7 +36,7 @@ def project(folder):
 
 
 def module(folder):
-    """Give a distribution's plugin file."""
+    """Return a distribution's plugin file."""
     (name,) = project(folder)["entry-points"]["bench"]
     file = folder / f"{name}.py"
     return file if file.is_file() else folder / name / "__init__.py"

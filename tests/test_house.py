@@ -197,7 +197,7 @@ def entry_points():
 
 
 def shipped():
-    """Give the entry points of plugin files; that of the host's own offers the image folders of users."""
+    """Return the entry points of plugin files; that of the host's own offers the image folders of users."""
     return {name: module for name, module in entry_points().items() if module != "bench.datasets.image_folder"}
 
 

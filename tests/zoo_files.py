@@ -48,7 +48,7 @@ def network(seed=0, shape=SHAPE, classes=CLASSES, width=4, end=None):
 
 @functools.cache
 def trained(seed=0):
-    """Give a network that learned noisy digits, half of them."""
+    """Return a network that learned noisy digits, half of them."""
     split = NoisyDigits().load(Path(), True)
     x, chosen = split.x, torch.arange(seed % 2, len(split), 2)
     model = network(seed)
@@ -62,7 +62,7 @@ def trained(seed=0):
 
 
 def copied(model, seed):
-    """Give a network with nearly the same weights."""
+    """Return a network with nearly the same weights."""
     other, random = copy.deepcopy(model), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in other.parameters():
@@ -75,7 +75,7 @@ def save_safetensors(model, path):
 
 
 def onnx_proto(model, *, shape=SHAPE, batch="N", ends=(), dtype=TensorProto.FLOAT, layout="NCHW", known=True):
-    """Give a model of `network` as ONNX; `ends` are operators after its logits, each a further output from two on."""
+    """Return a model of `network` as ONNX; `ends` are operators after its logits, each a further output from two on."""
     first, _, _, last = list(model)[:4]
     tensors = {"w1": first.weight, "b1": first.bias, "w2": last.weight, "b2": last.bias}
     nodes, images = [], "images"
@@ -124,7 +124,7 @@ def save_onnx(model, path, **options):
 
 
 def table(**fields):
-    """Give the TOML table of a model."""
+    """Return the TOML table of a model."""
     lines = ["[[model]]"]
     for name, value in fields.items():
         if isinstance(value, dict):

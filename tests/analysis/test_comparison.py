@@ -20,7 +20,7 @@ PLACE = ("digits", "vgg")
 
 
 def anew(rows):
-    """Give rows of another run: the same trials under other keys, for the work was other work."""
+    """Return rows of another run: the same trials under other keys, for the work was other work."""
     return [r | {"key": r["key"] and digest([r["key"], "anew"])} for r in rows]
 
 

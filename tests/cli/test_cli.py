@@ -77,7 +77,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def there(finished, tmp_path, monkeypatch):
-    """Give a copy of the finished run, to go on with."""
+    """Return a copy of the finished run, to go on with."""
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     return tmp_path
 

@@ -36,7 +36,7 @@ def save(path, image, **more):
 
 @pytest.fixture
 def birds(tmp_path):
-    """Give a folder of three classes of ten images each."""
+    """Return a folder of three classes of ten images each."""
     for n, cls in enumerate(("a crow", "wren", "Zaunkönig")):
         for i in range(10):
             save(tmp_path / "birds" / cls / f"{i}.{'png' if i % 2 else 'jpg'}", picture(100 * n + i))
@@ -49,7 +49,7 @@ def look(folder, **options):
 
 
 def refusal(folder, **options):
-    """Give the one line with which a folder is refused."""
+    """Return the one line with which a folder is refused."""
     with pytest.raises(BenchError) as caught:
         look(folder, **options)
     assert "\n" not in str(caught.value)
@@ -248,7 +248,7 @@ def test_grey_images_make_a_grey_dataset(tmp_path):
 
 
 def bomb(side):
-    """Give a PNG of a few bytes that claims a side of so many pixels."""
+    """Return a PNG of a few bytes that claims a side of so many pixels."""
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

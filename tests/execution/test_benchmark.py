@@ -198,7 +198,7 @@ def test_a_time_limit_needs_worker_processes(tmp_path):
 
 
 def observed():
-    """Give what a run could change in the process of a notebook."""
+    """Return what a run could change in the process of a notebook."""
     import dask
     import matplotlib
     import torch

@@ -363,7 +363,7 @@ def test_noise_on_answers_follows_from_the_image_alone(kind):
 
 
 def load(state, store, key):
-    """Give a stored suspect that only answers."""
+    """Return a stored suspect that only answers."""
     from bench.execution.suspects import rebuilt_endpoint
 
     return rebuilt_endpoint(state.component, key, store.facts(key), store.load(key, "weights"), "cpu")
@@ -755,5 +755,5 @@ def test_a_damaged_import_of_a_suspect_is_a_failure(tmp_path):
 
 
 def stolen(run):
-    """Give the keys of stolen suspects."""
+    """Return the keys of stolen suspects."""
     return {t.key for t in run.plan.tasks.values() if t.kind == "steal"}

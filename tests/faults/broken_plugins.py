@@ -139,7 +139,7 @@ class Broken(NamedTuple):
     reason: str
 
     def text(self, name: str) -> str:
-        """Give the broken plugin, with its name."""
+        """Return the broken plugin, with its name."""
         assert self.old in self.sound, self.old
         return self.sound.replace(self.old, self.new, 1).replace('"NAME"', f'"{name}"')
 

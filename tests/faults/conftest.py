@@ -28,7 +28,7 @@ LINES = []
 
 @pytest.fixture
 def tell():
-    """Give a function that prints a line at the end of all tests: what was tried how often."""
+    """Return a function that prints a line at the end of all tests: what was tried how often."""
     return LINES.append
 
 

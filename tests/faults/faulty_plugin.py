@@ -36,7 +36,7 @@ class Mute(Exception):
 
 
 def first_time(name):
-    """Say whether a component is called for the first time, in whatever process."""
+    """Return True if a component is called for the first time, in whatever process."""
     path = Path(os.environ["FAULTY_COUNT"]) / name
     new = not path.exists()
     path.touch()

@@ -173,7 +173,7 @@ class World:
         return Store(self.folder / "store")
 
     def environment(self, home="home", pause=0.0, hang=""):
-        """Give the environment of a process: its own home, nothing of the user's."""
+        """Return the environment of a process: its own home, nothing of the user's."""
         home = self.folder / home
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         changes = {

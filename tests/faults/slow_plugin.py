@@ -18,7 +18,7 @@ from bench import Architecture, Attack, Dataset, Fingerprint, Split, hookimpl
 
 @contextmanager
 def slowly():
-    """Say that a task begins, and take time over it."""
+    """Report that a task begins, and take time over it."""
     if "SLOW_JOURNAL" in os.environ:
         journal = os.open(os.environ["SLOW_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(journal, f"start {torch.initial_seed()} {os.getpid()}\n".encode())

@@ -44,7 +44,7 @@ def written(place, names):
 
 
 def findings(done):
-    """Give what was found broken: for each component or file, the lines."""
+    """Return what was found broken: for each component or file, the lines."""
     found = {}
     for line in done.stdout.splitlines()[:-1]:
         name, told = LINE.fullmatch(line).groups()

@@ -20,7 +20,7 @@ TIMINGS = ("fingerprint_seconds", "helper_seconds")
 
 
 def digests(store):
-    """Give of each artifact what must not change: its facts without seconds, and the digests of its files."""
+    """Return, for each artifact, what must not change: its facts without seconds, and the digests of its files."""
     found = {}
     for key in store.all_keys():
         record = store.record(key)

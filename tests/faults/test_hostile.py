@@ -59,7 +59,7 @@ def tree(folder, without=()):
 
 
 def one_line(done, *codes):
-    """Say whether a command failed in one line that a terminal can show."""
+    """Return True if a command failed in one line that a terminal can show."""
     lines = done.err.splitlines()
     shown = all(line.isprintable() and len(line) < 1500 for line in lines)
     return done.code in codes and len(lines) == 1 and shown and lines[0].startswith(("Error: ", "refused: "))

@@ -190,7 +190,7 @@ def founded(tmp_path_factory):
 
 
 def unharmed(found, healthy):
-    """Say that a run ended as it should, and that the healthy rows are those of a run without faults, to the bit."""
+    """Check that a run ended as it should, and that the healthy rows are those of a run without faults, to the bit."""
     assert "Traceback" not in found.err, found.err
     rows = found.rows(dataset="toy", method="toy_match")
     own = [r for r in rows if r["attack"] in ("", "toy_tune", "toy_copy") and r["suspect_architecture"] == "toy_net"]
@@ -198,7 +198,7 @@ def unharmed(found, healthy):
 
 
 def one_line(found, name, task, error, rows):
-    """Say that a failure was told once, by the name of its task, with a log that tells more, and in all its rows."""
+    """Check that a failure was reported once, by the name of its task, with a log that has more, and in all its rows."""
     ((told, log),) = found.failures(task)
     assert re.fullmatch(error, told), told
     assert "Traceback (most recent call last)" in Path(log).read_text()

@@ -43,7 +43,7 @@ def place(sound, tmp_path):
 
 @pytest.fixture
 def completes(sound):
-    """Say that the same command completes, with the same table and every artifact whole."""
+    """Check that the same command completes, with the same table and every artifact whole."""
 
     def completes(place):
         done = place.here()

@@ -49,7 +49,7 @@ class Ended:
 
     @property
     def complaint(self):
-        """Give the one line that it failed with."""
+        """Return the one line that it failed with."""
         (line,) = [line for line in self.err.splitlines() if line.startswith("Error: ")]
         return line.removeprefix("Error: ")
 

@@ -291,7 +291,7 @@ def dead(model):
 
 
 def outputs(model, kind):
-    """Give the largest |output| of each channel, a tensor per layer of a kind."""
+    """Return the largest |output| of each channel, a tensor per layer of a kind."""
     largest = []
     for module in (m for m in model.modules() if isinstance(m, kind)):
         module.register_forward_hook(lambda m, inputs, out: largest.append(out.abs().amax((0, 2, 3))))

@@ -46,7 +46,7 @@ def shipped():
 
 
 def real(dataset):
-    """Give the data folder, or skip where the files of a dataset are not there."""
+    """Return the data folder, or skip where the files of a dataset are not there."""
     if missing := absent(dataset, DATA):
         pytest.skip(f"$BENCH_DATA has no {dataset.name}: {missing[0]}")
     return DATA

@@ -56,7 +56,7 @@ class Answering(nn.Module):
 
 
 def d(one, other, method=None):
-    """Give D between two sets of logits."""
+    """Return D between two sets of logits."""
     method = method or SacM()
     asked = {"logits": lambda o: o, "probabilities": lambda o: o.softmax(1), "labels": lambda o: o.argmax(1)}
     ours, theirs = (

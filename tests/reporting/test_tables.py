@@ -30,13 +30,13 @@ def table(columns):
 
 
 def grids(text):
-    """Give the rows of every grid, without rules."""
+    """Return the rows of every grid, without rules."""
     for spec, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
         yield spec, [line for line in body.strip().splitlines() if not re.match(r"\\\w+(rule|space)$", line)]
 
 
 def whole(text):
-    """Say whether every grid has as many cells in each row as columns, and every brace its fellow."""
+    """Return True if every grid has as many cells in each row as columns, and every brace its fellow."""
     plain = re.sub(r"\\[\\{}&%#_$]", lambda m: "\\\\" if m[0] == r"\\" else "", text)
     assert plain.count("{") == plain.count("}")
     found = list(grids(text))

@@ -52,7 +52,7 @@ def show(finished, key, *more, store=None):
 
 
 def part(text, title):
-    """Give the lines below a title, up to the next blank one."""
+    """Return the lines below a title, up to the next blank one."""
     (found,) = [p for p in text.split("\n\n") if p.startswith(title)]
     return found.splitlines()[1:]
 

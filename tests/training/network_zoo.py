@@ -401,7 +401,7 @@ class ReplacedForward(Net):
 
 @good
 class Locked(Net):
-    """Holds what cannot be copied."""
+    """Has what cannot be copied."""
 
     def __init__(self, classes, shape):
         super().__init__(classes, shape)

@@ -47,21 +47,21 @@ def digest(number):
 
 
 def labelled(count, seed):
-    """Give uint8 images of the test part, with labels."""
+    """Return uint8 images of the test part, with labels."""
     split = NoisyDigits().load(Path(), False)
     chosen = torch.randperm(len(split.labels), generator=torch.Generator().manual_seed(seed))[:count]
     return split.images[chosen], split.labels[chosen]
 
 
 def answers(images):
-    """Give the source's logits."""
+    """Return the source's logits."""
     model = trained(SOURCE_SEED)
     with torch.no_grad():
         return model(images.float() / 255)
 
 
 def fingerprint(method, draw):
-    """Give tensors in the form of the shipped method's."""
+    """Return tensors in the form of the shipped method's."""
     images, _ = labelled(QUERIES, 10 + draw)
     if method == "sac_m":
         return {"probes": images, "logits": answers(images)}

@@ -112,7 +112,7 @@ def test_the_command(commitment, verify, place):
 
 
 def tuned(commitment, method, eps=1.0):
-    """Give the tensors of a method's draws, tuned until the innocent suspect agrees with the source."""
+    """Return the tensors of a method's draws, tuned until the innocent suspect agrees with the source."""
     pairs = zip(commitment.method(method).fingerprints, commitment.fingerprints(method), strict=True)
     return {file.file: TUNED[method](own, trained(0), trained(INNOCENT), eps) for file, own in pairs}
 

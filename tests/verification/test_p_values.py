@@ -52,7 +52,7 @@ ROUNDS = 4000
 
 
 def share_below(p_values, alpha):
-    """Give the share of p-values of at most alpha, and what it exceeds with a probability below 1e-4 if they hold."""
+    """Return the share of p-values of at most alpha, and what it exceeds with a probability below 1e-4 if they hold."""
     return np.mean(np.asarray(p_values) <= alpha + 1e-12), scipy.stats.binom.isf(1e-4, ROUNDS, alpha) / ROUNDS
 
 

@@ -20,7 +20,7 @@ FORMS = ("onnx", "safetensors", "torchscript", "pt2", "http", "answers")
 
 
 def innocent():
-    """Give a network that learned the other half of the images."""
+    """Return a network that learned the other half of the images."""
     return trained(SOURCE_SEED + 1)
 
 
