@@ -100,7 +100,7 @@ def read(found: click.Command, words: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def place_of(tmp_path_factory):
-    """Make a folder for each document, with the plugins of all guides, the data that one needs, and finished results."""
+    """Make a folder for each document, with the plugins of all guides, the data that one needs, and results."""
     made: dict[Path, Path] = {}
 
     def place(path: Path) -> Path:

@@ -198,7 +198,7 @@ def unharmed(found, healthy):
 
 
 def one_line(found, name, task, error, rows):
-    """Check that a failure was reported once, by the name of its task, with a log that has more, and in all its rows."""
+    """Check that a failure was reported once, by the name of its task, with a log that has more, in all its rows."""
     ((told, log),) = found.failures(task)
     assert re.fullmatch(error, told), told
     assert "Traceback (most recent call last)" in Path(log).read_text()
