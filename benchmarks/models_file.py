@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.execution.model_export import toml_value
+from bench.models.toml_text import model_table
 from bench.store.atomic import write_atomically
 
 Table = Mapping[str, Any]
@@ -22,5 +22,4 @@ def described(folder: Path, files: str = "*.toml") -> Iterator[Table]:
 
 def write_models(path: Path, tables: Sequence[Table]) -> None:
     """Write a file of descriptions."""
-    texts = ["\n".join(["[[model]]", *(f"{k} = {toml_value(v)}" for k, v in table.items())]) for table in tables]
-    write_atomically(path, "\n\n".join(texts) + "\n")
+    write_atomically(path, "\n".join(map(model_table, tables)))

@@ -1,7 +1,6 @@
 """Write the networks of a store with their descriptions, so that others can use them, without bench too."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,6 +9,7 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import Role, TaskKind
 from bench.models.kinds import ModelFormat
+from bench.models.toml_text import model_table
 from bench.store.atomic import sync, write_atomically
 from bench.store.store import Store
 from bench.store.tensors import write_tensors
@@ -130,15 +130,4 @@ def _table(one: Exported, names: Mapping[str, str], weights: "Mapping[str, Tenso
         "trained_on": one.dataset,
         "family": one.family,
     }
-    kept = {name: value for name, value in fields.items() if value not in ("", {})}
-    return "\n".join(["[[model]]", *(f"{name} = {toml_value(value)}" for name, value in kept.items())]) + "\n"
-
-
-def toml_value(value: JSON) -> str:
-    """Write plain data as a TOML value; None has no such form."""
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{json.dumps(k)} = {toml_value(v)}" for k, v in value.items() if v is not None) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(toml_value, value)) + "]"
-    text = json.dumps(value, ensure_ascii=False)  # an escaped pair of surrogates is no TOML
-    return text.replace("\x7f", "\\u007f")
+    return model_table({name: value for name, value in fields.items() if value not in ("", {})})

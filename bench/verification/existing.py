@@ -10,10 +10,11 @@ from msgspec import structs
 from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError
 from bench.core.kinds import Role
-from bench.execution.model_export import Exported, networks, toml_value
+from bench.execution.model_export import Exported, networks
 from bench.models.content import verified
 from bench.models.description import Description, read
 from bench.models.kinds import ModelRole
+from bench.models.toml_text import model_table
 from bench.store.store import Store
 
 
@@ -27,8 +28,7 @@ class Existing:
     def table(self, folder: Path) -> str:
         """Return its `[[model]]` table, with paths relative to a folder."""
         paths = {f: _relative(value, folder) for f in ("file", "probes") if (value := getattr(self.model, f))}
-        fields = {**self.model.plain(), **paths}
-        return "\n".join(["[[model]]", *(f"{name} = {toml_value(value)}" for name, value in fields.items())]) + "\n"
+        return model_table({**self.model.plain(), **paths})
 
     def plain(self) -> dict[str, JSON]:
         """Return what `population.json` has of it."""
@@ -43,10 +43,10 @@ def _relative(path: str, folder: Path) -> str:
 
 
 def described_innocents(path: str | Path, dataset: str, taken: Sequence[str] = ()) -> list[Existing]:
-    """Return the irrelevant networks that a file describes; BenchError if there are none, one
-    has a name in `taken`, or two are one network.
+    """Return the irrelevant networks that a file describes.
 
-    A network without `family` is of a family with the name of its architecture, or of its format.
+    BenchError if there are none, if one has a name in `taken`, or if two are one network. A network
+    without `family` is of a family with the name of its architecture, or of its format.
     """
     found: dict[str, Existing] = {}
     for model in read(path):

@@ -6,9 +6,9 @@ from pathlib import Path
 from msgspec import structs
 
 from bench.core.errors import BenchError, did_you_mean
-from bench.execution.model_export import toml_value
 from bench.models.description import DERIVED, Description, read
 from bench.models.kinds import ModelRole
+from bench.models.toml_text import model_table
 from bench.store.atomic import write_atomically
 
 NAME = "models.toml"
@@ -60,13 +60,9 @@ def _source(models: Sequence[Description], name: str, file: str | Path) -> Descr
 
 def write(models: Sequence[Description], folder: Path) -> Path:
     """Write descriptions, with absolute paths, as one file; return its path."""
-    tables = []
-    for model in models:
-        fields = (f"{name} = {toml_value(value)}" for name, value in model.plain().items())
-        tables.append("\n".join(["[[model]]", *fields]) + "\n")
     path = folder / NAME
     try:
-        write_atomically(path, "\n".join(tables))
+        write_atomically(path, "\n".join(model_table(model.plain()) for model in models))
     except UnicodeEncodeError:
         raise BenchError("A path of a described model is no Unicode text: move its folder") from None
     return path

@@ -73,7 +73,7 @@ DATA = st.recursive(
 
 
 def meaning(value):
-    """Return the meaning of plain data: the order of keys has none, and tuples are lists; but 1, 1.0 and True differ."""
+    """Return the meaning of plain data: the order of keys has none, tuples are lists; but 1, 1.0 and True differ."""
     if isinstance(value, dict):
         return ("table", frozenset((k, meaning(v)) for k, v in value.items()))
     if isinstance(value, list | tuple):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from bench.cli import group
 from bench.core.errors import BenchError
-from bench.execution.model_export import toml_value
+from bench.models.toml_text import toml_value
 from bench.store.store import Store
 
 RUN = ("--datasets", "noisy_digits", "--architectures", "tiny_vgg", "--preset", "smoke", "--replicates", "1")
