@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import util
+from pathlib import Path
 from types import ModuleType
 
 from bench.sandbox.import_path import without_working_folder, working_folder_last
@@ -110,11 +111,20 @@ def end_descendants_with_this_process() -> None:
         try:
             reading, writing = os.pipe()
             actions = [(os.POSIX_SPAWN_DUP2, reading, 3)]
+            actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited() if fd > 3]
             os.waitpid(os.posix_spawn(command[0], command, {"PATH": os.defpath}, file_actions=actions), 0)
         except OSError:  # a system without a shell
             return
         _reaped = os.getpid(), writing, mark
     os.environ[MARK] = _reaped[2]
+
+
+def _inherited() -> Iterator[int]:
+    """Yield the descriptors that a started program inherits: others wait for the end of such a pipe of ours."""
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # that of the folder itself is closed
+            if os.get_inheritable(int(path.name)):
+                yield int(path.name)
 
 
 def _leave_pipe() -> None:

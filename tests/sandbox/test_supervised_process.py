@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def test_a_process_hashes_texts_in_its_own_way_and_runs_no_script_again(supervis
     assert received[0] != received[1]
     assert {t[1:] for t in received} == {(False, "__main__")}
     assert os.environ["PYTHONHASHSEED"] == "1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has what ends descendants")
+def test_what_ends_descendants_has_no_pipe_of_ours_open(supervised):
+    """It lives a second longer than the process: who waits for the end of the process would wait for it, too."""
+    process = supervised()
+    assert list(process.submit(count, 1)) == [0]
+    process.process.kill()
+    assert wait([process.process.sentinel], 0.7) == [process.process.sentinel]
 
 
 def test_the_limit_is_for_silence_not_for_the_whole(supervised):
