@@ -110,8 +110,8 @@ def end_descendants_with_this_process() -> None:
         command = ["/bin/sh", "-c", REAPER, f"{MARK}={mark}"]
         try:
             reading, writing = os.pipe()
-            actions = [(os.POSIX_SPAWN_DUP2, reading, 3)]
-            actions += [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited() if fd > 3]
+            closed = [(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited() if fd > 3]
+            actions = [(os.POSIX_SPAWN_DUP2, reading, 3), *closed]
             os.waitpid(os.posix_spawn(command[0], command, {"PATH": os.defpath}, file_actions=actions), 0)
         except OSError:  # a system without a shell
             return

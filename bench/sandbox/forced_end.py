@@ -5,6 +5,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -47,7 +48,8 @@ def _count(reading: int) -> None:
             if number in (b"", b"\0"):
                 return
             left -= number[0] in STOP_SIGNALS
-        while select.select([numbers], [], [], PATIENCE)[0]:
+        end = time.monotonic() + PATIENCE
+        while (rest := end - time.monotonic()) > 0 and select.select([numbers], [], [], rest)[0]:  # other signals come
             if numbers.read(1) in (b"", b"\0"):
                 return
     with suppress(OSError, ValueError, AttributeError):
