@@ -32,8 +32,6 @@ LARGEST = 1 << 26
 """Bytes of an answer, unpacked."""
 CONNECTING = 10.0
 """Seconds, at most, until a connection is there."""
-IDLE = 2.0
-"""Seconds that an unused connection is kept: less than servers do, so that none is closed while it is used."""
 BINARY = "binary_tensor_data"
 """The extension of a server that understands binary tensors."""
 
@@ -77,9 +75,11 @@ class Client:
             raise Failure("headers", str(error)) from None
         try:
             self.http = httpx.AsyncClient(
-                headers=headers,
+                headers={"Connection": "close"} | headers,
                 timeout=httpx.Timeout(model.timeout, connect=min(model.timeout, CONNECTING), pool=None),
-                limits=httpx.Limits(max_connections=model.concurrency, keepalive_expiry=IDLE),
+                # A connection for each request: a server may close one that is kept at any time, and a request that meets
+                # the end may have been counted there, so that nobody knows if it may be sent again.
+                limits=httpx.Limits(max_connections=model.concurrency, max_keepalive_connections=0),
                 follow_redirects=False,
             )
         except (ImportError, ValueError, OSError, httpx.InvalidURL) as error:  # a proxy or certificates of the user

@@ -328,9 +328,9 @@ def test_servers_that_close_each_connection(opened, server, version):
     server.faults = [
         answering(503, Retry_After="0", Connection="close"),
         lambda handler: setattr(handler, "protocol_version", version) or setattr(handler, "close_connection", True),
-    ] + [lambda handler: setattr(handler, "close_connection", True)] * 4
-    torch.testing.assert_close(ask(opened(server, batch=5), "logits", X), right(), atol=0, rtol=0)
-    assert len(server.requests) == 5
+    ] + [lambda handler: setattr(handler, "close_connection", True)] * 19
+    torch.testing.assert_close(ask(opened(server, batch=1), "logits", X), right(), atol=0, rtol=0)
+    assert len(server.requests) == 21
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
