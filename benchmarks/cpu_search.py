@@ -35,11 +35,15 @@ COLUMNS = ("configuration", "seed", "trained_on", "train_accuracy", "accuracy", 
 TRIED = (
     "cifar10 tiny_vgg width=32 epochs=10 batch=128 lr=0.2 precision=bf16",
     "cifar10 tiny_vgg width=32 epochs=20 batch=128 lr=0.2 precision=bf16",
+    "cifar10 tiny_vgg width=32 epochs=10 batch=128 lr=0.2 plain=0.2 precision=bf16",
+    "cifar10 tiny_vgg width=32 epochs=18 batch=128 lr=0.2 plain=0.4 precision=bf16",
+    "fashion_mnist tiny_vgg width=32 epochs=8 batch=128 lr=0.2 plain=0.4 precision=bf16",
+    "cifar10 tiny_vgg width=32 epochs=20 batch=128 lr=0.2 plain=0.25 precision=bf16",
 )
 """Dataset, network, its settings and fields of the recipe; what is not written has its default, and fp32."""
 
 
-def parts(dataset: Dataset, root: Path, held_out: int = HELD_OUT) -> tuple[Split, Split]:
+def parts(dataset: Dataset, root: Path, held_out: int) -> tuple[Split, Split]:
     """Return the images of the defender half to train on, and those held out."""
     whole = dataset.load(root, True)
     mine = halve(whole.labels.numpy(), 0, "train")[0]
@@ -151,7 +155,7 @@ def main(data: Path, configurations: tuple[str, ...], seed: int, table: Path, sv
     rows = read(table)
     for configuration in configurations or TRIED:
         if not any(r["configuration"] == configuration and r["seed"] == str(seed) for r in rows):
-            train, judge = parts(registry.get(ComponentKind.DATASET, configuration.split()[0]), data)
+            train, judge = parts(registry.get(ComponentKind.DATASET, configuration.split()[0]), data, HELD_OUT)
             row = measure(configuration, seed, train, judge, registry)
             rows.append({k: str(v) for k, v in row.items()})
             lines = [COLUMNS, *(r.values() for r in rows)]
