@@ -32,6 +32,14 @@ def test_the_search_sees_images_of_the_defender_half_alone():
     assert torch.bincount(judge.labels).tolist() == [10] * 10
 
 
+def test_a_recipe_that_was_chosen_is_measured_as_a_benchmark_would():
+    dataset = NoisyDigits()
+    train, judge = cpu_search.final_parts(dataset, Path())
+    halves = partition(dataset.load(Path(), True), dataset.load(Path(), False), 0, 0)
+    assert torch.equal(train.images, halves["defender.images"]) and torch.equal(judge.images, halves["test.images"])
+    assert torch.equal(train.labels, halves["defender.labels"]) and torch.equal(judge.labels, halves["test.labels"])
+
+
 def test_a_search_that_was_interrupted_trains_only_what_its_table_lacks(tmp_path, monkeypatch):
     table, svg = tmp_path / "table.csv", tmp_path / "picture.svg"
     torch_threads = torch.get_num_threads()
@@ -56,6 +64,8 @@ def test_a_search_that_was_interrupted_trains_only_what_its_table_lacks(tmp_path
     assert all(0 <= float(r["accuracy"]) <= 1 and float(r["cpu_s"]) > 0 for r in cpu_search.read(table))
     drawn = ElementTree.parse(svg).getroot()
     assert len(drawn.findall(".//{*}circle")) == 4
+    kept = table.read_bytes()
+    assert search(FAST, "--final") == [FAST] and table.read_bytes() == kept
     assert torch.get_num_threads() == torch_threads
 
 
