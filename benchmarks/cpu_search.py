@@ -116,7 +116,7 @@ text { font: 11px sans-serif; fill: var(--faint) } path { stroke: var(--rule) } 
 .cifar10 { fill: var(--cifar10); stroke: var(--cifar10) } .fashion_mnist { fill: var(--fashion_mnist);
   stroke: var(--fashion_mnist) } text.name { fill: var(--ink); stroke: none } .train { fill: none }
 """
-LEFT, RIGHT, TOP, BASE, WIDTH, HEIGHT = 44, 500, 34, 330, 760, 370
+LEFT, RIGHT, TOP, BASE, WIDTH, HEIGHT = 44, 500, 34, 330, 960, 370
 
 
 def picture(rows: Sequence[Mapping[str, str]]) -> str:
@@ -141,13 +141,13 @@ def picture(rows: Sequence[Mapping[str, str]]) -> str:
     lines.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{BASE + 34}" text-anchor="middle">CPU seconds</text>')
     label = 0.0
     for row in sorted(rows, key=lambda r: -float(r["accuracy"])):
-        name, *text = row["configuration"].split()
+        name = row["configuration"].split()[0]
         x, y, top = across(float(row["cpu_s"])), up(float(row["accuracy"])), up(float(row["train_accuracy"]))
         label = max(label + 14, y)
         lines.append(f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
         lines.append(f'<circle class="{name} train" cx="{x:.1f}" cy="{top:.1f}" r="4"/>')
         lines.append(f'<path d="M{x + 5:.1f} {y:.1f}L{RIGHT + 8} {label:.1f}" fill="none"/>')
-        lines.append(f'<text class="name" x="{RIGHT + 12}" y="{label + 4:.1f}">{" ".join(text)}</text>')
+        lines.append(f'<text class="name" x="{RIGHT + 12}" y="{label + 4:.1f}">{row["configuration"]}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">\n'
         f"<style>{STYLE}</style>\n" + "\n".join(lines) + "\n</svg>\n"
