@@ -159,6 +159,7 @@ def presets(old: str) -> str:
             "for each source: models per attack that keeps its architecture (`--copies`)": p.copies,
             "for each source: irrelevant models per architecture, of an attack's target dataset": p.target_replicates,
             **{f"`recipe.{f.name}`": getattr(p.recipe, f.name) for f in fields(Recipe)},
+            "`--set`": ", ".join(f"`{n}.{f}={v}`" for n, own in p.settings.items() for f, v in own.items()) or "–",
             "`--keep`": p.keep,
         }.items():
             lines.setdefault(title, []).append(f"{value:g}" if isinstance(value, float) else str(value))
