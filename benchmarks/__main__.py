@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks import commands, gpu, precision, profile, results_file, scaling, scores, training, zoo
+from benchmarks import commands, gpu, million, precision, profile, results_file, scaling, scores, training, zoo
 from benchmarks.measure import Row
 
 PARTS = ("training", "commands", "scores", "zoo", "scaling", "large", "scheduler")
-"""What is measured by default, together in some twenty minutes on two cores."""
-MORE = ("precision", "profile")
+"""What is measured by default, together in about an hour on two cores."""
+MORE = ("million", "precision", "profile")
 """What `--full` adds."""
 
 
@@ -49,6 +49,8 @@ def rows(part: str, choice: Choice) -> Iterator[Row]:
         yield from scaling.large(few)
     elif part == "scheduler":
         yield commands.scheduler(rounds if full else 1)
+    elif part == "million":
+        yield from million.rows(rounds if full else 1)
     elif part == "precision":
         yield from precision.rows()
     elif part == "profile":

@@ -35,6 +35,7 @@ from benchmarks import (  # noqa: E402
     commands,
     defender_side,
     gpu,
+    million,
     planted_faults,
     precision,
     reference_loop,
@@ -248,6 +249,19 @@ def test_scaling_is_measured_in_plan_schedule_and_report():
 
 
 @pytest.mark.slow
+def test_ten_times_the_trials_are_measured_in_processes_of_their_own():
+    rows = list(million.rows(1, 100))
+    steps = [r.what.split(" of ")[0] for r in rows]
+    assert steps == ["plan", "plan", "schedule", "schedule", "report", "report"]
+    for growth, peak in zip(rows[::2], rows[1::2], strict=True):
+        assert growth.ratios[0] > 0
+        assert 50 < peak.ours[0] < million.LIMIT
+        assert growth.note == peak.note
+        more, less = (int(n.replace(",", "")) for n in re.findall(r"[\d,]+", growth.note))
+        assert more == 10 * less >= 1000
+
+
+@pytest.mark.slow
 def test_a_store_of_synthetic_artifacts_is_found_by_the_command_line():
     found, own, report = scaling.large(1, 300, 300)
     assert found.reached
@@ -442,9 +456,12 @@ def test_the_rows_of_scores_count_what_ran(tmp_path):
     few = ("run", "--quiet", "--preset", "smoke", "--suspects", "tiny_vgg", "--attacks", "finetune_a", "--no-baselines")
     more = scores.one_more(tmp_path / "store", 2, (*few, "--methods", "sac_w,sac_m"))
     assert more.reached, more.note
-    assert "1 of kind fingerprint" in more.note
+    assert "5 of kind fingerprint" in more.note
     scoring = scores.scoring(tmp_path / "store", 1, 1, 1, "tiny_vgg")
     assert scoring.reached, scoring.note
+    loop, process = scores.against_bare(tmp_path / "store", 1, scores.hundred(1, 1, "tiny_vgg"))
+    assert loop.what == "one more method on a finished benchmark of 3 suspects"
+    assert loop.ratios[0] > process.ratios[0] > 0
     assert scoring.what.startswith("scoring: 4 methods, 3 suspects each")
 
 
