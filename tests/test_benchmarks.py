@@ -221,15 +221,17 @@ def test_the_default_is_compared_with_that_of_one_source(tmp_path):
 @pytest.mark.slow
 def test_the_rows_of_a_gpu_run_on_a_cpu():
     recipe = Recipe(epochs=1, batch=16, precision="bf16")
-    scale = gpu.Scale("cpu", 32, 2, 16, 64, recipe, (0, 1), (1, 2))
-    rows = list(gpu.rows(1, ["resnet18"], scale))
+    scale = gpu.Scale("cpu", 32, 2, 4, 16, 64, recipe, (0, 1), (1, 2))
+    rows = list(gpu.rows(1, ["resnet18", "tiny_vgg"], scale))
     assert [r.what.split(",")[0] for r in rows] == [
         "training resnet18",
-        rows[1].what.split(",")[0],
+        "4 small networks on one GPU at once",
+        "2 suspects (resnet18) on one GPU",
         "share of the peak",
         "share of the peak",
         "share of the peak",
     ]
+    assert [r.target for r in rows] == [10, 8, 3, 0.25, 0.25, 0.25]
     for row in rows:
         assert len(row.ours) == len(row.plain) == 1
         assert row.met in ("yes", "no")
