@@ -37,7 +37,8 @@ def one_of_each_source(suspects: pd.DataFrame) -> pd.DataFrame:
         names = sorted(group["suspect_architecture"].unique())
         own = group[group["suspect_architecture"] == names[number % len(names)]]
         chosen.append(own.sort_values(["replicate", "draw"]).head(1))
-    return pd.concat(chosen)
+    found: pd.DataFrame = pd.concat(chosen)
+    return found
 
 
 def accused(trials: pd.DataFrame, method: str) -> Iterator[tuple[str, ...]]:
