@@ -94,21 +94,44 @@ def least_and_most(values: pd.Series) -> str:
 
 @part
 def card(found: Measured, method: str, *attacks: str) -> str:
-    """Return the AUCs of a method against the attacks that its paper has, and its mean over all attacks."""
+    """Return the AUCs of a method against some attacks beside those of its paper, and its mean over all attacks.
+
+    A figure is *outside* if its interval has none of the paper's figures in it, nor lies among them.
+    """
     cells = found.of(method)
     if unknown := [a for a in attacks if a not in found.run["spec"]["attacks"]]:
         raise BenchError(f"{found.name} has no attack {unknown[0]!r}: correct the card of {method}")
-    if method not in found.run["components"][ComponentKind.METHOD]:
+    if method not in (methods := found.run["components"][ComponentKind.METHOD]):
         return f"*Not measured: `{found.name}` was made without `{method}`.*"
+    reported = methods[method]["attributes"].get("reported", [])
+    places = list(dict.fromkeys((r["dataset"], r["source_architecture"]) for r in reported))
+    papers = {(r["dataset"], r["source_architecture"], r["attack"]): r["auc"] for r in reported}
     rows = []
     for attack in attacks:
         cell = cells.get(attack)
-        of = f"{cell['stolen']} / {cell['irrelevant']}" if cell else ""
-        span = f"{float(cell['auc_least']):.2f} to {float(cell['auc_most']):.2f}" if cell else ""
-        rows.append((f"`{attack}`", interval(cell) if cell else "–", span, of, cell["sources"] if cell else ""))
-    rows.append(("*mean of the report*", found.mean(method), "", "", ""))
+        own = _own(cell) if cell else ("–",) * 4
+        rows.append((f"`{attack}`", *own, *_of_paper(cell, [papers.get((*place, attack)) for place in places])))
+    more = ("–",) * bool(places)
+    rows.append(("*mean of the report*", found.mean(method), "–", "–", "–", *more))
     head = ("Attack", "AUC, 95 % interval", "of one source", "copies / irrelevant models", "sources")
-    return f"{table(head, rows)}\n\n{found.about()}"
+    paper = (f"paper: {', '.join(f'{d} {s}' for d, s in places)}",) if places else ()
+    return f"{table((*head, *paper), rows)}\n\n{found.about()}"
+
+
+def _own(cell: dict[str, str]) -> tuple[str, ...]:
+    """Return the AUC of a cell with its interval, its range over sources, and the numbers of models and sources."""
+    span = f"{float(cell['auc_least']):.2f} to {float(cell['auc_most']):.2f}"
+    return interval(cell), span, f"{cell['stolen']} / {cell['irrelevant']}", cell["sources"]
+
+
+def _of_paper(cell: dict[str, str] | None, aucs: list[float | None]) -> tuple[str, ...]:
+    """Return the paper's figures of an attack, marked if ours is outside; nothing for a method without any."""
+    if not aucs:
+        return ()
+    text, known = ", ".join("–" if a is None else f"{a:.2f}" for a in aucs), [a for a in aucs if a is not None]
+    ends = (float(cell["low"]), float(cell["high"])) if cell else (0.0, 1.0)
+    outside = known and (round(ends[0], 2) > max(known) or round(ends[1], 2) < min(known))
+    return (f"{text}{' *outside*' if outside else ''}",)
 
 
 @part

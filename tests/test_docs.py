@@ -483,9 +483,20 @@ def test_a_card_has_the_figures_of_the_report(figures):
     for attack in ("extract_l", "prune"):
         auc, low, high = (f"{float(cells[attack][name]):.2f}" for name in ("auc", "low", "high"))
         line = next(line for line in found.splitlines() if f"`{attack}`" in line)
-        assert f"| {auc} [{low}, {high}] |" in line and line.endswith(f"| {cells[attack]['sources']} |")
+        assert f"| {auc} [{low}, {high}] |" in line and f"| {cells[attack]['sources']} |" in line
     assert f"| *mean of the report* | {float(cells['']['auc']):.2f} |" in found
     assert "20 sources" in found and "2 cores of AMD EPYC" in found and "`bench report results/noisy_digits`" in found
+
+
+def test_a_figure_of_the_paper_stands_beside_ours_and_is_outside_where_no_interval_reaches_it(figures):
+    found = figures["card"]("", "results/noisy_digits", "ipguard", "prune", "extract_l", "extract_p", "transfer_a")
+    with (ROOT / "results/noisy_digits/run.json").open() as file:
+        reported = json.load(file)["components"]["method"]["ipguard"]["attributes"]["reported"]
+    for attack in ("prune", "extract_l", "extract_p"):
+        text = ", ".join(f"{r['auc']:.2f}" for r in reported if r["attack"] == attack)
+        assert f" {text}" in found and len(text) == 16, attack
+    assert "1.00, 1.00, 1.00 |" in found and "0.57, 0.80, 0.66 *outside* |" in found
+    assert "–, –, – |" in found and "paper" not in figures["card"]("", "results/noisy_digits", "ewe", "prune")
 
 
 def test_costs_are_those_of_the_report(figures):
