@@ -24,7 +24,10 @@ from typing import Any
 
 import click
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import measured as figures
+from measured import table
 from reference import api
 
 from bench.core.spec import Recipe
@@ -63,12 +66,6 @@ FOLDERS = {
     "benchmarks": "speed relative to a plain reference loop",
     "docs": "the documents; generate.py writes their generated parts",
 }
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" if line[0] != "---" else "|" + "---|" * len(line) for line in lines)
 
 
 def with_meanings(head: Sequence[str], rows: Iterable[Sequence[str]], old: str, last: str = "Meaning") -> str:
@@ -233,7 +230,7 @@ def measured(old: str, file: str, *words: str) -> str:
 
 
 GENERATORS: dict[str, Callable[..., str]] = {
-    f.__name__: f for f in (tree, large, parameters, presets, columns, options, api, measured)
+    f.__name__: f for f in (tree, large, parameters, presets, columns, options, api, measured, *figures.GENERATORS)
 }
 
 

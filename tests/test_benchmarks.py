@@ -36,6 +36,7 @@ from benchmarks import (  # noqa: E402
     defender_side,
     gpu,
     million,
+    own_p_values,
     planted_faults,
     precision,
     reference_loop,
@@ -526,3 +527,49 @@ def test_a_run_agrees_with_itself_and_not_with_one_whose_methods_changed_places(
         for where, c in found.items()
     }
     assert two_runs.agreement(found, turned).reversed == same.pairs
+
+
+# --- p-values of methods ------------------------------------------------------------------------------------------
+
+
+def p_value_rows(**of_group):
+    """Rows of four innocents and two copies at each of three sources, by a method with the given p-values."""
+    groups = {"irrelevant": 4, "extract_l": 2}
+    frame = [
+        {
+            "dataset": "toy", "source_architecture": "net", "source_seed": seed, "method": "mine", "status": "done",
+            "suspect_kind": "irrelevant" if name == "irrelevant" else "stolen", "suspect_dataset": "toy", "draw": 0,
+            "attack": "" if name == "irrelevant" else name, "suspect_architecture": "abcd"[i], "replicate": 0,
+            "score": -np.log10(of_group[name][seed][i]),
+        }
+        for name, count in groups.items() for seed in range(3) for i in range(count)
+    ]  # fmt: skip
+    return pd.DataFrame(frame)
+
+
+def test_whom_a_p_value_accuses_is_counted_by_source():
+    trials = p_value_rows(
+        irrelevant=[[0.05, 0.5, 0.6, 0.009], [0.2, 0.04, 0.3, 0.4], [0.9, 0.8, 0.7, 0.6]],
+        extract_l=[[1e-9, 1e-3], [1e-4, 1e-4], [0.5, 0.004]],
+    )
+    other = trials.assign(suspect_dataset="other", score=99.0)[trials.suspect_kind == "irrelevant"]
+    trials = pd.concat([trials, other, trials.assign(method="another", score=99.0)], ignore_index=True)
+    rows = [dict(zip(own_p_values.HEAD, row, strict=True)) for row in own_p_values.accused(trials, "mine")]
+    found = {(row["suspects"], row["α"]): row for row in rows}
+    assert found["irrelevant", "0.05"]["accused"] == "3 of 12"
+    assert found["irrelevant", "0.05"]["share by source"] == "0.00 to 0.50"
+    assert found["irrelevant", "0.05"]["one of each source"].startswith("2 of 3 [0.09, 0.99]")  # a, b and c in turn
+    assert found["irrelevant", "0.01"]["accused"] == "1 of 12"
+    assert found["extract_l", "0.01"]["accused"] == "5 of 6" and found["extract_l", "0.01"]["sources"] == "3"
+    assert len(rows) == 4
+
+
+def test_own_p_values_names_what_it_cannot_count():
+    def printed(*words):
+        line = [sys.executable, "-m", "benchmarks.own_p_values", *words]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "no method in results/noisy_digits has a p-value of its own" in printed("results/noisy_digits")
+    assert "There is no results folder 'nowhere'" in printed("nowhere")

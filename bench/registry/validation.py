@@ -104,7 +104,7 @@ RULES: dict[str, Rule] = {
     "draws": (lambda v: type(v) is int and 1 <= v <= MOST_DRAWS, f"must be a whole number from 1 to {MOST_DRAWS}"),
     "reported": _records(Reported),
     "reported_accuracy": _records(ReportedAccuracy),
-    **dict.fromkeys(("flip", "same_architecture", "deterministic", "any_label_space", "baseline"), _FLAG),
+    **dict.fromkeys(("flip", "same_architecture", "deterministic", "any_label_space", "baseline", "exact"), _FLAG),
     **dict.fromkeys(("label_space", "starts_from", "target", "fingerprint_of", "paper", "surrogate_data"), _TEXT),
     **dict.fromkeys(("related", "checksums"), _MAP),
 }
