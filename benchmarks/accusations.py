@@ -93,7 +93,7 @@ def _reason(found: Sequence[Found], method: str, records: Sequence[Found], alpha
 @click.option("--preset", default="field", show_default=True, help="The preset of networks and methods.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Sources.")
 @click.option("--innocents", type=click.IntRange(1), default=4, show_default=True, help="Accused, for each source.")
-@click.option("--steps", type=click.IntRange(1), default=150, show_default=True, help="Steps of the optimisation.")
+@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Steps of the optimisation.")
 @click.option("--alpha", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Level of an accusation.")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(exists=True), help="A plugin file.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), envvar="BENCH_DATA", help="Folder of datasets.")

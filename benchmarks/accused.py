@@ -100,7 +100,7 @@ class Work:
         if not out.exists():
             options = {**self.common, "models": models, "source": read(models)[0].name, "architectures": helpers}
             options |= {"methods": ",".join(plain), "draws": 1, "out": out}
-            commit(progress=False, **{n: v for n, v in options.items() if v not in (None, ())})  # type: ignore[arg-type]
+            commit(progress=False, **{n: v for n, v in options.items() if v not in (None, ())})
         place = Place(data_root(self.options["data"]), tuple(map(str, self.options["plugins"])))
         return Judged(commitment_files.read(out), models, place)
 
@@ -113,7 +113,13 @@ class Work:
         methods = {name: source.methods[name] if marks else self._committed(judged, name) for name in honest}
         found = []
         for innocent in source.innocents[:number]:
-            about = [source.key, innocent, steps, {n: [m.version, repr(m)] for n, m in methods.items()}]
+            about = [
+                source.key,
+                innocent,
+                sorted(self.innocents),
+                steps,
+                {n: [m.version, repr(m)] for n, m in methods.items()},
+            ]
             path = self.folder / "found" / f"{digest(about)[:24]}.json"
             if not path.exists():
                 path.parent.mkdir(exist_ok=True)
@@ -142,6 +148,7 @@ class Accusation:
     ) -> None:
         self.work, self.source, self.innocent = work, source, innocent
         self.methods, self.honest, self.judged = methods, honest, judged
+        self.others = [network for key, network in work.innocents.items() if key != innocent]
         self.shape = tuple(work.world.images(work.dataset).images.shape[1:])
 
     def found(self, steps: int) -> list[Found]:
@@ -154,7 +161,7 @@ class Accusation:
                 network = self.work.innocents[self.innocent]
                 if score(method, self.honest[name], network) is None:
                     raise NotApplicable("it has no score of this innocent")
-                accuser = Accuser(method, self.honest[name], self.shape, self.source.model, network)  # type: ignore[arg-type]
+                accuser = Accuser(method, self.honest[name], self.shape, self.source.model, network, self.others)
                 tuned = accuser.tuned(steps)
                 forgeries[TUNED][name], forgeries[TOLERATED][name] = tuned, accuser.tolerated(tuned)
                 made = {HONEST: self.honest[name], TUNED: tuned, TOLERATED: forgeries[TOLERATED][name]}
@@ -168,7 +175,7 @@ class Accusation:
         return records
 
     def _scores(self, method: Method, fingerprint: Tensors) -> Found:
-        others = [score(method, fingerprint, m) for key, m in self.work.innocents.items() if key != self.innocent]
+        others = [score(method, fingerprint, network) for network in self.others]
         own, source = (
             score(method, fingerprint, network) for network in (self.work.innocents[self.innocent], self.source.model)
         )

@@ -4,20 +4,24 @@ The accuser has the source, the innocent's weights, and an honest fingerprint. H
 the images: labels, correlations, signatures and whatever else the source answered to the honest images. These he moves,
 each pixel within [0, 1], until innocent and source both answer to the moved images as the source did to the honest
 ones. So the innocent has the score that the honest fingerprint gives the source, whatever the method compares, up to
-what the optimisation leaves. What is compared decides the loss: the cross-entropy of the source's labels or
-probabilities, or the squared distance of its logits. It is a lower bound of what can be done: a loss of each method's
-own may do more.
+what the optimisation leaves. Such images would fool many networks, and an innocent that scores like all others is not
+accused: so the other innocents, which are the accuser's own, are kept away from these answers, one of them in each
+step. What is compared decides the distance d of an answer: the cross-entropy of the source's label, the divergence
+(Kullback, Leibler) from its probabilities, or the squared distance from its logits, as a share of their variance. The
+loss is the mean of d for innocent and source, and of -log(1 - exp(-d)) for the other. What it reaches is a lower bound:
+a loss of each method's own may do more.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div
 
 from bench.api.components import Method
 from bench.core.errors import NotApplicable
@@ -27,6 +31,9 @@ from bench.training.answering import weakened
 from bench.training.oracle import Suspect
 from bench.verification.likeness import ALIKE, PIXEL
 from benchmarks.tuning import Tensors, moved
+
+TINY = 1e-6
+"""Least number that is divided by, or of which the logarithm is taken."""
 
 
 class Questions(Suspect):
@@ -52,13 +59,21 @@ class Questions(Suspect):
 class Accuser:
     """Tunes the honest fingerprint of a method, `honest`, on an innocent network; `shape` is that of an image.
 
+    `others` are networks whose answers shall be others, if there are any.
     NotApplicable if the fingerprint holds no images, or if the method asks others than those that it holds.
     """
 
     def __init__(
-        self, method: Method, honest: Tensors, shape: Sequence[int], source: nn.Module, innocent: nn.Module
+        self,
+        method: Method,
+        honest: Tensors,
+        shape: Sequence[int],
+        source: nn.Module,
+        innocent: nn.Module,
+        others: Sequence[nn.Module] = (),
     ) -> None:
         self.method, self.honest, self.source, self.innocent = method, honest, source, innocent
+        self.others = itertools.cycle(others)
         images = {n: t for n, t in honest.items() if list(t.shape[1:]) == list(shape) and _are_images(t)}
         self.scales = {n: 1 if t.is_floating_point() else 255 for n, t in images.items()}
         self.start = {n: t.float() / self.scales[n] for n, t in images.items()}
@@ -87,16 +102,21 @@ class Accuser:
         return torch.cat(questions.asked), questions.strongest
 
     def loss(self, joined: Tensor) -> Tensor:
-        """Compute how far innocent and source are from the wanted answers to what is asked."""
+        """Compute how far innocent and source are from the wanted answers to what is asked, and the next other near."""
         x, _ = self._asked(joined)
-        return self._distance(self.innocent(x)) + self._distance(self.source(x))
+        loss = self._distance(self.innocent(x)).mean() + self._distance(self.source(x)).mean()
+        for other in itertools.islice(self.others, 1):
+            near = (-self._distance(other(x))).exp()
+            loss = loss - (1 - near).clamp_min(TINY).log().mean()
+        return loss
 
     def _distance(self, logits: Tensor) -> Tensor:
+        """Compute how far answers are from the wanted ones, [N], at least 0."""
         if self.kind == Access.LABELS:
-            return cross_entropy(logits, self.wanted.argmax(1))
+            return cross_entropy(logits, self.wanted.argmax(1), reduction="none")
         if self.kind == Access.PROBABILITIES:
-            return cross_entropy(logits, self.wanted.softmax(1))
-        return (logits - self.wanted).square().mean() / self.wanted.var().clamp_min(1e-12)
+            return kl_div(logits.log_softmax(1), self.wanted.softmax(1), reduction="none").sum(1).clamp_min(0)
+        return (logits - self.wanted).square().mean(1) / self.wanted.var().clamp_min(TINY)
 
     def tuned(self, steps: int) -> Tensors:
         """Return the fingerprint with images moved without a bound but that of pixels, in the honest one's types."""
