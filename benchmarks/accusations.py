@@ -15,20 +15,24 @@ WORK gets a store and everything else; finished parts are not computed again, so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import pandas as pd
 import torch
 
 from bench.core.hardware import hardware
+from bench.results.reader import ACCUSATIONS, Accuser
 from bench.verification.kinds import Origin
 from bench.verification.p_values import enough, exchangeable
 from benchmarks.accused import HONEST, TUNED, Found, Work
 from benchmarks.error_rates import rate
 
-REGENERATED = "regenerated"
+KEYS = ("dataset", "source_architecture", "method")
+COLUMNS = [*KEYS, "accuser", "asks", "alpha", "hits", "of", "share", "low", "high", "sources", "others", "refuted",
+           "cannot_tell", "reason"]  # fmt: skip
 
 
 def accuses(scores: Found, alpha: float) -> bool:
@@ -40,50 +44,50 @@ def accuses(scores: Found, alpha: float) -> bool:
 
 
 def table(found: Sequence[Found], alpha: float) -> pd.DataFrame:
-    """Return a row for each method and fingerprint: the share of innocents that it accuses, with its exact interval.
+    """Return a row for each method and accuser: the share of innocents that are accused, with its exact interval.
 
-    The accuser of the row `honest` has the honest fingerprint, that of `tuned` the best of all three. The one of
-    `regenerated` has those that the judge does not refute: what it cannot tell, counts.
+    The accuser `honest` has the honest fingerprint, `tuned` the best of all three, `regenerated` the best of those that
+    the judge does not refute: what it cannot tell, counts. `refuted` and `cannot_tell` count freely tuned ones.
     """
-    rows = []
-    for method in dict.fromkeys(record["method"] for record in found):
-        records = [r for r in found if r["method"] == method and "scores" in r]
-        usable = [r for r in records if enough(len(r["scores"][HONEST]["others"]), alpha)]
-        if not usable:
-            rows.append({"method": method, "reason": _reason(found, method, records, alpha)})
-            continue
-        hits: dict[str, list[bool]] = {kind: [] for kind in (HONEST, TUNED, REGENERATED)}
-        kept = []
-        for record in usable:
-            accused = {kind: accuses(scores, alpha) for kind, scores in record["scores"].items()}
-            passes = {kind: origin != Origin.REFUTED for kind, origin in record["origins"].items()}
-            hits[HONEST].append(accused[HONEST])
-            hits[TUNED].append(any(accused.values()))
-            hits[REGENERATED].append(accused[HONEST] or any(accused[kind] and passes[kind] for kind in passes))
-            kept.append(record["origins"][TUNED])
-        for kind, accused_ in hits.items():
-            rows.append(
-                {
-                    "method": method,
-                    "asks": usable[0]["asks"],
-                    "fingerprint": kind,
-                    "alpha": alpha,
-                    **rate(sum(accused_), len(accused_)),
-                    "sources": len({r["source"] for r in usable}),
-                    "others": min(len(r["scores"][HONEST]["others"]) for r in usable),
-                    "refuted": kept.count(str(Origin.REFUTED)),
-                    "cannot_tell": kept.count(str(Origin.CANNOT_TELL)),
-                    "reason": "",
-                }
-            )
-    return pd.DataFrame(rows)
+    groups: dict[tuple[str, ...], list[Found]] = {}
+    for record in found:
+        groups.setdefault(tuple(record[name] for name in KEYS), []).append(record)
+    return pd.DataFrame([row for key, records in groups.items() for row in _rows(key, records, alpha)], columns=COLUMNS)
 
 
-def _reason(found: Sequence[Found], method: str, records: Sequence[Found], alpha: float) -> str:
-    if records:
-        others = max(len(r["scores"][HONEST]["others"]) for r in records)
-        return f"it has a score of {others} other innocents at most, too few for alpha = {alpha:g}"
-    return next(str(r["reason"]) for r in found if r["method"] == method)
+def _rows(key: tuple[str, ...], records: Sequence[Found], alpha: float) -> Iterator[dict[str, Any]]:
+    usable = [r for r in records if "scores" in r and enough(_others(r), alpha)]
+    common = dict(zip(KEYS, key, strict=True))
+    if not usable:
+        reasons = [r["reason"] for r in records if "reason" in r]
+        few = max((_others(r) for r in records if "scores" in r), default=0)
+        text = f"{few} other innocents have a score, too few for alpha = {alpha:g}"
+        yield {**common, "reason": reasons[0] if len(reasons) == len(records) else text}
+        return
+    hits: dict[Accuser, list[bool]] = {accuser: [] for accuser in Accuser}
+    for record in usable:
+        accused = {kind: accuses(scores, alpha) for kind, scores in record["scores"].items()}
+        passes = {kind for kind, origin in record["origins"].items() if origin != Origin.REFUTED} | {HONEST}
+        hits[Accuser.HONEST].append(accused[HONEST])
+        hits[Accuser.TUNED].append(any(accused.values()))
+        hits[Accuser.REGENERATED].append(any(accused[kind] for kind in passes))
+    origins = [record["origins"][TUNED] for record in usable]
+    for accuser, each in hits.items():
+        yield {
+            **common,
+            "accuser": str(accuser),
+            "asks": usable[0]["asks"],
+            "alpha": alpha,
+            **rate(sum(each), len(each)),
+            "sources": len({r["source"] for r in usable}),
+            "others": min(map(_others, usable)),
+            "refuted": origins.count(str(Origin.REFUTED)),
+            "cannot_tell": origins.count(str(Origin.CANNOT_TELL)),
+        }
+
+
+def _others(record: Found) -> int:
+    return len(record["scores"][HONEST]["others"])
 
 
 @click.command()
@@ -126,7 +130,7 @@ def main(
         click.echo(f"{source.seed} {source.key[:8]}: {', '.join(work.marks(source)) or 'plain'}", err=True)
     out.mkdir(parents=True, exist_ok=True)
     made = table(found, alpha)
-    made.to_csv(out / "accusations.csv", index=False, lineterminator="\n")
+    made.convert_dtypes().to_csv(out / ACCUSATIONS, index=False, lineterminator="\n")
     click.echo(made.to_string(index=False))
     click.echo(", ".join(f"{k} {v}" for k, v in hardware().items()))
 

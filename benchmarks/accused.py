@@ -22,6 +22,7 @@ from bench.frontend.commit import commit
 from bench.models.description import read
 from bench.registry.discovery import load_registry
 from bench.store.atomic import write_atomically
+from bench.training.answering import Askable
 from bench.verification import commitment_files, judge
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.kinds import Origin
@@ -33,12 +34,17 @@ from benchmarks.transport_sources import Committed, World
 from benchmarks.tuning import Tensors, forged
 
 HONEST, TUNED, TOLERATED = "honest", "tuned", "tolerated"
-"""The fingerprints of an accuser: tuned freely, and as far as `bench judge` tolerates."""
+"""The fingerprints of an accuser: the honest one, one that is tuned, and one as far as `bench judge` tolerates."""
 CARRIER = "agreement"
 """The method of the run that trains sources and innocents."""
 Found = dict[str, Any]
 """What was found about a method and an innocent: the reason why there is nothing, or by fingerprint what it is, and the
 scores of the innocent (`own`), the source, and all other innocents."""
+
+
+def _network(model: Askable) -> nn.Module:
+    assert isinstance(model, nn.Module)
+    return model
 
 
 class Judged:
@@ -81,11 +87,16 @@ class Work:
         self.world = World(**self.common, **run, seeds=seeds, no_baselines=True, out=str(folder / "run"))
         self.sources = list(self.world.sources())
         keys = dict.fromkeys(key for source in self.sources for key in source.innocents)
-        self.innocents: dict[str, nn.Module] = {key: self.world.model(key) for key in keys}
+        self.innocents: dict[str, nn.Module] = {key: _network(self.world.model(key)) for key in keys}
 
     def marks(self, source: Committed) -> list[str]:
         """Return the watermarks of a source; none of a plain one."""
         return [name for name, method in source.methods.items() if isinstance(method, Watermark)]
+
+    def architecture(self, source: Committed) -> str:
+        """Return the name of a source's architecture."""
+        facts = self.world.store.facts(source.key) or {}
+        return str(facts["architecture"]["name"])
 
     def judged(self, source: Committed) -> Judged:
         """Return the commitment of a plain source, which is made once, to all methods that read fingerprints."""
@@ -113,19 +124,15 @@ class Work:
         methods = {name: source.methods[name] if marks else self._committed(judged, name) for name in honest}
         found = []
         for innocent in source.innocents[:number]:
-            about = [
-                source.key,
-                innocent,
-                sorted(self.innocents),
-                steps,
-                {n: [m.version, repr(m)] for n, m in methods.items()},
-            ]
+            versions = {n: [m.version, repr(m)] for n, m in methods.items()}
+            about = [source.key, innocent, sorted(self.innocents), steps, versions]
             path = self.folder / "found" / f"{digest(about)[:24]}.json"
             if not path.exists():
                 path.parent.mkdir(exist_ok=True)
                 one = Accusation(self, source, innocent, methods, honest, judged)
                 write_atomically(path, json.dumps(one.found(steps)))
-            found += [{"source": source.key, **record} for record in json.loads(path.read_text(encoding="utf-8"))]
+            where = {"dataset": self.dataset, "source_architecture": self.architecture(source), "source": source.key}
+            found += [{**where, **record} for record in json.loads(path.read_text(encoding="utf-8"))]
         return found
 
     def _committed(self, judged: Judged | None, name: str) -> Method:
@@ -161,7 +168,9 @@ class Accusation:
                 network = self.work.innocents[self.innocent]
                 if score(method, self.honest[name], network) is None:
                     raise NotApplicable("it has no score of this innocent")
-                accuser = Accuser(method, self.honest[name], self.shape, self.source.model, network, self.others)
+                accuser = Accuser(
+                    method, self.honest[name], self.shape, _network(self.source.model), network, self.others
+                )
                 tuned = accuser.tuned(steps)
                 forgeries[TUNED][name], forgeries[TOLERATED][name] = tuned, accuser.tolerated(tuned)
                 made = {HONEST: self.honest[name], TUNED: tuned, TOLERATED: forgeries[TOLERATED][name]}
