@@ -23,6 +23,7 @@ import click
 import pandas as pd
 import torch
 
+from bench.core.errors import BenchError
 from bench.core.hardware import hardware
 from bench.results.reader import ACCUSATIONS, Accuser
 from bench.verification.kinds import Origin
@@ -119,20 +120,28 @@ def main(
     torch.set_num_threads(1)
     folder = folder.absolute()
     (folder / "store").mkdir(parents=True, exist_ok=True)
-    work = Work(folder, dataset, methods, {"preset": preset, "seeds": str(seeds), "plugins": plugins, "data": data})
+    options = {"preset": preset, "seeds": str(seeds), "plugins": plugins, "data": data}
+    try:
+        found = measured(Work(folder, dataset, methods, options), innocents, steps, alpha)
+    except BenchError as error:
+        raise click.UsageError(str(error)) from None
+    out.mkdir(parents=True, exist_ok=True)
+    made = table(found, alpha).convert_dtypes()
+    made.to_csv(out / ACCUSATIONS, index=False, lineterminator="\n")
+    click.echo(made.to_string(index=False, na_rep=""))
+    click.echo(", ".join(f"{k} {v}" for k, v in hardware().items()))
+
+
+def measured(work: Work, innocents: int, steps: int, alpha: float) -> list[Found]:
+    """Return what is found about each source and some innocents of it; BenchError if there are too few for `alpha`."""
     if not enough(len(work.innocents) - 1, alpha):
-        raise click.ClickException(
-            f"{len(work.innocents)} innocents are too few for alpha = {alpha:g}: raise --seeds or --alpha"
-        )
-    found: list[Found] = []
+        text = f"{len(work.innocents)} innocents are too few for alpha = {alpha:g}"
+        raise BenchError(f"{text}: each is compared with all others; raise --seeds or --alpha")
+    found = []
     for source in work.sources:
         found += work.accusations(source, innocents, steps)
         click.echo(f"{source.seed} {source.key[:8]}: {', '.join(work.marks(source)) or 'plain'}", err=True)
-    out.mkdir(parents=True, exist_ok=True)
-    made = table(found, alpha)
-    made.convert_dtypes().to_csv(out / ACCUSATIONS, index=False, lineterminator="\n")
-    click.echo(made.to_string(index=False))
-    click.echo(", ".join(f"{k} {v}" for k, v in hardware().items()))
+    return found
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -13,7 +14,7 @@ from torch import nn
 
 from bench.api.components import Method, Watermark
 from bench.core.canonical import digest
-from bench.core.errors import BenchError, NotApplicable, first_line
+from bench.core.errors import BenchError, NotApplicable, describe_error, first_line
 from bench.core.kinds import ComponentKind
 from bench.datasets.files import data_root
 from bench.execution.benchmark import BenchmarkReporter
@@ -101,7 +102,8 @@ class Work:
     def judged(self, source: Committed) -> Judged:
         """Return the commitment of a plain source, which is made once, to all methods that read fingerprints."""
         folder = self.folder / "sources" / source.key
-        if not (folder / "zoo").exists():
+        if not (folder / "zoo" / "zoo.toml").exists():
+            shutil.rmtree(folder / "zoo", ignore_errors=True)
             export_networks(self.world.store, [source.key], folder / "zoo")
         models = folder / "zoo" / "zoo.toml"
         plain = {name: method for name, method in self.methods.items() if not isinstance(method, Watermark)}
@@ -175,8 +177,9 @@ class Accusation:
                 forgeries[TUNED][name], forgeries[TOLERATED][name] = tuned, accuser.tolerated(tuned)
                 made = {HONEST: self.honest[name], TUNED: tuned, TOLERATED: forgeries[TOLERATED][name]}
                 record |= {"asks": accuser.kind, "scores": {n: self._scores(method, t) for n, t in made.items()}}
-            except BenchError as error:
-                record["reason"] = first_line(error)
+            except Exception as error:  # a plugin's code may raise anything
+                known = isinstance(error, BenchError)
+                record["reason"] = first_line(error) if known else f"its code failed: {describe_error(error)}"
             records.append(record)
         origins = {kind: self._origins(tuned) for kind, tuned in forgeries.items()}
         for record in records:

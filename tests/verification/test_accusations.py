@@ -221,8 +221,34 @@ def test_accusations_that_the_judge_refutes_do_not_count():
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
+BITS = '''
+from dataclasses import dataclass
+from bench import Fingerprint, hookimpl
+
+@dataclass(frozen=True)
+class Bits(Fingerprint):
+    """Labels of images without their lower bits, for which there is no gradient."""
+    name: str = "bits"
+    version: int = 1
+
+    def extract(self, source, data, helpers, context):
+        x = data.probe.images[:20] >> 4 << 4
+        return {"x": x, "labels": source(x.float() / 255).argmax(1)}
+
+    def score(self, fingerprint, suspect):
+        x = (fingerprint["x"] >> 4 << 4).float() / 255
+        return float((suspect.labels(x) == fingerprint["labels"]).double().mean())
+
+@hookimpl
+def bench_methods():
+    return [Bits()]
+'''
+
+
 def measured(folder, *words):
-    names = [word for name in ("ipguard", "taggants") for word in ("--method", name)]
+    (folder / "bits.py").write_text(BITS)
+    names = [word for name in ("ipguard", "taggants", "bits") for word in ("--method", name)]
+    names += ["--plugin", str(folder / "bits.py")]
     small = ["--preset", "smoke", "--seeds", "1", "--innocents", "1", "--steps", "20", *names]
     arguments = [str(folder / "work"), "--out", str(folder / "out"), *small, *words]
     return CliRunner().invoke(accusations.main, arguments, catch_exceptions=False)
@@ -231,10 +257,13 @@ def measured(folder, *words):
 @pytest.mark.slow
 def test_the_command_measures_and_goes_on(tmp_path, monkeypatch):
     few = measured(tmp_path)
-    assert few.exit_code == 1 and "4 innocents are too few for alpha = 0.05" in few.output
+    assert few.exit_code == 2 and "4 innocents are too few for alpha = 0.05" in few.output
+    strange = measured(tmp_path, "--method", "ipgard")
+    assert strange.exit_code == 2 and "ipguard" in strange.output
     assert measured(tmp_path, "--alpha", "0.34").exit_code == 0
     with (tmp_path / "out" / "accusations.csv").open() as lines:
         rows = {(row["method"], row["accuser"]): row for row in csv.DictReader(lines)}
+    assert "its code failed" in rows.pop(("bits", ""))["reason"]  # and nothing else is lost
     assert rows.keys() == {(m, a) for m in ("ipguard", "taggants") for a in ("honest", "tuned", "regenerated")}
     for method in ("ipguard", "taggants"):
         assert rows[method, "tuned"]["hits"] == "1" and rows[method, "tuned"]["others"] == "3"
