@@ -97,7 +97,14 @@ def _others(record: Found) -> int:
 @click.option("--method", "methods", multiple=True, help="A method, may be repeated; default: all that are installed.")
 @click.option("--preset", default="field", show_default=True, help="The preset of networks and methods.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Sources.")
-@click.option("--innocents", type=click.IntRange(1), default=4, show_default=True, help="Accused, for each source.")
+@click.option(
+    "--replicates",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Innocents of each source and architecture.",
+)
+@click.option("--innocents", type=click.IntRange(1), default=4, show_default=True, help="Those accused, per source.")
 @click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Steps of the optimisation.")
 @click.option("--alpha", type=click.FloatRange(0, 1), default=0.05, show_default=True, help="Level of an accusation.")
 @click.option("--plugin", "plugins", multiple=True, type=click.Path(exists=True), help="A plugin file.")
@@ -109,6 +116,7 @@ def main(
     methods: Sequence[str],
     preset: str,
     seeds: int,
+    replicates: int,
     innocents: int,
     steps: int,
     alpha: float,
@@ -120,7 +128,7 @@ def main(
     torch.set_num_threads(1)
     folder = folder.absolute()
     (folder / "store").mkdir(parents=True, exist_ok=True)
-    options = {"preset": preset, "seeds": str(seeds), "plugins": plugins, "data": data}
+    options = {"preset": preset, "seeds": seeds, "replicates": replicates, "plugins": plugins, "data": data}
     try:
         found = measured(Work(folder, dataset, methods, options), innocents, steps, alpha)
     except BenchError as error:
@@ -136,7 +144,7 @@ def measured(work: Work, innocents: int, steps: int, alpha: float) -> list[Found
     """Return what is found about each source and some innocents of it; BenchError if there are too few for `alpha`."""
     if not enough(len(work.innocents) - 1, alpha):
         text = f"{len(work.innocents)} innocents are too few for alpha = {alpha:g}"
-        raise BenchError(f"{text}: each is compared with all others; raise --seeds or --alpha")
+        raise BenchError(f"{text}: each is compared with all others; raise --seeds, --replicates or --alpha")
     found = []
     for source in work.sources:
         found += work.accusations(source, innocents, steps)

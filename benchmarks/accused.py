@@ -84,8 +84,8 @@ class Work:
         marks = [name for name, method in self.methods.items() if isinstance(method, Watermark)]
         run = {"methods": ",".join(dict.fromkeys([*marks, CARRIER])), "attacks": "prune", "copies": 1}
         self.common = {"datasets": dataset, "workers": 0, "store": folder / "store", **options}
-        seeds = self.common.pop("seeds")
-        self.world = World(**self.common, **run, seeds=seeds, no_baselines=True, out=str(folder / "run"))
+        run |= {name: self.common.pop(name) for name in ("seeds", "replicates")}
+        self.world = World(**self.common, **run, no_baselines=True, out=str(folder / "run"))
         self.sources = list(self.world.sources())
         keys = dict.fromkeys(key for source in self.sources for key in source.innocents)
         self.innocents: dict[str, nn.Module] = {key: _network(self.world.model(key)) for key in keys}
@@ -125,7 +125,8 @@ class Work:
             honest = {m.name: judged.folder.fingerprints(m.name)[0] for m in judged.folder.commitment.methods}
         methods = {name: source.methods[name] if marks else self._committed(judged, name) for name in honest}
         found = []
-        for innocent in source.innocents[:number]:
+        step = max(1, len(source.innocents) // number)  # they are in the order of their architectures
+        for innocent in source.innocents[::step][:number]:
             versions = {n: [m.version, repr(m)] for n, m in methods.items()}
             about = [source.key, innocent, sorted(self.innocents), steps, versions]
             path = self.folder / "found" / f"{digest(about)[:24]}.json"

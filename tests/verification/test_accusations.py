@@ -249,7 +249,7 @@ def measured(folder, *words):
     (folder / "bits.py").write_text(BITS)
     names = [word for name in ("ipguard", "taggants", "bits") for word in ("--method", name)]
     names += ["--plugin", str(folder / "bits.py")]
-    small = ["--preset", "smoke", "--seeds", "1", "--innocents", "1", "--steps", "20", *names]
+    small = ["--preset", "smoke", "--seeds", "1", "--replicates", "2", "--innocents", "1", "--steps", "20", *names]
     arguments = [str(folder / "work"), "--out", str(folder / "out"), *small, *words]
     return CliRunner().invoke(accusations.main, arguments, catch_exceptions=False)
 
