@@ -54,6 +54,8 @@ class Preset:
     replicates: int = 1
     copies: int = 2
     target_replicates: int = 1
+    irrelevant: int = 0
+    """Irrelevant models per suspect architecture, where that is more than `replicates`."""
     keep: str = "all"
     meaningless: bool = False
     """True if networks are too small, or trained too briefly, for its figures to mean anything."""
@@ -93,6 +95,7 @@ PRESETS = {
             methods=(),
             baselines=(),
             seeds=5,
+            irrelevant=5,
         ),
         Preset(
             "small",

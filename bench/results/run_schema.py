@@ -63,6 +63,7 @@ class _Attributes(Struct):
     starts_from: str = ""
     surrogate_data: str = ""
     target: str = ""
+    adaptive: bool = False
     any_label_space: bool = False
     baseline: bool = False
     deterministic: bool = False
@@ -73,6 +74,7 @@ class _Attributes(Struct):
     epochs_factor: float = 1.0
     augmentation: dict[str, Any] = {}
     draws: Count = 1
+    strengths: Count = 1
     num_classes: Count = 0
     shape: list[Count] = []
     checksums: dict[str, str] = {}
