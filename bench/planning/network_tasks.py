@@ -70,7 +70,8 @@ class TaskPlanner:
             inputs["source"] = source
             params["answers"] = Access.LABELS if replicate % 2 == 0 else Access.PROBABILITIES
         subject = self.sources.get(source) or (f"seed {source_seed}" if len(self.spec.seeds) > 1 else "")
-        return self.plan.add(TaskKind.TRAIN, role, params, inputs, subject="" if role == Role.SOURCE else subject)
+        subject = "" if role == Role.SOURCE else f"the thief {subject}".strip() if party else subject
+        return self.plan.add(TaskKind.TRAIN, role, params, inputs, subject=subject)
 
     def _steal(self, source: str, dataset: str, target: str, attack: str, architecture: str, replicate: int) -> str:
         """Plan a suspect stolen from a source of `dataset`; it is trained on `target`, often the same."""
@@ -84,7 +85,10 @@ class TaskPlanner:
         """
         params, inputs = self._theft(*theft)
         params["method"], inputs["fingerprint"] = method.identity(), fingerprint
-        return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs, subject=self.sources[theft[0]])
+        subject = " ".join(
+            filter(None, (self.sources[theft[0]], *([] if method.watermark else queries_of(method, self.spec))))
+        )
+        return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs, subject=subject)
 
     def _theft(
         self, source: str, dataset: str, target: str, attack: str, architecture: str, replicate: int
@@ -124,8 +128,7 @@ class TaskPlanner:
         """Plan a method's source (of a watermark, its own), a draw of its fingerprint, and its helpers."""
         place = [architecture] if len(self.spec.sources) > 1 else []
         place += [f"seed {seed}"] if len(self.spec.seeds) > 1 else []
-        budget = str(method.attributes["budget"]) if self.spec.budgets else ""
-        queries = [f"{method.params[budget]} queries"] if budget else []
+        queries = queries_of(method, self.spec)
         if method.watermark:
             params = self._network_params(dataset, architecture, seed)
             params["method"] = method.identity()
@@ -153,7 +156,8 @@ class TaskPlanner:
         He knows the method and none of its secrets: key, seed, images and helpers are his own. It is of the source
         itself, which he holds, but for a watermark: that he embeds into a network of his own.
         """
-        data, subject = self.data(dataset), " of ".join(filter(None, ("the thief", self.sources[source])))
+        queries = [] if method.watermark else queries_of(method, self.spec)
+        data, subject = self.data(dataset), " ".join(filter(None, ("the thief", self.sources[source], *queries)))
         own: dict[str, JSON] = {"method": method.identity(), PARTY: ATTACKER}
         if method.watermark:
             params = self._network_params(dataset, architecture, seed) | own
@@ -161,6 +165,12 @@ class TaskPlanner:
         params = own | {"dataset": {"name": dataset}, "recipe": self.recipes[architecture]}
         inputs = {"data": data, "source": source, **self._helpers(method, dataset, seed, source, None, ATTACKER)}
         return self.plan.add(TaskKind.FINGERPRINT, Role.FINGERPRINT, params, inputs, subject=subject)
+
+
+def queries_of(method: Declaration, spec: Spec) -> list[str]:
+    """Return how the names of tasks distinguish the budgets of a method, where there are several."""
+    budget = str(method.attributes["budget"]) if spec.budgets else ""
+    return [f"{method.params[budget]} queries"] if budget else []
 
 
 def no_thief(attack: Declaration, method: Declaration, spec: Spec) -> str:

@@ -43,9 +43,9 @@ def blended(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
 class Graded(Attack):
     """Fine-tune the source on true labels and away from its own answers on probes, with rising weight."""
 
-    length: float = 0.3
+    length: float = 0.5
     lr: float = 0.02
-    weights: tuple[float, ...] = (0.1, 0.5, 2.0, 8.0)
+    weights: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0)
     """w of the copies, weakest first."""
     margin: float = 0.9
     jitter: float = 0.05

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from bench import Attack, BenchError, Fingerprint
+from bench.analysis.evasion import FPR as EVASION_FPR
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
 from bench.planning.options import build
-from bench.analysis.evasion import FPR as EVASION_FPR
 from bench.planning.presets import ATTACKS, BASELINES, METHODS, PRESETS, READINGS, Preset, ordered, preset, scaled
 from bench.registry.discovery import load_registry
 
