@@ -77,7 +77,8 @@ def rows(seeds=range(6), irrelevant=20, lost=(0.0, 0.1, 0.3), scores=((2, 2), (2
         found += [
             line(attack="thief", attack_version=1, architecture="vgg", replicate=3 * copy + strength,
                  score=own[strength][copy], variant=f"w={strength}",
-                 suspect_accuracy=source - lost[strength] - 0.001 * seed, suspect_digest=f"{method}{seed}{strength}{copy}", **one)
+                 suspect_accuracy=source - lost[strength] - 0.001 * seed,
+                 suspect_digest=f"{method}{seed}{strength}{copy}", **one)
             for strength, copy in itertools.product(range(3), range(2))
         ]  # fmt: skip
     return found
