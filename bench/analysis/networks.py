@@ -109,7 +109,7 @@ def watermarks(run: Mapping[str, JSON]) -> set[str]:
 def adaptive_attacks(run: Mapping[str, JSON]) -> set[str]:
     """Return the attacks whose suspects were made against one method each."""
     attacks = run["components"][ComponentKind.ATTACK].items()
-    return {name for name, attack in attacks if attack["attributes"].get("adaptive")}
+    return {name for name, attack in attacks if attack["attributes"].get("knows_method")}
 
 
 def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFrame]":

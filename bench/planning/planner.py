@@ -126,7 +126,7 @@ class _TrialPlanner:
     ) -> Iterator[_Suspect]:
         """Plan a source's irrelevant models: of its dataset, and of the targets that the method can judge."""
         names = dict.fromkeys((*self.spec.suspects, *(() if self.models else (architecture,))))
-        counts = {dataset: max(self.spec.replicates, self.spec.irrelevant)}
+        counts = {dataset: max(self.spec.replicates, self.spec.negatives)}
         for attack in self._own_attacks():
             target, reason = self.relations.target(dataset, attack)
             if not reason and not self.relations.incompatible_labels(method, dataset, target):
@@ -161,7 +161,7 @@ class _TrialPlanner:
             strengths = int(declaration.attributes.get("strengths", 1))
             count = 1 if is_deterministic(self.declarations.attacks, attack) else max(count, strengths)
             steal: Callable[..., str] = self.tasks.steal
-            if declaration.attributes.get("adaptive"):
+            if declaration.attributes.get("knows_method"):
                 reason = reason or no_thief(declaration, owner, self.spec)
                 if not reason:
                     made = self.tasks.thief_fingerprint(owner, dataset, architecture, seed, source)

@@ -54,7 +54,7 @@ class Preset:
     replicates: int = 1
     copies: int = 2
     target_replicates: int = 1
-    irrelevant: int = 0
+    negatives: int = 0
     """Irrelevant models per suspect architecture, where that is more than `replicates`."""
     keep: str = "all"
     meaningless: bool = False
@@ -95,7 +95,7 @@ PRESETS = {
             methods=(),
             baselines=(),
             seeds=5,
-            irrelevant=5,
+            negatives=5,
         ),
         Preset(
             "small",

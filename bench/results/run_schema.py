@@ -63,11 +63,11 @@ class _Attributes(Struct):
     starts_from: str = ""
     surrogate_data: str = ""
     target: str = ""
-    adaptive: bool = False
     any_label_space: bool = False
     baseline: bool = False
     deterministic: bool = False
     flip: bool = False
+    knows_method: bool = False
     same_architecture: bool = False
     crop: Count = 0
     learning_rate: float = 0.0

@@ -100,7 +100,7 @@ class Adaptive(Graded):
     name: str = "adaptive"
     version: int = 1
 
-    adaptive = True
+    knows_method = True
 
     def probes(self, count: int, data: Split, context: Context) -> Tensor:
         """Draw some of the thief's own probes."""

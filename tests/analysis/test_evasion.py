@@ -55,7 +55,7 @@ def test_a_better_source_raises_the_price_by_as_much(points, more):
     assert price([(loss + more, tpr) for loss, tpr in points]) == pytest.approx(price(points) + more)
 
 
-THIEF = component(access="weights", same_architecture=True, adaptive=True, strengths=3)
+THIEF = component(access="weights", same_architecture=True, knows_method=True, strengths=3)
 
 
 def run(**changes):

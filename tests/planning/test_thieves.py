@@ -132,7 +132,7 @@ def test_each_budget_has_a_thief():
 
 
 def test_a_preset_may_have_more_irrelevant_models_than_replicates():
-    usual, more, fewer = (rows(found(irrelevant=n), method="toy_match", suspect_kind="irrelevant") for n in (0, 5, 1))
+    usual, more, fewer = (rows(found(negatives=n), method="toy_match", suspect_kind="irrelevant") for n in (0, 5, 1))
     assert (len(usual), len(more)) == (4, 10)
     assert [t.suspect for t in fewer] == [t.suspect for t in usual]
     assert {t.suspect for t in usual} < {t.suspect for t in more}
