@@ -1,6 +1,14 @@
 """What all tests share: a store that is not the user's, one thread, and one finished run of the toy world."""
 
+import signal
+
 import pytest
+
+
+def pytest_configure():
+    """Undo what a shell does to a command in the background: it ignores Ctrl-C, and so would all processes of tests."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item):

@@ -47,10 +47,11 @@ def verified(model: Description) -> Description:
     """
     if model.format == ModelFormat.HTTP:
         return structs.replace(model, sha256=canonical_digest(structs.replace(model, sha256="").identity()))
-    digest = _file_digest(model, Path(model.file), "file")
+    content = read(model) if model.format == ModelFormat.ONNX and not model.sha256 else None
+    digest = hashlib.sha256(content).hexdigest() if content else _file_digest(model, Path(model.file), "file")
     if model.sha256 and digest != model.sha256:
         raise model.fault("sha256", f"{model.file} has the digest {digest}: it is another file, or damaged")
-    return structs.replace(model, sha256=_combined(digest, more_digests(model)))
+    return structs.replace(model, sha256=_combined(digest, more_digests(model, content)))
 
 
 def more_digests(model: Description, content: bytes | None = None) -> list[str]:

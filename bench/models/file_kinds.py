@@ -25,7 +25,7 @@ def wrong_kind(content: bytes, declared: str) -> str:
 def _recognised(content: bytes) -> tuple[str, str]:
     """Return a format and what files of it are called, or what a file is and what to do; empty if it is not known."""
     for start, what in OTHER_LIBRARIES.items():
-        if content.startswith(start) or content[4:].startswith(start):
+        if content.startswith(start) or content.startswith(start, 4):
             return what, EXPORT
     if content.startswith(ZIP):
         return _of_members(content)

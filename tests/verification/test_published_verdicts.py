@@ -1,6 +1,9 @@
 """The bundled null tables of the default dataset, and the measured tables beside them."""
 
 import csv
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,13 +34,36 @@ def test_the_nulls_are_at_least_two_hundred_innocents_of_twelve_families():
         assert {row.family for row in rows} == {family.name for family in read_recipes()}
 
 
-def test_the_source_is_evidence_against_itself(tmp_path):
+@pytest.fixture
+def suspect(tmp_path):
+    """Return the file that describes the source as a suspect of another name."""
     source, weights = read_models(FOLDER / "source.toml")[0], (FOLDER / "source.safetensors").as_posix()
     table = (FOLDER / "source.toml").read_text().replace('"source.safetensors"', f'"{weights}"')
-    (tmp_path / "suspect.toml").write_text(table.replace(f'"{source.name}"', '"x"').replace('"source"', '"suspect"'))
-    verdict = bench.verify(tmp_path / "suspect.toml", commitment=FOLDER / "commitment", out=tmp_path / "evidence")
+    path = tmp_path / "suspect.toml"
+    path.write_text(table.replace(f'"{source.name}"', '"x"').replace('"source"', '"suspect"'))
+    return path
+
+
+def test_the_source_is_evidence_against_itself(suspect, tmp_path):
+    verdict = bench.verify(suspect, commitment=FOLDER / "commitment", out=tmp_path / "evidence")
     assert verdict.verdict == VerdictKind.EVIDENCE
     assert verdict.p_value == pytest.approx(1 / 201)
+
+
+OLDER = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+
+
+@pytest.mark.parametrize("variables", [{}, pytest.param(OLDER, marks=pytest.mark.slow)], ids=["own", "as AVX2"])
+def test_its_fingerprints_are_made_again_on_another_machine(suspect, tmp_path, variables):
+    evidence = tmp_path / "evidence"
+    bench.verify(suspect, commitment=FOLDER / "commitment", out=evidence)
+    words = ["judge", str(evidence), "--source", str(FOLDER / "source.toml"), "--quiet"]
+    environment = os.environ | {"BENCH_STORE": str(tmp_path / "store")} | variables
+    run = subprocess.run(
+        [sys.executable, "-m", "bench", *words], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "sac_m: regenerated" in run.stdout
 
 
 @pytest.mark.parametrize("name", TABLES)
