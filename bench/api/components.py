@@ -127,7 +127,7 @@ class Attack(Component):
     Empty: its suspects are networks that load strictly into `build()`. See `rebuild`.
     """
     knows_method: ClassVar[Any] = False
-    """True if it is adaptive, its thief knows the method: each method judges suspects made against it (`context.probes`)."""
+    """True if its thief knows the method: each method judges suspects that were made against it (`context.probes`)."""
     strengths: ClassVar[Any] = 1
     """How many strengths it has, weakest first, each made at least once: copy i has number i modulo this.
 
