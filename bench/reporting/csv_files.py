@@ -108,7 +108,8 @@ def _cell_columns() -> list[Column[Cell]]:
         Column("baseline_paired", bool, attribute("baselines.paired")),
     ]
     known = {c.name for c in columns}
-    return columns + [c for s in STATISTICS for c in _statistic(s) if c.name not in known] + _evasion_columns()
+    columns += _evasion_columns()
+    return columns + [c for s in STATISTICS for c in _statistic(s) if c.name not in known]
 
 
 CELL_COLUMNS = _cell_columns()
