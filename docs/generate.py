@@ -154,6 +154,7 @@ def presets(old: str) -> str:
             "sources of each dataset and architecture (`--seeds`)": p.seeds,
             "for each source: models per suspect architecture (`--replicates`)": p.replicates,
             "for each source: models per attack that keeps its architecture (`--copies`)": p.copies,
+            "for each source: irrelevant models per architecture": max(p.replicates, p.negatives),
             "for each source: irrelevant models per architecture, of an attack's target dataset": p.target_replicates,
             **{f"`recipe.{f.name}`": getattr(p.recipe, f.name) for f in fields(Recipe)},
             "`--set`": ", ".join(f"`{n}.{f}={v}`" for n, own in p.settings.items() for f, v in own.items()) or "–",

@@ -126,6 +126,13 @@ class Attack(Component):
 
     Empty: its suspects are networks that load strictly into `build()`. See `rebuild`.
     """
+    knows_method: ClassVar[Any] = False
+    """True if its thief knows the method: each method judges suspects that were made against it (`context.probes`)."""
+    strengths: ClassVar[Any] = 1
+    """How many strengths it has, weakest first, each made at least once: copy i has number i modulo this.
+
+    From 2 on, tables have the loss of accuracy at which a method loses sight of its suspects. `variant` names them.
+    """
 
     def variant(self, replicate: int) -> str:
         """Return what varies between copies, such as `ratio=0.3`; empty: only the seed."""

@@ -85,6 +85,8 @@ class Spec:
     """Fingerprints per source and method; 0: as many as each method declares."""
     draw_seed: int = 0
     """Fingerprints of another seed are drawn independently of those of a benchmark, whose seed is 0."""
+    negatives: int = 0
+    """Irrelevant models of each architecture, if that is more than `replicates`; not those on an attack's target."""
 
     def __new__(cls, *values: object, **named: object) -> Spec:
         """Raise TypeError for a field's old name."""
@@ -109,7 +111,7 @@ class Spec:
 
     def _fields(self) -> dict[str, object]:
         """Return the fields as plain data; what later versions added, only if it is set."""
-        later = ("models", "draws", "draw_seed")
+        later = ("models", "draws", "draw_seed", "negatives")
         fields = {**dataclasses.asdict(self), "recipe": self.recipe.written()}
         return {name: value for name, value in fields.items() if value or name not in later}
 

@@ -261,6 +261,7 @@ def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
         replicates=replicates,
         copies=given.get("copies", scale.copies),
         target_replicates=max(1, round(scale.target_replicates * replicates / scale.replicates)),
+        negatives=scale.negatives,
         split_seed=given.get("split_seed", 0),
         budgets=given.get("budgets", ()),
         preset=scale.name,

@@ -56,6 +56,8 @@ class Preset:
     replicates: int = 1
     copies: int = 2
     target_replicates: int = 1
+    negatives: int = 0
+    """Irrelevant models per suspect architecture, where that is more than `replicates`."""
     keep: str = "all"
     settings: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
     """Fields of components other than their defaults, where a run has these components."""
@@ -103,6 +105,7 @@ PRESETS = {
             methods=(),
             baselines=(),
             seeds=5,
+            negatives=5,
         ),
         Preset(
             "small",

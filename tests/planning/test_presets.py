@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from bench import Attack, BenchError, Fingerprint
+from bench.analysis.evasion import FPR as EVASION_FPR
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
 from bench.planning.options import build
@@ -72,8 +73,13 @@ def test_the_field_is_quick_with_everything():
     field, quick = (dataclasses.asdict(preset(name)) for name in ("field", "quick"))
     lists = ("attacks", "methods", "baselines")
     assert all(field[name] == () for name in lists)
-    same = quick.keys() - {"name", "summary", *lists}
+    same = quick.keys() - {"name", "summary", "negatives", *lists}
     assert {k: field[k] for k in same} == {k: quick[k] for k in same}
+
+
+def test_the_field_has_irrelevant_models_enough_for_a_true_positive_rate_at_5_percent():
+    field = preset("field")
+    assert field.negatives * len(field.suspects) * EVASION_FPR >= 1
 
 
 @dataclasses.dataclass(frozen=True)

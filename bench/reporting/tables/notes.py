@@ -31,6 +31,7 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
     zero = {"images": "all", "width": "default", "budget": "default", "clip": "none"}
     recipe = {k: v or zero.get(k, v) for k, v in spec.recipe.written().items()}
     counts = f"replicates {spec.replicates}, copies {spec.copies}, target_replicates {spec.target_replicates}"
+    counts += f", negatives {spec.negatives}" if spec.negatives else ""
     seeds = f"source seeds {', '.join(map(str, spec.seeds))}; split seed {spec.split_seed}"
     changed = [f"{n}.{f}={v}" for n, fields in sorted(spec.settings.items()) for f, v in sorted(fields.items())]
     parts = [
