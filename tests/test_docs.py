@@ -516,6 +516,25 @@ def test_what_is_not_measured_yet_is_named(figures, part):
     assert "has 1 of the 5 sources that a figure needs" in few and "0." not in few
 
 
+def test_a_cell_of_few_sources_has_no_figure(figures, tmp_path):
+    """An incomplete run has five sources in its plan, and fewer in some cells."""
+    for name in ("run.json", "trials.csv", "table.csv"):
+        (tmp_path / name).write_text((ROOT / "results/noisy_digits" / name).read_text())
+    with (tmp_path / "table.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    for row in rows:
+        if row["method"] == "sac_m" and row["attack"] == "prune":
+            row["sources"] = "4"
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    found = figures["card"]("", str(tmp_path), "sac_m", "extract_l", "prune")
+    assert "| `prune` | – | – | – | – |" in found and "| `extract_l` | 0.89" in found
+    row = next(line for line in figures["attack_costs"]("", str(tmp_path)).splitlines() if "`prune`" in line)
+    assert "(6)" in row
+
+
 def test_a_card_of_what_did_not_take_part_has_no_figure(figures):
     assert "was made without `zest`" in figures["card"]("", "results/noisy_digits", "zest", "prune")
     assert "without it" in figures["accused"]("", "results/noisy_digits", "taggants")
