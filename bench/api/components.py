@@ -171,6 +171,8 @@ class Method(Component):
     """Architectures of its surrogates and references, in turn; empty: the suspects' architectures."""
     baseline: ClassVar[Any] = False
     """True for a trivial method, which every table lists below a line and other methods are compared with."""
+    exact: ClassVar[Any] = False
+    """True if its score is -log10 of a p-value that is valid for each suspect by itself, without other models."""
     paper: ClassVar[Any] = ""
     """`A. Author, B. Author: Title, Venue 2026, https://...`: an entry of `references.bib`."""
     budget: ClassVar[Any] = ""

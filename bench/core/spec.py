@@ -30,6 +30,8 @@ class Recipe:
     """How the learning rate falls to 0 afterwards: `linear`, `cosine`, or `constant` (it does not fall)."""
     clip: float = 5.0
     """Largest gradient norm; 0 = none."""
+    plain: float = 0.0
+    """Share of the epochs, the last ones, whose images are neither shifted nor mirrored."""
     precision: str = "auto"
     """`fp32` or `bf16`; `auto` is resolved from the devices before planning."""
     width: int = 0
@@ -41,6 +43,8 @@ class Recipe:
 
     SIZES: ClassVar[tuple[str, ...]] = ("images", "width", "helpers", "budget")
     """Fields that change what is trained, not how."""
+    LATER: ClassVar[tuple[str, ...]] = ("plain",)
+    """Fields that later versions added: keys and files have them only if they are set."""
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
@@ -49,7 +53,11 @@ class Recipe:
 
     def training(self) -> dict[str, JSON]:
         """Return the fields that change how a network is trained; they enter its key."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if k not in self.SIZES}
+        return {k: v for k, v in self.written().items() if k not in self.SIZES}
+
+    def written(self) -> dict[str, JSON]:
+        """Return the fields as plain data; what later versions added, only if it is set."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v or k not in self.LATER}
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,8 @@ class Spec:
     def _fields(self) -> dict[str, object]:
         """Return the fields as plain data; what later versions added, only if it is set."""
         later = ("models", "draws", "draw_seed", "negatives")
-        return {name: value for name, value in dataclasses.asdict(self).items() if value or name not in later}
+        fields = {**dataclasses.asdict(self), "recipe": self.recipe.written()}
+        return {name: value for name, value in fields.items() if value or name not in later}
 
     @staticmethod
     def from_json(data: Mapping[str, JSON]) -> Spec:

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 KINDS = (TaskKind.TRAIN, TaskKind.EMBED, TaskKind.STEAL)
 HEAD = """\
 # Networks of bench (https://arxiv.org/abs/2210.15427). Score them: bench run --models {name} --datasets {dataset}
-# Each safetensors file is the state dict of the network that the architecture builds, without any wrapper: load it
-# with torch.load_state_dict. Images: float [N, C, H, W] in [0, 1], less `mean`, divided by `std`. Answers: logits.
 """
 DIGITS = 8
+WITHOUT_BENCH = """\
+# Each safetensors file is the state dict of the network that the architecture builds, without any wrapper: read it with
+# safetensors.torch.load_file, and load it with the network's load_state_dict. Images: float [N, C, H, W] in [0, 1],
+# less `mean`, divided by `std`. Answers: logits.
+"""
+ORDER = [*Role]
 
 
 class Exported(NamedTuple):
@@ -87,9 +91,10 @@ def export_networks(store: Store, keys: Iterable[str], folder: Path) -> tuple[in
     if folder.is_dir() and any(folder.iterdir()):
         raise BenchError(f"{folder} is not empty: name another folder")
     folder.mkdir(parents=True, exist_ok=True)
+    found.sort(key=lambda one: (ORDER.index(Role(one.role)), one.name))
     for dataset, texts in (tables := write_networks(store, found, folder)).items():
         name = "zoo.toml" if len(tables) == 1 else f"zoo-{dataset}.toml"
-        write_atomically(folder / name, "\n".join([HEAD.format(name=name, dataset=dataset), *texts]))
+        write_atomically(folder / name, "\n".join([HEAD.format(name=name, dataset=dataset) + WITHOUT_BENCH, *texts]))
     return len(found), left_out
 
 

@@ -12,7 +12,7 @@ from bench.models.description import read
 from bench.verification import evidence_files
 from bench.verification.child import Child
 from bench.verification.evidence_files import COMMITMENT, REPORT, EvidenceFolder
-from bench.verification.kinds import VerdictKind
+from bench.verification.kinds import ALPHA, VerdictKind
 from bench.verification.manifest import MANIFEST
 from bench.verification.replay import replay as replayed
 from bench.verification.report_figures import limit, power
@@ -102,7 +102,7 @@ def verify(
     out: str | PathLike[str],
     commitment: str | PathLike[str] | None = None,
     suspect: str = "",
-    alpha: float = 0.01,
+    alpha: float = ALPHA,
     max_queries: int | None = None,
     allow_code: bool = False,
     plugins: Sequence[str | PathLike[str]] = (),
@@ -152,7 +152,7 @@ def requested(
     commitment: str | PathLike[str],
     out: str | PathLike[str],
     suspect: str = "",
-    alpha: float = 0.01,
+    alpha: float = ALPHA,
     max_queries: int | None = None,
     allow_code: bool = False,
     plugins: Sequence[str | PathLike[str]] = (),

@@ -166,9 +166,19 @@ def _described(table: Mapping[str, JSON], number: int, folder: Path) -> Descript
         found = convert(table, Description)
     except (ValidationError, RecursionError) as error:
         raise BenchError(f"{who}: {explained(str(error), Description.__struct_fields__)}") from None
+    for field, value in table.items():
+        if _infinite(value):
+            raise found.fault(field, "its numbers must be finite: it has nan or inf")
     _check(found)
     paths = {f: str(folder / Path(value).expanduser()) for f in ("file", "probes") if (value := getattr(found, f))}
     return structs.replace(found, **paths)
+
+
+def _infinite(value: JSON) -> bool:
+    """Return whether a value of TOML has a number that is NaN or infinite, at any depth."""
+    if isinstance(value, dict | list):
+        return any(map(_infinite, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _check(model: Description) -> None:
@@ -184,10 +194,8 @@ def _check(model: Description) -> None:
         raise model.fault("architecture", "a safetensors file holds weights only: name an installed architecture")
     if model.settings and not weights:
         raise model.fault("settings", f"format {model.format} has no architecture to set: leave them out")
-    for field in ("mean", "std"):
-        values = getattr(model, field)
-        if not all(math.isfinite(v) and (v > 0 or field == "mean") for v in values):
-            raise model.fault(field, f"it must be finite numbers{', above 0' * (field == 'std')}, not {list(values)}")
+    if not all(v > 0 for v in model.std):
+        raise model.fault("std", f"it must be numbers above 0, not {list(model.std)}")
     if len(model.mean) != len(model.std):
         missing = "std" if model.mean else "mean"
         raise model.fault(missing, "mean and std must have a number for each channel, both")
@@ -262,9 +270,7 @@ def _label(model: Description, value: int | str, classes: int, names: Sequence[s
     if isinstance(value, str):
         if value in names:
             return names.index(value)
-        known = (
-            f"{did_you_mean(value, names)}It has {', '.join(names[:10])}" if names else "it names no labels: use 0, 1"
-        )
+        known = f"{did_you_mean(value, names)}It has {', '.join(names[:10])}" if names else f"Use 0 to {classes - 1}"
         raise model.fault("labels", f"the dataset has no label {value!r}. {known}")
     if not 0 <= value < classes:
         raise model.fault("labels", f"{value} is no label of the dataset, which has 0 to {classes - 1}")

@@ -77,8 +77,8 @@ class Client:
             self.http = httpx.AsyncClient(
                 headers={"Connection": "close"} | headers,
                 timeout=httpx.Timeout(model.timeout, connect=min(model.timeout, CONNECTING), pool=None),
-                # A connection for each request: a server may close one that is kept at any time, and a request that meets
-                # the end may have been counted there, so that nobody knows if it may be sent again.
+                # A connection for each request: a server may close one that is kept at any time, and a request that
+                # meets the end may have been counted there, so that nobody knows if it may be sent again.
                 limits=httpx.Limits(max_connections=model.concurrency, max_keepalive_connections=0),
                 follow_redirects=False,
             )

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,22 @@ TYPES = {
     "tensor(uint8)": np.uint8,
 }
 """Types of images that a network may want."""
+
+
+def _fits(wanted: Sequence[int | None], shape: Sequence[int]) -> bool:
+    """Return whether images [*shape] fit the dimensions that a network wants, of which some are free."""
+    return all(d in (None, n) for d, n in zip(wanted, shape, strict=True))
+
+
+def _way_out(layout: str, wanted: Sequence[int | None], shape: Sequence[int]) -> str:
+    """Return what to write so that images of a layout and a shape fit; empty if it is no matter of the description."""
+    last = layout == "NHWC"
+    if _fits(wanted, (shape[-1], *shape[:-1]) if last else (*shape[1:], shape[0])):
+        return f': write layout = "{"NCHW" if last else "NHWC"}"'
+    channels, sides = (wanted[2], wanted[:2]) if last else (wanted[0], wanted[1:])
+    if _fits([channels], shape[2:] if last else shape[:1]) and all(sides):
+        return f": write size = {list(sides)}"
+    return ""
 
 
 class OnnxNetwork:
@@ -49,8 +66,9 @@ class OnnxNetwork:
         wanted = [d if isinstance(d, int) and d > 0 else None for d in dimensions]
         if len(wanted) != 4:
             raise model.fault("file", f"it wants input of {len(wanted)} dimensions, not images {['N', *shape]}")
-        if any(d not in (None, n) for d, n in zip(wanted[1:], shape, strict=True)):
-            raise model.fault("size", f"it wants images {dimensions[1:]}, but they are described as {list(shape)}")
+        if not _fits(wanted[1:], shape):
+            described = f"they are described as {list(shape)}{_way_out(model.layout, wanted[1:], shape)}"
+            raise model.fault("size", f"it wants images {dimensions[1:]}, but {described}")
         self.batch = wanted[0]
 
     def __call__(self, images: Tensor) -> Tensor:

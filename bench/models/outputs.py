@@ -21,7 +21,7 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
     if output == ModelOutput.LABELS:
         return _label_fault(answers, classes)
     if answers.dim() != 2 or answers.shape[1] != classes:
-        return f"it answers with {list(answers.shape[1:])} numbers an image, not with [{classes}]"
+        return f"it answers with {list(answers.shape[1:])} numbers an image, not with [{classes}]: {_way_out(answers)}"
     if not answers.is_floating_point():
         return f"it answers with {answers.dtype}: whole numbers are labels"
     if not answers.numel():
@@ -42,6 +42,13 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
     return ""
 
 
+def _way_out(answers: Tensor) -> str:
+    """Return what to write for answers that are none of the dataset's classes."""
+    if answers.dim() == 1 or answers.shape[1:] == (1,):
+        return 'if they are labels, write output = "labels"'
+    return "if it was trained on a dataset of other classes, name that as trained_on"
+
+
 def _rounded(answers: Tensor) -> Granularity:
     return granularity(answers.detach().float().cpu().numpy())
 
@@ -53,7 +60,7 @@ def _is_one(sums: Tensor, rounding: float) -> bool:
 def _label_fault(answers: Tensor, classes: int) -> str:
     labels = answers.squeeze(1) if answers.dim() == 2 and answers.shape[1] == 1 else answers
     if labels.dim() != 1:
-        return f"it answers with {list(answers.shape[1:])} numbers an image, not with one label"
+        return f"it answers with {list(answers.shape[1:])} numbers an image, not with one label: name their kind"
     if labels.is_floating_point() and not bool((labels == labels.round()).all()):
         return "it answers with numbers that are not whole: they are no labels"
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):

@@ -73,7 +73,7 @@ def _check_recipe(recipe: Recipe) -> None:
     for field, value in dataclasses.asdict(recipe).items():
         if field in choices:
             good = value in choices[field]
-        elif field in ("momentum", "warmup"):
+        elif field in ("momentum", "warmup", "plain"):
             good = 0 <= value < 1
         else:
             good = 0 < value < math.inf if field in ("epochs", "batch", "lr") else 0 <= value < math.inf

@@ -106,7 +106,7 @@ RULES: dict[str, Rule] = {
     "reported_accuracy": _records(ReportedAccuracy),
     "strengths": (lambda v: type(v) is int and 1 <= v <= MOST_DRAWS, f"must be a whole number from 1 to {MOST_DRAWS}"),
     **dict.fromkeys(
-        ("flip", "same_architecture", "deterministic", "any_label_space", "baseline", "knows_method"), _FLAG
+        ("flip", "same_architecture", "deterministic", "any_label_space", "baseline", "exact", "knows_method"), _FLAG
     ),
     **dict.fromkeys(("label_space", "starts_from", "target", "fingerprint_of", "paper", "surrogate_data"), _TEXT),
     **dict.fromkeys(("related", "checksums"), _MAP),

@@ -29,7 +29,7 @@ from bench.reporting.tables.rates import rates_tables
 from bench.reporting.tables.suspects import suspects_tables
 from bench.reporting.tables.table import Table
 from bench.reporting.tables.text import markdown, text
-from bench.results.reader import load
+from bench.results.reader import accusations, load
 from bench.results.writer import put, remove, save
 
 Result = TypeVar("Result", Cell, Cost, Accuracy)
@@ -86,6 +86,7 @@ class Report:
         self.cells, self.budgets = cells(frame, run), by_budget(frame, run)
         self.accuracies = list(accuracies(frame, run))
         self.variants = [AtVariant(c, v, f) for c in self.cells for v, f in c.by_variant.items()]
+        self.accused = accusations(folder)
         self.costs = list(costs(default_budget(frame, run), run))
         self.short: list[Table] = []
         """The tables of a terminal: AUCs and costs."""
@@ -111,7 +112,7 @@ class Report:
                 [auc_table(group, self.run)],
                 [evasion_table(group)],
                 of_methods,
-                [cost_table(costly)] if costly else [],
+                [cost_table(costly, self.accused)] if costly else [],
                 [budgets_table(points)] if points else [],
                 [accuracy_table(trained, self.run)] if trained else [],
             )

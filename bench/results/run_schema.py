@@ -66,6 +66,7 @@ class _Attributes(Struct):
     any_label_space: bool = False
     baseline: bool = False
     deterministic: bool = False
+    exact: bool = False
     flip: bool = False
     knows_method: bool = False
     same_architecture: bool = False

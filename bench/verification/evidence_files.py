@@ -249,6 +249,8 @@ def _queries(path: Path) -> dict[str, Any]:
             images, digests, answers = (arrays[name] for name in ("images", "digests", "answers"))
     except BenchError:
         raise
+    except OSError as error:
+        raise BenchError(f"{path} cannot be read: {error.strerror or first_line(error)}") from None
     except Exception as error:  # zipfile, zlib and numpy raise many kinds
         raise BenchError(f"{path} is no npz file of queries: {first_line(error)}") from None
     if not all(isinstance(array, np.ndarray) for array in (images, digests, answers)):

@@ -16,7 +16,7 @@ from bench.core.kinds import ComponentKind, Role, Status, TaskKind
 from bench.core.spec import Recipe, Spec
 from bench.core.tasks import NOT_APPLICABLE, Declaration, Outcome
 from bench.execution.benchmark import BenchmarkReporter
-from bench.execution.model_export import Exported, write_networks
+from bench.execution.model_export import WITHOUT_BENCH, Exported, write_networks
 from bench.execution.preparation import BenchmarkRequest, prepare
 from bench.execution.run_config import ForwardingReporter, Reporter
 from bench.execution.scheduler import run_tasks
@@ -37,8 +37,6 @@ FORMAT = 1
 FILE, RECORD = "innocents.toml", "population.json"
 HEAD = """\
 # Innocents of {dataset}, which no source had a part in: bench commit --innocents {file} --datasets {dataset}
-# Each safetensors file is the state dict of the network that the architecture builds: load it with
-# torch.load_state_dict. Images: float [N, C, H, W] in [0, 1], less `mean`, divided by `std`. Answers: logits.
 """
 
 
@@ -215,7 +213,9 @@ def make(
     try:
         tables = write_networks(request.store, found, request.folder).get(dataset, [])
         tables += [one.table(request.folder) for one in existing]
-        write_atomically(request.folder / FILE, "\n".join([HEAD.format(dataset=dataset, file=FILE), *tables]))
+        write_atomically(
+            request.folder / FILE, "\n".join([HEAD.format(dataset=dataset, file=FILE) + WITHOUT_BENCH, *tables])
+        )
         _record(request.folder, stated, number, written, {name: made[name] for name in ORIGIN})
     except OSError as error:
         raise BenchError(f"{request.folder} cannot be written: {error.strerror or error}") from error

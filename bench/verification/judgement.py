@@ -8,7 +8,7 @@ from msgspec import structs
 from bench.stats.holm import holm
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.kinds import FindingKind, VerdictKind
-from bench.verification.p_values import at_least, enough, exchangeable, unseen_family
+from bench.verification.p_values import at_least, enough, exchangeable, needed, unseen_family
 from bench.verification.schema import Finding, Judgement, MethodResult
 
 ALL = "all"
@@ -96,9 +96,8 @@ def _reasons(results: Sequence[MethodResult], innocents: int, alpha: float) -> l
     """Return why a verdict is not possible, one sentence each."""
     used = sum(not r.reason for r in results)
     if used:
-        needed = math.ceil(used / alpha * (1 - SLACK)) - 1
         methods = f", with {used} methods" if used > 1 else ""
-        return [f"{innocents} innocents are too few for alpha = {alpha:g}{methods}: {needed} are needed"]
+        return [f"{innocents} innocents are too few for alpha = {alpha:g}{methods}: {needed(alpha, used)} are needed"]
     by_reason: dict[str, list[str]] = {}
     for result in results:
         by_reason.setdefault(result.reason, []).append(result.method)

@@ -2,6 +2,9 @@
 
 from bench.core.kinds import _Word
 
+ALPHA = 0.01
+"""How often, at most, an innocent is accused, unless another level is asked for."""
+
 
 class VerdictKind(_Word):
     """What a verdict states."""

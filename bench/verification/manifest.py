@@ -61,7 +61,7 @@ def read(folder: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else error
-        raise BenchError(f"{path} cannot be read: {why}. Is the folder complete?") from None
+        raise BenchError(f"{path} cannot be read: {why}. Did bench make this folder, and is it complete?") from None
     found = [LINE.fullmatch(line) for line in lines]
     for number, match in enumerate(found, 1):
         if match is None:

@@ -32,6 +32,11 @@ def enough(innocents: int, alpha: float, methods: int = 1) -> bool:
     return methods / (innocents + 1) <= alpha * (1 + 1e-12)
 
 
+def needed(alpha: float, methods: int = 1) -> int:
+    """Compute the least number of innocents that is `enough`."""
+    return math.ceil(methods / alpha * (1 - 1e-12)) - 1
+
+
 def at_least(right: int, asked: int, chance: float) -> float:
     """Return the probability that at least `right` of `asked` independent answers are right, each with `chance`.
 

@@ -8,6 +8,7 @@ from bench.core.errors import BenchError
 from bench.models.description import Description
 from bench.models.kinds import ModelRole
 from bench.verification import evidence_files
+from bench.verification.kinds import ALPHA
 from bench.verification.schema import Finding, MethodResult, Suspect
 
 
@@ -21,7 +22,7 @@ class Request(NamedTuple):
     commitment: Path
     out: Path
     suspect: str = ""
-    alpha: float = 0.01
+    alpha: float = ALPHA
     max_queries: int | None = None
     allow_code: bool = False
     plugins: tuple[str, ...] = ()

@@ -58,7 +58,22 @@ def test_the_key_has_what_changes_answers_and_no_path_or_role(tmp_path):
         ([BASE | {"size": [32]}], "model 'a': size: it must be"),
         ([BASE | {"size": [0, 32]}], "model 'a': size: it must be"),
         ([BASE | {"mean": [0.5]}], "model 'a': std: mean and std must have a number for each channel"),
-        ([BASE | {"mean": [0.5], "std": [0.0]}], "model 'a': std: it must be finite numbers, above 0"),
+        ([BASE | {"mean": [0.5], "std": [0.0]}], "model 'a': std: it must be numbers above 0"),
+        (
+            ['[[model]]\nname = "a"\nrole = "source"\nformat = "onnx"\nfile = "a.onnx"\nmean = [0.5]\nstd = [nan]\n'],
+            "model 'a': std: its numbers must be finite",
+        ),
+        (
+            ['[[model]]\nname = "a"\nrole = "source"\nformat = "http"\nurl = "http://h/v2/models/m"\ntimeout = -inf\n'],
+            "model 'a': timeout: ",
+        ),
+        (
+            [
+                '[[model]]\nname = "a"\nrole = "source"\nformat = "safetensors"\narchitecture = "n"\nfile = "a.st"\n'
+                "settings = { sizes = [[1e999]] }\n"
+            ],
+            "model 'a': settings: its numbers must be finite",
+        ),
         ([BASE | {"range": "0-2"}], "model 'a': range: it must be"),
         ([BASE | {"layout": "CHWN"}], "model 'a': layout: it must be NCHW or NHWC"),
         ([BASE | {"output": "scores"}], "model 'a': output: it must be one of logits"),

@@ -37,7 +37,7 @@ def place(tmp_path_factory):
 def test_the_description_names_source_and_attack(place):
     models = tomllib.loads((place / "zoo" / "zoo.toml").read_text())["model"]
     by_role = {m["role"]: m for m in models}
-    assert sorted(m["role"] for m in models) == ["irrelevant", "source", "stolen", "stolen"]
+    assert [m["role"] for m in models] == ["source", "stolen", "stolen", "irrelevant"]
     assert {m["attack"] for m in models if m["role"] == "stolen"} == {"finetune_l", "extract_l"}
     assert {m["source"] for m in models if m["role"] == "stolen"} == {by_role["source"]["name"]}
     assert {m["architecture"] for m in models} == {"tiny_vgg"}

@@ -329,15 +329,32 @@ def test_damaged_and_foreign_onnx(tmp_path, fault):
     [
         ({"ends": ("Softmax", "LogSoftmax")}, {}, "output: it has 2 outputs (end0, end1)"),
         ({"shape": (3, 8, 8)}, {}, "size: it wants images [3, 8, 8], but they are described as [1, 8, 8]"),
-        ({"shape": (1, 9, 8)}, {}, "size: it wants images [1, 9, 8]"),
-        ({}, {"size": [9, 9]}, "size: it wants images [1, 8, 8], but they are described as [1, 9, 9]"),
-        ({"layout": "NHWC"}, {}, "size: it wants images [8, 8, 1]"),
+        (
+            {"shape": (1, 9, 8)},
+            {},
+            "size: it wants images [1, 9, 8], but they are described as [1, 8, 8]: write size = [9, 8]",
+        ),
+        (
+            {},
+            {"size": [9, 9]},
+            "size: it wants images [1, 8, 8], but they are described as [1, 9, 9]: write size = [8, 8]",
+        ),
+        (
+            {"layout": "NHWC"},
+            {},
+            'size: it wants images [8, 8, 1], but they are described as [1, 8, 8]: write layout = "NHWC"',
+        ),
+        (
+            {},
+            {"layout": "NHWC"},
+            'size: it wants images [1, 8, 8], but they are described as [8, 8, 1]: write layout = "NCHW"',
+        ),
         ({"known": False}, {"output": "labels"}, "output: it answers with [10] numbers an image, not with one label"),
         ({"ends": ("Softmax",)}, {}, "output: its answers are no logits, but probabilities"),
         ({"ends": ("LogSoftmax",)}, {}, "output: its answers are no logits, but log_probabilities"),
         ({}, {"output": "probabilities"}, "output: its answers are no probabilities"),
         ({}, {"output": "log_probabilities"}, "output: its answers are no logarithms of probabilities"),
-        ({"ends": ("ArgMax",)}, {}, "output: it answers with [] numbers an image, not with [10]"),
+        ({"ends": ("ArgMax",)}, {}, "output: it answers with [] numbers an image, not with [10]: if they are labels"),
         ({}, {"mean": [0.5, 0.5], "std": [1, 1]}, "mean: it has 2 numbers, but the images have 1 channels"),
         ({}, {"labels": [0, 0, 1]}, "labels: the map must name each of the dataset's 10 labels once"),
     ],
@@ -349,7 +366,10 @@ def test_an_onnx_network_that_is_not_as_described(tmp_path, fault, options, fiel
 
 def test_an_onnx_network_with_another_number_of_labels(tmp_path, fault):
     save_onnx(network(classes=7), tmp_path / "a")
-    assert "model 'a': output: it answers with [7] numbers an image, not with [10]" in fault(ONNX)
+    assert (
+        "model 'a': output: it answers with [7] numbers an image, not with [10]: if it was trained on a dataset"
+        in fault(ONNX)
+    )
 
 
 @pytest.mark.parametrize("where", ["../weights.bin", "/etc/passwd", "link.bin", "none.bin"])

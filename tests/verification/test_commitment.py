@@ -227,5 +227,6 @@ def test_the_command_prints_the_digest(place, files, store, tmp_path, made):
     arguments += ["--store", store, "--workers", "0", "--out", tmp_path / "C"]
     result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
     digest = hashlib.sha256((tmp_path / "C" / "commitment.json").read_bytes()).hexdigest()
-    assert f"digest: {digest}" in result.output and "24 innocents in 6 families, 1 copies" in result.output
+    assert f"digest: {digest}" in result.output and "24 innocents in 6 families, 1 copy\n" in result.output
     assert "time-stamped" in result.output
+    assert "Too few innocents for bench verify's level of 0.01: 199 are needed for so many methods" in result.output

@@ -309,6 +309,12 @@ def test_the_command(tmp_path, commitment):
     assert (again.returncode, again.stdout) == (1, found.stdout)
     plain = json.loads(run(tmp_path, "--replay", "E", "--json").stdout)
     assert plain == json.loads((tmp_path / "E" / "evidence.json").read_text())
+    for alone in (("--replay", "E"), ("--export-probes", "P", "--commitment", commitment.folder)):
+        wrong = run(tmp_path, *alone, "--alpha", "0.05")
+        assert (wrong.returncode, wrong.stderr) == (
+            2,
+            f"Error: {alone[0]} does not read --alpha: leave one of them out\n",
+        )
     wrong = run(tmp_path, *chosen)
     assert wrong.returncode == 2 and wrong.stderr.startswith("Error: E is finished") and wrong.stderr.count("\n") == 1
 

@@ -46,13 +46,23 @@ def _option(option: click.Option) -> click.Option:
 @click.option("--quiet", is_flag=True, help="Show failures only while running.")
 def command(quiet: bool, **chosen: Any) -> int:
     """Make fingerprints of a source and score innocents with them, before anybody is accused. See: docs/verify.md"""
+    from bench.verification.kinds import ALPHA
+    from bench.verification.p_values import enough, needed
+
     made = execute(commit_request(chosen), TerminalReporter(quiet, False), chosen["sign"])
-    for method in made.commitment.methods:
+    methods = made.commitment.methods
+    least = min(len(made.scores_of(method.name)) for method in methods)
+    for method in methods:
         nulls, copies = len(made.scores_of(method.name)), sum(row.method == method.name for row in made.copies)
-        draws = len(method.fingerprints)
+        draws, copied = len(method.fingerprints), "copy" if copies == 1 else "copies"
         click.echo(
             f"{method.name} version {method.version}: {draws} fingerprint{'s' * (draws > 1)}, {method.queries} queries "
-            f"of {method.access}, {nulls} innocents in {len(made.families(method.name))} families, {copies} copies"
+            f"of {method.access}, {nulls} innocents in {len(made.families(method.name))} families, {copies} {copied}"
+        )
+    if not enough(least, ALPHA, len(methods)):
+        click.echo(
+            f"Too few innocents for bench verify's level of {ALPHA:g}: {needed(ALPHA, len(methods))} are needed for so "
+            "many methods, or a larger --alpha there"
         )
     click.echo(f"commitment: {made.folder}")
     click.echo(f"digest: {made.digest}")

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from bench.cli.shared_options import PLUGINS
 from bench.core.errors import BenchError
 from bench.verification.child import Child
+from bench.verification.kinds import ALPHA
 
 if TYPE_CHECKING:
     from bench.frontend.verify import Verdict
@@ -37,7 +39,7 @@ MADE = [
 @click.option("--suspect", default="", metavar="NAME", help="The suspect, if several are described.")
 @click.option("--commitment", type=_FOLDER, metavar="DIR", help="Folder that bench commit made.")
 @click.option(
-    "--alpha", default=0.01, show_default=True, metavar="P", help="How often, at most, an innocent is accused."
+    "--alpha", default=ALPHA, show_default=True, metavar="P", help="How often, at most, an innocent is accused."
 )
 @click.option("--max-queries", type=int, metavar="N", help="Largest number of images that are asked.")
 @click.option("--out", type=_FOLDER, metavar="DIR", help="Folder of the evidence.")
@@ -57,6 +59,8 @@ def command(
     """
     if public_key and not replayed:
         raise BenchError("--public-key checks a signature: name the folder with --replay DIR")
+    _check_alone("replayed", {"public_key", "as_json"})
+    _check_alone("export_probes", {"commitment", "plugins"})
     if export_probes:
         return _exported(export_probes, options)
     verdict = _replayed(replayed, public_key) if replayed else _verified(options)
@@ -65,6 +69,15 @@ def command(
 
 
 command.params += MADE
+
+
+def _check_alone(name: str, others: set[str]) -> None:
+    """Raise BenchError if an option stands beside others than those that it reads."""
+    context = click.get_current_context()
+    flags = {option.name: option.opts[0] for option in context.command.params}
+    given = [n for n in flags if n and context.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+    if name in given and (foreign := [n for n in given if n != name and n not in others]):
+        raise BenchError(f"{flags[name]} does not read {flags[foreign[0]]}: leave one of them out")
 
 
 def _exported(folder: str, options: dict[str, Any]) -> int:
