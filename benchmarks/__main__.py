@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 import torch
 
-from benchmarks import commands, gpu, precision, profile, results_file, scaling, scores, training, zoo
+from benchmarks import commands, gpu, million, precision, profile, results_file, scaling, scores, training, zoo
 from benchmarks.measure import Row
 
 PARTS = ("training", "commands", "scores", "zoo", "scaling", "large", "scheduler")
-"""What is measured by default, together in some twenty minutes on two cores."""
-MORE = ("precision", "profile")
+"""What is measured by default, together in about an hour on two cores."""
+MORE = ("million", "precision", "profile")
 """What `--full` adds."""
 
 
@@ -49,6 +49,8 @@ def rows(part: str, choice: Choice) -> Iterator[Row]:
         yield from scaling.large(few)
     elif part == "scheduler":
         yield commands.scheduler(rounds if full else 1)
+    elif part == "million":
+        yield from million.rows(rounds if full else 1)
     elif part == "precision":
         yield from precision.rows()
     elif part == "profile":
@@ -78,7 +80,11 @@ def rows(part: str, choice: Choice) -> Iterator[Row]:
 @click.option(
     "--data", type=click.Path(exists=True, path_type=Path), envvar="BENCH_DATA", help="FashionMNIST, CIFAR10."
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A Markdown file that keeps the tables.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A Markdown file for the ratios of all machines; the tables of this one go into `results/` beside it.",
+)
 def main(
     parts: tuple[str, ...],
     on_gpu: bool,
@@ -90,7 +96,7 @@ def main(
 ) -> None:
     """Measure part after part: a line per row as it is known, and a table per part when it is done.
 
-    `--out` puts each table into a file at once, in place of the same part's last one.
+    `--out` keeps each table at once, in place of the last one of the same part and machine.
     """
     if on_gpu and parts:
         raise click.UsageError("--gpu measures the GPU's own rows: leave --part out")
@@ -101,6 +107,8 @@ def main(
         raise click.UsageError("the rows about training need FashionMNIST and CIFAR10: set --data or $BENCH_DATA")
     if only and out is not None:
         raise click.UsageError("--only measures some rows of a part, and --out keeps whole ones: leave one of them out")
+    if out is not None and not results_file.replaceable(out):
+        raise click.UsageError(f"--out: {out} is no index that this program wrote; name another file")
     choice = Choice(rounds, only, full, data)
     command = shlex.join(["python", "-m", "benchmarks", *_without_paths(sys.argv[1:])])
     for part in chosen:

@@ -14,10 +14,10 @@ large bf16 matrix product measured on the same card. Every function takes its de
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing import get_context
 
 import torch
@@ -38,6 +38,10 @@ CLASSES, SHAPE, CROP = 10, (3, 32, 32), 4
 NETWORKS = ("resnet18", "densenet121")
 MANY = "resnet18"
 """The network of which many are trained at once, and whose share of the peak is measured."""
+HEAVY = "vgg16_bn"
+"""The network whose share of the peak is the largest."""
+SMALL = ("tiny_vgg", "tiny_resnet", "tiny_densenet", "tiny_mobilenet")
+"""The small networks, of which several of each are trained at once."""
 FULL = dataclasses.replace(PRESETS["medium"].recipe, epochs=1.0, precision="bf16")
 LOADERS = (0, 2, 4, 8, 16)
 """Loader processes that the plain loop tries."""
@@ -53,6 +57,7 @@ class Scale:
     device: str = "cuda"
     images: int = 50_000
     suspects: int = 20
+    small: int = 16
     suspect_images: int = 10_000
     side: int = 8192
     """Of the square matrices."""
@@ -105,12 +110,18 @@ def rows(rounds: int, only: Sequence[str] = (), scale: Scale | None = None) -> I
     for architecture in NETWORKS:
         if not only or architecture in only:
             yield against_plain(architecture, scale, rounds)
+    if not only or {*SMALL} & {*only}:
+        small = [SMALL[n % len(SMALL)] for n in range(scale.small)]
+        yield many(scale, rounds, f"{scale.small} small networks on one GPU at once", small, 8)
     if not only or MANY in only:
-        together = many(scale, rounds)
+        together = many(scale, rounds, f"{scale.suspects} suspects ({MANY}) on one GPU", [MANY] * scale.suspects, 3)
         yield together
         yield share_of_many(scale, together)
+    for architecture, target in ((MANY, 0.25), (HEAVY, 0.4)):
         for batch in dict.fromkeys((scale.recipe.batch, LARGE_BATCH)):
-            yield share(dataclasses.replace(scale, recipe=dataclasses.replace(scale.recipe, batch=batch)), rounds)
+            if not only or architecture in only:
+                recipe = dataclasses.replace(scale.recipe, batch=batch)
+                yield share(dataclasses.replace(scale, recipe=recipe), rounds, architecture, target)
 
 
 def against_plain(architecture: str, scale: Scale, rounds: int) -> Row:
@@ -132,44 +143,43 @@ def _begin() -> None:
     torch.set_num_threads(1)
 
 
-def _one(scale: Scale, seed: int) -> None:
-    ours(MANY, scale.suspect_images, scale.recipe, scale.device, seed)
+def _one(scale: Scale, architecture: str, seed: int) -> None:
+    ours(architecture, scale.suspect_images, scale.recipe, scale.device, seed)
 
 
-def many(scale: Scale, rounds: int) -> Row:
-    """Measure many suspects of one architecture in several processes against one after the other in this one.
+def many(scale: Scale, rounds: int, what: str, networks: Sequence[str], target: float) -> Row:
+    """Measure many networks, by architecture, in several processes against one after the other in this one.
 
     The processes are there before the rounds, as a run's workers are there before its tasks.
     """
-    seeds = range(scale.suspects)
+    seeds = range(len(networks))
     context = get_context("spawn")
 
-    def together(pool: ProcessPoolExecutor, processes: int) -> None:
-        list(pool.map(_one, [scale] * len(seeds), seeds))
+    def together(pool: ProcessPoolExecutor) -> None:
+        list(pool.map(_one, [scale] * len(seeds), networks, seeds))
 
     def alone() -> None:
-        for seed in seeds:
-            _one(scale, seed)
+        for architecture, seed in zip(networks, seeds, strict=True):
+            _one(scale, architecture, seed)
 
     tried: dict[int, float] = {}
     for processes in scale.processes:
         if processes > 1:
             with ProcessPoolExecutor(processes, context, _begin) as pool:
-                together(pool, processes)  # starts them
-                tried[processes] = seconds(lambda pool=pool, n=processes: together(pool, n))
+                together(pool)  # starts them
+                tried[processes] = seconds(partial(together, pool))
     alone()
     tried[1] = seconds(alone)
     best = min(tried, key=lambda n: tried[n])
-    note = f"{scale.suspects} networks, {scale.suspect_images:,} images each; tried " + ", ".join(
+    note = f"{len(seeds)} networks, {scale.suspect_images:,} images each; {best} processes; tried " + ", ".join(
         f"{n}: {tried[n]:.3g} s" for n in sorted(tried)
     )
-    what = f"{scale.suspects} suspects ({MANY}) on one GPU, {best} processes"
     if best == 1:
         times = interleaved(alone, alone, rounds)
     else:
         with ProcessPoolExecutor(best, context, _begin) as pool:
-            times = interleaved(lambda: together(pool, best), alone, rounds)
-    return Row(what, *times, 3, note)
+            times = interleaved(partial(together, pool), alone, rounds)
+    return Row(what, *times, target, note)
 
 
 def peak(scale: Scale) -> float:
@@ -195,18 +205,18 @@ def operations(architecture: str, batch: int, device: str) -> int:
     return int(counter.get_total_flops())
 
 
-def share(scale: Scale, rounds: int) -> Row:
+def share(scale: Scale, rounds: int, architecture: str, target: float) -> Row:
     """Measure the arithmetic of training, data moved and augmentation included, as a share of the measured peak."""
     batch = scale.recipe.batch
-    each = operations(MANY, 16, scale.device) / 16
-    work: Callable[[], None] = lambda: ours(MANY, scale.images, scale.recipe, scale.device)  # noqa: E731
+    each = operations(architecture, 16, scale.device) / 16
+    work = partial(ours, architecture, scale.images, scale.recipe, scale.device)
     work()
     reached, peaks = [], []
     for _ in range(rounds):
         peaks.append(peak(scale))
         reached.append(each * scale.images * scale.recipe.epochs / seconds(work) / 1e12)
     note = f"{each / 1e9:.2f} GFLOP an image, forward and backward; a bf16 product of side {scale.side:,}"
-    return Row(f"share of the peak, {MANY}, batch {batch}", reached, peaks, 0.25, note, SHARE)
+    return Row(f"share of the peak, {architecture}, batch {batch}", reached, peaks, target, note, SHARE)
 
 
 def share_of_many(scale: Scale, together: Row) -> Row:

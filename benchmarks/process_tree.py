@@ -1,12 +1,14 @@
 """`python -m benchmarks.process_tree COMMAND`: run a command; print its CPU seconds and its peak memory, as JSON.
 
-Both are those of all its processes. On Linux, this process adopts whatever the command leaves behind, such as a fork
-server and its workers, and waits for it: the kernel counts the CPU time of processes that were waited for only.
+Both are those of all its processes; `largest_bytes` is the memory of the largest one. On Linux, this process adopts
+whatever the command leaves behind, such as a fork server and its workers, and waits for it: the kernel counts the CPU
+time of processes that were waited for only.
 """
 
 import ctypes
 import json
 import os
+import resource
 import sys
 import threading
 from contextlib import suppress
@@ -56,5 +58,6 @@ def measure(command: list[str]) -> tuple[int, float, int]:
 
 if __name__ == "__main__":
     code, spent, peak = measure(sys.argv[1:])
-    print(json.dumps({"cpu_seconds": spent, "peak_bytes": peak}))
+    largest = 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # KiB, on Linux
+    print(json.dumps({"cpu_seconds": spent, "peak_bytes": peak, "largest_bytes": largest}))
     raise SystemExit(code)

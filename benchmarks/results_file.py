@@ -1,4 +1,7 @@
-"""Tables of what was measured: each with the machine, the software, the date and the load it was measured under."""
+"""Tables of what was measured: each with the machine, the software, the date and the load it was measured under.
+
+A machine has a file of its own, and the index shows the ratios of all machines side by side.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,30 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
 
-from bench.core.hardware import hardware
+from bench.core.hardware import cores, cpu_model, hardware, instruction_set
+from bench.execution.machine import VARIABLES
+from bench.store.atomic import write_atomically
 from benchmarks.measure import HEADERS, Row
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "distributed")
-INTRODUCTION = """\
-# Speed, as measured
+TITLE = "# Speed, machine by machine"
+INTRODUCTION = f"""\
+{TITLE}
 
-What `python -m benchmarks` printed last, part by part ([how to run it](../docs/speed.md)). `ours` and `other` are
-medians with [least, most] over the rounds, `ratio` is the median of the ratios of the rounds, in which both sides stood
-next to each other. `other` is the plain loop; of scaling it is the smaller problem, of many networks on a GPU the same
-ones one after the other, of shares of the peak the rate of a large matrix product.
+What `python -m benchmarks` printed last on each machine ([how to run it](../docs/speed.md)). A machine's own file has
+both sides in seconds, rounds, notes, versions and load; here is the median of the ratios of the rounds, with [least,
+most], or the figure itself where there is no other side; in brackets the target, and whether it is met. What is missed
+and what was tried is in [Not met, and why](../docs/speed.md#not-met-and-why).
+"""
+MACHINE = """\
+`ours` and `other` are medians with [least, most] over the rounds, `ratio` is the median of the ratios of the rounds, in
+which both sides stood next to each other. `other` is the plain loop; of scaling it is the smaller problem, of many
+networks on a GPU the same ones one after the other, of shares of the peak the rate of a large matrix product.
 """
 
 
@@ -32,15 +43,26 @@ def load_average() -> float:
     return os.getloadavg()[0]
 
 
-def machine() -> str:
-    """Describe in a line what was measured on: processor, GPUs, versions, commit."""
+def name() -> str:
+    """Return what tells machines apart: processor, cores, instruction set, GPUs, and variables that cap them."""
     import torch
 
-    machine = hardware()
     cards = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
-    versions = [f"Python {sys.version.split()[0]}", *(f"{n} {importlib.metadata.version(n)}" for n in LIBRARIES)]
-    parts = (f"{machine['cpu']}, {machine['cores']} cores", ", ".join(cards) or "no GPU", str(machine["system"]))
-    return "; ".join([*parts, ", ".join(versions), f"commit {_commit()}"])
+    caps = [f"{v}={os.environ[v][:40]}" for v in VARIABLES if os.environ.get(v)]
+    return ", ".join([cpu_model(), f"{cores()} cores", instruction_set(), *(cards or ["no GPU"]), *caps])
+
+
+def machine() -> str:
+    """Describe in a line what was measured on: the machine, versions, commit."""
+    versions = [f"Python {sys.version.split()[0]}", *(f"{n} {_version(n)}" for n in LIBRARIES)]
+    return "; ".join([name(), str(hardware()["system"]), ", ".join(versions), f"commit {_commit()}"])
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "is not here"
 
 
 def _commit() -> str:
@@ -63,13 +85,63 @@ def section(part: str, rows: Sequence[Row], command: str, before: float, spent: 
     return f"## {part}\n\n{heading}\n\n{table}\n"
 
 
+def replaceable(path: Path) -> bool:
+    """Return True if `keep` may write its index here: there is no file, or one that it wrote."""
+    return not path.exists() or path.read_text(encoding="utf-8").startswith(TITLE)
+
+
 def keep(path: Path, part: str, text: str) -> None:
-    """Put a section into the file, in place of the one of the same part or at the end; others stay as they are."""
-    content = path.read_text(encoding="utf-8") if path.exists() else INTRODUCTION
+    """Put a section into this machine's file, and the ratios of all machines into the index at `path`.
+
+    The section replaces the one of the same part and machine; all others stay as they are.
+    """
+    where = name()
+    own = path.parent / "results" / (re.sub(r"[^a-z0-9]+", "-", where.lower()).strip("-") + ".md")
+    own.parent.mkdir(parents=True, exist_ok=True)
+    content = own.read_text(encoding="utf-8") if own.exists() else f"# {where}\n\n{MACHINE}"
     head, *sections = re.split(r"^(?=## )", content, flags=re.MULTILINE)
     titles = [s.split("\n", 1)[0].removeprefix("## ").strip() for s in sections]
     if part in titles:
         sections[titles.index(part)] = text
     else:
         sections.append(text)
-    path.write_text("\n".join(piece.strip() + "\n" for piece in (head, *sections)), encoding="utf-8")
+    write_atomically(own, "\n".join(piece.strip() + "\n" for piece in (head, *sections)))
+    write_atomically(path, index(sorted(own.parent.glob("*.md"))))
+
+
+def index(files: Sequence[Path]) -> str:
+    """Return the text of the index: a table for each part, with a column for each machine."""
+    parts: dict[str, dict[str, dict[str, str]]] = {}
+    links = {}
+    for file in files:
+        content = file.read_text(encoding="utf-8")
+        where = content.split("\n", 1)[0].removeprefix("# ").strip()
+        links[where] = f"[{where}](results/{file.name})"
+        for part, row in rows(content):
+            parts.setdefault(part, {}).setdefault(row["what"], {})[where] = short(row)
+    text = [INTRODUCTION]
+    for part, found in parts.items():
+        there = [m for m in links if any(m in cells for cells in found.values())]
+        lines = [[what, *(cells.get(m, "") for m in there)] for what, cells in found.items()]
+        table = tabulate(lines, ["what", *(links[m] for m in there)], tablefmt="github", disable_numparse=True)
+        text.append(f"## {part}\n\n{table}\n")
+    return "\n".join(text)
+
+
+def rows(content: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Read the rows of a machine's file back: the part, and the cells by header."""
+    part = ""
+    for line in content.splitlines():
+        cells = [cell.strip() for cell in line.split("|")[1:-1]] if line.startswith("|") else []
+        if line.startswith("## "):
+            part = line.removeprefix("## ").strip()
+        elif len(cells) == len(HEADERS) and cells != [*HEADERS] and cells[0].strip("-:"):
+            yield part, dict(zip(HEADERS, cells, strict=True))
+
+
+def short(row: dict[str, str]) -> str:
+    """Return a row in a cell: its ratio, or its figure, with the target and whether that is met."""
+    figure = row["ratio"] or row["ours"]
+    met = "**no**" if row["met"] == "no" else row["met"]
+    target = f"({row['target']}: {met})" if row["target"] else ""
+    return " ".join(filter(None, (figure, target))) or "its note"

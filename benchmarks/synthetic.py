@@ -40,23 +40,26 @@ class SyntheticBenchmark:
     words: tuple[str, ...]
 
 
+def specified(count: int) -> tuple[Spec, Declarations, tuple[str, ...]]:
+    """Return the default benchmark with five source seeds and so many copies and replicates, and its options."""
+    counts = {"seeds": str(SEEDS), "replicates": count, "copies": count}
+    spec, known = build(counts, None, load_registry(()), suitable_precision(gpus()))
+    return spec, known, tuple(word for name, value in counts.items() for word in (f"--{name}", str(value)))
+
+
+def planned(count: int) -> SyntheticBenchmark:
+    """Plan that benchmark."""
+    spec, known, words = specified(count)
+    return SyntheticBenchmark(spec, known, plan(spec, known), words)
+
+
 def benchmark(trials: int, copies: int = 0) -> SyntheticBenchmark:
     """Plan the default benchmark with five source seeds, and enough copies and replicates for `trials` rows.
 
     `copies` sets the number of copies instead.
     """
-    registry = load_registry(())
-
-    def planned(count: int) -> SyntheticBenchmark:
-        counts = {"seeds": str(SEEDS), "replicates": count, "copies": count}
-        spec, known = build(counts, None, registry, suitable_precision(gpus()))
-        words = tuple(word for name, value in counts.items() for word in (f"--{name}", str(value)))
-        return SyntheticBenchmark(spec, known, plan(spec, known), words)
-
-    if copies:
-        return planned(copies)
     # in steps of three, so that irrelevant models of other datasets grow in proportion
-    return planned(3 * max(1, -(-trials // len(planned(3).plan.trials))))
+    return planned(copies or 3 * max(1, -(-trials // len(planned(3).plan.trials))))
 
 
 def facts(task: Task, chance: random.Random) -> dict[str, JSON]:

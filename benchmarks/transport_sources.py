@@ -25,7 +25,7 @@ class Committed:
     """One source as one group of methods marks it: all fingerprints, a watermark alone, or the plain source.
 
     `draws` are the fingerprints by method, `nulls` the scores of innocents by method (means over draws), `innocents`
-    the keys of innocent networks.
+    the keys of innocent networks, `key` that of the source.
     """
 
     dataset: str
@@ -35,6 +35,7 @@ class Committed:
     draws: Mapping[str, list[dict[str, Tensor]]]
     nulls: Mapping[str, list[float]]
     innocents: list[str]
+    key: str
 
 
 class World:
@@ -88,4 +89,4 @@ class World:
         nulls = {m: [sum(v) / len(v) for v in by.values()] for m, by in scores.items()}
         innocents = list(dict.fromkeys(t.suspect for t in trials))
         fingerprints = {m: list(by.values()) for m, by in draws.items()}
-        return Committed(dataset, seed, self.model(source), methods, fingerprints, nulls, innocents)
+        return Committed(dataset, seed, self.model(source), methods, fingerprints, nulls, innocents, source)

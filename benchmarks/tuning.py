@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
+
+from bench.verification.commitment_files import CommitmentFolder, fingerprint_file, write
 
 Tensors = dict[str, Tensor]
 
@@ -57,3 +61,17 @@ TUNED: Mapping[str, Callable[[Mapping[str, Tensor], nn.Module, nn.Module, float]
     "sac_m": correlations_agree,
 }
 """What tunes the fingerprint of a method on a suspect."""
+
+
+def forged(found: CommitmentFolder, changed: Mapping[str, Tensors], out: Path) -> CommitmentFolder:
+    """Write a commitment with other tensors in some files and every digest right, in order to mislead."""
+    tensors: dict[str, Tensors] = {}
+    methods = []
+    for method in found.commitment.methods:
+        files = []
+        for file, own in zip(method.fingerprints, found.fingerprints(method.name), strict=True):
+            tensors[file.file] = changed.get(file.file, own)
+            files.append(fingerprint_file(method.name, file.draw, file.seed, tensors[file.file]))
+        methods.append(structs.replace(method, fingerprints=files))
+    draft = structs.replace(found.commitment, methods=methods, files={})
+    return write(out, draft, tensors, found.checks(), found.nulls, found.copies, found.transports)

@@ -24,7 +24,10 @@ from typing import Any
 
 import click
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import measured as figures
+from measured import table
 from reference import api
 
 from bench.core.spec import Recipe
@@ -63,12 +66,6 @@ FOLDERS = {
     "benchmarks": "speed relative to a plain reference loop",
     "docs": "the documents; generate.py writes their generated parts",
 }
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" if line[0] != "---" else "|" + "---|" * len(line) for line in lines)
 
 
 def with_meanings(head: Sequence[str], rows: Iterable[Sequence[str]], old: str, last: str = "Meaning") -> str:
@@ -157,8 +154,10 @@ def presets(old: str) -> str:
             "sources of each dataset and architecture (`--seeds`)": p.seeds,
             "for each source: models per suspect architecture (`--replicates`)": p.replicates,
             "for each source: models per attack that keeps its architecture (`--copies`)": p.copies,
+            "for each source: irrelevant models per architecture": max(p.replicates, p.negatives),
             "for each source: irrelevant models per architecture, of an attack's target dataset": p.target_replicates,
             **{f"`recipe.{f.name}`": getattr(p.recipe, f.name) for f in fields(Recipe)},
+            "`--set`": ", ".join(f"`{n}.{f}={v}`" for n, own in p.settings.items() for f, v in own.items()) or "–",
             "`--keep`": p.keep,
         }.items():
             lines.setdefault(title, []).append(f"{value:g}" if isinstance(value, float) else str(value))
@@ -232,7 +231,7 @@ def measured(old: str, file: str, *words: str) -> str:
 
 
 GENERATORS: dict[str, Callable[..., str]] = {
-    f.__name__: f for f in (tree, large, parameters, presets, columns, options, api, measured)
+    f.__name__: f for f in (tree, large, parameters, presets, columns, options, api, measured, *figures.GENERATORS)
 }
 
 

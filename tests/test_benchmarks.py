@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from bench.analysis.replication import Evidence, Figure
+from bench.core.hardware import instruction_set
 from bench.core.spec import Recipe
 from bench.planning.options import build
 from bench.planning.planner import plan
@@ -34,6 +35,8 @@ from benchmarks import (  # noqa: E402
     commands,
     defender_side,
     gpu,
+    million,
+    own_p_values,
     planted_faults,
     precision,
     reference_loop,
@@ -74,23 +77,57 @@ def test_sides_are_measured_in_turn_and_either_goes_first():
     assert list(map(len, times)) == [3, 3]
 
 
-def test_the_file_keeps_one_table_per_part(tmp_path):
+def measured(path, part, *rows):
+    results_file.keep(path, part, results_file.section(part, rows, "python -m benchmarks", 0.0, 60.0))
+
+
+def test_the_file_of_a_machine_keeps_one_table_per_part(tmp_path):
     path = tmp_path / "RESULTS.md"
-
-    def measured(part, value):
-        text = results_file.section(part, [Row("a row", [value])], "python -m benchmarks", 0.0, 60.0)
-        results_file.keep(path, part, text)
-
-    measured("commands", 1.0)
-    measured("scores", 2.0)
-    measured("commands", 3.0)
-    text = path.read_text()
+    for part, value in (("commands", 1.0), ("scores", 2.0), ("commands", 3.0)):
+        measured(path, part, Row("a row", [value]))
+    (own,) = (tmp_path / "results").iterdir()
+    text = own.read_text()
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["commands", "scores"]
     assert "| 3 s" in text
     assert "| 1 s" not in text
-    assert text.startswith("# Speed")
-    for told in ("torch ", "Python ", " cores", "load average before 0.0", "1.0 minutes", "commit "):
-        assert told in text
+    assert text.startswith(f"# {results_file.name()}\n")
+    assert instruction_set() in text
+    for stated in ("torch ", "Python ", " cores", "load average before 0.0", "1.0 minutes", "commit "):
+        assert stated in text
+
+
+def test_machines_stand_side_by_side(tmp_path, monkeypatch):
+    path = tmp_path / "RESULTS.md"
+    rows = {
+        "Xeon, 2 cores, AMX bf16, no GPU": [Row("vgg", [1.0], [4.0], 3), Row("only here", [7.0])],
+        "EPYC, 2 cores, AVX2, no GPU": [Row("vgg", [2.0], [2.0], 1.5), Row("accuracy", goal="alike", reached=True)],
+    }
+    for machine, some in rows.items():
+        monkeypatch.setattr(results_file, "name", lambda machine=machine: machine)
+        measured(path, "training", *some)
+    lines = [[c.strip() for c in line.split("|")[1:-1]] for line in path.read_text().splitlines() if line[:1] == "|"]
+    epyc, xeon = lines[0].index("[EPYC, 2 cores, AVX2, no GPU](results/epyc-2-cores-avx2-no-gpu.md)"), 2
+    assert (epyc, len(lines[0])) == (1, 3)
+    by_row = {line[0]: line for line in lines}
+    assert (by_row["vgg"][epyc], by_row["vgg"][xeon]) == ("1× (≥ 1.5×: **no**)", "4× (≥ 3×: yes)")
+    assert (by_row["only here"][epyc], by_row["only here"][xeon]) == ("", "7 s")
+    assert by_row["accuracy"][epyc] == "(alike: yes)"
+    for file in re.findall(r"\]\((results/[^)]*)\)", path.read_text()):
+        assert (tmp_path / file).is_file()
+
+
+def test_variables_that_cap_the_instructions_make_another_machine(monkeypatch):
+    plain = results_file.name()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert results_file.name() == f"{plain}, ONEDNN_MAX_CPU_ISA=AVX2"
+
+
+def test_the_published_index_is_that_of_the_files_beside_it():
+    files = sorted((ROOT / "benchmarks" / "results").glob("*.md"))
+    assert (ROOT / "benchmarks" / "RESULTS.md").read_text() == results_file.index(files)
+    for file in files:
+        found = dict(results_file.rows(file.read_text()))
+        assert {"training", "commands"} & {*found} or "gpu" in found, file
 
 
 # --- the command line ---------------------------------------------------------------------------------------------
@@ -115,6 +152,14 @@ def test_without_a_gpu_its_rows_are_refused_in_one_line(tmp_path):
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1
     assert "no GPU" in done.stderr
+
+
+def test_a_file_that_is_no_index_is_not_replaced(tmp_path):
+    (tmp_path / "notes.md").write_text("mine")
+    done = program("--part", "scores", "--out", "notes.md", folder=tmp_path)
+    assert done.returncode == 2
+    assert "notes.md is no index" in done.stderr
+    assert (tmp_path / "notes.md").read_text() == "mine"
 
 
 def test_training_rows_without_data_are_refused(tmp_path):
@@ -177,15 +222,17 @@ def test_the_default_is_compared_with_that_of_one_source(tmp_path):
 @pytest.mark.slow
 def test_the_rows_of_a_gpu_run_on_a_cpu():
     recipe = Recipe(epochs=1, batch=16, precision="bf16")
-    scale = gpu.Scale("cpu", 32, 2, 16, 64, recipe, (0, 1), (1, 2))
-    rows = list(gpu.rows(1, ["resnet18"], scale))
+    scale = gpu.Scale("cpu", 32, 2, 4, 16, 64, recipe, (0, 1), (1, 2))
+    rows = list(gpu.rows(1, ["resnet18", "tiny_vgg"], scale))
     assert [r.what.split(",")[0] for r in rows] == [
         "training resnet18",
-        rows[1].what.split(",")[0],
+        "4 small networks on one GPU at once",
+        "2 suspects (resnet18) on one GPU",
         "share of the peak",
         "share of the peak",
         "share of the peak",
     ]
+    assert [r.target for r in rows] == [10, 8, 3, 0.25, 0.25, 0.25]
     for row in rows:
         assert len(row.ours) == len(row.plain) == 1
         assert row.met in ("yes", "no")
@@ -202,6 +249,19 @@ def test_a_synthetic_benchmark_has_the_rows_and_the_growth_that_were_asked_for()
 def test_scaling_is_measured_in_plan_schedule_and_report():
     rows = list(scaling.rows(1, 1))
     assert [r.what.split(",")[0] for r in rows] == ["scaling: plan", "scaling: schedule", "scaling: report"]
+
+
+@pytest.mark.slow
+def test_ten_times_the_trials_are_measured_in_processes_of_their_own():
+    rows = list(million.rows(1, 100))
+    steps = [r.what.split(" of ")[0] for r in rows]
+    assert steps == ["plan", "plan", "schedule", "schedule", "report", "report"]
+    for growth, peak in zip(rows[::2], rows[1::2], strict=True):
+        assert growth.ratios[0] > 0
+        assert 50 < peak.ours[0] < million.LIMIT
+        assert growth.note == peak.note
+        more, less = (int(n.replace(",", "")) for n in re.findall(r"[\d,]+", growth.note))
+        assert more == 10 * less >= 1000
 
 
 @pytest.mark.slow
@@ -399,9 +459,12 @@ def test_the_rows_of_scores_count_what_ran(tmp_path):
     few = ("run", "--quiet", "--preset", "smoke", "--suspects", "tiny_vgg", "--attacks", "finetune_a", "--no-baselines")
     more = scores.one_more(tmp_path / "store", 2, (*few, "--methods", "sac_w,sac_m"))
     assert more.reached, more.note
-    assert "1 of kind fingerprint" in more.note
+    assert "5 of kind fingerprint" in more.note
     scoring = scores.scoring(tmp_path / "store", 1, 1, 1, "tiny_vgg")
     assert scoring.reached, scoring.note
+    loop, process = scores.against_bare(tmp_path / "store", 1, scores.hundred(1, 1, "tiny_vgg"))
+    assert loop.what == "one more method on a finished benchmark of 3 suspects"
+    assert loop.ratios[0] > process.ratios[0] > 0
     assert scoring.what.startswith("scoring: 4 methods, 3 suspects each")
 
 
@@ -464,3 +527,49 @@ def test_a_run_agrees_with_itself_and_not_with_one_whose_methods_changed_places(
         for where, c in found.items()
     }
     assert two_runs.agreement(found, turned).reversed == same.pairs
+
+
+# --- p-values of methods ------------------------------------------------------------------------------------------
+
+
+def p_value_rows(**of_group):
+    """Rows of four innocents and two copies at each of three sources, by a method with the given p-values."""
+    groups = {"irrelevant": 4, "extract_l": 2}
+    frame = [
+        {
+            "dataset": "toy", "source_architecture": "net", "source_seed": seed, "method": "mine", "status": "done",
+            "suspect_kind": "irrelevant" if name == "irrelevant" else "stolen", "suspect_dataset": "toy", "draw": 0,
+            "attack": "" if name == "irrelevant" else name, "suspect_architecture": "abcd"[i], "replicate": 0,
+            "score": -np.log10(of_group[name][seed][i]),
+        }
+        for name, count in groups.items() for seed in range(3) for i in range(count)
+    ]  # fmt: skip
+    return pd.DataFrame(frame)
+
+
+def test_whom_a_p_value_accuses_is_counted_by_source():
+    trials = p_value_rows(
+        irrelevant=[[0.05, 0.5, 0.6, 0.009], [0.2, 0.04, 0.3, 0.4], [0.9, 0.8, 0.7, 0.6]],
+        extract_l=[[1e-9, 1e-3], [1e-4, 1e-4], [0.5, 0.004]],
+    )
+    other = trials.assign(suspect_dataset="other", score=99.0)[trials.suspect_kind == "irrelevant"]
+    trials = pd.concat([trials, other, trials.assign(method="another", score=99.0)], ignore_index=True)
+    rows = [dict(zip(own_p_values.HEAD, row, strict=True)) for row in own_p_values.accused(trials, "mine")]
+    found = {(row["suspects"], row["α"]): row for row in rows}
+    assert found["irrelevant", "0.05"]["accused"] == "3 of 12"
+    assert found["irrelevant", "0.05"]["share by source"] == "0.00 to 0.50"
+    assert found["irrelevant", "0.05"]["one of each source"].startswith("2 of 3 [0.09, 0.99]")  # a, b and c in turn
+    assert found["irrelevant", "0.01"]["accused"] == "1 of 12"
+    assert found["extract_l", "0.01"]["accused"] == "5 of 6" and found["extract_l", "0.01"]["sources"] == "3"
+    assert len(rows) == 4
+
+
+def test_own_p_values_names_what_it_cannot_count():
+    def printed(*words):
+        line = [sys.executable, "-m", "benchmarks.own_p_values", *words]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        return done.stderr
+
+    assert "no method in results/noisy_digits has a p-value of its own" in printed("results/noisy_digits")
+    assert "There is no results folder 'nowhere'" in printed("nowhere")

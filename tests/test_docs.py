@@ -1,6 +1,7 @@
 """The documents say what the code does: everything is described, every link leads somewhere, every example runs."""
 
 import ast
+import csv
 import doctest
 import importlib
 import json
@@ -464,3 +465,65 @@ def test_the_tables_of_readme_are_those_of_the_published_runs(name):
     assert list(shown) == list(wanted)
     for method, cells in shown.items():
         assert cells == {column: wanted[method][column] for column in cells}
+
+
+# --- figures of results folders -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def figures():
+    """The generators of parts that are made from a results folder, by name."""
+    return runpy.run_path(str(ROOT / "docs/generate.py"))["GENERATORS"]
+
+
+def test_a_card_has_the_figures_of_the_report(figures):
+    found = figures["card"]("", "results/noisy_digits", "sac_m", "extract_l", "prune")
+    with (ROOT / "results/noisy_digits/table.csv").open(newline="") as lines:
+        cells = {r["attack"]: r for r in csv.DictReader(lines) if r["method"] == "sac_m"}
+    for attack in ("extract_l", "prune"):
+        auc, low, high = (f"{float(cells[attack][name]):.2f}" for name in ("auc", "low", "high"))
+        line = next(line for line in found.splitlines() if f"`{attack}`" in line)
+        assert f"| {auc} [{low}, {high}] |" in line and f"| {cells[attack]['sources']} |" in line
+    assert f"| *mean of the report* | {float(cells['']['auc']):.2f} |" in found
+    assert "20 sources" in found and "2 cores of AMD EPYC" in found and "`bench report results/noisy_digits`" in found
+
+
+def test_a_figure_of_the_paper_stands_beside_ours_and_is_outside_where_no_interval_reaches_it(figures):
+    found = figures["card"]("", "results/noisy_digits", "ipguard", "prune", "extract_l", "extract_p", "transfer_a")
+    with (ROOT / "results/noisy_digits/run.json").open() as file:
+        reported = json.load(file)["components"]["method"]["ipguard"]["attributes"]["reported"]
+    for attack in ("prune", "extract_l", "extract_p"):
+        text = ", ".join(f"{r['auc']:.2f}" for r in reported if r["attack"] == attack)
+        assert f" {text}" in found and len(text) == 16, attack
+    assert "1.00, 1.00, 1.00 |" in found and "0.57, 0.80, 0.66 *outside* |" in found
+    assert "–, –, – |" in found and "paper" not in figures["card"]("", "results/noisy_digits", "ewe", "prune")
+
+
+def test_costs_are_those_of_the_report(figures):
+    found = figures["method_costs"]("", "results/noisy_digits")
+    assert re.search(r"^\| `cae` \| labels \| 100 \| 0\.00929 \| 12\.7 \| 4 \|", found, re.MULTILINE)
+    assert re.search(r"^\| `akh` \(baseline\) \| labels \| 41 to 69 \|", found, re.MULTILINE)
+    attacks = figures["attack_costs"]("", "results/noisy_digits")
+    row = next(line for line in attacks.splitlines() if "`extract_l`" in line)
+    assert "| 6,600 | 80.0 % | 3.0 | 80 |" in row and row.endswith("| `ewe` 1.00 | `akh` 0.91 |")
+
+
+@pytest.mark.parametrize("part", ["card", "method_costs", "attack_costs", "accused"])
+def test_what_is_not_measured_yet_is_named(figures, part):
+    words = ("sac_m", "prune") if part == "card" else ()
+    assert "`results/nowhere` is not there yet" in figures[part]("", "results/nowhere", *words)
+    few = figures[part]("", "results/fashion_mnist-small", *words)
+    assert "has 1 of the 5 sources that a figure needs" in few and "0." not in few
+
+
+def test_a_card_of_what_did_not_take_part_has_no_figure(figures):
+    assert "was made without `zest`" in figures["card"]("", "results/noisy_digits", "zest", "prune")
+    assert "without it" in figures["accused"]("", "results/noisy_digits", "taggants")
+    with pytest.raises(bench.BenchError, match="has no attack 'prunes': correct the card of sac_m"):
+        figures["card"]("", "results/noisy_digits", "sac_m", "prunes")
+
+
+def test_every_method_of_the_field_has_a_card():
+    page = read("docs/methods.md")
+    named = set(re.findall(r"^\| `(\w+)` \|", page.split("Which to use")[0], re.MULTILINE))
+    assert len(named) == 11 and named == set(re.findall(r"generated: card results/field (\w+)", page))

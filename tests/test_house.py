@@ -101,7 +101,7 @@ SLOW = {
 }
 EXECUTING = (
     *("runner", "tasks", "task_context", "artifacts", "suspects", "described", "model_report", "probes", "scores"),
-    *("result_checks", "failures", "machine", "preload"),
+    *("result_checks", "failures", "machine", "preload", "thief"),
 )
 WORKING = (
     "training",

@@ -48,12 +48,18 @@ def against_baselines(
     inapplicable: Set[Where],
     baselines: Sequence[str],
     watermarks: Set[str],
+    adaptive: Set[str] = frozenset(),
 ) -> dict[Where, AgainstBaselines]:
     """Compare the cells of one table with its baselines.
 
     A baseline that is not applicable to an attack is left out there; where one has no score although it should, or none
-    is left, a cell is not compared. A watermark has stolen suspects of its own: they need not be the same.
+    is left, a cell is not compared. A watermark has stolen suspects of its own, and an adaptive attack makes other ones
+    against each method: they need not be the same.
     """
+
+    def paired(method: str, baseline: str, attack: str) -> bool:
+        return attack not in adaptive and method not in watermarks and baseline not in watermarks
+
     compared: dict[Where, dict[str, _Difference]] = {}
     for (method, attack), mine in matched.items():
         if mine is None or method in baselines:
@@ -62,7 +68,7 @@ def against_baselines(
         found: dict[str, _Difference] = {}
         for baseline in rivals:
             other = matched.get((baseline, attack))
-            both = samples.both(mine, other, _paired(method, baseline, watermarks)) if other else {}
+            both = samples.both(mine, other, paired(method, baseline, attack)) if other else {}
             if both:
                 ours, theirs = ([pair[side] for pair in both.values()] for side in (0, 1))
                 found[baseline] = _Difference(both, difference_over_sources(ours, theirs))
@@ -81,7 +87,7 @@ def against_baselines(
             p=compared[where][name].found.greater,
             adjusted=adjusted.get(where),
             tests=len(tested),
-            paired=_paired(where[0], name, watermarks),
+            paired=paired(where[0], name, where[1]),
         )
         for where, name in hardest.items()
     }
@@ -103,7 +109,3 @@ def _hardness(found: Mapping[str, _Difference], baseline: str) -> tuple[float, f
     """Order the baselines of a cell: by p-value, then by difference."""
     against = found[baseline].found
     return (1.0 if against.greater is None else against.greater), -against.difference
-
-
-def _paired(method: str, baseline: str, watermarks: Set[str]) -> bool:
-    return method not in watermarks and baseline not in watermarks

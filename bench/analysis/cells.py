@@ -19,14 +19,16 @@ from bench.analysis.access import is_white_box, methods_in_order, own_budget
 from bench.analysis.baselines import AgainstBaselines, against_baselines
 from bench.analysis.error_rates import ByRate, Division, hits
 from bench.analysis.estimates import Extremes, Strata
+from bench.analysis.evasion import Evasion, evasion
 from bench.analysis.groups import NOBODY, Matched, Planned, Rows, Samples, errors
-from bench.analysis.networks import Networks, Unlearned
+from bench.analysis.networks import Networks, Unlearned, adaptive_attacks, watermarks
 from bench.analysis.reported import ReportedAuc, reported_auc
 from bench.core.canonical import JSON
 from bench.core.kinds import CellStatus, ComponentKind, Status, SuspectKind, Verdict
 from bench.core.spec import Spec
 from bench.stats.differences import agrees
 from bench.stats.intervals import AucEstimate
+from bench.stats.rates import NotReported
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +59,7 @@ class Cell:
     by the rate promised; `baselines` is None for a baseline, and where no baseline can judge or one has no score.
     `equal` counts the stolen suspects whose weights another one has, `unlearned` are the networks of the cell that did
     not learn, `untrained`: none of the stolen suspects is better than chance. `warnings` are the method's own, with the
-    seeds of the sources concerned.
+    seeds of the sources concerned. `evasion`: the loss of accuracy at which the suspects are no longer found.
     """
 
     dataset: str
@@ -88,6 +90,7 @@ class Cell:
     paper: ReportedAuc | None
     hits: ByRate
     accused: ByRate
+    evasion: Evasion | NotReported | None
     baselines: AgainstBaselines | None = None
 
     @property
@@ -165,13 +168,13 @@ def cells(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Cell]:
     """Return all cells, in the order of the Spec: dataset, source architecture, methods and then baselines, attacks."""
     estimator, spec = CellEstimator(default_budget(frame, run), run), Spec.from_json(run["spec"])
     methods = methods_in_order(run)
-    watermarks = {m for m in methods if run["components"][ComponentKind.METHOD][m].get("watermark")}
+    own_suspects = watermarks(run), adaptive_attacks(run)
     found: list[Cell] = []
     for dataset, source in itertools.product(spec.datasets, spec.sources):
         table = estimator.table(dataset, source, methods)
         matched = {(c.method, c.attack): rows for c, rows in table}
         impossible = {(c.method, c.attack) for c, _ in table if c.reason}
-        compared = against_baselines(estimator.samples, matched, impossible, spec.baselines, watermarks)
+        compared = against_baselines(estimator.samples, matched, impossible, spec.baselines, *own_suspects)
         found += [dataclasses.replace(c, baselines=compared.get((c.method, c.attack))) for c, _ in table]
     return found
 
@@ -227,6 +230,7 @@ class CellEstimator:
         suspects = set(samples.architectures[np.unique(samples.architecture[stolen])])
         described = self.run["components"][ComponentKind.METHOD][method]
         reported = described["attributes"].get("reported", ())
+        theft, home = self.run["components"][ComponentKind.ATTACK][attack], not attack_target(self.run, attack)
         made = Cell(
             dataset=dataset,
             source_architecture=source,
@@ -234,10 +238,10 @@ class CellEstimator:
             attack=attack,
             suspect_dataset=on,
             method_version=int(described["version"]),
-            attack_version=int(self.run["components"][ComponentKind.ATTACK][attack]["version"]),
+            attack_version=int(theft["version"]),
             baseline=method in self.spec.baselines,
             white_box=is_white_box(self.run, method),
-            home=not attack_target(self.run, attack),
+            home=home,
             reason=reason,
             drawn=_drawn(grouped),
             stolen_planned=samples.planned(grouped, SuspectKind.STOLEN),
@@ -249,6 +253,7 @@ class CellEstimator:
             warnings={} if reason else samples.warnings(grouped),
             paper=reported_auc(reported, dataset, source, attack, suspects, self.spec.suspects),
             accused={} if reason else self.division.accused((dataset, source, method), on, grouped),
+            evasion=evasion(samples, matched, theft["attributes"].get("strengths", 1) if home else 1),
             **self._figures(source, matched),
         )
         return made, matched

@@ -117,7 +117,7 @@ def obstacles(a: Results, b: Results) -> list[str]:
 def remarks(a: Results, b: Results) -> list[str]:
     """Return other differences of two results, which are allowed: methods, seeds, numbers of models, machine."""
     facts = list(_components(a, b, ComponentKind.METHOD))
-    for field in ("seeds", "replicates", "target_replicates", "split_seed"):
+    for field in ("seeds", "replicates", "target_replicates", "negatives", "split_seed"):
         facts.append((field, getattr(a.spec, field), getattr(b.spec, field)))
     for entry, name in (("libraries", "torch"), ("hardware", "cpu")):
         mine, others = ((r.run.get(entry) or {}).get(name, "unknown") for r in (a, b))

@@ -71,6 +71,7 @@ class Samples:
 
         self.seeds = tuple(seeds)
         self.score: Floats = frame.score.to_numpy()
+        self.lost: Floats = (frame.source_accuracy - frame.suspect_accuracy).to_numpy()
         names = ("status", "suspect_dataset", "note", "error")
         self.column: dict[str, NDArray[np.object_]] = {n: frame[n].to_numpy(dtype=object) for n in names}
         noted, different = pd.factorize(frame.note)

@@ -1,7 +1,7 @@
 """Which networks the rows are about, each once, and which of them did not learn.
 
 A network has many rows, one for each method and draw that judged it. A watermark has its own source, hence its own
-stolen models.
+stolen models; an adaptive attack has other ones for each method.
 """
 
 import math
@@ -101,10 +101,21 @@ def suspects(frame: "pd.DataFrame") -> NDArray[np.intp]:
     return grouped.ngroup().to_numpy().astype(np.intp)
 
 
+def watermarks(run: Mapping[str, JSON]) -> set[str]:
+    """Return the methods that are watermarks: each has a source, and hence stolen models, of its own."""
+    return {n for n, m in run["components"][ComponentKind.METHOD].items() if m.get("watermark")}
+
+
+def adaptive_attacks(run: Mapping[str, JSON]) -> set[str]:
+    """Return the attacks whose suspects were made against one method each."""
+    attacks = run["components"][ComponentKind.ATTACK].items()
+    return {name for name, attack in attacks if attack["attributes"].get("knows_method")}
+
+
 def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFrame]":
     """Return the sources and the suspects of all rows, in the order of the rows."""
-    watermark = {n for n, m in run["components"][ComponentKind.METHOD].items() if m.get("watermark")}
-    owner = frame.method.where(frame.method.isin(watermark), "plain")
+    owner = frame.method.where(frame.method.isin(watermarks(run)), "plain")
+    whose = owner.where(~frame.attack.isin(adaptive_attacks(run)), frame.method)
     known = frame[["dataset", "source_architecture", "source_seed"]]
     sources = known.assign(
         owner=owner,
@@ -117,11 +128,11 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         accuracy=frame.source_accuracy,
         renumbered=_renumbered(frame.note, "source"),
     )
-    irrelevant, digest = frame.suspect_kind == SuspectKind.IRRELEVANT, _digests(frame, owner)
+    irrelevant, digest = frame.suspect_kind == SuspectKind.IRRELEVANT, _digests(frame, whose)
     # Where no digest is recorded, irrelevant models belong to no source.
     seeds = frame.source_seed.where(~irrelevant, 0.0).astype(str) + " " + frame.replicate.astype(str)
     stolen = known.assign(
-        owner=owner.where(~irrelevant, "plain"),
+        owner=whose.where(~irrelevant, "plain"),
         model=frame.attack.where(frame.attack != "", frame.suspect_kind),
         variant=frame.variant,
         suspect_dataset=frame.suspect_dataset,

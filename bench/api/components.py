@@ -126,6 +126,13 @@ class Attack(Component):
 
     Empty: its suspects are networks that load strictly into `build()`. See `rebuild`.
     """
+    knows_method: ClassVar[Any] = False
+    """True if its thief knows the method: each method judges suspects that were made against it (`context.probes`)."""
+    strengths: ClassVar[Any] = 1
+    """How many strengths it has, weakest first, each made at least once: copy i has number i modulo this.
+
+    From 2 on, tables have the loss of accuracy at which a method loses sight of its suspects. `variant` names them.
+    """
 
     def variant(self, replicate: int) -> str:
         """Return what varies between copies, such as `ratio=0.3`; empty: only the seed."""
@@ -164,6 +171,8 @@ class Method(Component):
     """Architectures of its surrogates and references, in turn; empty: the suspects' architectures."""
     baseline: ClassVar[Any] = False
     """True for a trivial method, which every table lists below a line and other methods are compared with."""
+    exact: ClassVar[Any] = False
+    """True if its score is -log10 of a p-value that is valid for each suspect by itself, without other models."""
     paper: ClassVar[Any] = ""
     """`A. Author, B. Author: Title, Venue 2026, https://...`: an entry of `references.bib`."""
     budget: ClassVar[Any] = ""

@@ -128,6 +128,8 @@ class Context:
     suspect of the attack named by `starts_from`; if that only answers, it can be called with images, and has `logits`,
     `probabilities` and `labels`, no weights. `budget` is the number of queries (images) that the method may ask.
     `surrogate_data` are the images that the attack declares, uint8 of the source's shape, with their own labels.
+    `probes` are what a method asks about, float [N, C, H, W] in [0, 1], by a fingerprint that an adaptive attack's
+    thief made of the source with a seed and images of his own.
     """
 
     seed: int
@@ -141,6 +143,7 @@ class Context:
     start: nn.Module | None = None
     budget: int | None = None
     surrogate_data: Split | None = None
+    probes: Tensor | None = None
     notes: dict[str, JSON] = field(default_factory=Notes)
 
     def note(self, **values: Any) -> None:

@@ -160,6 +160,28 @@ def cpu_model() -> str:
     return found.group(1) if found else model
 
 
+INSTRUCTIONS = {
+    "amx_bf16": "AMX bf16",
+    "avx512_bf16": "AVX-512 bf16",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+    "bf16": "Arm bf16",
+    "sve": "SVE",
+    "asimd": "NEON",
+}
+"""By flag of the processor, the strongest first: the instructions that decide how fast networks are trained on it."""
+
+
+def instruction_set(root: Path = Path("/")) -> str:
+    """Return the strongest of `INSTRUCTIONS` that the processor has; where Linux lists none, the machine's kind.
+
+    `root` is the folder that holds `proc`.
+    """
+    listed = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read(root / "proc/cpuinfo"), re.MULTILINE)
+    flags = {*listed.group(1).split()} if listed else set[str]()
+    return next((name for flag, name in INSTRUCTIONS.items() if flag in flags), platform.machine())
+
+
 def hardware() -> dict[str, object]:
     """Return the description of this machine in `run.json`: processor, cores, GPUs, operating system."""
     return {

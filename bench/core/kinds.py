@@ -102,6 +102,17 @@ class Role(_Word):
     SCORE = "score"
 
 
+class Evidence(_Word):
+    """Kinds of evidence of a method, in the order of every list."""
+
+    FINGERPRINT = "fingerprint"
+    """Read off a finished source, and compared with other networks."""
+    WATERMARK = "watermark"
+    """Put into the source while it is trained, and compared with other networks."""
+    EXACT_TEST = "exact test"
+    """A p-value of each suspect by itself."""
+
+
 class Access(_Word):
     """What a network may be asked for, weakest first."""
 

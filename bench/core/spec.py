@@ -30,6 +30,8 @@ class Recipe:
     """How the learning rate falls to 0 afterwards: `linear`, `cosine`, or `constant` (it does not fall)."""
     clip: float = 5.0
     """Largest gradient norm; 0 = none."""
+    plain: float = 0.0
+    """Share of the epochs, the last ones, whose images are neither shifted nor mirrored."""
     precision: str = "auto"
     """`fp32` or `bf16`; `auto` is resolved from the devices before planning."""
     width: int = 0
@@ -41,6 +43,8 @@ class Recipe:
 
     SIZES: ClassVar[tuple[str, ...]] = ("images", "width", "helpers", "budget")
     """Fields that change what is trained, not how."""
+    LATER: ClassVar[tuple[str, ...]] = ("plain",)
+    """Fields that later versions added: keys and files have them only if they are set."""
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
@@ -49,7 +53,11 @@ class Recipe:
 
     def training(self) -> dict[str, JSON]:
         """Return the fields that change how a network is trained; they enter its key."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if k not in self.SIZES}
+        return {k: v for k, v in self.written().items() if k not in self.SIZES}
+
+    def written(self) -> dict[str, JSON]:
+        """Return the fields as plain data; what later versions added, only if it is set."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if v or k not in self.LATER}
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,8 @@ class Spec:
     """Fingerprints per source and method; 0: as many as each method declares."""
     draw_seed: int = 0
     """Fingerprints of another seed are drawn independently of those of a benchmark, whose seed is 0."""
+    negatives: int = 0
+    """Irrelevant models of each architecture, if that is more than `replicates`; not those on an attack's target."""
 
     def __new__(cls, *values: object, **named: object) -> Spec:
         """Raise TypeError for a field's old name."""
@@ -101,8 +111,9 @@ class Spec:
 
     def _fields(self) -> dict[str, object]:
         """Return the fields as plain data; what later versions added, only if it is set."""
-        later = ("models", "draws", "draw_seed")
-        return {name: value for name, value in dataclasses.asdict(self).items() if value or name not in later}
+        later = ("models", "draws", "draw_seed", "negatives")
+        fields = {**dataclasses.asdict(self), "recipe": self.recipe.written()}
+        return {name: value for name, value in fields.items() if value or name not in later}
 
     @staticmethod
     def from_json(data: Mapping[str, JSON]) -> Spec:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bench.core.canonical import JSON, canonical
-from bench.core.kinds import ComponentKind, FailureCause, Status, TaskKind
+from bench.core.kinds import ComponentKind, Evidence, FailureCause, Status, TaskKind
 
 NOT_APPLICABLE = str(Status.NOT_APPLICABLE)
 """The fact that says why a task is not applicable; the artifact of such a task has no other fact and no file."""
@@ -31,6 +31,13 @@ class Declaration:
     watermark: bool = False
     types: Mapping[str, str] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
+
+    @property
+    def evidence(self) -> Evidence:
+        """Return a method's kind of evidence: an exact test where it declares so, else that of its base class."""
+        if self.attributes.get("exact"):
+            return Evidence.EXACT_TEST
+        return Evidence.WATERMARK if self.watermark else Evidence.FINGERPRINT
 
     def identity(self) -> dict[str, JSON]:
         """Return what enters a key: name, version and parameters."""

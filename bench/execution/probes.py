@@ -26,20 +26,7 @@ from bench.planning.described import Models
 from bench.sandbox.logs import Log
 from bench.sandbox.torch_state import isolated
 from bench.store.atomic import temporary_file, write_atomically
-from bench.training.answering import Askable
-from bench.training.oracle import Suspect
-
-
-class RecordingSuspect(Suspect):
-    """A suspect that records the images it is asked."""
-
-    def __init__(self, model: Askable, method: str, limit: int | None, access: str) -> None:
-        super().__init__(model, method, limit, access)
-        self.asked: list[Tensor] = []
-
-    def _answers(self, what: str, x: Tensor) -> Tensor:
-        self.asked.append(x.detach().cpu().clone())
-        return super()._answers(what, x)
+from bench.training.oracle import RecordingSuspect
 
 
 def export_probes(request: BenchmarkRequest, test: bool, reporter: Reporter) -> dict[str, int]:

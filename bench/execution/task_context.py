@@ -225,6 +225,7 @@ class TaskContext:
         method: Method | None = None,
         start: Any = None,
         surrogate_data: Split | None = None,
+        probes: Tensor | None = None,
     ) -> Context:
         """Return what plugin code receives besides data: `fit` trains with `recipe`, `method` sets the budget."""
         facts = {**self.data().facts, **self.params.get("recipe", {}).get("augmentation", {})}
@@ -249,6 +250,7 @@ class TaskContext:
             start=start,
             budget=None if method is None else budget(method),
             surrogate_data=surrogate_data,
+            probes=probes,
             notes=self.recorded.notes,
         )
 

@@ -23,6 +23,7 @@ from bench.execution.result_checks import check_fingerprint, check_fresh, check_
 from bench.execution.scores import budget, checked_score
 from bench.execution.suspects import LazyNetworks, Start
 from bench.execution.task_context import Artifact, TaskContext
+from bench.execution.thief import is_thief, own_data, own_probes
 from bench.training.answering import ask
 from bench.training.networks import check
 from bench.training.oracle import Oracle, Source, Suspect
@@ -67,7 +68,8 @@ def _data(context: TaskContext) -> Artifact:
 def _train(context: TaskContext) -> Artifact:
     _try_architecture(context)
     data, role = context.data(), context.task.role
-    split = _shared(context, data.parts["attacker" if role == Role.IRRELEVANT else "defender"])
+    attackers = role == Role.IRRELEVANT or is_thief(context)
+    split = _shared(context, data.parts["attacker" if attackers else "defender"])
     targets: Tensor | Callable[[Tensor], Tensor] = split.labels
     if role == Role.SURROGATE:
         oracle = Oracle(context.model(context.inputs["source"])[0], Access.PROBABILITIES, "the host")
@@ -106,7 +108,7 @@ def _embed(context: TaskContext) -> Artifact:
     _try_architecture(context)
     method, architecture = context.component(ComponentKind.METHOD), context.component(ComponentKind.ARCHITECTURE)
     plugin_context = context.plugin_context(architecture, context.recipe(), method=method)
-    result = method.embed(context.build, context.data().defender, plugin_context)
+    result = method.embed(context.build, own_data(context), plugin_context)
     if not (isinstance(result, tuple) and len(result) == 2):
         raise BenchError(f"method {method.name!r}: embed must return (network, dict of tensors)")
     model, fingerprint = result
@@ -127,6 +129,7 @@ def _steal(context: TaskContext) -> Artifact:
         context.recipe(),
         start=start if start is None or isinstance(start, nn.Module) else Start(start, attack.name),
         surrogate_data=_surrogate_data(context),
+        probes=own_probes(context, model),
     )
     stolen = attack.steal(source, context.data().parts["attacker"], context.build, plugin_context)
     source.check_pixels()
@@ -160,7 +163,7 @@ def _fingerprint(context: TaskContext) -> Artifact:
     helpers = Helpers(*(LazyNetworks(keys, lambda key: context.network(key)[0], role) for keys, role in roles))
     recipe = dataclasses.replace(context.recipe(), precision="fp32")
     plugin_context = context.plugin_context(architecture, recipe, method=method)
-    fingerprint = method.extract(source, context.data().defender, helpers, plugin_context)
+    fingerprint = method.extract(source, own_data(context), helpers, plugin_context)
     keys = surrogates + references
     seconds = sum(context.record(key)["made"]["seconds"] for key in keys)
     facts = {"notes": context.recorded.notes, "networks": len(keys), "helper_seconds": seconds}

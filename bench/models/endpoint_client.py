@@ -4,6 +4,7 @@ import asyncio
 import email.utils
 import json
 import random
+import re
 import ssl
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ LARGEST = 1 << 26
 """Bytes of an answer, unpacked."""
 CONNECTING = 10.0
 """Seconds, at most, until a connection is there."""
+TOO_MANY = re.compile(r"batch.?size|unexpected shape", re.IGNORECASE)
+"""In what servers write about a request with more images than they take at once."""
 BINARY = "binary_tensor_data"
 """The extension of a server that understands binary tensors."""
 
@@ -116,14 +119,22 @@ class Client:
             where = printable(reply.headers.get("location", ""))[:200]
             raise Failure("url", f"it redirects to {where!r}: write that address, if you trust it")
         if reply.status != 200:
-            refused = self.binary and reply.status in NOT_UNDERSTOOD
-            hint = ". If it understands no binary tensors: binary = false" if refused else ""
-            raise Failure("url", self._clean(f"HTTP {reply.status}: {error_text(reply.content)}{hint}"))
+            text = error_text(reply.content)
+            raise Failure("url", self._clean(f"HTTP {reply.status}: {text}{self._hint(reply.status, text)}"))
         self.certain = True
         try:
             return answers(reply.headers, reply.content, len(values), self.model.output_name, self.names)
         except Malformed as error:
             raise Failure("output", self._clean(str(error))) from None
+
+    def _hint(self, status: int, text: str) -> str:
+        """Return what may help with a request that was refused, from the text of the error."""
+        if self.model.batch > 1 and status in NOT_UNDERSTOOD and TOO_MANY.search(text):
+            return f". Fewer images in a request: batch, which is {self.model.batch}"
+        if "FP16" in text and "JSON" in text:
+            return ". The server takes FP16 in binary bodies only: binary = true"
+        refused = self.binary and status in NOT_UNDERSTOOD
+        return ". If it understands no binary tensors: binary = false" if refused else ""
 
     async def _asked(self, values: NDArray[np.float32]) -> Reply:
         model = self.model

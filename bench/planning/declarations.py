@@ -105,6 +105,8 @@ def _fingerprint_method(method: Declaration, registry: Registry, one: Callable[.
 def _previous_attack(attack: Declaration, registry: Registry) -> str:
     """Return the attack that an attack starts from (empty: none); BenchError if it may not start from that."""
     previous = str(attack.attributes["starts_from"])
+    if previous in registry.names(ComponentKind.ATTACK) and registry.get(ComponentKind.ATTACK, previous).knows_method:
+        raise BenchError(f"Attack {attack.name!r} starts from {previous!r}, which makes other suspects for each method")
     if previous and previous not in registry.names(ComponentKind.ATTACK):
         raise BenchError(f"Attack {attack.name!r} starts from {previous!r}, which is not installed")
     if previous and (attack.attributes["same_architecture"] or attack.attributes["target"]):

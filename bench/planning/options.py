@@ -250,7 +250,7 @@ def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
     attacks = ordered(default(registry.entries[ComponentKind.ATTACK], scale.attacks), ATTACKS)
     replicates = given.get("replicates", scale.replicates)
     recipe, settings = _configured(given.get("set", ()), scale.recipe, registry)
-    return Spec(
+    spec = Spec(
         datasets=given.get("datasets", scale.datasets),
         sources=given.get("sources", both or scale.sources),
         suspects=given.get("suspects", both or scale.suspects),
@@ -261,12 +261,13 @@ def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
         replicates=replicates,
         copies=given.get("copies", scale.copies),
         target_replicates=max(1, round(scale.target_replicates * replicates / scale.replicates)),
+        negatives=scale.negatives,
         split_seed=given.get("split_seed", 0),
         budgets=given.get("budgets", ()),
         preset=scale.name,
         recipe=recipe,
-        settings=settings,
     )
+    return dataclasses.replace(spec, settings=scale.settings_with(settings, spec))
 
 
 def _configured(

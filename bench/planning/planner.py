@@ -2,19 +2,20 @@
 
 import functools
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from bench.core.canonical import JSON, canonical
-from bench.core.kinds import Access, Role, SuspectKind, TaskKind
+from bench.core.canonical import canonical
+from bench.core.kinds import Role, SuspectKind, TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration, Trial
 from bench.models.description import Description
 from bench.models.kinds import ModelRole
-from bench.planning.declarations import Declarations, MethodVersion, chain, is_deterministic, own_recipe, variant
-from bench.planning.described import HELPERS, KINDS, attack_of, helper_architectures
+from bench.planning.declarations import Declarations, MethodVersion, chain, is_deterministic
+from bench.planning.described import KINDS, attack_of
 from bench.planning.graph import Plan as Plan
 from bench.planning.graph import missing_tasks as missing_tasks
+from bench.planning.network_tasks import TaskPlanner, no_thief
 from bench.planning.relations import Relations
 from bench.sandbox.process_state import gc_paused
 
@@ -32,127 +33,13 @@ class _Suspect(NamedTuple):
     model: Description | None = None
 
 
-class _TaskPlanner:
-    """Adds the tasks of networks and fingerprints to a plan, and returns their keys."""
-
-    def __init__(self, spec: Spec, declarations: Declarations, relations: Relations, plan: Plan) -> None:
-        self.spec, self.declarations, self.relations, self.plan = spec, declarations, relations, plan
-        self.models = declarations.models
-        self.data = functools.cache(self._data)
-        self.train = functools.cache(self._train)
-        self.steal = functools.cache(self._steal)
-        self.variant = functools.cache(functools.partial(variant, declarations.attacks))
-        self.identities = {n: d.identity() for n, d in declarations.architectures.items()}
-        self.recipes = {n: own_recipe(spec.recipe, d) for n, d in declarations.architectures.items()}
-        self.sources: dict[str, str] = {}
-        """What distinguishes each source from the others, by its key; empty: nothing has to."""
-
-    def _data(self, dataset: str) -> str:
-        params = {
-            "dataset": self.declarations.datasets[dataset].identity(),
-            "split_seed": self.spec.split_seed,
-            "images": self.spec.recipe.images,
-        }
-        return self.plan.add(TaskKind.DATA, Role.DATA, params, {})
-
-    def described(self, model: Description) -> str:
-        """Plan the measurement of a described network."""
-        on = self.models.on(model)
-        params = {"model": model.identity(), "dataset": {"name": on}}
-        if model.name in self.models.identities:
-            params["architecture"] = self.models.identities[model.name]
-        return self.plan.add(TaskKind.MODEL, model.role, params, {"data": self.data(on)})
-
-    def _network_params(self, dataset: str, architecture: str, replicate: int) -> dict[str, JSON]:
-        return {
-            "dataset": {"name": dataset},
-            "architecture": self.identities[architecture],
-            "recipe": self.recipes[architecture],
-            "replicate": replicate,
-        }
-
-    def _train(self, role: str, dataset: str, architecture: str, replicate: int, source_seed: int, source: str) -> str:
-        """Plan a network other than a stolen one. What does not follow from the `source` has its seed as a parameter.
-
-        So no two source seeds share a network: each is a repetition of everything.
-        """
-        params = self._network_params(dataset, architecture, replicate)
-        inputs = {"data": self.data(dataset)}
-        if role in (Role.REFERENCE, Role.IRRELEVANT):
-            params["source_seed"] = source_seed
-        if role == Role.SURROGATE:
-            inputs["source"] = source
-            params["answers"] = Access.LABELS if replicate % 2 == 0 else Access.PROBABILITIES
-        subject = self.sources.get(source) or (f"seed {source_seed}" if len(self.spec.seeds) > 1 else "")
-        return self.plan.add(TaskKind.TRAIN, role, params, inputs, subject="" if role == Role.SOURCE else subject)
-
-    def _steal(self, source: str, dataset: str, target: str, attack: str, architecture: str, replicate: int) -> str:
-        """Plan a suspect stolen from a source of `dataset`; it is trained on `target`, often the same."""
-        declaration = self.declarations.attacks[attack]
-        params = self._network_params(target, architecture, replicate)
-        params["attack"] = declaration.identity()
-        inputs = {"data": self.data(target), "source": source}
-        if previous := str(declaration.attributes["starts_from"]):
-            start = 0 if is_deterministic(self.declarations.attacks, previous) else replicate
-            inputs["start"] = self.steal(source, dataset, target, previous, architecture, start)
-        if surrogate := self.relations.surrogate(dataset, attack)[0]:
-            inputs["surrogate_data"] = self.data(surrogate)
-        return self.plan.add(TaskKind.STEAL, Role.STOLEN, params, inputs, subject=self.sources[source])
-
-    def _helpers(
-        self, method: Declaration, dataset: str, seed: int, source: str, model: Description | None
-    ) -> dict[str, str]:
-        """Plan a method's surrogates and references, in the architectures it names or the suspects' in turn.
-
-        The described ones of a described source come first.
-        """
-        names = helper_architectures(method, self.spec)
-        inputs: dict[str, str] = {}
-        for role, count in HELPERS.items():
-            given = [self.described(m) for m in self.models.helpers(model, role)]
-            owner = source if role == Role.SURROGATE else ""
-            for i in range(int(method.params.get(count) or 0)):
-                trained = () if i < len(given) else (role, dataset, names[i % len(names)], i, seed, owner)
-                inputs[f"{role}{i}"] = self.train(*trained) if trained else given[i]
-        return inputs
-
-    def fingerprint(
-        self, method: Declaration, dataset: str, architecture: str, seed: int, draw: int
-    ) -> tuple[str, str, dict[str, str]]:
-        """Plan a method's source (of a watermark, its own), a draw of its fingerprint, and its helpers."""
-        place = [architecture] if len(self.spec.sources) > 1 else []
-        place += [f"seed {seed}"] if len(self.spec.seeds) > 1 else []
-        budget = str(method.attributes["budget"]) if self.spec.budgets else ""
-        queries = [f"{method.params[budget]} queries"] if budget else []
-        if method.watermark:
-            params = self._network_params(dataset, architecture, seed)
-            params["method"] = method.identity()
-            inputs = {"data": self.data(dataset)}
-            key = self.plan.add(TaskKind.EMBED, Role.SOURCE, params, inputs, subject=" ".join(queries))
-            self.sources[key] = " ".join([method.name, *place, *queries])
-            return key, key, {}
-        model = self.models.sources.get((architecture, seed))
-        source = self.described(model) if model else self.train(Role.SOURCE, dataset, architecture, seed, seed, "")
-        self.sources[source] = " ".join(place)
-        helpers = self._helpers(method, dataset, seed, source, model)
-        params = {"method": method.identity(), "dataset": {"name": dataset}, "recipe": self.recipes[architecture]}
-        if draw:
-            params["draw"] = draw
-        if self.spec.draw_seed:
-            params["draw_seed"] = self.spec.draw_seed
-        inputs = {"data": self.data(dataset), "source": source, **helpers}
-        subject = " ".join([*place, *queries])
-        key = self.plan.add(TaskKind.FINGERPRINT, Role.FINGERPRINT, params, inputs, subject=subject)
-        return source, key, helpers
-
-
 class _TrialPlanner:
     """Plans the trials of the full product, in the order of their rows."""
 
     def __init__(self, spec: Spec, declarations: Declarations, unavailable: Mapping[str, str]) -> None:
         self.spec, self.declarations, self.plan = spec, declarations, Plan()
         self.relations = Relations(declarations, unavailable)
-        self.tasks = _TaskPlanner(spec, declarations, self.relations, self.plan)
+        self.tasks = TaskPlanner(spec, declarations, self.relations, self.plan)
         self.models = declarations.models
 
     def run(self) -> Plan:
@@ -182,7 +69,7 @@ class _TrialPlanner:
         suspects = itertools.chain(
             self._described(method, dataset, architecture, seed),
             self._irrelevant(method, dataset, architecture, seed, reason),
-            self._stolen(method, dataset, architecture, source, reason, given),
+            self._stolen(version, dataset, architecture, seed, source, reason, given),
         )
         for suspect in suspects:
             score, attack, why = "", suspect.attack, reason or suspect.reason
@@ -239,7 +126,7 @@ class _TrialPlanner:
     ) -> Iterator[_Suspect]:
         """Plan a source's irrelevant models: of its dataset, and of the targets that the method can judge."""
         names = dict.fromkeys((*self.spec.suspects, *(() if self.models else (architecture,))))
-        counts = {dataset: self.spec.replicates}
+        counts = {dataset: max(self.spec.replicates, self.spec.negatives)}
         for attack in self._own_attacks():
             target, reason = self.relations.target(dataset, attack)
             if not reason and not self.relations.incompatible_labels(method, dataset, target):
@@ -252,14 +139,16 @@ class _TrialPlanner:
 
     def _stolen(
         self,
-        method: Declaration,
+        version: MethodVersion,
         dataset: str,
         architecture: str,
+        seed: int,
         source: str,
         impossible: str,
         given: Description | None,
     ) -> Iterator[_Suspect]:
         """Plan the stolen models of a source, which is trained or `given`."""
+        _, method, owner = version
         for attack in self._own_attacks():
             declaration = self.declarations.attacks[attack]
             target, relations = self.relations.target(dataset, attack)[0], self.relations
@@ -269,10 +158,17 @@ class _TrialPlanner:
             reason = reason or self.models.unusable_source(declaration, given)
             same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
             count = self.spec.copies if same else self.spec.replicates
-            count = 1 if is_deterministic(self.declarations.attacks, attack) else count
+            strengths = int(declaration.attributes.get("strengths", 1))
+            count = 1 if is_deterministic(self.declarations.attacks, attack) else max(count, strengths)
+            steal: Callable[..., str] = self.tasks.steal
+            if declaration.attributes.get("knows_method"):
+                reason = reason or no_thief(declaration, owner, self.spec)
+                if not reason:
+                    made = self.tasks.thief_fingerprint(owner, dataset, architecture, seed, source)
+                    steal = functools.partial(self.tasks.steal_against, method, made)
             for name in (architecture,) if same else self.spec.suspects:
                 for replicate in range(count):
-                    key = "" if reason else self.tasks.steal(source, dataset, target, attack, name, replicate)
+                    key = "" if reason else steal(source, dataset, target, attack, name, replicate)
                     yield _Suspect(key, reason, declaration, target, name, replicate, SuspectKind.STOLEN)
 
     def _own_attacks(self) -> list[str]:

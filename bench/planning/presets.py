@@ -5,12 +5,12 @@ other distributions and plugin files offer is added to them. An empty list means
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.kinds import ComponentKind
-from bench.core.spec import Recipe
+from bench.core.spec import Recipe, Spec
 from bench.core.tasks import Declaration
 from bench.registry.registry import Entry
 
@@ -27,6 +27,8 @@ ATTACKS = (
     "transfer_l",
     "finetune_c",
 )
+CLASSES_STAY = tuple(name for name in ATTACKS if not name.startswith("transfer"))
+"""The attacks after which a network still tells the source's classes apart."""
 METHODS = ("ipguard", "cae", "ewe", "sac_w", "sac_m")
 """The order of the paper's tables; other components follow by name."""
 READINGS = ("ipguard_k10", "sac_m_probabilities")
@@ -54,9 +56,19 @@ class Preset:
     replicates: int = 1
     copies: int = 2
     target_replicates: int = 1
+    negatives: int = 0
+    """Irrelevant models per suspect architecture, where that is more than `replicates`."""
     keep: str = "all"
+    settings: Mapping[str, Mapping[str, JSON]] = field(default_factory=dict)
+    """Fields of components other than their defaults, where a run has these components."""
     meaningless: bool = False
     """True if networks are too small, or trained too briefly, for its figures to mean anything."""
+
+    def settings_with(self, given: Mapping[str, Mapping[str, JSON]], spec: Spec) -> dict[str, dict[str, JSON]]:
+        """Return the settings that are given, and before them the preset's of components that a Spec lists."""
+        listed = {name for names in spec.components().values() for name in names}
+        own = {name: fields for name, fields in self.settings.items() if name in listed}
+        return {name: {**own.get(name, {}), **given.get(name, {})} for name in sorted({*own, *given})}
 
 
 PRESETS = {
@@ -93,6 +105,7 @@ PRESETS = {
             methods=(),
             baselines=(),
             seeds=5,
+            negatives=5,
         ),
         Preset(
             "small",
@@ -101,6 +114,17 @@ PRESETS = {
             TINY[:1],
             TINY,
             Recipe(images=2000, epochs=100, width=16, helpers=0.4),
+        ),
+        Preset(
+            "cpu",
+            "real images, networks trained until they fit: at most two hours a source on 2 CPU cores",
+            ("cifar10",),
+            TINY[:1],
+            TINY,
+            Recipe(epochs=20, batch=128, lr=0.2, plain=0.25, width=16, helpers=0.1),
+            attacks=CLASSES_STAY,
+            seeds=5,
+            settings={"tiny_vgg": {"width": 32}, "tiny_mobilenet": {"width": 8}},
         ),
         Preset(
             "medium",

@@ -31,6 +31,7 @@ def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Decla
         raise BenchError("There is nothing to run: no dataset, architecture or method. See: bench list")
     for name in ("replicates", "copies", "target_replicates"):
         check_number(f"--{name}", getattr(spec, name))
+    check_number("negatives", spec.negatives, 0)
     for seed in (*spec.seeds, spec.split_seed):
         check_number("A seed", seed, 0, MOST_SEED)
     _check_size(spec)
@@ -59,7 +60,7 @@ def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Decla
 def _check_size(spec: Spec) -> None:
     sources = len(spec.datasets) * len(spec.sources) * len(spec.seeds)
     methods = len(spec.methods + spec.baselines) * (1 + len(spec.budgets))
-    models = max(spec.replicates, spec.copies, spec.target_replicates)
+    models = max(spec.replicates, spec.copies, spec.target_replicates, spec.negatives)
     trials = sources * methods * ((1 + len(spec.attacks)) * (1 + len(spec.suspects)) * models + len(spec.models))
     if trials > MOST_TRIALS:
         raise BenchError(
@@ -72,7 +73,7 @@ def _check_recipe(recipe: Recipe) -> None:
     for field, value in dataclasses.asdict(recipe).items():
         if field in choices:
             good = value in choices[field]
-        elif field in ("momentum", "warmup"):
+        elif field in ("momentum", "warmup", "plain"):
             good = 0 <= value < 1
         else:
             good = 0 < value < math.inf if field in ("epochs", "batch", "lr") else 0 <= value < math.inf

@@ -105,7 +105,8 @@ class Registry:
         """Return a component as plain data, with `settings` applied and the names of `copies` variants."""
         component = self.get(kind, name, settings)
         entry = self.entries[kind][name]
-        variants = tuple(_variant(component, i) for i in range(copies)) if isinstance(component, Attack) else ()
+        made = max(copies, component.strengths) if copies and isinstance(component, Attack) else 0
+        variants = tuple(_variant(component, i) for i in range(made))
         summary = (inspect.getdoc(type(component)) or "").split("\n")[0]
         return Declaration(
             kind=kind,

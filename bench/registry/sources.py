@@ -1,8 +1,8 @@
 """Digests of source code: of a component's module, and of the modules of the same plugin that it imports.
 
-Comments, layout, docstrings and declarations that no result depends on (`reported`, `reported_accuracy`, `paper`) are
-left out. Imports inside functions count, too; if a module computes the name of an import, all modules of its package
-do. Not seen: code that is run by `exec`, and data files.
+Comments, layout, docstrings and declarations that no result depends on (`exact`, `paper`, `reported`,
+`reported_accuracy`) are left out. Imports inside functions count, too; if a module computes the name of an import, all
+modules of its package do. Not seen: code that is run by `exec`, and data files.
 """
 
 import ast
@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.api.data import Reported, ReportedAccuracy
 from bench.registry.imports import INSTALLED, NEVER_OWN, is_file, siblings_of, text_of
 
-DESCRIPTIVE = {"reported", "reported_accuracy", "paper"}
+DESCRIPTIVE = {"exact", "paper", "reported", "reported_accuracy"}
 """Declarations that only tables and lists show."""
 IGNORED = {"ctx", "kind", "type_comment", "type_ignores"}
 """Fields of syntax trees without a meaning of their own."""

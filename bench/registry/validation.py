@@ -104,7 +104,10 @@ RULES: dict[str, Rule] = {
     "draws": (lambda v: type(v) is int and 1 <= v <= MOST_DRAWS, f"must be a whole number from 1 to {MOST_DRAWS}"),
     "reported": _records(Reported),
     "reported_accuracy": _records(ReportedAccuracy),
-    **dict.fromkeys(("flip", "same_architecture", "deterministic", "any_label_space", "baseline"), _FLAG),
+    "strengths": (lambda v: type(v) is int and 1 <= v <= MOST_DRAWS, f"must be a whole number from 1 to {MOST_DRAWS}"),
+    **dict.fromkeys(
+        ("flip", "same_architecture", "deterministic", "any_label_space", "baseline", "exact", "knows_method"), _FLAG
+    ),
     **dict.fromkeys(("label_space", "starts_from", "target", "fingerprint_of", "paper", "surrogate_data"), _TEXT),
     **dict.fromkeys(("related", "checksums"), _MAP),
 }
@@ -220,6 +223,10 @@ def _wrong_declaration(component: Component) -> str:
         return ": a watermark's fingerprint is part of its source, so leave out draws and fingerprint_of"
     if isinstance(component, Attack) and type(component).rebuild is not Attack.rebuild and not component.answers:
         return ': it defines rebuild: declare which answers its suspects give, such as `answers = "probabilities"`'
+    if isinstance(component, Attack) and component.knows_method and component.access != Access.WEIGHTS:
+        return ': its thief makes a fingerprint of the network that he holds: declare `access = "weights"`'
+    if isinstance(component, Attack) and component.deterministic and component.strengths > 1:
+        return ": it is deterministic, so that one copy is made: leave out strengths"
     if getattr(component, "fingerprint_of", "") == component.name:
         return ": fingerprint_of names itself: leave it out"
     return ""

@@ -20,6 +20,7 @@ from bench.reporting.html import page
 from bench.reporting.tables.auc import auc_table, budgets_table, variants_table
 from bench.reporting.tables.comparisons import baselines_table, check_table, negatives_table
 from bench.reporting.tables.costs import accuracy_table, cost_table
+from bench.reporting.tables.evasion import evasion_table
 from bench.reporting.tables.latex import file_name, latex
 from bench.reporting.tables.legend import with_legend
 from bench.reporting.tables.method_table import grouped
@@ -28,7 +29,7 @@ from bench.reporting.tables.rates import rates_tables
 from bench.reporting.tables.suspects import suspects_tables
 from bench.reporting.tables.table import Table
 from bench.reporting.tables.text import markdown, text
-from bench.results.reader import load
+from bench.results.reader import accusations, load
 from bench.results.writer import put, remove, save
 
 Result = TypeVar("Result", Cell, Cost, Accuracy)
@@ -85,6 +86,7 @@ class Report:
         self.cells, self.budgets = cells(frame, run), by_budget(frame, run)
         self.accuracies = list(accuracies(frame, run))
         self.variants = [AtVariant(c, v, f) for c in self.cells for v, f in c.by_variant.items()]
+        self.accused = accusations(folder)
         self.costs = list(costs(default_budget(frame, run), run))
         self.short: list[Table] = []
         """The tables of a terminal: AUCs and costs."""
@@ -104,20 +106,21 @@ class Report:
         """Add the tables of one dataset and source architecture."""
         of_methods = [baselines_table(group), *rates_tables(group), negatives_table(group), variants_table(group)]
         below = " ".join([drawn(group), *meaningless(self.run)])
-        aucs, others, cost, budget, accuracy = (
+        aucs, price, others, cost, budget, accuracy = (
             [with_legend(replace(t, caption=f"{t.caption} {below}")) for t in tables if t]
             for tables in (
                 [auc_table(group, self.run)],
+                [evasion_table(group)],
                 of_methods,
-                [cost_table(costly)] if costly else [],
+                [cost_table(costly, self.accused)] if costly else [],
                 [budgets_table(points)] if points else [],
                 [accuracy_table(trained, self.run)] if trained else [],
             )
         )
-        self.short += [*aucs, *cost]
-        self.full += [*aucs, *others, *cost, *budget]
+        self.short += [*aucs, *price, *cost]
+        self.full += [*aucs, *price, *others, *cost, *budget]
         self.accuracy_tables += accuracy
-        tables = [*aucs, *others, *cost, *budget, *accuracy]
+        tables = [*aucs, *price, *others, *cost, *budget, *accuracy]
         self.sections.append(page.Section(group, tables, costly, points, trained))
 
     def text(self, kind: str) -> str:

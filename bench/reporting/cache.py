@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.results.reader import ACCUSATIONS
 from bench.results.writer import put
 
 STAMP = ".report"
@@ -33,9 +34,10 @@ def is_current(folder: Path) -> bool:
 
 
 def _origin(folder: Path) -> str:
-    """Return a digest of the two source files, of the code and of the versions of the libraries."""
+    """Return a digest of the source files, of the code and of the versions of the libraries."""
     code = (p for name in PACKAGES for p in (HOST / name).rglob("*") if p.is_file() and p.suffix != ".pyc")
-    paths = [*(folder / name for name in SOURCES), *sorted(code)]
+    more = (path for path in [folder / ACCUSATIONS] if path.exists())
+    paths = [*(folder / name for name in SOURCES), *more, *sorted(code)]
     return _digest("\n".join([*(_digest(p.read_bytes()) for p in paths), *map(_version, LIBRARIES)]).encode())
 
 

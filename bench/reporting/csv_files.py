@@ -1,11 +1,13 @@
 """The CSV files of a report: a list of columns each, from which the file and its documentation follow."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from bench.analysis.accuracies import Accuracy
 from bench.analysis.cell_statistics import STATISTICS, CellStatistic
 from bench.analysis.cells import LOST, AtBudget, AtVariant, Cell, mean, paper_mean
+from bench.analysis.evasion import Evasion
 from bench.core.kinds import Status
 from bench.reporting.tables.method_table import grouped
 from bench.results.columns import Column, Kind
@@ -45,6 +47,25 @@ def _statistic(s: CellStatistic) -> list[Column[Cell]]:
 
 def _lost(status: Status) -> Column[Cell]:
     return Column(status.value, int, lambda c: c.lost.get(status, 0))
+
+
+def _evasion_columns() -> list[Column[Cell]]:
+    def value(read: Callable[[Evasion], float]) -> Callable[[Cell], float | None]:
+        def finite(c: Cell) -> float | None:
+            number = read(c.evasion) if isinstance(c.evasion, Evasion) else math.inf
+            return None if math.isinf(number) else number
+
+        return finite
+
+    return [
+        Column("evasion_loss", float, value(lambda e: e.median.value)),
+        Column("evasion_low", float, value(lambda e: e.median.low)),
+        Column("evasion_high", float, value(lambda e: e.median.high)),
+        Column("evasion_coverage", float, value(lambda e: e.median.coverage)),
+        Column("evasion_most", float, value(lambda e: e.most)),
+        Column("evasion_sources", int, value(lambda e: len(e.losses))),
+        Column("evasion_never", int, value(lambda e: e.never)),
+    ]
 
 
 def _cell_columns() -> list[Column[Cell]]:
@@ -87,6 +108,7 @@ def _cell_columns() -> list[Column[Cell]]:
         Column("baseline_paired", bool, attribute("baselines.paired")),
     ]
     known = {c.name for c in columns}
+    columns += _evasion_columns()
     return columns + [c for s in STATISTICS for c in _statistic(s) if c.name not in known]
 
 

@@ -116,7 +116,7 @@ def _run(run: Mapping[str, JSON]) -> Iterator[tuple[str, str]]:
 def _parameters(found: Found) -> Iterator[tuple[str, str]]:
     """Return the preset's recipe and the parameters of every component that took part."""
     row, components = found.row, found.run["components"]
-    yield f"recipe ({found.spec.preset})", listed(dataclasses.asdict(found.spec.recipe))
+    yield f"recipe ({found.spec.preset})", listed(found.spec.recipe.written())
     attacks: list[str] = []
     name = row.get("attack", "")
     while name and name in components[ComponentKind.ATTACK] and name not in attacks:

@@ -6,8 +6,9 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,27 @@ SEPARATORS = ",;\t"
 DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$")
 """A number as spreadsheets write it in languages with a comma; the separator is another one there."""
 
+ACCUSATIONS = "accusations.csv"
+"""The file of a results folder that `python -m benchmarks.accusations --out` adds."""
+
+
+class Accuser(StrEnum):
+    """What a malicious accuser may commit to."""
+
+    HONEST = "honest"
+    TUNED = "tuned"
+    """A fingerprint that he tuned on an innocent."""
+    REGENERATED = "regenerated"
+    """A tuned fingerprint that `bench judge` does not refute."""
+
+
+class Accused(NamedTuple):
+    """A share of innocents that are accused, with its exact interval."""
+
+    share: float
+    low: float
+    high: float
+
 
 def load(folder: Path) -> tuple["pd.DataFrame", dict[str, JSON]]:
     """Read and check a results folder; return the rows as a frame of COLUMNS, and the content of `run.json`.
@@ -51,6 +73,30 @@ def load(folder: Path) -> tuple["pd.DataFrame", dict[str, JSON]]:
         raise BenchError(f"{path}: {error_line(error)}. {remedy(path)}") from None
     run["edited"] = _is_edited(text, run)
     return frame, run
+
+
+def accusations(folder: Path) -> dict[tuple[str, ...], Accused]:
+    """Return shares by dataset, source architecture, method and accuser (`Accuser`); nothing if there is no such file.
+
+    BenchError if a line of the file holds no share.
+    """
+    path = folder / ACCUSATIONS
+    if not path.exists():
+        return {}
+    found: dict[tuple[str, ...], Accused] = {}
+    lines = csv.DictReader(io.StringIO(read_content(path)), strict=True)
+    try:
+        for row in lines:
+            if row["accuser"]:  # methods without a share have a reason
+                shares = Accused(float(row["share"]), float(row["low"]), float(row["high"]))
+                if not 0 <= shares.low <= shares.share <= shares.high <= 1:
+                    raise ValueError(f"{shares.low:g} <= {shares.share:g} <= {shares.high:g} are no shares")
+                key = row["dataset"], row["source_architecture"], row["method"], Accuser(row["accuser"])
+                found[key] = shares
+    except (csv.Error, ValueError, TypeError, KeyError) as error:
+        made = "Make it again: python -m benchmarks.accusations"
+        raise BenchError(f"{path}: line {lines.line_num}: {error_line(error)}. {made}") from None
+    return found
 
 
 def is_edited(folder: Path) -> bool:

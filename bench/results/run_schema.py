@@ -66,13 +66,16 @@ class _Attributes(Struct):
     any_label_space: bool = False
     baseline: bool = False
     deterministic: bool = False
+    exact: bool = False
     flip: bool = False
+    knows_method: bool = False
     same_architecture: bool = False
     crop: Count = 0
     learning_rate: float = 0.0
     epochs_factor: float = 1.0
     augmentation: dict[str, Any] = {}
     draws: Count = 1
+    strengths: Count = 1
     num_classes: Count = 0
     shape: list[Count] = []
     checksums: dict[str, str] = {}

@@ -82,7 +82,8 @@ def fit(
         while step < steps:
             epoch_start = step
             total.zero_()
-            epoch = _epoch(images, batches, flip, crop, generator, device)
+            augmented = step < steps * (1 - recipe.plain)
+            epoch = _epoch(images, batches, flip and augmented, crop if augmented else 0, generator, device)
             for x, indices in islice(epoch, steps - step):
                 with torch.no_grad():
                     batch_targets = targets(x) if callable(targets) else targets[indices]

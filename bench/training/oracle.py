@@ -115,3 +115,15 @@ class Suspect(Oracle):
         if not bool(torch.isfinite(answers).all()):
             raise BenchError("the suspect answers with NaN or infinity, which nothing can be compared with")
         return weakened(answers, given, what)
+
+
+class RecordingSuspect(Suspect):
+    """A suspect that records the images it is asked."""
+
+    def __init__(self, model: Askable, method: str, limit: int | None, access: str) -> None:
+        super().__init__(model, method, limit, access)
+        self.asked: list[Tensor] = []
+
+    def _answers(self, what: str, x: Tensor) -> Tensor:
+        self.asked.append(x.detach().cpu().clone())
+        return super()._answers(what, x)

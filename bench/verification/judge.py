@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from bench.models.opening import DescribedAnswers
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
 from bench.store.tensors import tensor_digest
+from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.evidence_files import ANSWERS, EvidenceFolder
 from bench.verification.kinds import Origin, Ruling, VerdictKind
 from bench.verification.likeness import Likeness, compared
@@ -73,14 +74,23 @@ def judge(
     """
     found = replay(folder)
     made = regenerated(found.commitment, source, place, reporter or BenchmarkReporter())
-    methods = found.commitment.commitment.methods
-    rulings = [_origin(found, method, made) for method in methods]
-    if any(r.origin == Origin.REFUTED for r in rulings):
-        other = elsewhere(found.commitment, source, place)
-        rulings = [_reproducible(found, r, made, other) if r.origin == Origin.REFUTED else r for r in rulings]
-    registry = place.registry()
+    rulings = origins(found.commitment, made, lambda: elsewhere(found.commitment, source, place))
+    registry, methods = place.registry(), found.commitment.commitment.methods
     rulings = [_with_scores(found, m, r, registry) for m, r in zip(methods, rulings, strict=True)]
     return EvidenceRuling(_overall(found, rulings), rulings)
+
+
+def origins(found: CommitmentFolder, made: Regenerated, other: Callable[[], Regenerated | str]) -> list[MethodRuling]:
+    """Return the origin of each committed method's fingerprints, by those that were made here.
+
+    `other` returns them as older instructions of the processor make them, or why that cannot be tried; it is called
+    once, and only if a fingerprint would be refuted.
+    """
+    rulings = [_origin(found, method, made) for method in found.commitment.methods]
+    if any(r.origin == Origin.REFUTED for r in rulings):
+        older = other()
+        rulings = [_reproducible(found, r, made, older) if r.origin == Origin.REFUTED else r for r in rulings]
+    return rulings
 
 
 def _overall(found: EvidenceFolder, rulings: Sequence[MethodRuling]) -> Ruling:
@@ -95,12 +105,12 @@ def _overall(found: EvidenceFolder, rulings: Sequence[MethodRuling]) -> Ruling:
     return Ruling.CANNOT_TELL if unknown and not decided else Ruling.HOLDS
 
 
-def _origin(found: EvidenceFolder, method: CommittedMethod, made: Regenerated) -> MethodRuling:
+def _origin(found: CommitmentFolder, method: CommittedMethod, made: Regenerated) -> MethodRuling:
     """Compare the fingerprints of a method with those that were made here; the worst one counts."""
     name = method.name
     if name in made.reasons:
         return MethodRuling(name, Origin.CANNOT_TELL, printable(made.reasons[name]))
-    pairs = zip(method.fingerprints, found.commitment.fingerprints(name), strict=True)
+    pairs = zip(method.fingerprints, found.fingerprints(name), strict=True)
     rulings = [MethodRuling(name, *_of_draw(found, name, made, file, tensors)) for file, tensors in pairs]
     worst = max(rulings, key=lambda r: ORDER.index(r.origin))
     if worst.origin != Origin.EXACT and (difference := _other_input(found, method, made)):
@@ -109,7 +119,7 @@ def _origin(found: EvidenceFolder, method: CommittedMethod, made: Regenerated) -
 
 
 def _of_draw(
-    found: EvidenceFolder, name: str, made: Regenerated, file: FingerprintFile, committed: Mapping[str, Tensor]
+    found: CommitmentFolder, name: str, made: Regenerated, file: FingerprintFile, committed: Mapping[str, Tensor]
 ) -> tuple[Origin, str]:
     draw = made.draws.get((name, file.draw))
     if draw is None:
@@ -118,7 +128,7 @@ def _of_draw(
         return Origin.REFUTED, f"fingerprint {file.draw} has the seed {file.seed}, and the protocol's is {draw.seed}"
     if tensor_digest(dict(draw.tensors)) == file.digest:
         return Origin.EXACT, ""
-    likeness = compared(committed, draw.tensors, found.commitment.commitment.data.shape)
+    likeness = compared(committed, draw.tensors, found.commitment.data.shape)
     return (Origin.ELSEWHERE if _alike(likeness) else Origin.REFUTED), f"fingerprint {file.draw}: {_text(likeness)}"
 
 
@@ -130,9 +140,9 @@ def _text(likeness: Sequence[Likeness]) -> str:
     return printable("; ".join(map(str, likeness)))[:500]
 
 
-def _other_input(found: EvidenceFolder, method: CommittedMethod, made: Regenerated) -> str:
+def _other_input(found: CommitmentFolder, method: CommittedMethod, made: Regenerated) -> str:
     """Return which input of a fingerprint is another one here than was committed; empty if none is."""
-    commitment = found.commitment.commitment
+    commitment = found.commitment
     if made.data != commitment.data.digest:
         return f"the files of {commitment.data.name} are others here than were committed"
     recorded = commitment.made.get("sources")
@@ -143,13 +153,13 @@ def _other_input(found: EvidenceFolder, method: CommittedMethod, made: Regenerat
 
 
 def _reproducible(
-    found: EvidenceFolder, ruling: MethodRuling, made: Regenerated, other: Regenerated | str
+    found: CommitmentFolder, ruling: MethodRuling, made: Regenerated, other: Regenerated | str
 ) -> MethodRuling:
     """Return the ruling about a method whose fingerprints differ: refuted if processors make no such difference."""
     if isinstance(other, str):
         text = f"whether it depends on the processor cannot be tried: {other}"
         return MethodRuling(ruling.method, Origin.CANNOT_TELL, f"{ruling.text}; {text}")
-    shape = found.commitment.commitment.data.shape
+    shape = found.commitment.data.shape
     for key, draw in made.draws.items():
         if key[0] != ruling.method:
             continue

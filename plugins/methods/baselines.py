@@ -31,6 +31,7 @@ class Baseline(Fingerprint):
     """A fingerprint of uint8 `probes` [n, C, H, W] and the source's `labels` of them, int64 [n]."""
 
     baseline = True
+    access = "labels"
     budget = "samples"
     draws = 5
 

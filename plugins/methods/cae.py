@@ -112,6 +112,7 @@ class CAE(Fingerprint):
     conferred: str = "best"
     """Whose conferrability the loss raises: the `best` class's or the source's `current` one's."""
 
+    access = "labels"
     budget = "samples"
     paper = (
         "N. Lukas, Y. Zhang, F. Kerschbaum: Deep Neural Network Fingerprinting by Conferrable Adversarial Examples, "

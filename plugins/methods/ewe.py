@@ -174,6 +174,7 @@ class EWE(Watermark):
     batch_norm: str = "frozen"
     """In interleaved training: `frozen` statistics, frozen on `watermarks` only, or `live`."""
 
+    access = "labels"
     budget = "samples"
     paper = (
         "H. Jia, C. A. Choquette-Choo, V. Chandrasekaran, N. Papernot: Entangled Watermarks as a Defense against Model "

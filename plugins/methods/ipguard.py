@@ -133,6 +133,7 @@ class IPGuard(Fingerprint):
     lr: float = 0.01
     steps: int = 1000
 
+    access = "labels"
     budget = "samples"
     paper = (
         "X. Cao, J. Jia, N. Z. Gong: IPGuard: Protecting Intellectual Property of Deep Neural Networks via "

@@ -53,6 +53,7 @@ class Taggants(Watermark):
     """Keys in a batch, as a share of its images."""
 
     access = "labels"
+    exact = True
     budget = "samples"
     paper = (
         "W. Bouaziz, N. Usunier, E.-M. El-Mhamdi: Data Taggants: Dataset Ownership Verification via Harmless Targeted "

@@ -779,6 +779,27 @@ def test_help_names_every_command(bench):
         assert re.search(rf"^  {name} ", out, re.MULTILINE)
 
 
+DICE = '''
+from dataclasses import dataclass
+from bench import Fingerprint, hookimpl
+
+@dataclass(frozen=True)
+class Dice(Fingerprint):
+    """Throw dice."""
+    name: str = "dice"
+    version: int = 1
+    exact = True
+    def extract(self, source, data, helpers, context):
+        return {}
+    def score(self, fingerprint, suspect):
+        return 0.0
+
+@hookimpl
+def bench_methods():
+    return [Dice()]
+'''
+
+
 # --- list ---------------------------------------------------------------------------------------------------------
 
 
@@ -801,6 +822,30 @@ def test_list_of_a_kind_and_of_one_component(bench):
     assert "toy_relation: method, version 1" in out
     assert re.search(r"toy_relation\.surrogates +int +\w* *= 2", out)
     assert "any_label_space: True" in out
+
+
+def test_methods_are_listed_by_kind_of_evidence_and_access(bench, there):
+    (there / "dice.py").write_text(DICE)
+    lines = bench("list", "methods", "--plugin", "dice.py")[1].splitlines()
+    groups = {}
+    for line in lines[1:]:
+        if not line.startswith("  "):
+            groups[heading := line.strip(" :")] = []
+        else:
+            groups[heading].append(line.split()[0])
+    assert list(groups)[-1] == "exact test, logits" and groups["exact test, logits"] == ["dice"]
+    assert groups["exact test, labels"] == ["taggants"] and groups["watermark, labels"] == ["adi", "ewe"]
+    assert groups["fingerprint, labels"] == [*sorted(groups["fingerprint, labels"][:-3]), "agreement", "akh", "noise"]
+    registry = load_registry()
+    for name in registry.names("method"):
+        found = registry.declaration("method", name)
+        assert name in groups[f"{found.evidence}, {found.attributes['access']}"]
+    order = [tuple(heading.split(", ")) for heading in groups]
+    place = [("fingerprint", "watermark", "exact test"), ("labels", "probabilities", "logits", "weights")]
+    assert order == sorted(order, key=lambda pair: [place[i].index(word) for i, word in enumerate(pair)])
+    assert "  evidence: exact test, read off the finished source\n" in bench("list", "dice", "--plugin", "dice.py")[1]
+    attacks = bench("list", "attacks")[1]
+    assert attacks.index(" labels:") < attacks.index("  extract_l ") < attacks.index(" weights:")
 
 
 def test_list_of_something_unknown_gets_a_suggestion(bench, tmp_path):

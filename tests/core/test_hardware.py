@@ -192,6 +192,26 @@ def test_cores_may_be_named_to_python():
     assert done.stdout == "1\n"
 
 
+@pytest.mark.parametrize(
+    ("listed", "name"),
+    [
+        ("flags\t\t: fpu sse2 avx avx2 fma", "AVX2"),
+        ("flags\t\t: fpu avx2 avx512f avx512bw", "AVX-512"),
+        ("processor\t: 0\nflags\t\t: avx2 avx512f avx512_bf16 xsave\nbogomips\t: 1", "AVX-512 bf16"),
+        ("flags\t\t: avx2 avx512f avx512_bf16 amx_bf16 amx_tile", "AMX bf16"),
+        ("Features\t: fp asimd crc32", "NEON"),
+        ("Features\t: fp asimd sve bf16", "Arm bf16"),
+        ("flags\t\t: fpu sse2", "a machine"),
+        ("", "a machine"),
+    ],
+)
+def test_the_instruction_set_is_the_strongest_of_the_flags(tmp_path, monkeypatch, listed, name):
+    monkeypatch.setattr(hardware.platform, "machine", lambda: "a machine")
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(listed)
+    assert hardware.instruction_set(tmp_path) == name
+
+
 def test_hardware_is_described_without_importing_torch():
     found = hardware.hardware()
     assert found["cores"] == cores() >= 1

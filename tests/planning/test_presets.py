@@ -5,15 +5,28 @@ import dataclasses
 import pytest
 
 from bench import Attack, BenchError, Fingerprint
+from bench.analysis.evasion import FPR as EVASION_FPR
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
 from bench.planning.options import build
-from bench.planning.presets import ATTACKS, BASELINES, METHODS, PRESETS, READINGS, Preset, ordered, preset, scaled
+from bench.planning.planner import plan
+from bench.planning.presets import (
+    ATTACKS,
+    BASELINES,
+    CLASSES_STAY,
+    METHODS,
+    PRESETS,
+    READINGS,
+    Preset,
+    ordered,
+    preset,
+    scaled,
+)
 from bench.registry.discovery import load_registry
 
 
 def test_the_presets_are_those_of_the_design_and_each_says_what_it_is():
-    assert list(PRESETS) == ["smoke", "quick", "field", "small", "medium", "paper"]
+    assert list(PRESETS) == ["smoke", "quick", "field", "small", "cpu", "medium", "paper"]
     assert all(p.name == name and p.summary for name, p in PRESETS.items())
 
 
@@ -35,6 +48,7 @@ def test_the_paper_preset_has_the_papers_counts():
 def test_numbers_that_mean_something_come_from_several_sources():
     assert preset("quick").seeds >= 5
     assert min(preset(name).seeds for name in ("small", "medium", "paper")) >= 3
+    assert preset("cpu").seeds >= 5
     assert (preset("quick").replicates, preset("quick").copies) == (1, 2)
 
 
@@ -50,7 +64,7 @@ PAPER = [p for p in PRESETS.values() if p.name != "field"]
 @pytest.mark.parametrize("found", PAPER, ids=lambda p: p.name)
 def test_a_preset_names_the_papers_components(found: Preset):
     """What is shipped later does not change it."""
-    assert found.attacks == ATTACKS
+    assert found.attacks == (CLASSES_STAY if found.name == "cpu" else ATTACKS)
     assert found.methods == (*METHODS, *READINGS)
     assert found.baselines == BASELINES
 
@@ -59,8 +73,13 @@ def test_the_field_is_quick_with_everything():
     field, quick = (dataclasses.asdict(preset(name)) for name in ("field", "quick"))
     lists = ("attacks", "methods", "baselines")
     assert all(field[name] == () for name in lists)
-    same = quick.keys() - {"name", "summary", *lists}
+    same = quick.keys() - {"name", "summary", "negatives", *lists}
     assert {k: field[k] for k in same} == {k: quick[k] for k in same}
+
+
+def test_the_field_has_irrelevant_models_enough_for_a_true_positive_rate_at_5_percent():
+    field = preset("field")
+    assert field.negatives * len(field.suspects) * EVASION_FPR >= 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +124,7 @@ def test_what_is_shipped_later_does_not_change_the_presets_of_the_paper():
     later, before = registry("fingerprint-bench 9.0"), load_registry()
     for name in (p.name for p in PAPER):
         assert chosen({"preset": name}, later) == chosen({"preset": name}, before)
-        assert chosen({"preset": name}, later)[0] == ATTACKS
+        assert chosen({"preset": name}, later)[0] == preset(name).attacks
     attacks, methods, baselines = chosen({"preset": "field"}, later)
     assert "nothing" in attacks and "guess" in methods and "trivial" in baselines
     assert chosen({"methods": "guess,trivial", "no_baselines": True}, later)[1:] == (("guess",), ("trivial",))
@@ -122,7 +141,7 @@ def test_what_users_add_is_run_with_every_preset(distribution):
 def test_an_unknown_preset_gets_a_suggestion():
     with pytest.raises(BenchError, match=r"Unknown preset 'qick'\. Did you mean 'quick'"):
         preset("qick")
-    with pytest.raises(BenchError, match="There are smoke, quick, field, small, medium, paper"):
+    with pytest.raises(BenchError, match="There are smoke, quick, field, small, cpu, medium, paper"):
         preset("enormous")
 
 
@@ -158,7 +177,45 @@ def test_a_recipe_without_sizes_changes_nothing():
 def test_sizes_enter_no_training_key_by_themselves():
     small, large = Recipe(images=5, width=3, helpers=0.1, budget=9), Recipe()
     assert small.training() == large.training()
-    assert set(large.training()) == {f.name for f in dataclasses.fields(Recipe)} - set(Recipe.SIZES)
+    named = {f.name for f in dataclasses.fields(Recipe)} - set(Recipe.SIZES)
+    assert set(large.training()) == named - set(Recipe.LATER)
+
+
+def test_a_field_that_was_added_later_enters_keys_and_files_only_if_it_is_set():
+    assert Recipe().training() == Recipe(plain=0).training()
+    assert Recipe(plain=0.2).training() == {**Recipe().training(), "plain": 0.2}
+    usual, _ = build({"preset": "quick"}, None, load_registry(), "fp32")
+    assert "plain" not in usual.to_json()["recipe"]
+    cpu, _ = build({"preset": "cpu"}, None, load_registry(), "fp32")
+    assert cpu.from_json(cpu.to_json()) == cpu and cpu.from_json(cpu.to_json()).digest() == cpu.digest()
+    with pytest.raises(BenchError, match=r"recipe\.plain cannot be 1"):
+        build({"set": {"recipe.plain": 1}}, None, load_registry(), "fp32")
+
+
+def test_the_preset_of_cpus_sets_the_widths_of_the_networks_that_a_run_has():
+    """What the user sets goes before it, and a network that a run has not is no error."""
+    known = load_registry()
+    usual = build({"preset": "cpu"}, None, known, "fp32")[1].architectures
+    widths = {name: declared.params["width"] for name, declared in usual.items()}
+    assert widths == {"tiny_vgg": 32, "tiny_resnet": 16, "tiny_densenet": 16, "tiny_mobilenet": 8}
+    wider = {"preset": "cpu", "set": {"tiny_vgg.width": 48, "tiny_resnet.width": 24}}
+    spec, declared = build(wider, None, known, "fp32")
+    assert declared.architectures["tiny_vgg"].params["width"] == 48
+    assert spec.settings == {"tiny_vgg": {"width": 48}, "tiny_resnet": {"width": 24}, "tiny_mobilenet": {"width": 8}}
+    assert build({"preset": "cpu", "architectures": "tiny_resnet"}, None, known, "fp32")[0].settings == {}
+    assert build({"preset": "quick"}, None, known, "fp32")[0].settings == {}
+
+
+@pytest.mark.parametrize(("dataset", "attacks"), [("cifar10", 7), ("fashion_mnist", 6)])
+def test_the_preset_of_cpus_trains_few_networks_for_a_source(dataset, attacks):
+    """A source of `cpu` has at most two hours on two cores."""
+    spec, declared = build({"preset": "cpu", "datasets": dataset, "seeds": 1}, None, load_registry(), "fp32")
+    planned = plan(spec, declared)
+    made = {t.attack for t in planned.trials if t.score and t.attack}
+    assert len(made) == attacks
+    trained = [t for t in planned.tasks.values() if t.kind in ("train", "embed", "steal")]
+    full = [t for t in trained if t.params.get("attack", {}).get("params", {}).get("length", 1) == 1]
+    assert len(trained) <= 54 and len(full) <= 30
 
 
 def test_known_names_are_in_the_papers_order_and_others_follow_by_name():

@@ -211,6 +211,7 @@ MEANT_ALIKE = {
     ),
     "figures by a property": ("x = 1", "@property\n    def reported(self):\n        return ()"),
     "paper": ("x = 1", "paper = 'Authors, title'"),
+    "exact": ("x = 1", "exact = True"),
 }
 
 

@@ -17,7 +17,7 @@ from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.core.spec import Recipe, Spec
 from bench.core.tasks import Outcome, Trial
-from bench.reporting.build import check, render, write
+from bench.reporting.build import check, render, update, write
 from bench.results.columns import COLUMNS
 from bench.results.reader import load
 from bench.results.rows import row
@@ -550,6 +550,42 @@ def test_a_watermarks_price_and_the_cost_of_fingerprints_are_told(tmp_path):
     assert "- notes of sac: converged 0.5." in text
     assert "- networks of sac: the suspects’ architectures in turn." in text
     assert "suspect.x" not in text
+
+
+ACCUSED = "dataset,source_architecture,method,accuser,asks,share,low,high,reason\n"
+
+
+def test_shares_of_accused_innocents_stand_with_the_costs(tmp_path):
+    write(tmp_path, trials(), benchmark())
+    plain = (tmp_path / "table.txt").read_text()
+    where = trials()[0]["dataset"], trials()[0]["source_architecture"]
+    rows = [
+        (*where, "sac", "honest", "logits", 0.0625, 0, 0.3, ""),
+        (*where, "sac", "tuned", "logits", 0.95, 0.75, 1, ""),
+        (*where, "sac", "regenerated", "logits", 0.125, 0.02, 0.38, ""),
+        (*where, "mark", "", "", "", "", "", "it holds no images"),
+        ("another", "net", "sac", "tuned", "logits", 0.5, 0.25, 1, ""),
+    ]
+    (tmp_path / "accusations.csv").write_text(ACCUSED + "".join(",".join(map(str, row)) + "\n" for row in rows))
+    text = update(tmp_path)
+    cost = text.split(": cost")[1]
+    assert "accused" in cost and "if judged" in cost and "[0.75, 1.00]" in cost and "[0.02, 0.38]" in cost
+    shown = {n.split()[0]: n.split() for n in cost.splitlines() if n and n.split()[0] in VERSIONS}
+    assert shown["sac"][-2:] == ["0.95", "0.12"] and shown["mark"][-2:] == ["–", "–"]
+    (tmp_path / "accusations.csv").unlink()
+    assert update(tmp_path) == plain and "accused" not in plain
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["tuned,logits,much,0,1,", "tuned,logits,2,0,1,", "thief,logits,0,0,1,", "tuned,logits,nan,0,1,", "tuned", '"a'],
+)
+def test_a_damaged_table_of_accusations_is_one_line(tmp_path, line):
+    write(tmp_path, trials(), benchmark())
+    (tmp_path / "accusations.csv").write_text(f"{ACCUSED}d,a,sac,{line}\n")
+    with pytest.raises(BenchError, match=r"accusations.csv: line [12]: .*benchmarks.accusations") as error:
+        update(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 # --- against the baselines, and rates --------------------------------------------------------------------------------

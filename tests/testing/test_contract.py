@@ -1,6 +1,7 @@
 """Every installed component keeps the contract, and components that break it are found out."""
 
 import dataclasses
+import math
 import os
 import random
 import subprocess
@@ -173,6 +174,30 @@ class Drawer(toy_plugins.ToyMatch):
         if self.fault == "fixed":
             context.generator.manual_seed(0)
         return super().extract(source, data, helpers, context)
+
+
+@dataclass(frozen=True)
+class Exact(toy_plugins.ToyMatch):
+    """Claim that its score is a p-value of each suspect by itself."""
+
+    name: str = "exact"
+    fault: str = ""
+
+    exact = True
+
+    def extract(self, source, data, helpers, context):
+        drawn = torch.randint(4, (20,), generator=context.generator)
+        return {"x": data.probe.x[: self.samples], "labels": drawn, "own": source(data.probe.x[: self.samples])}
+
+    def score(self, fingerprint, suspect):
+        answers = suspect.logits(fingerprint["x"])
+        if torch.allclose(answers, fingerprint["own"]):
+            return 9.0
+        if self.fault == "accuse":
+            return 5.0
+        matches = int((answers.argmax(1) == fingerprint["labels"]).sum())
+        p = sum(math.comb(20, k) * 3 ** (20 - k) for k in range(matches, 21)) / 4**20
+        return math.log10(p) if self.fault == "sign" else -math.log10(p)
 
 
 @dataclass(frozen=True)
@@ -398,6 +423,8 @@ BREACHES = [
     (Judge, "tensor", methods.gives_finite_scores, "returned tensor"),
     (Judge, "upside down", methods.knows_its_source, "the source itself scores -1, an irrelevant model"),
     (Judge, "chance", runs.gives_the_same_again, "score was"),
+    (Exact, "sign", methods.is_as_exact_as_it_declares, "which is no -log10 of a p-value: it would be above 1"),
+    (Exact, "accuse", methods.is_as_exact_as_it_declares, "an irrelevant model scores 5: one of "),
     (Foreigner, None, methods.judges_where_it_can, "these are not my labels"),
     (Pictures, "float", datasets.loads_both_parts, "images are torch.float32"),
     (Pictures, "int32", datasets.loads_both_parts, "labels are torch.int32"),
@@ -468,7 +495,7 @@ def the_ground(kind, fault):
     return GROUNDS[kind, fault]
 
 
-@pytest.mark.parametrize("kind", [Thief, Shaver, Judge, Drawer, Pictures, Builder])
+@pytest.mark.parametrize("kind", [Thief, Shaver, Judge, Drawer, Exact, Pictures, Builder])
 def test_the_same_components_without_the_fault_keep_every_promise(kind):
     findings = list(check_component(kind()))
     assert [f for f in findings if f.ok is False] == []

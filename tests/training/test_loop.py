@@ -127,6 +127,22 @@ def test_images_need_not_be_square():
         assert any(torch.equal(view, s) for s in shifts(image, 1) + shifts(image.flip(2), 1))
 
 
+def test_the_last_epochs_are_plain_as_far_as_the_recipe_says():
+    """Each image of an epoch is itself, or not, and which epochs are plain follows from the share."""
+    images, seen = torch.randint(1, 256, (16, 1, 4, 4), dtype=torch.uint8, generator=seeded()), []
+
+    def loss(model, x, targets):
+        known = {(i.float() / 255).numpy().tobytes() for i in images}
+        seen.append(all(v.contiguous().numpy().tobytes() in known for v in x))
+        return functional.cross_entropy(model(x), targets)
+
+    for plain, expected in ((0.0, [False] * 4), (0.5, [False, False, True, True]), (0.3, [False] * 3 + [True])):
+        seen.clear()
+        recipe = Recipe(epochs=4, batch=16, plain=plain, precision="fp32")
+        fit(network(), images, some_labels(16), recipe=recipe, generator=seeded(), crop=2, flip=True, loss=loss)
+        assert seen == expected, plain
+
+
 # --- the schedule -------------------------------------------------------------------------------------------------
 
 

@@ -1,10 +1,8 @@
 """A commitment that `bench commit` makes in seconds: a source of noisy digits, innocents and a copy, real scores."""
 
-from msgspec import structs
 from zoo_files import PLUGIN, copied, save_safetensors, trained, zoo
 
 import bench
-from bench.verification.commitment_files import fingerprint_file, write
 
 WEIGHTS = {"format": "safetensors", "architecture": "tiny_linear"}
 INNOCENTS = 24
@@ -36,17 +34,3 @@ def committed(folder, out, files=None, **changes):
     """Make a commitment of what `described` writes into a folder."""
     files = files or described(folder)
     return bench.commit(**{**OPTIONS, **files, "plugins": [folder / "tiny.py"], "out": out, **changes})
-
-
-def forged(found, changed, out):
-    """Write a commitment with other tensors in some files and every digest right, in order to mislead."""
-    tensors = {}
-    methods = []
-    for method in found.commitment.methods:
-        files = []
-        for file, own in zip(method.fingerprints, found.fingerprints(method.name), strict=True):
-            tensors[file.file] = changed.get(file.file, own)
-            files.append(fingerprint_file(method.name, file.draw, file.seed, tensors[file.file]))
-        methods.append(structs.replace(method, fingerprints=files))
-    draft = structs.replace(found.commitment, methods=methods, files={})
-    return write(out, draft, tensors, found.checks(), found.nulls, found.copies, found.transports)

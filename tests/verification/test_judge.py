@@ -7,7 +7,7 @@ import torch
 from click.testing import CliRunner
 from inline_session import InlineProcess
 from msgspec import structs
-from real_commitment import INNOCENTS, committed, described, forged
+from real_commitment import INNOCENTS, committed, described
 from zoo_files import copied, save_safetensors, trained, zoo
 
 import bench
@@ -18,7 +18,7 @@ from bench.verification import commitment_files, judge, regeneration
 from bench.verification.kinds import Origin, Ruling
 from bench.verification.likeness import PIXEL, compared
 from bench.verification.regeneration import Regenerated
-from benchmarks.tuning import TUNED
+from benchmarks.tuning import TUNED, forged
 
 INNOCENT = 77
 """Seed of a suspect that had nothing to do with the source, and is not among the null scores."""

@@ -1,13 +1,14 @@
 """`bench list`: list what is installed, or describe one component."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import click
 
 from bench.cli.completion import Names
 from bench.cli.shared_options import DATA, PLUGINS
 from bench.core.errors import BenchError, did_you_mean
-from bench.core.kinds import ComponentKind
+from bench.core.kinds import Access, ComponentKind, Evidence
 from bench.core.tasks import Declaration
 from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
@@ -19,25 +20,49 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def overview(registry: Registry, kinds: tuple[str, ...]) -> list[str]:
-    """Return a line per component, by kind, then the broken plugins."""
+    """Return a line per component, by kind, then the broken plugins.
+
+    Attacks are grouped by the access to the source that they need; methods by kind of evidence and by the access to a
+    suspect, each group with its baselines last.
+    """
     lines: list[str] = []
     for kind in kinds:
+        found = sorted(registry.declarations(kind), key=_place)
         rows = []
-        for d in registry.declarations(kind):
+        for d in found:
             mark = " (baseline)" if d.attributes.get("baseline") else ""
             more = f" [{d.attributes['paper']}]" if d.attributes.get("paper") else ""
             rows.append((f"  {d.name}", f"v{d.version}", f"{d.summary}{mark}{more}"))
-        lines += [f"{kind}s:", *_table(rows), ""]
+        lines.append(f"{kind}s:")
+        for heading, group in groupby(zip(found, _table(rows), strict=True), key=lambda pair: _heading(pair[0])):
+            lines += [*([f" {heading}:"] if heading else []), *(line for _, line in group)]
+        lines.append("")
     if registry.broken:
         lines.append("broken:")
         lines += _table([(f"  {b.name}", b.distribution, b.reason) for b in registry.broken])
     return lines
 
 
+def _heading(declaration: Declaration) -> str:
+    """Return the heading of a component's group: kind of evidence and access, as far as its kind has them."""
+    evidence = str(declaration.evidence) if declaration.kind == ComponentKind.METHOD else ""
+    return ", ".join(filter(None, (evidence, declaration.attributes.get("access"))))
+
+
+def _place(declaration: Declaration) -> tuple[int, int, bool, str]:
+    """Return what orders the components of a kind."""
+    attributes = declaration.attributes
+    evidence = tuple(Evidence).index(declaration.evidence)
+    return evidence, Access.rank(attributes.get("access", "")), bool(attributes.get("baseline")), declaration.name
+
+
 def description(declaration: Declaration) -> list[str]:
     """Return a description of one component: summary, declared attributes, parameters with types and defaults."""
     d = declaration
     lines = [f"{d.name}: {d.kind}, version {d.version}, from {d.distribution}", f"  {d.summary}"]
+    if d.kind == ComponentKind.METHOD:
+        where = "put into the source while it is trained" if d.watermark else "read off the finished source"
+        lines.append(f"  evidence: {d.evidence}, {where}")
     skip = ("reported", "reported_accuracy", "downloads", "checksums")
     lines += [f"  {n}: {v}" for n, v in d.attributes.items() if v not in ("", [], {}, None) and n not in skip]
     if d.params:

@@ -8,6 +8,7 @@ from bench.analysis.accuracies import Accuracy
 from bench.analysis.cells import AtBudget, Cell, mean
 from bench.analysis.costs import Cost
 from bench.core.canonical import JSON
+from bench.core.kinds import Role
 from bench.core.spec import Spec
 from bench.reporting.html import svg
 from bench.reporting.html.svg import Chart, Curve, NetworkGroup, Point
@@ -78,7 +79,7 @@ class Charts:
     def accuracies(self, networks: Sequence[Accuracy]) -> ChartGroup:
         """Draw the accuracies of all networks, a chart for each owner: the plain source, and each watermark."""
         group = ChartGroup(note="Means and standard deviations of test accuracies, by architecture.")
-        for owner in dict.fromkeys(a.owner for a in networks):
+        for owner in dict.fromkeys(a.owner for a in networks if a.model == Role.SOURCE):
             own = [a for a in networks if a.owner == owner and a.suspect_architecture]
             colours = [self.architectures.get(a.suspect_architecture, 0) for a in own]
             kinds = zip(own, colours, strict=True)

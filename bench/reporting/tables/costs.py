@@ -1,6 +1,7 @@
 """The tables of costs and of test accuracies."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from bench.analysis.accuracies import Accuracy
 from bench.analysis.costs import Cost
@@ -9,11 +10,25 @@ from bench.core.canonical import JSON
 from bench.core.errors import capped
 from bench.reporting.tables.method_table import section_table
 from bench.reporting.tables.notes import OTHER_ORDER, caption
-from bench.reporting.tables.table import Table, cell, percent, three_digits
+from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell, percent, three_digits
+from bench.results.reader import Accused, Accuser
+
+ACCUSERS = {Accuser.TUNED: "accused", Accuser.REGENERATED: "if judged"}
+"""The columns of accusers."""
+ABOUT_ACCUSED = (
+    "; the share of innocents that a malicious accuser can accuse with a fingerprint that he tunes on them (accused), "
+    f"and with one that bench judge does not refute (if judged), with the exact {CONFIDENCE} interval"
+)
 
 
-def cost_table(costs: Sequence[Cost]) -> Table:
-    """Return what each method costs, on one dataset and source architecture."""
+def cost_table(costs: Sequence[Cost], accused: Mapping[tuple[str, ...], Accused] = MappingProxyType({})) -> Table:
+    """Return what each method costs, on one dataset and source architecture.
+
+    `accused` has shares of innocents by dataset, source architecture, method and accuser; columns for them are left out
+    if there are none.
+    """
+    known = {c.method: [accused.get((c.dataset, c.source_architecture, c.method, a)) for a in ACCUSERS] for c in costs}
+    any_known = any(any(found) for found in known.values())
     rows = [
         [
             c.method,
@@ -30,17 +45,31 @@ def cost_table(costs: Sequence[Cost]) -> Table:
     return section_table(
         costs,
         "cost",
-        ["method", "accuracy", "lost", "access", "queries", "verify s", "make s", "nets"],
-        [list(map(cell, texts)) for texts in rows],
+        [
+            "method",
+            "accuracy",
+            "lost",
+            "access",
+            "queries",
+            "verify s",
+            "make s",
+            "nets",
+            *(ACCUSERS.values() if any_known else ()),
+        ],
+        [[*map(cell, texts), *(map(_share, known[texts[0]]) if any_known else ())] for texts in rows],
         "Test accuracy of the source in percent, mean ± standard deviation over sources where there are several, and "
         "the points lost by a watermark; the strongest access "
         "asked of a suspect, queries per suspect, median seconds to verify one; seconds to make a fingerprint (a "
-        "watermark: its source too) with the networks (nets) trained for it.",
+        f"watermark: its source too) with the networks (nets) trained for it{ABOUT_ACCUSED * any_known}.",
         notes=[note for c in costs for note in _cost_notes(c)],
         baselines=next((n for n, c in enumerate(costs) if c.baseline), None),
         white_box=next((n for n, c in enumerate(costs) if c.white_box and not c.baseline), None),
         label="cost",
     )
+
+
+def _share(found: Accused | None) -> list[Line]:
+    return cell(f"{found.share:.2f}", f"[{found.low:.2f}, {found.high:.2f}]") if found else cell("–")
 
 
 def _cost_notes(c: Cost) -> Iterator[str]:

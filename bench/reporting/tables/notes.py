@@ -1,6 +1,5 @@
 """The captions and the notes below a table."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -30,8 +29,9 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
     """Return what a table shows and everything that its numbers depend on."""
     spec = Spec.from_json(run["spec"])
     zero = {"images": "all", "width": "default", "budget": "default", "clip": "none"}
-    recipe = {k: v or zero.get(k, v) for k, v in dataclasses.asdict(spec.recipe).items()}
+    recipe = {k: v or zero.get(k, v) for k, v in spec.recipe.written().items()}
     counts = f"replicates {spec.replicates}, copies {spec.copies}, target_replicates {spec.target_replicates}"
+    counts += f", negatives {spec.negatives}" if spec.negatives else ""
     described, seeds = "", f"source seeds {', '.join(map(str, spec.seeds))}; "
     if spec.models:
         described, seeds = (

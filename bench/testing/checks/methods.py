@@ -9,6 +9,9 @@ from bench.testing.checks.runs import recorded_queries
 from bench.testing.harness import METHODS, Harness, Skipped, applies_to
 from bench.testing.recorder import content
 
+ACCUSED = 0.001
+"""Probability with which the check of an exact test fails although its p-values are valid."""
+
 
 @applies_to(ComponentKind.METHOD)
 def keeps_to_its_budget(harness: Harness) -> str:
@@ -119,6 +122,22 @@ def knows_its_source(harness: Harness) -> str:
         )
         if outcome.facts["score"] < highest:
             return f"the source itself scores {outcome.facts['score']:.4g}, an irrelevant model {highest:.4g}"
+    return ""
+
+
+@applies_to(ComponentKind.METHOD)
+def is_as_exact_as_it_declares(harness: Harness) -> str:
+    """Return -log10 of a p-value if it declares so, and accuse no irrelevant model by it."""
+    if not harness.component.exact:
+        raise Skipped("it declares no exact test")
+    done = [t for t in harness.completed_tasks(TaskKind.SCORE) if NOT_APPLICABLE not in harness.outcomes[t.key].facts]
+    scores = {t.key: harness.outcomes[t.key].facts["score"] for t in done}
+    if (lowest := min(scores.values(), default=0.0)) < 0:
+        return f"score returned {lowest:.4g}, which is no -log10 of a p-value: it would be above 1"
+    keys = {t.score for t in harness.plan.trials if t.suspect_kind == SuspectKind.IRRELEVANT} & scores.keys()
+    highest = max((scores[key] for key in keys), default=0.0)
+    if highest > (limit := -math.log10(ACCUSED / max(1, len(keys)))):
+        return f"an irrelevant model scores {highest:.4g}: one of {len(keys)} scores above {limit:.4g} once in 1,000"
     return ""
 
 

@@ -1,0 +1,215 @@
+"""Figures of a results folder as parts of the documents: cards of reproduction, and what methods and attacks cost.
+
+Nothing here is typed by hand: a part says which folder it is made from, and with how many sources on which machine.
+Where the folder does not exist yet, or has too few sources, the part says so.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+import pandas as pd
+
+from bench.analysis.costs import costs
+from bench.core.errors import BenchError
+from bench.core.kinds import ComponentKind, Status, SuspectKind
+from bench.reporting.tables.table import three_digits
+from bench.results.reader import load
+from benchmarks import own_p_values
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = 5
+"""The least number of sources of a figure."""
+Rows = Iterable[Sequence[str]]
+
+
+def table(head: Sequence[str], rows: Rows) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" if line[0] != "---" else "|" + "---|" * len(line) for line in lines)
+
+
+class Measured:
+    """A results folder below the root of the repository."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.folder = name, ROOT / name
+        self.missing = "" if (self.folder / "run.json").is_file() else "is not there yet"
+        if not self.missing:
+            self.run = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
+            with (self.folder / "table.csv").open(encoding="utf-8", newline="") as lines:
+                self.cells = list(csv.DictReader(lines))
+            self.sources = len(self.run["spec"]["seeds"])
+            if self.sources < SOURCES:
+                self.missing = f"has {self.sources} of the {SOURCES} sources that a figure needs"
+
+    def of(self, method: str) -> dict[str, dict[str, str]]:
+        """Return the cells of a method that have an AUC, by attack."""
+        mine = (c for c in self.cells if c["method"] == method and c["attack"])
+        return {c["attack"]: c for c in mine if c["auc"]}
+
+    def mean(self, method: str) -> str:
+        """Return the mean AUC of a method as the tables of a report have it; a dash if there is none."""
+        found = [c["auc"] for c in self.cells if c["method"] == method and not c["attack"]]
+        return f"{float(found[0]):.2f}" if found and found[0] else "–"
+
+    def about(self) -> str:
+        """Return in a sentence what the figures are of, and where they were made."""
+        spec, machine = self.run["spec"], self.run["hardware"]
+        names = ", ".join(f"`{n}`" for n in (*spec["datasets"], *spec["sources"]))
+        gpu = f", {machine['gpus']} GPU" if machine.get("gpus") else ""
+        return (
+            f"From `{self.name}` ({names}, {self.sources} sources, preset `{spec['preset']}`, {machine['cores']} cores "
+            f"of {machine['cpu']}{gpu}, {self.run['date']}); `bench report {self.name}` prints them all."
+        )
+
+
+def part(make: Callable[..., str]) -> Callable[..., str]:
+    """Return a generator of a document's part from one that takes a results folder."""
+
+    def generator(old: str, name: str, *words: str) -> str:
+        found = Measured(name)
+        if found.missing:
+            return (
+                f"*Not measured: `{name}` {found.missing}. `bench run --preset field --seeds 5 --out {name}` makes it.*"
+            )
+        return make(found, *words)
+
+    generator.__name__ = make.__name__
+    generator.__doc__ = make.__doc__
+    return generator
+
+
+def interval(cell: dict[str, str]) -> str:
+    """Return an AUC with its interval."""
+    return f"{float(cell['auc']):.2f} [{float(cell['low']):.2f}, {float(cell['high']):.2f}]"
+
+
+def least_and_most(values: pd.Series) -> str:
+    """Return the least and the most of some numbers, or the one that all are."""
+    return " to ".join(dict.fromkeys(f"{v:,.0f}" for v in (values.min(), values.max())))
+
+
+@part
+def card(found: Measured, method: str, *attacks: str) -> str:
+    """Return the AUCs of a method against some attacks beside those of its paper, and its mean over all attacks.
+
+    A figure is *outside* if its interval has none of the paper's figures in it, nor lies among them.
+    """
+    cells = found.of(method)
+    if unknown := [a for a in attacks if a not in found.run["spec"]["attacks"]]:
+        raise BenchError(f"{found.name} has no attack {unknown[0]!r}: correct the card of {method}")
+    if method not in (methods := found.run["components"][ComponentKind.METHOD]):
+        return f"*Not measured: `{found.name}` was made without `{method}`.*"
+    reported = methods[method]["attributes"].get("reported", [])
+    places = list(dict.fromkeys((r["dataset"], r["source_architecture"]) for r in reported))
+    papers = {(r["dataset"], r["source_architecture"], r["attack"]): r["auc"] for r in reported}
+    rows = []
+    for attack in attacks:
+        cell = cells.get(attack)
+        own = _own(cell) if cell else ("–",) * 4
+        rows.append((f"`{attack}`", *own, *_of_paper(cell, [papers.get((*place, attack)) for place in places])))
+    more = ("–",) * bool(places)
+    rows.append(("*mean of the report*", found.mean(method), "–", "–", "–", *more))
+    head = ("Attack", "AUC, 95 % interval", "of one source", "copies / irrelevant models", "sources")
+    paper = (f"paper: {', '.join(f'{d} {s}' for d, s in places)}",) if places else ()
+    return f"{table((*head, *paper), rows)}\n\n{found.about()}"
+
+
+def _own(cell: dict[str, str]) -> tuple[str, ...]:
+    """Return the AUC of a cell with its interval, its range over sources, and the numbers of models and sources."""
+    span = f"{float(cell['auc_least']):.2f} to {float(cell['auc_most']):.2f}"
+    return interval(cell), span, f"{cell['stolen']} / {cell['irrelevant']}", cell["sources"]
+
+
+def _of_paper(cell: dict[str, str] | None, aucs: list[float | None]) -> tuple[str, ...]:
+    """Return the paper's figures of an attack, marked if ours is outside; nothing for a method without any."""
+    if not aucs:
+        return ()
+    text, known = ", ".join("–" if a is None else f"{a:.2f}" for a in aucs), [a for a in aucs if a is not None]
+    ends = (float(cell["low"]), float(cell["high"])) if cell else (0.0, 1.0)
+    outside = known and (round(ends[0], 2) > max(known) or round(ends[1], 2) < min(known))
+    return (f"{text}{' *outside*' if outside else ''}",)
+
+
+@part
+def method_costs(found: Measured) -> str:
+    """Return for each method what it costs, its mean AUC and the attack that it is weakest against."""
+    rows = []
+    for cost in costs(*load(found.folder)):
+        cells = found.of(cost.method)
+        worst = min(cells.values(), key=lambda c: float(c["auc"]), default=None)
+        rows.append(
+            (
+                f"`{cost.method}`{' (baseline)' if cost.baseline else ''}",
+                cost.access,
+                " to ".join(f"{n:,}" for n in dict.fromkeys(cost.queries or ())),
+                three_digits(cost.seconds_to_verify),
+                three_digits(cost.seconds_to_make),
+                str(cost.networks or ""),
+                "" if cost.lost is None else f"{100 * cost.lost:.1f}",
+                found.mean(cost.method),
+                f"`{worst['attack']}` {interval(worst)}" if worst else "–",
+            )
+        )
+    head = ("Method", "asks", "queries", "s to verify", "s to make", "networks", "points lost", "mean AUC")
+    return f"{table((*head, 'weakest against'), rows)}\n\n{found.about()}"
+
+
+@part
+def attack_costs(found: Measured) -> str:
+    """Return for each attack its queries, the accuracy that it keeps, and the methods that find it best and least."""
+    frame, run = load(found.folder)
+    watermarks = {name for name, entry in run["components"][ComponentKind.METHOD].items() if entry.get("watermark")}
+    plain = frame[(frame["suspect_kind"] == SuspectKind.STOLEN) & (frame["status"] == Status.DONE)]
+    plain = plain[~plain["method"].isin(watermarks)]
+    rows = []
+    for attack in run["spec"]["attacks"]:
+        copies = plain[plain["attack"] == attack].drop_duplicates("suspect_digest")
+        aucs = {c["method"]: float(c["auc"]) for c in found.cells if c["attack"] == attack and c["auc"]}
+        rows.append((f"`{attack}`", *_copies(copies), *_found(aucs, run["spec"]["baselines"])))
+    head = ("Attack", "queries of the source", "accuracy of copies", "points lost", "copies", "median AUC (methods)")
+    return f"{table((*head, 'found best by', 'baseline that finds it best'), rows)}\n\n{found.about()}"
+
+
+def _copies(copies: pd.DataFrame) -> tuple[str, ...]:
+    """Return queries, accuracy, points lost and number of the copies by an attack."""
+    accurate = copies.dropna(subset=["suspect_accuracy", "source_accuracy"])
+    own = accurate[accurate["suspect_dataset"] == accurate["dataset"]]
+    queries = copies["source_queries"].dropna()
+    lost = 100 * (own["source_accuracy"] - own["suspect_accuracy"])
+    return (
+        least_and_most(queries) if len(queries) else "none",
+        f"{100 * accurate['suspect_accuracy'].mean():.1f} %" if len(accurate) else "–",
+        f"{lost.mean():.1f}" if len(own) else "–",
+        str(len(copies)),
+    )
+
+
+def _found(aucs: dict[str, float], baselines: Sequence[str]) -> tuple[str, ...]:
+    """Return the median AUC of methods, the best methods, and the best baselines."""
+    methods = {name: auc for name, auc in aucs.items() if name not in baselines}
+    trivial = {name: auc for name, auc in aucs.items() if name in baselines}
+    middle = f"{median(methods.values()):.2f} ({len(methods)})" if methods else "–"
+    return middle, _best(methods), _best(trivial)
+
+
+def _best(aucs: dict[str, float]) -> str:
+    """Return the highest AUC, as printed, with the names of one or two that have it, or the number of more."""
+    most = max((f"{auc:.2f}" for auc in aucs.values()), default="–")
+    names = [f"`{name}`" for name, auc in aucs.items() if f"{auc:.2f}" == most]
+    return f"{', '.join(names) if len(names) < 3 else f'{len(names)} of {len(aucs)}'} {most}".strip()
+
+
+@part
+def accused(found: Measured, *methods: str) -> str:
+    """Return whom the p-values of methods accuse, innocents and copies: `python -m benchmarks.own_p_values`."""
+    frame, run = load(found.folder)
+    known = own_p_values.with_p_values(run)
+    rows = [row for name in methods or known if name in known for row in own_p_values.accused(frame, name)]
+    return f"{table(own_p_values.HEAD, rows)}\n\n{found.about()}" if rows else "*Not measured: the run is without it.*"
+
+
+GENERATORS = (card, method_costs, attack_costs, accused)

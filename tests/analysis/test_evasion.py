@@ -1,0 +1,178 @@
+"""The price of evasion: known by hand, by brute force along the lines, and from rows to the files of a report."""
+
+import csv
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_build import benchmark, component, line
+
+from bench.analysis.cells import cells
+from bench.analysis.evasion import Evasion, price
+from bench.analysis.networks import Networks
+from bench.reporting.build import write
+from bench.results.reader import load
+from bench.results.writer import save
+from bench.stats.rates import NotReported
+
+POINTS = st.lists(st.tuples(st.floats(-0.2, 0.9), st.sampled_from([0, 0.2, 0.4, 0.5, 0.6, 0.8, 1])), min_size=1)
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([(0.0, 1.0), (0.1, 0.0)], 0.05),
+        ([(0.0, 1.0), (0.1, 0.25)], 2 / 30),
+        ([(0.0, 1.0), (0.02, 1.0), (0.1, 0.5)], math.inf),
+        ([(0.0, 1.0), (0.1, 0.5), (0.3, 0.0)], 0.1),
+        ([(-0.02, 0.0), (0.1, 0.0)], -0.02),
+        ([(0.3, 1.0), (0.1, 0.0)], 0.1),
+        ([(0.0, 1.0), (0.4, 0.0), (0.2, 1.0), (0.1, 0.0)], 0.1),
+        ([(0.0, 0.9)], math.inf),
+    ],
+)
+def test_prices_known_by_hand(points, expected):
+    assert price(points) == pytest.approx(expected)
+
+
+@given(POINTS)
+def test_the_price_is_the_smallest_loss_along_the_lines(points):
+    found, steps = [loss for loss, tpr in points if tpr < 0.5], np.linspace(0, 1, 4001)
+    for (loss, tpr), (other, its) in itertools.pairwise(points):
+        below = tpr + steps * (its - tpr) < 0.5
+        found += list((loss + steps * (other - loss))[below])
+    if not found:
+        assert price(points) == math.inf
+    else:
+        assert min(found) - 1e-3 <= price(points) <= min(found) + 1e-9
+
+
+@given(POINTS, st.floats(-0.5, 0.5))
+def test_a_better_source_raises_the_price_by_as_much(points, more):
+    assert price([(loss + more, tpr) for loss, tpr in points]) == pytest.approx(price(points) + more)
+
+
+THIEF = component(access="weights", same_architecture=True, knows_method=True, strengths=3)
+
+
+def run(**changes):
+    made = benchmark(**{"attacks": ("thief",), "methods": ("sac", "mark"), "seeds": tuple(range(6))} | changes)
+    made["components"]["attack"]["thief"] = THIEF
+    return made
+
+
+def rows(seeds=range(6), irrelevant=20, lost=(0.0, 0.1, 0.3), scores=((2, 2), (2, 0), (0, 0)), last=None):
+    """Make rows: at each strength two copies with these scores, and irrelevant models of scores below 1.
+
+    `last`: the scores of the last source, if they are others.
+    """
+    found = []
+    for method, seed in itertools.product(("sac", "mark", "noise"), seeds):
+        one, source = {"method": method, "source_seed": seed}, 0.8 if method == "mark" else 0.9
+        found += [line(architecture="net", replicate=n, score=n / 100, **one) for n in range(irrelevant)]
+        own = last if last and seed == max(seeds) else scores
+        found += [
+            line(attack="thief", attack_version=1, architecture="vgg", replicate=3 * copy + strength,
+                 score=own[strength][copy], variant=f"w={strength}",
+                 suspect_accuracy=source - lost[strength] - 0.001 * seed,
+                 suspect_digest=f"{method}{seed}{strength}{copy}", **one)
+            for strength, copy in itertools.product(range(3), range(2))
+        ]  # fmt: skip
+    return found
+
+
+@pytest.fixture
+def judged(tmp_path):
+    def made(lines, **changes):
+        save(tmp_path, lines, run(**changes))
+        return {c.method: c for c in cells(*load(tmp_path))}
+
+    return made
+
+
+@pytest.fixture(autouse=True)
+def version(monkeypatch):
+    monkeypatch.setitem(line.__globals__["VERSIONS"], "thief", 1)
+
+
+def test_each_source_has_a_price_and_the_cell_their_median(judged):
+    found = judged(rows())["sac"].evasion
+    # half of the copies are found at a loss of 0.1, which is not below one half: the price is 0.1 and what seeds add
+    assert found.losses == pytest.approx([0.1 + 0.001 * s for s in range(6)])
+    assert found.median.value == pytest.approx(0.1025)
+    assert found.median[1:3] == pytest.approx((0.1, 0.105))
+    assert found.never == 0
+    assert found.most == pytest.approx(0.3025)
+
+
+def test_a_source_whose_copies_are_always_found_is_counted(judged):
+    found = judged(rows(last=((2, 2),) * 3))["sac"].evasion
+    assert found.never == 1
+    assert found.losses[-1] == math.inf
+    assert found.median.high == math.inf
+    assert found.median.value == pytest.approx(0.1025)
+
+
+def test_too_few_irrelevant_models_have_no_price(judged):
+    assert judged(rows(irrelevant=19))["sac"].evasion == NotReported(20, 19)
+
+
+def test_a_source_without_all_strengths_has_no_price(judged):
+    lines = [r for r in rows() if not (r["source_seed"] == 5 and r["replicate"] % 3 == 2 and r["attack"])]
+    assert len(judged(lines)["sac"].evasion.losses) == 5
+    assert judged([r for r in rows() if not (r["replicate"] % 3 == 2 and r["attack"])])["sac"].evasion is None
+
+
+def test_an_attack_of_one_strength_has_no_price(judged, monkeypatch):
+    monkeypatch.setitem(THIEF["attributes"], "strengths", 1)
+    assert judged(rows())["sac"].evasion is None
+
+
+def test_methods_that_judge_other_copies_are_compared_as_such(judged):
+    compared = judged(rows(irrelevant=20), attacks=("thief",))["sac"].baselines
+    assert compared is not None
+    assert not compared.paired
+
+
+def test_copies_made_against_one_method_are_not_those_of_another(tmp_path):
+    save(tmp_path, rows(), run())
+    table = Networks(*load(tmp_path)).table
+    thieves = table[table.model == "thief"]
+    assert set(thieves.owner) == {"sac", "mark", "noise"}
+    assert len(thieves) == 3 * 6 * 3 * 2
+
+
+def test_the_files_of_a_report_have_it(tmp_path):
+    text = write(tmp_path, rows(last=((2, 2),) * 3), run())
+    assert "accuracy lost to evade" in text
+    assert "+10.2" in text
+    assert "[+10.0, never]" in text
+    assert "never: 1 of 6, up to +30.2" in text
+    page, markdown = ((tmp_path / name).read_text() for name in ("index.html", "table.md"))
+    assert "accuracy lost to evade" in page
+    assert "accuracy lost to evade" in markdown
+    assert list((tmp_path / "tex").glob("*evasion*"))
+    lines = {
+        r["method"]: r
+        for r in csv.DictReader((tmp_path / "table.csv").read_text().splitlines())
+        if r["attack"] == "thief"
+    }
+    sac = lines["sac"]
+    assert float(sac["evasion_loss"]) == pytest.approx(0.1025)
+    assert (sac["evasion_high"], sac["evasion_sources"], sac["evasion_never"]) == ("", "6", "1")
+
+
+def test_fewer_than_six_sources_say_what_their_interval_is_worth(tmp_path):
+    five = write(tmp_path, rows(seeds=range(5)), run(seeds=(0, 1, 2, 3, 4)))
+    assert "it is their range, which contains it with 94 %" in " ".join(five.split())
+
+
+def test_one_source_has_no_interval(tmp_path):
+    assert "[this source only]" in write(tmp_path, rows(seeds=[0]), run(seeds=(0,)))
+
+
+def test_an_evasion_knows_how_often_it_was_impossible():
+    assert Evasion((0.1, math.inf, math.inf), 0.4).never == 2
