@@ -120,21 +120,14 @@ class Client:
             raise Failure("url", f"it redirects to {where!r}: write that address, if you trust it")
         if reply.status != 200:
             text = error_text(reply.content)
-            raise Failure("url", self._clean(f"HTTP {reply.status}: {text}{self._hint(reply.status, text)}"))
+            raise Failure(
+                "url", self._clean(f"HTTP {reply.status}: {text}{_hint(self.model, self.binary, reply.status, text)}")
+            )
         self.certain = True
         try:
             return answers(reply.headers, reply.content, len(values), self.model.output_name, self.names)
         except Malformed as error:
             raise Failure("output", self._clean(str(error))) from None
-
-    def _hint(self, status: int, text: str) -> str:
-        """Return what may help with a request that was refused, from the text of the error."""
-        if self.model.batch > 1 and status in NOT_UNDERSTOOD and TOO_MANY.search(text):
-            return f". Fewer images in a request: batch, which is {self.model.batch}"
-        if "FP16" in text and "JSON" in text:
-            return ". The server takes FP16 in binary bodies only: binary = true"
-        refused = self.binary and status in NOT_UNDERSTOOD
-        return ". If it understands no binary tensors: binary = false" if refused else ""
 
     async def _asked(self, values: NDArray[np.float32]) -> Reply:
         model = self.model
@@ -213,6 +206,15 @@ class Client:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return printable(text)
+
+
+def _hint(model: Description, binary: bool, status: int, text: str) -> str:
+    """Return what may help with a request that was refused, from the text of the error."""
+    if model.batch > 1 and status in NOT_UNDERSTOOD and TOO_MANY.search(text):
+        return f". Fewer images in a request: batch, which is {model.batch}"
+    if "FP16" in text and "JSON" in text:
+        return ". The server takes FP16 in binary bodies only: binary = true"
+    return ". If it understands no binary tensors: binary = false" if binary and status in NOT_UNDERSTOOD else ""
 
 
 def _wish(text: str) -> float | None:
