@@ -132,7 +132,7 @@ class Client:
     async def _asked(self, values: NDArray[np.float32]) -> Reply:
         model = self.model
         body, headers = request(values, self.input, model.datatype, model.output_name, self.binary)
-        pauses, problem = self._pauses(), ""
+        pauses, problem = _pauses(model.retries), ""
         while True:
             self.counts["requests"] += 1
             self.counts["images"] += len(values)
@@ -156,10 +156,6 @@ class Client:
             self.counts[f"retries: {reason}"] += 1
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stopped.wait(), pause if wish is None else max(wish, 0.0))
-
-    def _pauses(self) -> Iterator[float]:
-        for i in range(self.model.retries):
-            yield min(LONGEST_PAUSE, FIRST_PAUSE * 2**i) * random.uniform(0.75, 1.25)
 
     async def _same_host(self, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send a request, and again where the same host wants it at another path."""
@@ -206,6 +202,12 @@ class Client:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return printable(text)
+
+
+def _pauses(number: int) -> Iterator[float]:
+    """Yield the seconds before each of so many retries."""
+    for i in range(number):
+        yield min(LONGEST_PAUSE, FIRST_PAUSE * 2**i) * random.uniform(0.75, 1.25)
 
 
 def _hint(model: Description, binary: bool, status: int, text: str) -> str:
