@@ -28,11 +28,13 @@ class Evasion:
     """The smallest losses of accuracy at which a method no longer finds copies, of each source.
 
     A loss is a share of the test images, negative where the copy is better than the source, and infinite where no
-    strength sufficed; `most` is the largest loss that was tried, a mean over sources of that of each one.
+    strength sufficed; `most` is the largest loss that was tried, a mean over sources of that of each one. At
+    `at_weakest` sources the weakest strength sufficed already: a weaker one might do, for less.
     """
 
     losses: tuple[float, ...]
     most: float
+    at_weakest: int = 0
 
     @property
     def median(self) -> Median:
@@ -79,7 +81,8 @@ def evasion(samples: Samples, matched: Matched | None, strengths: int) -> Evasio
     if not paths:
         return None
     most = sum(max(losses) for losses, _ in paths) / len(paths)
-    return Evasion(tuple(price(*path) for path in paths), most)
+    at_weakest = sum(_tpr(margins[0]) < FOUND for _, margins in paths)
+    return Evasion(tuple(price(*path) for path in paths), most, at_weakest)
 
 
 def _path(samples: Samples, sample: Sample, strengths: int) -> tuple[list[float], list[Floats]] | None:

@@ -196,6 +196,13 @@ def test_the_files_of_a_report_have_it(tmp_path):
     assert (sac["evasion_high"], sac["evasion_sources"], sac["evasion_never"]) == ("", "6", "1")
 
 
+def test_a_weakest_strength_that_suffices_is_said_to(tmp_path, judged):
+    lines = rows(last=((0, 0), (2, 2), (2, 2)))
+    assert judged(lines)["sac"].evasion.at_weakest == 1
+    assert judged(rows())["sac"].evasion.at_weakest == 0
+    assert "at the weakest: 1 of 6" in write(tmp_path, lines, run())
+
+
 def test_fewer_than_six_sources_say_what_their_interval_is_worth(tmp_path):
     five = write(tmp_path, rows(seeds=range(5)), run(seeds=(0, 1, 2, 3, 4)))
     assert "it is their range, which contains it with 94 %" in " ".join(five.split())
