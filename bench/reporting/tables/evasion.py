@@ -30,7 +30,8 @@ def evasion_table(cells: Sequence[Cell]) -> Table | None:
         f"falls below {FOUND:g}: the median over sources, with scores and losses interpolated between "
         f"strengths, and its {CONFIDENCE} interval from order statistics.{fewer} Negative: the copy is better than the "
         f"source. {NEVER}: no strength sufficed; how many sources that holds for, and the largest loss that was tried, "
-        f"is written below. {WEAKEST}: at so many sources the weakest strength sufficed, and less might do. n/r: not reported, for the TPR needs so many irrelevant models of each source.",
+        f"is written below. {WEAKEST}: at so many sources the weakest strength sufficed, and less might do. n/r: not "
+        "reported, for the TPR needs so many irrelevant models of each source.",
         label="evasion",
     )
 
