@@ -88,9 +88,10 @@ def evasion(samples: Samples, matched: Matched | None, strengths: int) -> Evasio
 def _path(samples: Samples, sample: Sample, strengths: int) -> tuple[list[float], list[Floats]] | None:
     """Return the losses and the margins of the strengths at one source, weakest first; None if one has no score.
 
-    Where some strengths have more copies than others, those that all have count.
+    Where some strengths have more copies of an architecture than others, those that all have count.
     """
     copy, number = np.divmod(samples.replicate[sample.stolen[0]], strengths)
+    copy += samples.architecture[sample.stolen[0]] * (copy.max() + 1)
     whole = [c for c in np.unique(copy) if (copy == c).sum() == strengths]
     if not whole:
         return None

@@ -152,6 +152,14 @@ def test_copies_that_not_all_strengths_have_do_not_count(judged):
     assert found.losses == pytest.approx([0.91 * 0.1 + 0.001 * s for s in range(6)])
 
 
+def test_copies_of_several_architectures_are_distinguished(judged):
+    lines = rows()
+    for r in lines:
+        if r["attack"] and r["replicate"] >= 3:
+            r |= {"suspect_architecture": "res", "replicate": r["replicate"] - 3}
+    assert judged(lines)["sac"].evasion.losses == judged(rows())["sac"].evasion.losses
+
+
 def test_a_source_without_all_strengths_has_no_price(judged):
     lines = [r for r in rows() if not (r["source_seed"] == 5 and r["replicate"] % 3 == 2 and r["attack"])]
     assert len(judged(lines)["sac"].evasion.losses) == 5
