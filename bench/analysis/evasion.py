@@ -28,11 +28,13 @@ class Evasion:
     """The smallest losses of accuracy at which a method no longer finds copies, of each source.
 
     A loss is a share of the test images, negative where the copy is better than the source, and infinite where no
-    strength sufficed; `most` is the largest loss that was tried, a mean over sources of that of each one.
+    strength sufficed; `most` is the largest loss that was tried, a mean over sources of that of each one. At
+    `at_weakest` sources the weakest strength sufficed already: a weaker one might do, for less.
     """
 
     losses: tuple[float, ...]
     most: float
+    at_weakest: int = 0
 
     @property
     def median(self) -> Median:
@@ -79,15 +81,17 @@ def evasion(samples: Samples, matched: Matched | None, strengths: int) -> Evasio
     if not paths:
         return None
     most = sum(max(losses) for losses, _ in paths) / len(paths)
-    return Evasion(tuple(price(*path) for path in paths), most)
+    at_weakest = sum(_tpr(margins[0]) < FOUND for _, margins in paths)
+    return Evasion(tuple(price(*path) for path in paths), most, at_weakest)
 
 
 def _path(samples: Samples, sample: Sample, strengths: int) -> tuple[list[float], list[Floats]] | None:
     """Return the losses and the margins of the strengths at one source, weakest first; None if one has no score.
 
-    Where some strengths have more copies than others, those that all have count.
+    Where some strengths have more copies of an architecture than others, those that all have count.
     """
     copy, number = np.divmod(samples.replicate[sample.stolen[0]], strengths)
+    copy += samples.architecture[sample.stolen[0]] * (copy.max() + 1)
     whole = [c for c in np.unique(copy) if (copy == c).sum() == strengths]
     if not whole:
         return None

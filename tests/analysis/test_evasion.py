@@ -61,7 +61,8 @@ def test_copies_may_change_places_between_two_strengths():
 
 @given(PATHS)
 def test_the_price_is_the_smallest_loss_along_the_path(path):
-    steps, found = np.linspace(0, 1, 2001), [loss for loss, m in path if np.mean(np.array(m) > 0) < 0.5]
+    steps = np.linspace(0.0001234, 0.9998766, 2001)  # where copies change places, for an instant neither is found
+    found = [loss for loss, m in path if np.mean(np.array(m) > 0) < 0.5]
     for (loss, margins), (other, its) in itertools.pairwise(path):
         between = np.outer(1 - steps, margins) + np.outer(steps, its)
         below = (between > 0).mean(axis=1) < 0.5
@@ -151,6 +152,14 @@ def test_copies_that_not_all_strengths_have_do_not_count(judged):
     assert found.losses == pytest.approx([0.91 * 0.1 + 0.001 * s for s in range(6)])
 
 
+def test_copies_of_several_architectures_are_distinguished(judged):
+    lines = rows()
+    for r in lines:
+        if r["attack"] and r["replicate"] >= 3:
+            r |= {"suspect_architecture": "res", "replicate": r["replicate"] - 3}
+    assert judged(lines)["sac"].evasion.losses == judged(rows())["sac"].evasion.losses
+
+
 def test_a_source_without_all_strengths_has_no_price(judged):
     lines = [r for r in rows() if not (r["source_seed"] == 5 and r["replicate"] % 3 == 2 and r["attack"])]
     assert len(judged(lines)["sac"].evasion.losses) == 5
@@ -194,6 +203,13 @@ def test_the_files_of_a_report_have_it(tmp_path):
     sac = lines["sac"]
     assert float(sac["evasion_loss"]) == pytest.approx(0.2845)
     assert (sac["evasion_high"], sac["evasion_sources"], sac["evasion_never"]) == ("", "6", "1")
+
+
+def test_a_weakest_strength_that_suffices_is_said_to(tmp_path, judged):
+    lines = rows(last=((0, 0), (2, 2), (2, 2)))
+    assert judged(lines)["sac"].evasion.at_weakest == 1
+    assert judged(rows())["sac"].evasion.at_weakest == 0
+    assert "at the weakest: 1 of 6" in write(tmp_path, lines, run())
 
 
 def test_fewer_than_six_sources_say_what_their_interval_is_worth(tmp_path):
