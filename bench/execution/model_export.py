@@ -10,7 +10,7 @@ from bench.core.errors import BenchError
 from bench.core.kinds import Role, TaskKind
 from bench.models.kinds import ModelFormat
 from bench.models.toml_text import model_table
-from bench.store.atomic import sync, write_atomically
+from bench.store.atomic import new_folder, sync, write_atomically
 from bench.store.store import Store
 from bench.store.tensors import write_tensors
 
@@ -22,6 +22,7 @@ HEAD = """\
 # Networks of bench (https://arxiv.org/abs/2210.15427). Score them: bench run --models {name} --datasets {dataset}
 """
 DIGITS = 8
+ZOO = "zoo.toml"
 WITHOUT_BENCH = """\
 # Each safetensors file is the state dict of the network that the architecture builds, without any wrapper: read it with
 # safetensors.torch.load_file, and load it with the network's load_state_dict. Images: float [N, C, H, W] in [0, 1],
@@ -90,11 +91,12 @@ def export_networks(store: Store, keys: Iterable[str], folder: Path) -> tuple[in
         raise BenchError(f"{store.root} has no networks to export{f': {left_out[0]}' if left_out else ''}")
     if folder.is_dir() and any(folder.iterdir()):
         raise BenchError(f"{folder} is not empty: name another folder")
-    folder.mkdir(parents=True, exist_ok=True)
     found.sort(key=lambda one: (ORDER.index(Role(one.role)), one.name))
-    for dataset, texts in (tables := write_networks(store, found, folder)).items():
-        name = "zoo.toml" if len(tables) == 1 else f"zoo-{dataset}.toml"
-        write_atomically(folder / name, "\n".join([HEAD.format(name=name, dataset=dataset) + WITHOUT_BENCH, *texts]))
+    with new_folder(folder, ZOO) as new:
+        for dataset, texts in (tables := write_networks(store, found, new)).items():
+            name = ZOO if len(tables) == 1 else f"zoo-{dataset}.toml"
+            head = HEAD.format(name=name, dataset=dataset) + WITHOUT_BENCH
+            write_atomically(new / name, "\n".join([head, *texts]))
     return len(found), left_out
 
 

@@ -69,7 +69,11 @@ def export_probes(request: BenchmarkRequest, test: bool, reporter: Reporter) -> 
         found.update(fresh)
     if not found:
         raise BenchError("These methods ask nothing of this source, or do not apply to it: see bench run")
-    write_probes(request.folder, found, int(known.datasets[spec.datasets[0]].attributes["num_classes"]))
+    try:
+        write_probes(request.folder, found, int(known.datasets[spec.datasets[0]].attributes["num_classes"]))
+    except OSError as error:
+        reason = error.strerror or error
+        raise BenchError(f"{request.folder} cannot be written: {reason}. Choose another folder") from error
     return counts
 
 
@@ -88,13 +92,13 @@ def _asked(state: WorkerState, task: Task) -> Iterator[Tensor]:
 
 
 def write_probes(folder: Path, found: Mapping[str, Tensor], classes: int) -> None:
-    """Write images, by their digests, and a table of answers to be filled in."""
+    """Write images, by their digests, after a table of answers to be filled in."""
     images = torch.stack(list(found.values()))
     whole = (images.double() * 255).round()
     if bool(((images.double() * 255 - whole).abs() <= GRID).all()):
         images = whole.to(torch.uint8)
-    with temporary_file(folder / "probes.npz") as path, path.open("wb") as file:
-        np.savez_compressed(file, images=images.numpy(), digests=np.array(list(found)))
     header = ",".join(["image", *map(str, range(classes))])
     lines = [header, *(digest + "," * classes for digest in found)]
     write_atomically(folder / "answers.csv", "\n".join(lines) + "\n")
+    with temporary_file(folder / "probes.npz") as path, path.open("wb") as file:
+        np.savez_compressed(file, images=images.numpy(), digests=np.array(list(found)))

@@ -4,7 +4,6 @@ Nothing here opens a network, or imports torch.
 """
 
 import json
-import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from bench.core.errors import BenchError, did_you_mean, printable
 from bench.core.kinds import Access
 from bench.models.endpoint_address import address, check_headers
 from bench.models.fields import (
+    FINITE,
     Batch,
     Concurrency,
     OptionalDigest,
@@ -28,6 +28,7 @@ from bench.models.fields import (
     Text,
     Word,
     explained,
+    infinite,
 )
 from bench.models.kinds import ModelFormat, ModelOutput, ModelRole
 
@@ -152,7 +153,7 @@ def toml_content(path: Path) -> dict[str, JSON]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BenchError(f"{path} is larger than {LARGEST_FILE >> 20} MiB. Is it the right file?")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -167,18 +168,11 @@ def _described(table: Mapping[str, JSON], number: int, folder: Path) -> Descript
     except (ValidationError, RecursionError) as error:
         raise BenchError(f"{who}: {explained(str(error), Description.__struct_fields__)}") from None
     for field, value in table.items():
-        if _infinite(value):
-            raise found.fault(field, "its numbers must be finite: it has nan or inf")
+        if infinite(value):
+            raise found.fault(field, FINITE)
     _check(found)
     paths = {f: str(folder / Path(value).expanduser()) for f in ("file", "probes") if (value := getattr(found, f))}
     return structs.replace(found, **paths)
-
-
-def _infinite(value: JSON) -> bool:
-    """Return whether a value of TOML has a number that is NaN or infinite, at any depth."""
-    if isinstance(value, dict | list):
-        return any(map(_infinite, value.values() if isinstance(value, dict) else value))
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _check(model: Description) -> None:

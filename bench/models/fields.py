@@ -1,11 +1,13 @@
 """The types of a description's fields, and what each must be, in words."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated
 
 from msgspec import Meta
 
+from bench.core.canonical import JSON
 from bench.core.errors import did_you_mean, printable
 from bench.models.kinds import ModelFormat, ModelOutput, ModelRole
 
@@ -19,6 +21,8 @@ Concurrency = Annotated[int, Meta(ge=1, le=64)]
 Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Retries = Annotated[int, Meta(ge=0, le=20)]
 
+FINITE = "its numbers must be finite: it has nan or inf"
+"""What is wrong with a field that is `infinite`."""
 _WORD = "letters, digits and _.+-, at most 64, of which the first is a letter or a digit"
 EXPECTED = {
     "role": f"one of {', '.join(ModelRole)}",
@@ -65,3 +69,10 @@ def explained(
     if name in expected:
         return f"{name}: it must be {expected[name]}"
     return printable(f"{name or 'table'}: {what}")
+
+
+def infinite(value: JSON) -> bool:
+    """Return whether a value of TOML has a number that is NaN or infinite, at any depth."""
+    if isinstance(value, dict | list):
+        return any(map(infinite, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and not math.isfinite(value)

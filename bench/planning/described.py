@@ -106,7 +106,7 @@ class Models:
         for model in models:
             if model.format == ModelFormat.HTTP:
                 raise model.fault("format", UNCACHED)
-            _check_dataset(model, registry)
+            _check_dataset(model, spec.datasets[0], registry)
         identities = {m.name: _identity(m, registry) for m in models if m.format == ModelFormat.SAFETENSORS}
         found = Models(models, spec.datasets[0], identities)
         installed = {*registry.names(ComponentKind.ARCHITECTURE), *spec.suspects}
@@ -183,7 +183,12 @@ class Models:
         return _declared(ComponentKind.ATTACK, name, Attack, target="" if target == self.dataset else target)
 
 
-def _check_dataset(model: Description, registry: Registry) -> None:
+def _check_dataset(model: Description, dataset: str, registry: Registry) -> None:
+    if model.role == ModelRole.SOURCE and model.trained_on not in ("", dataset):
+        raise model.fault(
+            "trained_on",
+            f"a source is asked about the dataset that it was trained on, not {dataset}: change --datasets",
+        )
     if model.trained_on:
         try:
             registry.get(ComponentKind.DATASET, model.trained_on)

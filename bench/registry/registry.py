@@ -94,7 +94,7 @@ class Registry:
             if broken.name == name:
                 raise BrokenPlugin(f"Plugin {name!r} of {broken.distribution} is broken: {broken.reason}")
         hint = did_you_mean(name, self.names(kind))
-        new = "" if hint else " (a newly added plugin shows after: pip install -e .)"
+        new = "" if hint else " (a newly added plugin shows after: pip install -e ., one in a file with --plugin FILE)"
         names = ", ".join(b.name for b in self.broken)
         broken_plugins = f". Broken plugins, which may contain it: {names}" if names else ""
         raise BenchError(f"Unknown {kind} {name!r}. {hint}See: bench list {kind}s{new}{broken_plugins}")
@@ -184,6 +184,14 @@ def _variant(attack: Attack, replicate: int) -> str:
     return text
 
 
+def _equal(present: JSON, value: object) -> bool:
+    """Return whether a value is the present one; what is no plain data, such as NaN, never is."""
+    try:
+        return canonical(present) == canonical(value)
+    except (ValueError, TypeError):
+        return False
+
+
 def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
     """Return a component with some fields set, each converted to its annotation; BenchError if one does not fit.
 
@@ -193,7 +201,7 @@ def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
     values = {
         name: coerce(component, name, value)
         for name, value in settings.items()
-        if name not in present or canonical(present[name]) != canonical(value)
+        if name not in present or not _equal(present[name], value)
     }
     if not values:
         return component

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bench.core.errors import BenchError
+
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors for lack of a right."""
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -97,6 +99,51 @@ def _copy(source: Path, target: Path, last: str) -> None:
         shutil.rmtree(target, ignore_errors=True)
         raise
     return sync(target)
+
+
+@contextmanager
+def new_folder(folder: Path, last: str) -> Iterator[Path]:
+    """Yield a hidden folder; what was written there becomes `folder`, whole or not at all, the file `last` at the end.
+
+    `folder` does not exist, or is empty and stays the same one, since it may be a mount point or a working directory.
+    BenchError in place of OSError.
+    """
+    folder = folder.absolute()
+    temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.mkdir()
+        except OSError:
+            if not folder.is_dir():
+                raise
+            temporary = folder / temporary.name  # only the folder itself may be written
+            temporary.mkdir()
+        yield temporary
+        if folder.is_dir():
+            _fill(folder, temporary, last)
+        else:
+            move_folder(temporary, folder, last)
+    except OSError as error:
+        raise BenchError(f"{folder} cannot be written: {error.strerror or error}. Choose another folder") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(folder: Path, source: Path, last: str) -> None:
+    """Move what is in one folder to an empty one."""
+    moved = []
+    try:
+        for path in sorted(source.iterdir(), key=lambda p: p.name == last):
+            moved.append(folder / path.name)
+            move_folder(path, moved[-1], last)
+        sync(folder)
+    except BaseException:
+        for path in moved:
+            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                path.unlink()
+        raise
 
 
 @contextmanager

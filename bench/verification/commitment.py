@@ -101,6 +101,7 @@ def planned(request: CommitRequest, place: Path, note: Callable[[str], None]) ->
     chosen = {**request.chosen, "models": str(file), "no_baselines": True}
     spec, known = build(chosen, None, request.registry, request.precision, shown, request.allow_code)
     models = zoo.without_duplicates(of_spec(spec.models), note)
+    zoo.note_datasets(models, spec.datasets[0], note)
     models += [structs.replace(m, role=ModelRole.SUSPECT) for m in models if m.role == ModelRole.SOURCE]
     described = Models(models, spec.datasets[0], known.models.identities)
     described.unknown = known.models.unknown

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +13,7 @@ from msgspec import json as msgspec_json
 
 from bench.core.errors import BenchError, first_line, printable
 from bench.results.columns import Column, Kind
-from bench.store.atomic import move_folder, write_atomically
+from bench.store.atomic import new_folder, write_atomically
 from bench.store.tensors import read_tensors, savable, tensor_digest, write_tensors
 from bench.verification import manifest, tables
 from bench.verification.check_images import Checks as Checks
@@ -223,26 +221,18 @@ def write(
     """
     folder = folder.absolute()
     check_free(folder)
-    temporary = folder.parent / f".{folder.name}.{uuid.uuid4().hex}.part"
-    try:
-        (temporary / FINGERPRINTS).mkdir(parents=True)
+    with new_folder(folder, manifest.MANIFEST) as new:
+        (new / FINGERPRINTS).mkdir()
         for name, tensors in fingerprints.items():
-            write_tensors(savable(tensors, name), temporary / name, name)
+            write_tensors(savable(tensors, name), new / name, name)
         records: dict[str, Sequence[Struct]] = {NULLS: nulls, COPIES: copies, TRANSPORTS: transports}
         for name, (columns, _) in TABLES.items():
-            write_atomically(temporary / name, tables.text(columns, records[name]))
-        checks.write(temporary / CHECKS)
-        done = structs.replace(draft, files={n: manifest.digest(temporary / n) for n in manifest.files(temporary)})
-        write_atomically(temporary / COMMITMENT, _json(done))
-        manifest.write(temporary)
-        read(temporary)
-        if folder.is_dir():
-            folder.rmdir()  # it is empty
-        move_folder(temporary, folder, manifest.MANIFEST)
-    except OSError as error:
-        raise BenchError(f"{folder} cannot be written: {error.strerror or error}. Choose another folder") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            write_atomically(new / name, tables.text(columns, records[name]))
+        checks.write(new / CHECKS)
+        done = structs.replace(draft, files={n: manifest.digest(new / n) for n in manifest.files(new)})
+        write_atomically(new / COMMITMENT, _json(done))
+        manifest.write(new)
+        read(new)
     return read(folder)
 
 

@@ -194,6 +194,11 @@ def make(
     stated = distribution.plain(known.datasets[dataset])
     check_folder(request.folder, stated, number)
     existing = described_innocents(models, dataset, [one.name for one in innocents]) if models else []
+    stored = []
+    if from_store:
+        stored = [*stored_innocents(request.store, next(iter(planned.tasks)), dataset, planned.networks)]
+    if not (innocents or existing or stored):
+        raise BenchError(f"There is no innocent: --number trains some, and {request.store.root} has none of {dataset}")
     outcomes = _train(request, planned, stated, reporter)
     networks = {*planned.networks}
     trained, failed = (
@@ -203,11 +208,7 @@ def make(
     failed += sum(o.status == Status.BLOCKED for o in outcomes.values())
     if failed or not all(map(request.store.is_complete, planned.networks)):
         return Population(request.folder, 0, 0, trained, failed, not failed)
-    found = [_exported(request.store, one, dataset) for one in innocents]
-    if from_store:
-        found += stored_innocents(request.store, next(iter(planned.tasks)), dataset, planned.networks)
-    if not found and not existing:
-        raise BenchError(f"There is no innocent: --number trains some, and {request.store.root} has none of {dataset}")
+    found = [*(_exported(request.store, one, dataset) for one in innocents), *stored]
     written = [*(_plain(request.store, one) for one in found), *(one.plain() for one in existing)]
     made = describe(request.spec, known, request.command, request.registry)
     try:

@@ -13,10 +13,10 @@ from torch import Tensor
 from bench.core.errors import BenchError
 from bench.execution.probes import write_probes
 from bench.models.image_digest import GRID
-from bench.store.atomic import temporary_file, write_atomically
+from bench.store.atomic import new_folder, temporary_file, write_atomically
 from bench.training.augmentation import pixels
 
-PICTURES = "images"
+PICTURES, ABOUT = "images", "README.txt"
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 """Pillow's mode of a picture with so many channels."""
 README = """\
@@ -52,18 +52,16 @@ def export(queries: Mapping[str, Tensor], folder: Path, classes: int, label_name
     """
     if not queries:
         raise BenchError("there are no queries to export")
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise BenchError(f"{folder} exists and is not empty: name another folder")
-        (folder / PICTURES).mkdir(parents=True)
-        images = {digest: pixels(image.detach().cpu()) for digest, image in queries.items()}
-        write_probes(folder, images, classes)
-        shown = [_draw(folder / PICTURES, i, digest, image) for i, (digest, image) in enumerate(images.items())]
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BenchError(f"{folder} exists and is not empty: name another folder")
+    images = {digest: pixels(image.detach().cpu()) for digest, image in queries.items()}
+    with new_folder(folder, ABOUT) as new:
+        (new / PICTURES).mkdir()
+        write_probes(new, images, classes)
+        shown = [_draw(new / PICTURES, i, digest, image) for i, (digest, image) in enumerate(images.items())]
         if not any(shown):
-            (folder / PICTURES).rmdir()
-        write_atomically(folder / "README.txt", _readme(folder, images, sum(shown), classes, label_names))
-    except OSError as error:
-        raise BenchError(f"{folder} cannot be written: {error.strerror or error}") from error
+            (new / PICTURES).rmdir()
+        write_atomically(new / ABOUT, _readme(new, images, sum(shown), classes, label_names))
     return sum(shown)
 
 

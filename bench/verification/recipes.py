@@ -15,7 +15,7 @@ from bench.core.errors import BenchError, printable
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
 from bench.models.description import toml_content
-from bench.models.fields import Word, explained
+from bench.models.fields import FINITE, Word, explained, infinite
 from bench.planning.declarations import own_recipe
 from bench.planning.presets import preset
 
@@ -111,7 +111,11 @@ def _family(table: Mapping[str, JSON], number: int) -> Family:
     name = table.get("name")
     who = printable(f"family {name!r:.80}" if isinstance(name, str) else f"family {number} of the file")
     try:
-        return convert(table, Family)
+        found = convert(table, Family)
+        for field, value in table.items():
+            if infinite(value):
+                raise found.fault(field, FINITE)
+        return found
     except (ValidationError, RecursionError) as error:
         text = explained(str(error), Family.__struct_fields__, EXPECTED, PAGE)
         raise BenchError(f"{who}: {text}") from None

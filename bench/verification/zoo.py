@@ -1,5 +1,6 @@
 """The networks of a commitment: one source, innocents and known copies, from one or several files of descriptions."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -84,3 +85,15 @@ def without_duplicates(models: Sequence[Description], note: Callable[[str], None
         else:
             kept.append(model)
     return kept
+
+
+def note_datasets(models: Sequence[Description], dataset: str, note: Callable[[str], None]) -> None:
+    """Note how many innocents were trained on other datasets than that of the commitment."""
+    others = Counter(
+        m.trained_on for m in models if m.role == ModelRole.IRRELEVANT and m.trained_on not in ("", dataset)
+    )
+    for name, count in others.items():
+        note(
+            f"Note: {count} innocent{'s' * (count > 1)} of {name} among those of {dataset}: innocents say something "
+            "about suspects of their own dataset only"
+        )

@@ -388,7 +388,10 @@ BAD = [
     (["--suspects", "toy_comv"], r"Unknown architecture 'toy_comv'\. Did you mean 'toy_conv'\?"),
     (["--attacks", "toy_tun"], r"Unknown attack 'toy_tun'\. Did you mean 'toy_tune'\? See: bench list attacks"),
     (["--methods", "toy_mach"], r"Unknown method 'toy_mach'\. Did you mean 'toy_match'\? See: bench list methods"),
-    (["--methods", "somethingelse"], r"a newly added plugin shows after: pip install -e \."),
+    (
+        ["--methods", "somethingelse"],
+        r"a newly added plugin shows after: pip install -e \., one in a file with --plugin FILE",
+    ),
     (["--methods", ","], r"--methods names nothing"),
     (["--preset", "smok"], r"Unknown preset 'smok'\. Did you mean 'smoke'\?"),
     (["--set", "toy_mach.samples=3"], r"unknown component 'toy_mach'\. Did you mean 'toy_match'\? See: bench list"),

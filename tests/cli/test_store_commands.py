@@ -246,7 +246,8 @@ def test_gc_removes_nothing_where_it_cannot_tell_what_unfinished_results_need(be
     assert (code, out) == (2, "")
     assert err == (
         "Error: results/toy is incomplete, and its plan cannot be read (Unknown dataset 'toy'. "
-        "See: bench list datasets (a newly added plugin shows after: pip install -e .)): nothing was done. "
+        "See: bench list datasets (a newly added plugin shows after: pip install -e ., one in a file with "
+        "--plugin FILE)): nothing was done. "
         "Complete it, or remove it\n"
     )
     assert keys("store") == before

@@ -294,6 +294,24 @@ def test_a_faulty_answer_is_one_line_and_the_next_is_right(shared, text):
     torch.testing.assert_close(ask(model, "logits", X), right(), atol=0, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("status", "text", "fields", "hint"),
+    [
+        (400, "inference request batch-size must be <= 4 for 'net'", {"binary": True}, "batch, which is 32"),
+        (400, "unexpected shape for input 'x'. Expected [1,1,8,8], got [20,1,8,8].", {"binary": False}, "batch, which"),
+        (400, "unexpected shape for input 'x'. Expected [1,1,9,9], got [1,1,8,8].", {"batch": 1, "binary": False}, ""),
+        (400, "receiving FP16 data via JSON is not supported", {"binary": False}, "binary = true"),
+        (400, "unexpected inference output 'prob'", {"binary": False}, ""),
+    ],
+)
+def test_a_refusal_names_the_field_that_may_help(opened, server, status, text, fields, hint):
+    server.faults = [answering(status, json.dumps({"error": text}).encode())]
+    found = fault(opened, server, **fields)
+    assert found.startswith(f"url: HTTP {status}: {text}")
+    assert hint in found
+    assert bool(hint) == (len(found) > len(f"url: HTTP {status}: {text}"))
+
+
 def test_a_slow_answer_ends_at_the_timeout_even_if_it_trickles(opened, server):
     for slow in (trickling, lambda handler: time.sleep(2) or True):
         server.faults = [slow]

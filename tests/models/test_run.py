@@ -78,6 +78,10 @@ def test_exactly_the_described_networks_are_scored(place):
     assert kinds(place).count("model") == 7
     assert "noise" in printed
     assert "AUC" in printed
+    text = " ".join(printed.split())
+    assert (
+        "7 described networks; of those that bench trained, if any: Preset quick" in text and "source seed" not in text
+    )
     digests = {r["suspect_model"]: r["suspect_digest"] for r in found}
     assert len(set(digests.values())) == 6
     content = json.loads((place / "out" / "run.json").read_text())
@@ -222,6 +226,7 @@ def test_described_helpers_are_used_and_missing_ones_trained(place):
         (lambda t: t[0].update(file="copy0.onnx"), "model 'ours': file: it is no safetensors file"),
         (lambda t: t[1].update(file="ours"), "model 'copy0': file: it is a safetensors file: write format"),
         (lambda t: t[1].update(trained_on="noisy_digit"), "model 'copy0': trained_on: Unknown dataset 'noisy_digit'"),
+        (lambda t: t[0].update(trained_on="digits"), "model 'ours': trained_on: a source is asked about the dataset"),
         (lambda t: t.pop(0), "No described model has the role source"),
         (lambda t: t[1].update(format="torchscript"), "it runs only with --allow-code"),
     ],

@@ -291,7 +291,9 @@ def test_an_unknown_name_gets_a_suggestion_and_the_way_out(kind):
         BenchError, match=f"^Unknown {kind} '{known}x'. Did you mean '{known}'. See: bench list {kind}s"
     ):
         registry.get(kind, f"{known}x")
-    with pytest.raises(BenchError, match=r"a newly added plugin shows after: pip install -e \."):
+    with pytest.raises(
+        BenchError, match=r"a newly added plugin shows after: pip install -e \., one in a file with --plugin FILE"
+    ):
         registry.get(kind, "something_else_entirely")
 
 
@@ -448,6 +450,12 @@ def test_a_field_that_cannot_be_a_parameter_says_what_to_write(plugin, what):
         entry_points=[plugin("", body=body.replace("samples: int = 3", f"samples: int = 3\n    more: {line}"))]
     )
     assert message in registry.broken[0].reason
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("nan")], {"a": object()}, object(), 1j])
+def test_a_setting_that_is_no_plain_data_is_one_line(value):
+    with pytest.raises(BenchError, match=r"toy\.images must be int, not"):
+        configured(toy_plugins.ToyImages(), {"images": value})
 
 
 def test_configured_keeps_what_is_not_set():

@@ -6,8 +6,9 @@ import stat
 
 import pytest
 
+from bench.core.errors import BenchError
 from bench.results.writer import partials
-from bench.store.atomic import sync, temporary_file, write_atomically
+from bench.store.atomic import new_folder, sync, temporary_file, write_atomically
 
 
 @pytest.fixture
@@ -57,3 +58,77 @@ def test_only_a_folder_that_cannot_be_synced_is_left_alone(tmp_path, monkeypatch
             sync(tmp_path)
     else:
         sync(tmp_path)
+
+
+def fill(folder):
+    with new_folder(folder, "last") as new:
+        (new / "last").write_text("z")
+        (new / "part").mkdir()
+        (new / "part" / "file").write_text("a")
+
+
+def content(folder):
+    return {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+
+WHOLE = {"last": "z", "part/file": "a"}
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("renamed", [True, False])
+def test_a_new_folder_is_whole_and_an_empty_one_stays_the_same(tmp_path, exists, renamed, monkeypatch):
+    folder = tmp_path / "here" / "new"
+    if exists:
+        folder.mkdir(parents=True)
+        monkeypatch.chdir(folder)  # it may be a working directory, or a mount point
+    if not renamed:  # as into a mount point
+
+        def refuse(self, target):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+        monkeypatch.setattr(type(folder), "rename", refuse)
+    number = folder.stat().st_ino if exists else 0
+    fill(folder)
+    assert content(folder) == WHOLE
+    assert not exists or folder.stat().st_ino == number
+    assert [p.name for p in folder.parent.iterdir()] == ["new"]
+
+
+def test_a_new_folder_whose_parent_cannot_be_written(tmp_path, monkeypatch):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    make = type(folder).mkdir
+
+    def mkdir(self, *arguments, **options):
+        if self.parent == tmp_path and self.name != "new":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+        return make(self, *arguments, **options)
+
+    monkeypatch.setattr(type(folder), "mkdir", mkdir)
+    fill(folder)
+    assert content(folder) == WHOLE
+    with pytest.raises(BenchError, match=r"other cannot be written: Read-only file system\. Choose another folder"):
+        fill(tmp_path / "other")
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("when", [0, 1, 2])
+def test_a_new_folder_that_fails_leaves_nothing(tmp_path, monkeypatch, exists, when):
+    folder = tmp_path / "new"
+    if exists:
+        folder.mkdir()
+    rename, done = type(folder).rename, []
+
+    def fail(self, target):
+        done.append(self)
+        if len(done) == when:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return rename(self, target)
+
+    monkeypatch.setattr(type(folder), "rename", fail)
+    with pytest.raises(BenchError, match="new cannot be written: No space"), new_folder(folder, "last") as new:
+        (new / "last").write_text("z")
+        (new / "first").write_text("a")
+        if when == 0 or (when == 2 and not exists):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["new"] * exists

@@ -18,8 +18,10 @@ from bench.core.errors import BenchError
 from bench.execution.benchmark import BenchmarkReporter
 from bench.frontend.commit import commit_request
 from bench.models.answers import image_digests
+from bench.models.description import Description
 from bench.results.reader import load
 from bench.verification.commitment import make
+from bench.verification.zoo import note_datasets
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +201,17 @@ def test_host_made_copies_and_innocents(place, files, store, tmp_path):
 def test_an_attack_that_makes_no_copy_is_noted(place, files, store, tmp_path, capsys):
     committed(place, tmp_path / "C", files, store=store, methods="sac_m", attacks="extract_l", set={"recipe.epochs": 1})
     assert "there is no copy by extract_l: --architectures names those" in capsys.readouterr().err
+
+
+def test_innocents_of_another_dataset_are_counted():
+    tables = ({"trained_on": d, "name": f"n{i}"} for i, d in enumerate(("", "digits", "digits", "letters")))
+    models = [Description(role="irrelevant", format="onnx", file="x", **t) for t in tables]
+    noted = []
+    note_datasets(
+        [*models, Description(name="s", role="suspect", format="onnx", trained_on="x")], "letters", noted.append
+    )
+    (line,) = noted
+    assert line.startswith("Note: 2 innocents of digits among those of letters: ")
 
 
 @pytest.mark.parametrize(

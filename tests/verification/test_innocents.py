@@ -360,6 +360,7 @@ def test_python_makes_the_same_population(tmp_path):
 def test_wrong_options_are_one_line(tmp_path, options, message):
     with pytest.raises(BenchError, match=message):
         bench.innocents("noisy_digits", tmp_path / "out", store=tmp_path / "store", progress=False, **options)
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_dataset_is_one_line(tmp_path):

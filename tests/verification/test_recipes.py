@@ -75,6 +75,7 @@ def test_a_wrong_family_is_named_with_the_field(tmp_path, line, message):
         ("family = [3]", "describes no recipe"),
         (f"number = 3\n{GOOD}", "unknown entry 'number'"),
         ("[[family", "is no TOML"),
+        ('[[family]]\nname = "a"\narchitecture = "b"\nsettings = { width = [nan] }', "family 'a': settings: .* finite"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, text, message):

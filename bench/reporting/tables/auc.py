@@ -19,7 +19,7 @@ def auc_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
         "AUC",
         attack_columns(cells, auc_lines) | {f"mean of {len(home)}": mean_lines},
         caption(run, f"each AUC with its {CONFIDENCE} interval, then the numbers of stolen / irrelevant models"),
-        notes=[*origin(run), *notes(cells, home)],
+        notes=[*origin(run), *notes(cells, home, bool(run["spec"].get("models")))],
         level=2,
         label="auc",
     )

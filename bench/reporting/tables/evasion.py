@@ -27,10 +27,10 @@ def evasion_table(cells: Sequence[Cell]) -> Table | None:
         "accuracy lost to evade",
         attack_columns(shown, lines),
         f"The smallest loss of test accuracy, in points below the source, at which the TPR at {100 * FPR:g} % FPR "
-        f"falls below {FOUND:g}: the median over sources, by linear interpolation between the strengths of an attack, "
-        f"with its {CONFIDENCE} interval from order statistics.{fewer} Negative: the copy is better than the source. "
-        f"{NEVER}: no strength sufficed; how many sources that holds for, and the largest loss that was tried, is "
-        "written below. n/r: not reported, for the TPR needs so many irrelevant models of each source.",
+        f"falls below {FOUND:g}: the median over sources, with scores and losses interpolated between "
+        f"strengths, and its {CONFIDENCE} interval from order statistics.{fewer} Negative: the copy is better than the "
+        f"source. {NEVER}: no strength sufficed; how many sources that holds for, and the largest loss that was tried, "
+        "is written below. n/r: not reported, for the TPR needs so many irrelevant models of each source.",
         label="evasion",
     )
 

@@ -32,11 +32,16 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
     recipe = {k: v or zero.get(k, v) for k, v in spec.recipe.written().items()}
     counts = f"replicates {spec.replicates}, copies {spec.copies}, target_replicates {spec.target_replicates}"
     counts += f", negatives {spec.negatives}" if spec.negatives else ""
-    seeds = f"source seeds {', '.join(map(str, spec.seeds))}; split seed {spec.split_seed}"
+    described, seeds = "", f"source seeds {', '.join(map(str, spec.seeds))}; "
+    if spec.models:
+        described, seeds = (
+            f"{counted(len(spec.models), 'described network')}; of those that bench trained, if any: ",
+            "",
+        )
     changed = [f"{n}.{f}={v}" for n, fields in sorted(spec.settings.items()) for f, v in sorted(fields.items())]
     parts = [
         f"{what[:1].upper()}{what[1:]}",
-        f"Preset {spec.preset}: {listed(recipe)}; {counts}; {seeds}",
+        f"{described}Preset {spec.preset}: {listed(recipe)}; {counts}; {seeds}split seed {spec.split_seed}",
         *([f"Set: {', '.join(changed)}"] if changed else []),
         *_made(run),
     ]
@@ -102,9 +107,13 @@ def origin(run: Mapping[str, JSON]) -> Iterator[str]:
         yield f"Made on {len(machines)} machines, whose rounding differs: {counts}."
 
 
-def notes(cells: Sequence[Cell], home: Sequence[str]) -> list[str]:
-    """Return the notes of a table of AUCs; `home`: the attacks that stay with the source's dataset."""
-    found = [*_meanings(cells, home), *_tests(cells), *_networks(cells), *_warnings(cells)]
+def notes(cells: Sequence[Cell], home: Sequence[str], described: bool) -> list[str]:
+    """Return the notes of a table of AUCs.
+
+    `home` has the attacks that stay with the source's dataset; `described`: the sources come from elsewhere.
+    """
+    more = "describe further sources" if described else f"bench run --seeds {TESTED_FROM}"
+    found = [*_meanings(cells, home), *_tests(cells, more), *_networks(cells), *_warnings(cells)]
     found += [*_inapplicable(cells), *_incomplete(cells)]
     counts = Counter(c.verdict for c in cells)
     if counts[Verdict.NO_FIGURE] < len(cells):
@@ -181,8 +190,11 @@ def _warnings(cells: Sequence[Cell]) -> Iterator[str]:
             yield f"{name}: {warning} ({len(warned)} of {counted(sources, 'source')})."
 
 
-def _tests(cells: Sequence[Cell]) -> Iterator[str]:
-    """Count the cells that beat the baselines among those tested, and name the cells that could not be tested."""
+def _tests(cells: Sequence[Cell], more: str) -> Iterator[str]:
+    """Count the cells that beat the baselines among those tested, and name the cells that could not be tested.
+
+    `more` is how to get more sources.
+    """
     compared = [c.baselines for c in cells if c.baselines]
     if not any(c.baseline for c in cells):
         return
@@ -199,7 +211,7 @@ def _tests(cells: Sequence[Cell]) -> Iterator[str]:
         most = max(b.sources for b in compared)
         yield (
             f"†: not tested. Whether a method beats the baselines is tested over sources, at least {TESTED_FROM}; "
-            f"here {'is' if most == 1 else 'are'} {most}. More of them: bench run --seeds {TESTED_FROM}."
+            f"here {'is' if most == 1 else 'are'} {most}. More of them: {more}."
         )
     untested = [(c.attack, c.method) for c in cells if c.figure and not c.baseline and not c.baselines]
     if untested:
