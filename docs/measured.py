@@ -16,7 +16,7 @@ from bench.analysis.costs import costs
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.reporting.tables.table import three_digits
-from bench.results.reader import load
+from bench.results.reader import ACCUSATIONS, Accuser, load
 from benchmarks import own_p_values
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -215,4 +215,29 @@ def accused(found: Measured, *methods: str) -> str:
     return f"{table(own_p_values.HEAD, rows)}\n\n{found.about()}" if rows else "*Not measured: the run is without it.*"
 
 
-GENERATORS = (card, method_costs, attack_costs, accused)
+def accusations(old: str, name: str) -> str:
+    """Return whom a malicious accuser can accuse, by method: what `python -m benchmarks.accusations --out` wrote."""
+    path = ROOT / name / ACCUSATIONS
+    again = f"`python -m benchmarks.accusations WORK --out {name}` makes it."
+    if not path.is_file():
+        return f"*Not measured: `{name}` is not there yet. {again}*"
+    with path.open(encoding="utf-8", newline="") as lines:
+        every = list(csv.DictReader(lines))
+    rows = [row for row in every if int(row["sources"] or 0) >= SOURCES]
+    if not rows:
+        return f"*Not measured: `{name}` has fewer than the {SOURCES} sources that a figure needs. {again}*"
+    shown: dict[str, dict[str, str]] = {row["method"]: {"reason": row["reason"]} for row in every}
+    for row in rows:
+        share = f"{row['hits']} of {row['of']} [{float(row['low']):.2f}, {float(row['high']):.2f}]"
+        shown[row["method"]] |= {**row, row["accuser"]: share}
+    columns = ("asks", *Accuser, "refuted", "cannot_tell")
+    cells = [(f"`{method}`", *(found.get(c) or "–" for c in columns)) for method, found in shown.items()]
+    one = rows[0]
+    names = ", ".join(f"`{n}`" for n in (one["dataset"], one["source_architecture"]))
+    about = f"{names}, {one['sources']} sources, {one['others']} other innocents, preset `{one['preset']}`"
+    reasons = "".join(f" `{m}`: {found['reason']}." for m, found in shown.items() if "sources" not in found)
+    head = ("Method", "asks", "honest", "tuned", "regenerated", "judge refutes", "judge cannot tell")
+    return f"{table(head, cells)}\n\nFrom `{name}` ({about}, {one['steps']} steps, {one['cpu']}).{reasons}"
+
+
+GENERATORS = (card, method_costs, attack_costs, accused, accusations)

@@ -542,6 +542,25 @@ def test_a_card_of_what_did_not_take_part_has_no_figure(figures):
         figures["card"]("", "results/noisy_digits", "sac_m", "prunes")
 
 
+def test_whom_an_accuser_can_accuse(figures, tmp_path):
+    assert "is not there yet. `python -m benchmarks.accusations WORK" in figures["accusations"]("", "results/nowhere")
+    head = "dataset,source_architecture,method,accuser,asks,hits,of,low,high,sources,others,refuted,cannot_tell,"
+    head += "preset,steps,cpu,reason"
+    lines = [f"d,a,m,{name},labels,{hits},20,0.5,1,{{sources}},19,18,2,p,7,c," for name, hits in
+             (("honest", 1), ("tuned", 20), ("regenerated", 3))]  # fmt: skip
+    text = "\n".join([head, *lines, "d,a,none,,,,,,,,,,,p,7,c,it holds no images", ""])
+    file = tmp_path / "accusations.csv"
+    file.write_text(text.format(sources=4))
+    few = figures["accusations"]("", str(tmp_path))
+    assert "fewer than the 5 sources" in few and "0.50" not in few
+    file.write_text(text.format(sources=5))
+    found = figures["accusations"]("", str(tmp_path))
+    share = "[0.50, 1.00]"
+    assert f"| `m` | labels | 1 of 20 {share} | 20 of 20 {share} | 3 of 20 {share} | 18 | 2 |" in found
+    assert "| `none` | – | – | – | – | – | – |" in found and "`none`: it holds no images." in found
+    assert "5 sources, 19 other innocents, preset `p`, 7 steps, c" in found.replace("), ", ", ").replace("(", "")
+
+
 def test_every_method_of_the_field_has_a_card():
     page = read("docs/methods.md")
     named = set(re.findall(r"^\| `(\w+)` \|", page.split("Which to use")[0], re.MULTILINE))
