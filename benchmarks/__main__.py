@@ -29,6 +29,8 @@ class Choice:
     only: tuple[str, ...]
     full: bool
     data: Path | None
+    scale: gpu.Scale | None = None
+    """Of the rows of a GPU; None: the usual one."""
 
 
 def rows(part: str, choice: Choice) -> Iterator[Row]:
@@ -56,7 +58,7 @@ def rows(part: str, choice: Choice) -> Iterator[Row]:
     elif part == "profile":
         yield from profile.rows(choice.data or Path(), rounds, choice.only)
     else:
-        yield from gpu.rows(rounds, choice.only)
+        yield from gpu.rows(rounds, choice.only, choice.scale)
 
 
 @click.command()
@@ -68,6 +70,7 @@ def rows(part: str, choice: Choice) -> Iterator[Row]:
     help=f"What to measure, may be repeated; default: all but {', '.join(MORE)}.",
 )
 @click.option("--gpu", "on_gpu", is_flag=True, help="Measure the rows of a GPU, and nothing else.")
+@click.option("--tiny", is_flag=True, help="Try --gpu, on a CPU too: sizes at which no figure means anything.")
 @click.option(
     "--only", multiple=True, metavar="ARCHITECTURE", help="Of the training and GPU rows, those of one network."
 )
@@ -88,6 +91,7 @@ def rows(part: str, choice: Choice) -> Iterator[Row]:
 def main(
     parts: tuple[str, ...],
     on_gpu: bool,
+    tiny: bool,
     only: tuple[str, ...],
     rounds: int,
     full: bool,
@@ -100,7 +104,9 @@ def main(
     """
     if on_gpu and parts:
         raise click.UsageError("--gpu measures the GPU's own rows: leave --part out")
-    if on_gpu and not torch.cuda.is_available():
+    if tiny and not on_gpu:
+        raise click.UsageError("--tiny tries --gpu: give both")
+    if on_gpu and not tiny and not torch.cuda.is_available():
         raise SystemExit("--gpu: torch sees no GPU here (torch.cuda.is_available() is false), so nothing was measured")
     chosen = ("gpu",) if on_gpu else parts or (*PARTS, *(MORE if full else ()))
     if {"training", "profile"} & {*chosen} and data is None:
@@ -109,18 +115,21 @@ def main(
         raise click.UsageError("--only measures some rows of a part, and --out keeps whole ones: leave one of them out")
     if out is not None and not results_file.replaceable(out):
         raise click.UsageError(f"--out: {out} is no index that this program wrote; name another file")
-    choice = Choice(rounds, only, full, data)
+    choice = Choice(rounds, only, full, data, gpu.tiny() if tiny else None)
     command = shlex.join(["python", "-m", "benchmarks", *_without_paths(sys.argv[1:])])
     for part in chosen:
+        title = f"{part}, tiny" if tiny else part
         before, begun, measured = results_file.load_average(), time.perf_counter(), []
         for row in rows(part, choice):
             measured.append(row)
             click.echo("  ".join(filter(None, row.cells())), err=True)
         if measured:
-            text = results_file.section(part, measured, command, before, time.perf_counter() - begun)
+            text = results_file.section(
+                f"{part}, tiny" if tiny else part, measured, command, before, time.perf_counter() - begun
+            )
             click.echo(text)
             if out is not None:
-                results_file.keep(out, part, text)
+                results_file.keep(out, title, text)
 
 
 def _without_paths(words: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ WORK gets a store and everything else; finished parts are not computed again, so
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,9 @@ from benchmarks.accused import HONEST, TUNED, Found, Work
 from benchmarks.error_rates import rate
 
 KEYS = ("dataset", "source_architecture", "method")
+ABOUT = ("preset", "steps", "cpu")
 COLUMNS = [*KEYS, "accuser", "asks", "alpha", "hits", "of", "share", "low", "high", "sources", "others", "refuted",
-           "cannot_tell", "reason"]  # fmt: skip
+           "cannot_tell", *ABOUT, "reason"]  # fmt: skip
 
 
 def accuses(scores: Found, alpha: float) -> bool:
@@ -44,8 +45,10 @@ def accuses(scores: Found, alpha: float) -> bool:
     return max(exchangeable(own, others), exchangeable(source, others)) <= alpha * (1 + 1e-12)
 
 
-def table(found: Sequence[Found], alpha: float) -> pd.DataFrame:
+def table(found: Sequence[Found], alpha: float, about: Mapping[str, Any]) -> pd.DataFrame:
     """Return a row for each method and accuser: the share of innocents that are accused, with its exact interval.
+
+    `about` has values of ABOUT, which are the same in each row.
 
     The accuser `honest` has the honest fingerprint, `tuned` the best of all three, `regenerated` the best of those that
     the judge does not refute: what it cannot tell, counts. `refuted` and `cannot_tell` count freely tuned ones.
@@ -53,7 +56,8 @@ def table(found: Sequence[Found], alpha: float) -> pd.DataFrame:
     groups: dict[tuple[str, ...], list[Found]] = {}
     for record in found:
         groups.setdefault(tuple(record[name] for name in KEYS), []).append(record)
-    return pd.DataFrame([row for key, records in groups.items() for row in _rows(key, records, alpha)], columns=COLUMNS)
+    rows = [{**row, **about} for key, records in groups.items() for row in _rows(key, records, alpha)]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _rows(key: tuple[str, ...], records: Sequence[Found], alpha: float) -> Iterator[dict[str, Any]]:
@@ -134,7 +138,7 @@ def main(
     except BenchError as error:
         raise click.UsageError(str(error)) from None
     out.mkdir(parents=True, exist_ok=True)
-    made = table(found, alpha).convert_dtypes()
+    made = table(found, alpha, {"preset": preset, "steps": steps, "cpu": hardware()["cpu"]}).convert_dtypes()
     made.to_csv(out / ACCUSATIONS, index=False, lineterminator="\n")
     click.echo(made.to_string(index=False, na_rep=""))
     click.echo(", ".join(f"{k} {v}" for k, v in hardware().items()))

@@ -125,8 +125,8 @@ class Work:
             honest = {m.name: judged.folder.fingerprints(m.name)[0] for m in judged.folder.commitment.methods}
         methods = {name: source.methods[name] if marks else self._committed(judged, name) for name in honest}
         found = []
-        step = max(1, len(source.innocents) // number)  # they are in the order of their architectures
-        for innocent in source.innocents[::step][:number]:
+        each = self.options["replicates"]  # of an architecture, one after the other; one of each comes first
+        for innocent in [key for i in range(each) for key in source.innocents[i::each]][:number]:
             versions = {n: [m.version, repr(m)] for n, m in methods.items()}
             about = [source.key, innocent, sorted(self.innocents), steps, versions]
             path = self.folder / "found" / f"{digest(about)[:24]}.json"

@@ -66,6 +66,8 @@ def _version(library: str) -> str:
 
 
 def _commit() -> str:
+    if packed := os.environ.get("BENCH_COMMIT"):  # gpu_machine.sh carries no repository
+        return packed
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)

@@ -16,7 +16,7 @@ from bench.analysis.costs import costs
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.reporting.tables.table import three_digits
-from bench.results.reader import load
+from bench.results.reader import ACCUSATIONS, Accuser, load
 from benchmarks import own_p_values
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,14 +41,14 @@ class Measured:
             self.run = json.loads((self.folder / "run.json").read_text(encoding="utf-8"))
             with (self.folder / "table.csv").open(encoding="utf-8", newline="") as lines:
                 self.cells = list(csv.DictReader(lines))
+            self.known = [c for c in self.cells if c["auc"] and int(c["sources"] or 0) >= SOURCES]
             self.sources = len(self.run["spec"]["seeds"])
             if self.sources < SOURCES:
                 self.missing = f"has {self.sources} of the {SOURCES} sources that a figure needs"
 
     def of(self, method: str) -> dict[str, dict[str, str]]:
-        """Return the cells of a method that have an AUC, by attack."""
-        mine = (c for c in self.cells if c["method"] == method and c["attack"])
-        return {c["attack"]: c for c in mine if c["auc"]}
+        """Return the cells of a method that have an AUC over enough sources, by attack."""
+        return {c["attack"]: c for c in self.known if c["method"] == method}
 
     def mean(self, method: str) -> str:
         """Return the mean AUC of a method as the tables of a report have it; a dash if there is none."""
@@ -168,7 +168,7 @@ def attack_costs(found: Measured) -> str:
     rows = []
     for attack in run["spec"]["attacks"]:
         copies = plain[plain["attack"] == attack].drop_duplicates("suspect_digest")
-        aucs = {c["method"]: float(c["auc"]) for c in found.cells if c["attack"] == attack and c["auc"]}
+        aucs = {c["method"]: float(c["auc"]) for c in found.known if c["attack"] == attack}
         rows.append((f"`{attack}`", *_copies(copies), *_found(aucs, run["spec"]["baselines"])))
     head = ("Attack", "queries of the source", "accuracy of copies", "points lost", "copies", "median AUC (methods)")
     return f"{table((*head, 'found best by', 'baseline that finds it best'), rows)}\n\n{found.about()}"
@@ -176,6 +176,8 @@ def attack_costs(found: Measured) -> str:
 
 def _copies(copies: pd.DataFrame) -> tuple[str, ...]:
     """Return queries, accuracy, points lost and number of the copies by an attack."""
+    if copies["source_seed"].nunique() < SOURCES:
+        return ("–",) * 4
     accurate = copies.dropna(subset=["suspect_accuracy", "source_accuracy"])
     own = accurate[accurate["suspect_dataset"] == accurate["dataset"]]
     queries = copies["source_queries"].dropna()
@@ -205,11 +207,37 @@ def _best(aucs: dict[str, float]) -> str:
 
 @part
 def accused(found: Measured, *methods: str) -> str:
-    """Return whom the p-values of methods accuse, innocents and copies: `python -m benchmarks.own_p_values`."""
+    """Return whom the p-values of methods accuse: `python -m benchmarks.own_p_values` prints it, at two levels."""
     frame, run = load(found.folder)
     known = own_p_values.with_p_values(run)
-    rows = [row for name in methods or known if name in known for row in own_p_values.accused(frame, name)]
+    every = [row for name in methods or known if name in known for row in own_p_values.accused(frame, name)]
+    rows = [row for row in every if int(row[-1]) >= SOURCES and (row[1] == SuspectKind.IRRELEVANT or row[2] == "0.01")]
     return f"{table(own_p_values.HEAD, rows)}\n\n{found.about()}" if rows else "*Not measured: the run is without it.*"
 
 
-GENERATORS = (card, method_costs, attack_costs, accused)
+def accusations(old: str, name: str) -> str:
+    """Return whom a malicious accuser can accuse, by method: what `python -m benchmarks.accusations --out` wrote."""
+    path = ROOT / name / ACCUSATIONS
+    again = f"`python -m benchmarks.accusations WORK --out {name}` makes it."
+    if not path.is_file():
+        return f"*Not measured: `{name}` is not there yet. {again}*"
+    with path.open(encoding="utf-8", newline="") as lines:
+        every = list(csv.DictReader(lines))
+    rows = [row for row in every if int(row["sources"] or 0) >= SOURCES]
+    if not rows:
+        return f"*Not measured: `{name}` has fewer than the {SOURCES} sources that a figure needs. {again}*"
+    shown: dict[str, dict[str, str]] = {row["method"]: {"reason": row["reason"]} for row in every}
+    for row in rows:
+        share = f"{row['hits']} of {row['of']} [{float(row['low']):.2f}, {float(row['high']):.2f}]"
+        shown[row["method"]] |= {**row, row["accuser"]: share}
+    columns = ("asks", *Accuser, "refuted", "cannot_tell")
+    cells = [(f"`{method}`", *(found.get(c) or "–" for c in columns)) for method, found in shown.items()]
+    one = rows[0]
+    names = ", ".join(f"`{n}`" for n in (one["dataset"], one["source_architecture"]))
+    about = f"{names}, {one['sources']} sources, {one['others']} other innocents, preset `{one['preset']}`"
+    reasons = "".join(f" `{m}`: {found['reason']}." for m, found in shown.items() if "sources" not in found)
+    head = ("Method", "asks", "honest", "tuned", "regenerated", "judge refutes", "judge cannot tell")
+    return f"{table(head, cells)}\n\nFrom `{name}` ({about}, {one['steps']} steps, {one['cpu']}).{reasons}"
+
+
+GENERATORS = (card, method_costs, attack_costs, accused, accusations)

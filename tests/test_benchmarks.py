@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))  # benchmarks/ is no part of the distribution
 
 from benchmarks import (  # noqa: E402
     commands,
+    dataset_inference,
     defender_side,
     gpu,
     million,
@@ -573,3 +574,26 @@ def test_own_p_values_names_what_it_cannot_count():
 
     assert "no method in results/noisy_digits has a p-value of its own" in printed("results/noisy_digits")
     assert "There is no results folder 'nowhere'" in printed("nowhere")
+
+
+def test_whom_dataset_inference_accuses_is_counted_by_source():
+    found = {"alike": [[[3.0], [0.1, 1.5]], [[0.0], [2.5, 2.1]], [[1.4], [0.2, 0.1]]]}
+    rows = [
+        dict(zip(dataset_inference.HEAD, row, strict=True))
+        for row in dataset_inference.rows(found, ["own", "innocent"])
+    ]
+    assert [(r["suspects"], r["α"]) for r in rows] == [(g, a) for g in ("own", "innocent") for a in ("0.05", "0.01")]
+    assert [r["accused"] for r in rows] == ["2 of 3", "1 of 3", "3 of 6", "2 of 6"]
+    assert (
+        rows[3]["one of each source"].startswith("1 of 3 [0.01, 0.91]") and rows[3]["share by source"] == "0.00 to 1.00"
+    )
+
+
+def test_innocents_of_dataset_inference_are_trained_on_what_they_should_be():
+    mine, theirs = (dataset_inference.Side(0.5) for _ in range(2))
+    theirs.data = dataset_inference.replace(theirs.data, train=dataset_inference.attacker_half())
+    own, other = ({bytes(image.numpy()) for image in side.data.train.images} for side in (mine, theirs))
+    assert len(own) == len(other) == 600 and not own & other
+    networks = dataset_inference.suspects(mine, theirs, 0, 2)
+    found = dataset_inference.scores(dataset_inference.DatasetInference(images=10, steps=3), mine, networks, 0)
+    assert [len(group) for group in found] == [1, 2, 2] and all(score >= 0 for group in found for score in group)

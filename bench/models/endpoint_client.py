@@ -120,26 +120,19 @@ class Client:
             raise Failure("url", f"it redirects to {where!r}: write that address, if you trust it")
         if reply.status != 200:
             text = error_text(reply.content)
-            raise Failure("url", self._clean(f"HTTP {reply.status}: {text}{self._hint(reply.status, text)}"))
+            raise Failure(
+                "url", self._clean(f"HTTP {reply.status}: {text}{_hint(self.model, self.binary, reply.status, text)}")
+            )
         self.certain = True
         try:
             return answers(reply.headers, reply.content, len(values), self.model.output_name, self.names)
         except Malformed as error:
             raise Failure("output", self._clean(str(error))) from None
 
-    def _hint(self, status: int, text: str) -> str:
-        """Return what may help with a request that was refused, from the text of the error."""
-        if self.model.batch > 1 and status in NOT_UNDERSTOOD and TOO_MANY.search(text):
-            return f". Fewer images in a request: batch, which is {self.model.batch}"
-        if "FP16" in text and "JSON" in text:
-            return ". The server takes FP16 in binary bodies only: binary = true"
-        refused = self.binary and status in NOT_UNDERSTOOD
-        return ". If it understands no binary tensors: binary = false" if refused else ""
-
     async def _asked(self, values: NDArray[np.float32]) -> Reply:
         model = self.model
         body, headers = request(values, self.input, model.datatype, model.output_name, self.binary)
-        pauses, problem = self._pauses(), ""
+        pauses, problem = _pauses(model.retries), ""
         while True:
             self.counts["requests"] += 1
             self.counts["images"] += len(values)
@@ -163,10 +156,6 @@ class Client:
             self.counts[f"retries: {reason}"] += 1
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stopped.wait(), pause if wish is None else max(wish, 0.0))
-
-    def _pauses(self) -> Iterator[float]:
-        for i in range(self.model.retries):
-            yield min(LONGEST_PAUSE, FIRST_PAUSE * 2**i) * random.uniform(0.75, 1.25)
 
     async def _same_host(self, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send a request, and again where the same host wants it at another path."""
@@ -213,6 +202,21 @@ class Client:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return printable(text)
+
+
+def _pauses(number: int) -> Iterator[float]:
+    """Yield the seconds before each of so many retries."""
+    for i in range(number):
+        yield min(LONGEST_PAUSE, FIRST_PAUSE * 2**i) * random.uniform(0.75, 1.25)
+
+
+def _hint(model: Description, binary: bool, status: int, text: str) -> str:
+    """Return what may help with a request that was refused, from the text of the error."""
+    if model.batch > 1 and status in NOT_UNDERSTOOD and TOO_MANY.search(text):
+        return f". Fewer images in a request: batch, which is {model.batch}"
+    if "FP16" in text and "JSON" in text:
+        return ". The server takes FP16 in binary bodies only: binary = true"
+    return ". If it understands no binary tensors: binary = false" if binary and status in NOT_UNDERSTOOD else ""
 
 
 def _wish(text: str) -> float | None:

@@ -40,16 +40,23 @@ def missing_tasks(plan: Plan, has_facts: Callable[[str], bool], is_complete: Cal
     needs neither weights nor a fingerprint.
     """
     result: dict[str, Task] = {}
-    stack: list[tuple[str, bool]] = [(key, False) for key in reversed(plan.networks) if not is_complete(key)]
-    for trial in reversed(plan.trials):
-        for key in (trial.score, trial.suspect, trial.source):
-            if key and not trial.reason and not has_facts(key):
-                stack.append((key, False))
-    while stack:
-        key, inputs_done = stack.pop()
-        if inputs_done:
-            result.setdefault(key, plan.tasks[key])
-        elif key not in result:
-            stack.append((key, True))
-            stack += [(k, False) for k in plan.tasks[key].inputs.values() if k not in result and not is_complete(k)]
+    for trial in plan.trials:
+        for key in () if trial.reason else (trial.source, trial.suspect, trial.score):
+            if key and key not in result and not has_facts(key):
+                _add(key, plan, result, is_complete)
+    for key in plan.networks:
+        if key not in result and not is_complete(key):
+            _add(key, plan, result, is_complete)
     return result
+
+
+def _add(key: str, plan: Plan, result: dict[str, Task], is_complete: Callable[[str], bool]) -> None:
+    """Add a task after those of its inputs that have to run."""
+    stack = [key]
+    while stack:
+        task = plan.tasks[stack[-1]]
+        waiting = [k for k in task.inputs.values() if k not in result and not is_complete(k)]
+        if waiting:
+            stack += waiting
+        else:
+            result.setdefault(stack.pop(), task)

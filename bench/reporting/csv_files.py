@@ -65,6 +65,7 @@ def _evasion_columns() -> list[Column[Cell]]:
         Column("evasion_most", float, value(lambda e: e.most)),
         Column("evasion_sources", int, value(lambda e: len(e.losses))),
         Column("evasion_never", int, value(lambda e: e.never)),
+        Column("evasion_at_weakest", int, value(lambda e: e.at_weakest)),
     ]
 
 

@@ -47,6 +47,12 @@ def binomial_bound(hits: int, of: int, level: float = LEVEL) -> tuple[float, flo
     return low, high
 
 
+def threshold_at(irrelevant: ArrayLike, fpr: float) -> float:
+    """Return the score that a suspect has to exceed so that at most a share `fpr` of irrelevant models is accused."""
+    scores = np.sort(np.asarray(irrelevant, dtype=np.float64))
+    return float(scores[len(scores) - 1 - math.floor(fpr * len(scores) + SLACK)])
+
+
 def tpr_at_fpr(stolen: BySource, irrelevant: BySource, fpr: float, level: float = LEVEL) -> Rate | NotReported:
     """Return the largest share of stolen suspects found at a share of false alarms of at most `fpr`. By source.
 
@@ -61,8 +67,7 @@ def tpr_at_fpr(stolen: BySource, irrelevant: BySource, fpr: float, level: float 
     n, needs = min(map(len, innocents)), math.ceil(1 / fpr - SLACK)
     if n < needs:
         return NotReported(needs, n)
-    above = [np.sort(i)[len(i) - 1 - math.floor(fpr * len(i) + SLACK)] for i in innocents]
-    hits = sum(int((s > t).sum()) for s, t in zip(suspects, above, strict=True))
+    hits = sum(int((s > threshold_at(i, fpr)).sum()) for s, i in zip(suspects, innocents, strict=True))
     of = sum(map(len, suspects))
     return Rate(hits / of, *binomial_bound(hits, of, level), hits, of)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from bench import Attack, BenchError, Dataset, Fingerprint
 from bench.core.canonical import canonical, digest
+from bench.core.kinds import Role
 from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.planning.declarations import chain, declare
@@ -181,6 +182,12 @@ def test_a_key_says_everything_that_a_task_is():
     ):
         keys.add(Task.of(**{**parts, **change}).key)
     assert len(keys) == 7
+
+
+@pytest.mark.parametrize("text", ["", "é", 'a"b', "a\\b", "\n\t\x00", "\u2028", "\U0001f600", "\ud800", Role.SOURCE])
+def test_any_text_in_a_task_enters_its_key_as_canonical_json(text):
+    parts = {"kind": text, "role": text, "params": {"a": text}, "inputs": {"z": text, f"{text}a": text, "data": "k"}}
+    assert Task.of(**parts).key == digest(parts)
 
 
 def test_an_int_for_a_float_is_the_same_key():

@@ -8,6 +8,7 @@ from bench_plugins.attacks.adaptive import Adaptive, Uninformed
 
 from bench import BenchError, Fingerprint
 from bench.planning.declarations import declare
+from bench.planning.network_tasks import no_thief
 from bench.planning.options import build
 from bench.planning.planner import plan as make_plan
 from bench.registry.discovery import load_registry
@@ -179,6 +180,18 @@ class None_(Adaptive):
 )
 def test_declarations_that_contradict_each_other_are_refused(attack, message):
     assert message in contract_violation(attack)
+
+
+def test_a_thief_without_architectures_cannot_train_the_helpers_of_a_method():
+    spec = toy_spec(attacks=("adaptive",), suspects=())
+    declared = {n: REGISTRY.declaration("method", n) for n in METHODS}
+    attack = REGISTRY.declaration("attack", "adaptive")
+    assert {n: no_thief(attack, d, spec) for n, d in declared.items()} == {
+        "toy_match": "",
+        "toy_mark": "",
+        "toy_relation": "the thief of adaptive trains surrogates and references of his own: --architectures names them",
+    }
+    assert no_thief(attack, declared["toy_relation"], toy_spec()) == ""
 
 
 def test_the_preset_field_has_both_and_quick_has_neither():

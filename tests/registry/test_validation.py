@@ -127,6 +127,7 @@ VIOLATIONS = [
     (made(Fingerprint, extract=extract, score=score, budget="samples"), "budget must name a field"),
     (made(Fingerprint, extract=extract), "does not define score(self, fingerprint, suspect)"),
     (made(Fingerprint, extract=extract, score=score, baseline=1), "baseline must be True or False"),
+    (made(Fingerprint, extract=extract, score=score, exact=1), "exact must be True or False"),
     (made(Fingerprint, extract=extract, score=score, draws=0), "draws must be a whole number from 1 to 100, not 0"),
     (made(Fingerprint, extract=extract, score=score, draws=True), "draws must be a whole number from 1 to 100"),
     (made(Fingerprint, score=score), "does not define extract(self, source, data, helpers, context)"),

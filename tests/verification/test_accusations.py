@@ -206,13 +206,14 @@ def test_accusations_that_the_judge_refutes_do_not_count():
         {**record("none", 0, 0, 0, 0, ("", "")), "reason": "it holds no images"},
     ]
     del found[-1]["scores"]
-    made = table(found, 0.05).set_index(["method", "accuser"])
+    made = table(found, 0.05, {"steps": 7}).set_index(["method", "accuser"])
     expected = {"honest": 1, "tuned": 5, "regenerated": 3}
     for accuser_, hits in expected.items():
         row, exact = made.loc[("m", accuser_)], stats.binomtest(hits, 6).proportion_ci(0.95, "exact")
         assert (row["hits"], row["of"], row["sources"], row["others"]) == (hits, 6, 2, 19)
         assert (row["low"], row["high"]) == (pytest.approx(exact.low, abs=1e-4), pytest.approx(exact.high, abs=1e-4))
         assert (row["refuted"], row["cannot_tell"]) == (5, 1)
+    assert {*made["steps"]} == {7}
     reasons = made.reset_index().set_index("method")["reason"]
     assert reasons["none"] == "it holds no images"
     assert reasons["few"] == "3 other innocents have a score, too few for alpha = 0.05"

@@ -10,7 +10,7 @@ from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell
 from bench.stats.intervals import LEVEL
 from bench.stats.rates import NotReported
 
-NEVER = "never"
+NEVER, WEAKEST = "never", "at the weakest"
 
 
 def evasion_table(cells: Sequence[Cell]) -> Table | None:
@@ -27,10 +27,11 @@ def evasion_table(cells: Sequence[Cell]) -> Table | None:
         "accuracy lost to evade",
         attack_columns(shown, lines),
         f"The smallest loss of test accuracy, in points below the source, at which the TPR at {100 * FPR:g} % FPR "
-        f"falls below {FOUND:g}: the median over sources, by linear interpolation between the strengths of an attack, "
-        f"with its {CONFIDENCE} interval from order statistics.{fewer} Negative: the copy is better than the source. "
-        f"{NEVER}: no strength sufficed; how many sources that holds for, and the largest loss that was tried, is "
-        "written below. n/r: not reported, for the TPR needs so many irrelevant models of each source.",
+        f"falls below {FOUND:g}: the median over sources, with scores and losses interpolated between "
+        f"strengths, and its {CONFIDENCE} interval from order statistics.{fewer} Negative: the copy is better than the "
+        f"source. {NEVER}: no strength sufficed; how many sources that holds for, and the largest loss that was tried, "
+        f"is written below. {WEAKEST}: at so many sources the weakest strength sufficed, and less might do. n/r: not "
+        "reported, for the TPR needs so many irrelevant models of each source.",
         label="evasion",
     )
 
@@ -45,6 +46,8 @@ def lines(c: Cell) -> list[Line]:
     middle, sources = found.median, len(found.losses)
     ends = f"[{points(middle.low)}, {points(middle.high)}]" if sources > 1 else "[this source only]"
     written = [points(middle.value), ends]
+    if found.at_weakest:
+        written.append(f"{WEAKEST}: {found.at_weakest} of {sources}")
     if found.never:
         written.append(f"{NEVER}: {found.never} of {sources}, up to {points(found.most)}")
     return cell(*written)
