@@ -5,12 +5,13 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, Unpack
 
+from bench.core.arguments import path, paths
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.hardware import gpus, suitable_precision
 from bench.datasets.files import data_root
 from bench.execution.environment import check_environment
-from bench.frontend.options import Names, Text, argument, plain, read, several, with_names
+from bench.frontend.options import Names, Text, argument, plain, read, with_names
 from bench.frontend.reporter import DisplayReporter, ProgressFunction, reporter_of
 from bench.planning.options import flag
 from bench.registry.discovery import load_registry
@@ -90,14 +91,14 @@ def commit_request(options: Mapping[str, Any], shown: Callable[[str], str] = fla
 
     how = {"workers": values["workers"], "use_gpus": values["gpus"], "threads": values["threads"]}
     return CommitRequest(
-        Path(options["models"]),
-        Path(values["out"]),
+        path(shown("models"), options["models"]),
+        path(shown("out"), values["out"]),
         {name: given[name] for name in CHOSEN if given.get(name) not in (None, ())},
         registry,
         Store(values["store"] or default_root()),
         data_root(values["data"]),
-        innocents=[Path(p) for p in several(options.get("innocents"))],
-        copies=[Path(p) for p in several(options.get("copies"))],
+        innocents=paths(shown("innocents"), options.get("innocents")),
+        copies=paths(shown("copies"), options.get("copies")),
         source=str(options.get("source") or ""),
         seed=options.get("seed") or 0,
         draws=options.get("draws") or 0,

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bench.core.errors import BenchError
+from bench.core.arguments import path, paths
 from bench.datasets.files import data_root
-from bench.frontend.options import Text, several
+from bench.frontend.options import Text
 from bench.frontend.reporter import ProgressFunction, reporter_of
 
 if TYPE_CHECKING:
@@ -26,11 +26,9 @@ def judge(
     `evidence` is a folder of `bench.verify`, `source` a file that describes the committed source. The attribute
     `ruling` is `holds`, `refuted` or `cannot tell`. BenchError if a file was changed or the source is another one.
     """
-    if not str(evidence) or not str(source):
-        raise BenchError("Name a folder of evidence and the file that describes its source")
     from bench.verification.judge import judge as judged
     from bench.verification.regeneration import Place
 
-    files = tuple(str(p) for p in several(plugins))
-    place = Place(data_root(None if data is None else str(data)), files, allow_code)
-    return judged(str(evidence), str(source), place, reporter_of(progress, False))
+    names = tuple(map(str, paths("plugins", plugins)))
+    place = Place(data_root(None if data is None else str(path("data", data))), names, allow_code)
+    return judged(str(path("evidence", evidence)), str(path("source", source)), place, reporter_of(progress, False))

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from bench.core.arguments import path, paths
 from bench.core.errors import BenchError
 from bench.models.description import read
 from bench.verification import evidence_files
@@ -118,7 +119,7 @@ def verify(
     and `innocents`. A call that was interrupted goes on with the answers that it has. BenchError for what the caller
     can correct.
     """
-    place = commitment or Path(out) / COMMITMENT
+    place = commitment or path("out", out) / COMMITMENT
     request = requested(models, place, out, suspect, alpha, max_queries, allow_code, plugins, sign)
     if commitment is None:
         make_commitment(request, made)
@@ -160,15 +161,15 @@ def requested(
 ) -> Request:
     """Return what options ask for."""
     return Request(
-        models=Path(models),
-        commitment=Path(commitment),
-        out=Path(out),
+        models=path("models", models),
+        commitment=path("commitment", commitment),
+        out=path("out", out),
         suspect=suspect,
         alpha=alpha,
         max_queries=max_queries,
         allow_code=allow_code,
-        plugins=tuple(map(str, plugins)),
-        sign=Path(sign) if sign else None,
+        plugins=tuple(map(str, paths("plugins", plugins))),
+        sign=path("sign", sign) if sign else None,
     )
 
 

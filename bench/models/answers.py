@@ -126,7 +126,10 @@ def _probe_digests(model: Description) -> list[str]:
 
 
 def _csv(model: Description, content: bytes) -> tuple[list[str] | None, Any]:
-    """Read a CSV file: a header, then a line for each image with K numbers, or one label, after its digest."""
+    """Read a CSV file: a header, then a line for each image with K numbers, or one label, after its digest.
+
+    A line without a number is an image that was not answered.
+    """
     try:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig")), strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
@@ -134,16 +137,23 @@ def _csv(model: Description, content: bytes) -> tuple[list[str] | None, Any]:
     rows = [row for row in rows if row]
     if len(rows) < 2:
         raise model.fault("file", "it has no answers: a header is expected, and a line for each image")
+    if len(rows[0]) == 1 and (marks := {";", "\t"} & {*rows[0][0]}):
+        raise model.fault("file", f"its values must have commas between them, not {marks.pop()!r}, and decimal points")
     named = rows[0][0] == "image"
     used = [i for i, name in enumerate(rows[0]) if i >= named and not (named and name in NO_ANSWERS)]
-    values = []
+    digests, values = [], []
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
             raise model.fault("file", f"line {number} has {len(row)} values, but the header {len(rows[0])}")
+        if named and not any(row[i].strip() for i in used):
+            continue  # the image was not answered
+        digests.append(row[0])
         values.append([_number(model, row[i], number) for i in used])
+    if not values:
+        raise model.fault("file", "no image has an answer: fill in the table")
     answers = np.array(values)
     answers = answers[:, 0] if answers.shape[1] == 1 else answers
-    return ([row[0] for row in rows[1:]] if named else None), answers
+    return (digests if named else None), answers
 
 
 def _number(model: Description, text: str, line: int) -> float:

@@ -127,7 +127,7 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout:
-            raise BenchError(f"{folder} is being written by another process") from None
+            raise BenchError(f"{folder} is being written by another process: wait, or name another folder") from None
     failed = False
     try:
         yield

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.core.errors import BenchError
+from bench.core.kinds import Access
 from bench.execution.probes import write_probes
 from bench.models.image_digest import GRID
 from bench.store.atomic import new_folder, temporary_file, write_atomically
@@ -27,15 +28,23 @@ What to do: ask your model each image once, and send back the file answers.csv.
 answers.csv      a line for each image: the first column names it, the others are the model's outputs
                  (scores, probabilities or logarithms of them), one for each of the {classes} labels{names}.
                  Write every digit that the model gives. If it gives a label only, write the header
-                 "image,label" and one number in each line instead.
+                 "image,label" and one number in each line instead.{needed}
 probes.npz       the images as arrays: images [N, C, H, W], {range}, and digests, their names
 {pictures}
 Please do not resize, crop, compress or average the images beyond what your service always does. The order
-does not matter, and an image that cannot be answered may be left out.
+does not matter, and the line of an image that cannot be answered may be left out or empty.
 
 The sender of this folder reads the answers back as a model of format "answers": see docs/models.md.
 SHA-256 of probes.npz: {digest}
 """
+NEEDED: dict[str, str] = {
+    Access.LOGITS: """
+                 At least one question can only be decided by scores as they are before a softmax (logits):
+                 probabilities or labels do not answer it.""",
+    Access.PROBABILITIES: """
+                 At least one question can only be decided by scores or probabilities: labels do not answer it.""",
+}
+"""What is added if a method needs more than labels."""
 SHOWN = """\
 {folder}/          {shown:,} images as PNG, named NUMBER-NAME.png; the number is the row in probes.npz
 """
@@ -44,11 +53,17 @@ NOT_SHOWN = """\
 """
 
 
-def export(queries: Mapping[str, Tensor], folder: Path, classes: int, label_names: Sequence[str] = ()) -> int:
+def export(
+    queries: Mapping[str, Tensor],
+    folder: Path,
+    classes: int,
+    label_names: Sequence[str] = (),
+    needed: Sequence[str] = (),
+) -> int:
     """Write queries, images [C, H, W] (uint8, or float in [0, 1]) by their digests, and return how many are PNG files.
 
     PNG holds 8 bits: an image with pixels between multiples of 1/255 is in `probes.npz` only, as `README.txt` says.
-    BenchError if the folder has files, or cannot be written.
+    `needed` are the kinds of answers that methods need. BenchError if the folder has files, or cannot be written.
     """
     if not queries:
         raise BenchError("there are no queries to export")
@@ -61,7 +76,7 @@ def export(queries: Mapping[str, Tensor], folder: Path, classes: int, label_name
         shown = [_draw(new / PICTURES, i, digest, image) for i, (digest, image) in enumerate(images.items())]
         if not any(shown):
             (new / PICTURES).rmdir()
-        write_atomically(new / ABOUT, _readme(new, images, sum(shown), classes, label_names))
+        write_atomically(new / ABOUT, _readme(new, images, sum(shown), classes, label_names, needed))
     return sum(shown)
 
 
@@ -86,7 +101,14 @@ def _draw(folder: Path, number: int, digest: str, image: Tensor) -> bool:
     return True
 
 
-def _readme(folder: Path, images: Mapping[str, Tensor], shown: int, classes: int, label_names: Sequence[str]) -> str:
+def _readme(
+    folder: Path,
+    images: Mapping[str, Tensor],
+    shown: int,
+    classes: int,
+    label_names: Sequence[str],
+    needed: Sequence[str],
+) -> str:
     first = next(iter(images.values()))
     channels, height, width = first.shape
     whole = all(eight_bits(image) is not None for image in images.values())
@@ -104,5 +126,6 @@ def _readme(folder: Path, images: Mapping[str, Tensor], shown: int, classes: int
         names=names,
         range="uint8 from 0 to 255" if whole else "float32 from 0 to 1",
         pictures=pictures,
+        needed=NEEDED.get(max(needed, key=Access.rank, default=""), ""),
         digest=hashlib.sha256((folder / "probes.npz").read_bytes()).hexdigest(),
     )

@@ -48,4 +48,5 @@ def export_queries(commitment: Path, folder: Path, plugins: Sequence[str] = ()) 
             result = scored(component(registry, method), method, fingerprints, stranger, found.digest, log)
             if result.reason:
                 raise BenchError(f"what {method.name} asks is not known: {result.reason}")
-    return len(stranger.asked), export(stranger.asked, folder, data.classes, data.label_names)
+    needed = [method.access for method in found.commitment.methods]
+    return len(stranger.asked), export(stranger.asked, folder, data.classes, data.label_names, needed)

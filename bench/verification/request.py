@@ -1,6 +1,7 @@
 """What `bench verify` is asked for, and what its session sends back. Nothing imports torch."""
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,9 +56,10 @@ def chosen(models: Sequence[Description], name: str) -> Description:
 
 def check(request: Request) -> None:
     """Raise BenchError for what cannot be asked for."""
-    if not 0 < request.alpha < 1:
-        raise BenchError(f"--alpha is {request.alpha:g}: it must be above 0 and below 1, such as 0.01")
-    if request.max_queries is not None and request.max_queries < 1:
-        raise BenchError(f"--max-queries is {request.max_queries}: it must be at least 1")
+    alpha, most = request.alpha, request.max_queries
+    if not isinstance(alpha, Real) or not 0 < alpha < 1:
+        raise BenchError(f"--alpha is {alpha!r:.40}: it must be above 0 and below 1, such as 0.01")
+    if most is not None and (not isinstance(most, Integral) or most < 1):
+        raise BenchError(f"--max-queries is {most!r:.40}: it must be a whole number from 1")
     if evidence_files.is_finished(request.out):
         raise BenchError(f"{request.out} is finished: see bench verify --replay, or name another folder with --out")

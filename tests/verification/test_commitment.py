@@ -224,6 +224,8 @@ def test_innocents_of_another_dataset_are_counted():
         ({"draws": 101}, "draws= must be at most 100"),
         ({"source": "min"}, "no source 'min'. Did you mean 'mine'"),
         ({"innocents": "none.toml"}, "none.toml cannot be read"),
+        ({"innocents": 5}, "innocents= takes paths, not 5"),
+        ({"copies": [None]}, "copies= takes a path, not None"),
         ({"suspects": "x"}, "bench.commit has no option 'suspects'"),
         ({"out": ""}, "out= is missing"),
     ],

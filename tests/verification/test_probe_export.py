@@ -38,6 +38,8 @@ def test_pictures_hold_the_images_exactly_and_the_filled_table_is_a_model(tmp_pa
         found = dict(zip(image_digests(x), model(x), strict=True))
     with (tmp_path / "P" / "answers.csv").open("w", encoding="utf-8") as file:
         csv.writer(file).writerows([rows[0], *([row[0], *found[row[0]].tolist()] for row in reversed(rows[1:]))])
+    with (tmp_path / "P" / "answers.csv").open("a", encoding="utf-8") as file:
+        csv.writer(file).writerow(["0" * 32, *[""] * 10])  # an image that was not answered
     (described,) = read(zoo(tmp_path, {"name": "a", "role": "suspect", "format": "answers", "file": "P/answers.csv"}))
     opened = open_model(verified(described), Target(10, (channels, 8, 9)), Registry())
     torch.testing.assert_close(ask(opened, "logits", x), torch.stack(list(found.values())))
@@ -50,7 +52,7 @@ def test_what_needs_more_than_8_bits_is_no_picture_and_the_readme_says_so(tmp_pa
     text = (tmp_path / "P" / "README.txt").read_text()
     assert "7 images, each 8 x 8 pixels" in text and "4 images as PNG" in text
     assert "3 images are not among the PNG files, as they need more than 8 bits" in text
-    assert "float32 from 0 to 1" in text and ": l0, l1, " in text
+    assert "float32 from 0 to 1" in text and ": l0, l1, " in text and "softmax" not in text
     with np.load(tmp_path / "P" / "probes.npz") as arrays:
         assert torch.equal(torch.from_numpy(arrays["images"]), x)
         assert arrays["digests"].tolist() == image_digests(x)
@@ -75,5 +77,5 @@ def test_images_of_other_channels_and_none_at_all(tmp_path):
 def test_an_unfilled_table_is_named(tmp_path):
     export(queries(images(2)), tmp_path / "P", 10)
     (described,) = read(zoo(tmp_path, {"name": "a", "role": "suspect", "format": "answers", "file": "P/answers.csv"}))
-    with pytest.raises(BenchError, match="line 2: '' is no number"):
+    with pytest.raises(BenchError, match="no image has an answer: fill in the table"):
         open_model(verified(described), Target(10, (1, 8, 8)), Registry())

@@ -26,6 +26,7 @@ def test_a_table_of_answers_to_the_exported_images_is_enough_for_a_verdict(commi
         command, ["--export-probes", str(place), "--commitment", str(commitment)], standalone_mode=False
     )
     assert found.return_value == 0 and "what to do with them" in found.output
+    assert "scores as they are before a softmax (logits)" in (place / "README.txt").read_text()
     with np.load(place / "probes.npz") as arrays:
         images, digests = torch.from_numpy(arrays["images"]), list(arrays["digests"])
     scale = 255 if images.dtype == torch.uint8 else 1

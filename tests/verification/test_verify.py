@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -169,10 +170,30 @@ def test_a_budget_that_is_enough(judged):
     assert judged(max_queries=450).evidence.evidence.queries <= 450
 
 
-@pytest.mark.parametrize("alpha", (0, 1, -0.1, 2, float("nan")))
+@pytest.mark.parametrize("alpha", (0, 1, -0.1, 2, float("nan"), "0.05", None))
 def test_no_level(judged, alpha):
     with pytest.raises(BenchError, match="--alpha is"):
         judged(alpha=alpha)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"models": None}, "models takes a path, not None"),
+        ({"models": ""}, "models takes a path, not ''"),
+        ({"out": 3}, "out takes a path, not 3"),
+        ({"plugins": 5}, "plugins takes paths, not 5"),
+        ({"plugins": "none.py"}, "There is no plugin file none.py"),
+        ({"plugins": ["none.py", None]}, "plugins takes a path, not None"),
+        ({"max_queries": "many"}, "--max-queries is 'many'"),
+        ({"max_queries": 0}, "--max-queries is 0"),
+    ],
+)
+def test_arguments_of_another_type(tmp_path, commitment, wrong, message, inline):
+    given = {"models": suspect(tmp_path), "commitment": commitment.folder, "out": tmp_path / "E"} | wrong
+    with pytest.raises(BenchError, match=re.escape(message)):
+        bench.verify(given.pop("models"), **given)
+    assert not (tmp_path / "E").exists()
 
 
 def test_several_suspects_or_none(tmp_path, commitment, inline):
