@@ -157,6 +157,8 @@ class _Recorder(ForwardingReporter):
 def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: bool) -> RunResult:
     """Record what tasks took, and write the two files of the results folder."""
     request, inventory, missing = prepared.request, prepared.inventory, prepared.missing
+    if interrupted:
+        outcomes = {**outcomes, **_finished_by_others(prepared, outcomes)}
     sizes = {k: size_of(inventory.store, k) for k, o in outcomes.items() if o.status == Status.DONE}
     record_timings(inventory.store, missing, outcomes, sizes)
     for key in outcomes:
@@ -177,6 +179,17 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: 
     return RunResult(
         request.folder, executed, counts[Status.FAILED], counts[Status.BLOCKED], cached, statuses, interrupted
     )
+
+
+def _finished_by_others(prepared: PreparedRun, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+    """Return the outcomes of the tasks that other runs in this store have finished while this one waited for them."""
+    store, found = prepared.inventory.store, {}
+    for key in prepared.missing.keys() - outcomes.keys():
+        with suppress(StoreError):
+            record = store.record(key)
+            if record and store.is_complete(key, record):
+                found[key] = Outcome.of_record(key, record, True)
+    return found
 
 
 def _machines(prepared: PreparedRun, outcome: Callable[[str], Outcome | None]) -> dict[str, int]:

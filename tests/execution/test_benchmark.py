@@ -107,6 +107,27 @@ def test_a_stopped_benchmark_says_so_and_goes_on_where_it_stopped(tmp_path):
     assert rest.cached == stopped.executed
 
 
+class Overtaken(Recorder):
+    """Stops after a task, before which another run in the same store has finished everything."""
+
+    def __init__(self, other):
+        super().__init__(after=1)
+        self.other = other
+
+    def task_finished(self, outcome):
+        run_benchmark(self.other)
+        super().task_finished(outcome)
+
+
+def test_a_stopped_benchmark_has_the_rows_that_another_run_has_finished_meanwhile(tmp_path):
+    other = replace(request(tmp_path), folder=tmp_path / "other")
+    stopped = run_benchmark(request(tmp_path), Overtaken(other))
+    assert stopped.interrupted
+    assert stopped.complete
+    frames = [load(folder)[0] for folder in (stopped.folder, other.folder)]
+    assert frames[0].score.equals(frames[1].score)
+
+
 class Killed(BaseException):
     """Ends a run as `kill -9` does: nothing is written afterwards."""
 
