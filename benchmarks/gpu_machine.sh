@@ -148,7 +148,7 @@ run() {
         [ -d "$BENCH_DATA/$name" ] || report "missing: $name; transfer_a, transfer_l and finetune_c are left out of 'medium'"
     done
     [ "${TINY:-}" = 1 ] && tiny=(--tiny) rounds=1
-    step environment 240 bash -c install_wheels || failed=1
+    step environment 300 bash -c install_wheels || failed=1
     step rows 660 "$PYTHON" -m benchmarks --gpu "${tiny[@]}" --rounds "$rounds" --out "$OUT/RESULTS.md" || failed=1
     # shellcheck disable=SC2046
     step tests 240 "$PYTHON" -m pytest -q -p no:cacheprovider -m gpu -rs $(cd "$SOURCE" && grep -rl "mark.gpu" tests) || failed=1
