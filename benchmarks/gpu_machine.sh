@@ -45,7 +45,10 @@ pack() {
     cp "${BASH_SOURCE[0]}" "$pack/gpu_machine.sh"
     git -C "$root" ls-files -z | (cd "$root" && tar --null -T - -czf -) >"$pack/source.tar.gz" || return 1
     git -C "$root" rev-parse --short HEAD >"$pack/commit"
-    (cd "$root" && "$PYTHON" -m pip wheel -q --no-deps --no-build-isolation -w "$pack/wheels" .) || return 1
+    local clean  # of what earlier builds have left in the checkout
+    clean=$(mktemp -d) && tar -xzf "$pack/source.tar.gz" -C "$clean" || return 1
+    "$PYTHON" -m pip wheel -q --no-deps --no-build-isolation -w "$pack/wheels" "$clean" || return 1
+    rm -rf "$clean"
     local version=${PYTHON_VERSION:-3.12} download
     download=("$PYTHON" -m pip download -q --only-binary=:all: --python-version "$version" --implementation cp
         --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64
@@ -148,7 +151,7 @@ run() {
         [ -d "$BENCH_DATA/$name" ] || report "missing: $name; transfer_a, transfer_l and finetune_c are left out of 'medium'"
     done
     [ "${TINY:-}" = 1 ] && tiny=(--tiny) rounds=1
-    step environment 240 bash -c install_wheels || failed=1
+    step environment 300 bash -c install_wheels || failed=1
     step rows 660 "$PYTHON" -m benchmarks --gpu "${tiny[@]}" --rounds "$rounds" --out "$OUT/RESULTS.md" || failed=1
     # shellcheck disable=SC2046
     step tests 240 "$PYTHON" -m pytest -q -p no:cacheprovider -m gpu -rs $(cd "$SOURCE" && grep -rl "mark.gpu" tests) || failed=1

@@ -18,7 +18,7 @@ from bench.core.errors import BenchError
 NEVER_OWN = sys.stdlib_module_names | {"bench"}
 """Top-level names that belong to no plugin: a file of such a name beside a plugin is not imported."""
 INSTALLED = ("site-packages", "dist-packages")
-"""The folders of installed distributions, which share them."""
+"""The usual folders of installed distributions, which share them."""
 texts: dict[str, bytes] = {}
 """The text of each recorded module as it was compiled, by the real path of its file."""
 
@@ -89,7 +89,13 @@ class _Finder(MetaPathFinder):
 def _folder(path: str) -> str:
     """Return the folder that a top-level module or package is in; empty for a folder of installed distributions."""
     folder = Path(path).parent.parent if path.endswith("__init__.py") else Path(path).parent
-    return "" if not path or set(INSTALLED) & set(folder.parts) else str(folder)
+    return "" if not path or is_shared(folder) else str(folder)
+
+
+@cache
+def is_shared(folder: Path) -> bool:
+    """Return True for a folder of installed distributions, such as that of `pip install --target` as well."""
+    return bool(set(INSTALLED) & set(folder.parts)) or next(folder.glob("*.dist-info"), None) is not None
 
 
 _finder = _Finder()

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from bench.api.data import Reported, ReportedAccuracy
-from bench.registry.imports import INSTALLED, NEVER_OWN, is_file, siblings_of, text_of
+from bench.registry.imports import NEVER_OWN, is_file, is_shared, siblings_of, text_of
 
 DESCRIPTIVE = {"exact", "paper", "reported", "reported_accuracy"}
 """Declarations that only tables and lists show."""
@@ -87,7 +87,7 @@ class _Home:
             return ""
         if first == self.top and self.base is not None:
             start = self.base
-        elif set(INSTALLED) & set(self.folder.parts) and first not in siblings_of(self.top):
+        elif is_shared(self.folder) and first not in siblings_of(self.top):
             return ""
         else:
             start = self.folder / first

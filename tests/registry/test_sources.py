@@ -254,10 +254,13 @@ def test_artifacts_of_earlier_releases_stay_valid(tmp_path):
 # --- packages -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """Install a distribution of a package with two plugins, which share a module, and a module beside the package."""
-    root = tmp_path / "site-packages"
+@pytest.fixture(params=["site-packages", "target"])
+def package(tmp_path, monkeypatch, request):
+    """Install a distribution of a package with two plugins, which share a module, and a module beside the package.
+
+    Once as usual, once as `pip install --target` does.
+    """
+    root = tmp_path / request.param
     files = {
         "lab/__init__.py": "from lab.one import Mine",
         "lab/one.py": PLUGIN.format(more="from . import shared\nimport lab_extra, foreign", inside="", lazy="pass"),
