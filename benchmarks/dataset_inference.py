@@ -1,14 +1,13 @@
 """Whom dataset inference accuses by its own p-value: `python -m benchmarks.dataset_inference`.
 
-Sources, and networks that nobody stole, are trained here in memory: on other images of the distribution (the attacker
-half), and on the owner's images, which are often public, with a start of their own. Public images are those of `probe`,
-or images of the same things with more noise, as an owner may have them who kept no images back.
+Sources, and networks that nobody stole, are trained here in memory: on other images of the distribution, and on the
+owner's images, which are often public, with a start of their own. For each source all images are divided by lot again
+into private, other and public ones; or the public ones have more noise, as an owner may have them who kept none back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -19,27 +18,29 @@ from torch import nn
 
 from bench import DefenderData, Helpers, Split
 from bench.core.hardware import hardware
-from bench.datasets.sampling import halve
 from bench.stats.rates import binomial_bound
 from bench.training.oracle import Suspect
-from benchmarks.defender_side import FAMILIES, Side, half
+from benchmarks.defender_side import FAMILIES, Side
 
 ALPHAS = (0.05, 0.01)
 HEAD = ("public images", "suspects", "α", "accused", "one of each source", "share by source", "sources")
+PUBLIC = 300
+"""Public images."""
 NOISIER = 0.35
 """Noise of the public images that differ; noisy digits have 0.25."""
 
 
-def attacker_half() -> Split:
-    """Return the other half of the training images."""
-    whole = NoisyDigits().load(Path(), True)
-    theirs = torch.from_numpy(halve(whole.labels.numpy(), 0, "train")[1])
-    return Split(whole.images[theirs], whole.labels[theirs])
-
-
-def first(split: Split, images: int) -> Split:
-    """Return so many images of a split, at most all."""
-    return Split(split.images[:images], split.labels[:images])
+def drawn(seed: int, images: int) -> tuple[Split, Split, Split, Split]:
+    """Divide all noisy digits by lot: private ones, others, public ones, and the public ones with more noise."""
+    parts = [[NoisyDigits(sigma=s).load(Path(), train) for train in (True, False)] for s in (0.25, NOISIER)]
+    alike, noisier = (
+        Split(*(torch.cat([getattr(p, n) for p in both]) for n in ("images", "labels"))) for both in parts
+    )
+    order = torch.randperm(len(alike), generator=torch.Generator().manual_seed(seed))
+    cuts = order[:images], order[600 : 600 + images], order[1200 : 1200 + PUBLIC]
+    return *(Split(alike.images[i], alike.labels[i]) for i in cuts), Split(
+        noisier.images[cuts[2]], noisier.labels[cuts[2]]
+    )
 
 
 def suspects(mine: Side, theirs: Side, seed: int, innocents: int) -> dict[str, list[nn.Module]]:
@@ -85,7 +86,7 @@ def rows(found: dict[str, list[list[list[float]]]], groups: list[str]) -> Iterat
 @click.option("--sources", default=5, type=click.IntRange(2), help="Number of sources.")
 @click.option("--innocents", default=4, type=click.IntRange(1), help="Of each kind, for each source.")
 @click.option("--epochs", default=11.0, help="Of all trainings.")
-@click.option("--images", default=600, type=click.IntRange(100), help="Training images of each network.")
+@click.option("--images", default=600, type=click.IntRange(100, 600), help="Training images of each network.")
 def main(sources: int, innocents: int, epochs: float, images: int) -> None:
     """Print the share of sources and of innocents that the p-value of dataset inference accuses.
 
@@ -93,16 +94,16 @@ def main(sources: int, innocents: int, epochs: float, images: int) -> None:
     """
     torch.set_num_threads(1)
     mine, theirs, noisy = Side(epochs), Side(epochs), Side(epochs)
-    mine.data = replace(mine.data, train=first(mine.data.train, images))
-    theirs.data = replace(theirs.data, train=first(attacker_half(), images))
-    noisy.data = DefenderData(mine.data.train, half(NoisyDigits(sigma=NOISIER), Path(), False, 0))
     found: dict[str, list[list[list[float]]]] = {"alike": [], "noisier": []}
     groups: list[str] = []
     for seed in range(sources):
+        private, others, public, noisier = drawn(seed, images)
+        mine.data, noisy.data = DefenderData(private, public), DefenderData(private, noisier)
+        theirs.data = DefenderData(others, public)
         networks = suspects(mine, theirs, seed, innocents)
         groups = list(networks)
-        for public, side in (("alike", mine), ("noisier", noisy)):
-            found[public].append(scores(DatasetInference(), side, networks, seed))
+        for name, side in (("alike", mine), ("noisier", noisy)):
+            found[name].append(scores(DatasetInference(), side, networks, seed))
     about, trained = hardware(), f"{len(mine.data.train)} images, {epochs:g} epochs"
     click.echo(f"{sources} sources of tiny_vgg on noisy_digits, {trained}; {about['cores']} cores of {about['cpu']}\n")
     click.echo("\n".join(f"| {' | '.join(row)} |" for row in (HEAD, ("---",) * len(HEAD), *rows(found, groups))))

@@ -31,7 +31,7 @@ def with_p_values(run: Mapping[str, JSON]) -> list[str]:
 
 
 def one_of_each_source(suspects: pd.DataFrame) -> pd.DataFrame:
-    """Return a suspect of each source, of the architecture whose turn it is: as independent as the sources."""
+    """Return a suspect of each source, of the architecture whose turn it is, for an interval over sources."""
     chosen = []
     for number, (_, group) in enumerate(suspects.groupby(["source_architecture", "source_seed"])):
         names = sorted(group["suspect_architecture"].unique())
@@ -80,7 +80,7 @@ def main(folder: str, names: tuple[str, ...]) -> None:
     """Print which share of innocents and of copies the p-values of methods accuse, with its exact interval.
 
     The interval counts one network of each source, of the architecture whose turn it is: networks of one source share
-    its fingerprint.
+    its fingerprint. It is for the images of this run: its sources share how these are divided.
     """
     try:
         trials, run = load(folder_of(folder))

@@ -589,11 +589,20 @@ def test_whom_dataset_inference_accuses_is_counted_by_source():
     )
 
 
-def test_innocents_of_dataset_inference_are_trained_on_what_they_should_be():
+def test_images_of_dataset_inference_are_divided_by_lot_for_each_source():
+    first, other = (dataset_inference.drawn(seed, 100) for seed in range(2))
+    sizes = [len(split) for split in first]
+    assert sizes == [100, 100, 300, 300]
+    private, others, public, noisier = ({bytes(image.numpy()) for image in split.images} for split in first)
+    assert len(private | others | public | noisier) == sum(sizes)
+    assert torch.equal(first[2].labels, first[3].labels) and first[3].x.std() > first[2].x.std()
+    assert not torch.equal(first[0].images, other[0].images)
+
+
+def test_groups_of_dataset_inference_are_scored_with_one_fingerprint():
     mine, theirs = (dataset_inference.Side(0.5) for _ in range(2))
-    theirs.data = dataset_inference.replace(theirs.data, train=dataset_inference.attacker_half())
-    own, other = ({bytes(image.numpy()) for image in side.data.train.images} for side in (mine, theirs))
-    assert len(own) == len(other) == 600 and not own & other
+    private, others, public, _ = dataset_inference.drawn(0, 100)
+    mine.data, theirs.data = (dataset_inference.DefenderData(split, public) for split in (private, others))
     networks = dataset_inference.suspects(mine, theirs, 0, 2)
     found = dataset_inference.scores(dataset_inference.DatasetInference(images=10, steps=3), mine, networks, 0)
     assert [len(group) for group in found] == [1, 2, 2] and all(score >= 0 for group in found for score in group)
