@@ -65,6 +65,12 @@ def checked(
         found += of_answers(converted(run.answers, model, recorder.opened.order))
     else:
         found += _stable(model, recorder, torch.from_numpy(checks.images))
+    if not same_labels:
+        text = (
+            f"its labels are those of {model.trained_on}: its accuracy is not known, and innocents of "
+            f"{folder.commitment.data.name} say something about it only if independent networks of both score alike"
+        )
+        found.append(Finding(kind=FindingKind.LABEL_SPACE, text=text))
     if not same_labels or not len(checks.labels):
         return Checked(found + _accuracy(folder, checks, 0, same_labels), 0, 0)
     right = int((_labels(recorder.answer(torch.from_numpy(checks.images))) == torch.from_numpy(checks.labels)).sum())

@@ -366,6 +366,10 @@ def test_a_floor_of_irrelevant_models_alone_is_no_tie(read):
     assert found.figure.auc == 1.0
 
 
+def test_a_caption_of_cells_without_a_figure_says_that_nothing_was_drawn():
+    assert drawn([]) == "Drawn: nothing."
+
+
 def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):
     frame, run = read(scored(draws=3), seeds=SEEDS)
     models = "for each 4 stolen suspects by extract_l; 8 irrelevant models of digits; 3 fingerprints by each method."

@@ -154,6 +154,7 @@ def test_other_labels_block_what_cannot_bridge_them(judged):
     sac, ipguard = found.methods
     assert not sac.reason and "cannot bridge them" in ipguard.reason and ipguard.score is None
     assert found.evidence.evidence.suspect.accuracy is None
+    assert "Finding (label_space): its labels are those of cifar10: its accuracy is not known" in str(found)
 
 
 # --- limits, and what is begun for another ------------------------------------------------------------------------

@@ -81,7 +81,9 @@ def meaningless(run: Mapping[str, JSON]) -> Iterator[str]:
 def drawn(cells: Sequence[Cell]) -> str:
     """Return what was drawn for a table, and how often: sources; of each, models and fingerprints."""
     shown = [c for c in cells if c.drawn.sources and not c.reason]
-    sources = max((c.drawn.sources for c in shown), default=0)
+    if not shown:
+        return "Drawn: nothing."
+    sources = max(c.drawn.sources for c in shown)
     stolen = grouped((c.drawn.stolen, f"by {c.attack}") for c in shown)
     shared = sources > 1 and all(c.irrelevant_planned <= c.drawn.irrelevant for c in shown)
     others = grouped((c.drawn.irrelevant, f"of {c.suspect_dataset}") for c in shown)
