@@ -229,7 +229,8 @@ class DaskEngine:
         if unit is None:
             return
         if future.status == "finished":
-            outcomes, lost_device = future.result()
+            with self.workers.reachable():
+                outcomes, lost_device = future.result()
             unit.report_starts(outcomes, self.reporter)
             self._apply(*map(self.policy.after_outcome, outcomes))
             if lost_device:
