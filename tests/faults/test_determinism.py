@@ -72,6 +72,7 @@ def test_no_result_depends_on_what_ran_before(toys, tmp_path):
         assert run_all(order, registry, tmp_path / str(seed)) == usual
 
 
+@pytest.mark.slow
 def test_no_result_depends_on_the_state_of_the_process(toys, tmp_path, monkeypatch):
     registry, tasks = toys
     usual = run_all(tasks.values(), registry, tmp_path / "usual")

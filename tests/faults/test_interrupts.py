@@ -32,7 +32,7 @@ def check_table(world, undisturbed):
 @pytest.mark.parametrize(
     ("workers", "number", "everybody"),
     [
-        ("0", signal.SIGINT, True),
+        pytest.param("0", signal.SIGINT, True, marks=pytest.mark.slow),
         ("2", signal.SIGINT, True),
         pytest.param("0", signal.SIGTERM, False, marks=pytest.mark.slow),
         pytest.param("2", signal.SIGTERM, False, marks=pytest.mark.slow),

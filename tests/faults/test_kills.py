@@ -129,7 +129,7 @@ def ordeals(tmp_path, undisturbed, workers, count, seed):
     return kills, redone, damaged
 
 
-@pytest.mark.parametrize(("workers", "count"), [("0", 4), ("2", 2)])
+@pytest.mark.parametrize(("workers", "count"), [pytest.param("0", 4, marks=pytest.mark.slow), ("2", 2)])
 def test_a_few_kills(tmp_path, undisturbed, workers, count):
     kills, redone, damaged = ordeals(tmp_path, undisturbed, workers, count, seed=4)
     assert (kills.total(), redone, damaged) == (count, 0, 0)

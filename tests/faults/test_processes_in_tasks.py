@@ -87,7 +87,7 @@ def test_a_loop_of_pools_is_stopped_by_the_second_signal(world, start, number):
     assert running.end(130).count(WAITING) == 1  # the children have no handler of ours
 
 
-@pytest.mark.parametrize("attack", ["hang_in_c", "catch_everything"])
+@pytest.mark.parametrize("attack", [pytest.param("hang_in_c", marks=pytest.mark.slow), "catch_everything"])
 def test_the_third_signal_ends_whatever_hangs(world, start, attack):
     running = start(attack, workers="0")
     children(world, running)

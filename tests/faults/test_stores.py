@@ -228,6 +228,8 @@ def test_files_that_cannot_be_written_stop_the_run_and_room_completes_it(tmp_pat
     assert done.complaint == (
         f"The store {place.store.root} cannot be used: the file would be too large. "
         "Choose another with --store or $BENCH_STORE"
+        if size
+        else "There is no folder for temporary files: set TMPDIR to one that can be written"
     )
     place.whole()
     completes(place)

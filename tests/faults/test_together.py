@@ -22,7 +22,8 @@ def test_two_runs_started_together_do_each_task_once(world, undisturbed, workers
     assert world.whole() == undisturbed.keys
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("1", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["0", "1"])
 def test_when_one_of_two_is_killed_the_other_does_the_rest(world, undisturbed, workers):
     one, other = (world.run("--workers", workers, out=out, pause=0.2) for out in ("one", "other"))
     world.begun(8, one)
