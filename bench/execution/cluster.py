@@ -21,7 +21,7 @@ from bench.sandbox.child_processes import changed_environment
 from bench.sandbox.process_state import deferred_interrupts, gc_paused
 
 if TYPE_CHECKING:
-    from distributed import Client, SpecCluster
+    from distributed import Client, Future, SpecCluster
 
 RETRIES_AFTER_DEATH = 2
 """How often a unit is run again after its worker died."""
@@ -224,6 +224,11 @@ class Workers:
             yield
         except (OSError, TimeoutError, CancelledError, ClosedClientError) as error:
             raise self.scheduler_gone() from error
+
+    def result_of(self, future: Future[Any]) -> Any:
+        """Return the result of a future that is finished; BenchError if the scheduler dies meanwhile."""
+        with self.reachable():
+            return future.result()
 
     def scheduler_gone(self) -> BenchError:
         """Return the error for a scheduler that is gone."""

@@ -229,8 +229,7 @@ class DaskEngine:
         if unit is None:
             return
         if future.status == "finished":
-            with self.workers.reachable():
-                outcomes, lost_device = future.result()
+            outcomes, lost_device = self.workers.result_of(future)
             unit.report_starts(outcomes, self.reporter)
             self._apply(*map(self.policy.after_outcome, outcomes))
             if lost_device:

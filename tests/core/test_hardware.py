@@ -238,6 +238,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / pages)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
 def test_freed_memory_is_used_again_where_a_nanny_has_set_the_thresholds():
     def faults_per_page(*words):

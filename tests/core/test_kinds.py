@@ -12,6 +12,7 @@ from bench.core.kinds import (
     Access,
     CellStatus,
     ComponentKind,
+    Evidence,
     FailureCause,
     Role,
     Status,
@@ -22,7 +23,7 @@ from bench.core.kinds import (
 from bench.core.spec import Spec
 from bench.core.tasks import Task
 
-ENUMS = (Access, CellStatus, ComponentKind, FailureCause, Role, Status, SuspectKind, TaskKind, Verdict)
+ENUMS = (Access, CellStatus, ComponentKind, Evidence, FailureCause, Role, Status, SuspectKind, TaskKind, Verdict)
 MEMBERS = [member for enum in ENUMS for member in enum]
 
 

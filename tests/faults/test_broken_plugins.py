@@ -73,7 +73,7 @@ def checked(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if any(n in g for g in GROUPS[4:]) else []) for n in HARMLESS]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if any(n in g for g in GROUPS[2:]) else []) for n in HARMLESS]
 )
 def test_the_fault_is_named(checked, name):
     (lines,) = checked(name)
@@ -90,6 +90,7 @@ def named(lines, name):
     assert broken.check != USABLE or len(lines) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOUND)
 def test_the_same_plugin_without_the_fault_is_sound(checked, name):
     assert checked(name) == [[], []]

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -438,15 +439,22 @@ def _forward_from(listening, to):
     """Forward the connections of a socket."""
 
     def copy(source, sink):
-        while part := source.recv(1 << 16):
-            sink.sendall(part)
+        with suppress(OSError):  # either side may close its connection at any time
+            while part := source.recv(1 << 16):
+                sink.sendall(part)
+            sink.shutdown(socket.SHUT_WR)
+
+    def connect(ours):
+        with ours, socket.create_connection(("127.0.0.1", to)) as theirs:
+            back = threading.Thread(target=copy, args=(theirs, ours), daemon=True)
+            back.start()
+            copy(ours, theirs)
+            back.join()
 
     def serve():
-        while True:
-            ours, _ = listening.accept()
-            theirs = socket.create_connection(("127.0.0.1", to))
-            for pair in ((ours, theirs), (theirs, ours)):
-                threading.Thread(target=copy, args=pair, daemon=True).start()
+        with suppress(OSError):  # the test is over, and the socket closed
+            while True:
+                threading.Thread(target=connect, args=listening.accept()[:1], daemon=True).start()
 
     threading.Thread(target=serve, daemon=True).start()
 

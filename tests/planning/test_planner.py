@@ -884,6 +884,7 @@ def test_trials_that_are_not_applicable_ask_for_nothing():
 # --- large --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_hundred_thousand_trials_are_planned_and_walked():
     found = planned(seeds=tuple(range(25)), replicates=340, copies=340, target_replicates=2)
     assert len(found.trials) >= 200_000

@@ -330,6 +330,7 @@ def read_only(request, theirs):
         subprocess.run(["umount", "-l", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_complete_store_that_is_read_only_serves_every_command_that_computes_nothing(read_only):
     """Before, a colleague's complete store was refused for a probe that could not be written."""
     place = read_only
