@@ -135,6 +135,7 @@ def test_they_are_listed(installed):
         assert f"from bench-{name.replace('_', '-')} 0.1" in run(installed, "bench", "list", name)
 
 
+@pytest.mark.slow
 def test_they_keep_the_contract(installed):
     assert " 0 failed, " in run(installed, "bench", "check", *NAMES.values())
 

@@ -73,7 +73,7 @@ def checked(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if any(n in g for g in GROUPS[2:]) else []) for n in HARMLESS]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if any(n in g for g in GROUPS[1:]) else []) for n in HARMLESS]
 )
 def test_the_fault_is_named(checked, name):
     (lines,) = checked(name)
