@@ -18,7 +18,7 @@ include_patterns = [
     "results/**.md",
     "tests/outsider/*.md",
     "examples/**.md",
-    "benchmarks/*.md",
+    "benchmarks/**.md",
 ]
 exclude_patterns = [".*", "**/.*", "bench", "plugins", "build", "dist", "**/*.egg-info"]
 html_theme = "alabaster"
