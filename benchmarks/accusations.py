@@ -25,7 +25,8 @@ import torch
 
 from bench.core.errors import BenchError
 from bench.core.hardware import hardware
-from bench.results.reader import ACCUSATIONS, Accuser
+from bench.core.kinds import Accuser
+from bench.results.reader import ACCUSATIONS
 from bench.verification.kinds import Origin
 from bench.verification.p_values import enough, exchangeable
 from benchmarks.accused import HONEST, TUNED, Found, Work

@@ -14,9 +14,9 @@ import pandas as pd
 
 from bench.analysis.costs import costs
 from bench.core.errors import BenchError
-from bench.core.kinds import ComponentKind, Status, SuspectKind
+from bench.core.kinds import Accuser, ComponentKind, Status, SuspectKind
 from bench.reporting.tables.table import three_digits
-from bench.results.reader import ACCUSATIONS, Accuser, load
+from bench.results.reader import ACCUSATIONS, load
 from benchmarks import own_p_values
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -113,6 +113,16 @@ class Evidence(_Word):
     """A p-value of each suspect by itself."""
 
 
+class Accuser(_Word):
+    """What a malicious accuser may commit to."""
+
+    HONEST = "honest"
+    TUNED = "tuned"
+    """A fingerprint that he tuned on an innocent."""
+    REGENERATED = "regenerated"
+    """A tuned fingerprint that `bench judge` does not refute."""
+
+
 class Access(_Word):
     """What a network may be asked for, weakest first."""
 

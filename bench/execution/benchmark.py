@@ -18,6 +18,7 @@ from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
 from bench.execution.run_config import ForwardingReporter, Reporter
 from bench.execution.scheduler import run_tasks
 from bench.planning.estimates import record_timings
+from bench.planning.inventory import stored_outcome
 from bench.planning.presets import PRESETS
 from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
@@ -183,12 +184,11 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: 
 
 def _finished_by_others(prepared: PreparedRun, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
     """Return the outcomes of the tasks that other runs in this store have finished while this one waited for them."""
-    store, found = prepared.inventory.store, {}
+    found = {}
     for key in prepared.missing.keys() - outcomes.keys():
         with suppress(StoreError):
-            record = store.record(key)
-            if record and store.is_complete(key, record):
-                found[key] = Outcome.of_record(key, record, True)
+            if outcome := stored_outcome(prepared.inventory.store, key):
+                found[key] = outcome
     return found
 
 

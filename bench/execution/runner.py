@@ -21,6 +21,7 @@ from bench.execution.machine import machine
 from bench.execution.result_checks import data_checksum
 from bench.execution.task_context import Artifact, ProgressCallback, TaskContext, WorkerState
 from bench.execution.tasks import HANDLERS
+from bench.planning.inventory import stored_outcome
 from bench.registry import imports
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
@@ -106,7 +107,7 @@ def _published(finished: Sequence[tuple[Task, Outcome]], state: WorkerState, cla
 def _execute(task: Task, state: WorkerState, claims: Claims, pressed: threading.Event) -> Outcome:
     log, started = Log(state.store.log(task.key)), time.perf_counter()
     try:
-        return _stored(task, state.store) or _compute(task, state, claims, log, started)
+        return stored_outcome(state.store, task.key) or _compute(task, state, claims, log, started)
     except BaseException as failure:  # plugin code may raise anything, and the run has to go on
         if pressed.is_set():
             raise
@@ -128,17 +129,11 @@ def _execute(task: Task, state: WorkerState, claims: Claims, pressed: threading.
     )
 
 
-def _stored(task: Task, store: Store) -> Outcome | None:
-    """Return the outcome of a task whose artifact is complete in the store."""
-    record = store.record(task.key)
-    return Outcome.of_record(task.key, record, True) if record and store.is_complete(task.key, record) else None
-
-
 def _compute(task: Task, state: WorkerState, claims: Claims, log: Log, started: float) -> Outcome:
     """Compute a task and save its artifact, unless another process is computing it or has just done so."""
     if not claims.add(task.key):
         return Outcome(task.key, Status.BUSY)
-    if outcome := _stored(task, state.store):
+    if outcome := stored_outcome(state.store, task.key):
         return outcome
     with log.catching_crashes():
         facts, files = _with_restart(task, state, log)

@@ -33,7 +33,7 @@ LARGEST = 1 << 26
 """Bytes of an answer, unpacked."""
 CONNECTING = 10.0
 """Seconds, at most, until a connection is there."""
-TOO_MANY = re.compile(r"batch.?size|unexpected shape", re.IGNORECASE)
+TOO_MANY = re.compile(r"batch.?size|unexpected shape.*expected \[\d", re.IGNORECASE)
 """In what servers write about a request with more images than they take at once."""
 BINARY = "binary_tensor_data"
 """The extension of a server that understands binary tensors."""

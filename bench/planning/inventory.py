@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from bench.registry.registry import Registry
 
 
+def stored_outcome(store: Store, key: str) -> Outcome | None:
+    """Return the outcome of a task whose artifact is complete in the store."""
+    record = store.record(key)
+    return Outcome.of_record(key, record, True) if record and store.is_complete(key, record) else None
+
+
 @dataclass
 class Inventory:
     """A plan and the records of its artifacts in a store, each of which is read once."""

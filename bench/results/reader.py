@@ -6,7 +6,6 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import ComponentKind, Status, SuspectKind
+from bench.core.kinds import Accuser, ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
 from bench.results.columns import COLUMNS, MODEL_COLUMNS, TRIAL_COLUMNS, Column, TrialRecord
 from bench.results.run_schema import SchemaError, error_line, load_run, read_content, remedy
@@ -33,16 +32,6 @@ DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$")
 
 ACCUSATIONS = "accusations.csv"
 """The file of a results folder that `python -m benchmarks.accusations --out` adds."""
-
-
-class Accuser(StrEnum):
-    """What a malicious accuser may commit to."""
-
-    HONEST = "honest"
-    TUNED = "tuned"
-    """A fingerprint that he tuned on an innocent."""
-    REGENERATED = "regenerated"
-    """A tuned fingerprint that `bench judge` does not refute."""
 
 
 class Accused(NamedTuple):

@@ -8,14 +8,13 @@ from msgspec import structs
 from bench.stats.holm import holm
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.kinds import FindingKind, VerdictKind
-from bench.verification.p_values import at_least, enough, exchangeable, needed, unseen_family
+from bench.verification.p_values import SLACK, at_least, enough, exchangeable, needed, unseen_family
 from bench.verification.schema import Finding, Judgement, MethodResult
 
 ALL = "all"
 """The entry of `Finding.blocks` that stands for every method."""
 LEVEL = 0.01
 """Level of the tests of an accuracy."""
-SLACK = 1e-12
 
 
 def judge(

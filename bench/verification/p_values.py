@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+SLACK = 1e-12
+"""Relative difference by which rounding may put a p-value above a level that it equals."""
+
 
 def exchangeable(score: float, innocents: Sequence[float]) -> float:
     """Return the p-value of a score if the suspect was made like one of the innocents: (1 + #{s >= score}) / (n + 1).
@@ -29,12 +32,12 @@ def unseen_family(score: float, families: Mapping[str, Sequence[float]]) -> floa
 
 def enough(innocents: int, alpha: float, methods: int = 1) -> bool:
     """Return True if `innocents` can give a p-value of at most `alpha`, after Holm's correction over `methods`."""
-    return methods / (innocents + 1) <= alpha * (1 + 1e-12)
+    return methods / (innocents + 1) <= alpha * (1 + SLACK)
 
 
 def needed(alpha: float, methods: int = 1) -> int:
     """Compute the least number of innocents that is `enough`."""
-    return math.ceil(methods / alpha * (1 - 1e-12)) - 1
+    return math.ceil(methods / alpha * (1 - SLACK)) - 1
 
 
 def at_least(right: int, asked: int, chance: float) -> float:

@@ -10,6 +10,7 @@ from bench.core import kinds
 from bench.core.canonical import canonical
 from bench.core.kinds import (
     Access,
+    Accuser,
     CellStatus,
     ComponentKind,
     Evidence,
@@ -23,7 +24,19 @@ from bench.core.kinds import (
 from bench.core.spec import Spec
 from bench.core.tasks import Task
 
-ENUMS = (Access, CellStatus, ComponentKind, Evidence, FailureCause, Role, Status, SuspectKind, TaskKind, Verdict)
+ENUMS = (
+    Access,
+    Accuser,
+    CellStatus,
+    ComponentKind,
+    Evidence,
+    FailureCause,
+    Role,
+    Status,
+    SuspectKind,
+    TaskKind,
+    Verdict,
+)
 MEMBERS = [member for enum in ENUMS for member in enum]
 
 

@@ -8,10 +8,11 @@ from bench.analysis.costs import Cost
 from bench.analysis.networks import DEVIATIONS, ENOUGH_PEERS, FAR
 from bench.core.canonical import JSON
 from bench.core.errors import capped
+from bench.core.kinds import Accuser
 from bench.reporting.tables.method_table import section_table
 from bench.reporting.tables.notes import OTHER_ORDER, caption
 from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell, percent, three_digits
-from bench.results.reader import Accused, Accuser
+from bench.results.reader import Accused
 
 ACCUSERS = {Accuser.TUNED: "accused", Accuser.REGENERATED: "if judged"}
 """The columns of accusers."""
