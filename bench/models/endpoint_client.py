@@ -120,9 +120,9 @@ class Client:
             raise Failure("url", f"it redirects to {where!r}: write that address, if you trust it")
         if reply.status != 200:
             text = error_text(reply.content)
-            raise Failure(
-                "url", self._clean(f"HTTP {reply.status}: {text}{_hint(self.model, self.binary, reply.status, text)}")
-            )
+            if hint := _hint(self.model, self.binary, reply.status, text):
+                text = f"{text.removesuffix('.')}. {hint}"
+            raise Failure("url", self._clean(f"HTTP {reply.status}: {text}"))
         self.certain = True
         try:
             return answers(reply.headers, reply.content, len(values), self.model.output_name, self.names)
@@ -213,10 +213,10 @@ def _pauses(number: int) -> Iterator[float]:
 def _hint(model: Description, binary: bool, status: int, text: str) -> str:
     """Return what may help with a request that was refused, from the text of the error."""
     if model.batch > 1 and status in NOT_UNDERSTOOD and TOO_MANY.search(text):
-        return f". Fewer images in a request: batch, which is {model.batch}"
+        return f"Fewer images in a request: batch, which is {model.batch}"
     if "FP16" in text and "JSON" in text:
-        return ". The server takes FP16 in binary bodies only: binary = true"
-    return ". If it understands no binary tensors: binary = false" if binary and status in NOT_UNDERSTOOD else ""
+        return "The server takes FP16 in binary bodies only: binary = true"
+    return "If it understands no binary tensors: binary = false" if binary and status in NOT_UNDERSTOOD else ""
 
 
 def _wish(text: str) -> float | None:

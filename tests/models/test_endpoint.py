@@ -308,7 +308,7 @@ def test_a_faulty_answer_is_one_line_and_the_next_is_right(shared, text):
 def test_a_refusal_names_the_field_that_may_help(opened, server, status, text, fields, hint):
     server.faults = [answering(status, json.dumps({"error": text}).encode())]
     found = fault(opened, server, **fields)
-    assert found.startswith(f"url: HTTP {status}: {text}")
+    assert found.startswith(f"url: HTTP {status}: {text.removesuffix('.')}")
     assert hint in found
     assert bool(hint) == (len(found) > len(f"url: HTTP {status}: {text}"))
 
