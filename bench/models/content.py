@@ -1,7 +1,8 @@
 """The bytes of described networks: files, their digests, and the files that an ONNX model refers to."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from msgspec import structs
 
 from bench.core.canonical import digest as canonical_digest
 from bench.core.errors import BenchError, first_line
+from bench.core.hardware import cores
 from bench.models.description import Description
 from bench.models.file_kinds import wrong_kind
 from bench.models.kinds import ModelFormat
@@ -21,6 +23,8 @@ LARGEST_EMBEDDED = (1 << 31) - 1
 """Bytes of an ONNX file, which cannot be larger; the weights of larger models are in files beside it."""
 EXTERNAL = b"location"
 """The name in an ONNX file of each entry that names another file."""
+FILES_AT_ONCE = 4
+"""Files that are read and digested at once: each is held in memory meanwhile."""
 MISSING = "it needs onnxruntime and onnx: pip install 'fingerprint-bench[onnx]'"
 
 
@@ -52,6 +56,12 @@ def verified(model: Description) -> Description:
     if model.sha256 and digest != model.sha256:
         raise model.fault("sha256", f"{model.file} has the digest {digest}: it is another file, or damaged")
     return structs.replace(model, sha256=_combined(digest, more_digests(model, content)))
+
+
+def all_verified(models: Iterable[Description]) -> list[Description]:
+    """Return descriptions with their digests, as `verified` does, for several files at once."""
+    with ThreadPoolExecutor(min(cores(), FILES_AT_ONCE)) as pool:
+        return list(pool.map(verified, models))
 
 
 def more_digests(model: Description, content: bytes | None = None) -> list[str]:

@@ -177,9 +177,10 @@ def _described(table: Mapping[str, JSON], number: int, folder: Path) -> Descript
 
 def _check(model: Description) -> None:
     """Check the fields of one description that depend on each other."""
+    given = model.plain()
     if model.format == ModelFormat.HTTP:
         _check_endpoint(model)
-    elif foreign := [field for field in OF_ENDPOINTS if field in model.plain()]:
+    elif foreign := [field for field in OF_ENDPOINTS if field in given]:
         raise model.fault(foreign[0], f"only models of format {ModelFormat.HTTP} have it: leave it out")
     elif not model.file:
         raise model.fault("file", "it is missing")
@@ -199,7 +200,7 @@ def _check(model: Description) -> None:
         raise model.fault("attack", f"a model of role {model.role} was made by no attack: leave it out")
     answers = model.format == ModelFormat.ANSWERS
     for field in ABOUT_IMAGES if answers else ("probes",):
-        if field in model.plain():
+        if field in given:
             wrong = "answers are a table that gets no images" if answers else "only a table of answers has them"
             raise model.fault(field, f"{wrong}: leave it out")
 

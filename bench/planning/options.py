@@ -18,7 +18,7 @@ from bench.core.errors import BenchError, did_you_mean, first_line, printable
 from bench.core.kinds import ComponentKind
 from bench.core.renamed import new_name
 from bench.core.spec import Recipe, Spec
-from bench.models.content import verified
+from bench.models.content import all_verified
 from bench.models.description import Zoo, of_spec, read
 from bench.planning.declarations import Declarations
 from bench.planning.described import Layout, described_names
@@ -182,7 +182,7 @@ def _absolute(path: object) -> str:
 
 def _models_of(file: object) -> tuple[Mapping[str, JSON], ...]:
     """Return what a Spec has of the networks that a file describes; BenchError if they are not as described."""
-    return tuple(verified(model).without_paths().plain() for model in read(str(file)))
+    return tuple(model.without_paths().plain() for model in all_verified(read(str(file))))
 
 
 def _laid_out(

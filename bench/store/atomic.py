@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -29,16 +29,17 @@ SYNCS = 8
 """Syncs that wait for the disk at once: a file system writes several of them in one step."""
 
 
-def sync_all(paths: Iterable[Path]) -> None:
-    """Write files or folders through to the disk, in any order."""
-    wanted = [*paths]
-    if len(wanted) <= 2:  # threads would take longer
-        for path in wanted:
-            sync(path)
-        return
+@contextmanager
+def syncs() -> Iterator[Callable[[Iterable[Path]], None]]:
+    """Yield a function that writes files or folders through to the disk, in any order; its threads are kept."""
     with ThreadPoolExecutor(SYNCS) as pool:
-        for _ in pool.map(sync, wanted):
-            pass
+
+        def sync_all(paths: Iterable[Path]) -> None:
+            wanted = [*paths]
+            for _ in (pool.map if len(wanted) > 2 else map)(sync, wanted):  # for few, threads would take longer
+                pass
+
+        yield sync_all
 
 
 def sync(path: Path) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bench.store.atomic import move_folder, sync_all
+from bench.store.atomic import move_folder, syncs
 from bench.store.folders import RECORD, StoreFolders, translated_errors
 
 
@@ -52,11 +52,12 @@ class Publishing(StoreFolders):
 
         All their files are on the disk before the first one gets its name.
         """
-        sync_all(path for folder in staged.values() for path in folder.iterdir())
-        sync_all(staged.values())
-        for key, folder in staged.items():
-            self._place(key, folder)
-        sync_all({self.folder(key).parent for key in staged})
+        with syncs() as sync_all:
+            sync_all(path for folder in staged.values() for path in folder.iterdir())
+            sync_all(staged.values())
+            for key, folder in staged.items():
+                self._place(key, folder)
+            sync_all({self.folder(key).parent for key in staged})
 
     def _place(self, key: str, staged: Path) -> None:
         final = self.folder(key)

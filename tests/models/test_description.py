@@ -6,7 +6,7 @@ import pytest
 
 from bench.core.errors import BenchError
 from bench.core.spec import Spec
-from bench.models.content import verified
+from bench.models.content import all_verified, verified
 from bench.models.description import label_order, of_spec, read
 
 BASE = {"name": "a", "role": "source", "format": "onnx", "file": "a.onnx"}
@@ -124,6 +124,17 @@ def test_the_digest_is_checked_and_recorded(tmp_path):
     (model,) = described(tmp_path, TABLE | {"file": "none.csv"})
     with pytest.raises(BenchError, match=r"model .a.: file: .*none\.csv cannot be read"):
         verified(model)
+
+
+def test_files_that_are_digested_together_keep_their_order_and_the_first_wrong_one_is_named(tmp_path):
+    for name in "abcde":
+        (tmp_path / f"{name}.csv").write_text(f"{ord(name)},1\n0.5,0.5\n")
+    tables = [TABLE | {"name": name, "file": f"{name}.csv"} for name in "abcde"]
+    models = described(tmp_path, *tables)
+    assert all_verified(models) == [verified(m) for m in models]
+    wrong = [t | ({"sha256": "0" * 64} if t["name"] in "bd" else {}) for t in tables]
+    with pytest.raises(BenchError, match=r"model .b.: sha256"):
+        all_verified(described(tmp_path, *wrong))
 
 
 @pytest.mark.parametrize(
