@@ -8,13 +8,16 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 import pandas as pd
 
+from bench.analysis.cells import cells
 from bench.analysis.costs import costs
+from bench.analysis.evasion import Evasion
 from bench.core.errors import BenchError
 from bench.core.kinds import Accuser, ComponentKind, Status, SuspectKind
+from bench.reporting.tables.evasion import lines
 from bench.reporting.tables.table import three_digits
 from bench.results.reader import ACCUSATIONS, load
 from benchmarks import own_p_values
@@ -50,10 +53,16 @@ class Measured:
         """Return the cells of a method that have an AUC over enough sources, by attack."""
         return {c["attack"]: c for c in self.known if c["method"] == method}
 
+    def common(self) -> list[str]:
+        """Return the attacks on the sources' own dataset for which every method has a figure."""
+        own = {c["attack"] for c in self.known if c["attack"] and c["suspect_dataset"] == c["dataset"]}
+        methods = {c["method"] for c in self.known if c["attack"]}
+        return [a for a in self.run["spec"]["attacks"] if a in own and all(a in self.of(m) for m in methods)]
+
     def mean(self, method: str) -> str:
-        """Return the mean AUC of a method as the tables of a report have it; a dash if there is none."""
-        found = [c["auc"] for c in self.cells if c["method"] == method and not c["attack"]]
-        return f"{float(found[0]):.2f}" if found and found[0] else "–"
+        """Return the mean AUC of a method over these attacks; a dash if there are none."""
+        aucs = [float(self.of(method)[attack]["auc"]) for attack in self.common()] if self.of(method) else []
+        return f"{fmean(aucs):.2f}" if aucs else "–"
 
     def about(self) -> str:
         """Return in a sentence what the figures are of, and where they were made."""
@@ -94,7 +103,7 @@ def least_and_most(values: pd.Series) -> str:
 
 @part
 def card(found: Measured, method: str, *attacks: str) -> str:
-    """Return the AUCs of a method against some attacks beside those of its paper, and its mean over all attacks.
+    """Return the AUCs of a method against some attacks beside those of its paper, and its mean as in `method_costs`.
 
     A figure is *outside* if its interval has none of the paper's figures in it, nor lies among them.
     """
@@ -112,7 +121,7 @@ def card(found: Measured, method: str, *attacks: str) -> str:
         own = _own(cell) if cell else ("–",) * 4
         rows.append((f"`{attack}`", *own, *_of_paper(cell, [papers.get((*place, attack)) for place in places])))
     more = ("–",) * bool(places)
-    rows.append(("*mean of the report*", found.mean(method), "–", "–", "–", *more))
+    rows.append((f"*mean over {len(found.common())} attacks*", found.mean(method), "–", "–", "–", *more))
     head = ("Attack", "AUC, 95 % interval", "of one source", "copies / irrelevant models", "sources")
     paper = (f"paper: {', '.join(f'{d} {s}' for d, s in places)}",) if places else ()
     return f"{table((*head, *paper), rows)}\n\n{found.about()}"
@@ -136,7 +145,10 @@ def _of_paper(cell: dict[str, str] | None, aucs: list[float | None]) -> tuple[st
 
 @part
 def method_costs(found: Measured) -> str:
-    """Return for each method what it costs, its mean AUC and the attack that it is weakest against."""
+    """Return for each method what it costs, its mean AUC and the attack that it is weakest against.
+
+    The mean is over the attacks for which all methods have a figure.
+    """
     rows = []
     for cost in costs(*load(found.folder)):
         cells = found.of(cost.method)
@@ -155,7 +167,8 @@ def method_costs(found: Measured) -> str:
             )
         )
     head = ("Method", "asks", "queries", "s to verify", "s to make", "networks", "points lost", "mean AUC")
-    return f"{table((*head, 'weakest against'), rows)}\n\n{found.about()}"
+    attacks = ", ".join(f"`{a}`" for a in found.common())
+    return f"{table((*head, 'weakest against'), rows)}\n\nMean over {attacks}. {found.about()}"
 
 
 @part
@@ -206,6 +219,18 @@ def _best(aucs: dict[str, float]) -> str:
 
 
 @part
+def evasion(found: Measured) -> str:
+    """Return the accuracy lost to evade each method, by attack, as the report's table has it, one line a cell."""
+    every = cells(*load(found.folder))
+    known = [c for c in every if isinstance(c.evasion, Evasion) and len(c.evasion.losses) >= SOURCES]
+    attacks = list(dict.fromkeys(c.attack for c in known))
+    written = {(c.method, c.attack): "; ".join(line.text for line in lines(c)).replace("; [", " [") for c in known}
+    methods = list(dict.fromkeys(c.method for c in known))
+    rows = [(f"`{m}`", *(written.get((m, a), "–") for a in attacks)) for m in methods]
+    return f"{table(('Method', *(f'`{a}`' for a in attacks)), rows)}\n\n{found.about()}"
+
+
+@part
 def accused(found: Measured, *methods: str) -> str:
     """Return whom the p-values of methods accuse: `python -m benchmarks.own_p_values` prints it, at two levels."""
     frame, run = load(found.folder)
@@ -240,4 +265,4 @@ def accusations(old: str, name: str) -> str:
     return f"{table(head, cells)}\n\nFrom `{name}` ({about}, {one['steps']} steps, {one['cpu']}).{reasons}"
 
 
-GENERATORS = (card, method_costs, attack_costs, accused, accusations)
+GENERATORS = (card, method_costs, attack_costs, evasion, accused, accusations)
