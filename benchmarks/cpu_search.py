@@ -40,6 +40,10 @@ TRIED = (
     "cifar10 tiny_vgg width=32 epochs=18 batch=128 lr=0.2 plain=0.4 precision=bf16",
     "fashion_mnist tiny_vgg width=32 epochs=8 batch=128 lr=0.2 plain=0.4 precision=bf16",
     "cifar10 tiny_vgg width=32 epochs=20 batch=128 lr=0.2 plain=0.25 precision=bf16",
+    "cifar10 tiny_vgg width=32 epochs=28 batch=128 lr=0.2 plain=0.2 precision=bf16",
+    "cifar10 tiny_vgg width=48 epochs=18 batch=128 lr=0.2 plain=0.25 precision=bf16",
+    "cifar10 tiny_vgg width=48 epochs=20 batch=128 lr=0.2 plain=0.25 precision=bf16",
+    "fashion_mnist tiny_vgg width=48 epochs=8 batch=128 lr=0.2 plain=0.4 precision=bf16",
 )
 """Dataset, network, its settings and fields of the recipe; what is not written has its default, and fp32."""
 

@@ -29,6 +29,8 @@ CONNECT_TIMEOUT = 10
 """Seconds that a scheduler which was started elsewhere has to answer."""
 LONGEST_TEMPORARY_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
 """Bytes of a folder's name to which multiprocessing can add the name of a socket."""
+MOST_REPLACED = 10
+"""Workers that are replaced, one after the other, while no unit comes to its end."""
 FREE_MEMORY_TIMEOUT = 30
 """Seconds that workers have to free memory; after these, the task that needs it runs anyway."""
 SETTINGS: dict[str, Any] = {
@@ -202,10 +204,37 @@ def start_workers(slots: Sequence[Slot], scratch: str) -> SpecCluster:
 
 
 class Workers:
-    """The workers that a scheduler knows."""
+    """The workers that a scheduler knows: those of a cluster that was started here, or those at an address."""
 
-    def __init__(self, client: Client, address: str) -> None:
-        self.client, self.address = client, address
+    def __init__(self, client: Client, address: str, started: SpecCluster | None = None) -> None:
+        self.client, self.address, self.started = client, address, started
+        self.replaced = 0
+        """Workers that were replaced since a unit came to its end."""
+
+    def replace_abandoned(self) -> None:
+        """Start workers in place of those whose nanny has given up, as it does if its worker dies while it starts.
+
+        Dask leaves such a place empty, and once all are, waits forever. BenchError if too many ended in this way.
+        """
+        from distributed import Status
+
+        started = self.started
+        abandoned = [n for n, nanny in started.workers.items() if nanny.status == Status.closed] if started else []
+        if not started or not abandoned:
+            return
+        self.replaced += len(abandoned)
+        if self.replaced > MOST_REPLACED:
+            raise BenchError(
+                f"The worker processes cannot be started again: {self.replaced} ended before they did anything. "
+                "Finished tasks are cached, and the same command continues. --workers 0 runs everything in this process"
+            )
+
+        async def remove() -> None:  # in the thread that changes it
+            for name in abandoned:
+                started.workers.pop(name, None)
+
+        started.sync(remove)
+        started.scale(len(started.worker_spec))  # it starts what is missing of its specification
 
     def known(self) -> Mapping[str, Any]:
         """Return the scheduler's description of each worker, by address."""
@@ -228,7 +257,9 @@ class Workers:
     def result_of(self, future: Future[Any]) -> Any:
         """Return the result of a future that is finished; BenchError if the scheduler dies meanwhile."""
         with self.reachable():
-            return future.result()
+            result = future.result()
+        self.replaced = 0
+        return result
 
     def scheduler_gone(self) -> BenchError:
         """Return the error for a scheduler that is gone."""

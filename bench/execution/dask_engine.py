@@ -23,7 +23,7 @@ from bench.sandbox.child_processes import safe_start
 from bench.sandbox.process_state import deferred_interrupts
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
 QUEUED_PER_SLOT = 2
 """Units submitted per slot: one runs, the next is at the worker already."""
@@ -114,7 +114,8 @@ def run_on_dask(
                 with deferred_interrupts():
                     started = None if config.address else cluster.start_workers(slots, scratch)
                 with cluster.connect(Client, started, config.address) as client:
-                    DaskEngine(queue, config, reporter, policy, missing_inputs, client).run()
+                    workers = cluster.Workers(client, config.address, started)
+                    DaskEngine(queue, config, reporter, policy, missing_inputs, workers).run()
             finally:
                 if started is not None:
                     started.close()
@@ -130,12 +131,11 @@ class DaskEngine:
         reporter: Reporter,
         policy: RetryPolicy,
         missing_inputs: MissingInputs,
-        client: Client,
+        workers: cluster.Workers,
     ) -> None:
         self.queue, self.config, self.reporter, self.policy = queue, config, reporter, policy
-        self.missing_inputs, self.client, self.workers = missing_inputs, client, cluster.Workers(client, config.address)
-        self.name = f"bench-{uuid.uuid4().hex[:12]}"
-        """Unique to this run, since other runs may use the same scheduler."""
+        self.missing_inputs, self.client, self.workers = missing_inputs, workers.client, workers
+        self.name = f"bench-{uuid.uuid4().hex[:12]}"  # other runs may use the same scheduler
         self.in_flight = InFlightTable()
         self.finished: SimpleQueue[Future[Any]] = SimpleQueue()
         self.run_alone: list[str] = []
@@ -156,6 +156,7 @@ class DaskEngine:
                 if stop:
                     self._cancel_not_started()
                 else:
+                    self.workers.replace_abandoned()
                     self._replace_lost()
                     if not self.lost_device:
                         self._submit_ready()

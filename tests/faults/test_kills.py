@@ -145,6 +145,23 @@ def test_without_the_process_that_workers_are_forked_from_a_run_goes_on(world, u
     assert world.rows() == undisturbed.rows
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+def test_workers_that_die_while_they_start_again_are_replaced(world, undisturbed):
+    """Their nannies give up then: a run without any waited forever."""
+    running = world.run("--workers", "2", pause=0.2)
+    world.begun(3, running)
+    killed, end = set(), time.monotonic() + PATIENCE
+    while len(killed) < 4 and running.alive and time.monotonic() < end:
+        for nest in running.nest():
+            if nest.pid not in killed:  # the one of before may be dying
+                time.sleep(0.05 * len(killed))
+                nest.kill()
+                killed.add(nest.pid)
+    assert len(killed) == 4
+    running.end()
+    assert world.rows() == undisturbed.rows
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_hundred_kills(tmp_path, undisturbed, tell):

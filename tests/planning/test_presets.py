@@ -197,11 +197,11 @@ def test_the_preset_of_cpus_sets_the_widths_of_the_networks_that_a_run_has():
     known = load_registry()
     usual = build({"preset": "cpu"}, None, known, "fp32")[1].architectures
     widths = {name: declared.params["width"] for name, declared in usual.items()}
-    assert widths == {"tiny_vgg": 32, "tiny_resnet": 16, "tiny_densenet": 16, "tiny_mobilenet": 8}
-    wider = {"preset": "cpu", "set": {"tiny_vgg.width": 48, "tiny_resnet.width": 24}}
+    assert widths == {"tiny_vgg": 48, "tiny_resnet": 16, "tiny_densenet": 16, "tiny_mobilenet": 8}
+    wider = {"preset": "cpu", "set": {"tiny_vgg.width": 64, "tiny_resnet.width": 24}}
     spec, declared = build(wider, None, known, "fp32")
-    assert declared.architectures["tiny_vgg"].params["width"] == 48
-    assert spec.settings == {"tiny_vgg": {"width": 48}, "tiny_resnet": {"width": 24}, "tiny_mobilenet": {"width": 8}}
+    assert declared.architectures["tiny_vgg"].params["width"] == 64
+    assert spec.settings == {"tiny_vgg": {"width": 64}, "tiny_resnet": {"width": 24}, "tiny_mobilenet": {"width": 8}}
     assert build({"preset": "cpu", "architectures": "tiny_resnet"}, None, known, "fp32")[0].settings == {}
     assert build({"preset": "quick"}, None, known, "fp32")[0].settings == {}
 

@@ -1,0 +1,71 @@
+"""Workers of this machine: Dask leaves the place of a nanny that gave up empty."""
+
+import operator
+import time
+
+import pytest
+
+from bench.core.errors import BenchError
+from bench.execution import cluster
+from bench.execution.slots import Slot
+from bench.sandbox.child_processes import safe_start
+
+SLOTS = (Slot(), Slot())
+
+
+@pytest.fixture
+def workers(tmp_path):
+    """Start two workers."""
+    import dask
+    from distributed import Client
+
+    with (
+        safe_start(),
+        cluster.running_forkserver(SLOTS),
+        cluster.silenced_dask(),
+        dask.config.set(cluster.dask_settings(SLOTS)),
+    ):
+        started = cluster.start_workers(SLOTS, str(tmp_path))
+        try:
+            with cluster.connect(Client, started, "") as client:
+                yield cluster.Workers(client, "", started)
+        finally:
+            started.close()
+
+
+def give_up(workers):
+    """Close all nannies, as they close themselves, and wait until the scheduler knows of it."""
+    nannies = list(workers.started.workers.values())
+    for nanny in nannies:
+        workers.started.sync(nanny.close)
+    wait_for(workers, 0)
+    return nannies
+
+
+def wait_for(workers, count):
+    end = time.monotonic() + 120
+    while len(workers.known()) != count:
+        assert time.monotonic() < end, workers.known()
+        time.sleep(0.05)
+
+
+def test_workers_whose_nannies_gave_up_are_replaced_and_too_many_of_them_are_an_error(workers, monkeypatch):
+    workers.replace_abandoned()
+    assert workers.replaced == 0
+    gone = give_up(workers)
+    waiting = workers.client.submit(operator.add, 1, 2)
+    workers.replace_abandoned()
+    assert workers.replaced == 2
+    wait_for(workers, 2)
+    assert waiting.result(timeout=60) == 3
+    assert not set(gone) & set(workers.started.workers.values())
+
+    monkeypatch.setattr(cluster, "MOST_REPLACED", 3)
+    give_up(workers)
+    with pytest.raises(BenchError, match="cannot be started again: 4 ended before they did anything"):
+        workers.replace_abandoned()
+    workers.replaced = 0
+    workers.replace_abandoned()
+    wait_for(workers, 2)
+    assert workers.result_of(workers.client.submit(operator.add, 2, 3)) == 5
+    assert workers.replaced == 0
