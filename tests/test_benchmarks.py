@@ -606,3 +606,20 @@ def test_groups_of_dataset_inference_are_scored_with_one_fingerprint():
     networks = dataset_inference.suspects(mine, theirs, 0, 2)
     found = dataset_inference.scores(dataset_inference.DatasetInference(images=10, steps=3), mine, networks, 0)
     assert [len(group) for group in found] == [1, 2, 2] and all(score >= 0 for group in found for score in group)
+
+
+def test_a_step_in_bf16_is_compared_with_one_in_fp32():
+    from click.testing import CliRunner
+
+    from benchmarks import step_precision
+
+    threads = torch.get_num_threads()
+    try:
+        done = CliRunner().invoke(step_precision.main, ["--steps", "1", "--rounds", "1"], catch_exceptions=False)
+    finally:
+        torch.set_num_threads(threads)
+    first, *lines = done.output.splitlines()
+    assert torch.__version__ in first and len(lines) == 2
+    for line in lines:
+        ratio = re.fullmatch(r"tiny_\w+ width=\d+: bf16 takes ([\d.]+) times fp32 \[\1, \1\]", line)
+        assert ratio and 0.05 < float(ratio[1]) < 100

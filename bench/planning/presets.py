@@ -121,7 +121,7 @@ PRESETS = {
             ("cifar10",),
             TINY[:1],
             TINY,
-            Recipe(epochs=20, batch=128, lr=0.2, plain=0.25, precision="bf16", width=16, helpers=0.1),
+            Recipe(epochs=20, batch=128, lr=0.2, plain=0.25, width=16, helpers=0.1),
             attacks=CLASSES_STAY,
             seeds=5,
             settings={"tiny_vgg": {"width": 48}, "tiny_mobilenet": {"width": 8}},
