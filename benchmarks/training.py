@@ -9,7 +9,6 @@ is fp32, the default on a CPU; of stock networks also bf16, where the processor 
 from __future__ import annotations
 
 import dataclasses
-import os
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from torch import Tensor, nn
 
 from bench.api.components import Dataset
 from bench.api.data import Split
-from bench.core.hardware import cores, instruction_set, keep_freed_memory
+from bench.core.hardware import computes_bf16, cores, keep_freed_memory
 from bench.core.spec import Recipe
 from bench.datasets.partition import read
 from bench.registry.discovery import load_registry
@@ -42,8 +41,6 @@ TINY = {"tiny_vgg": 3.5, "tiny_resnet": 3.5, "tiny_densenet": 3.5, "tiny_mobilen
 """Target ratios of the small networks."""
 STOCK = {"resnet18": (2.0, 1.5), "vgg16_bn": (3.0, 1.5), "densenet121": (2.0, 1.5), "mobilenet_v2": (1.5, 1.5)}
 """Target ratios of torchvision's networks, where the processor computes in bf16, and elsewhere."""
-CAPS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Variables with which torch uses fewer instructions than there are."""
 LOADERS = (0, 1, 2)
 """Numbers of loader processes that the plain loop tries."""
 IMAGES, FEW = 10_000, 2048
@@ -75,11 +72,6 @@ class Pace:
 
     def __str__(self) -> str:
         return f"plain loop with {self.threads} threads and {self.loaders} loader processes"
-
-
-def computes_bf16() -> bool:
-    """Return True if this processor has instructions for bf16, and torch may use them."""
-    return instruction_set() in ("AMX bf16", "AVX-512 bf16") and not any(os.environ.get(name) for name in CAPS)
 
 
 def build(job: Job, seed: int) -> Normalised:

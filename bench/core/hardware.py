@@ -182,6 +182,18 @@ def instruction_set(root: Path = Path("/")) -> str:
     return next((name for flag, name in INSTRUCTIONS.items() if flag in flags), platform.machine())
 
 
+CAPS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Environment variables that confine torch and oneDNN to fewer instructions than the processor has."""
+
+
+def computes_bf16(root: Path = Path("/")) -> bool:
+    """Return True if the processor has x86 instructions for bf16, and no variable of `CAPS` is set.
+
+    Arm's are left out, because nobody measured what they gain. `root` is the folder that holds `proc`.
+    """
+    return instruction_set(root) in ("AMX bf16", "AVX-512 bf16") and not any(os.environ.get(name) for name in CAPS)
+
+
 def hardware() -> dict[str, object]:
     """Return the description of this machine in `run.json`: processor, cores, GPUs, operating system."""
     return {

@@ -117,11 +117,11 @@ PRESETS = {
         ),
         Preset(
             "cpu",
-            "real images, networks trained until they fit: at most two hours a source on 2 CPU cores",
+            "real images, networks trained until they fit: at most two hours a source on 2 CPU cores with bf16",
             ("cifar10",),
             TINY[:1],
             TINY,
-            Recipe(epochs=20, batch=128, lr=0.2, plain=0.25, width=16, helpers=0.1),
+            Recipe(epochs=20, batch=128, lr=0.2, plain=0.25, precision="native", width=16, helpers=0.1),
             attacks=CLASSES_STAY,
             seeds=5,
             settings={"tiny_vgg": {"width": 48}, "tiny_mobilenet": {"width": 8}},

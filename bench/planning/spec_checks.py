@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from bench.core.errors import BenchError
+from bench.core.hardware import computes_bf16
 from bench.core.spec import Recipe, Spec
 from bench.planning.declarations import Declarations, declare
 from bench.planning.described import described_names
@@ -39,8 +40,7 @@ def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Decla
     for kind, names in spec.components().items():
         for name in set(names) - described_names(spec, kind):
             registry.get(kind, name)
-    if spec.recipe.precision == "auto":
-        spec = dataclasses.replace(spec, recipe=dataclasses.replace(spec.recipe, precision=precision))
+    spec = dataclasses.replace(spec, recipe=resolved(spec.recipe, precision))
     declarations = declare(spec, registry)
     used = {
         *declarations.datasets,
@@ -57,6 +57,15 @@ def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Decla
     return spec, declarations
 
 
+def resolved(recipe: Recipe, precision: str) -> Recipe:
+    """Return a recipe with `fp32` or `bf16` in place of `auto` and `native`; `precision` is the meaning of `auto`."""
+    if recipe.precision == "native":
+        precision = "bf16" if precision == "bf16" or computes_bf16() else "fp32"
+    elif recipe.precision != "auto":
+        return recipe
+    return dataclasses.replace(recipe, precision=precision)
+
+
 def _check_size(spec: Spec) -> None:
     sources = len(spec.datasets) * len(spec.sources) * len(spec.seeds)
     methods = len(spec.methods + spec.baselines) * (1 + len(spec.budgets))
@@ -69,7 +78,7 @@ def _check_size(spec: Spec) -> None:
 
 
 def _check_recipe(recipe: Recipe) -> None:
-    choices = {"schedule": ("linear", "cosine", "constant"), "precision": ("auto", "fp32", "bf16")}
+    choices = {"schedule": ("linear", "cosine", "constant"), "precision": ("auto", "native", "fp32", "bf16")}
     for field, value in dataclasses.asdict(recipe).items():
         if field in choices:
             good = value in choices[field]

@@ -212,6 +212,27 @@ def test_the_instruction_set_is_the_strongest_of_the_flags(tmp_path, monkeypatch
     assert hardware.instruction_set(tmp_path) == name
 
 
+@pytest.mark.parametrize(
+    ("listed", "cap", "answer"),
+    [
+        ("flags : avx2 avx512f avx512_bf16", "", True),
+        ("flags : avx2 avx512f avx512_bf16 amx_bf16", "", True),
+        ("flags : avx2 avx512f", "", False),
+        ("Features : fp asimd sve bf16", "", False),
+        ("", "", False),
+        ("flags : avx2 avx512f avx512_bf16", "AVX512_CORE", False),
+    ],
+)
+def test_bf16_needs_instructions_that_torch_may_use(tmp_path, monkeypatch, listed, cap, answer):
+    for name in hardware.CAPS:
+        monkeypatch.delenv(name, raising=False)
+    if cap:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", cap)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/cpuinfo").write_text(listed)
+    assert hardware.computes_bf16(tmp_path) is answer
+
+
 def test_hardware_is_described_without_importing_torch():
     found = hardware.hardware()
     assert found["cores"] == cores() >= 1

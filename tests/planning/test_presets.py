@@ -8,6 +8,7 @@ from bench import Attack, BenchError, Fingerprint
 from bench.analysis.evasion import FPR as EVASION_FPR
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
+from bench.planning import spec_checks
 from bench.planning.options import build
 from bench.planning.planner import plan
 from bench.planning.presets import (
@@ -222,3 +223,20 @@ def test_known_names_are_in_the_papers_order_and_others_follow_by_name():
     assert ordered(["zebra", *reversed(ATTACKS), "apple"], ATTACKS) == (*ATTACKS, "apple", "zebra")
     assert ordered(["sac_m", "cae"], METHODS) == ("cae", "sac_m")
     assert ordered([], METHODS) == ()
+
+
+@pytest.mark.parametrize(
+    ("named", "suitable", "native", "meant"),
+    [
+        ("auto", "fp32", True, "fp32"),
+        ("auto", "bf16", False, "bf16"),
+        ("native", "fp32", True, "bf16"),
+        ("native", "fp32", False, "fp32"),
+        ("native", "bf16", False, "bf16"),
+        ("fp32", "bf16", True, "fp32"),
+        ("bf16", "fp32", False, "bf16"),
+    ],
+)
+def test_a_precision_is_settled_from_the_devices_and_the_processor(monkeypatch, named, suitable, native, meant):
+    monkeypatch.setattr(spec_checks, "computes_bf16", lambda: native)
+    assert spec_checks.resolved(Recipe(precision=named), suitable) == Recipe(precision=meant)
