@@ -17,6 +17,7 @@ others of their kind. This attack is ours, no published one; its loss is that of
 his images. So the difference between the two is what the knowledge is worth.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ def blended(images: Tensor, count: int, generator: torch.Generator) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Graded(Attack):
+class Graded(Attack, ABC):
     """Fine-tune the source on true labels and away from its own answers on probes, with rising weight."""
 
     length: float = 0.5
@@ -63,9 +64,9 @@ class Graded(Attack):
         """Return the weight of a copy."""
         return f"weight={self.weights[replicate % self.strengths]:g}" if self.weights else ""
 
+    @abstractmethod
     def probes(self, count: int, data: Split, context: Context) -> Tensor:
         """Draw images to move the answers on, float [count, C, H, W] in [0, 1]."""
-        raise NotImplementedError
 
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
         """Fine-tune a copy of the source against another copy of it."""
