@@ -66,7 +66,7 @@ def import_dask() -> None:
 
 @contextmanager
 def silenced_dask() -> Iterator[None]:
-    """Disable the tracebacks that Dask logs if a worker or the scheduler dies: the engine handles these events."""
+    """Disable the tracebacks that Dask logs if a worker, the scheduler or a connection ends: the engine handles it."""
     found = [
         logger
         for name, logger in logging.root.manager.loggerDict.items()
@@ -74,7 +74,7 @@ def silenced_dask() -> Iterator[None]:
     ]
     before = [(logger, logger.level, logger.handlers.copy()) for logger in found]
     for logger in found:
-        logger.setLevel(logging.CRITICAL)
+        logger.setLevel(logging.CRITICAL + 1)  # a scheduler whose client leaves logs a critical traceback
     try:
         yield
     finally:

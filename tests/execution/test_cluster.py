@@ -1,5 +1,6 @@
 """Workers of this machine: Dask leaves the place of a nanny that gave up empty."""
 
+import logging
 import operator
 import time
 
@@ -69,3 +70,19 @@ def test_workers_whose_nannies_gave_up_are_replaced_and_too_many_of_them_are_an_
     wait_for(workers, 2)
     assert workers.result_of(workers.client.submit(operator.add, 2, 3)) == 5
     assert workers.replaced == 0
+
+
+def test_a_scheduler_whose_client_has_left_logs_nothing(workers, monkeypatch):
+    """distributed 2026.8.0 logs "Closed comm ... while trying to write" with a traceback, as critical."""
+    scheduler, records = workers.started.scheduler, []
+    kept = logging.Handler()
+    monkeypatch.setattr(kept, "emit", records.append)
+    logging.getLogger("distributed.scheduler").addHandler(kept)
+
+    async def write_to_a_closed_connection():
+        for connection in scheduler.client_comms.values():
+            connection.abort()
+        scheduler.send_all({name: [{"op": "event"}] for name in scheduler.client_comms}, {})
+
+    workers.started.sync(write_to_a_closed_connection)
+    assert [record.getMessage() for record in records] == []
