@@ -105,6 +105,17 @@ def test_a_server_that_lists_binary_tensors_but_refuses_them_gets_json(opened, s
     )
 
 
+@pytest.mark.parametrize(
+    ("binary", "way"), [(True, "no field of the description changes that"), (False, "binary = true")]
+)
+def test_halves_in_json_are_the_request_s_fault_or_the_server_s(opened, server, binary, way):
+    """KServe 0.21 writes answers into JSON if its model's code says so, also if the request asks for binary ones."""
+    server.faults = [
+        answering(400, b'{"error": "Sending FP16 data via JSON is not supported. Use binary for output y"}')
+    ]
+    assert way in fault(opened, server, binary=binary)
+
+
 def test_a_server_that_lists_nothing_gets_json(opened, server):
     server.extensions, server.metadata, server.binary = [], {"inputs": []}, False
     ask(opened(server), "logits", X)
