@@ -835,7 +835,13 @@ def test_methods_are_listed_by_kind_of_evidence_and_access(bench, there):
             groups[heading].append(line.split()[0])
     assert list(groups)[-1] == "exact test, logits" and groups["exact test, logits"] == ["dice"]
     assert groups["exact test, labels"] == ["taggants"] and groups["watermark, labels"] == ["adi", "ewe"]
-    assert groups["fingerprint, labels"] == [*sorted(groups["fingerprint, labels"][:-3]), "agreement", "akh", "noise"]
+    assert groups["fingerprint, labels"] == [
+        *sorted(groups["fingerprint, labels"][:-4]),
+        "agreement",
+        "akh",
+        "errors",
+        "noise",
+    ]
     registry = load_registry()
     for name in registry.names("method"):
         found = registry.declaration("method", name)

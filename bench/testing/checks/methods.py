@@ -101,7 +101,7 @@ def _finite(score: Any) -> bool:
 
 @applies_to(ComponentKind.METHOD)
 def knows_its_source(harness: Harness) -> str:
-    """Score the source itself not below an irrelevant model."""
+    """Score the source itself not below an irrelevant model, unless it is a baseline."""
     harness.completed_tasks()
     for key in dict.fromkeys(t.inputs["fingerprint"] for t in harness.own_tasks(TaskKind.SCORE)):
         task = harness.plan.tasks[key]
@@ -120,7 +120,7 @@ def knows_its_source(harness: Harness) -> str:
         highest = max(
             (harness.outcomes[t.key].facts["score"] for t in scores if t.key in irrelevant), default=-math.inf
         )
-        if outcome.facts["score"] < highest:
+        if outcome.facts["score"] < highest and not harness.component.baseline:
             return f"the source itself scores {outcome.facts['score']:.4g}, an irrelevant model {highest:.4g}"
     return ""
 
