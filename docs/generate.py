@@ -27,6 +27,7 @@ import click
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import measured as figures
+import measured_findings
 from measured import table
 from reference import api
 
@@ -231,7 +232,19 @@ def measured(old: str, file: str, *words: str) -> str:
 
 
 GENERATORS: dict[str, Callable[..., str]] = {
-    f.__name__: f for f in (tree, large, parameters, presets, columns, options, api, measured, *figures.GENERATORS)
+    f.__name__: f
+    for f in (
+        tree,
+        large,
+        parameters,
+        presets,
+        columns,
+        options,
+        api,
+        measured,
+        *figures.GENERATORS,
+        *measured_findings.GENERATORS,
+    )
 }
 
 

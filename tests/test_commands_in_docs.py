@@ -7,6 +7,7 @@ planned (`--dry-run`), and what needs a network or a cluster is read by the real
 import importlib
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import click
@@ -74,6 +75,8 @@ def how(words: list[str]) -> tuple[str, list[str]]:
     text = " ".join(words)
     if "--dry-run" in words or "medium" in text or "paper" in text or any(name in text for name in REAL):
         return "carry out", [*words, *(["--dry-run"] if "--dry-run" not in words else [])]
+    if "field" in words:  # everything that is installed: with the sizes of smoke
+        words = [*(w for w in words if w not in ("--preset", "field", "--seeds", "5")), *SMOKE]
     return "carry out", [*words, *([] if "--preset" in words else SMOKE), "--workers", "0"]
 
 
@@ -107,6 +110,8 @@ def place_of(tmp_path_factory):
         if path in made:
             return made[path]
         made[path] = folder = tmp_path_factory.mktemp(path.stem)
+        (folder / "docs").mkdir()
+        shutil.copy(ROOT / "docs/variations.py", folder / "docs")
         for document in DOCUMENTS:
             for language, text in FENCE.findall(document.read_text()):
                 name = re.search(r'name: str = "(\w+)"', text)
@@ -125,7 +130,7 @@ def place_of(tmp_path_factory):
 
 
 def marks(words: list[str]) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slow] if words[1:] in LONG else []
+    return [pytest.mark.slow] if words[1:] in LONG or "field" in words else []
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=named(c), marks=marks(c[2])) for c in ALL if c[2][0] == "bench"])

@@ -18,7 +18,9 @@ from pathlib import Path
 
 import click
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import bench
 from bench import __version__
@@ -565,3 +567,41 @@ def test_every_method_of_the_field_has_a_card():
     page = read("docs/methods.md")
     named = set(re.findall(r"^\| `(\w+)` \|", page.split("Which to use")[0], re.MULTILINE))
     assert len(named) == 11 and named == set(re.findall(r"generated: card results/field (\w+)", page))
+
+
+def test_the_pictures_show_every_method_and_attack_with_an_auc_over_sources(tmp_path):
+    command = [sys.executable, "docs/pictures.py", "results/noisy_digits", "--out", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    spec = json.loads(read("results/noisy_digits/run.json"))["spec"]
+    drawn = {kind: (tmp_path / f"noisy_digits-{kind}.svg").read_text() for kind in ("sources", "accuracy", "cost")}
+    for text in drawn.values():
+        assert all(f">{name}</text>" in text for name in spec["methods"])
+    at_home = [name for name in spec["attacks"] if not name.startswith("transfer") and name != "finetune_c"]
+    assert all(f">{name}</text>" in drawn["sources"] for name in at_home)
+    assert ">transfer_a</text>" not in drawn["sources"]
+
+
+def test_how_far_single_sources_lie_from_the_mean_is_counted_from_their_scores(figures):
+    rows = pd.read_csv(ROOT / "results/noisy_digits/trials.csv").dropna(subset=["score"])
+    rows = rows[
+        (rows["suspect_dataset"] == rows["dataset"]) & ((rows["attack"] == "extract_l") | rows["attack"].isna())
+    ]
+
+    def aucs(method):
+        by_source = []
+        for _, source in rows[rows["method"] == method].groupby("source_seed"):
+            draws = [
+                roc_auc_score(d["suspect_kind"] == "stolen", d["score"])
+                for _, d in source.groupby("draw" if source["draw"].notna().all() else "source_seed")
+            ]
+            by_source.append(np.mean(draws))
+        return np.array(by_source)
+
+    found, akh = figures["one_source"]("", "results/noisy_digits", "extract_l", "akh"), aucs("akh")
+    for method in ("sac_m", "ipguard", "noise"):
+        own = aucs(method)
+        near = int((abs(own - own.mean()) <= 0.05 + 1e-9).sum())
+        reverse = int(((own - akh) * (own.mean() - akh.mean()) < 0).sum())
+        line = next(line for line in found.splitlines() if line.startswith(f"| `{method}`"))
+        assert f"| {own.min():.2f} to {own.max():.2f} | {near} of 20 | {reverse} of 20 |" in line
+        assert f"| {own.std(ddof=1):.2f} |" in line

@@ -125,3 +125,19 @@ def accuracy_finding(right: int, asked: int, labels: Mapping[int, int], innocent
         text = f"{start}, far less than the worst of the innocents ({lowest:.1%})"
         return Finding(kind=FindingKind.ACCURACY, text=text, blocks=[ALL], figures={**figures, "lowest": lowest})
     return None
+
+
+def damage_finding(right: int, asked: int, innocents: Sequence[float]) -> Finding | None:
+    """Return the finding that a suspect is worse than every innocent, as the exact binomial test at LEVEL says.
+
+    It blocks nothing. Some methods react to damage, whatever its cause: `metav` and `deepjudge_rob` score independent
+    networks that were trained briefly like copies, and most others score them lower (docs/findings.md).
+    """
+    lowest = min(innocents, default=0.0)
+    if not asked or 1 - at_least(right + 1, asked, lowest) >= LEVEL:
+        return None
+    text = (
+        f"it answers {right} of {asked} check images rightly, less than every innocent (from {lowest:.1%}): some "
+        "methods score any worse network higher, others lower, copied or not"
+    )
+    return Finding(kind=FindingKind.DAMAGE, text=text, figures={"right": right, "asked": asked, "lowest": lowest})

@@ -18,6 +18,7 @@ class FindingKind(_Word):
     """What a check of a suspect, or of the way to it, noticed. Findings stand in the report."""
 
     ACCURACY = "accuracy"
+    DAMAGE = "damage"
     PREPROCESSING = "preprocessing"
     BATCH = "batch"
     HISTORY = "history"

@@ -21,6 +21,7 @@ MARKS = {
 """The class and the sign of each verdict on the page."""
 TITLES = {
     FindingKind.ACCURACY: "How much it recognises",
+    FindingKind.DAMAGE: "It recognises less than every innocent",
     FindingKind.PREPROCESSING: "The form in which it wants pictures",
     FindingKind.BATCH: "Pictures asked together",
     FindingKind.HISTORY: "Pictures asked again",
@@ -32,6 +33,7 @@ TITLES = {
 }
 PLAIN = {
     FindingKind.ACCURACY: "The suspect recognises far less than a network for this task does.",
+    FindingKind.DAMAGE: "The suspect recognises less than every innocent with which it is compared.",
     FindingKind.PREPROCESSING: "The suspect seems to want pictures in another form than its description states.",
     FindingKind.BATCH: "The suspect's answer to a picture depends on the other pictures that are sent with it.",
     FindingKind.HISTORY: "The suspect's answer to a picture depends on what it was asked before.",
@@ -48,6 +50,8 @@ UNUSED = "The test method could not be used on this suspect."
 REMEDIES = {
     FindingKind.ACCURACY: "Check that this is the right network, that its description is right, and that its labels "
     "are in the described order. A network that only guesses cannot be tested.",
+    FindingKind.DAMAGE: "Make a commitment with innocents that recognise as little as the suspect, trained for a "
+    "shorter time, and run the test again.",
     FindingKind.PREPROCESSING: "Correct its description (size, range, mean, std, layout) and run the test again.",
     FindingKind.BATCH: "Obtain the network in a form whose answers do not depend on the other pictures of a request.",
     FindingKind.HISTORY: "Obtain the network in a fixed form: one that does not change with the pictures it is shown.",

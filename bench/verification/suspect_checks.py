@@ -20,7 +20,7 @@ from bench.training.answering import weakened
 from bench.verification import preprocessing_check, stability
 from bench.verification.check_images import Checks
 from bench.verification.commitment_files import CommitmentFolder
-from bench.verification.judgement import accuracy_finding
+from bench.verification.judgement import accuracy_finding, damage_finding
 from bench.verification.kinds import FindingKind
 from bench.verification.schema import Finding
 from bench.verification.scoring import Recorder, only_answers
@@ -97,7 +97,9 @@ def _stable(model: Description, recorder: Recorder, images: Tensor) -> list[Find
 
 def _accuracy(folder: CommitmentFolder, checks: Checks, right: int, same_labels: bool) -> list[Finding]:
     accuracies = [row.accuracy for row in folder.nulls if row.accuracy is not None]
-    finding = accuracy_finding(right, len(checks.labels), Counter(checks.labels.tolist()), accuracies)
+    asked = len(checks.labels)
+    finding = accuracy_finding(right, asked, Counter(checks.labels.tolist()), accuracies)
+    finding = finding or damage_finding(right, asked, accuracies)
     return [finding] if finding and same_labels else []
 
 

@@ -6,7 +6,7 @@ import pytest
 from small_commitment import small_commitment
 
 from bench.stats.holm import holm
-from bench.verification.judgement import accuracy_finding, judge
+from bench.verification.judgement import accuracy_finding, damage_finding, judge
 from bench.verification.kinds import FindingKind, VerdictKind
 from bench.verification.schema import Finding, MethodResult, TransportScore
 
@@ -131,6 +131,22 @@ LABELS = Counter(dict.fromkeys(range(10), 10))
 def test_accuracies(right, lowest, text):
     found = accuracy_finding(right, 100, LABELS, [lowest, 0.95])
     assert (text in found.text and found.blocks == ["all"]) if text else found is None
+
+
+@pytest.mark.parametrize(
+    ("right", "innocents", "found"),
+    [(72, [0.9, 0.84], True), (80, [0.9, 0.84], False), (90, [0.84], False), (72, [0.9, 0.7], False), (72, [], False)],
+)
+def test_a_suspect_that_is_worse_than_every_innocent_is_a_finding_that_blocks_nothing(right, innocents, found):
+    finding = damage_finding(right, 100, innocents)
+    assert (finding is not None) is found
+    if finding:
+        assert finding.kind == FindingKind.DAMAGE and finding.blocks == []
+        assert "72 of 100 check images rightly, less than every innocent (from 84.0%)" in finding.text
+
+
+def test_no_answers_to_check_images_are_no_damage():
+    assert damage_finding(0, 0, [0.9]) is None
 
 
 def test_chance_is_the_most_frequent_label():

@@ -1,0 +1,131 @@
+"""Tables of `findings.md`, made from results folders as those of `measured` are."""
+
+import math
+from statistics import fmean, median, stdev
+
+from measured import SOURCES, Measured, interval, part, table
+
+from bench.analysis.cells import Cell, cells
+from bench.core.kinds import ComponentKind, Status, SuspectKind
+from bench.results.reader import load
+
+NEAR = 0.05
+"""How far from the mean an AUC of one source may lie to be near it."""
+
+
+def named(found: Measured, method: str) -> str:
+    """Return a method's name as tables show it."""
+    return f"`{method}`{' (baseline)' if method in found.run['spec']['baselines'] else ''}"
+
+
+def methods_of(found: Measured) -> list[str]:
+    """Return the methods and baselines of a run, in the order of its tables."""
+    return [*found.run["spec"]["methods"], *found.run["spec"]["baselines"]]
+
+
+@part
+def aucs(found: Measured, *attacks: str) -> str:
+    """Return the AUC of each method against some attacks, with its interval."""
+    rows = []
+    for method in methods_of(found):
+        known = found.of(method)
+        rows.append((named(found, method), *(interval(known[a]) if a in known else "–" for a in attacks)))
+    return f"{table(('Method', *(f'`{a}`' for a in attacks)), rows)}\n\n{found.about()}"
+
+
+@part
+def accused_at_5(found: Measured, *attacks: str) -> str:
+    """Return the share of the suspects by some attacks that a method accuses at a false positive rate of 5 %."""
+    rows = []
+    for method in methods_of(found):
+        known = found.of(method)
+        if all(known.get(a, {}).get("tpr_at_5") for a in attacks):
+            shown = [[float(known[a][f"tpr_at_5{end}"]) for end in ("", "_low", "_high")] for a in attacks]
+            rows.append((named(found, method), *(f"{share:.2f} [{low:.2f}, {high:.2f}]" for share, low, high in shown)))
+    return f"{table(('Method', *(f'`{a}`' for a in attacks)), rows)}\n\n{found.about()}"
+
+
+@part
+def copies(found: Measured, *attacks: str) -> str:
+    """Return the test accuracy of the sources, of irrelevant models, and of the suspects by some attacks."""
+    frame, run = load(found.folder)
+    watermarks = {name for name, entry in run["components"][ComponentKind.METHOD].items() if entry.get("watermark")}
+    plain = frame[~frame["method"].isin(watermarks) & (frame["status"] == Status.DONE)].drop_duplicates(
+        ["source_seed", "attack", "suspect_digest"]
+    )
+    plain = plain.dropna(subset=["suspect_accuracy"])
+    groups = {f"`{a}`": plain[plain["attack"] == a] for a in attacks}
+    own = plain[(plain["suspect_kind"] == SuspectKind.IRRELEVANT) & (plain["suspect_dataset"] == plain["dataset"])]
+    rows = []
+    for name, group in {"irrelevant models": own, **groups}.items():
+        by_architecture = group.groupby("suspect_architecture")["suspect_accuracy"].mean()
+        spread = f"{100 * by_architecture.min():.1f} to {100 * by_architecture.max():.1f} %"
+        rows.append((name, f"{100 * group['suspect_accuracy'].mean():.1f} %", spread, str(len(group))))
+    head = ("Networks", "mean test accuracy", "means of architectures", "networks")
+    return f"{table(head, rows)}\n\n{found.about()}"
+
+
+@part
+def one_source(found: Measured, attack: str, rival: str) -> str:
+    """Return how far the AUC of one source lies from the mean of all, and how often it reverses an order.
+
+    The order is that of a method and `rival`, by their means.
+    """
+    known = {c.method: c for c in cells(*load(found.folder)) if c.attack == attack and c.figure}
+    rows = []
+    for method in methods_of(found):
+        if method in known and method != rival:
+            rows.append((named(found, method), *_of_one_source(known[method], known[rival])))
+    head = ("Method", "mean AUC", "standard deviation of a source", "lowest to highest", f"within {NEAR} of the mean")
+    head = (*head, f"sources that reverse its order with `{rival}`")
+    return f"{table(head, rows)}\n\nAgainst `{attack}`. {found.about()}"
+
+
+def _of_one_source(cell: Cell, rival: Cell) -> tuple[str, ...]:
+    assert cell.figure is not None and rival.figure is not None
+    own, theirs = cell.figure.by_source, rival.figure.by_source
+    mean, order = fmean(own), fmean(own) - fmean(theirs)
+    near = sum(abs(a - mean) <= NEAR + 1e-9 for a in own)
+    reverse = sum((a - b) * order < 0 for a, b in zip(own, theirs, strict=True))
+    span = f"{min(own):.2f} to {max(own):.2f}"
+    ends = f"{mean:.2f} [{cell.figure.low:.2f}, {cell.figure.high:.2f}]"
+    return ends, f"{stdev(own):.2f}", span, f"{near} of {len(own)}", f"{reverse} of {len(own)}"
+
+
+@part
+def beyond(found: Measured, *baselines: str) -> str:
+    """Return for each attack the AUCs of baselines, the median of the methods, and how many are above each baseline."""
+    every = [c for c in cells(*load(found.folder)) if c.home and c.figure and len(c.figure.by_source) >= SOURCES]
+    rows = []
+    for attack in found.run["spec"]["attacks"]:
+        means = {c.method: c.figure.auc for c in every if c.attack == attack and c.figure}
+        own = [auc for name, auc in means.items() if name not in found.run["spec"]["baselines"]]
+        if own and all(b in means for b in baselines):
+            above = [f"{sum(a > means[b] for a in own)} of {len(own)}" for b in baselines]
+            rows.append((f"`{attack}`", *(f"{means[b]:.2f}" for b in baselines), f"{median(own):.2f}", *above))
+    head = ("Attack", *(f"`{b}`" for b in baselines), "median of methods", *(f"methods above `{b}`" for b in baselines))
+    return f"{table(head, rows)}\n\n{found.about()}" if rows else "*Not measured: the run is without them.*"
+
+
+@part
+def means(found: Measured, first: str) -> str:
+    """Return the mean AUC of each method over the attacks that all have figures for, and over two parts of them.
+
+    The parts: attacks against which the baseline `first` has at least 0.75, and the others.
+    """
+    damage = {a: float(c["auc"]) for a, c in found.of(first).items() if a in found.common()}
+    parts = {
+        f"`{first}` 0.75 or more": [a for a, auc in damage.items() if auc >= 0.75],
+        f"`{first}` below 0.75": [a for a, auc in damage.items() if auc < 0.75],
+    }
+    rows = []
+    for method in methods_of(found):
+        known = found.of(method)
+        row = [fmean(float(known[a]["auc"]) for a in part) if part and known else math.nan for part in parts.values()]
+        if known and all(a in known for a in damage):
+            rows.append((named(found, method), *(f"{value:.2f}" for value in row)))
+    said = "; ".join(f"{name}: {', '.join(f'`{a}`' for a in part)}" for name, part in parts.items())
+    return f"{table(('Method', *parts), rows)}\n\n{said}. {found.about()}"
+
+
+GENERATORS = (aucs, accused_at_5, copies, one_source, beyond, means)
