@@ -7,12 +7,14 @@ Where the folder does not exist yet, or has too few sources, the part says so.
 import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from statistics import fmean, median
+from typing import Any
 
 import pandas as pd
 
-from bench.analysis.cells import cells
+from bench.analysis.cells import Cell, cells
 from bench.analysis.costs import costs
 from bench.analysis.evasion import Evasion
 from bench.core.errors import BenchError
@@ -32,6 +34,18 @@ def table(head: Sequence[str], rows: Rows) -> str:
     """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" if line[0] != "---" else "|" + "---|" * len(line) for line in lines)
+
+
+@cache
+def rows_of(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the rows and the description of a run; nobody changes them."""
+    return load(folder)
+
+
+@cache
+def cells_of(folder: Path) -> list[Cell]:
+    """Return the cells of a run."""
+    return cells(*rows_of(folder))
 
 
 class Measured:
@@ -150,7 +164,7 @@ def method_costs(found: Measured) -> str:
     The mean is over the attacks for which all methods have a figure.
     """
     rows = []
-    for cost in costs(*load(found.folder)):
+    for cost in costs(*rows_of(found.folder)):
         cells = found.of(cost.method)
         worst = min(cells.values(), key=lambda c: float(c["auc"]), default=None)
         rows.append(
@@ -174,7 +188,7 @@ def method_costs(found: Measured) -> str:
 @part
 def attack_costs(found: Measured) -> str:
     """Return for each attack its queries, the accuracy that it keeps, and the methods that find it best and least."""
-    frame, run = load(found.folder)
+    frame, run = rows_of(found.folder)
     watermarks = {name for name, entry in run["components"][ComponentKind.METHOD].items() if entry.get("watermark")}
     plain = frame[(frame["suspect_kind"] == SuspectKind.STOLEN) & (frame["status"] == Status.DONE)]
     plain = plain[~plain["method"].isin(watermarks)]
@@ -221,7 +235,7 @@ def _best(aucs: dict[str, float]) -> str:
 @part
 def evasion(found: Measured) -> str:
     """Return the accuracy lost to evade each method, by attack, as the report's table has it, one line a cell."""
-    every = cells(*load(found.folder))
+    every = cells_of(found.folder)
     known = [c for c in every if isinstance(c.evasion, Evasion) and len(c.evasion.losses) >= SOURCES]
     attacks = list(dict.fromkeys(c.attack for c in known))
     written = {(c.method, c.attack): "; ".join(line.text for line in lines(c)).replace("; [", " [") for c in known}
@@ -233,7 +247,7 @@ def evasion(found: Measured) -> str:
 @part
 def accused(found: Measured, *methods: str) -> str:
     """Return whom the p-values of methods accuse: `python -m benchmarks.own_p_values` prints it, at two levels."""
-    frame, run = load(found.folder)
+    frame, run = rows_of(found.folder)
     known = own_p_values.with_p_values(run)
     every = [row for name in methods or known if name in known for row in own_p_values.accused(frame, name)]
     rows = [row for row in every if int(row[-1]) >= SOURCES and (row[1] == SuspectKind.IRRELEVANT or row[2] == "0.01")]

@@ -3,11 +3,10 @@
 import math
 from statistics import fmean, median, stdev
 
-from measured import SOURCES, Measured, interval, part, table
+from measured import SOURCES, Measured, cells_of, interval, part, rows_of, table
 
-from bench.analysis.cells import Cell, cells
+from bench.analysis.cells import Cell
 from bench.core.kinds import ComponentKind, Status, SuspectKind
-from bench.results.reader import load
 
 NEAR = 0.05
 """How far from the mean an AUC of one source may lie to be near it."""
@@ -48,7 +47,7 @@ def accused_at_5(found: Measured, *attacks: str) -> str:
 @part
 def copies(found: Measured, *attacks: str) -> str:
     """Return the test accuracy of the sources, of irrelevant models, and of the suspects by some attacks."""
-    frame, run = load(found.folder)
+    frame, run = rows_of(found.folder)
     watermarks = {name for name, entry in run["components"][ComponentKind.METHOD].items() if entry.get("watermark")}
     plain = frame[~frame["method"].isin(watermarks) & (frame["status"] == Status.DONE)].drop_duplicates(
         ["source_seed", "attack", "suspect_digest"]
@@ -71,7 +70,7 @@ def one_source(found: Measured, attack: str, rival: str) -> str:
 
     The order is that of a method and `rival`, by their means.
     """
-    known = {c.method: c for c in cells(*load(found.folder)) if c.attack == attack and c.figure}
+    known = {c.method: c for c in cells_of(found.folder) if c.attack == attack and c.figure}
     rows = []
     for method in methods_of(found):
         if method in known and method != rival:
@@ -95,7 +94,7 @@ def _of_one_source(cell: Cell, rival: Cell) -> tuple[str, ...]:
 @part
 def beyond(found: Measured, *baselines: str) -> str:
     """Return for each attack the AUCs of baselines, the median of the methods, and how many are above each baseline."""
-    every = [c for c in cells(*load(found.folder)) if c.home and c.figure and len(c.figure.by_source) >= SOURCES]
+    every = [c for c in cells_of(found.folder) if c.home and c.figure and len(c.figure.by_source) >= SOURCES]
     rows = []
     for attack in found.run["spec"]["attacks"]:
         means = {c.method: c.figure.auc for c in every if c.attack == attack and c.figure}

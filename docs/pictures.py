@@ -20,12 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import matplotlib
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from measured import SOURCES, Measured
+from measured import SOURCES, Measured, cells_of, rows_of
 
-from bench.analysis.cells import Cell, cells
+from bench.analysis.cells import Cell
 from bench.analysis.costs import costs
 from bench.core.kinds import ComponentKind, Status, SuspectKind
-from bench.results.reader import load
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
 PANELS = 4
@@ -41,7 +40,7 @@ def colour(cell: Cell) -> str:
 
 def known(found: Measured) -> list[Cell]:
     """Return the cells at home that have an AUC over enough sources."""
-    every = cells(*load(found.folder))
+    every = cells_of(found.folder)
     return [c for c in every if c.home and not c.reason and c.figure and len(c.figure.by_source) >= SOURCES]
 
 
@@ -104,7 +103,7 @@ def accuracy(found: Measured) -> Any:
 
 def points_lost(found: Measured) -> dict[str, float]:
     """Return by attack the mean loss of accuracy of its copies, in points, without copies of watermarked sources."""
-    frame, run = load(found.folder)
+    frame, run = rows_of(found.folder)
     watermarks = {name for name, entry in run["components"][ComponentKind.METHOD].items() if entry.get("watermark")}
     frame = frame[(frame["suspect_kind"] == SuspectKind.STOLEN) & (frame["status"] == Status.DONE)]
     frame = frame[~frame["method"].isin(watermarks) & (frame["suspect_dataset"] == frame["dataset"])]
@@ -117,7 +116,7 @@ def cost(found: Measured) -> Any:
     """Draw the mean AUC over the attacks that all methods have, against the seconds to make a fingerprint."""
     every, common = known(found), found.common()
     figure, axis = pyplot.subplots(figsize=(9, 5.5))
-    for spent in costs(*load(found.folder)):
+    for spent in costs(*rows_of(found.folder)):
         own = [c for c in every if c.method == spent.method and c.attack in common]
         if len(own) < len(common) or not spent.seconds_to_make:
             continue

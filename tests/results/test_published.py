@@ -43,7 +43,9 @@ def known(run):
 
     spec = Spec.from_json(run["spec"])
     assert not spec.budgets, "run.json describes a method with one of its budgets only"
-    now = declare(spec, load_registry(()))
+    entries = (entry for group in run["components"].values() for entry in group.values())
+    files = {entry["distribution"] for entry in entries if entry["distribution"].endswith(".py")}
+    now = declare(spec, load_registry(tuple(str(RESULTS.parent / file) for file in sorted(files))))
     return Declarations(
         *({name: published(one) for name, one in group.items()} for group in (now.datasets, now.architectures)),
         {name: published(one) for name, one in now.attacks.items()},
