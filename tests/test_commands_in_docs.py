@@ -24,7 +24,12 @@ OTHERS = ("pip", "python", "python3.11", ".", "tox", "pytest", "dask", "salloc",
 REAL = ("fashion_mnist", "cifar", "tiny_imagenet")
 SMOKE = ["--preset", "smoke"]
 RUN = ["run", *SMOKE, "--methods", "akh", "--attacks", "finetune_a", "--no-baselines", "--workers", "0"]
-LONG = (["run"], ["run", "--methods", "sac_m,cae"], ["check", "my_idea.py"])
+LONG = (
+    ["run"],
+    ["run", "--methods", "sac_m,cae"],
+    ["run", "--seeds", "20", "--out", "results/noisy_digits"],
+    ["check", "my_idea.py"],
+)
 """More than some ten seconds."""
 
 
@@ -76,7 +81,9 @@ def how(words: list[str]) -> tuple[str, list[str]]:
     if "--dry-run" in words or "medium" in text or "paper" in text or any(name in text for name in REAL):
         return "carry out", [*words, *(["--dry-run"] if "--dry-run" not in words else [])]
     if "field" in words:  # everything that is installed: with the sizes of smoke
-        words = [*(w for w in words if w not in ("--preset", "field", "--seeds", "5")), *SMOKE]
+        words = [*(w for w in words if w not in ("--preset", "field")), *SMOKE]
+    if "--seeds" in words:
+        words = [*words, "--seeds", "1"]
     return "carry out", [*words, *([] if "--preset" in words else SMOKE), "--workers", "0"]
 
 
