@@ -15,7 +15,7 @@ from bench.models.image_digest import DIGITS, array_digests
 from bench.models.kinds import ModelOutput
 from bench.verification import evidence_files, manifest
 from bench.verification.evidence_files import ANSWERS, EVIDENCE, QUERIES, EvidenceFolder, texts
-from bench.verification.judgement import accuracy_finding, judge
+from bench.verification.judgement import accuracy_finding, damage_finding, judge
 from bench.verification.kinds import FindingKind
 
 CLOSE = 1e-9
@@ -97,6 +97,9 @@ def _check_suspect(found: EvidenceFolder) -> None:
     expected = accuracy_finding(right, len(known), Counter(labels.tolist()), accuracies)
     if not _close(to_builtins(recorded), to_builtins([expected] if expected else [])):
         raise _changed(found, EVIDENCE, "the finding about the suspect's accuracy does not follow from its answers")
+    damage = [f for f in evidence.findings if f.kind == FindingKind.DAMAGE]  # older evidence has none
+    if damage and not _close(to_builtins(damage), to_builtins([damage_finding(right, len(known), accuracies)])):
+        raise _changed(found, EVIDENCE, "the finding about damage does not follow from the suspect's answers")
 
 
 def _labels(found: EvidenceFolder, rows: list[int]) -> "np.ndarray[Any, Any]":

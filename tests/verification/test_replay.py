@@ -124,6 +124,11 @@ def finding(folder):
     figure(folder, lambda e: e["findings"].append(blocked))
 
 
+def damage(folder):
+    worse = {"kind": "damage", "text": "it answers 1 of 100", "blocks": [], "figures": {}}
+    figure(folder, lambda e: e.update(findings=[*(f for f in e["findings"] if f["kind"] != "damage"), worse]))
+
+
 def methods(folder):
     figure(folder, lambda e: e["judgement"]["methods"].pop())
 
@@ -146,6 +151,7 @@ CHANGES = {
     verdict: "evidence.json was changed: verdict is 'no evidence', but 'evidence of copying' follows",
     accuracy: "evidence.json was changed: the suspect's accuracy is 81 of 100 check images by its answers",
     finding: "evidence.json was changed: the finding about the suspect's accuracy does not follow",
+    damage: "evidence.json was changed: the finding about damage does not follow",
     methods: "evidence.json was changed: its methods are not those of the commitment, sac_m, ipguard",
     other_commitment: "evidence.json was changed: it is about another commitment",
 }
