@@ -17,6 +17,7 @@ import pandas as pd
 from bench.analysis.cells import Cell, cells
 from bench.analysis.costs import costs
 from bench.analysis.evasion import Evasion
+from bench.analysis.networks import watermarks
 from bench.core.errors import BenchError
 from bench.core.kinds import Accuser, ComponentKind, Status, SuspectKind
 from bench.reporting.tables.evasion import lines
@@ -189,9 +190,8 @@ def method_costs(found: Measured) -> str:
 def attack_costs(found: Measured) -> str:
     """Return for each attack its queries, the accuracy that it keeps, and the methods that find it best and least."""
     frame, run = rows_of(found.folder)
-    watermarks = {name for name, entry in run["components"][ComponentKind.METHOD].items() if entry.get("watermark")}
     plain = frame[(frame["suspect_kind"] == SuspectKind.STOLEN) & (frame["status"] == Status.DONE)]
-    plain = plain[~plain["method"].isin(watermarks)]
+    plain = plain[~plain["method"].isin(watermarks(run))]
     rows = []
     for attack in run["spec"]["attacks"]:
         copies = plain[plain["attack"] == attack].drop_duplicates("suspect_digest")

@@ -6,7 +6,8 @@ from statistics import fmean, median, stdev
 from measured import SOURCES, Measured, cells_of, interval, part, rows_of, table
 
 from bench.analysis.cells import Cell
-from bench.core.kinds import ComponentKind, Status, SuspectKind
+from bench.analysis.networks import watermarks
+from bench.core.kinds import Status, SuspectKind
 
 NEAR = 0.05
 """How far from the mean an AUC of one source may lie to be near it."""
@@ -46,10 +47,9 @@ def accused_at_5(found: Measured, *attacks: str) -> str:
 
 @part
 def copies(found: Measured, *attacks: str) -> str:
-    """Return the test accuracy of the sources, of irrelevant models, and of the suspects by some attacks."""
+    """Return the test accuracy of irrelevant models, and of the suspects by some attacks."""
     frame, run = rows_of(found.folder)
-    watermarks = {name for name, entry in run["components"][ComponentKind.METHOD].items() if entry.get("watermark")}
-    plain = frame[~frame["method"].isin(watermarks) & (frame["status"] == Status.DONE)].drop_duplicates(
+    plain = frame[~frame["method"].isin(watermarks(run)) & (frame["status"] == Status.DONE)].drop_duplicates(
         ["source_seed", "attack", "suspect_digest"]
     )
     plain = plain.dropna(subset=["suspect_accuracy"])
@@ -108,7 +108,7 @@ def beyond(found: Measured, *baselines: str) -> str:
 
 @part
 def means(found: Measured, first: str) -> str:
-    """Return the mean AUC of each method over the attacks that all have figures for, and over two parts of them.
+    """Return the mean AUC of each method over two parts of the attacks that all methods have figures for.
 
     The parts: attacks against which the baseline `first` has at least 0.75, and the others.
     """

@@ -24,7 +24,8 @@ from measured import SOURCES, Measured, cells_of, rows_of
 
 from bench.analysis.cells import Cell
 from bench.analysis.costs import costs
-from bench.core.kinds import ComponentKind, Status, SuspectKind
+from bench.analysis.networks import watermarks
+from bench.core.kinds import Status, SuspectKind
 
 FOLDER = Path(__file__).resolve().parent / "pictures"
 PANELS = 4
@@ -104,9 +105,8 @@ def accuracy(found: Measured) -> Any:
 def points_lost(found: Measured) -> dict[str, float]:
     """Return by attack the mean loss of accuracy of its copies, in points, without copies of watermarked sources."""
     frame, run = rows_of(found.folder)
-    watermarks = {name for name, entry in run["components"][ComponentKind.METHOD].items() if entry.get("watermark")}
     frame = frame[(frame["suspect_kind"] == SuspectKind.STOLEN) & (frame["status"] == Status.DONE)]
-    frame = frame[~frame["method"].isin(watermarks) & (frame["suspect_dataset"] == frame["dataset"])]
+    frame = frame[~frame["method"].isin(watermarks(run)) & (frame["suspect_dataset"] == frame["dataset"])]
     frame = frame.drop_duplicates(["attack", "suspect_digest"]).dropna(subset=["suspect_accuracy", "source_accuracy"])
     points = 100 * (frame["source_accuracy"] - frame["suspect_accuracy"])
     return {str(attack): float(mean) for attack, mean in points.groupby(frame["attack"]).mean().items()}

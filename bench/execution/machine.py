@@ -9,12 +9,10 @@ from functools import cache
 import numpy as np
 import torch
 
-from bench.core.hardware import cpu_model
+from bench.core.hardware import CAPS, cpu_model
 
 VARIABLES = (
-    "ATEN_CPU_CAPABILITY",
-    "ONEDNN_MAX_CPU_ISA",
-    "DNNL_MAX_CPU_ISA",
+    *CAPS,
     "ONEDNN_CPU_ISA_HINTS",
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "MKL_ENABLE_INSTRUCTIONS",
