@@ -140,7 +140,7 @@ def test_the_host_does_not_mention_the_shipped_plugins():
 
 def test_the_host_names_shipped_components_in_presets_only():
     """A preset's lists of names, and the order of columns, are the only places that know them."""
-    names = {c for kind in ("attack", "method") for c in load_registry().names(kind)} - {"noise", "agreement", "errors"}
+    names = {c for kind in ("attack", "method") for c in load_registry().names(kind)} - {"noise", "agreement"}
     for path in HOST_FILES:
         if path.name != "presets.py":
             words = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)

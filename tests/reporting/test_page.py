@@ -154,7 +154,7 @@ def test_a_cell_that_cannot_be_is_not_one_that_failed_and_says_why(tmp_path):
     data = data_of(text)
     failed, impossible = cell_of(data, "sac", "extract_l"), cell_of(data, "mark", "transfer")
     assert failed["lost"] == {"failed": 6}
-    assert [data["texts"][n] for n, _ in failed["errors"]] == ["steal: out of memory <b>&"]
+    assert [data["texts"][n] for n, _ in failed["messages"]] == ["steal: out of memory <b>&"]
     assert data["texts"][impossible["reason"]] == "mark compares labels"
     assert "spread" not in failed
 

@@ -106,7 +106,7 @@ class CellDetails:
             "m": {s.key: _measure(v) for s in STATISTICS if (v := s.value(c))},
             "reason": c.reason and self._text(c.reason),
             "lost": dict(c.lost),
-            "errors": [[self._text(e), n] for e, n in c.errors.items()],
+            "messages": [[self._text(e), n] for e, n in c.errors.items()],
             "paper": [_round(c.paper.auc), c.paper.stolen, c.paper.irrelevant, int(c.paper.same)] if c.paper else None,
             "verdict": self._text(c.verdict) if c.paper else None,
             "baselines": self._baselines(c),

@@ -39,7 +39,7 @@ const missingScores = (cell) => {
   const lost = Object.entries(cell.lost || {}).map(([status, n]) => `${n} ${status.replace("_", " ")}`).join(", ");
   const planned = `${cell.planned[0]} stolen and ${cell.planned[1]} irrelevant models were planned`;
   return [lost ? el("p", {}, `Without a score: ${lost}; ${planned}.`) : null,
-    ...(cell.errors || []).map(([error, n]) => el("p", {}, el("code", {}, text(error)), n > 1 ? ` (${n} trials)` : ""))];
+    ...(cell.messages || []).map(([error, n]) => el("p", {}, el("code", {}, text(error)), n > 1 ? ` (${n} trials)` : ""))];
 };
 
 const describeComponent = (kind, name, more) => {
