@@ -238,10 +238,12 @@ class Workers:
 
     def known(self) -> Mapping[str, Any]:
         """Return the scheduler's description of each worker, by address."""
-        scheduler: Mapping[str, Any] = self.client.scheduler_info(n_workers=-1)
-        if "workers" not in scheduler or self.client.status in ("closing", "closed"):
+        scheduler = self.client.scheduler
+        if scheduler is None or self.client.status in ("closing", "closed"):
             raise self.scheduler_gone()
-        workers: Mapping[str, Any] = scheduler["workers"]
+        # not scheduler_info: the client refreshes what that is about to return, with a copy that lacks workers
+        with self.reachable():
+            workers: Mapping[str, Any] = self.client.sync(scheduler.identity, n_workers=-1)["workers"]
         return workers
 
     @contextmanager

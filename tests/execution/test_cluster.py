@@ -35,7 +35,8 @@ def workers(tmp_path):
 
 
 def give_up(workers):
-    """Close all nannies, as they close themselves, and wait until the scheduler knows of it."""
+    """Close both nannies, as they close themselves, and wait until the scheduler knows of it."""
+    wait_until(lambda: len(workers.started.workers) == 2)  # the scheduler may know one earlier
     nannies = list(workers.started.workers.values())
     for nanny in nannies:
         workers.started.sync(nanny.close)
@@ -44,9 +45,13 @@ def give_up(workers):
 
 
 def wait_for(workers, count):
+    wait_until(lambda: len(workers.known()) == count)
+
+
+def wait_until(condition):
     end = time.monotonic() + 120
-    while len(workers.known()) != count:
-        assert time.monotonic() < end, workers.known()
+    while not condition():
+        assert time.monotonic() < end
         time.sleep(0.05)
 
 
@@ -70,6 +75,19 @@ def test_workers_whose_nannies_gave_up_are_replaced_and_too_many_of_them_are_an_
     wait_for(workers, 2)
     assert workers.result_of(workers.client.submit(operator.add, 2, 3)) == 5
     assert workers.replaced == 0
+
+
+def test_no_worker_is_missing_while_the_client_refreshes_what_it_knows(workers):
+    """distributed 2026.8.0: scheduler_info(n_workers=-1) returns no workers if the periodic refresh ends meanwhile."""
+    refresh = workers.client._periodic_callbacks["scheduler-info"]
+
+    async def refresh_often():
+        refresh.stop()
+        refresh.callback_time = 5  # milliseconds
+        refresh.start()
+
+    workers.started.sync(refresh_often)
+    assert {len(workers.known()) for _ in range(2000)} == {2}
 
 
 def test_a_scheduler_whose_client_has_left_logs_nothing(workers, monkeypatch):
