@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from bench.core.kinds import Status, TaskKind
 from bench.core.tasks import Outcome, Task
+from bench.sandbox.process_state import gc_paused
 
 SCORES_PER_UNIT = 32
 """Score tasks of one suspect in a unit: each takes a few milliseconds."""
@@ -37,6 +38,8 @@ class ReadyScores:
         self.unready: dict[str, set[str]] = {}
         """The scores of each suspect that wait for an input."""
         self.heap: list[tuple[bool, int, int, str]] = []
+        self.pushed: dict[str, tuple[bool, int, int]] = {}
+        """The rank of each suspect's last entry in the heap."""
 
     def wait(self, suspect: str, key: str) -> None:
         """Add a score that waits for an input."""
@@ -53,23 +56,28 @@ class ReadyScores:
         self._push(suspect)
 
     def _push(self, suspect: str) -> None:
-        """Push a suspect with its current rank; entries with an earlier rank are discarded when they come first."""
-        if suspect in self.scores:
-            heapq.heappush(self.heap, (*self._rank(suspect), suspect))
+        """Push a suspect if its rank has changed; entries with an earlier rank are discarded when they come first."""
+        if suspect in self.scores and (rank := self._rank(suspect)) != self.pushed.get(suspect):
+            self.pushed[suspect] = rank
+            heapq.heappush(self.heap, (*rank, suspect))
 
     def _rank(self, suspect: str) -> tuple[bool, int, int]:
-        keys = self.scores.get(suspect, [])
-        return bool(self.unready.get(suspect)), -len(keys), self.order[keys[0]] if keys else 0
+        """Return whether a suspect has scores that wait, how many are ready (if some wait: bits of that), and their place."""
+        keys, waits = self.scores.get(suspect, []), bool(self.unready.get(suspect))
+        return waits, -len(keys).bit_length() if waits else -len(keys), self.order[keys[0]] if keys else 0
 
     def state(self) -> bool | None:
         """Return whether the first suspect has all its scores ready; None if no score is ready."""
         while self.heap and self.heap[0][:3] != self._rank(self.heap[0][3]):
-            heapq.heappop(self.heap)
+            *rank, suspect = heapq.heappop(self.heap)
+            if self.pushed.get(suspect) == tuple(rank):
+                del self.pushed[suspect]
         return not self.heap[0][0] if self.heap else None
 
     def take(self) -> list[str]:
         """Remove the scores of the first suspect, at most SCORES_PER_UNIT, and return them."""
         suspect = heapq.heappop(self.heap)[3]
+        self.pushed.pop(suspect, None)
         keys = self.scores.pop(suspect)
         if keys[SCORES_PER_UNIT:]:
             self.scores[suspect] = keys[SCORES_PER_UNIT:]
@@ -98,10 +106,10 @@ class _Graph:
     """Tasks, and which of them wait for others."""
 
     tasks: Mapping[str, Task]
-    waiting: dict[str, set[str]] = field(default_factory=dict)
-    """The unfinished inputs of each task."""
-    dependants: dict[str, dict[str, None]] = field(default_factory=dict)
-    """The tasks that need each task, in the order of the plan."""
+    waiting: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The unfinished inputs of each task, each once."""
+    dependants: dict[str, list[str]] = field(default_factory=dict)
+    """The tasks that need each task, in the order of the plan; one that was linked again is there again."""
     settled: dict[str, str] = field(default_factory=dict)
     """The status of each settled task."""
     height: dict[str, int] = field(default_factory=dict)
@@ -109,11 +117,12 @@ class _Graph:
 
     def _link(self, keys: Sequence[str]) -> None:
         """Let tasks, inputs first, wait for their unfinished inputs."""
+        tasks, settled, waiting, dependants = self.tasks, self.settled, self.waiting, self.dependants
         for key in keys:
-            inputs = {k for k in self.tasks[key].inputs.values() if k in self.tasks and k not in self.settled}
-            self.waiting[key] = inputs
-            for k in inputs:
-                self.dependants.setdefault(k, {})[key] = None
+            inputs = dict.fromkeys(tasks[key].inputs.values())
+            waiting[key] = tuple([k for k in inputs if k in tasks and k not in settled])  # small, and no garbage
+            for k in waiting[key]:
+                dependants.setdefault(k, []).append(key)
         for key in reversed(keys):
             highest = max((self.height[d] for d in self.dependants.get(key, ())), default=0)
             self.height[key] = highest + (FINGERPRINT_HEIGHT if self.tasks[key].kind == TaskKind.FINGERPRINT else 1)
@@ -142,7 +151,8 @@ class TaskQueue(_Graph):
         self.tasks = dict(self.tasks)
         self.order = {key: n for n, key in enumerate(self.tasks)}
         self.scores = ReadyScores(self.order)
-        self._add(list(self.tasks))
+        with gc_paused():
+            self._add(list(self.tasks))
 
     def _add(self, keys: Sequence[str]) -> None:
         """Add tasks, inputs first: they wait for their unfinished inputs, or are ready."""
@@ -196,7 +206,8 @@ class TaskQueue(_Graph):
         key = heapq.heappop(self.ready)[2]
         riding = []
         if kind == TaskKind.MODEL:
-            riding = [k for k in self.dependants.get(key, ()) if self._waits_only_for(key, k)][:SCORES_PER_UNIT]
+            needing = dict.fromkeys(self.dependants.get(key, ()))
+            riding = [k for k in needing if self._waits_only_for(key, k)][:SCORES_PER_UNIT]
         for k in riding:
             self.scores.forget(key, k)
         self.riding.update(riding)
@@ -206,7 +217,7 @@ class TaskQueue(_Graph):
         """Return True for a score of a suspect that nothing else delays."""
         task = self.tasks[key]
         scores = task.kind == TaskKind.SCORE and task.inputs["suspect"] == suspect
-        return scores and self.waiting[key] == {suspect} and key not in self.settled and key not in self.riding
+        return scores and self.waiting[key] == (suspect,) and key not in self.settled and key not in self.riding
 
     def requeue(self, key: str, delay: float = 0.0) -> None:
         """Return a task to the queue: it may run again after `delay` seconds, or once its inputs are there."""
@@ -237,8 +248,9 @@ class TaskQueue(_Graph):
             self.settled.pop(k, None)
             self.order.setdefault(k, len(self.order))
             for dependant in self.dependants.get(k, ()):
-                if self.waiting[dependant]:  # it would find the same input missing
-                    self.waiting[dependant].add(k)
+                waits = self.waiting[dependant]
+                if waits and k not in waits:  # it would find the same input missing
+                    self.waiting[dependant] = (*waits, k)
         self._add([*unsettled, key])
         return True
 
@@ -250,9 +262,10 @@ class TaskQueue(_Graph):
         self.settled[outcome.key] = outcome.status
         if outcome.status == Status.DONE:
             for key in self.dependants.get(outcome.key, ()):
-                if outcome.key in self.waiting[key]:
-                    self.waiting[key].discard(outcome.key)
-                    if not self.waiting[key] and key not in self.settled and key not in self.riding:
+                waits = self.waiting[key]
+                if outcome.key in waits:
+                    self.waiting[key] = left = tuple([k for k in waits if k != outcome.key])
+                    if not left and key not in self.settled and key not in self.riding:
                         self._make_ready(key)
             return result
         stack = list(self.dependants.get(outcome.key, ()))

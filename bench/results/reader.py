@@ -3,11 +3,12 @@
 import csv
 import hashlib
 import io
+import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_ROWS = 2_000_000
+READ_TOGETHER = 5_000
+"""Rows."""
 MOST_CHARACTERS = 2_000
 """Of one cell."""
 SEPARATORS = ",;\t"
@@ -102,29 +105,60 @@ def _frame(text: str) -> "pd.DataFrame":
     import pandas as pd
 
     separator = max(SEPARATORS, key=text.partition("\n")[0].count)
-    lines = csv.reader(io.StringIO(text), strict=True, delimiter=separator)
-    header = [name.strip() for name in next(lines, [])]
+    rows = csv.reader(_lines(text), strict=True, delimiter=separator)
+    header = [name.strip() for name in next(rows, [])]
     width = len(header)
     while header and not header[-1]:  # empty columns of a spreadsheet
         header.pop()
     _check_header(header)
-    table = list(lines)
-    while table and not any(table[-1]):  # its empty lines
-        table.pop()
-    for line, values in enumerate(table, 2):
-        if len(values) != width or any(values[len(header) :]):
-            raise SchemaError(f"line {line} has {len(values)} values instead of {width}")
-    if len(table) > MOST_ROWS:
-        raise SchemaError(f"it has {len(table)} rows, more than {MOST_ROWS}")
-    if not table:
+    columns = dict(zip(header, _columns(_table(rows, width, len(header)), width), strict=False))
+    count = len(columns[header[0]])
+    if not count:
         raise SchemaError("it has no rows")
-    columns = dict(zip(header, zip(*(values[: len(header)] for values in table), strict=True), strict=True))
     described = MODEL_COLUMNS if any(c.name in columns for c in MODEL_COLUMNS) else ()
+    read: dict[str, pd.Series[Any]] = {}
     for column in (*TRIAL_COLUMNS, *described):
-        columns.setdefault(column.name, (column.absent or "",) * len(table))
+        texts = columns.pop(column.name, None) or [column.absent or ""] * count
         if column.type is not str and separator != ",":
-            columns[column.name] = tuple(DECIMAL_COMMA.sub(r"\1.\2", text) for text in columns[column.name])
-    return pd.DataFrame({c.name: _column(c, columns[c.name]) for c in (*TRIAL_COLUMNS, *described)})
+            texts = [DECIMAL_COMMA.sub(r"\1.\2", text) for text in texts]
+        read[column.name] = pd.Series(_column(column, texts))
+    return pd.DataFrame(read, copy=False)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield the lines of a text with their ends; `io.StringIO` would copy it into four bytes for each character."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
+def _table(rows: Iterable[list[str]], width: int, named: int) -> Iterator[list[str]]:
+    """Yield rows of `width` values, only the `named` first ones not empty; leave empty lines out at the end."""
+    pending: list[list[str]] = []
+    for line, values in enumerate(rows, 2):
+        if line > MOST_ROWS + 1:
+            raise SchemaError(f"it has more than {MOST_ROWS} rows")
+        pending.append(values)
+        if not any(values):  # a spreadsheet may add such lines at the end
+            continue
+        for number, row in enumerate(pending, line - len(pending) + 1):
+            if len(row) != width or any(row[named:]):
+                raise SchemaError(f"line {number} has {len(row)} values instead of {width}")
+            yield row
+        pending = []
+
+
+def _columns(rows: Iterator[list[str]], width: int) -> list[list[str]]:
+    """Return the values of each column; equal ones that are near to each other are one object, to save memory."""
+    columns, known = [list[str]() for _ in range(width)], [dict[str, str]() for _ in range(width)]
+    while some := list(itertools.islice(rows, READ_TOGETHER)):
+        for column, same, values in zip(columns, known, zip(*some, strict=True), strict=True):
+            column.extend(map(same.setdefault, values, values))
+            if len(same) > READ_TOGETHER:
+                same.clear()
+    return columns
 
 
 def _check_header(header: Sequence[str]) -> None:
@@ -137,7 +171,7 @@ def _check_header(header: Sequence[str]) -> None:
         raise SchemaError(f"it has columns that bench does not know: {', '.join(strange)}")
 
 
-def _column(column: Column[TrialRecord], values: Sequence[str]) -> object:
+def _column(column: Column[TrialRecord], values: list[str]) -> Any:
     """Return the values of a column: numbers as float64, NaN where empty; text unchanged. Check each value once."""
     different = set(values)
     faults = {text: fault for text in different if (fault := _fault(column, text))}
@@ -145,7 +179,7 @@ def _column(column: Column[TrialRecord], values: Sequence[str]) -> object:
         line, text = next((line, text) for line, text in enumerate(values, 2) if text in faults)
         raise SchemaError(f"line {line}: {column.name} {faults[text]}")
     if column.type is str:
-        return list(values)
+        return values
     numbers = {text: float(text or "nan") for text in different}
     return np.fromiter(map(numbers.__getitem__, values), np.float64, len(values))
 

@@ -2,12 +2,15 @@
 
 import csv
 import io
+import tracemalloc
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from test_build import benchmark, trials
 
 from bench.core.errors import BenchError
+from bench.results import reader
 from bench.results.reader import load
 from bench.results.writer import save
 
@@ -60,13 +63,29 @@ MARKS = {
 SAME = ("byte order", "line ends", "old line ends", "utf-16, big endian")
 
 
+@pytest.mark.parametrize("together", [1, reader.READ_TOGETHER])
 @pytest.mark.parametrize("mark", MARKS)
-def test_a_spreadsheets_marks_change_no_figure(saved, mark):
+def test_a_spreadsheets_marks_change_no_figure(saved, mark, together, monkeypatch):
+    monkeypatch.setattr(reader, "READ_TOGETHER", together)
     folder, (frame, _), text = saved
     (folder / "trials.csv").write_bytes(MARKS[mark](text))
     again, run = load(folder)
     pd.testing.assert_frame_equal(again, frame)
     assert run["edited"] is (mark not in SAME)
+
+
+def test_reading_takes_memory_for_what_differs_and_not_for_every_cell():
+    """A text for each cell would take five times the file, `io.StringIO` four times."""
+    folder = Path(__file__).parents[2] / "results" / "noisy_digits"
+    load(folder)  # what is imported does not count
+    tracemalloc.start()
+    try:
+        load(folder)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    size = (folder / "trials.csv").stat().st_size
+    assert peak < 6 * size, peak / size
 
 
 @pytest.mark.parametrize("mark", ["byte order", "line ends"])
