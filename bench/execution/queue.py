@@ -62,7 +62,7 @@ class ReadyScores:
             heapq.heappush(self.heap, (*rank, suspect))
 
     def _rank(self, suspect: str) -> tuple[bool, int, int]:
-        """Return whether a suspect has scores that wait, how many are ready (if some wait: bits of that), and their place."""
+        """Return whether scores of a suspect wait, how many are ready (bits of that if some wait), and their place."""
         keys, waits = self.scores.get(suspect, []), bool(self.unready.get(suspect))
         return waits, -len(keys).bit_length() if waits else -len(keys), self.order[keys[0]] if keys else 0
 
