@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # distributed 2026.8.0 (Dask's scheduler and its clients), Python 3.11.
 #
-# Client.scheduler_info(n_workers=-1) asks the scheduler for all workers. Now and then it returns none of them, while both are there
-# and idle: every two seconds the client refreshes the same attribute with a description without workers, and that can end between
-# the answer and the return. Here the refresh runs every 10 ms, an option of Dask, so that it is seen soon (146 of
-# 16,016 calls; with the default 5 of 67,531). The scheduler itself, asked through the same client, never
-# leaves one out.
+# Client.scheduler_info(n_workers=-1) asks the scheduler for all workers. Now and then it returns none, while both are there
+# and idle: every two seconds the client refreshes the same attribute with a description without workers, and that can end
+# between the answer and the return. Here the refresh runs every 10 ms, an option of Dask, so that it is seen soon (146 of
+# 16,016 calls; with the default 5 of 67,531). The scheduler itself, asked through the same client, never leaves one out.
 #
 # Guessed before: a client that asks for all workers and waits for the answer returns that answer.
 set -euo pipefail

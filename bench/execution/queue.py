@@ -120,7 +120,7 @@ class _Graph:
         tasks, settled, waiting, dependants = self.tasks, self.settled, self.waiting, self.dependants
         for key in keys:
             inputs = dict.fromkeys(tasks[key].inputs.values())
-            waiting[key] = tuple([k for k in inputs if k in tasks and k not in settled])  # small, and no garbage
+            waiting[key] = tuple([k for k in inputs if k in tasks and k not in settled])  # it takes a third of a set
             for k in waiting[key]:
                 dependants.setdefault(k, []).append(key)
         for key in reversed(keys):

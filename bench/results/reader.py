@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 2_000_000
 READ_TOGETHER = 5_000
-"""Rows."""
+"""Rows that are turned into columns at once."""
 MOST_CHARACTERS = 2_000
 """Of one cell."""
 SEPARATORS = ",;\t"
@@ -135,14 +135,14 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _table(rows: Iterable[list[str]], width: int, named: int) -> Iterator[list[str]]:
-    """Yield rows of `width` values, only the `named` first ones not empty; leave empty lines out at the end."""
+    """Yield the rows, without empty ones at the end; SchemaError if one has others than `named` of `width`."""
     pending: list[list[str]] = []
     for line, values in enumerate(rows, 2):
-        if line > MOST_ROWS + 1:
-            raise SchemaError(f"it has more than {MOST_ROWS} rows")
         pending.append(values)
         if not any(values):  # a spreadsheet may add such lines at the end
             continue
+        if line > MOST_ROWS + 1:
+            raise SchemaError(f"it has more than {MOST_ROWS} rows")
         for number, row in enumerate(pending, line - len(pending) + 1):
             if len(row) != width or any(row[named:]):
                 raise SchemaError(f"line {number} has {len(row)} values instead of {width}")

@@ -33,15 +33,22 @@ def moved(one, other, x):
 
 
 def test_a_stronger_thief_moves_the_answers_on_probes_further_and_keeps_his_accuracy():
-    """Inverted digits: he has seen those of his half, and the answers on others of their kind move, too."""
-    attack, source = Adaptive(weights=(0.0, 1.0, 5.0)), trained("residual")
-    mine, others = 1 - ATTACKER.x[:60], 1 - TEST.x[:60]
-    copies = [stolen(attack, source, mine, replicate=n, kind="residual") for n in range(3)]
-    for x in (mine, others):
-        none, weak, strong = (moved(copy, source, x) for copy in copies)
-        assert min(weak, strong) > 1.1 * none  # by how much depends on the source, and on the processor
-    assert hits(copies[2]) > hits(source) - 0.05
-    check(copies[2], builder("residual")(), attack.name)
+    """Inverted digits: he has seen those of his half, and the answers on others of their kind move, too.
+
+    By how much depends on the source, and for one source on the processor.
+    """
+    attack, by_strength = Adaptive(weights=(0.0, 1.0, 5.0)), torch.zeros(2, 3)
+    for seed in range(3):
+        source = trained("residual", seed)
+        mine, others = 1 - ATTACKER.x[:60], 1 - TEST.x[:60]
+        copies = [stolen(attack, source, mine, replicate=n, kind="residual") for n in range(3)]
+        found = torch.tensor([[moved(copy, source, x) for copy in copies] for x in (mine, others)])
+        assert bool((found[:, 1:] > 1.1 * found[:, :1]).all())
+        by_strength += found / 3
+        assert hits(copies[2]) > hits(source) - 0.05
+        check(copies[2], builder("residual")(), attack.name)
+    none, weak, strong = by_strength.T
+    assert bool((weak > 1.5 * none).all()) and bool((strong > weak).all()) and bool((strong > 0.6).all()), by_strength
 
 
 def test_only_the_informed_thief_uses_probes():
