@@ -119,6 +119,18 @@ def onnx_proto(model, *, shape=SHAPE, batch="N", ends=(), dtype=TensorProto.FLOA
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
+def neighbourly(model, output="logits"):
+    """Return a model of `network` as ONNX whose answers to an image are less the mean of those to its batch, as logits or labels."""
+    proto = onnx_proto(model)
+    proto.graph.node.append(helper.make_node("ReduceMean", ["logits"], ["mean"], axes=[0], keepdims=1))
+    proto.graph.node.append(helper.make_node("Sub", ["logits", "mean"], ["centred"]))
+    proto.graph.output[0].name = "centred"
+    if output == "labels":
+        proto.graph.node.append(helper.make_node("ArgMax", ["centred"], ["label"], axis=1, keepdims=0))
+        proto.graph.output[0].CopyFrom(helper.make_tensor_value_info("label", TensorProto.INT64, ["N"]))
+    return proto.SerializeToString()
+
+
 def save_onnx(model, path, **options):
     path.write_bytes(onnx_proto(model, **options).SerializeToString())
 

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
     from bench.models.opening import Target
 
 
-def check_models(declarations: Declarations, registry: Registry, missing: Iterable[Task]) -> None:
-    """Open and ask each described network that is to be measured; BenchError names the first that is not usable."""
+def check_models(declarations: Declarations, registry: Registry, missing: Iterable[Task]) -> list[str]:
+    """Open and ask each described network that is to be measured, and return a line for each that a user should know of.
+
+    BenchError names the first that is not usable.
+    """
     known, zoo = declarations.models, declarations.zoo
     tasks = list(missing)
     if not known or not tasks:
-        return
+        return []
     if not zoo.path:
         raise BenchError("This Spec has described networks: name the file that describes them with --models")
     measured = {str(t.params["model"]["name"]) for t in tasks if t.kind == TaskKind.MODEL}
@@ -29,14 +32,14 @@ def check_models(declarations: Declarations, registry: Registry, missing: Iterab
         if model.format in PROGRAMS and not zoo.allow_code:
             raise model.fault("format", f"a {model.format} file is a program: it runs only with --allow-code")
     if not measured:
-        return
+        return []
     from bench.models.preflight import Attempt, preflight
 
     files = {m.name: m for m in read(zoo.path)}
     wanted = [m for m in known.all if m.name in measured]
     located = [structs.replace(m, file=files[m.name].file, probes=files[m.name].probes) for m in wanted]
     attempts = (Attempt.noise(m, target(declarations.datasets[known.on(m)])) for m in located)
-    preflight(attempts, registry, zoo.allow_code)
+    return preflight(attempts, registry, zoo.allow_code)
 
 
 def target(dataset: Declaration) -> "Target":

@@ -155,7 +155,7 @@ def prepare(request: BenchmarkRequest, reporter: Reporter, planned: Plan | None 
         if task.kind == TaskKind.DATA:
             identity = task.params["dataset"]
             ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
-    check_models(request.declarations, registry, missing.values())
+    _note(reporter, check_models(request.declarations, registry, missing.values()))
     with _usable(request.folder):
         request.folder.mkdir(parents=True, exist_ok=True)
     if missing or request.refresh:  # reading what is complete needs no right to write

@@ -18,17 +18,21 @@ from bench.core.errors import BenchError
 from bench.core.hardware import cores
 from bench.core.kinds import Access
 from bench.models.description import Description
+from bench.models.granularity import difference, moved
 from bench.models.kinds import ModelFormat
 from bench.models.opening import Target, check_answers, close, known_images, open_model
 from bench.registry.registry import Registry
 from bench.sandbox.supervised_process import Died, SupervisedProcess
-from bench.training.answering import weakened
+from bench.training.answering import Askable, weakened
 
 LIMIT = 120.0
 """Seconds that a network may take to be opened and asked."""
 IMAGES = 10
-SAME = 1e-3
-"""Largest difference, relative and absolute, between two answers to one image."""
+ALONE = 2
+"""Images that a network is asked once more, each of them alone."""
+EVALUATED = "; if it was exported in training mode, export it after `eval()`"
+EXPORTED = (ModelFormat.ONNX, ModelFormat.TORCHSCRIPT, ModelFormat.PT2)
+"""Formats in which the mode of a network is a part of the file."""
 APART = (ModelFormat.ONNX,)
 """Formats that are tried in a process of their own."""
 CHUNK = 32
@@ -38,7 +42,10 @@ START = 2.0
 
 
 class Finding(NamedTuple):
-    """What came of trying a network: how many images it was asked and, if `labelled`, answered rightly; or an error."""
+    """What came of trying a network: how many images it was asked and, if `labelled`, answered rightly; or an error.
+
+    `batch` says how answers depend on the other images of a batch, if they do.
+    """
 
     model: Description
     target: Target
@@ -46,6 +53,7 @@ class Finding(NamedTuple):
     labelled: bool = False
     right: int = 0
     error: str = ""
+    batch: str = ""
 
 
 class Attempt(NamedTuple):
@@ -58,16 +66,23 @@ class Attempt(NamedTuple):
 
     @staticmethod
     def noise(model: Description, target: Target) -> "Attempt":
-        """Return a attempt with ten images of noise."""
+        """Return an attempt with ten images of noise."""
         random = torch.Generator().manual_seed(0)
         return Attempt(model, target, torch.rand(IMAGES, *target.shape, generator=random))
 
 
-def preflight(attempts: Iterable[Attempt], registry: Registry, allow_code: bool = False) -> None:
-    """Try networks; BenchError names the first that cannot be opened or does not answer as described, and the field."""
+def preflight(attempts: Iterable[Attempt], registry: Registry, allow_code: bool = False) -> list[str]:
+    """Try networks, and return a line for each whose answers depend on the batch.
+
+    BenchError names the first that cannot be opened or does not answer as described, and the field.
+    """
+    lines = []
     for finding in findings(attempts, registry, allow_code):
         if finding.error:
             raise BenchError(finding.error)
+        if finding.batch:
+            lines.append(f"model {finding.model.name!r}: {finding.batch}")
+    return lines
 
 
 def findings(
@@ -146,14 +161,29 @@ def tried(attempt: Attempt, registry: Registry, allow_code: bool = False) -> Fin
             asked = images if known is None else images[known]
             answers = check_answers(model, opened, asked, target.classes)
             again = check_answers(model, opened, asked, target.classes)
-            if not torch.allclose(answers.double(), again.double(), rtol=SAME, atol=SAME):
-                raise model.fault("output", "it answers differently when it is asked the same images again")
+            if moved(answers, again):
+                text = "it answers differently when it is asked the same images again"
+                raise model.fault("output", text + EVALUATED * (model.format in EXPORTED))
+            batch = "" if known is not None or model.format == ModelFormat.HTTP else _alone(attempt, opened, answers)
         finally:
             close(opened)
     except BenchError as error:
         return Finding(model, target, error=str(error))
     if labels is None:
-        return Finding(model, target, len(answers))
+        return Finding(model, target, len(answers), batch=batch)
     labels = labels if known is None else labels[known]
     found = answers if answers.dim() == 1 else weakened(answers, Access.LOGITS, Access.LABELS)
-    return Finding(model, target, len(labels), True, int((found == labels).sum()))
+    return Finding(model, target, len(labels), True, int((found == labels).sum()), batch=batch)
+
+
+def _alone(attempt: Attempt, opened: Askable, answers: Tensor) -> str:
+    """Return how the answers to single images differ from those in a batch; an empty text if they do not."""
+    model, target, images, _ = attempt
+    try:
+        alone = torch.cat([check_answers(model, opened, one, target.classes) for one in images[:ALONE].split(1)])
+    except BenchError as error:
+        return f"it answers to no single image ({error})"
+    if not moved(answers[:ALONE], alone):
+        return ""
+    far = "differently" if alone.dim() == 1 else f"up to {difference(answers[:ALONE], alone):.2g} away"
+    return f"answers depend on the batch (an image alone is answered {far})" + EVALUATED * (model.format in EXPORTED)

@@ -46,8 +46,10 @@ def serve() -> None:
             else:
                 reply = b"A" + _answer(run, content)
         except BaseException as error:  # a program may raise anything
-            text = (str(error).strip().splitlines() or [""])[0]
-            reply = f"E{type(error).__name__}: {text}".encode(errors="replace")
+            first, *others = str(error).strip().splitlines() or [""]
+            # An error of TorchScript has a traceback of its own, and what went wrong in its last line.
+            text = others[-1] if "Traceback" in str(error) and others else f"{type(error).__name__}: {first}"
+            reply = f"E{text}".encode(errors="replace")
         replies.write(LENGTH.pack(len(reply)) + reply)
         replies.flush()
 

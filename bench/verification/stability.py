@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import BenchError
-from bench.models.granularity import granularity
+from bench.models.granularity import difference, moved
 from bench.verification.kinds import FindingKind
 from bench.verification.schema import Finding
 
@@ -16,8 +16,6 @@ IMAGES = 16
 """Images that are asked alone, in a batch, and once more."""
 QUERIES = 3 * IMAGES + 2
 """Queries of all questions together."""
-MOVED = 1e-3
-"""Largest difference of two answers to one image, relative to the largest answer, and absolute."""
 
 
 def findings(ask: Ask, images: Tensor, remote: bool = False) -> list[Finding]:
@@ -67,23 +65,6 @@ def _history(alone: Tensor, again: Tensor, repeated: Tensor) -> Finding:
 def _drifts(alone: Tensor, again: Tensor, repeated: Tensor) -> bool:
     """Return True if one question moves answers far less than all those between `alone` and `again` do."""
     return difference(repeated[:1], repeated[1:]) < difference(alone[-1:], again[-1:]) / 4
-
-
-def moved(one: Tensor, other: Tensor) -> int:
-    """Return the number of rows of answers, [N, K] or labels [N], that differ by more than MOVED or their rounding."""
-    if one.dim() == 1:
-        return int((one != other).sum())
-    one, other = one.double(), other.double()
-    step = 2.01 * granularity(one.numpy()).error
-    allowed = torch.maximum(MOVED * (1 + torch.maximum(one.abs(), other.abs()).amax(1)), torch.tensor(step))
-    return int(((one - other).abs().amax(1) > allowed).sum())
-
-
-def difference(one: Tensor, other: Tensor) -> float:
-    """Return the largest difference of two answers to one image; of labels, the share of images that differ."""
-    if one.dim() == 1:
-        return float((one != other).double().mean())
-    return float((one.double() - other.double()).abs().max())
 
 
 def _kinds(answers: Tensor) -> int:

@@ -17,6 +17,7 @@ from zoo_files import (
     PLUGIN,
     SHAPE,
     images,
+    neighbourly,
     network,
     onnx_proto,
     save_onnx,
@@ -460,7 +461,62 @@ def test_a_network_that_answers_with_nan_or_differently_each_time(tmp_path, faul
     proto.graph.node.extend([noise, end])
     proto.graph.output[0].name = "noisy"
     write(tmp_path, proto.SerializeToString())
-    assert fault(ONNX) == "model 'a': output: it answers differently when it is asked the same images again"
+    assert fault(ONNX) == (
+        "model 'a': output: it answers differently when it is asked the same images again; "
+        "if it was exported in training mode, export it after `eval()`"
+    )
+
+
+EVALUATED = r"; if it was exported in training mode, export it after `eval\(\)`"
+
+
+@pytest.mark.parametrize(("output", "far"), [("logits", r"up to [0-9.e-]+ away"), ("labels", "differently")])
+def test_answers_that_depend_on_the_batch_are_named_and_not_refused(tmp_path, registry, output, far):
+    write(tmp_path, neighbourly(network(), output))
+    (model,) = read(zoo(tmp_path, ONNX | {"output": output, "role": "irrelevant"}))
+    attempt = Attempt.noise(verified(model), TARGET)
+    finding = tried(attempt, registry)
+    assert not finding.error
+    assert re.fullmatch(rf"answers depend on the batch \(an image alone is answered {far}\){EVALUATED}", finding.batch)
+    assert preflight.preflight([attempt], registry) == [f"model 'a': {finding.batch}"]
+    write(tmp_path, onnx_proto(network()).SerializeToString())
+    (model,) = read(zoo(tmp_path, ONNX))
+    assert preflight.preflight([Attempt.noise(verified(model), TARGET)], registry) == []
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_traced_network_keeps_the_mode_in_which_it_was_exported(tmp_path, registry, training):
+    torch.manual_seed(0)
+    channels, height, width = SHAPE
+    model = nn.Sequential(nn.BatchNorm2d(channels), nn.Flatten(), nn.Linear(channels * height * width, CLASSES))
+    model(images(200))
+    free = {0: torch.export.Dim("n", min=1, max=4096)}
+    program = torch.export.export(model.train(training), (images(4),), dynamic_shapes=(free,))
+    torch.export.save(program, tmp_path / "a.pt2")
+    (described,) = read(zoo(tmp_path, ONNX | {"format": "pt2", "file": "a.pt2", "role": "irrelevant"}))
+    (finding,) = findings([Attempt.noise(verified(described), TARGET)], registry, allow_code=True)
+    assert not finding.error
+    assert finding.batch.startswith("answers depend on the batch") == training
+
+
+class Crowd(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.network = network()
+
+    def forward(self, x):
+        assert len(x) > 1, "a crowd is wanted"
+        return self.network(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_network_that_answers_to_no_single_image_is_named(tmp_path, registry):
+    torch.jit.script(Crowd()).save(tmp_path / "a")
+    (described,) = read(zoo(tmp_path, ONNX | {"format": "torchscript", "role": "irrelevant"}))
+    (finding,) = findings([Attempt.noise(verified(described), TARGET)], registry, allow_code=True)
+    assert not finding.error
+    assert finding.batch.startswith("it answers to no single image (model 'a': ")
+    assert "a crowd is wanted" in finding.batch
 
 
 def tried_slowly(send, attempts):

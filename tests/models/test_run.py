@@ -6,7 +6,7 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from zoo_files import PLUGIN, copied, save_onnx, save_safetensors, trained, zoo
+from zoo_files import PLUGIN, copied, neighbourly, save_onnx, save_safetensors, trained, zoo
 
 from bench.cli import group
 from bench.core.errors import BenchError
@@ -93,6 +93,15 @@ def test_exactly_the_described_networks_are_scored(place):
         *(f"other{i}" for i in range(3)),
     ]
     assert not any("file" in m for m in spec["models"])
+
+
+def test_a_note_names_networks_whose_answers_depend_on_the_batch(place):
+    (place / "other3.onnx").write_bytes(neighbourly(trained(17)))
+    zoo(place, *tables(ONNX | {"name": "other3", "file": "other3.onnx"}))
+    printed = " ".join(run(place, "--methods", "sac_m", "--no-baselines").split())
+    assert printed.count("answers depend on the batch") == 1
+    assert "Note: model 'other3': answers depend on the batch (an image alone is answered up to" in printed
+    assert {r["status"] for r in rows(place)} == {"done"}
 
 
 def test_nothing_is_computed_again_when_files_move(place):
