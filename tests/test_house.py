@@ -109,7 +109,7 @@ WORKING = (
     "datasets/adaptation.py",
     "datasets/partition.py",
     *(f"models/{name}.py" for name in ("answers", "network", "onnx_session", "opening", "outputs", "preflight")),
-    *(f"models/{name}.py" for name in ("endpoint", "preprocessing", "program")),
+    *(f"models/{name}.py" for name in ("differences", "endpoint", "preprocessing", "program")),
     "sandbox/torch_settings.py",
     "sandbox/torch_state.py",
     *(f"execution/{name}.py" for name in EXECUTING),

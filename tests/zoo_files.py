@@ -120,7 +120,7 @@ def onnx_proto(model, *, shape=SHAPE, batch="N", ends=(), dtype=TensorProto.FLOA
 
 
 def neighbourly(model, output="logits"):
-    """Return a model of `network` as ONNX whose answers to an image are less the mean of those to its batch, as logits or labels."""
+    """Return a model of `network` as ONNX that subtracts the mean answer to the batch from each; logits or labels."""
     proto = onnx_proto(model)
     proto.graph.node.append(helper.make_node("ReduceMean", ["logits"], ["mean"], axes=[0], keepdims=1))
     proto.graph.node.append(helper.make_node("Sub", ["logits", "mean"], ["centred"]))

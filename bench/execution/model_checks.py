@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def check_models(declarations: Declarations, registry: Registry, missing: Iterable[Task]) -> list[str]:
-    """Open and ask each described network that is to be measured, and return a line for each that a user should know of.
+    """Open and ask each described network that is to be measured, and return the lines that a user should read.
 
     BenchError names the first that is not usable.
     """

@@ -70,7 +70,9 @@ def line(finding: Finding) -> str:
     table = model.format == ModelFormat.ANSWERS
     wants = "a table" if table else f"{'x'.join(map(str, shape))} {model.layout} {model.range}"
     content = model.url or f"sha256 {model.sha256[:DIGITS]}"
-    found = f"{model.name}: {model.role}, {model.format}, {wants} -> {target.classes} {model.output}, {accuracy}, {content}"
+    found = (
+        f"{model.name}: {model.role}, {model.format}, {wants} -> {target.classes} {model.output}, {accuracy}, {content}"
+    )
     return f"{found}: {finding.batch}" if finding.batch else found
 
 

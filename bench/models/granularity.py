@@ -1,11 +1,9 @@
-"""How finely answers are rounded, read off the numbers themselves, and which answers differ by more than that."""
+"""How finely answers are rounded: what servers do to them, read off the numbers themselves."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bench.models.kinds import Rounding
 
@@ -19,8 +17,6 @@ SMALL = 0.05
 """Share of a grid's step that errors of float32 may have, so that a value by chance is on the grid once in ten."""
 TINY = 1e-30
 """Smallest probability of which a logarithm is looked at."""
-MOVED = 1e-3
-"""Largest difference of two answers to one image that counts as none, relative to the largest answer, and absolute."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +69,3 @@ def _is_rounded(values: NDArray[np.float64], scale: NDArray[np.float64], digits:
     allowed, grid = CLOSE * np.finfo(np.float32).eps * scale, 10.0**-digits
     values, allowed = values[allowed <= SMALL * grid], allowed[allowed <= SMALL * grid]
     return len(values) >= FEWEST and bool(np.all(np.abs(values - np.round(values, digits)) <= allowed))
-
-
-def moved(one: Tensor, other: Tensor) -> int:
-    """Return the number of rows of answers, [N, K] or labels [N], that differ by more than MOVED or their rounding."""
-    if one.dim() == 1:
-        return int((one != other).sum())
-    one, other = one.double(), other.double()
-    step = 2.01 * granularity(one.numpy()).error
-    allowed = torch.maximum(MOVED * (1 + torch.maximum(one.abs(), other.abs()).amax(1)), torch.tensor(step))
-    return int(((one - other).abs().amax(1) > allowed).sum())
-
-
-def difference(one: Tensor, other: Tensor) -> float:
-    """Return the largest difference of two answers to one image; of labels, the share of images that differ."""
-    if one.dim() == 1:
-        return float((one != other).double().mean())
-    return float((one.double() - other.double()).abs().max())

@@ -18,7 +18,7 @@ from bench.core.errors import BenchError
 from bench.core.hardware import cores
 from bench.core.kinds import Access
 from bench.models.description import Description
-from bench.models.granularity import difference, moved
+from bench.models.differences import difference, moved
 from bench.models.kinds import ModelFormat
 from bench.models.opening import Target, check_answers, close, known_images, open_model
 from bench.registry.registry import Registry

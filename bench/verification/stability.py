@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import BenchError
-from bench.models.granularity import difference, moved
+from bench.models.differences import difference, moved
 from bench.verification.kinds import FindingKind
 from bench.verification.schema import Finding
 
