@@ -31,8 +31,8 @@ IMAGES = 10
 ALONE = 2
 """Images that a network is asked once more, each of them alone."""
 EVALUATED = "; if it was exported in training mode, export it after `eval()`"
-EXPORTED = (ModelFormat.ONNX, ModelFormat.TORCHSCRIPT, ModelFormat.PT2)
-"""Formats in which the mode of a network is a part of the file."""
+TRACED = (ModelFormat.TORCHSCRIPT, ModelFormat.PT2)
+"""Formats in which the mode of a network is a part of the file; torch exports ONNX in evaluation mode."""
 APART = (ModelFormat.ONNX,)
 """Formats that are tried in a process of their own."""
 CHUNK = 32
@@ -163,7 +163,7 @@ def tried(attempt: Attempt, registry: Registry, allow_code: bool = False) -> Fin
             again = check_answers(model, opened, asked, target.classes)
             if moved(answers, again):
                 text = "it answers differently when it is asked the same images again"
-                raise model.fault("output", text + EVALUATED * (model.format in EXPORTED))
+                raise model.fault("output", text + EVALUATED * (model.format in TRACED))
             batch = "" if known is not None or model.format == ModelFormat.HTTP else _alone(attempt, opened, answers)
         finally:
             close(opened)
@@ -186,4 +186,4 @@ def _alone(attempt: Attempt, opened: Askable, answers: Tensor) -> str:
     if not moved(answers[:ALONE], alone):
         return ""
     far = "differently" if alone.dim() == 1 else f"up to {difference(answers[:ALONE], alone):.2g} away"
-    return f"answers depend on the batch (an image alone is answered {far})" + EVALUATED * (model.format in EXPORTED)
+    return f"answers depend on the batch (an image alone is answered {far})" + EVALUATED * (model.format in TRACED)
