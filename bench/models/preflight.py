@@ -30,7 +30,6 @@ LIMIT = 120.0
 IMAGES = 10
 ALONE = 2
 """Images that a network is asked once more, each of them alone."""
-EVALUATED = "; if it was exported in training mode, export it after `eval()`"
 TRACED = (ModelFormat.TORCHSCRIPT, ModelFormat.PT2)
 """Formats in which the mode of a network is a part of the file; torch exports ONNX in evaluation mode."""
 APART = (ModelFormat.ONNX,)
@@ -163,7 +162,7 @@ def tried(attempt: Attempt, registry: Registry, allow_code: bool = False) -> Fin
             again = check_answers(model, opened, asked, target.classes)
             if moved(answers, again):
                 text = "it answers differently when it is asked the same images again"
-                raise model.fault("output", text + EVALUATED * (model.format in TRACED))
+                raise model.fault("output", text + way_out(model))
             batch = "" if known is not None or model.format == ModelFormat.HTTP else _alone(attempt, opened, answers)
         finally:
             close(opened)
@@ -176,6 +175,11 @@ def tried(attempt: Attempt, registry: Registry, allow_code: bool = False) -> Fin
     return Finding(model, target, len(labels), True, int((found == labels).sum()), batch=batch)
 
 
+def way_out(model: Description) -> str:
+    """Return how to export a network well, the end of a message about answers that do not follow from the image."""
+    return "; if it was exported in training mode, export it after `eval()`" if model.format in TRACED else ""
+
+
 def _alone(attempt: Attempt, opened: Askable, answers: Tensor) -> str:
     """Return how the answers to single images differ from those in a batch; an empty text if they do not."""
     model, target, images, _ = attempt
@@ -186,4 +190,4 @@ def _alone(attempt: Attempt, opened: Askable, answers: Tensor) -> str:
     if not moved(answers[:ALONE], alone):
         return ""
     far = "differently" if alone.dim() == 1 else f"up to {difference(answers[:ALONE], alone):.2g} away"
-    return f"answers depend on the batch (an image alone is answered {far})" + EVALUATED * (model.format in TRACED)
+    return f"answers depend on the batch (an image alone is answered {far})" + way_out(model)

@@ -14,6 +14,7 @@ from bench.models.description import Description
 from bench.models.kinds import ModelFormat
 from bench.models.opening import DescribedAnswers, Target, open_model
 from bench.models.outputs import converted
+from bench.models.preflight import way_out
 from bench.models.preprocessing import Preprocessing
 from bench.registry.registry import Registry
 from bench.training.answering import weakened
@@ -90,7 +91,7 @@ def _stable(model: Description, recorder: Recorder, images: Tensor) -> list[Find
     for finding in found:
         if finding.figures.get("each_time"):
             text = "it answers differently when it is asked the same images again"
-            raise model.fault("output", f"{text}: {finding.text}")
+            raise model.fault("output", f"{text}: {finding.text}{way_out(model)}")
         recorder.batch = int(finding.figures.get("batch", recorder.batch))
     return found
 
