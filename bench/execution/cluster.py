@@ -31,6 +31,8 @@ LONGEST_TEMPORARY_FOLDER = 107 - len("/pymp-12345678/listener-12345678")
 """Bytes of a folder's name to which multiprocessing can add the name of a socket."""
 MOST_REPLACED = 10
 """Workers that are replaced, one after the other, while no unit comes to its end."""
+RESULT_TIMEOUT = 10
+"""Seconds after which a small result counts as lost: its worker died, and Dask has to compute it again."""
 FREE_MEMORY_TIMEOUT = 30
 """Seconds that workers have to free memory; after these, the task that needs it runs anyway."""
 SETTINGS: dict[str, Any] = {
@@ -257,9 +259,14 @@ class Workers:
             raise self.scheduler_gone() from error
 
     def result_of(self, future: Future[Any]) -> Any:
-        """Return the result of a future that is finished; BenchError if the scheduler dies meanwhile."""
+        """Return the result of a future that is finished, None if its worker died, BenchError if the scheduler did."""
         with self.reachable():
-            result = future.result()
+            try:
+                result = future.result(timeout=RESULT_TIMEOUT)
+            except Exception as error:
+                if not isinstance(error, TimeoutError) and future.status != "error":
+                    raise
+                return None  # it does not come in time, or its next workers died, too, and it is an error now
         self.replaced = 0
         return result
 

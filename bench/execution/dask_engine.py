@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 QUEUED_PER_SLOT = 2
 """Units submitted per slot: one runs, the next is at the worker already."""
+UNFINISHED = ("finished", "lost", "pending")
+"""States of a future whose result is not here because its worker died: Dask runs it again."""
 
 
 @dataclass
@@ -153,10 +155,10 @@ class DaskEngine:
             if stop == StopRequest.NOW:
                 return
             with self.workers.reachable():
+                self.workers.replace_abandoned()
                 if stop:
                     self._cancel_not_started()
                 else:
-                    self.workers.replace_abandoned()
                     self._replace_lost()
                     if not self.lost_device:
                         self._submit_ready()
@@ -223,14 +225,16 @@ class DaskEngine:
 
     def _finish(self, future: Future[Any]) -> None:
         """Handle a future that is done."""
-        if future.status == "lost":  # its worker died before the result was here: Dask runs it again
-            threading.Timer(RETRY_DELAY, self.finished.put, [future]).start()
-            return
-        unit = self.in_flight.remove(future)
+        unit = self.in_flight.by_future.get(future)
         if unit is None:
             return
-        if future.status == "finished":
-            outcomes, lost_device = self.workers.result_of(future)
+        result = self.workers.result_of(future) if future.status == "finished" else None
+        if result is None and future.status in UNFINISHED:
+            threading.Timer(RETRY_DELAY, self.finished.put, [future]).start()
+            return
+        self.in_flight.remove(future)
+        if result is not None:
+            outcomes, lost_device = result
             unit.report_starts(outcomes, self.reporter)
             self._apply(*map(self.policy.after_outcome, outcomes))
             if lost_device:

@@ -2,12 +2,13 @@
 
 import logging
 import operator
+import os
 import time
 
 import pytest
 
 from bench.core.errors import BenchError
-from bench.execution import cluster
+from bench.execution import cluster, dask_engine
 from bench.execution.slots import Slot
 from bench.sandbox.child_processes import safe_start
 
@@ -75,6 +76,39 @@ def test_workers_whose_nannies_gave_up_are_replaced_and_too_many_of_them_are_an_
     wait_for(workers, 2)
     assert workers.result_of(workers.client.submit(operator.add, 2, 3)) == 5
     assert workers.replaced == 0
+
+
+def test_a_result_whose_workers_are_gone_is_waited_for_no_longer_than_a_while(workers, monkeypatch):
+    """Until their places are filled nobody computes it, so whoever fills them must not wait for it."""
+    monkeypatch.setattr(cluster, "RESULT_TIMEOUT", 1)
+    future = workers.client.submit(operator.add, 1, 2, pure=False)
+    wait_until(lambda: future.status == "finished")
+    give_up(workers)
+    assert workers.result_of(future) is None
+    assert future.status in dask_engine.UNFINISHED
+    workers.replace_abandoned()
+    wait_for(workers, 2)
+    monkeypatch.setattr(cluster, "RESULT_TIMEOUT", 60)
+    assert workers.result_of(future) == 3
+
+
+def die_the_second_time(path):
+    with path.open("a+b") as file:
+        if file.tell():
+            os._exit(1)
+        file.write(b"x")
+    return 3
+
+
+def test_a_result_whose_workers_die_while_they_compute_it_again_is_an_error_of_its_future(workers, tmp_path):
+    future = workers.client.submit(die_the_second_time, tmp_path / "once", pure=False)
+    wait_until(lambda: future.status == "finished")
+    give_up(workers)
+    assert workers.result_of(future) is None
+    workers.replace_abandoned()
+    wait_until(lambda: future.status == "error")
+    assert workers.result_of(future) is None
+    assert "died" in dask_engine._reason(future)
 
 
 def test_no_worker_is_missing_while_the_client_refreshes_what_it_knows(workers):

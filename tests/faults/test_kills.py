@@ -162,6 +162,21 @@ def test_workers_that_die_while_they_start_again_are_replaced(world, undisturbed
     assert world.rows() == undisturbed.rows
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
+@pytest.mark.parametrize("pause", [0.5, pytest.param(1.0, marks=pytest.mark.slow), 2.0])
+def test_results_are_lost_together_with_those_who_would_compute_them_again(world, undisturbed, pause):
+    """The run waited for such a result forever, and so did not see that nobody was left."""
+    running = world.run("--workers", "2", pause=0.02)
+    world.begun(TASKS - 1, running)
+    for _ in range(2):
+        for nest in running.nest():
+            with suppress(psutil.NoSuchProcess):
+                nest.kill()
+        time.sleep(pause)
+    running.end()
+    assert world.rows() == undisturbed.rows
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_hundred_kills(tmp_path, undisturbed, tell):
