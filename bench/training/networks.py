@@ -93,6 +93,22 @@ def with_memory_format(model: Normalised, architecture: Architecture, shape: tup
     return model
 
 
+def _make_buffers_plain(network: nn.Module) -> None:
+    """Make buffers that a training step can write to: of those that want gradients or are expanded.
+
+    Some loaders put a parameter in place of a buffer, and torch refuses batch normalisation with it.
+    """
+    parameters, plain = {id(p) for p in network.parameters()}, dict[Tensor, Tensor]()
+    for module in network.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is None or id(buffer) in parameters:
+                continue
+            if buffer.requires_grad or isinstance(buffer, nn.Parameter):
+                module._buffers[name] = plain.setdefault(buffer, buffer.detach())  # one with two names stays one
+            elif has_overlaps(buffer):
+                module._buffers[name] = buffer.contiguous()
+
+
 def wrapped(
     architecture: Architecture, num_classes: int, shape: tuple[int, int, int], mean: Tensor, std: Tensor
 ) -> Normalised:
@@ -113,10 +129,7 @@ def wrapped(
                 f"architecture {architecture.name!r}: {lazy[0]!r} has no shape, even after a forward pass on images "
                 f"{list(shape)}: use a module that is not lazy"
             )
-    for module in inner.modules():
-        for name, buffer in module._buffers.items():
-            if buffer is not None and has_overlaps(buffer):
-                module._buffers[name] = buffer.contiguous()  # what is expanded cannot be written to
+    _make_buffers_plain(inner)
     model.recreate = functools.partial(rebuild, architecture, num_classes, shape)
     return model
 

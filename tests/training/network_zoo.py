@@ -425,6 +425,22 @@ class Expanded(Net):
 
 
 @good
+class ParametersForBuffers(Net):
+    """Its buffers are parameters, as a loader of networks leaves them, one of them with two names."""
+
+    def __init__(self, classes, shape):
+        super().__init__(classes, shape)
+        self.norm, self.other = nn.BatchNorm1d(16), nn.BatchNorm1d(16)
+        for name, buffer in list(self.norm._buffers.items()):
+            self.norm._buffers[name] = nn.Parameter(buffer, requires_grad=buffer.is_floating_point())
+        self.other._buffers["running_var"] = self.norm._buffers["running_var"]
+
+    def forward(self, x):
+        x = self.norm(self.hidden(self.pool(self.conv(x).relu()).flatten(1)).relu())
+        return self.head(self.other(self.more(x).relu()))
+
+
+@good
 class NumbersFromTensors(Net):
     """Reads numbers off tensors when it is built, as stochastic depth does."""
 
