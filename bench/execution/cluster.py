@@ -289,11 +289,11 @@ class Workers:
             wait(futures, timeout=FREE_MEMORY_TIMEOUT)
         self.client.cancel(futures)
 
-    def restart(self, address: str, worker: Mapping[str, Any]) -> None:
-        """Restart a worker; without a nanny it is only stopped."""
+    def restart(self, address: str) -> None:
+        """Restart a worker, unless it has left; without a nanny it is only stopped."""
         # it may leave at this moment, or restart slowly: the engine handles a worker that is missing later
         with suppress(TimeoutError, OSError, KeyError, ValueError):
-            if worker["nanny"]:
+            if self.known()[address]["nanny"]:
                 self.client.restart_workers([address], timeout=60, raise_for_error=False)
             else:
                 self.client.retire_workers([address], close_workers=True)

@@ -254,8 +254,7 @@ class DaskEngine:
         """Stop each worker whose task has exceeded the timeout: a thread cannot be stopped, a process can."""
         timeout, store = self.config.timeout, self.config.store
         for future, unit, running in self.in_flight.overdue(timeout) if timeout else ():
-            worker = self.workers.known().get(running.worker)
-            if worker is None:  # it died, and Dask gives the unit to another one
+            if running.worker not in self.workers.known():  # it died, and Dask gives the unit to another one
                 unit.running = None
                 continue
             self.in_flight.remove(future)
@@ -264,7 +263,7 @@ class DaskEngine:
             error = f"it ran longer than --task-timeout {timeout:g} s and was stopped"
             log = str(store.log(running.key))
             self._apply(*self.policy.after_timeout(unit.tasks, running.key, facts, error, log))
-            self.workers.restart(running.worker, worker)
+            self.workers.restart(running.worker)
 
     def _replace_lost(self) -> None:
         """Restart the workers that lost their device once all their results are here: a restart loses the others."""
@@ -272,9 +271,7 @@ class DaskEngine:
             held = {*self.client.processing().get(address, ()), *self.client.has_what().get(address, ())}
             if not any(str(key).startswith(self.name) for key in held):
                 self.lost_device.discard(address)
-                worker = self.workers.known().get(address)
-                if worker is not None:
-                    self.workers.restart(address, worker)
+                self.workers.restart(address)
 
 
 def _reason(future: Future[Any]) -> str:
