@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 QUEUED_PER_SLOT = 2
 """Units submitted per slot: one runs, the next is at the worker already."""
-UNFINISHED = ("finished", "lost", "pending")
-"""States of a future whose result is not here because its worker died: Dask runs it again."""
+AWAITED = ("finished", "lost", "pending")
+"""States in which the result of a future is still to come after its worker died: Dask runs it again."""
 
 
 @dataclass
@@ -229,7 +229,7 @@ class DaskEngine:
         if unit is None:
             return
         result = self.workers.result_of(future) if future.status == "finished" else None
-        if result is None and future.status in UNFINISHED:
+        if result is None and future.status in AWAITED:
             threading.Timer(RETRY_DELAY, self.finished.put, [future]).start()
             return
         self.in_flight.remove(future)

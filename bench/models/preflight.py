@@ -28,6 +28,8 @@ from bench.training.answering import Askable, weakened
 LIMIT = 120.0
 """Seconds that a network may take to be opened and asked."""
 IMAGES = 10
+SAME = 1e-3
+"""Largest difference, relative and absolute, between two answers to one question."""
 ALONE = 2
 """Images that a network is asked once more, each of them alone."""
 TRACED = (ModelFormat.TORCHSCRIPT, ModelFormat.PT2)
@@ -160,7 +162,7 @@ def tried(attempt: Attempt, registry: Registry, allow_code: bool = False) -> Fin
             asked = images if known is None else images[known]
             answers = check_answers(model, opened, asked, target.classes)
             again = check_answers(model, opened, asked, target.classes)
-            if moved(answers, again):
+            if not torch.allclose(answers.double(), again.double(), rtol=SAME, atol=SAME):
                 text = "it answers differently when it is asked the same images again"
                 raise model.fault("output", text + way_out(model))
             batch = "" if known is not None or model.format == ModelFormat.HTTP else _alone(attempt, opened, answers)

@@ -94,7 +94,7 @@ def with_memory_format(model: Normalised, architecture: Architecture, shape: tup
 
 
 def _make_buffers_plain(network: nn.Module) -> None:
-    """Make buffers that a training step can write to: of those that want gradients or are expanded.
+    """Replace the buffers that a training step cannot write to: those that want gradients, and expanded ones.
 
     Some loaders put a parameter in place of a buffer, and torch refuses batch normalisation with it.
     """

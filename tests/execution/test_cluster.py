@@ -85,7 +85,7 @@ def test_a_result_whose_workers_are_gone_is_waited_for_no_longer_than_a_while(wo
     wait_until(lambda: future.status == "finished")
     give_up(workers)
     assert workers.result_of(future) is None
-    assert future.status in dask_engine.UNFINISHED
+    assert future.status in dask_engine.AWAITED
     workers.replace_abandoned()
     wait_for(workers, 2)
     monkeypatch.setattr(cluster, "RESULT_TIMEOUT", 60)
