@@ -26,6 +26,8 @@ LARGEST_FILE = 1 << 20
 """Bytes of a file that the process may write: torch tries whether a folder for temporary files is there."""
 DIE_WITH_PARENT, NO_NEW_PRIVILEGES = 1, 38
 """Options of Linux's `prctl`."""
+SOME = 16
+"""What a size is computed from where a program takes, say, multiples of four, and no end is named."""
 
 
 def serve() -> None:
@@ -84,32 +86,50 @@ def _loaded(kind: str, content: bytes, threads: int) -> Callable[[Any], object]:
         module = torch.jit.load(io.BytesIO(content), map_location="cpu").eval()
         return lambda images: module(images)
     exported = torch.export.load(io.BytesIO(content))
-    program, batch = exported.module(), _fixed_batch(exported)
-    return lambda images: _in_batches(program, images, batch)
+    program, bounds = exported.module(), _batch_bounds(exported)
+    return lambda images: _in_batches(program, images, *bounds)
 
 
-def _fixed_batch(exported: Any) -> int:
-    """Return the batch size that an exported program is fixed to; 0 if it takes any."""
+def _batch_bounds(exported: Any) -> tuple[int, int]:
+    """Return the smallest and the largest batch that an exported program takes; 0 where it has no bound.
+
+    A size is fixed, or has the bounds of `torch.export.Dim`. torch 2.13 records a smallest one of 2 where nobody asked
+    for it, and does not insist on it. Of multiples, such as `4 * Dim("n")`, one size is taken.
+    """
     names = exported.graph_signature.user_inputs
     for node in exported.graph.nodes:
         if node.op == "placeholder" and node.name in names[:1]:
             size = node.meta["val"].shape[0]
-            return size if isinstance(size, int) else 0
-    return 0
+            if isinstance(size, int):
+                return size, size
+            expression, ranges = size.node.expr, exported.range_constraints
+            bounds = {s: _ends(ranges[s]) for s in expression.free_symbols if s in ranges}
+            if expression.is_symbol:
+                least, most = bounds.get(expression, (0, 0))
+                return least if least > 2 else 0, most
+            some = {symbol: most or max(least, SOME) for symbol, (least, most) in bounds.items()}
+            fixed = int(expression.subs(some)) if len(some) == len(expression.free_symbols) else 0
+            return fixed, fixed
+    return 0, 0
 
 
-def _in_batches(program: Any, images: Tensor, batch: int) -> object:
+def _ends(found: Any) -> tuple[int, int]:
+    """Return the ends of a range of sizes; 0 for one that is infinite."""
+    least, most = (int(n) if n.is_Integer else 0 for n in (found.lower, found.upper))
+    return least, most
+
+
+def _in_batches(program: Any, images: Tensor, least: int, most: int) -> object:
+    """Ask a program in batches that it takes: a part that is too small is filled with copies of its last image."""
     import torch
 
-    if not batch:
-        return program(images)
     parts = []
-    for part in torch.split(images, batch):
-        filled = torch.cat([part, part[-1:].expand(batch - len(part), -1, -1, -1)])
-        answers = program(filled)
-        if not isinstance(answers, torch.Tensor):
+    for part in torch.split(images, most or len(images)):
+        missing = max(0, least - len(part))
+        answers = program(torch.cat([part, part[-1:].expand(missing, -1, -1, -1)]) if missing else part)
+        if not isinstance(answers, torch.Tensor) or not answers.dim():
             return answers
-        parts.append(answers[: len(part)])
+        parts.append(answers[: len(part)] if missing else answers)
     return torch.cat(parts)
 
 

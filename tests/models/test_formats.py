@@ -270,6 +270,41 @@ def test_programs_run_only_if_allowed(tmp_path, opened, form):
     assert process.poll() is not None
 
 
+BATCHES = {
+    "at most 8": (4, torch.export.Dim("n", min=1, max=8)),
+    "at least 16": (20, torch.export.Dim("n", min=16, max=64)),
+    "multiples of 4": (8, 4 * torch.export.Dim("n", min=1, max=16)),
+    "multiples without end": (8, 4 * torch.export.Dim("n")),
+    "two or more": (4, torch.export.Dim("n", min=2)),
+    "any": (4, torch.export.Dim.DYNAMIC),
+}
+
+
+class InFours(nn.Module):
+    """Sees its images four at a time, so that no other number of them will do."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        groups = x.reshape(x.shape[0] // 4, 4, *SHAPE)
+        return self.inner(groups.flatten(0, 1))
+
+
+@pytest.mark.parametrize("taken", BATCHES)
+def test_a_program_gets_batches_that_it_takes(tmp_path, opened, taken):
+    example, size = BATCHES[taken]
+    model, x = network(), images(70)
+    exported = InFours(model).eval() if taken.startswith("multiples") else model
+    torch.export.save(
+        torch.export.export(exported, (images(example),), dynamic_shapes=({0: size},)), tmp_path / "a.pt2"
+    )
+    found = opened(ONNX | {"format": "pt2", "file": "a.pt2", "role": "irrelevant"}, allow_code=True)
+    for count in (70, 10, 1):
+        torch.testing.assert_close(ask(found, "logits", x[:count]), logits(model, x[:count]), atol=1e-5, rtol=1e-5)
+
+
 class Pair(nn.Module):
     def forward(self, x):
         return x.flatten(1)[:, :10], x.flatten(1)[:, :10]
