@@ -503,6 +503,7 @@ def shares(row):
     return dict(zip(planted_faults.HEADERS[3:], (float(text.removesuffix(" %")) for text in row[3:]), strict=True))
 
 
+@pytest.mark.slow
 def test_faults_are_counted_by_what_shows_them():
     clean = pool_of("")
     none = {"by an AUC": 0, "by an accuracy only": 0, "by digests": 0, "contradicted": 0}
@@ -608,11 +609,12 @@ def test_groups_of_dataset_inference_are_scored_with_one_fingerprint():
     assert [len(group) for group in found] == [1, 2, 2] and all(score >= 0 for group in found for score in group)
 
 
-def test_a_step_in_bf16_is_compared_with_one_in_fp32():
+def test_a_step_in_bf16_is_compared_with_one_in_fp32(monkeypatch):
     from click.testing import CliRunner
 
     from benchmarks import step_precision
 
+    monkeypatch.setattr(step_precision, "BATCH", 8)
     threads = torch.get_num_threads()
     try:
         done = CliRunner().invoke(step_precision.main, ["--steps", "1", "--rounds", "1"], catch_exceptions=False)

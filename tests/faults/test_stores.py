@@ -99,6 +99,10 @@ LENGTHY = (pytest.mark.slow, pytest.mark.faults)
 KINDS = ("data", "train source", "train irrelevant", "train surrogate", "embed", "steal", "fingerprint", "score")
 SHORT = [("train source", case) for case in DAMAGE if case.startswith(("a f", "no", "an", "trunc"))]
 SHORT += [(kind, "a flipped bit in the weights") for kind in KINDS if kind not in ("train source", "score")]
+QUICK = [
+    ("train source", c) for c in ("a flipped bit in the weights", "truncated weights", "no record", "an empty folder")
+]
+QUICK += [(kind, "a flipped bit in the weights") for kind in ("data", "steal", "fingerprint")]
 TENSORS = {case for case in DAMAGE if "weights" in case or case in ("zeros", "a flipped bit in their header")}
 """Damages of a file of tensors; a score has none."""
 LONG = [(k, c) for k in KINDS for c in DAMAGE if (k, c) not in SHORT and not (k == "score" and c in TENSORS)]
@@ -126,7 +130,9 @@ def survive(place, completes, kind, case):
     SURVIVED.append((kind, case))
 
 
-@pytest.mark.parametrize(("kind", "case"), SHORT)
+@pytest.mark.parametrize(
+    ("kind", "case"), [pytest.param(*s, marks=[] if s in QUICK else pytest.mark.slow) for s in SHORT]
+)
 def test_a_damaged_artifact_is_quarantined_and_recomputed(place, completes, kind, case):
     survive(place, completes, kind, case)
 

@@ -126,7 +126,7 @@ if __name__ == "__main__":
     assert "DIFFERS" not in printed, printed
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_under_a_running_event_loop_and_in_a_thread(tmp_path, workers):
     printed = script(
         tmp_path,

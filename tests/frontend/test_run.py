@@ -224,7 +224,7 @@ def test_a_function_that_returns_false_stops_the_run_and_the_rest_follows(tmp_pa
     assert rest.outcome.cached >= 3
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_a_function_raises_is_raised_and_finished_work_is_kept(tmp_path, workers):
     def progress(p):
         if p.epochs:

@@ -32,6 +32,7 @@ def moved(one, other, x):
         return float((one(x).softmax(1) - other(x).softmax(1)).abs().sum(1).mean() / 2)
 
 
+@pytest.mark.slow
 def test_a_stronger_thief_moves_the_answers_on_probes_further_and_keeps_his_accuracy():
     """Inverted digits: he has seen those of his half, and the answers on others of their kind move, too.
 

@@ -409,6 +409,7 @@ def test_a_learned_verifier_repeats(method, helpers):
     assert probes.shape == (100, 1, 8, 8) and float(probes.min()) >= 0 and float(probes.max()) <= 1
 
 
+@pytest.mark.slow
 def test_learned_verifiers_know_copies_from_strangers_over_several_sources():
     """One source is one draw: UAP's AUC has been 0.5 for one source and 1 for the next."""
     aucs = {method.name: list[float]() for method in HELPED}

@@ -414,6 +414,7 @@ def test_sac_w_needs_surrogates():
 # --- what it distinguishes ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fine_tuned_copies_lie_nearer_than_extracted_ones_and_those_nearer_than_others():
     source, method = trained(), SacM()
     fingerprint, _ = extract(method)

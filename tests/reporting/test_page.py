@@ -314,6 +314,7 @@ def many(count):
     return rows, run
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_make_a_page_below_two_megabytes(tmp_path):
     rows, run = many(100_000)
     assert len(rows) > 99_000

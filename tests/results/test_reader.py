@@ -74,6 +74,7 @@ def test_a_spreadsheets_marks_change_no_figure(saved, mark, together, monkeypatc
     assert run["edited"] is (mark not in SAME)
 
 
+@pytest.mark.slow
 def test_reading_takes_memory_for_what_differs_and_not_for_every_cell():
     """A text for each cell would take five times the file, `io.StringIO` four times."""
     folder = Path(__file__).parents[2] / "results" / "noisy_digits"

@@ -406,7 +406,7 @@ def test_a_damaged_artifact_of_a_store_that_is_read_only_stays_and_counts_as_mis
     assert store.folder(key).is_dir()
 
 
-@pytest.mark.parametrize("folder", ["artifacts", "tmp", "locks"])
+@pytest.mark.parametrize("folder", ["artifacts", *(pytest.param(n, marks=pytest.mark.slow) for n in ("tmp", "locks"))])
 def test_a_folder_of_a_store_that_may_not_be_written_is_noticed_before_training(theirs, folder):
     with claim(Store(theirs / "theirs/store"), KEY):
         pass
@@ -419,10 +419,10 @@ def test_a_folder_of_a_store_that_may_not_be_written_is_noticed_before_training(
     assert not (theirs / "mine/results/run.json").exists()
 
 
-SLOW = ("damaged", "timings.json", "data", "mine", "logs")
+SLOW = ("home", "damaged", "timings.json", "data", "mine", "logs")
 
 
-@pytest.mark.parametrize("name", ["uses", "home", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
+@pytest.mark.parametrize("name", ["uses", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)])
 def test_a_run_needs_no_right_that_its_work_does_not_need(theirs, name):
     """Each of these cannot be written; there is work to do nevertheless."""
     store = theirs / "theirs/store"

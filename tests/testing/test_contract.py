@@ -765,6 +765,7 @@ def bench_methods():
 '''
 
 
+@pytest.mark.slow
 def test_three_lines_give_an_outside_project_its_tests(tmp_path):
     (tmp_path / "mean.py").write_text(OUTSIDE)
     (tmp_path / "test_mean.py").write_text(

@@ -117,7 +117,7 @@ def tuned(commitment, method, eps=1.0):
     return {file.file: TUNED[method](own, trained(0), trained(INNOCENT), eps) for file, own in pairs}
 
 
-@pytest.mark.parametrize("method", ["ipguard", "sac_m"])
+@pytest.mark.parametrize("method", ["ipguard", pytest.param("sac_m", marks=pytest.mark.slow)])
 def test_a_fingerprint_tuned_on_an_innocent_is_refuted(method, commitment, verify, judged, tmp_path, reproducible):
     false = forged(commitment, tuned(commitment, method), tmp_path / "F")
     folder, verdict = verify(false, "innocent")
@@ -140,7 +140,7 @@ def test_a_tuned_fingerprint_is_refuted_on_this_processor(commitment, verify, ju
     assert found.ruling == Ruling.REFUTED
 
 
-@pytest.mark.parametrize("method", ["ipguard", "sac_m"])
+@pytest.mark.parametrize("method", ["ipguard", pytest.param("sac_m", marks=pytest.mark.slow)])
 def test_small_changes_are_refuted(method, commitment, verify, judged, tmp_path, reproducible):
     false = forged(commitment, tuned(commitment, method, 2 / 255), tmp_path / "F")
     folder, _ = verify(false, "innocent")
@@ -166,6 +166,7 @@ def test_what_rounding_changes_is_regenerated_elsewhere(commitment, verify, judg
     assert "100.0% of 50 rows are the same" in found.methods[1].text
 
 
+@pytest.mark.slow
 def test_a_fingerprint_that_no_processor_repeats_cannot_be_judged(commitment, verify, judged, tmp_path, monkeypatch):
     def random(found, source, where):
         random = torch.Generator().manual_seed(0)

@@ -60,6 +60,7 @@ def test_onnx_networks_are_stable_also_with_a_fixed_batch(tmp_path, batch):
     assert of_file(tmp_path, "onnx") == []
 
 
+@pytest.mark.slow
 def test_a_pt2_file_that_was_exported_without_eval_depends_on_the_batch(tmp_path):
     model = copy.deepcopy(trained("plain").inner).train()
     with warnings.catch_warnings():
