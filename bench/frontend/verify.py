@@ -132,17 +132,23 @@ def verify(
 
 
 def make_commitment(request: Request, options: Mapping[str, Any], reporter: Any = None) -> None:
-    """Make the commitment of a request inside its folder, unless it is there; first try whether the suspect works."""
+    """Make the commitment of a request inside its folder, unless it is there; first try whether the suspect works.
+
+    BenchError if one is there that was made from other networks, or with other options.
+    """
     from bench.frontend.commit import commit_request, execute
     from bench.frontend.reporter import reporter_of
     from bench.verification.trial import try_suspect
 
     model = chosen(read(request.models), request.suspect)
     check(request)
+    common = {"models": request.models, "out": request.commitment, "plugins": request.plugins}
     if (request.commitment / MANIFEST).exists():
+        from bench.verification.commitment import check_same
+
+        check_same(commit_request({**options, **common, "allow_code": request.allow_code}))
         return
     evidence_files.check_free(request.out)
-    common = {"models": request.models, "out": request.commitment, "plugins": request.plugins}
     making = commit_request({**options, **common, "allow_code": request.allow_code})
     try_suspect(model, making)
     execute(making, reporter or reporter_of(False, False))

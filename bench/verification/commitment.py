@@ -30,7 +30,7 @@ from bench.results.provenance import describe
 from bench.sandbox.process_state import preserved_process_state
 from bench.store.store import Store, content_digest
 from bench.verification import zoo
-from bench.verification.commitment_files import CommitmentFolder, check_free, write
+from bench.verification.commitment_files import CommitmentFolder, check_free, read, write
 from bench.verification.measured import Measured, measured
 from bench.verification.schema import FORMAT, Commitment, CommittedData, CommittedSource
 from bench.verification.source import asked_source
@@ -118,6 +118,36 @@ def planned(request: CommitRequest, place: Path, note: Callable[[str], None]) ->
     if not spec.methods + spec.baselines:
         raise BenchError(f"No method can be committed: {', '.join(marks)}")
     return spec, replace(known, models=described)
+
+
+def check_same(request: CommitRequest) -> None:
+    """Raise BenchError if the commitment that is there already is of other networks, or was made with other options.
+
+    The precision may differ: it is settled by the machine.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-commit-") as place, preserved_process_state():
+        wanted = _comparable(planned(request, Path(place), lambda _: None)[0].to_json())
+    there = _comparable(read(request.out).commitment.spec)
+    others = [OPTIONS.get(name, name) for name in {**there, **wanted} if there.get(name) != wanted.get(name)]
+    if others:
+        raise BenchError(
+            f"{request.out} was made earlier, with other {', '.join(dict.fromkeys(others))}: "
+            f"name it with {request.shown('commitment')} to go on with it, or choose another {request.shown('out')}"
+        )
+
+
+OPTIONS = {
+    "models": "networks",
+    "baselines": "methods",
+    "draw_seed": "seed",
+    "sources": "architectures",
+    "suspects": "architectures",
+}
+"""What fields of a Spec are called here, if not by their names."""
+
+
+def _comparable(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {**spec, "recipe": {name: value for name, value in spec["recipe"].items() if name != "precision"}}
 
 
 def finish(prepared: PreparedRun, reporter: BenchmarkReporter) -> None:

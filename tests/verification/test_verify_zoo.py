@@ -35,6 +35,20 @@ def test_a_commitment_is_made_and_used_again(described, tmp_path, monkeypatch):
         broken.setattr("bench.verification.scoring.fault", lambda *_: "it answers with NaN or infinity")
         bench.verify(described, out=tmp_path / "E", alpha=0.1, workers=0, **made)
     first = commitment_files.read(tmp_path / "E" / "commitment").digest  # it took long, and it is whole
+    save_onnx(copied(trained(0), 2), tmp_path / "theirs.onnx")  # another suspect may be judged by it
+    save_onnx(trained(1), tmp_path / "other.onnx")
+    text = described.read_text()
+    for others, more, source in (
+        ("draws", {"draws": 2}, "mine"),
+        ("seed", {"seed": 3}, "mine"),
+        ("methods", {"methods": "agreement"}, "mine"),
+        ("settings", {"set": {"sac_m.samples": 20}}, "mine"),
+        ("networks", {}, "other"),
+    ):
+        described.write_text(text.replace("mine.onnx", f"{source}.onnx"))
+        with pytest.raises(BenchError, match=rf"E/commitment was made earlier, with other {others}: name it with"):
+            bench.verify(described, out=tmp_path / "E", alpha=0.1, workers=0, **made | more)
+    described.write_text(text)
     found = bench.verify(described, out=tmp_path / "E", alpha=0.1, workers=0, **made)
     assert found.code == 1 and found.p_value == pytest.approx(0.1) and found.evidence.evidence.commitment == first
     assert bench.frontend.verify.replay(tmp_path / "E").code == 1
