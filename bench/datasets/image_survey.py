@@ -13,24 +13,15 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.core.errors import BenchError, describe_error
+from bench.datasets.folder_layout import Layout, find
 from bench.datasets.image_folder import TOO_LARGE, Description, File, adapted, decoded, stored_folder
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 PARTS = ("train", "test")
 MOST_SIDE = 4096
 MOST_NAMED = 3
 """Files that an error names; the others are counted."""
 LEAST = 2
 """Images of a class in a part: the host halves each part."""
-
-
-class Layout(NamedTuple):
-    """Where the images of a folder are: classes, files with their class, and the part of each if folders name it."""
-
-    classes: list[str]
-    files: list[tuple[str, int]]
-    parts: dict[str, str]
-    left_out: list[str]
 
 
 class Facts(NamedTuple):
@@ -114,68 +105,6 @@ def _notes(layout: Layout, twins: Mapping[str, Sequence[str]]) -> list[str]:
 def _named(paths: Sequence[str]) -> str:
     more = f" and {len(paths) - MOST_NAMED:,} more" if len(paths) > MOST_NAMED else ""
     return ", ".join(paths[:MOST_NAMED]) + more
-
-
-def find(folder: Path) -> Layout:
-    """Find the class folders of a folder and their images; folders `train` and `test` (or `val`) around them divide."""
-    try:
-        tops = [name for name in _entries(folder) if (folder / name).is_dir()]
-        halves = {"train": "train", "test": "test", "val": "test"}
-        if {"train"} < set(tops) <= halves.keys() and not any(_images(folder / top)[0] for top in tops):
-            if len(tops) > 2:
-                raise BenchError(f"{folder} has folders train, val and test: move one of them elsewhere")
-            roots = {top: halves[top] for top in tops}
-        else:
-            roots = {"": ""}
-        classes = sorted({n for top in roots for n in _entries(folder / top) if (folder / top / n).is_dir()})
-        files: list[tuple[str, int]] = []
-        parts: dict[str, str] = {}
-        left_out: list[str] = []
-        for top, part in roots.items():
-            for label, cls in enumerate(classes):
-                base = f"{top}/{cls}" if top else cls
-                found, others = _below(folder, base)
-                if not found:
-                    raise BenchError(f"{folder}: class folder {base!r} holds no PNG or JPEG")
-                files += [(path, label) for path in found]
-                left_out += others
-                parts |= dict.fromkeys(found, part) if part else {}
-            left_out += [n for n in _entries(folder / top) if not (folder / top / n).is_dir()]
-    except OSError as error:
-        where = error.filename or folder
-        raise BenchError(f"{where} cannot be read: {error.strerror or error}") from error
-    if len(classes) < 2:
-        raise BenchError(f"{folder} has {len(classes)} class folders, at least 2 are needed: a folder for each class")
-    return Layout(classes, files, parts, left_out)
-
-
-def _entries(folder: Path) -> list[str]:
-    """Return the names in a folder, sorted, without hidden ones; BenchError for one that cannot be written as text."""
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    for name in names:
-        if not name.isprintable() or "\\" in name:
-            raise BenchError(f"{folder}: the name {name!r} cannot be used: rename it")
-    return names
-
-
-def _images(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the files of a folder: images, then others."""
-    names = [name for name in _entries(folder) if not (folder / name).is_dir()]
-    images = [name for name in names if name.lower().endswith(SUFFIXES)]
-    return images, [name for name in names if name not in set(images)]
-
-
-def _below(folder: Path, base: str, seen: frozenset[str] = frozenset()) -> tuple[list[str], list[str]]:
-    """Return the images below a folder, at any depth, then other files; BenchError for links that lead in a circle."""
-    here = os.path.realpath(folder / base)
-    if here in seen:
-        raise BenchError(f"{folder}: {base} is a link to a folder that holds it: remove it")
-    images, others = ([f"{base}/{name}" for name in names] for names in _images(folder / base))
-    for name in _entries(folder / base):
-        if (folder / base / name).is_dir():
-            found, left = _below(folder, f"{base}/{name}", seen | {here})
-            images, others = images + found, others + left
-    return images, others
 
 
 def examine(folder: Path, layout: Layout, options: Options) -> list[Facts]:

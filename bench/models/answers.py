@@ -151,9 +151,19 @@ def _csv(model: Description, content: bytes) -> tuple[list[str] | None, Any]:
         values.append([_number(model, row[i], number) for i in used])
     if not values:
         raise model.fault("file", "no image has an answer: fill in the table")
-    answers = np.array(values)
+    answers = np.array(values)[:, _order(model, [rows[0][i].strip() for i in used])]
     answers = answers[:, 0] if answers.shape[1] == 1 else answers
     return (digests if named else None), answers
+
+
+def _order(model: Description, names: Sequence[str]) -> list[int]:
+    """Return where the columns 0, 1, … are among columns of these names, which are in order if they are no numbers."""
+    if not all(name.isascii() and name.isdecimal() for name in names):
+        return list(range(len(names)))
+    numbers = [int(name) for name in names]
+    if numbers != sorted(numbers) and sorted(numbers) != list(range(len(numbers))):
+        raise model.fault("file", f"its columns are numbered {', '.join(names)[:80]}, not 0, 1, …: put them in order")
+    return sorted(range(len(numbers)), key=numbers.__getitem__)
 
 
 def _number(model: Description, text: str, line: int) -> float:

@@ -171,8 +171,18 @@ def _described(table: Mapping[str, JSON], number: int, folder: Path) -> Descript
         if infinite(value):
             raise found.fault(field, FINITE)
     _check(found)
-    paths = {f: str(folder / Path(value).expanduser()) for f in ("file", "probes") if (value := getattr(found, f))}
+    paths = {f: _path(found, f, folder) for f in ("file", "probes") if getattr(found, f)}
     return structs.replace(found, **paths)
+
+
+def _path(model: Description, field: str, folder: Path) -> str:
+    text = getattr(model, field)
+    if "\0" in text:
+        raise model.fault(field, f"{text!r:.80} is no path")
+    try:
+        return str(folder / Path(text).expanduser())
+    except RuntimeError:
+        raise model.fault(field, f"the user of {text!r:.80} has no home folder: write the whole path") from None
 
 
 def _check(model: Description) -> None:

@@ -96,7 +96,9 @@ class Client:
             self.binary = isinstance(extensions, list) and BINARY in extensions
             self.certain = not self.binary
         found = await self._metadata(self.address.metadata)
-        names = [str(i["name"]) for i in found.get("inputs") or () if isinstance(i, dict) and "name" in i]
+        inputs = found.get("inputs")
+        inputs = inputs if isinstance(inputs, list) else []
+        names = [str(i["name"]) for i in inputs if isinstance(i, dict) and "name" in i]
         if not self.input and len(names) > 1:
             listed = printable(", ".join(names[:8]))
             raise Failure("input", f"the model has {len(names)} inputs ({listed}): name that of the images")

@@ -35,37 +35,38 @@ class Granularity:
 FINE = Granularity(Rounding.NONE)
 
 
-def granularity(answers: NDArray[np.floating]) -> Granularity:
+def granularity(answers: NDArray[np.floating], fewest: int = FEWEST) -> Granularity:
     """Return how numbers of any shape are rounded; FINE if no rounding is seen, or too few numbers to see it.
 
-    Zeros and ones fit every grid. If they are all there is, only labels are answered (`Rounding.LABELS`).
+    With `fewest` = 1 it is the coarsest rounding that is possible, which of few numbers may be chance. Zeros and ones
+    fit every grid. If they are all there is, only labels are answered (`Rounding.LABELS`).
     """
     values = np.asarray(answers, dtype=np.float32).reshape(-1)
     values = values[np.isfinite(values)]
     telling = values[(values != 0) & (values != 1)]
     if len(values) and not len(telling):
         return Granularity(Rounding.LABELS)
-    if len(telling) < FEWEST:
+    if len(telling) < fewest:
         return FINE
     exact = telling.astype(np.float64)
     for digits in range(1, MOST_DIGITS + 1):
-        if _is_rounded(exact, np.abs(exact), digits):
+        if _is_rounded(exact, np.abs(exact), digits, fewest):
             return Granularity(Rounding.DECIMALS, digits, 0.5 * 10.0**-digits)
     if not np.any(telling.view(np.uint32) & 0xFFFF):
         return Granularity(Rounding.BFLOAT16, error=2.0**-8)
     if np.all((telling > 0) & (telling < 1)):
         logarithms = np.log(exact[exact > TINY])
         for digits in range(1, MOST_DIGITS + 1):
-            if _is_rounded(logarithms, 1 + np.abs(logarithms), digits):
+            if _is_rounded(logarithms, 1 + np.abs(logarithms), digits, fewest):
                 return Granularity(Rounding.LOGARITHMS, digits, 0.5 * 10.0**-digits)
     return FINE
 
 
-def _is_rounded(values: NDArray[np.float64], scale: NDArray[np.float64], digits: int) -> bool:
+def _is_rounded(values: NDArray[np.float64], scale: NDArray[np.float64], digits: int, fewest: int) -> bool:
     """Return True if values have so many digits, but for errors of float32 in numbers of a scale.
 
-    A value tells something if such errors are small compared with the grid; FEWEST have to.
+    A value tells something if such errors are small compared with the grid; so many have to.
     """
     allowed, grid = CLOSE * np.finfo(np.float32).eps * scale, 10.0**-digits
     values, allowed = values[allowed <= SMALL * grid], allowed[allowed <= SMALL * grid]
-    return len(values) >= FEWEST and bool(np.all(np.abs(values - np.round(values, digits)) <= allowed))
+    return len(values) >= fewest and bool(np.all(np.abs(values - np.round(values, digits)) <= allowed))

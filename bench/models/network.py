@@ -53,7 +53,7 @@ def network(
     except Exception as error:  # third-party code
         text = f"{model.architecture} cannot be built for images {list(steps.input_shape(shape[0]))}"
         raise model.fault("architecture", f"{text}: {describe_error(error)}") from None
-    weights = without_masks(weights)
+    weights = as_in(without_masks(weights), inner.state_dict())
     _check_weights(model, weights, inner.state_dict())
     inner.load_state_dict({k: t.clone() if t.data_ptr() % ALIGNMENT else t for k, t in weights.items()}, strict=True)
     found = Described(inner, steps, shape[0], order)
@@ -75,6 +75,19 @@ def without_masks(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def as_in(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict without a first name that wrappers add, and with the counters of batch normalisation.
+
+    `torch.nn.DataParallel` puts `module.` before all names, `torch.compile` `_orig_mod.`. The counters, of training
+    only, are missing in files of other frameworks and of torch before 0.4.1; torch's own `strict` allows that.
+    """
+    before = next(iter(weights), "").partition(".")[0] + "."
+    if weights and all(n.startswith(before) for n in weights) and not any(n.startswith(before) for n in expected):
+        return as_in({name.removeprefix(before): tensor for name, tensor in weights.items()}, expected)
+    missing = {n: t for n, t in expected.items() if n not in weights and n.endswith("num_batches_tracked")}
+    return weights | missing
+
+
 def _check_weights(model: Description, weights: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Raise BenchError for the first tensor that is missing, not expected, of another shape, or not finite."""
     for name in (*expected, *weights):
@@ -88,5 +101,5 @@ def _check_weights(model: Description, weights: dict[str, Tensor], expected: dic
             raise model.fault("architecture", f"the file holds {name!r:.80} as {shapes}")
         if theirs.is_complex() != ours.is_complex() or theirs.is_floating_point() != ours.is_floating_point():
             raise model.fault("architecture", f"the file holds {name!r:.80} as {theirs.dtype}, not {ours.dtype}")
-        if theirs.is_floating_point() and not bool(torch.isfinite(theirs).all()):
+        if theirs.is_floating_point() and not bool(torch.isfinite(theirs.float()).all()):
             raise model.fault("file", f"it holds NaN or infinity in {name!r:.80}")

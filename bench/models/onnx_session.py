@@ -69,6 +69,8 @@ class OnnxNetwork:
         if not _fits(wanted[1:], shape):
             described = f"they are described as {list(shape)}{_way_out(model.layout, wanted[1:], shape)}"
             raise model.fault("size", f"it wants images {dimensions[1:]}, but {described}")
+        if self.type is np.uint8 and (model.range != "0-255" or model.mean):
+            raise model.fault("range", 'the network takes whole numbers (uint8): write range = "0-255", and no mean')
         self.batch = wanted[0]
 
     def __call__(self, images: Tensor) -> Tensor:

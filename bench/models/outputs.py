@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.models.description import Description
-from bench.models.granularity import Granularity, granularity
+from bench.models.granularity import FEWEST, Granularity, granularity
 from bench.models.kinds import ModelOutput
 
 CLOSE = 1e-3
@@ -30,8 +30,10 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
     lowest = output == ModelOutput.LOG_PROBABILITIES and high < CLOSE  # the logarithm of 0 may be
     if not lowest and not (math.isfinite(low) and math.isfinite(high)):
         return "it answers with NaN or infinity"
-    shares = low >= 0 and _is_one(answers.double().sum(1), _rounded(answers).sum_error(classes))
-    logarithms = high <= CLOSE and _is_one(answers.double().exp().sum(1), _rounded(answers).error)
+    # A row or two may be too few to conclude that answers are rounded: here it is enough that they can be.
+    rounded = _rounded(answers, FEWEST if output == ModelOutput.LOGITS else 1)
+    shares = low >= 0 and _is_one(answers.double().sum(1), rounded.sum_error(classes))
+    logarithms = high <= CLOSE and _is_one(answers.double().exp().sum(1), rounded.error)
     if output == ModelOutput.PROBABILITIES and not shares:
         return "its answers are no probabilities: rows do not add up to 1, or have negative values"
     if output == ModelOutput.LOG_PROBABILITIES and not logarithms:
@@ -49,8 +51,8 @@ def _way_out(answers: Tensor) -> str:
     return "if it was trained on a dataset of other classes, name that as trained_on"
 
 
-def _rounded(answers: Tensor) -> Granularity:
-    return granularity(answers.detach().float().cpu().numpy())
+def _rounded(answers: Tensor, fewest: int) -> Granularity:
+    return granularity(answers.detach().float().cpu().numpy(), fewest)
 
 
 def _is_one(sums: Tensor, rounding: float) -> bool:
@@ -61,6 +63,8 @@ def _label_fault(answers: Tensor, classes: int) -> str:
     labels = answers.squeeze(1) if answers.dim() == 2 and answers.shape[1] == 1 else answers
     if labels.dim() != 1:
         return f"it answers with {list(answers.shape[1:])} numbers an image, not with one label: name their kind"
+    if labels.is_floating_point() and not bool(torch.isfinite(labels).all()):
+        return "it answers with NaN or infinity"
     if labels.is_floating_point() and not bool((labels == labels.round()).all()):
         return "it answers with numbers that are not whole: they are no labels"
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):

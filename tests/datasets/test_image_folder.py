@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import struct
 import sys
 import zlib
@@ -424,7 +425,22 @@ def test_folders_named_train_and_test_divide(birds, tmp_path):
     assert (d.classes, len(d.train), len(d.test)) == (["x", "y"], 8, 8)
     assert all(path.startswith("train/") for path, _, _ in d.train)
     save(both / "test" / "x" / "1.png", picture(5000))
-    assert "has folders train, val and test" in refusal(both)
+    assert "has folders test, train and val: move one of them elsewhere" in refusal(both)
+    shutil.rmtree(both / "test")
+    for old, new in (("train", "Training"), ("val", "VALID")):
+        (both / old).rename(both / new)
+    d, _ = look(both)
+    assert (d.classes, len(d.train), len(d.test)) == (["x", "y"], 8, 8)
+    save(both / "extra" / "x" / "1.png", picture(6000))
+    assert "has folders Training and VALID, and extra beside them: move that elsewhere" in refusal(both)
+
+
+def test_classes_may_be_named_as_parts_are(tmp_path):
+    """A train is also a vehicle."""
+    for n, cls in enumerate(("train", "bus", "test")):
+        for i in range(10):
+            save(tmp_path / "vehicles" / cls / f"{i}.png", picture(100 * n + i))
+    assert look(tmp_path / "vehicles")[0].classes == ["bus", "test", "train"]
 
 
 def test_a_description_is_plain_json(birds, tmp_path, bench):

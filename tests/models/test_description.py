@@ -93,6 +93,11 @@ def test_the_key_has_what_changes_answers_and_no_path_or_role(tmp_path):
             [BASE, BASE | {"name": "b"}, BASE | {"name": "c", "role": "stolen"}],
             "model 'c': source: name the source that it was derived from, one of a, b",
         ),
+        ([BASE | {"file": "~no-such-user/a"}], "model 'a': file: the user of '~no-such-user/a' has no home folder"),
+        (
+            ['[[model]]\nname = "a"\nrole = "source"\nformat = "onnx"\nfile = "a\\u0000.onnx"\n'],
+            "model 'a': file: 'a\\x00.onnx' is no path",
+        ),
         (["[[model]\n"], "zoo.toml is no TOML"),
         (["model = 3\n"], "describes no model"),
         (["[other]\nx = 1\n"], "unknown entry 'other'"),

@@ -116,8 +116,9 @@ def test_halves_in_json_are_the_request_s_fault_or_the_server_s(opened, server, 
     assert way in fault(opened, server, binary=binary)
 
 
-def test_a_server_that_lists_nothing_gets_json(opened, server):
-    server.extensions, server.metadata, server.binary = [], {"inputs": []}, False
+@pytest.mark.parametrize("inputs", [[], 5, None, [3]])
+def test_a_server_that_lists_nothing_gets_json(opened, server, inputs):
+    server.extensions, server.metadata, server.binary = [], {"inputs": inputs}, False
     ask(opened(server), "logits", X)
     content = json.loads(server.requests[0][2])
     assert content["inputs"][0]["name"] == "input-0"

@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from safetensors.torch import save_file
 from torch import nn
 from zoo_files import (
     CLASSES,
@@ -164,6 +165,10 @@ def test_nhwc_and_uint8_input(tmp_path, opened):
     whole = (x * 255).round()
     found = opened(ONNX | {"range": "0-255"})
     torch.testing.assert_close(ask(found, "logits", whole / 255), logits(model, whole), atol=1e-3, rtol=1e-4)
+    wrong = 'range: the network takes whole numbers \\(uint8\\): write range = "0-255", and no mean'
+    for fields in ({}, {"range": "0-255", "mean": [1.0], "std": [2.0]}):
+        with pytest.raises(BenchError, match=wrong):
+            opened(ONNX | fields)
 
 
 @pytest.mark.parametrize("form", ["safetensors", "onnx"])
@@ -237,6 +242,37 @@ def test_tables_answer_what_they_have_and_nothing_else(tmp_path, opened):
         torch.testing.assert_close(ask(found, "logits", chosen), y[[5, 0, 19]])
         with pytest.raises(NotApplicable, match="1 of 2 images that are asked are not in the answers of a"):
             ask(found, "logits", torch.cat([x[:1], 1 - x[:1]]))
+
+
+def test_the_columns_of_a_table_are_those_of_its_header(tmp_path, opened):
+    """Numbers that were sorted as texts stand in another order: 0, 1, 10, 2."""
+    x = images()
+    y, digests = torch.rand(len(x), CLASSES), answers.image_digests(x)
+    fields = ONNX | {"format": "answers", "role": "irrelevant"}
+
+    def table(header, order):
+        rows = (f"{d},{','.join(repr(float(r[i])) for i in order)}" for d, r in zip(digests, y, strict=True))
+        (tmp_path / "a").write_text("\n".join([",".join(["image", *header]), *rows]))
+
+    other = [9, 0, 3, 1, 2, 4, 8, 7, 5, 6]
+    for header in (map(str, other), (f" {i} " for i in other)):
+        table(header, other)
+        torch.testing.assert_close(ask(opened(fields), "logits", x), y)
+    for header in ("abcdefghij", map(str, range(1, 11))):
+        table(header, range(CLASSES))
+        torch.testing.assert_close(ask(opened(fields), "logits", x), y)
+    table(map(str, (1, 10, 2, 3, 4, 5, 6, 7, 8, 9)), range(CLASSES))
+    with pytest.raises(BenchError, match=r"file: its columns are numbered 1, 10, .*, not 0, 1, …: put them in order"):
+        opened(fields)
+
+
+def test_a_label_that_is_infinite(tmp_path, fault):
+    x = images(10)
+    np.savez(tmp_path / "a.npz", answers=np.full(10, np.inf), images=x.numpy())
+    fields = ONNX | {"format": "answers", "file": "a.npz", "output": "labels", "role": "irrelevant"}
+    (model,) = read(zoo(tmp_path, fields))
+    finding = tried(Attempt(verified(model), TARGET, x, None), Registry())
+    assert finding.error == "model 'a': output: it answers with NaN or infinity"
 
 
 def test_a_table_of_labels(tmp_path, opened):
@@ -351,6 +387,34 @@ def test_weights_of_another_architecture(tmp_path, fault):
     model[0].weight.data[0, 0, 0, 0] = float("nan")
     save_safetensors(model, tmp_path / "a")
     assert "model 'a': file: it holds NaN or infinity in '0.weight'" in fault(LINEAR)
+
+
+def test_weights_as_wrappers_and_other_frameworks_name_them(tmp_path):
+    torch.manual_seed(0)
+    installed = load_registry(())
+    model = installed.get("architecture", "tiny_vgg", None).build(CLASSES, SHAPE).eval()
+    fields = LINEAR | {"architecture": "tiny_vgg"}
+    whole, x = model.state_dict(), images()
+    no_counters = {name: t for name, t in whole.items() if not name.endswith("num_batches_tracked")}
+    assert len(no_counters) < len(whole)
+    for weights in (
+        no_counters,
+        {f"module.{name}": t for name, t in whole.items()},
+        {f"module._orig_mod.{name}": t for name, t in no_counters.items()},
+    ):
+        save_file({name: t.clone() for name, t in weights.items()}, tmp_path / "a")
+        (described,) = read(zoo(tmp_path, fields))
+        torch.testing.assert_close(
+            ask(open_model(verified(described), TARGET, installed), "logits", x), logits(model, x), atol=1e-5, rtol=1e-5
+        )
+
+
+def test_weights_of_eight_bits(tmp_path, opened):
+    model = network()
+    small = {name: t.to(torch.float8_e4m3fn) for name, t in model.state_dict().items()}
+    save_file(small, tmp_path / "a")
+    model.load_state_dict({name: t.float() for name, t in small.items()})
+    torch.testing.assert_close(ask(opened(LINEAR), "logits", images()), logits(model, images()))
 
 
 def test_damaged_and_foreign_onnx(tmp_path, fault):

@@ -65,6 +65,20 @@ def test_rounded_answers_are_accepted_as_what_they_are(classes, digits):
     assert "probabilities: write output" in fault(p, ModelOutput.LOGITS, classes)
 
 
+@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize("digits", [1, 2, 3, 4])
+def test_an_image_alone_is_accepted_as_a_batch_is(classes, digits):
+    """One row has too few numbers to conclude that they are rounded."""
+    z = logits(classes=classes)
+    p = z.double().softmax(1)
+    for one in (*p.round(decimals=digits).split(1), *z.softmax(1).bfloat16().split(1)):
+        assert fault(one, ModelOutput.PROBABILITIES, classes) == ""
+    for one in z.double().log_softmax(1).round(decimals=digits).split(1):
+        assert fault(one, ModelOutput.LOG_PROBABILITIES, classes) == ""
+    for one in ((1.2 * p[:1]).round(decimals=3), 1.01 * p[:1], p[:1] - 0.2):
+        assert fault(one, ModelOutput.PROBABILITIES, classes) != ""
+
+
 def test_what_rounding_does_not_explain_is_refused():
     p = logits().softmax(1)
     wrong = "its answers are no probabilities: rows do not add up to 1, or have negative values"
