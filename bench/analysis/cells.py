@@ -252,7 +252,7 @@ class CellEstimator:
             unlearned=() if reason else self._unlearned(planned),
             warnings={} if reason else samples.warnings(grouped),
             paper=reported_auc(reported, dataset, source, attack, suspects, self.spec.suspects),
-            accused={} if reason else self.division.accused((dataset, source, method), on, grouped),
+            accused={} if reason else self.division.accused((dataset, source, method), on),
             evasion=evasion(samples, matched, theft["attributes"].get("strengths", 1) if home else 1),
             **self._figures(source, matched),
         )

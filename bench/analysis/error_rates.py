@@ -1,13 +1,15 @@
 """Compute true positive rates at few false alarms, and the false accusations of a threshold that was set before."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.analysis.groups import Matched, Planned, Rows, Samples
+from bench.analysis.groups import NOBODY, Matched, Rows, Samples
+from bench.core.kinds import SuspectKind
 from bench.stats.rates import NotReported, Rate, binomial_bound, tpr_at_fpr
 from bench.stats.thresholds import calibration_half, frozen_threshold
 
@@ -55,18 +57,24 @@ class Division:
             chosen[places] = calibration_half(names, architectures, seed)
             self.calibration[dataset] = chosen
 
-    def accused(self, place: tuple[str, str, str], on: str, planned: Sequence[Planned]) -> ByRate:
+    def accused(self, place: tuple[str, str, str], on: str) -> ByRate:
         """Set thresholds at each of RATES on one half of the irrelevant models of each source, judge the other half.
 
-        place: dataset, source architecture and method, on: the dataset of the irrelevant models. They are those that
-        have a score, whether or not the stolen ones have one.
+        place: dataset, source architecture and method, on: the dataset of the irrelevant models. They are those of all
+        sources that have a score, whether or not stolen ones have one.
         """
         key = (*place, on)
         if key not in self.known:
-            rows = [i[self.samples.done[i]] for source in planned for i in source.irrelevant]
-            scored = [r for r in rows if len(r)]
+            scored = [rows for rows in self._scored(place, on) if len(rows)]
             self.known[key] = {rate: self._rate(scored, on, rate) for rate in RATES} if scored else {}
         return self.known[key]
+
+    def _scored(self, place: tuple[str, str, str], on: str) -> Iterator[Rows]:
+        """Yield the irrelevant models with a score, by source and draw."""
+        samples = self.samples
+        for seed, draw in product(map(float, samples.seeds), samples.draws.get(place, ())):
+            rows = samples.rows.get((*place, SuspectKind.IRRELEVANT, "", seed, draw), NOBODY)
+            yield rows[(samples.column["suspect_dataset"][rows] == on) & samples.done[rows]]
 
     def _rate(self, draws: Sequence[Rows], on: str, rate: float) -> Rate | NotReported:
         halves = [self.calibration[on][self.samples.place[rows]] for rows in draws]

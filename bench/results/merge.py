@@ -131,6 +131,11 @@ def _unused(name: str, names: Iterable[str]) -> str:
 
 def _check_protocol(a: Part, b: Part) -> None:
     """Raise BenchError with the first difference of two protocols."""
+    if a.spec.models != b.spec.models:
+        raise BenchError(
+            f"{a.name} and {b.name} describe other networks: give bench run one file that describes all of them. "
+            "Nothing was written"
+        )
     facts = list(size_facts(a.spec, b.spec, more=EQUAL))
     for kind in ComponentKind:
         facts += component_facts(a.run, b.run, kind, a.run["components"][kind].keys() & b.run["components"][kind])
@@ -145,9 +150,12 @@ def _sources(part: Part) -> list[_Source]:
     for key, rows in part.frame.groupby([*Place._fields], sort=False):
         dataset, architecture, seed = cast("tuple[str, str, float]", key)
         owner = rows.method.where(rows.method.isin(watermarks), "")
-        digests = dict(zip(owner, rows.source_digest, strict=True))
+        # A row without a score has neither: others of its source have them.
+        judged = rows[rows.source_digest != ""]
+        digests = dict(zip(owner[judged.index], judged.source_digest, strict=True))
+        known = rows[rows.source_accuracy.notna()]
         accuracies: dict[tuple[object, ...], float] = dict(
-            zip(zip(owner, strict=True), rows.source_accuracy, strict=True)
+            zip(zip(owner[known.index], strict=True), known.source_accuracy, strict=True)
         )
         others = rows[rows.suspect_kind == SuspectKind.IRRELEVANT]
         models = zip(others.suspect_dataset, others.suspect_architecture, others.replicate, strict=True)
@@ -155,7 +163,7 @@ def _sources(part: Part) -> list[_Source]:
         found.append(
             _Source(
                 Place(dataset, architecture, int(seed)),
-                {o: d for o, d in digests.items() if d},
+                digests,
                 frozenset(others.suspect_digest) - {""},
                 {model: accuracy for model, accuracy in accuracies.items() if accuracy == accuracy},
                 part.machine,

@@ -200,6 +200,18 @@ def test_a_threshold_belongs_to_one_source_and_one_draw(read):
     assert found.accused[0.01] == NotReported(needs=198, has=40)
 
 
+def test_false_accusations_are_of_all_sources_whichever_attack_comes_first(read):
+    """After a merge, an attack may have been run for some of the sources only."""
+    rows = scored(irrelevant=20)
+    rows += [r | {"attack": "finetune_a", "attack_version": 2} for r in rows if r["attack"] and r["source_seed"] < 2]
+    found = [
+        {c.attack: c.accused[0.05] for c in cells(*read(rows, seeds=SEEDS, attacks=order))}
+        for order in (("finetune_a", "extract_l"), ("extract_l", "finetune_a"))
+    ]
+    assert found[0] == found[1]
+    assert found[0]["finetune_a"] == found[0]["extract_l"] and found[0]["extract_l"].of == 5 * 20
+
+
 def test_scores_of_sources_on_other_scales_change_no_rate(read):
     frame, run = read(scored(irrelevant=20), seeds=SEEDS)
     (before,) = cells(frame, run)

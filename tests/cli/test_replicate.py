@@ -56,6 +56,15 @@ def test_the_same_seeds_on_the_same_machine_give_the_same_scores(published, tmp_
     assert load_run(tmp_path / "again" / "run.json")["spec"] == load_run(published / "run.json")["spec"]
 
 
+def test_results_about_described_networks_name_what_repeats_them(published, tmp_path):
+    shutil.copytree(published, tmp_path / "about")
+    run = json.loads((tmp_path / "about" / "run.json").read_text())
+    run["spec"]["models"] = [{"name": "mine", "role": "source", "format": "onnx", "sha256": "0" * 64}]
+    (tmp_path / "about" / "run.json").write_text(json.dumps(run))
+    message = refused(tmp_path / "about", tmp_path)
+    assert f"is about described networks: bench run --spec {tmp_path}/about/run.json --models FILE" in message
+
+
 def test_other_seeds_are_judged_by_tests(published, tmp_path):
     done = replicate(published, tmp_path, "--seeds", "7,8,9")
     assert done.return_value in (0, 1), done.exception

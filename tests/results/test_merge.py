@@ -108,6 +108,20 @@ def test_methods_that_judged_one_source_in_two_folders_meet_in_it(tmp_path):
     assert {name: set(rows.method) for name, rows in frame.groupby("origin")} == {"a": {"sac", "noise"}, "b": {"mark"}}
 
 
+def test_a_source_is_known_whose_last_row_has_no_score(tmp_path):
+    """A row without a score has no digests, and each method ends with a landing place that it does not apply to."""
+    nothing = {"source_digest": "", "suspect_digest": "", "source_accuracy": None, "suspect_accuracy": None}
+    rows = [r if r["status"] == "done" else r | nothing for r in made_by("abacus", trials((0, 1)))]
+    assert rows[-1]["status"] == "not_applicable"
+    a = folder(tmp_path, "a", of(rows, "sac", "noise"), methods=("sac",))
+    b = folder(tmp_path, "b", of(rows, "mark", "noise"), "the same, renamed", methods=("mark",))
+    found, _, run = merged(tmp_path, a, b)
+    assert Spec.from_json(run["spec"]).seeds == (0, 1)
+    assert found.united == len(of(rows, "noise"))
+    again = merge([tmp_path / "merged", a], "")
+    assert again.run["spec"]["seeds"] == [0, 1] and again.united == len(of(rows, "sac", "noise"))
+
+
 def test_a_watermark_meets_other_methods_by_the_irrelevant_models(tmp_path):
     rows = made_by("abacus", trials())
     changes = {"baselines": ()}
@@ -244,6 +258,15 @@ def test_other_protocols_are_refused_with_the_first_difference(tmp_path, changes
     with pytest.raises(BenchError) as caught:
         merge([a, b], "")
     assert str(caught.value) == f"a and b do not follow one protocol: {reason}. Nothing was written"
+
+
+def test_results_about_other_described_networks_are_refused(tmp_path):
+    """The number of a described network is its place in its own file."""
+    folders = [
+        folder(tmp_path, name, made_by("abacus", trials()), models=({"name": f"suspect of {name}"},)) for name in "ab"
+    ]
+    with pytest.raises(BenchError, match="a and b describe other networks: give bench run one file that describes all"):
+        merge(folders, "")
 
 
 def test_other_versions_of_methods_are_refused(tmp_path):

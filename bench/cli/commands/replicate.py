@@ -66,6 +66,11 @@ def command(name: str, **chosen: Any) -> int:
     frame, run = load(folder)
     if run["edited"]:
         raise BenchError(f"{folder / 'trials.csv'} is not what the run wrote. {remedy(folder / 'trials.csv')}")
+    if run["spec"].get("models"):
+        again = f"bench run --spec {folder / 'run.json'} --models FILE --out OTHER"
+        raise BenchError(
+            f"{folder} is about described networks: {again} repeats it, bench compare {folder} OTHER compares"
+        )
     registry = load_registry(chosen["plugins"], data=chosen["data"])
     spec, declarations = checked(_changed(run, chosen), registry, suitable_precision(gpus()))
     _check_components(folder, run, spec, declarations)
