@@ -169,13 +169,14 @@ def running_forkserver(slots: Sequence[Slot]) -> Iterator[None]:
 
 def start_workers(slots: Sequence[Slot], scratch: str) -> SpecCluster:
     """Start a worker process per slot on this machine, bound to the loopback address, each with a nanny."""
-    from distributed import Nanny, Scheduler, SpecCluster
-    from distributed.security import Security
+    from distributed import Scheduler, Security, SpecCluster
+
+    from bench.execution.nanny import ClosableNanny
 
     security = Security.temporary()
     workers = {
         str(n): {
-            "cls": Nanny,
+            "cls": ClosableNanny,
             "options": {
                 "nthreads": 1,
                 "host": "127.0.0.1",

@@ -1,8 +1,10 @@
 """Workers of this machine: Dask leaves the place of a nanny that gave up empty."""
 
+import asyncio
 import logging
 import operator
 import os
+import signal
 import time
 
 import pytest
@@ -109,6 +111,27 @@ def test_a_result_whose_workers_die_while_they_compute_it_again_is_an_error_of_i
     wait_until(lambda: future.status == "error")
     assert workers.result_of(future) is None
     assert "died" in dask_engine._reason(future)
+
+
+def test_a_worker_that_was_never_started_keeps_no_cluster_from_closing(workers, monkeypatch):
+    """distributed 2026.8.0: the process that forks workers dies while a nanny starts one, and the run ends."""
+    from distributed import Status
+    from distributed.process import AsyncProcess
+
+    asked = []
+
+    async def start(process):
+        asked.append(process)
+        await asyncio.sleep(2)
+        raise EOFError
+
+    wait_until(lambda: len(workers.started.workers) == 2)
+    nanny = workers.started.workers["0"]
+    monkeypatch.setattr(AsyncProcess, "start", start)
+    os.kill(nanny.pid, signal.SIGKILL)
+    wait_until(lambda: asked)
+    workers.started.close()
+    assert workers.started.status == nanny.status == Status.closed
 
 
 def test_no_worker_is_missing_while_the_client_refreshes_what_it_knows(workers):
