@@ -15,6 +15,7 @@ from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError, describe_error, first_line
+from bench.execution.nanny import closable_nanny
 from bench.execution.slots import Slot
 from bench.execution.worker import free_memory
 from bench.sandbox.child_processes import changed_environment
@@ -171,12 +172,10 @@ def start_workers(slots: Sequence[Slot], scratch: str) -> SpecCluster:
     """Start a worker process per slot on this machine, bound to the loopback address, each with a nanny."""
     from distributed import Scheduler, Security, SpecCluster
 
-    from bench.execution.nanny import ClosableNanny
-
     security = Security.temporary()
     workers = {
         str(n): {
-            "cls": ClosableNanny,
+            "cls": closable_nanny(),
             "options": {
                 "nthreads": 1,
                 "host": "127.0.0.1",
