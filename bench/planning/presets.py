@@ -117,7 +117,7 @@ PRESETS = {
         ),
         Preset(
             "cpu",
-            "real images, networks trained until they fit: at most two hours a source on 2 CPU cores with bf16",
+            "real images, networks trained until they fit; the goal: two hours a source on 2 CPU cores with bf16",
             ("cifar10",),
             TINY[:1],
             TINY,
