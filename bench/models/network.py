@@ -53,8 +53,9 @@ def network(
     except Exception as error:  # third-party code
         text = f"{model.architecture} cannot be built for images {list(steps.input_shape(shape[0]))}"
         raise model.fault("architecture", f"{text}: {describe_error(error)}") from None
-    weights = as_in(without_masks(weights), inner.state_dict())
-    _check_weights(model, weights, inner.state_dict())
+    expected = inner.state_dict()
+    weights = with_expected_names(without_masks(weights), expected)
+    _check_weights(model, weights, expected)
     inner.load_state_dict({k: t.clone() if t.data_ptr() % ALIGNMENT else t for k, t in weights.items()}, strict=True)
     found = Described(inner, steps, shape[0], order)
     with_memory_format(found, architecture, shape)
@@ -75,7 +76,7 @@ def without_masks(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def as_in(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+def with_expected_names(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return a state dict without a first name that wrappers add, and with the counters of batch normalisation.
 
     `torch.nn.DataParallel` puts `module.` before all names, `torch.compile` `_orig_mod.`. The counters, of training
@@ -83,7 +84,7 @@ def as_in(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, 
     """
     before = next(iter(weights), "").partition(".")[0] + "."
     if weights and all(n.startswith(before) for n in weights) and not any(n.startswith(before) for n in expected):
-        return as_in({name.removeprefix(before): tensor for name, tensor in weights.items()}, expected)
+        return with_expected_names({name.removeprefix(before): tensor for name, tensor in weights.items()}, expected)
     missing = {n: t for n, t in expected.items() if n not in weights and n.endswith("num_batches_tracked")}
     return weights | missing
 

@@ -31,9 +31,9 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
     if not lowest and not (math.isfinite(low) and math.isfinite(high)):
         return "it answers with NaN or infinity"
     # A row or two may be too few to conclude that answers are rounded: here it is enough that they can be.
-    rounded = _rounded(answers, FEWEST if output == ModelOutput.LOGITS else 1)
-    shares = low >= 0 and _is_one(answers.double().sum(1), rounded.sum_error(classes))
-    logarithms = high <= CLOSE and _is_one(answers.double().exp().sum(1), rounded.error)
+    fewest = FEWEST if output == ModelOutput.LOGITS else 1
+    shares = low >= 0 and _is_one(answers.double().sum(1), _rounded(answers, fewest).sum_error(classes))
+    logarithms = high <= CLOSE and _is_one(answers.double().exp().sum(1), _rounded(answers, fewest).error)
     if output == ModelOutput.PROBABILITIES and not shares:
         return "its answers are no probabilities: rows do not add up to 1, or have negative values"
     if output == ModelOutput.LOG_PROBABILITIES and not logarithms:

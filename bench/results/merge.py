@@ -150,22 +150,19 @@ def _sources(part: Part) -> list[_Source]:
     for key, rows in part.frame.groupby([*Place._fields], sort=False):
         dataset, architecture, seed = cast("tuple[str, str, float]", key)
         owner = rows.method.where(rows.method.isin(watermarks), "")
-        # A row without a score has neither: others of its source have them.
-        judged = rows[rows.source_digest != ""]
-        digests = dict(zip(owner[judged.index], judged.source_digest, strict=True))
-        known = rows[rows.source_accuracy.notna()]
-        accuracies: dict[tuple[object, ...], float] = dict(
-            zip(zip(owner[known.index], strict=True), known.source_accuracy, strict=True)
-        )
         others = rows[rows.suspect_kind == SuspectKind.IRRELEVANT]
         models = zip(others.suspect_dataset, others.suspect_architecture, others.replicate, strict=True)
-        accuracies |= dict(zip(models, others.suspect_accuracy, strict=True))
+        accuracies: list[tuple[tuple[object, ...], float]] = [
+            *zip(zip(owner, strict=True), rows.source_accuracy, strict=True),
+            *zip(models, others.suspect_accuracy, strict=True),
+        ]
         found.append(
             _Source(
                 Place(dataset, architecture, int(seed)),
-                digests,
+                # a row without a score has neither digest nor accuracy: others of its network have them
+                {o: d for o, d in zip(owner, rows.source_digest, strict=True) if d},
                 frozenset(others.suspect_digest) - {""},
-                {model: accuracy for model, accuracy in accuracies.items() if accuracy == accuracy},
+                {model: accuracy for model, accuracy in accuracies if accuracy == accuracy},
                 part.machine,
             )
         )

@@ -35,6 +35,15 @@ from bench.verification.measured import Measured, measured
 from bench.verification.schema import FORMAT, Commitment, CommittedData, CommittedSource
 from bench.verification.source import asked_source
 
+OPTIONS = {
+    "models": "networks",
+    "baselines": "methods",
+    "draw_seed": "seed",
+    "sources": "architectures",
+    "suspects": "architectures",
+}
+"""What fields of a Spec are called here, if not by their names."""
+
 
 @dataclass(frozen=True)
 class CommitRequest:
@@ -136,18 +145,9 @@ def check_same(request: CommitRequest) -> None:
         )
 
 
-OPTIONS = {
-    "models": "networks",
-    "baselines": "methods",
-    "draw_seed": "seed",
-    "sources": "architectures",
-    "suspects": "architectures",
-}
-"""What fields of a Spec are called here, if not by their names."""
-
-
 def _comparable(spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {**spec, "recipe": {name: value for name, value in spec["recipe"].items() if name != "precision"}}
+    recipe = spec.get("recipe", {})  # a commitment of an early version has no Spec
+    return {**spec, "recipe": {name: value for name, value in recipe.items() if name != "precision"}}
 
 
 def finish(prepared: PreparedRun, reporter: BenchmarkReporter) -> None:
