@@ -123,6 +123,18 @@ text { font: 11px sans-serif; fill: var(--faint) } path { stroke: var(--rule) } 
 LEFT, RIGHT, TOP, BASE, WIDTH, HEIGHT = 44, 500, 34, 330, 960, 370
 
 
+def spread(heights: Sequence[float], line: int = 14) -> list[float]:
+    """Return where labels stand beside ascending heights, a line apart at least and none below the picture."""
+    labels: list[float] = []
+    for height in heights:
+        labels.append(max(labels[-1] + line, height) if labels else height)
+    lowest = HEIGHT - line
+    for i in reversed(range(len(labels))):
+        labels[i] = min(labels[i], lowest)
+        lowest = labels[i] - line
+    return labels
+
+
 def picture(rows: Sequence[Mapping[str, str]]) -> str:
     """Draw accuracies against CPU seconds as SVG: held-out ones as dots, those of training as rings."""
     most = 50 * (1 + max(int(float(r["cpu_s"])) for r in rows) // 50)
@@ -143,11 +155,10 @@ def picture(rows: Sequence[Mapping[str, str]]) -> str:
     for seconds in range(0, most + 1, max(50, most // 6 // 50 * 50)):
         lines.append(f'<text x="{across(seconds):.1f}" y="{BASE + 18}" text-anchor="middle">{seconds}</text>')
     lines.append(f'<text x="{(LEFT + RIGHT) / 2}" y="{BASE + 34}" text-anchor="middle">CPU seconds</text>')
-    label = 0.0
-    for row in sorted(rows, key=lambda r: -float(r["accuracy"])):
+    rows = sorted(rows, key=lambda r: -float(r["accuracy"]))
+    for row, label in zip(rows, spread([up(float(r["accuracy"])) for r in rows]), strict=True):
         name = row["configuration"].split()[0]
         x, y, top = across(float(row["cpu_s"])), up(float(row["accuracy"])), up(float(row["train_accuracy"]))
-        label = max(label + 14, y)
         lines.append(f'<circle class="{name}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
         lines.append(f'<circle class="{name} train" cx="{x:.1f}" cy="{top:.1f}" r="4"/>')
         lines.append(f'<path d="M{x + 5:.1f} {y:.1f}L{RIGHT + 8} {label:.1f}" fill="none"/>')

@@ -1,6 +1,7 @@
 """The search behind the preset `cpu`: what it trains on, that it continues, and that its picture is its table's."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -81,6 +82,28 @@ def test_the_published_table_has_all_that_was_tried_and_the_picture_is_its_own()
     rows = cpu_search.read(cpu_search.TABLE)
     assert {r["configuration"] for r in rows} == {*cpu_search.TRIED}
     assert cpu_search.PICTURE.read_text() == cpu_search.picture(rows)
+
+
+def test_the_table_of_fashion_mnist_has_the_recipe_of_the_documents_and_its_picture():
+    rows = cpu_search.read(cpu_search.TABLE.with_name("cpu_search_fashion_mnist.csv"))
+    picture = cpu_search.PICTURE.with_name("cpu-search-fashion-mnist.svg")
+    assert picture.read_text() == cpu_search.picture(rows)
+    (chosen,) = (r for r in rows if "width=24 epochs=16" in r["configuration"] and "plain=0.8" in r["configuration"])
+    assert float(chosen["accuracy"]) >= 0.90 and float(chosen["train_accuracy"]) >= 0.99
+    rivals = [r for r in rows if float(r["accuracy"]) >= 0.90 and float(r["train_accuracy"]) >= 0.99]
+    assert min(rivals, key=lambda r: float(r["cpu_s"])) is chosen
+
+
+@pytest.mark.parametrize("heights", [[40.0, 41.0, 200.0], [300.0 + i for i in range(12)], [350.0, 360.0]])
+def test_labels_are_a_line_apart_and_none_is_outside(heights):
+    labels = cpu_search.spread(heights)
+    assert len(labels) == len(heights)
+    assert all(b - a >= 14 for a, b in pairwise(labels))
+    assert labels[0] >= 14 and labels[-1] <= cpu_search.HEIGHT - 14
+
+
+def test_a_label_with_room_stands_beside_its_dot():
+    assert cpu_search.spread([40.0, 100.0]) == [40.0, 100.0]
 
 
 def test_the_preset_has_the_recipe_that_reached_its_goal_on_held_out_images():
