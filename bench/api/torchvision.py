@@ -11,6 +11,7 @@ import functools
 import importlib.util
 import sys
 import threading
+from contextlib import suppress
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
@@ -60,14 +61,16 @@ def _declare() -> object:
 
 
 def _loads(folder: Path) -> bool:
-    """Return True if the C++ part in torchvision's folder can be loaded; loading it twice is harmless."""
+    """Return True if the C++ part in torchvision's folder can be loaded; loading it twice is harmless.
+
+    Its file is `_C` with a suffix up to torchvision 0.28, `_C_stable.so` from 0.29 on. Operators that were declared here
+    before it loads would end the process.
+    """
     import torch
 
-    for path in (folder / f"_C{suffix}" for suffix in EXTENSION_SUFFIXES):
-        if path.exists():
-            try:
+    for path in sorted(folder.glob("_C*")):
+        if path.name.endswith(tuple(EXTENSION_SUFFIXES)):
+            with suppress(OSError):
                 torch.ops.load_library(str(path))
-            except OSError:
-                return False
-            return True
+                return True
     return False

@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+
+import pytest
 
 import bench
 from bench.api.torchvision import prepare_torchvision
@@ -59,16 +62,18 @@ def test_importing_the_module_imports_neither_torch_nor_torchvision():
     python("import sys, bench.api.torchvision; assert not {'torch', 'torchvision'} & set(sys.modules)")
 
 
-def test_nothing_is_declared_where_the_c_part_loads(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["_C.so", "_C_stable.so", "_C" + EXTENSION_SUFFIXES[0]])
+def test_nothing_is_declared_where_the_c_part_loads(name, tmp_path):
     import torch
 
     from bench.api import torchvision
 
     assert not torchvision._loads(tmp_path)
-    (tmp_path / "_C.so").write_bytes(b"no library")
+    (tmp_path / name).write_bytes(b"no library")
+    (tmp_path / "_C_notes.txt").touch()
     assert not torchvision._loads(tmp_path)
-    (tmp_path / "_C.so").unlink()
-    (tmp_path / "_C.so").symlink_to(torch._C.__file__)  # any shared library that loads will do
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(torch._C.__file__)  # any shared library that loads will do
     assert torchvision._loads(tmp_path)
 
 
