@@ -42,12 +42,12 @@ class NonFiniteLoss(BenchError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message; empty if it has none."""
+    """Return the first line of an error's message, and the next one if it ends with a colon; empty if it has none."""
     try:
-        lines = str(error).strip().splitlines()
+        lines = [line.strip() for line in str(error).strip().splitlines()]
     except Exception:  # `__str__` of a third-party exception may raise
-        lines = []
-    return lines[0] if lines else ""
+        return ""
+    return " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
 
 
 def printable(text: str) -> str:

@@ -39,6 +39,7 @@ FREE_MEMORY_TIMEOUT = 30
 SETTINGS: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.tick.interval": "2s",
     "distributed.scheduler.allowed-failures": RETRIES_AFTER_DEATH,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.http.routes": [],

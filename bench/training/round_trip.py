@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.components import Architecture
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, describe_error
 from bench.training.inference import eval_mode, logits_in_batches
 from bench.training.network_state import network_state
 from bench.training.networks import Normalised
@@ -61,7 +61,7 @@ def stored_state(model: nn.Module, recreate: Recreate, shape: tuple[int, int, in
     except BenchError:
         raise
     except Exception as error:  # third-party code
-        raise BenchError(f"{who} cannot be loaded from the store: {type(error).__name__}: {error}") from error
+        raise BenchError(f"{who} cannot be loaded from the store: {describe_error(error)}") from error
     if not are_close(answers, others) and are_close(answers, answers_of(model, x)):
         raise BenchError(
             f"{who} answers otherwise after it was stored and loaded: what its answers depend on must be a parameter, "

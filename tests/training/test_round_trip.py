@@ -271,6 +271,16 @@ def test_hooks_that_a_plugin_added_are_no_part_of_the_network():
         stored_state(model, recreate, SHAPE, "it")
 
 
+def test_the_message_names_what_cannot_be_loaded():
+    def recreate(state):
+        model = build("TiedLayers")
+        model.load_state_dict({**state, "of_another_network": torch.zeros(1)})
+        return model
+
+    with pytest.raises(BenchError, match=r'it cannot be loaded .* Unexpected key\(s\) in state_dict: "of_another'):
+        stored_state(trained("TiedLayers"), recreate, SHAPE, "it")
+
+
 def test_a_network_that_answers_by_chance_is_not_judged(tmp_path):
     class Chance(Net):
         def forward(self, x):
