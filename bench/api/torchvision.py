@@ -63,8 +63,8 @@ def _declare() -> object:
 def _loads(folder: Path) -> bool:
     """Return True if the C++ part in torchvision's folder can be loaded; loading it twice is harmless.
 
-    Its file is `_C` with a suffix up to torchvision 0.28, `_C_stable.so` from 0.29 on. Operators that were declared here
-    before it loads would end the process.
+    Its file is `_C` with a suffix up to torchvision 0.28, `_C_stable.so` from 0.29 on. Operators that were declared
+    here before it loads would end the process.
     """
     import torch
 
