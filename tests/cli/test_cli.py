@@ -244,7 +244,13 @@ def test_a_plan_says_what_is_stored_and_what_the_rest_costs(there, bench):
     _, out, _ = bench("plan", *WORLD)
     assert "Everything is in the store: a run only writes the tables" in out
     _, out, _ = bench("plan", *WORLD, "--replicates", "3")
-    assert re.search(r"Expected for \d+ of them: 0\.\d minutes on \d+ slot\(s\), 0\.\d\d GB of disk", out)
+    assert re.search(r"Expected for \d+ of them: 0\.\d minutes on \d+ slot\(s\), 0\.\d\d GB of disk$", out)
+    _, out, _ = bench("plan", *WORLD, "--set", "toy.images=32")
+    assert re.search(
+        r"Expected for (\d+) of them: .* GB of disk \(\1 from such tasks on other or unknown data; "
+        r"1 tasks of kinds that were never measured are not counted\)$",
+        out,
+    )
 
 
 def test_the_default_folder_is_named_after_the_spec_and_is_found_again(there, bench):

@@ -39,18 +39,20 @@ def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
         f"  {kind:<{width}}  {count:>9,}   {stored[kind]:>9,} in the store   {left[kind]:>9,} to run"
         for kind, count in kinds.items()
     ]
-    cost = estimate(inventory.store, missing)
+    cost = estimate(inventory.store, missing, tasks)
     if not missing:
         result.append("Everything is in the store: a run only writes the tables")
     elif cost.unknown == len(missing):
         result.append("Time and disk space: unknown, because this store has measured no such task yet")
     else:
         known = len(missing) - cost.unknown
-        rest = f" ({cost.unknown:,} tasks of kinds that were never measured are not counted)" if cost.unknown else ""
+        rest = [f"{cost.elsewhere:,} from such tasks on other or unknown data"] if cost.elsewhere else []
+        rest += [f"{cost.unknown:,} tasks of kinds that were never measured are not counted"] if cost.unknown else []
         hours = cost.seconds / max(1, slots) / 3600
         spent = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
         result.append(
-            f"Expected for {known:,} of them: {spent} on {slots} slot(s), {cost.size / 1e9:.2f} GB of disk{rest}"
+            f"Expected for {known:,} of them: {spent} on {slots} slot(s), {cost.size / 1e9:.2f} GB of disk"
+            + (f" ({'; '.join(rest)})" if rest else "")
         )
     return result
 
