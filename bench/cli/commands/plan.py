@@ -1,6 +1,7 @@
 """`bench plan`: show what a run would do, and which results are stored. Uses no data, network or device."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from bench.cli.spec_options import PARAMS
 from bench.core.hardware import cores, gpus, suitable_precision
 from bench.core.kinds import TaskKind
 from bench.core.spec import Spec
+from bench.core.tasks import Task
 from bench.planning.estimates import estimate
 from bench.planning.inventory import Inventory
 from bench.planning.options import build
@@ -20,10 +22,9 @@ from bench.store.folders import default_root
 from bench.store.store import Store
 
 
-def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
-    """Return a description of a plan: trials, tasks per kind, how many are stored, what the others will cost."""
+def lines(spec: Spec, inventory: Inventory, missing: Mapping[str, Task], slots: int) -> list[str]:
+    """Return a description of a plan: trials, tasks by kind, how many are stored, what the `missing` ones will cost."""
     trials, tasks = inventory.plan.trials, inventory.plan.tasks
-    missing = inventory.missing()
     impossible = sum(bool(t.reason) for t in trials)
     kinds = Counter(_label(t.kind, t.role) for t in tasks.values())
     left = Counter(_label(t.kind, t.role) for t in missing.values())
@@ -71,5 +72,5 @@ def command(file: str | None, store: str | None, data: str | None, plugins: tupl
     spec, known = build(chosen, file, load_registry(plugins, data=data), suitable_precision(present))
     inventory = Inventory(plan(spec, known), Store(store or default_root()))
     with gc_paused():
-        text = lines(spec, inventory, len(present) or cores())
+        text = lines(spec, inventory, inventory.missing(), len(present) or cores())
     click.echo("\n".join(text))
