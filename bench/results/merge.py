@@ -6,7 +6,7 @@ the later one gets the next free seed, and `origins` in `run.json` keeps the see
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +17,7 @@ from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
 from bench.results.columns import TRIAL_COLUMNS
+from bench.results.machines import Counted, count_by_machine
 from bench.results.protocol import component_facts, differences, size_facts
 from bench.results.provenance import ORIGIN
 from bench.results.reader import load
@@ -114,7 +115,8 @@ def merge(folders: Sequence[Path], command: str) -> Merged:
         _check_protocol(a, b)
     seeds = _numbered(parts)
     rows, united = _united(parts, seeds)
-    run = _described(parts, seeds, command) | {"machines": _machines(parts, max if united else sum)}
+    counted = [Counted(part.frame, part.run, numbers) for part, numbers in zip(parts, seeds, strict=True)]
+    run = _described(parts, seeds, command) | {"machines": count_by_machine(counted)}
     renumbered = [
         f"{part.name}: source seed {place.source_seed} of {place.dataset}, {place.source_architecture} is {new} here"
         for part, numbers in zip(parts, seeds, strict=True)
@@ -278,12 +280,6 @@ def _described(parts: Sequence[Part], seeds: Sequence[Mapping[Place, int]], comm
         "date": max(str(o.get("date") or "") for o in origins),
         "origins": origins,
     }
-
-
-def _machines(parts: Sequence[Part], count: Callable[[list[int]], int]) -> dict[str, int]:
-    """Return the number of networks by machine; that of one folder where folders have some in common."""
-    known = [part.run.get("machines") or {} for part in parts]
-    return {name: count([k.get(name, 0) for k in known]) for name in sorted(set().union(*known))}
 
 
 def _spec(specs: Sequence[Spec], seeds: Sequence[int]) -> Spec:
