@@ -14,7 +14,7 @@ from bench.store.store import Store
 TIMINGS = "timings.json"
 DATA_INPUTS = ("data", "surrogate_data")
 """The inputs of a task that are datasets."""
-JUDGED = {TaskKind.SCORE: "suspect", TaskKind.FINGERPRINT: "source"}
+JUDGED: Mapping[str, str] = {TaskKind.SCORE: "suspect", TaskKind.FINGERPRINT: "source"}
 """The input that is the network on whose architecture the length of a task depends."""
 
 

@@ -7,7 +7,7 @@ rows, and subtracted: the networks of a place or of weights that an earlier fold
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, SuspectKind
@@ -15,9 +15,16 @@ from bench.core.kinds import ComponentKind, SuspectKind
 if TYPE_CHECKING:
     import pandas as pd
 
-PLACE = ("dataset", "source_architecture", "source_seed")
 Mark: TypeAlias = tuple[object, ...]
 """What identifies a network in all folders: what it is of which source, or its weights."""
+
+
+class Place(NamedTuple):
+    """A source within one results folder."""
+
+    dataset: str
+    source_architecture: str
+    source_seed: int
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Counted:
 
     frame: "pd.DataFrame"
     run: Mapping[str, JSON]
-    seeds: Mapping[tuple[str, str, int], int]
+    seeds: Mapping[Place, int]
 
 
 def count_by_machine(folders: Sequence[Counted]) -> dict[str, int]:
@@ -50,7 +57,7 @@ def count_by_machine(folders: Sequence[Counted]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _networks(folder: Counted) -> Iterator[tuple[set[Mark], str]]:
+def _networks(folder: Counted) -> Iterator[tuple[list[Mark], str]]:
     """Yield the marks of each network of a folder, and the machine that made it; empty if that is not known."""
     machines = {"": folder.run.get("machines") or {}}
     machines |= {o["name"]: o.get("machines") or {} for o in folder.run.get("origins") or ()}
@@ -58,7 +65,7 @@ def _networks(folder: Counted) -> Iterator[tuple[set[Mark], str]]:
     marks: dict[Mark, set[Mark]] = defaultdict(set)
     made_on: dict[Mark, str] = {}
     for (dataset, architecture, seed, origin, digest, model), kind, what in _records(folder):
-        place = dataset, architecture, folder.seeds[dataset, architecture, int(seed)]
+        place = dataset, architecture, folder.seeds[Place(dataset, architecture, int(seed))]
         here = ("model", model) if model else (kind, *place, *what)
         marks[here] |= {here, *([(kind, digest)] if digest else [])}
         made_on[here] = only.get("") or only.get(origin, "")
@@ -67,7 +74,7 @@ def _networks(folder: Counted) -> Iterator[tuple[set[Mark], str]]:
         digests = sorted(mark for mark in found if here[0] == mark[0] == SuspectKind.IRRELEVANT and len(mark) == 2)
         shared[digests[0] if digests else here] |= found
         made_on.setdefault(digests[0] if digests else here, made_on[here])
-    yield from ((found, made_on[network]) for network, found in shared.items())
+    yield from ((sorted(found, key=repr), made_on[network]) for network, found in shared.items())
 
 
 def _records(folder: Counted) -> Iterator[tuple[tuple[str, str, float, str, str, str], str, Mark]]:
@@ -87,11 +94,11 @@ def _records(folder: Counted) -> Iterator[tuple[tuple[str, str, float, str, str,
     ):
         digest, model = f"{whose}_digest", f"{whose}_model"
         exists = (frame[digest] != "") | frame[f"{whose}_accuracy"].notna()
-        named = [*PLACE, "origin", digest, *columns, *([model] if model in frame else [])]
+        named = [*Place._fields, "origin", digest, *columns, *([model] if model in frame else [])]
         rows = frame.loc[exists, named].assign(
             owner=frame.method.where(owned, ""), budget=frame.budget.where(owned, -1.0).fillna(-1.0)
         )
         rows = rows if model in frame else rows.assign(**{model: ""})
-        rows = rows[[*PLACE, "origin", digest, model, "owner", "budget", *columns]].drop_duplicates()
+        rows = rows[[*Place._fields, "origin", digest, model, "owner", "budget", *columns]].drop_duplicates()
         for row in rows.itertuples(index=False, name=None):
             yield row[:6], str(row[8]) if columns else whose, row[6:]

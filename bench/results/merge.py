@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
 from bench.results.columns import TRIAL_COLUMNS
-from bench.results.machines import Counted, count_by_machine
+from bench.results.machines import Counted, Place, count_by_machine
 from bench.results.protocol import component_facts, differences, size_facts
 from bench.results.provenance import ORIGIN
 from bench.results.reader import load
@@ -33,14 +33,6 @@ EQUAL = ("replicates", "target_replicates", "negatives", "split_seed")
 """The fields of a Spec that one merged Spec can hold once only, besides its sizes."""
 CONTENT = ("score", "suspect_digest", "fingerprint_digest")
 """The columns in which two rows of one trial may not differ."""
-
-
-class Place(NamedTuple):
-    """A source within one results folder."""
-
-    dataset: str
-    source_architecture: str
-    source_seed: int
 
 
 @dataclass(frozen=True)
