@@ -161,7 +161,7 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: 
     if interrupted:
         outcomes = {**outcomes, **_finished_by_others(prepared, outcomes)}
     sizes = {k: size_of(inventory.store, k) for k, o in outcomes.items() if o.status == Status.DONE}
-    record_timings(inventory.store, missing, outcomes, sizes)
+    record_timings(inventory.store, inventory.plan.tasks, outcomes, sizes)
     for key in outcomes:
         inventory.records.pop(key, None)
 

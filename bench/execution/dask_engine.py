@@ -6,7 +6,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -24,6 +24,8 @@ from bench.sandbox.process_state import deferred_interrupts
 
 if TYPE_CHECKING:
     from distributed import Future
+
+    from bench.store.store import Store
 
 QUEUED_PER_SLOT = 2
 """Units submitted per slot: one runs, the next is at the worker already."""
@@ -55,6 +57,11 @@ class Unit:
         for outcome in outcomes:
             if outcome.status != Status.BUSY and outcome.key not in self.started:
                 reporter.task_started(outcome.key)
+
+    def stored(self, store: Store) -> dict[str, Outcome]:
+        """Return the outcomes of the tasks whose artifacts are stored."""
+        records = {task.key: store.record(task.key) for task in self.tasks}
+        return {key: Outcome.of_record(key, record, False) for key, record in records.items() if record}
 
 
 class InFlightTable:
@@ -88,11 +95,23 @@ class InFlightTable:
         """Return the futures of the units that no worker has started."""
         return [future for future, unit in self.by_future.items() if unit.running is None]
 
+    def cancel_not_started(self, processing: Mapping[str, Sequence[str]]) -> None:
+        """Cancel the units that no worker has started; one that an idle worker has received may be starting.
+
+        `processing` are the keys of the units that each worker has received.
+        """
+        busy = self.busy_workers()
+        received = {key for worker, keys in processing.items() if worker not in busy for key in keys}
+        for future in self.not_started():
+            if future.key not in received:
+                self.remove(future)
+                future.cancel()
+
     def overdue(self, timeout: float) -> Iterator[tuple[Future[Any], Unit, RunningTask]]:
-        """Yield the units whose running task has exceeded the timeout."""
+        """Yield the units whose running task has exceeded the timeout and goes on."""
         for future, unit in list(self.by_future.items()):
             running = unit.running
-            if running and time.monotonic() - running.since >= timeout:
+            if running and time.monotonic() - running.since >= timeout and not future.done():
                 yield future, unit, running
 
 
@@ -157,16 +176,18 @@ class DaskEngine:
             with self.workers.reachable():
                 self.workers.replace_abandoned()
                 if stop:
-                    self._cancel_not_started()
+                    self.in_flight.cancel_not_started(self.client.processing())
                 else:
                     self._replace_lost()
                     if not self.lost_device:
                         self._submit_ready()
             if stop and not self.in_flight:
                 return
-            self._stop_overdue()
             with suppress(Empty):
                 self._finish(self.finished.get(timeout=RETRY_DELAY))
+                while True:
+                    self._finish(self.finished.get_nowait())
+            self._stop_overdue()
 
     def _receive(self, event: tuple[float, dict[str, Any]]) -> None:
         """Pass on what a worker reports: that a task has started, or its progress."""
@@ -214,15 +235,6 @@ class DaskEngine:
         self.in_flight.by_future[future] = unit
         future.add_done_callback(self.finished.put)
 
-    def _cancel_not_started(self) -> None:
-        """Cancel the units that no worker has started; one that an idle worker has received may be starting."""
-        busy = self.in_flight.busy_workers()
-        received = {key for worker, keys in self.client.processing().items() if worker not in busy for key in keys}
-        for future in self.in_flight.not_started():
-            if future.key not in received:
-                self.in_flight.remove(future)
-                future.cancel()
-
     def _finish(self, future: Future[Any]) -> None:
         """Handle a future that is done."""
         unit = self.in_flight.by_future.get(future)
@@ -251,7 +263,10 @@ class DaskEngine:
             apply(decision, self.queue, self.reporter, self.missing_inputs, self.run_alone.append)
 
     def _stop_overdue(self) -> None:
-        """Stop each worker whose task has exceeded the timeout: a thread cannot be stopped, a process can."""
+        """Stop a worker whose task has exceeded the timeout: a thread cannot be stopped, a process can.
+
+        One at a time: until a worker has restarted, others may finish, and what they have is fetched before the next.
+        """
         timeout, store = self.config.timeout, self.config.store
         for future, unit, running in self.in_flight.overdue(timeout) if timeout else ():
             if running.worker not in self.workers.known():  # it died, and Dask gives the unit to another one
@@ -259,11 +274,12 @@ class DaskEngine:
                 continue
             self.in_flight.remove(future)
             future.cancel(force=True)
-            facts = {task.key: store.facts(task.key) or {} for task in unit.tasks if store.has(task.key)}
+            self.workers.restart(running.worker)
+            finished = unit.stored(store)
             error = f"it ran longer than --task-timeout {timeout:g} s and was stopped"
             log = str(store.log(running.key))
-            self._apply(*self.policy.after_timeout(unit.tasks, running.key, facts, error, log))
-            self.workers.restart(running.worker)
+            self._apply(*self.policy.after_timeout(unit.tasks, running.key, finished, error, log))
+            return
 
     def _replace_lost(self) -> None:
         """Restart the workers that lost their device once all their results are here: a restart loses the others."""

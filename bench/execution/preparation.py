@@ -223,7 +223,7 @@ def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunCon
         registry=request.registry,
         data=request.data.absolute(),
         slots=()
-        if _is_inline(request, missing)
+        if is_inline(request, missing)
         else tuple(slots(request.workers, request.use_gpus, request.per_gpu, present)),
         address=request.scheduler,
         plugins=tuple(p if isinstance(p, bytes) else str(Path(p).absolute()) for p in request.plugins),
@@ -234,7 +234,7 @@ def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunCon
     )
 
 
-def _is_inline(request: BenchmarkRequest, missing: Mapping[str, Task]) -> bool:
+def is_inline(request: BenchmarkRequest, missing: Mapping[str, Task]) -> bool:
     """Return True if the tasks run in this process: on request, or if starting workers would take longer."""
     if request.scheduler:
         return False

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from bench.core.canonical import JSON
 from bench.core.errors import StoreError
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
@@ -102,16 +101,16 @@ class RetryPolicy:
         return [Settle(_failure(task, error, log)) for task in unit]
 
     def after_timeout(
-        self, unit: Sequence[Task], running: str, finished: Mapping[str, Mapping[str, JSON]], error: str, log: str
+        self, unit: Sequence[Task], running: str, finished: Mapping[str, Outcome], error: str, log: str
     ) -> list[Decision]:
         """Return what follows if the worker that had a unit was stopped because the task `running` took too long.
 
-        `finished` holds the facts of the tasks of the unit whose artifacts are stored.
+        `finished` holds the outcomes of the tasks of the unit whose artifacts are stored.
         """
         decisions: list[Decision] = []
         for task in unit:
             if task.key in finished:
-                decisions.append(Settle(Outcome(task.key, Status.DONE, facts=finished[task.key])))
+                decisions.append(Settle(finished[task.key]))
             elif task.key == running:
                 decisions.append(Settle(_failure(task, error, log)))
             else:

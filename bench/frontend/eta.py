@@ -1,27 +1,47 @@
-"""Estimate the remaining time of a run from the durations of its finished tasks."""
+"""Estimate the remaining time of a run from what its finished tasks took and how far its running ones are."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
 
 from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import Outcome, Task
 
 TRAININGS = (TaskKind.TRAIN, TaskKind.EMBED, TaskKind.STEAL)
-"""Kinds that are assumed to take equally long until they are measured; all others are short in comparison."""
+"""Kinds whose length depends above all on data and architecture: nothing is assumed where one of these is unknown."""
+LONG = (*TRAININGS, TaskKind.FINGERPRINT)
+"""Kinds without an estimate until one is known; all others are short in comparison."""
 MIN_FINISHED = 3
 """Finished tasks before there is an estimate."""
+ANY = "*"
+"""In a category: whatever it is."""
 
-Category: TypeAlias = tuple[str, str]
-"""A kind of task, and its attack, method or architecture: tasks of one category take equally long."""
+
+class Category(NamedTuple):
+    """What decides how long a task takes: its kind, attack and method, data and architecture."""
+
+    kind: str
+    component: str
+    data: str
+    architecture: str
 
 
-def category(task: Task) -> Category:
-    """Return the category of a task."""
-    name = next((task.params[k]["name"] for k in reversed(ComponentKind) if k in task.params), "")
-    return task.kind, str(name)
+Measured: TypeAlias = Mapping[Category, tuple[int, float]]
+"""Count and seconds of tasks by category, those with ANY included."""
+
+
+def category(task: Task, tasks: Mapping[str, Task]) -> Category:
+    """Return the category of a task; the architecture of a fingerprint is that of its source, if `tasks` has that.
+
+    The scores of all architectures are in one category: there are many, and each is short.
+    """
+    parts = [str(task.params[k]["name"]) for k in (ComponentKind.ATTACK, ComponentKind.METHOD) if k in task.params]
+    data = task.inputs.get("data") or str(task.params.get("dataset", {}).get("name", ""))
+    network = tasks.get(task.inputs["source"], task) if task.kind == TaskKind.FINGERPRINT and task.inputs else task
+    architecture = str(network.params.get("architecture", {}).get("name", ""))
+    return Category(task.kind, " ".join(parts), data, architecture)
 
 
 @dataclass
@@ -30,28 +50,42 @@ class _Running:
     started: float
     progress: float = 0.0
     """From 0 to 1, as far as it was reported."""
+    several: bool = False
+    """True if its progress began again: it has several trainings, of which the last may not be the longest."""
+
+    def left(self, now: float, known: Measured) -> float | None:
+        """Return the seconds that the task still takes: by its progress and what others of its category took."""
+        spent = now - self.started
+        whole = mean(self.category, known)
+        if self.progress > 0 and not self.several:
+            return max(spent / self.progress, whole or 0.0) - spent
+        whole = expected(self.category, known) if whole is None else whole
+        return None if whole is None else max(0.0, whole - spent)
 
 
+@dataclass
 class Eta:
     """Durations of the tasks of a run. Not safe for calls from several threads at once."""
 
-    def __init__(self, tasks: Mapping[str, Task], clock: Callable[[], float] = time.monotonic) -> None:
-        self.tasks, self.clock = tasks, clock
-        self.first_start: float | None = None
-        self.running: dict[str, _Running] = {}
-        self.finished: set[str] = set()
-        self.waiting: Counter[Category] = Counter()
-        self.counted = 0
-        """Tasks that are in `waiting`, or were."""
-        self.task_seconds = 0.0
-        """Seconds of all tasks that ran, one after the other."""
-        self.measured: dict[Category, tuple[int, float]] = {}
-        """Count and seconds of the finished tasks."""
+    tasks: Mapping[str, Task]
+    clock: Callable[[], float] = time.monotonic
+    first_start: float | None = None
+    running: dict[str, _Running] = field(default_factory=dict)
+    finished: set[str] = field(default_factory=set)
+    waiting: Counter[Category] = field(default_factory=Counter)
+    categories: dict[str, Category] = field(default_factory=dict)
+    """Of all tasks that were counted, but for scores: there may be a million."""
+    counted: int = 0
+    """Tasks that are in `waiting`, or were."""
+    task_seconds: float = 0.0
+    """Seconds of all tasks that ran, one after the other."""
+    measured: dict[Category, tuple[int, float]] = field(default_factory=dict)
+    """Count and seconds of the finished tasks."""
 
     def task_started(self, key: str) -> None:
         """Record the start of a task."""
         self._count()
-        which, now = category(self.tasks[key]), self.clock()
+        which, now = self._category(key), self.clock()
         self.first_start = now if self.first_start is None else self.first_start
         if key in self.finished:  # it is recomputed
             self.finished.discard(key)
@@ -61,13 +95,14 @@ class Eta:
 
     def task_progressed(self, key: str, progress: float) -> None:
         """Record the progress of a task, from 0 to 1."""
-        if key in self.running:
-            self.running[key].progress = progress
+        if task := self.running.get(key):
+            task.several |= progress < task.progress
+            task.progress = progress
 
     def task_finished(self, outcome: Outcome) -> None:
         """Record the end of a task. One that was cached, failed or blocked measures nothing."""
         self._count()
-        which = category(self.tasks[outcome.key])
+        which = self._category(outcome.key)
         if self.running.pop(outcome.key, None) is None and outcome.key not in self.finished:
             self.waiting[which] -= 1
         self.finished.add(outcome.key)
@@ -77,57 +112,87 @@ class Eta:
             count, seconds = self.measured.get(which, (0, 0.0))
             self.measured[which] = count + 1, seconds + outcome.seconds
 
+    def _category(self, key: str) -> Category:
+        return self.categories.get(key) or category(self.tasks[key], {})
+
     def _count(self) -> None:
         """Count new tasks by category: a run may add some."""
         if self.counted < len(self.tasks):
-            self.waiting.update(category(t) for t in list(self.tasks.values())[self.counted :])
+            for key, task in list(self.tasks.items())[self.counted :]:
+                which = category(task, self.tasks)
+                self.waiting[which] += 1
+                if task.kind != TaskKind.SCORE:
+                    self.categories[key] = which
             self.counted = len(self.tasks)
 
     def remaining(self) -> float | None:
-        """Return the estimated seconds until the run ends; None if too little is known."""
+        """Return the estimated seconds until the run ends; None if too little is known.
+
+        The work that is left is shared by as many tasks at once as so far; no task can be shared.
+        """
         if self.first_start is None or len(self.finished) < MIN_FINISHED:
             return None
         now = self.clock()
         known = self._known(now)
-        work = 0.0
-        for which, count in self.waiting.items():
-            if count > 0:
-                each = expected(which, known)
-                if each is None:
-                    return None
-                work += count * each
-        for r in self.running.values():
-            work += max(0.0, (expected(r.category, known) or 0.0) - (now - r.started))
+        left = [(1, r.left(now, known)) for r in self.running.values()]
+        left += [(count, expected(which, known)) for which, count in self.waiting.items() if count > 0]
+        each = [(count, seconds) for count, seconds in left if seconds is not None]
         task_seconds = self.task_seconds + sum(now - r.started for r in self.running.values())
-        return work * (now - self.first_start) / task_seconds if task_seconds else None
+        if len(each) < len(left) or not task_seconds:
+            return None
+        work = sum(count * seconds for count, seconds in each)
+        longest = max((seconds for _, seconds in each), default=0.0)
+        return max(work * (now - self.first_start) / task_seconds, longest)
 
-    def _known(self, now: float) -> dict[Category, tuple[int, float]]:
-        """Return count and seconds of each category, and, with an empty name, of each kind.
-
-        If no training has finished yet, the progress of running ones is extrapolated.
-        """
-        known: dict[Category, tuple[int, float]] = {}
+    def _known(self, now: float) -> Measured:
+        """Return what is measured. Until a task of a category has finished, the progress of running ones counts."""
         samples = [*self.measured.items()]
-        if not any(kind in TRAININGS for kind, _ in self.measured):
-            running = [r for r in self.running.values() if r.progress > 0]
-            samples += [(r.category, (1, (now - r.started) / r.progress)) for r in running]
-        for (kind, name), (count, seconds) in samples:
-            for which in {(kind, name), (kind, ""), (family(kind), "")}:
-                before = known.get(which, (0, 0.0))
-                known[which] = before[0] + count, before[1] + seconds
+        for r in self.running.values():
+            if r.progress > 0 and not r.several and r.category not in self.measured:
+                samples.append((r.category, (1, (now - r.started) / r.progress)))
+        known: dict[Category, tuple[int, float]] = {}
+        for which, (count, seconds) in samples:
+            for wider in dict.fromkeys((which, *_wider(which), *_partial(which))):
+                before = known.get(wider, (0, 0.0))
+                known[wider] = before[0] + count, before[1] + seconds
         return known
 
 
-def expected(which: Category, known: Mapping[Category, tuple[int, float]]) -> float | None:
-    """Return the mean seconds of a category, else of its kind, else of all trainings; None for an unknown training."""
-    kind, name = which
-    for other in ((kind, name), (kind, ""), (family(kind), "")):
-        if other in known:
-            count, seconds = known[other]
-            return seconds / count
-    return None if kind in TRAININGS else 0.0
+def mean(which: Category, known: Measured) -> float | None:
+    """Return the mean seconds of a category; None if nothing is known of it."""
+    count, seconds = known.get(which, (0, 0.0))
+    return seconds / count if count else None
 
 
-def family(kind: str) -> str:
-    """Return the name of the kinds that are assumed to take as long as this one."""
-    return "trainings" if kind in TRAININGS else kind
+def expected(which: Category, known: Measured) -> float | None:
+    """Return the mean seconds of a category, else of the next wider one that is known.
+
+    A training on data and with an architecture that are both known, but not together, is expected to take as long as
+    the longer of the two. None where that is not known either, or nothing of a fingerprint.
+    """
+    for wider in (which, *_wider(which)):
+        if (found := mean(wider, known)) is not None:
+            return found
+    if which.kind in TRAININGS:
+        data, architecture = (mean(part, known) for part in _partial(which))
+        return None if data is None or architecture is None else max(data, architecture)
+    return None if which.kind in LONG else 0.0
+
+
+def _wider(which: Category) -> Iterator[Category]:
+    """Yield the categories of what takes about as long, the closest first."""
+    kind, component, data, architecture = which
+    if kind in TRAININGS:
+        yield Category(kind, ANY, data, architecture)
+        yield Category("trainings", ANY, data, architecture)
+    else:
+        yield Category(kind, component, data, ANY)
+        yield Category(kind, component, ANY, ANY)
+        yield Category(kind, ANY, ANY, ANY)
+
+
+def _partial(which: Category) -> tuple[Category, ...]:
+    """Return the categories of all trainings on the data of a training, and of all with its architecture."""
+    if which.kind not in TRAININGS:
+        return ()
+    return Category("trainings", ANY, which.data, ANY), Category("trainings", ANY, ANY, which.architecture)

@@ -6,17 +6,18 @@ the later one gets the next free seed, and `origins` in `run.json` keeps the see
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
 from bench.results.columns import TRIAL_COLUMNS
+from bench.results.machines import Counted, Place, count_by_machine
 from bench.results.protocol import component_facts, differences, size_facts
 from bench.results.provenance import ORIGIN
 from bench.results.reader import load
@@ -32,14 +33,6 @@ EQUAL = ("replicates", "target_replicates", "negatives", "split_seed")
 """The fields of a Spec that one merged Spec can hold once only, besides its sizes."""
 CONTENT = ("score", "suspect_digest", "fingerprint_digest")
 """The columns in which two rows of one trial may not differ."""
-
-
-class Place(NamedTuple):
-    """A source within one results folder."""
-
-    dataset: str
-    source_architecture: str
-    source_seed: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +107,8 @@ def merge(folders: Sequence[Path], command: str) -> Merged:
         _check_protocol(a, b)
     seeds = _numbered(parts)
     rows, united = _united(parts, seeds)
-    run = _described(parts, seeds, command) | {"machines": _machines(parts, max if united else sum)}
+    counted = [Counted(part.frame, part.run, numbers) for part, numbers in zip(parts, seeds, strict=True)]
+    run = _described(parts, seeds, command) | {"machines": count_by_machine(counted)}
     renumbered = [
         f"{part.name}: source seed {place.source_seed} of {place.dataset}, {place.source_architecture} is {new} here"
         for part, numbers in zip(parts, seeds, strict=True)
@@ -278,12 +272,6 @@ def _described(parts: Sequence[Part], seeds: Sequence[Mapping[Place, int]], comm
         "date": max(str(o.get("date") or "") for o in origins),
         "origins": origins,
     }
-
-
-def _machines(parts: Sequence[Part], count: Callable[[list[int]], int]) -> dict[str, int]:
-    """Return the number of networks by machine; that of one folder where folders have some in common."""
-    known = [part.run.get("machines") or {} for part in parts]
-    return {name: count([k.get(name, 0) for k in known]) for name in sorted(set().union(*known))}
 
 
 def _spec(specs: Sequence[Spec], seeds: Sequence[int]) -> Spec:

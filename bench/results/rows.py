@@ -7,9 +7,12 @@ from bench.core.canonical import JSON
 from bench.core.kinds import Status
 from bench.core.tasks import NOT_APPLICABLE, Outcome, Trial
 from bench.results.columns import MODEL_COLUMNS, TRIAL_COLUMNS, TrialRecord
+from bench.results.writer import MOST_WRITTEN
 from bench.stats.renumbering import RENUMBERED
 
 KEY = re.compile(r"\b[0-9a-f]{64}\b")
+MARKS = (f"source.{RENUMBERED}", f"suspect.{RENUMBERED}", "restarted", "suspect.restarted", "warning")
+"""The names of the notes that the tables read or the host sets: long notes of plugins do not displace them."""
 
 
 def row(
@@ -42,7 +45,7 @@ def row(
         fingerprint_seconds=seconds,
         fingerprint_networks=networks,
         seconds=score.seconds if score is not None and status == Status.DONE else None,
-        note=reason or ";".join(f"{k}={_short(v)}" for k, v in sorted(notes.items())),
+        note=reason or _note(notes),
         error=error,
     )
     described = MODEL_COLUMNS if trial.source_model or trial.suspect_model else ()
@@ -51,6 +54,18 @@ def row(
 
 def _facts(outcome: Outcome | None) -> Mapping[str, JSON]:
     return outcome.facts if outcome is not None and outcome.status == Status.DONE else {}
+
+
+def _note(notes: Mapping[str, JSON]) -> str:
+    """Return notes by name as text that fits into a cell: MARKS stay, of the others what is too long is cut."""
+    entries = {name: f"{name}={_short(value)}" for name, value in sorted(notes.items())}
+    kept, left = {}, MOST_WRITTEN
+    for name in sorted(entries, key=lambda name: MARKS.index(name) if name in MARKS else len(MARKS)):
+        entry = entries[name] if len(entries[name]) <= left else f"{entries[name][: max(0, left - 1)]}…"
+        if "=" in entry:  # its whole name is left
+            kept[name] = entry
+            left -= len(entry) + 1
+    return ";".join(kept[name] for name in entries if name in kept)
 
 
 def _short(value: JSON) -> str:

@@ -244,7 +244,31 @@ def test_a_plan_says_what_is_stored_and_what_the_rest_costs(there, bench):
     _, out, _ = bench("plan", *WORLD)
     assert "Everything is in the store: a run only writes the tables" in out
     _, out, _ = bench("plan", *WORLD, "--replicates", "3")
-    assert re.search(r"Expected for \d+ of them: 0\.\d minutes on \d+ slot\(s\), 0\.\d\d GB of disk", out)
+    assert re.search(r"Expected for \d+ of them: 0\.\d minutes on \d+ slot\(s\), 0\.\d\d GB of disk$", out)
+    _, out, _ = bench("plan", *WORLD, "--set", "toy.images=32")
+    assert re.search(
+        r"Expected for (\d+) of them: .* GB of disk \(\1 from such tasks on other or unknown data; "
+        r"1 tasks of kinds that were never measured are not counted\)$",
+        out,
+    )
+
+
+def test_a_dry_run_counts_what_a_refresh_computes_again_and_removes_nothing(there, bench):
+    before = files(there / "store")
+    code, out, _ = bench(*RUN, "--refresh", "toy_match", "--dry-run")
+    assert code == 0
+    assert re.search(r"score +12 +12 in the store +6 to run", out)
+    assert re.search(r"Expected for 7 of them: \S+ minutes on 1 slot\(s\)", out)
+    assert "Computed again: 7 tasks that are in the store (--refresh toy_match)\nResults would go" in out
+    assert files(there / "store") == before
+    refused(bench, there, *RUN, "--refresh", "toy_mach", "--dry-run")
+
+
+def test_a_dry_run_expects_one_task_at_once_where_the_run_does_them_in_one_process(there, bench):
+    for workers, slots in (("0", 1), ("3", 3)):
+        _, out, _ = bench("run", *WORLD, "--replicates", "3", "--workers", workers, "--dry-run")
+        assert f" minutes on {slots} slot(s), " in out
+    refused(bench, there, *RUN, "--task-timeout", "5", "--dry-run")
 
 
 def test_the_default_folder_is_named_after_the_spec_and_is_found_again(there, bench):

@@ -1,14 +1,38 @@
-"""The table of the units that Dask workers have. No Dask: a future is any object with a key."""
+"""The table of the units that Dask workers have, and the time limit. No Dask: a future has a key and may be done."""
 
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
-from bench.execution.dask_engine import InFlightTable, Unit
+from bench.core.kinds import Status
+from bench.core.tasks import Outcome, Task
+from bench.execution.dask_engine import DaskEngine, InFlightTable, Unit
+from bench.execution.queue import TaskQueue
+from bench.execution.retry_policy import RetryPolicy
+from bench.execution.run_config import Reporter, RunConfig, StopRequest
+from bench.store.store import Store
 
 
 @dataclass(frozen=True)
 class Future:
     key: str
+    result: list = field(default_factory=list, compare=False)
+
+    @property
+    def status(self):
+        return "finished" if self.result else "pending"
+
+    def done(self):
+        return bool(self.result)
+
+    def cancel(self, force=False):
+        pass
+
+    def release(self):
+        pass
+
+    def add_done_callback(self, call):
+        pass
 
 
 def table(*names):
@@ -46,3 +70,109 @@ def test_a_unit_may_be_removed_while_the_overdue_are_visited():
     for future, _, _ in found.overdue(0):
         found.remove(future)
     assert len(found) == 0
+
+
+def test_a_unit_that_is_done_is_not_overdue():
+    found = table("u1", "u2")
+    for name in ("u1", "u2"):
+        found.start(name, "task", "tcp://a")
+    visited = found.overdue(0)
+    assert next(visited)[0].key == "u1"
+    next(future for future in found.by_future if future.key == "u2").result.append("came meanwhile")
+    assert list(visited) == []
+
+
+# --- the time limit -----------------------------------------------------------------------------------------------
+
+
+class Cluster:
+    """Workers and their client in one: each unit that is submitted has started at a worker of its own.
+
+    While a worker restarts, `meanwhile` is called.
+    """
+
+    def __init__(self, meanwhile):
+        self.client, self.meanwhile, self.restarted, self.futures = self, meanwhile, [], []
+
+    def subscribe_topic(self, name, call):
+        self.event = call
+
+    def reachable(self):
+        return nullcontext()
+
+    def replace_abandoned(self):
+        pass
+
+    def known(self):
+        return {f"tcp://{n}" for n in range(9)}
+
+    def submit(self, call, tasks, *arguments, key, **more):
+        self.futures.append(Future(key))
+        self.event((0.0, {"unit": key, "started": tasks[-1].key, "worker": f"tcp://{len(self.futures) - 1}"}))
+        return self.futures[-1]
+
+    def result_of(self, future):
+        return future.result[0], ""
+
+    def restart(self, address):
+        self.restarted.append(address)
+        self.meanwhile(self)
+
+
+class Finished(Reporter):
+    def __init__(self):
+        self.outcomes = {}
+
+    def task_finished(self, outcome):
+        self.outcomes[outcome.key] = outcome
+
+    def stop_requested(self):
+        return StopRequest.NONE
+
+
+def training(key):
+    return Task("train", "source", {"replicate": key}, {}, key * 64)
+
+
+def run_with_limit(tmp_path, slots, *keys, meanwhile):
+    """Run trainings on a fake cluster, each longer than the time limit; return their outcomes and the cluster."""
+    store, reporter = Store(tmp_path / "store"), Finished()
+    tasks = {t.key: t for t in map(training, keys)}
+    config = RunConfig(store, None, tmp_path, slots=["cpu"] * slots, timeout=0.2)
+    cluster = Cluster(lambda cluster: meanwhile(cluster, engine, store))
+    engine = DaskEngine(TaskQueue(tasks), config, reporter, RetryPolicy(), lambda key: {}, cluster)
+    engine.run()
+    return {key[0]: o for key, o in reporter.outcomes.items()}, cluster
+
+
+def save(store, key):
+    made = {"seconds": 4.5, "device": "cpu", "machine": "abacus", "inputs": {}, "sources": {"method:sac": "d"}}
+    return store.save(key * 64, "train", {"accuracy": 0.5}, {}, made)
+
+
+def test_a_task_that_was_stored_before_its_worker_stopped_keeps_its_seconds_and_machine(tmp_path):
+    outcomes, _ = run_with_limit(tmp_path, 1, "a", meanwhile=lambda cluster, engine, store: save(store, "a"))
+    found = outcomes["a"]
+    assert (found.status, found.seconds, found.device, found.machine) == (Status.DONE, 4.5, "cpu", "abacus")
+    assert (found.facts, found.stored, dict(found.sources)) == ({"accuracy": 0.5}, False, {"method:sac": "d"})
+
+
+def test_a_task_that_ends_while_another_worker_restarts_is_not_stopped(tmp_path):
+    def meanwhile(cluster, engine, store):
+        other = cluster.futures[1]
+        other.result.append([Outcome("b" * 64, Status.DONE, seconds=0.3)])
+        engine.finished.put(other)
+
+    outcomes, cluster = run_with_limit(tmp_path, 1, "a", "b", meanwhile=meanwhile)
+    assert (outcomes["a"].status, outcomes["a"].error) == (
+        Status.FAILED,
+        "it ran longer than --task-timeout 0.2 s and was stopped",
+    )
+    assert (outcomes["b"].status, outcomes["b"].seconds) == (Status.DONE, 0.3)
+    assert cluster.restarted == ["tcp://0"]
+
+
+def test_each_worker_with_an_overdue_task_is_stopped(tmp_path):
+    outcomes, cluster = run_with_limit(tmp_path, 2, "a", "b", "c", meanwhile=lambda *world: None)
+    assert {key: o.status for key, o in outcomes.items()} == dict.fromkeys("abc", Status.FAILED)
+    assert cluster.restarted == ["tcp://0", "tcp://1", "tcp://2"]

@@ -80,17 +80,19 @@ def test_the_tasks_of_a_unit_whose_worker_died_run_alone_and_count_as_no_lack_of
 
 def test_a_timeout_fails_the_running_task_keeps_the_finished_and_requeues_the_others():
     unit = [task("a"), task("b"), task("c")]
-    decisions = RetryPolicy().after_timeout(unit, "b", {"a": {"score": 1.0}}, "too long", "log.txt")
+    done = Outcome("a", Status.DONE, facts={"score": 1.0}, seconds=4.5, device="cpu")
+    decisions = RetryPolicy().after_timeout(unit, "b", {"a": done}, "too long", "log.txt")
     assert decisions == [
-        Settle(Outcome("a", Status.DONE, facts={"score": 1.0})),
+        Settle(done),
         Settle(Outcome("b", Status.FAILED, error="too long", root="train source set_b", log="log.txt")),
         Requeue("c"),
     ]
 
 
 def test_a_task_that_finished_just_before_the_timeout_is_done():
-    (decision,) = RetryPolicy().after_timeout([task("a")], "a", {"a": {}}, "too long", "")
-    assert decision == Settle(Outcome("a", Status.DONE))
+    done = Outcome("a", Status.DONE, seconds=4.5)
+    (decision,) = RetryPolicy().after_timeout([task("a")], "a", {"a": done}, "too long", "")
+    assert decision == Settle(done)
 
 
 # --- what they do -------------------------------------------------------------------------------------------------

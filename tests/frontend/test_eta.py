@@ -134,3 +134,104 @@ def test_recomputed_and_added_tasks_count_once():
     run.do_later = [k for k in later if k not in run.eta.finished]
     run.eta.task_started(run.do_later[0])
     assert run.remaining() == pytest.approx(10.0)
+
+
+# --- trainings that differ in length ------------------------------------------------------------------------------
+
+
+def network(kind, data, architecture, n, **components):
+    """Return a task that trains a network."""
+    params = {"architecture": {"name": architecture}, "replicate": n, **{k: {"name": v} for k, v in components.items()}}
+    return Task.of(kind, kind, params, {"data": data})
+
+
+class Trainings(FakeRun):
+    """A run of tasks that the test makes, of which `do_next` does the first that is left."""
+
+    def __init__(self, *made):
+        super().__init__(data=3)
+        self.tasks.update({t.key: t for t in made})
+        self.waiting = list(self.tasks)
+        self.do("data", 0.1, 3)
+
+    def do_next(self, seconds):
+        self.do(self.tasks[self.waiting[0]].kind, seconds)
+
+
+def test_trainings_on_other_data_or_of_another_architecture_are_no_estimate():
+    made = [network("train", d, a, n) for d, a in (("small", "net"), ("small", "deep"), ("big", "net")) for n in (0, 1)]
+    run = Trainings(*made, network("train", "big", "deep", 0))
+    for seconds, left in ((1.0, None), (1.0, None), (20.0, None), (20.0, None), (50.0, 100.0), (50.0, 50.0)):
+        run.do_next(seconds)
+        assert run.remaining() == (left if left is None else pytest.approx(left, rel=0.02))
+
+
+def test_a_running_training_of_unknown_length_is_unknown_until_it_reports_progress():
+    run = Trainings(network("train", "small", "net", 0), network("train", "big", "net", 0))
+    run.do_next(1.0)
+    key = run.start("train")
+    run.clock.now += 30.0
+    assert run.remaining() is None
+    run.eta.task_progressed(key, 0.1)
+    assert run.remaining() == pytest.approx(270.0, rel=0.02)
+
+
+def test_progress_counts_after_other_trainings_have_ended_too():
+    made = [network("steal", "small", "net", n, attack=a) for a in ("quick", "slow") for n in (0, 1)]
+    run = Trainings(*made)
+    run.do_next(1.0)
+    run.do_next(1.0)
+    key = run.start("steal")
+    assert run.remaining() == pytest.approx(2.0, rel=0.3)
+    run.clock.now += 10.0
+    run.eta.task_progressed(key, 0.1)
+    assert run.remaining() == pytest.approx(90.0 + 100.0, rel=0.05)
+
+
+def test_a_task_with_several_trainings_is_not_taken_for_the_first_of_them():
+    made = [network("steal", "small", "net", n, attack="ensemble") for n in range(2)]
+    run = Trainings(*made)
+    key = run.start("steal")
+    run.clock.now += 10.0
+    run.eta.task_progressed(key, 1.0)
+    run.eta.task_progressed(key, 0.1)
+    assert run.remaining() is None
+    run.clock.now += 30.0
+    run.end(key, 40.0)
+    key = run.start("steal")
+    run.clock.now += 10.0
+    run.eta.task_progressed(key, 0.9)
+    assert run.remaining() == pytest.approx(30.0, rel=0.05)
+
+
+def test_the_longest_task_is_not_shared():
+    run = Trainings(*[network("train", "small", "net", n) for n in range(8)], network("train", "big", "net", 0))
+    keys = [run.start("train") for _ in range(9)]
+    run.clock.now += 10.0
+    for key in keys[:8]:
+        run.end(key, 10.0)
+    run.eta.task_progressed(keys[8], 0.1)
+    assert run.remaining() == pytest.approx(90.0)
+
+
+def test_a_fingerprint_is_unknown_until_one_is_known():
+    source = network("train", "small", "net", 0)
+    made = [Task.of("fingerprint", "", {"method": {"name": m}}, {"data": "small", "source": source.key}) for m in "abc"]
+    run = Trainings(source, *made)
+    run.do_next(1.0)
+    assert run.remaining() is None
+    run.do_next(60.0)
+    assert run.remaining() == pytest.approx(120.0, rel=0.02)
+
+
+def test_scores_are_estimated_from_those_on_the_same_data():
+    made = [
+        Task.of("score", "", {"method": {"name": "zest"}}, {"data": d, "suspect": f"{d}{n}"})
+        for d in ("small", "big")
+        for n in range(3)
+    ]
+    run = Trainings(*made)
+    run.do("score", 1.0, 3)
+    assert run.remaining() == pytest.approx(3.0, rel=0.2)
+    run.do("score", 60.0)
+    assert run.remaining() == pytest.approx(120.0, rel=0.05)

@@ -1,11 +1,13 @@
 """A plan compared with a store: what is missing, what is out of date, what it will cost."""
 
+import json
 import shutil
 from dataclasses import replace
 
 import pytest
 
 from bench import BenchError
+from bench.core.canonical import digest
 from bench.core.tasks import Outcome
 from bench.execution.runner import execute
 from bench.planning.declarations import declare
@@ -206,10 +208,62 @@ def test_the_next_plan_is_estimated_from_recorded_timings(inventory):
     record_timings(inventory.store, inventory.plan.tasks, settled, dict.fromkeys(settled, 1000))
     more = planned(replicates=4)
     missing = Inventory(more, inventory.store).missing()
-    cost = estimate(inventory.store, missing)
-    assert cost.unknown == 0
+    cost = estimate(inventory.store, missing, more.tasks)
+    assert cost.unknown == cost.elsewhere == 0
     assert cost.seconds == pytest.approx(2.0 * len(missing))
     assert cost.size == 1000 * len(missing)
+
+
+def measured(store, found, seconds, size=0):
+    """Record that each task of a plan took `seconds` and `size` bytes."""
+    record_timings(
+        store,
+        found.tasks,
+        {k: Outcome(k, "done", seconds=seconds) for k in found.tasks},
+        dict.fromkeys(found.tasks, size),
+    )
+
+
+def test_tasks_on_the_same_data_count_and_others_are_named_as_such(tmp_path):
+    """The parameters of a score name no dataset, those of a training no settings of one."""
+    store, world = Store(tmp_path), {"attacks": (), "methods": ("toy_relation",)}
+    one = planned(**world)
+    other = planned(datasets=("toy_corrupted",), **world)
+    bigger = planned(settings={"toy": {"images": 128}}, **world)
+    measured(store, one, 2.0, 100)
+    cost = estimate(store, other.tasks, other.tasks)
+    scores = sum(t.kind == "score" for t in other.tasks.values())
+    assert (cost.elsewhere, cost.unknown) == (scores, len(other.tasks) - scores)
+    cost = estimate(store, bigger.tasks, bigger.tasks)
+    assert (cost.elsewhere, cost.unknown) == (len(bigger.tasks) - 1, 1)
+    measured(store, other, 30.0, 900)
+    for found, seconds, size in ((one, 2.0, 100), (other, 30.0, 900)):
+        cost, count = estimate(store, found.tasks, found.tasks), len(found.tasks)
+        assert (cost.seconds, cost.size) == (pytest.approx(seconds * count), size * count)
+        assert cost.elsewhere == cost.unknown == 0
+
+
+def test_the_time_of_a_score_is_that_of_its_suspects_architecture(tmp_path):
+    store, found = Store(tmp_path), planned(attacks=(), methods=("toy_relation",))
+    of = {
+        k: found.tasks[t.inputs["suspect"]].params["architecture"]["name"]
+        for k, t in found.tasks.items()
+        if t.kind == "score"
+    }
+    assert {*of.values()} == {"toy_net", "toy_conv"}
+    settled = {k: Outcome(k, "done", seconds=1.0 if name == "toy_net" else 9.0) for k, name in of.items()}
+    record_timings(store, found.tasks, settled, {})
+    slow = {k: found.tasks[k] for k, name in of.items() if name == "toy_conv"}
+    assert estimate(store, slow, found.tasks).seconds == pytest.approx(9.0 * len(slow))
+
+
+def test_times_of_a_version_that_recorded_no_data_are_of_unknown_data(tmp_path):
+    store, found = Store(tmp_path), planned(attacks=(), methods=("toy_relation",))
+    (task,) = {t.params["method"]["name"]: t for t in found.tasks.values() if t.kind == "score"}.values()
+    old = digest({"kind": task.kind, "role": task.role, "params": dict(task.params)})[:16]
+    (store.root / TIMINGS).write_text(json.dumps({old: [2, 8.0, 0]}))
+    cost = estimate(store, {task.key: task}, found.tasks)
+    assert (cost.seconds, cost.elsewhere, cost.unknown) == (4.0, 1, 0)
 
 
 def test_what_was_never_measured_is_not_guessed(inventory):
@@ -217,7 +271,7 @@ def test_what_was_never_measured_is_not_guessed(inventory):
     record_timings(inventory.store, inventory.plan.tasks, settled, {})
     longer = planned(epochs=9.0)
     missing = Inventory(longer, inventory.store).missing()
-    cost = estimate(inventory.store, missing)
+    cost = estimate(inventory.store, missing, longer.tasks)
     trained = sum(t.kind in ("train", "steal", "embed", "fingerprint") for t in missing.values())
     assert cost.unknown == trained > 0
 
@@ -227,12 +281,12 @@ def test_stored_and_failed_tasks_are_not_recorded(inventory):
     record_timings(inventory.store, inventory.plan.tasks, settled, {})
     failed = {k: replace(o, stored=False, status="failed") for k, o in settled.items()}
     record_timings(inventory.store, inventory.plan.tasks, failed, {})
-    assert estimate(inventory.store, inventory.plan.tasks).unknown == len(inventory.plan.tasks)
+    assert estimate(inventory.store, *[inventory.plan.tasks] * 2).unknown == len(inventory.plan.tasks)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"a": 3}', '{"a": [1, "x", 2]}', '{"a": null}', "7"])
 def test_damaged_timings_are_ignored(inventory, content):
     (inventory.store.root / TIMINGS).write_text(content)
-    assert estimate(inventory.store, inventory.plan.tasks).unknown == len(inventory.plan.tasks)
+    assert estimate(inventory.store, *[inventory.plan.tasks] * 2).unknown == len(inventory.plan.tasks)
     record_timings(inventory.store, inventory.plan.tasks, {}, {})
     assert (inventory.store.root / TIMINGS).read_text() == "{}"

@@ -240,6 +240,68 @@ def test_the_same_folders_give_the_same_bytes_and_the_merged_seeds_do_not_move(t
     ]
 
 
+# --- how many networks each machine made --------------------------------------------------------------------------
+
+PLAIN, MARKED, SHARED = 1 + 10, 1 + 8, 9 + 4
+"""Networks of one source in `trials`: the source and its stolen suspects, those of a watermark, irrelevant models."""
+
+
+def counted(tmp_path, name, rows, count, machine="abacus", **changes):
+    """Return a results folder whose run counted its networks."""
+    nothing = {"source_digest": "", "suspect_digest": "", "source_accuracy": None, "suspect_accuracy": None}
+    made = folder(tmp_path, name, rows, machine, **changes)
+    rows = [r if r["status"] == "done" else r | nothing for r in rows]
+    save(made, rows, load_run(made / "run.json") | {"machines": count if isinstance(count, dict) else {machine: count}})
+    return made
+
+
+def test_a_source_that_other_methods_judged_in_another_folder_counts_once_with_its_models(tmp_path):
+    rows = made_by("abacus", trials())
+    a = counted(tmp_path, "a", of(rows, "sac", "noise"), PLAIN + SHARED, methods=("sac",))
+    b = counted(tmp_path, "b", of(rows, "mark"), MARKED + 9, methods=("mark",), baselines=())
+    c = counted(tmp_path, "c", of(rows, "sac"), PLAIN + SHARED, methods=("sac",), baselines=())
+    assert merge([a, b], "").run["machines"] == {"abacus": PLAIN + MARKED + SHARED}
+    assert merge([b, a, c], "").run["machines"] == {"abacus": PLAIN + MARKED + SHARED}
+
+
+def test_of_folders_that_have_some_sources_in_common_each_counts_once(tmp_path):
+    a = counted(tmp_path, "a", of(made_by("abacus", trials((0, 1))), "sac"), 2 * (PLAIN + SHARED))
+    b = counted(tmp_path, "b", of(made_by("abacus", trials((1, 2, 3))), "sac"), 3 * (PLAIN + SHARED))
+    assert merge([a, b], "").run["machines"] == {"abacus": 4 * (PLAIN + SHARED)}
+
+
+def test_irrelevant_models_that_sources_of_two_architectures_share_count_once(tmp_path):
+    rows = of(made_by("abacus", trials()), "sac")
+    own = {"source_architecture": "net", "source_digest": digest("net")}
+    other = [r | own | ({"suspect_digest": digest([r["key"]])} if r["attack"] else {}) for r in rows]
+    a = counted(tmp_path, "a", rows, PLAIN + SHARED)
+    b = counted(tmp_path, "b", other, PLAIN + SHARED, sources=("net",))
+    assert merge([a, b], "").run["machines"] == {"abacus": 2 * PLAIN + SHARED}
+
+
+def test_a_folder_that_was_merged_before_adds_nothing_again(tmp_path):
+    a = counted(tmp_path, "a", of(made_by("abacus", trials()), "sac"), PLAIN + SHARED)
+    b = counted(tmp_path, "b", of(made_by("beads", trials()), "sac"), PLAIN + SHARED, "beads")
+    once = merged(tmp_path, a, b)[2]["machines"]
+    assert once == {"abacus": PLAIN + SHARED, "beads": PLAIN + SHARED}
+    assert merge([tmp_path / "merged", b], "").run["machines"] == once
+    assert merge([b, tmp_path / "merged", a], "").run["machines"] == once
+
+
+def test_the_networks_of_two_machines_in_one_folder_are_those_that_the_other_folder_lacks(tmp_path):
+    first, second = (of(made_by("abacus", trials((seed,))), "sac") for seed in (0, 1))
+    both = counted(tmp_path, "both", [*first, *second], {"abacus": PLAIN + SHARED, "beads": PLAIN + SHARED})
+    one = counted(tmp_path, "one", second, PLAIN + SHARED, "beads")
+    assert merge([both, one], "").run["machines"] == {"abacus": PLAIN + SHARED, "beads": PLAIN + SHARED}
+
+
+def test_a_folder_that_counted_no_networks_takes_none_from_the_others(tmp_path):
+    rows = of(made_by("abacus", trials()), "sac")
+    a = counted(tmp_path, "a", rows, {})
+    b = counted(tmp_path, "b", rows, PLAIN + SHARED)
+    assert merge([a, b], "").run["machines"] == {"abacus": PLAIN + SHARED}
+
+
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """`bench plan`: show what a run would do, and which results are stored. Uses no data, network or device."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ from bench.cli.spec_options import PARAMS
 from bench.core.hardware import cores, gpus, suitable_precision
 from bench.core.kinds import TaskKind
 from bench.core.spec import Spec
+from bench.core.tasks import Task
 from bench.planning.estimates import estimate
 from bench.planning.inventory import Inventory
 from bench.planning.options import build
@@ -20,10 +22,9 @@ from bench.store.folders import default_root
 from bench.store.store import Store
 
 
-def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
-    """Return a description of a plan: trials, tasks per kind, how many are stored, what the others will cost."""
+def lines(spec: Spec, inventory: Inventory, missing: Mapping[str, Task], slots: int) -> list[str]:
+    """Return a description of a plan: trials, tasks by kind, how many are stored, what the `missing` ones will cost."""
     trials, tasks = inventory.plan.trials, inventory.plan.tasks
-    missing = inventory.missing()
     impossible = sum(bool(t.reason) for t in trials)
     kinds = Counter(_label(t.kind, t.role) for t in tasks.values())
     left = Counter(_label(t.kind, t.role) for t in missing.values())
@@ -39,18 +40,20 @@ def lines(spec: Spec, inventory: Inventory, slots: int) -> list[str]:
         f"  {kind:<{width}}  {count:>9,}   {stored[kind]:>9,} in the store   {left[kind]:>9,} to run"
         for kind, count in kinds.items()
     ]
-    cost = estimate(inventory.store, missing)
+    cost = estimate(inventory.store, missing, tasks)
     if not missing:
         result.append("Everything is in the store: a run only writes the tables")
     elif cost.unknown == len(missing):
         result.append("Time and disk space: unknown, because this store has measured no such task yet")
     else:
         known = len(missing) - cost.unknown
-        rest = f" ({cost.unknown:,} tasks of kinds that were never measured are not counted)" if cost.unknown else ""
+        rest = [f"{cost.elsewhere:,} from such tasks on other or unknown data"] if cost.elsewhere else []
+        rest += [f"{cost.unknown:,} tasks of kinds that were never measured are not counted"] if cost.unknown else []
         hours = cost.seconds / max(1, slots) / 3600
         spent = f"{hours:.1f} hours" if hours >= 1 else f"{hours * 60:.1f} minutes"
         result.append(
-            f"Expected for {known:,} of them: {spent} on {slots} slot(s), {cost.size / 1e9:.2f} GB of disk{rest}"
+            f"Expected for {known:,} of them: {spent} on {slots} slot(s), {cost.size / 1e9:.2f} GB of disk"
+            + (f" ({'; '.join(rest)})" if rest else "")
         )
     return result
 
@@ -69,5 +72,5 @@ def command(file: str | None, store: str | None, data: str | None, plugins: tupl
     spec, known = build(chosen, file, load_registry(plugins, data=data), suitable_precision(present))
     inventory = Inventory(plan(spec, known), Store(store or default_root()))
     with gc_paused():
-        text = lines(spec, inventory, len(present) or cores())
+        text = lines(spec, inventory, inventory.missing(), len(present) or cores())
     click.echo("\n".join(text))

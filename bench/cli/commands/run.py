@@ -12,10 +12,10 @@ from bench.cli.commands.plan import lines
 from bench.cli.shared_options import DATA, PLUGINS, STORE
 from bench.cli.spec_options import PARAMS
 from bench.core.hardware import keep_freed_memory
-from bench.execution.preparation import PreparedRun
+from bench.execution.preparation import PreparedRun, is_inline
 from bench.execution.run_config import StopRequest
 from bench.frontend.reporter import DisplayReporter
-from bench.frontend.run import checked_call, execute
+from bench.frontend.run import Call, checked_call, execute
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.sandbox.child_processes import end_descendants_with_this_process
@@ -81,9 +81,7 @@ def command(file: str | None, **chosen: Any) -> int:
     """Run a benchmark: train what is missing, score every suspect, write and print the tables."""
     call = checked_call({**chosen, "spec": file}, shlex.join(["bench", *sys.argv[1:]]))
     if chosen["dry_run"]:
-        request = call.request
-        inventory = Inventory(plan(request.spec, request.declarations), request.store)
-        click.echo("\n".join([*lines(request.spec, inventory, call.slots), f"Results would go to {request.folder}"]))
+        click.echo("\n".join(_described(call)))
         return 0
     results = execute(call, TerminalReporter(chosen["quiet"], chosen["debug"]))
     result = results.outcome
@@ -98,3 +96,15 @@ def command(file: str | None, **chosen: Any) -> int:
     click.echo(f"results: {results.folder}")
     click.echo(f"page: {results.folder / 'index.html'}")
     return 130 if result.interrupted else 0 if result.complete else 1
+
+
+def _described(call: Call) -> list[str]:
+    """Return what a run would do; BenchError for options that it refuses."""
+    request = call.request
+    inventory = Inventory(plan(request.spec, request.declarations), request.store)
+    refreshed = inventory.affected(request.refresh)
+    missing = inventory.missing(refreshed)
+    text = lines(request.spec, inventory, missing, 1 if is_inline(request, missing) else call.slots)
+    if again := sum(key in refreshed and inventory.record(key) is not None for key in missing):
+        text.append(f"Computed again: {again:,} tasks that are in the store (--refresh {', '.join(request.refresh)})")
+    return [*text, f"Results would go to {request.folder}"]
