@@ -125,6 +125,7 @@ def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:
         if len(header) < BLOCK:
             raise BenchError(f"{path} is refused: it ends early. Was it copied whole?")
         if not any(header):
+            _check_end(file, path, at)
             return groups
         name, size = _header(header, path)
         match = MEMBER.fullmatch(name)
@@ -140,6 +141,22 @@ def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:
         if at > length:
             raise BenchError(f"{path} is refused: it ends early. Was it copied whole?")
     raise BenchError(f"{path} is refused: it holds more than {MOST_MEMBERS} files")
+
+
+def _check_end(file: BinaryIO, path: Path, at: int) -> None:
+    """Raise BenchError unless an archive ends at `at`: two blocks of zeros, then zeros up to a whole record of tar.
+
+    Zeros may also be where a download into a file of the full length stopped: then there are more of them.
+    """
+    file.seek(at)
+    rest = file.read(tarfile.RECORDSIZE + 2 * BLOCK)
+    if len(rest) < 2 * BLOCK:
+        raise BenchError(f"{path} is refused: it ends early. Was it copied whole?")
+    if any(rest) or at + len(rest) > -(-(at + 2 * BLOCK) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE:
+        raise BenchError(
+            f"{path} is refused: it is damaged or incomplete after its last whole member, at byte {at}. Copy it again; "
+            "import several archives one by one"
+        )
 
 
 def _header(header: bytes, path: Path) -> tuple[str, int]:
