@@ -6,6 +6,7 @@ The strict reader below reads plain files and nothing else of tar: no links, no 
 hostile archive cannot use these.
 """
 
+import functools
 import hashlib
 import os
 import re
@@ -39,8 +40,6 @@ class Imported:
     added: int
     known: int
     refused: tuple[str, ...]
-    keys: tuple[str, ...] = ()
-    """Of the artifacts that were added or existed."""
 
 
 @dataclass(frozen=True)
@@ -83,35 +82,39 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def import_archive(store: Store, path: Path, report: Callable[[str], None] = lambda line: None) -> Imported:
+def import_archive(
+    store: Store,
+    path: Path,
+    report: Callable[[str], None] = lambda line: None,
+    begin: Callable[[Iterable[str]], None] = lambda keys: None,
+) -> Imported:
     """Import the artifacts of an untrusted tar. Nothing of it is run or unpickled.
+
+    `begin` is called with all keys of the archive before the first of its artifacts is in the store.
 
     Members must be plain files named KEY/artifact.json or KEY/NAME.safetensors, of bounded size. An artifact is
     refused, and reported, if a digest differs, its record is not one that bench writes, or its tensors cannot be
     read. Any other kind of member, and an archive that ends early, refuse the whole with BenchError, before anything
     is written.
     """
-    added, known, refused, keys = 0, 0, list[str](), list[str]()
+    added, known, refused = 0, 0, list[str]()
     try:
         with path.open("rb") as file:
-            for key, members in _survey(file, path).items():
-                keys.append(key)
-                if store.is_complete(key):
+            found = _survey(file, path)
+            begun = functools.cache(lambda: begin(found))
+            for key, members in found.items():
+                reason, record = ("", {}) if store.is_complete(key) else _record(key, members, file)
+                if not reason and (not record or (record["dropped"] and store.has(key))):
+                    begun()
                     known += 1
-                    continue
-                reason, record = _record(key, members, file)
-                if not reason and record["dropped"] and store.has(key):
-                    known += 1
-                    continue
-                reason = reason or _import(store, file, key, members, record)
-                added += not reason
-                if reason:
-                    keys.remove(key)
+                elif reason := reason or _import(store, file, key, members, record, begun):
                     refused.append(f"{key[:12]}: {reason}")
                     report(refused[-1])
+                else:
+                    added += 1
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
-    return Imported(added, known, tuple(refused), tuple(keys))
+    return Imported(added, known, tuple(refused))
 
 
 def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:
@@ -175,7 +178,14 @@ def _header(header: bytes, path: Path) -> tuple[str, int]:
     raise BenchError(f"{path} is refused: {name!r:.120} has no size")
 
 
-def _import(store: Store, file: BinaryIO, key: str, members: Mapping[str, _Member], record: Mapping[str, JSON]) -> str:
+def _import(
+    store: Store,
+    file: BinaryIO,
+    key: str,
+    members: Mapping[str, _Member],
+    record: Mapping[str, JSON],
+    begun: Callable[[], None],
+) -> str:
     """Import one artifact; return the reason for its refusal, or an empty text."""
     with store.staging(key) as folder:
         for name, member in members.items():
@@ -186,6 +196,7 @@ def _import(store: Store, file: BinaryIO, key: str, members: Mapping[str, _Membe
                 return f"{name} is damaged: its digest differs"
             if reason := _unreadable(folder / name, record["files"][name].get("tensors")):
                 return f"{name} {reason}"
+        begun()
         store.commit({key: folder})
     return ""
 

@@ -1,14 +1,19 @@
 """An archive is imported whole or refused, exported whole or not at all, whatever disks and other processes do."""
 
+import errno
+import os
+import sys
 import tarfile
 
 import pytest
 import torch
 
 from bench import BenchError
+from bench.cli import main
 from bench.core.canonical import digest
 from bench.store.archive import export, import_archive
 from bench.store.store import Store
+from bench.store.uses import DIGITS, remember, uses
 
 KEYS = sorted(digest(n) for n in range(8))
 MADE = {"name": "fingerprint toy", "seconds": 1.5, "device": "cpu", "threads": 1, "torch": "2", "machine": "here"}
@@ -88,3 +93,80 @@ def test_an_archive_of_no_artifacts_has_an_end_too(store, other, tmp_path):
     (tmp_path / "none.tar").write_bytes(bytes(1 << 20))
     with pytest.raises(BenchError, match="damaged or incomplete"):
         import_archive(other, tmp_path / "none.tar")
+
+
+# --- who needs what was imported ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(monkeypatch, capfd, tmp_path):
+    """Run `bench store` in a folder without results; return its exit code, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bench", "store", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capfd.readouterr()
+        assert "Traceback" not in printed.err
+        return end.value.code, printed.out, printed.err
+
+    return run
+
+
+class Killed(BaseException):
+    """The end of a process."""
+
+
+@pytest.mark.parametrize("after", range(3))
+def test_a_killed_import_leaves_nothing_that_gc_would_remove(archive, other, command, monkeypatch, after):
+    commit, done = Store.commit, []
+
+    def dying(self, staged):
+        commit(self, staged)
+        done.extend(staged)
+        if len(done) > after:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "commit", dying)
+        patch.setattr(sys, "argv", ["bench", "store", "import", str(archive), "--store", str(other.root)])
+        with pytest.raises(Killed):
+            main()
+    assert [*other.all_keys()] == done
+    code, out, _ = command("gc", "--store", other.root, "--all", "--yes")
+    assert (code, [*other.all_keys()]) == (0, done)
+    assert f"{len(done)} artifacts are kept ({archive}); 0 to remove" in out
+    assert command("import", archive, "--store", other.root)[0] == 0
+    (use,) = uses(other).values()
+    assert use.keys == {key[:DIGITS] for key in KEYS}
+
+
+def test_an_archive_of_which_nothing_is_imported_needs_nothing(archive, other, command):
+    archive.write_bytes(archive.read_bytes().replace(b'"kind":"fingerprint"', b'"kind":"fingerprimt"'))
+    code, _, err = command("import", archive, "--store", other.root)
+    assert (code, err.count("refused")) == (1, len(KEYS))
+    assert uses(other) == {}
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOSPC])
+def test_an_import_that_cannot_be_recorded_is_noted(archive, other, command, monkeypatch, number):
+    mkdir = os.mkdir
+
+    def refuse(path, *rest, **named):
+        if str(path).endswith("uses"):
+            raise OSError(number, os.strerror(number), str(path))
+        return mkdir(path, *rest, **named)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
+    code, out, err = command("import", archive, "--store", other.root)
+    assert (code, out) == (0, f"{len(KEYS)} artifacts imported, 0 existed already, 0 refused\n")
+    why = {errno.EACCES: "permission is denied", errno.ENOSPC: "the disk is full"}[number]
+    assert err == (
+        f"Note: the store {other.root} cannot record that {archive} uses it ({why}): `bench store gc` may remove its "
+        "artifacts\n"
+    )
+    monkeypatch.undo()
+    remember(other, archive, "archive", KEYS)
+    assert command("import", archive, "--store", other.root)[2] == ""

@@ -2,8 +2,7 @@
 
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from bench.core.errors import BenchError, capped, limited, printable
 from bench.results.garbage import Garbage, described, find_garbage, results_folders
 from bench.results.references import score_keys
 from bench.store.archive import export, import_archive
-from bench.store.folders import default_root
+from bench.store.folders import REASONS, default_root
 from bench.store.locks import is_locked
 from bench.store.maintenance import DAY, quarantined_folders, size_of, sweep, with_dependencies
 from bench.store.store import Store
@@ -198,9 +197,15 @@ def import_(file: str, store: str | None) -> int:
     artifacts.check_writable()
     if not Path(file).is_file():
         raise BenchError(f"There is no archive {file}")
-    done = import_archive(artifacts, Path(file), limited(lambda line: click.echo(f"refused: {line}", err=True)))
-    with suppress(OSError):
-        if done.keys:
-            remember(artifacts, Path(file), "archive", done.keys)
+
+    def begin(keys: Iterable[str]) -> None:
+        try:
+            remember(artifacts, Path(file), "archive", keys)
+        except OSError as error:
+            why = REASONS.get(error.errno or 0, error.strerror or str(error))
+            text = f"Note: the store {artifacts.root} cannot record that {file} uses it ({why}): "
+            click.echo(f"{text}`bench store gc` may remove its artifacts", err=True)
+
+    done = import_archive(artifacts, Path(file), limited(lambda line: click.echo(f"refused: {line}", err=True)), begin)
     click.echo(f"{done.added} artifacts imported, {done.known} existed already, {len(done.refused)} refused")
     return 1 if done.refused else 0
