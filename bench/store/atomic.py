@@ -24,6 +24,8 @@ NO_RENAME = (errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of names that cannot be moved, such as folders of a container's image."""
 NO_REPLACE = (*NO_RENAME, errno.EPERM, errno.EEXIST)
 """Errors of files that cannot be moved over another file, as on some network folders."""
+NO_LINK = (*NO_RENAME, errno.EPERM, errno.EACCES, errno.EINVAL, errno.EMLINK)
+"""Errors of files that cannot have a second name."""
 
 SYNCS = 8
 """Syncs that wait for the disk at once: a file system writes several of them in one step."""
@@ -68,6 +70,24 @@ def replace(temporary: Path, path: Path) -> None:
         shutil.copyfile(temporary, path)
         sync(path)
         temporary.unlink()
+    sync(path.parent)
+
+
+def place(temporary: Path, path: Path) -> None:
+    """Move a finished file to `path`, synced before and after. FileExistsError if there is something already."""
+    sync(temporary)
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        path.open("xb").close()
+        try:
+            return replace(temporary, path)
+        except BaseException:
+            path.unlink()
+            raise
+    temporary.unlink()
     sync(path.parent)
 
 
@@ -148,12 +168,15 @@ def _fill(folder: Path, source: Path, last: str) -> None:
 
 
 @contextmanager
-def temporary_file(path: Path) -> Iterator[Path]:
-    """Yield a hidden name beside `path`; what was written there replaces `path`, unless an error is raised."""
+def temporary_file(path: Path, new: bool = False) -> Iterator[Path]:
+    """Yield a hidden name beside `path`; what was written there replaces `path`, unless an error is raised.
+
+    With `new`, it replaces nothing: FileExistsError if another process wrote such a file meanwhile.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield temporary
-        replace(temporary, path)
+        (place if new else replace)(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -174,10 +174,11 @@ def export_(file: str, store: str | None, results: tuple[str, ...]) -> int:
     """Write artifacts to a tar file, for import elsewhere."""
     artifacts = _existing(store)
     keys = with_dependencies(artifacts, _keys(artifacts, results)) if results else artifacts.all_keys()
-    count = export(artifacts, keys, Path(file))
+    wanted = set(keys)
+    count = export(artifacts, wanted, Path(file), limited(lambda line: click.echo(f"Note: {line}", err=True)))
     _print_quarantined(artifacts)
     click.echo(f"{count} artifacts written to {file}")
-    return 1 if artifacts.quarantined else 0
+    return 1 if artifacts.quarantined or count < len(wanted) else 0
 
 
 def _keys(store: Store, results: tuple[str, ...]) -> Iterator[str]:
