@@ -16,6 +16,8 @@ from bench.core.errors import BenchError
 
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors for lack of a right."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk or a quota without space, or without room for more files."""
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of what a file system cannot do."""
 NO_SYNC = (*UNSUPPORTED, errno.EBADF, errno.EISDIR, errno.ENOTTY, *DENIED)
@@ -83,12 +85,13 @@ def place(temporary: Path, path: Path) -> None:
             raise
         path.open("xb").close()
         try:
-            return replace(temporary, path)
+            replace(temporary, path)
         except BaseException:
             path.unlink()
             raise
-    temporary.unlink()
-    sync(path.parent)
+    else:
+        temporary.unlink()
+        sync(path.parent)
 
 
 def move_folder(source: Path, target: Path, last: str) -> None:

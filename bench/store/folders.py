@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.core.errors import BenchError, StoreError
-from bench.store.atomic import DENIED, move_folder
+from bench.store.atomic import DENIED, NO_SPACE, move_folder
 
 RECORD = "artifact.json"
 """The file that makes a folder an artifact."""
@@ -79,7 +79,7 @@ class StoreFolders:
     def __init__(self, root: str | Path, exists: bool = False) -> None:
         self.root = user_folder(str(root), "store", "--store or $BENCH_STORE").absolute()
         self.quarantined: list[str] = []
-        """Keys of the damaged artifacts that this object found. In a store that cannot be written they stay."""
+        """Keys of the damaged artifacts that this object found. In a store that cannot be written, or is full, they stay."""
         self.staged: dict[str, Path] | None = None
         """The folders of artifacts that are written and not published yet; None: each is published at once."""
         self._seen = exists
@@ -143,14 +143,22 @@ class StoreFolders:
 
     def forget(self, key: str) -> bool:
         """Remove an artifact; return False if there was none."""
+        name = f"{key}.{uuid.uuid4().hex}.old"
+        folder = self.folder(key)
         with translated_errors(self.root):
-            trash = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}.old"
-            if moved := self._move(key, trash):
-                shutil.rmtree(trash, ignore_errors=True)
+            trash = self.root / "tmp" / name
+            try:
+                moved = self._move(key, trash)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                trash = folder.with_name(f".{name}")  # a full disk may have no `tmp`, and take no new one
+                moved = self._move(key, trash)
+            shutil.rmtree(trash, ignore_errors=True)
         return moved
 
     def quarantine(self, key: str) -> None:
-        """Move a damaged artifact into `damaged/`, where somebody may examine it; one that may not be moved stays."""
+        """Move a damaged artifact into `damaged/`, where somebody may examine it; one that cannot be moved stays."""
         target = self.root / "damaged" / f"{key}.{uuid.uuid4().hex[:8]}"
         with translated_errors(self.root):
             try:
@@ -158,7 +166,7 @@ class StoreFolders:
                 with suppress(OSError):
                     os.utime(target)  # its age begins now
             except OSError as error:
-                if error.errno not in DENIED:
+                if error.errno not in (*DENIED, *NO_SPACE):
                     raise
                 found = True
             if found and key not in self.quarantined:

@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from bench.store.folders import KEY
@@ -48,7 +49,8 @@ def with_dependencies(store: Store, keys: Iterable[str]) -> Iterator[str]:
 
 def sweep(store: Store, age: float = DAY) -> None:
     """Remove what killed processes left unfinished, if it is older than `age` seconds."""
-    for path in (*(store.root / "tmp").glob("*"), *(store.root / USES).glob(".*.part")):
+    hidden = (store.root / "artifacts").glob("*/.*"), (store.root / USES).glob(".*.part")
+    for path in chain((store.root / "tmp").glob("*"), *hidden):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > age:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
