@@ -97,32 +97,61 @@ def place(temporary: Path, path: Path) -> None:
 def move_folder(source: Path, target: Path, last: str) -> None:
     """Rename a folder, or what is in its place, to a name that no other one has; OSError if that is impossible.
 
-    Where folders cannot be renamed, its files are copied, that of the name `last` after all others.
+    Where folders cannot be renamed, as between disks, it is copied under a hidden name beside `target`: nobody takes
+    what is half copied for the whole. Where that copy cannot be renamed either, its files are, that of the name `last`
+    after all others.
     """
     try:
         source.rename(target)
     except OSError as error:
         if error.errno not in NO_RENAME:
             raise
-        _copy(source, target, last)
+        copy = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+        try:
+            _copy(source, copy)
+            _settle(copy, target, last)
+        finally:
+            _remove(copy)
         if source.is_dir():
             shutil.rmtree(source)
         else:
             source.unlink()
 
 
-def _copy(source: Path, target: Path, last: str) -> None:
-    if not source.is_dir():
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir()
+        for path in source.iterdir():
+            _copy(path, target / path.name)
+    else:
         shutil.copyfile(source, target)
-        return sync(target)
-    target.mkdir()
+    sync(target)
+
+
+def _settle(copy: Path, target: Path, last: str) -> None:
+    """Rename a copy, or all that is in it."""
     try:
-        for path in sorted(source.iterdir(), key=lambda p: p.name == last):
-            _copy(path, target / path.name, last)
-    except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
-        raise
-    return sync(target)
+        copy.rename(target)
+    except OSError as error:
+        if error.errno not in NO_RENAME:
+            raise
+        if not copy.is_dir():
+            return _copy(copy, target)
+        target.mkdir()
+        try:
+            for path in sorted(copy.iterdir(), key=lambda p: p.name == last):
+                _settle(path, target / path.name, last)
+            sync(target)
+        except BaseException:
+            _remove(target)
+            raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder or a file, if it is there and can be removed."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
 
 
 @contextmanager
@@ -164,9 +193,7 @@ def _fill(folder: Path, source: Path, last: str) -> None:
         sync(folder)
     except BaseException:
         for path in moved:
-            shutil.rmtree(path, ignore_errors=True)
-            with suppress(OSError):
-                path.unlink()
+            _remove(path)
         raise
 
 

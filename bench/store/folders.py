@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,9 @@ RECORD = "artifact.json"
 
 PROBE = 1 << 14
 """Bytes that a run which computes something needs at least."""
+
+WRITING = 10.0
+"""Seconds in which the record of an artifact is written."""
 
 KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -73,13 +77,25 @@ def user_folder(named: str | None, name: str, option: str) -> Path:
     return found
 
 
+def is_changing(folder: Path) -> bool:
+    """Return True if a process may be writing the record of an artifact at this moment.
+
+    It is copied where the file system cannot replace files, or has no name yet where it cannot rename folders.
+    """
+    with suppress(OSError):
+        names = os.listdir(folder)
+        young = abs(time.time() - folder.stat().st_mtime) < WRITING
+        return young and (RECORD not in names or any(n.startswith(f".{RECORD}.") for n in names))
+    return False
+
+
 class StoreFolders:
     """The folders below a store's root. With `exists`, a missing root is an error: the store is lost, not new."""
 
     def __init__(self, root: str | Path, exists: bool = False) -> None:
         self.root = user_folder(str(root), "store", "--store or $BENCH_STORE").absolute()
         self.quarantined: list[str] = []
-        """Keys of the damaged artifacts that this object found. In a store that cannot be written, or is full, they stay."""
+        """Keys of the damaged artifacts that this object found; they stay in a store that is full or read-only."""
         self.staged: dict[str, Path] | None = None
         """The folders of artifacts that are written and not published yet; None: each is published at once."""
         self._seen = exists

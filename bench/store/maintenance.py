@@ -49,8 +49,8 @@ def with_dependencies(store: Store, keys: Iterable[str]) -> Iterator[str]:
 
 def sweep(store: Store, age: float = DAY) -> None:
     """Remove what killed processes left unfinished, if it is older than `age` seconds."""
-    hidden = (store.root / "artifacts").glob("*/.*"), (store.root / USES).glob(".*.part")
-    for path in chain((store.root / "tmp").glob("*"), *hidden):
+    hidden = (*(f"{top}/.*.{end}" for top in ("artifacts", "artifacts/*") for end in ("old", "part")), f"{USES}/.*.part")
+    for path in chain.from_iterable(map(store.root.glob, ("tmp/*", *hidden))):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > age:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
