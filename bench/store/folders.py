@@ -83,7 +83,7 @@ def is_changing(folder: Path) -> bool:
     It is copied where the file system cannot replace files, or has no name yet where it cannot rename folders.
     """
     with suppress(OSError):
-        names = os.listdir(folder)
+        names = [path.name for path in folder.iterdir()]
         young = abs(time.time() - folder.stat().st_mtime) < WRITING
         return young and (RECORD not in names or any(n.startswith(f".{RECORD}.") for n in names))
     return False

@@ -12,6 +12,8 @@ from bench.store.store import Store
 from bench.store.uses import USES
 
 DAY = 86400.0
+LEFT = ("tmp/*", "artifacts/.*.part", "artifacts/*/.*.part", "artifacts/*/.*.old", f"{USES}/.*.part")
+"""What killed processes leave."""
 
 
 def size_of(store: Store, key: str) -> int:
@@ -49,8 +51,7 @@ def with_dependencies(store: Store, keys: Iterable[str]) -> Iterator[str]:
 
 def sweep(store: Store, age: float = DAY) -> None:
     """Remove what killed processes left unfinished, if it is older than `age` seconds."""
-    hidden = (*(f"{top}/.*.{end}" for top in ("artifacts", "artifacts/*") for end in ("old", "part")), f"{USES}/.*.part")
-    for path in chain.from_iterable(map(store.root.glob, ("tmp/*", *hidden))):
+    for path in chain.from_iterable(map(store.root.glob, LEFT)):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > age:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
