@@ -7,12 +7,14 @@ from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
+from bench.core.errors import StoreError
 from bench.store.folders import KEY
 from bench.store.store import Store
 from bench.store.uses import USES
 
 DAY = 86400.0
-LEFT = ("tmp/*", "artifacts/.*.part", "artifacts/*/.*.part", "artifacts/*/.*.old", f"{USES}/.*.part")
+HIDDEN = (".*.part", "*/.*.part", "*/.*.old", "*/*/.*.part")
+LEFT = ("tmp/*", f"{USES}/.*.part", *(f"artifacts/{name}" for name in HIDDEN))
 """What killed processes leave."""
 
 
@@ -55,3 +57,9 @@ def sweep(store: Store, age: float = DAY) -> None:
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > age:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for key in store.all_keys():
+        record = store.record(key) or {"dropped": ()}
+        if record["dropped"] and age_of(store.folder(key)) > age:
+            for name in record["dropped"]:
+                with suppress(StoreError):
+                    store.drop(key, name.removesuffix(".safetensors"))

@@ -161,16 +161,22 @@ class Store(Publishing):
         return record
 
     def drop(self, key: str, name: str) -> int:
-        """Remove one file of an artifact and keep its facts; return the bytes freed."""
+        """Remove one file of an artifact and keep its facts; return the bytes freed.
+
+        The record says so first: what a process leaves that is killed in between, the next call or a sweep removes.
+        """
         record = self.record(key)
         file = f"{name}.safetensors"
-        if record is None or file not in record["files"] or file in record["dropped"]:
+        if record is None or file not in record["files"]:
             return 0
-        with translated_errors(self.root):
-            record["dropped"] = [*record["dropped"], file]
-            write_record(self.folder(key), record)
-            (self.folder(key) / file).unlink(missing_ok=True)
-        return int(record["files"][file]["bytes"])
+        with translated_errors(self.root), suppress(*GONE):  # another process may remove the file, or the artifact
+            if file not in record["dropped"]:
+                record["dropped"] = [*record["dropped"], file]
+                write_record(self.folder(key), record)
+            if self.record(key) == record:
+                (self.folder(key) / file).unlink()
+                return int(record["files"][file]["bytes"])
+        return 0
 
     def verify(self, key: str) -> bool:
         """Check every byte of an artifact; a damaged one is quarantined."""
