@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bench.core.errors import BenchError, StoreError
+from bench.core.errors import BenchError, StoreError, printable
 from bench.store.atomic import DENIED, NO_SPACE, move_folder
 
 RECORD = "artifact.json"
@@ -43,8 +43,19 @@ def translated_errors(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         why = REASONS.get(error.errno or 0, error.strerror or str(error))
-        text = f"The store {root} cannot be used: {why}. Choose another with --store or $BENCH_STORE"
-        raise StoreError(text) from error
+        another = "Choose another with --store or $BENCH_STORE"
+        if isinstance(error, PermissionError) and (path := _denied(error)) and os.access(root, os.W_OK):
+            why = f"{why} for {printable(str(path))}"
+            another = f"Ask its owner for the right to write, or c{another[1:]}"
+        raise StoreError(f"The store {root} cannot be used: {why}. {another}") from error
+
+
+def _denied(error: PermissionError) -> Path | None:
+    """Return the folder, or else the file, for which a right is missing, if it is known."""
+    named = (error.filename, error.filename2)
+    paths = [path for name in named if isinstance(name, str | os.PathLike) and (path := Path(name)).is_absolute()]
+    folders = (path.parent for path in paths if not os.access(path.parent, os.W_OK))
+    return next(folders, paths[0] if paths else None)
 
 
 @contextmanager

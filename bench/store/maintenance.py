@@ -1,5 +1,6 @@
 """Maintenance of a store: sizes, ages, dependencies of artifacts, quarantined and abandoned folders."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,16 @@ def size_of(store: Store, key: str) -> int:
         return sum(p.stat().st_size for p in store.folder(key).iterdir())
     except OSError:
         return 0
+
+
+def size_below(folder: Path) -> int:
+    """Return the bytes of all files below a folder that can be seen."""
+    total = 0
+    for top, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(top, name).stat().st_size
+    return total
 
 
 def age_of(folder: Path) -> float:
