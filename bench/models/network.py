@@ -46,7 +46,7 @@ def network(
         raise model.fault("layout", "an installed architecture gets NCHW")
     try:
         weights = load(content)
-    except (SafetensorError, ValueError, KeyError, OverflowError) as error:
+    except (SafetensorError, TypeError, ValueError, KeyError, OverflowError) as error:
         raise model.fault("file", f"it is no safetensors file, or truncated: {first_line(error)}") from None
     try:
         inner = architecture.build(classes, steps.input_shape(shape[0]))

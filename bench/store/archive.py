@@ -6,11 +6,13 @@ The strict reader below reads plain files and nothing else of tar: no links, no 
 hostile archive cannot use these.
 """
 
+import functools
 import hashlib
 import os
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,9 +20,9 @@ from typing import BinaryIO
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.store.atomic import temporary_file
-from bench.store.folders import RECORD
+from bench.store.folders import RECORD, translated_read_errors
 from bench.store.record_schema import is_valid
-from bench.store.store import Store, parse_record
+from bench.store.store import GONE, Store, parse_record
 from bench.store.tensors import read_tensors, tensor_digest
 
 MEMBER = re.compile(r"([0-9a-f]{64})/(artifact\.json|(?:data|files|weights|answers|fingerprint)\.safetensors)")
@@ -30,6 +32,8 @@ LARGEST_FILE = 1 << 36
 MOST_MEMBERS = 2_000_000
 BLOCK = 512
 CHUNK = 1 << 22
+TRIES = 3
+"""To read an artifact that other processes replace."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,6 @@ class Imported:
     added: int
     known: int
     refused: tuple[str, ...]
-    keys: tuple[str, ...] = ()
-    """Of the artifacts that were added or existed."""
 
 
 @dataclass(frozen=True)
@@ -51,67 +53,118 @@ class _Member:
     size: int
 
 
-def export(store: Store, keys: Iterable[str], path: Path) -> int:
+@dataclass(frozen=True)
+class _Source:
+    """An open file of a store. An error while it is read is one of the store."""
+
+    path: Path
+    file: BinaryIO
+    size: int
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read up to `size` bytes."""
+        with translated_read_errors(self.path):
+            return self.file.read(size)
+
+
+def export(store: Store, keys: Iterable[str], path: Path, report: Callable[[str], None] = lambda line: None) -> int:
     """Write artifacts into a tar at `path` (which must not exist) and return their number.
 
-    Their bytes are checked; damaged artifacts are quarantined and left out.
+    Their bytes are checked; damaged artifacts are quarantined and left out. Those that another process removes
+    meanwhile are left out and reported.
     """
     if os.path.lexists(path):
         raise BenchError(f"{path} exists: name a file that does not")
     count = 0
     try:
         # this format needs no extended headers, which the reader would refuse
-        with temporary_file(path) as partial, tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar:
+        with temporary_file(path, new=True) as partial, tarfile.open(partial, "w", format=tarfile.GNU_FORMAT) as tar:
             for key in sorted(set(keys)):
-                record = store.record(key) if store.verify(key) else None
-                if record is None:
-                    continue
-                kept = sorted(n for n in record["files"] if n not in record["dropped"])
-                for name in (RECORD, *kept):
-                    tar.add(store.folder(key) / name, f"{key}/{name}", recursive=False, filter=_anonymous)
-                count += 1
+                if _add(tar, store, key):
+                    count += 1
+                elif key not in store.quarantined:
+                    report(f"{key[:12]} is left out: another process removed or replaced it")
+    except FileExistsError as error:
+        raise BenchError(f"{path} was written by another process meanwhile: name another file") from error
     except OSError as error:
         raise BenchError(f"The archive {path} cannot be written: {error.strerror or error}") from error
     return count
 
 
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    """Remove owner and time from a member, so that the same artifacts make the same archive."""
-    member.uid = member.gid = member.mtime = 0
-    member.uname = member.gname = ""
-    member.mode = 0o644
-    return member
+def _add(tar: tarfile.TarFile, store: Store, key: str) -> bool:
+    """Add an artifact to an archive; return False if it is damaged, or if there is none any more."""
+    for _ in range(TRIES):
+        with ExitStack() as stack:
+            if files := _opened(store, key, stack):
+                for source in files:
+                    member = tarfile.TarInfo(f"{key}/{source.path.name}")  # without owner and time: always the same
+                    member.size = source.size
+                    tar.addfile(member, source)
+                return True
+        if not store.verify(key):
+            return False
+    return False
 
 
-def import_archive(store: Store, path: Path, report: Callable[[str], None] = lambda line: None) -> Imported:
+def _opened(store: Store, key: str, stack: ExitStack) -> list[_Source]:
+    """Open the files of an artifact, its record first; return none if a digest differs from that of the record.
+
+    Open files stay as they are when another process removes or replaces the artifact.
+    """
+    record, files = store.record(key), list[_Source]()
+    if record is None:
+        return []
+    for name in (RECORD, *sorted(record["files"].keys() - record["dropped"])):
+        path = store.folder(key) / name
+        with translated_read_errors(path):
+            try:
+                file = stack.enter_context(path.open("rb"))
+            except GONE:
+                return []
+            if name == RECORD:
+                valid = parse_record(file.read(), key) == record
+            else:
+                valid = hashlib.file_digest(file, "sha256").hexdigest() == record["files"][name]["sha256"]
+            files.append(_Source(path, file, file.tell()))
+            file.seek(0)
+        if not valid:
+            return []
+    return files
+
+
+def import_archive(
+    store: Store,
+    path: Path,
+    report: Callable[[str], None] = lambda line: None,
+    begin: Callable[[Iterable[str]], None] = lambda keys: None,
+) -> Imported:
     """Import the artifacts of an untrusted tar. Nothing of it is run or unpickled.
+
+    `begin` is called with all keys of the archive before the first of its artifacts is in the store.
 
     Members must be plain files named KEY/artifact.json or KEY/NAME.safetensors, of bounded size. An artifact is
     refused, and reported, if a digest differs, its record is not one that bench writes, or its tensors cannot be
     read. Any other kind of member, and an archive that ends early, refuse the whole with BenchError, before anything
     is written.
     """
-    added, known, refused, keys = 0, 0, list[str](), list[str]()
+    added, known, refused = 0, 0, list[str]()
     try:
         with path.open("rb") as file:
-            for key, members in _survey(file, path).items():
-                keys.append(key)
-                if store.is_complete(key):
+            found = _survey(file, path)
+            begun = functools.cache(lambda: begin(found))
+            for key, members in found.items():
+                reason, record = ("", {}) if store.is_complete(key) else _record(key, members, file)
+                if not reason and (not record or (record["dropped"] and store.has(key))):
+                    begun()
                     known += 1
-                    continue
-                reason, record = _record(key, members, file)
-                if not reason and record["dropped"] and store.has(key):
-                    known += 1
-                    continue
-                reason = reason or _import(store, file, key, members, record)
-                added += not reason
-                if reason:
-                    keys.remove(key)
+                elif reason := reason or _import(store, file, key, members, record, begun):
                     refused.append(f"{key[:12]}: {reason}")
                     report(refused[-1])
+                else:
+                    added += 1
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
-    return Imported(added, known, tuple(refused), tuple(keys))
+    return Imported(added, known, tuple(refused))
 
 
 def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:
@@ -125,6 +178,7 @@ def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:
         if len(header) < BLOCK:
             raise BenchError(f"{path} is refused: it ends early. Was it copied whole?")
         if not any(header):
+            _check_end(file, path, at)
             return groups
         name, size = _header(header, path)
         match = MEMBER.fullmatch(name)
@@ -140,6 +194,22 @@ def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:
         if at > length:
             raise BenchError(f"{path} is refused: it ends early. Was it copied whole?")
     raise BenchError(f"{path} is refused: it holds more than {MOST_MEMBERS} files")
+
+
+def _check_end(file: BinaryIO, path: Path, at: int) -> None:
+    """Raise BenchError unless an archive ends at `at`: two blocks of zeros, then zeros up to a whole record of tar.
+
+    Zeros may also be where a download into a file of the full length stopped: then there are more of them.
+    """
+    file.seek(at)
+    rest = file.read(tarfile.RECORDSIZE + 2 * BLOCK)
+    if len(rest) < 2 * BLOCK:
+        raise BenchError(f"{path} is refused: it ends early. Was it copied whole?")
+    if any(rest) or at + len(rest) > -(-(at + 2 * BLOCK) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE:
+        raise BenchError(
+            f"{path} is refused: it is damaged or incomplete after its last whole member, at byte {at}. Copy it again; "
+            "import several archives one by one"
+        )
 
 
 def _header(header: bytes, path: Path) -> tuple[str, int]:
@@ -158,7 +228,14 @@ def _header(header: bytes, path: Path) -> tuple[str, int]:
     raise BenchError(f"{path} is refused: {name!r:.120} has no size")
 
 
-def _import(store: Store, file: BinaryIO, key: str, members: Mapping[str, _Member], record: Mapping[str, JSON]) -> str:
+def _import(
+    store: Store,
+    file: BinaryIO,
+    key: str,
+    members: Mapping[str, _Member],
+    record: Mapping[str, JSON],
+    begun: Callable[[], None],
+) -> str:
     """Import one artifact; return the reason for its refusal, or an empty text."""
     with store.staging(key) as folder:
         for name, member in members.items():
@@ -169,6 +246,7 @@ def _import(store: Store, file: BinaryIO, key: str, members: Mapping[str, _Membe
                 return f"{name} is damaged: its digest differs"
             if reason := _unreadable(folder / name, record["files"][name].get("tensors")):
                 return f"{name} {reason}"
+        begun()
         store.commit({key: folder})
     return ""
 
@@ -179,11 +257,19 @@ def _copy(file: BinaryIO, member: _Member, path: Path) -> str:
     file.seek(member.start)
     left = member.size
     with path.open("xb") as target:
-        while left and (part := file.read(min(left, CHUNK))):
+        while left and (part := _read(file, min(left, CHUNK))):
             hashed.update(part)
             target.write(part)
             left -= len(part)
     return hashed.hexdigest()
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    """Read a part of an archive while an artifact is written: its errors are not the store's."""
+    try:
+        return file.read(size)
+    except OSError as error:
+        raise BenchError(f"{file.name} cannot be read: {error.strerror or error}") from error
 
 
 def _unreadable(path: Path, content: str | None) -> str:

@@ -16,6 +16,8 @@ from bench.core.errors import BenchError
 
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors for lack of a right."""
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk or a quota without space, or without room for more files."""
 UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of what a file system cannot do."""
 NO_SYNC = (*UNSUPPORTED, errno.EBADF, errno.EISDIR, errno.ENOTTY, *DENIED)
@@ -24,6 +26,8 @@ NO_RENAME = (errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of names that cannot be moved, such as folders of a container's image."""
 NO_REPLACE = (*NO_RENAME, errno.EPERM, errno.EEXIST)
 """Errors of files that cannot be moved over another file, as on some network folders."""
+NO_LINK = (*NO_RENAME, errno.EPERM, errno.EACCES, errno.EINVAL, errno.EMLINK)
+"""Errors of files that cannot have a second name."""
 
 SYNCS = 8
 """Syncs that wait for the disk at once: a file system writes several of them in one step."""
@@ -71,35 +75,83 @@ def replace(temporary: Path, path: Path) -> None:
     sync(path.parent)
 
 
+def place(temporary: Path, path: Path) -> None:
+    """Move a finished file to `path`, synced before and after. FileExistsError if there is something already."""
+    sync(temporary)
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        path.open("xb").close()
+        try:
+            replace(temporary, path)
+        except BaseException:
+            path.unlink()
+            raise
+    else:
+        temporary.unlink()
+        sync(path.parent)
+
+
 def move_folder(source: Path, target: Path, last: str) -> None:
     """Rename a folder, or what is in its place, to a name that no other one has; OSError if that is impossible.
 
-    Where folders cannot be renamed, its files are copied, that of the name `last` after all others.
+    Where folders cannot be renamed, as between disks, it is copied under a hidden name beside `target`: nobody takes
+    what is half copied for the whole. Where that copy cannot be renamed either, its files are, that of the name `last`
+    after all others.
     """
     try:
         source.rename(target)
     except OSError as error:
         if error.errno not in NO_RENAME:
             raise
-        _copy(source, target, last)
+        copy = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+        try:
+            _copy(source, copy)
+            _settle(copy, target, last)
+        finally:
+            _remove(copy)
         if source.is_dir():
             shutil.rmtree(source)
         else:
             source.unlink()
 
 
-def _copy(source: Path, target: Path, last: str) -> None:
-    if not source.is_dir():
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir()
+        for path in source.iterdir():
+            _copy(path, target / path.name)
+    else:
         shutil.copyfile(source, target)
-        return sync(target)
-    target.mkdir()
+    sync(target)
+
+
+def _settle(copy: Path, target: Path, last: str) -> None:
+    """Rename a copy, or all that is in it."""
     try:
-        for path in sorted(source.iterdir(), key=lambda p: p.name == last):
-            _copy(path, target / path.name, last)
-    except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
-        raise
-    return sync(target)
+        copy.rename(target)
+    except OSError as error:
+        if error.errno not in NO_RENAME:
+            raise
+        if not copy.is_dir():
+            return _copy(copy, target)
+        target.mkdir()
+        try:
+            for path in sorted(copy.iterdir(), key=lambda p: p.name == last):
+                _settle(path, target / path.name, last)
+            sync(target)
+        except BaseException:
+            _remove(target)
+            raise
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder or a file, if it is there and can be removed."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        path.unlink()
 
 
 @contextmanager
@@ -141,19 +193,20 @@ def _fill(folder: Path, source: Path, last: str) -> None:
         sync(folder)
     except BaseException:
         for path in moved:
-            shutil.rmtree(path, ignore_errors=True)
-            with suppress(OSError):
-                path.unlink()
+            _remove(path)
         raise
 
 
 @contextmanager
-def temporary_file(path: Path) -> Iterator[Path]:
-    """Yield a hidden name beside `path`; what was written there replaces `path`, unless an error is raised."""
+def temporary_file(path: Path, new: bool = False) -> Iterator[Path]:
+    """Yield a hidden name beside `path`; what was written there replaces `path`, unless an error is raised.
+
+    With `new`, it replaces nothing: FileExistsError if another process wrote such a file meanwhile.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         yield temporary
-        replace(temporary, path)
+        (place if new else replace)(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink()

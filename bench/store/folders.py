@@ -4,19 +4,23 @@ import errno
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bench.core.errors import BenchError, StoreError
-from bench.store.atomic import DENIED, move_folder
+from bench.core.errors import BenchError, StoreError, printable
+from bench.store.atomic import DENIED, NO_SPACE, move_folder
 
 RECORD = "artifact.json"
 """The file that makes a folder an artifact."""
 
 PROBE = 1 << 14
 """Bytes that a run which computes something needs at least."""
+
+WRITING = 10.0
+"""Seconds in which the record of an artifact is written."""
 
 KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -39,8 +43,19 @@ def translated_errors(root: Path) -> Iterator[None]:
         yield
     except OSError as error:
         why = REASONS.get(error.errno or 0, error.strerror or str(error))
-        text = f"The store {root} cannot be used: {why}. Choose another with --store or $BENCH_STORE"
-        raise StoreError(text) from error
+        another = "Choose another with --store or $BENCH_STORE"
+        if isinstance(error, PermissionError) and (path := _denied(error)) and os.access(root, os.W_OK):
+            why = f"{why} for {printable(str(path))}"
+            another = f"Ask its owner for the right to write, or c{another[1:]}"
+        raise StoreError(f"The store {root} cannot be used: {why}. {another}") from error
+
+
+def _denied(error: PermissionError) -> Path | None:
+    """Return the folder, or else the file, for which a right is missing, if it is known."""
+    named = (error.filename, error.filename2)
+    paths = [path for name in named if isinstance(name, str | os.PathLike) and (path := Path(name)).is_absolute()]
+    folders = (path.parent for path in paths if not os.access(path.parent, os.W_OK))
+    return next(folders, paths[0] if paths else None)
 
 
 @contextmanager
@@ -73,13 +88,25 @@ def user_folder(named: str | None, name: str, option: str) -> Path:
     return found
 
 
+def is_changing(folder: Path) -> bool:
+    """Return True if a process may be writing the record of an artifact at this moment.
+
+    It is copied where the file system cannot replace files, or has no name yet where it cannot rename folders.
+    """
+    with suppress(OSError):
+        names = [path.name for path in folder.iterdir()]
+        young = abs(time.time() - folder.stat().st_mtime) < WRITING
+        return young and (RECORD not in names or any(n.startswith(f".{RECORD}.") for n in names))
+    return False
+
+
 class StoreFolders:
     """The folders below a store's root. With `exists`, a missing root is an error: the store is lost, not new."""
 
     def __init__(self, root: str | Path, exists: bool = False) -> None:
         self.root = user_folder(str(root), "store", "--store or $BENCH_STORE").absolute()
         self.quarantined: list[str] = []
-        """Keys of the damaged artifacts that this object found. In a store that cannot be written they stay."""
+        """Keys of the damaged artifacts that this object found; they stay in a store that is full or read-only."""
         self.staged: dict[str, Path] | None = None
         """The folders of artifacts that are written and not published yet; None: each is published at once."""
         self._seen = exists
@@ -143,14 +170,22 @@ class StoreFolders:
 
     def forget(self, key: str) -> bool:
         """Remove an artifact; return False if there was none."""
+        name = f"{key}.{uuid.uuid4().hex}.old"
+        folder = self.folder(key)
         with translated_errors(self.root):
-            trash = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}.old"
-            if moved := self._move(key, trash):
-                shutil.rmtree(trash, ignore_errors=True)
+            trash = self.root / "tmp" / name
+            try:
+                moved = self._move(key, trash)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                trash = folder.with_name(f".{name}")  # a full disk may have no `tmp`, and take no new one
+                moved = self._move(key, trash)
+            shutil.rmtree(trash, ignore_errors=True)
         return moved
 
     def quarantine(self, key: str) -> None:
-        """Move a damaged artifact into `damaged/`, where somebody may examine it; one that may not be moved stays."""
+        """Move a damaged artifact into `damaged/`, where somebody may examine it; one that cannot be moved stays."""
         target = self.root / "damaged" / f"{key}.{uuid.uuid4().hex[:8]}"
         with translated_errors(self.root):
             try:
@@ -158,7 +193,7 @@ class StoreFolders:
                 with suppress(OSError):
                     os.utime(target)  # its age begins now
             except OSError as error:
-                if error.errno not in DENIED:
+                if error.errno not in (*DENIED, *NO_SPACE):
                     raise
                 found = True
             if found and key not in self.quarantined:

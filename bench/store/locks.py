@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import IO
 
 from bench.store.atomic import UNSUPPORTED
-from bench.store.folders import StoreFolders, translated_errors
+from bench.store.folders import StoreFolders, translated_errors, translated_read_errors
 
 try:
     import fcntl
 except ImportError:  # Windows has locks of its own
     fcntl = None  # type: ignore[assignment]
 
-NO_LOCKS = (*UNSUPPORTED, errno.ENOLCK)
-"""Errors of a file system without locks."""
+NO_LOCKS = (*UNSUPPORTED, errno.ENOLCK, errno.EBADF)
+"""Errors of a file system without locks, or without those of files that are open for reading only."""
 
 _handles: set[int] = set()
 """The locked files of this process. A child that it forks closes them, or a task of a dead owner would stay locked."""
@@ -102,7 +102,7 @@ def _acquired(path: Path) -> Callable[[], object] | None:
         except Timeout:
             return None
         return lock.release
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    handle = _opened(path)
     _handles.add(handle)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,6 +113,16 @@ def _acquired(path: Path) -> Callable[[], object] | None:
         _release(handle)
         raise
     return functools.partial(_release, handle)
+
+
+def _opened(path: Path) -> int:
+    """Open a lock file, and create it if there is none; one of another user need not be writable."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:
+        with suppress(OSError):
+            return os.open(path, os.O_RDONLY)
+        raise
 
 
 def _release(handle: int) -> None:
@@ -167,16 +177,18 @@ def supports_locks(store: StoreFolders) -> bool:
 
 
 def is_locked(store: StoreFolders) -> bool:
-    """Return True if any task of a store is locked."""
+    """Return True if any task of a store is locked. StoreError if the locks cannot be read."""
+    folder = store.root / "locks"
+    with translated_read_errors(folder):  # `glob` takes a folder without the right to read for an empty one
+        paths = [path for path in folder.iterdir() if path.suffix == ".lock"] if folder.is_dir() else []
     with translated_errors(store.root):
-        for path in (store.root / "locks").glob("*.lock"):
-            try:
-                if has_locks(path.parent):
-                    release = _acquired(path)
-                    if release is None:
-                        return True
-                    release()
-            except OSError as error:  # another user's file: whether it is locked shows only to its owner
+        for path in paths:
+            try:  # no `has_locks`, which needs a new file: a full disk must not prevent that space is freed
+                release = _acquired(path)
+                if release is None:
+                    return True
+                release()
+            except OSError as error:  # another user's file that nobody else may read: its owner alone sees the lock
                 if error.errno not in (*NO_LOCKS, errno.EACCES):
                     raise
     return False

@@ -1,16 +1,22 @@
 """Maintenance of a store: sizes, ages, dependencies of artifacts, quarantined and abandoned folders."""
 
+import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
+from bench.core.errors import StoreError
 from bench.store.folders import KEY
 from bench.store.store import Store
 from bench.store.uses import USES
 
 DAY = 86400.0
+HIDDEN = (".*.part", "*/.*.part", "*/.*.old", "*/*/.*.part")
+LEFT = ("tmp/*", f"{USES}/.*.part", *(f"artifacts/{name}" for name in HIDDEN))
+"""What killed processes leave."""
 
 
 def size_of(store: Store, key: str) -> int:
@@ -19,6 +25,16 @@ def size_of(store: Store, key: str) -> int:
         return sum(p.stat().st_size for p in store.folder(key).iterdir())
     except OSError:
         return 0
+
+
+def size_below(folder: Path) -> int:
+    """Return the bytes of all files below a folder that can be seen."""
+    total = 0
+    for top, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(top, name).stat().st_size
+    return total
 
 
 def age_of(folder: Path) -> float:
@@ -48,7 +64,13 @@ def with_dependencies(store: Store, keys: Iterable[str]) -> Iterator[str]:
 
 def sweep(store: Store, age: float = DAY) -> None:
     """Remove what killed processes left unfinished, if it is older than `age` seconds."""
-    for path in (*(store.root / "tmp").glob("*"), *(store.root / USES).glob(".*.part")):
+    for path in chain.from_iterable(map(store.root.glob, LEFT)):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > age:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for key in store.all_keys():
+        record = store.record(key) or {"dropped": ()}
+        if record["dropped"] and age_of(store.folder(key)) > age:
+            for name in record["dropped"]:
+                with suppress(StoreError):
+                    store.drop(key, name.removesuffix(".safetensors"))

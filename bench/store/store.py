@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,13 +20,15 @@ from typing import TYPE_CHECKING
 from bench.core.canonical import JSON, canonical, digest
 from bench.core.errors import BenchError, DamagedArtifact
 from bench.store.atomic import write_atomically
-from bench.store.folders import RECORD, translated_errors, translated_read_errors
+from bench.store.folders import RECORD, is_changing, translated_errors, translated_read_errors
 from bench.store.publishing import Publishing
 from bench.store.tensors import file_digest, read_tensors, savable, tensor_digest, write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+TRIES, PAUSE = 10, 0.05
+"""Reads of a record that another process is writing, and the seconds between them."""
 GONE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 
 
@@ -59,15 +62,21 @@ class Store(Publishing):
         A damaged artifact is quarantined, and counts as missing.
         """
         path = self.folder(key) / RECORD
-        text = self._read(path)
-        if text is None:
-            if not os.path.lexists(path.parent):
+        unchanged = False
+        for _ in range(TRIES):
+            text = self._read(path)
+            if text is None and not os.path.lexists(path.parent):
                 return None
-            text = self._read(path)  # another process may have created the folder in between
-        record = None if text is None else parse_record(text, key)
-        if record is None:
-            self.quarantine(key)
-        return record
+            if text is not None and (record := parse_record(text, key)) is not None:
+                return record
+            if is_changing(path.parent):
+                time.sleep(PAUSE)
+            elif unchanged:
+                break
+            else:  # another process may have created the folder, or replaced the record, in between
+                unchanged = True
+        self.quarantine(key)
+        return None
 
     def _read(self, path: Path) -> bytes | None:
         with translated_read_errors(path), suppress(*GONE):
@@ -152,16 +161,22 @@ class Store(Publishing):
         return record
 
     def drop(self, key: str, name: str) -> int:
-        """Remove one file of an artifact and keep its facts; return the bytes freed."""
+        """Remove one file of an artifact and keep its facts; return the bytes freed.
+
+        The record says so first: what a process leaves that is killed in between, the next call or a sweep removes.
+        """
         record = self.record(key)
         file = f"{name}.safetensors"
-        if record is None or file not in record["files"] or file in record["dropped"]:
+        if record is None or file not in record["files"]:
             return 0
-        with translated_errors(self.root):
-            record["dropped"] = [*record["dropped"], file]
-            write_record(self.folder(key), record)
-            (self.folder(key) / file).unlink(missing_ok=True)
-        return int(record["files"][file]["bytes"])
+        with translated_errors(self.root), suppress(*GONE):  # another process may remove the file, or the artifact
+            if file not in record["dropped"]:
+                record["dropped"] = [*record["dropped"], file]
+                write_record(self.folder(key), record)
+            if self.record(key) == record:
+                (self.folder(key) / file).unlink()
+                return int(record["files"][file]["bytes"])
+        return 0
 
     def verify(self, key: str) -> bool:
         """Check every byte of an artifact; a damaged one is quarantined."""

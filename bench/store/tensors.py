@@ -85,23 +85,32 @@ def _unsupported(tensor: Tensor) -> str:
 
 
 def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """Read a file of tensors into memory that is aligned as torch's own.
+    """Read a file of tensors into memory that is aligned as torch's own. SafetensorError if its header is not valid.
 
     safetensors maps the file, so a tensor's address follows from the length of the header, and matrix products add in
     another order at another address: the same weights answered differently in their last digits
     (`findings/safetensors_header_moves_answers.sh`).
     """
     from safetensors import SafetensorError
+
+    try:
+        tensors = _loaded(path, device)
+    except TypeError as error:  # safetensors compares shapes with sizes, but torch's integers end at 2**63
+        raise SafetensorError("a shape is too large") from error
+    return {name: tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor for name, tensor in tensors.items()}
+
+
+def _loaded(path: Path, device: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
     from safetensors.torch import load, load_file
 
     try:
-        tensors: dict[str, Tensor] = load_file(path, device=device)
+        return load_file(path, device=device)
     except (OSError, SafetensorError) as error:
         if not isinstance(error, OSError) and not SYSTEM_ERROR.search(str(error)):
             raise
         # a file system without memory maps; OSError if it cannot be read either
-        tensors = {name: tensor.to(device) for name, tensor in load(path.read_bytes()).items()}
-    return {name: tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor for name, tensor in tensors.items()}
+        return {name: tensor.to(device) for name, tensor in load(path.read_bytes()).items()}
 
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, what: str) -> None:

@@ -2,21 +2,20 @@
 
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.cli.shared_options import PLUGINS, STORE
-from bench.core.errors import BenchError, capped, limited, printable
+from bench.core.errors import BenchError, StoreError, capped, limited, printable
 from bench.results.garbage import Garbage, described, find_garbage, results_folders
 from bench.results.references import score_keys
 from bench.store.archive import export, import_archive
-from bench.store.folders import default_root
+from bench.store.folders import REASONS, default_root, translated_errors, translated_read_errors
 from bench.store.locks import is_locked
-from bench.store.maintenance import DAY, quarantined_folders, size_of, sweep, with_dependencies
+from bench.store.maintenance import DAY, quarantined_folders, size_below, size_of, sweep, with_dependencies
 from bench.store.store import Store
 from bench.store.uses import DIGITS, remember, uses
 from bench.store.uses import forget as forget_uses
@@ -28,7 +27,9 @@ RESULTS: Any = {"multiple": True, "type": click.Path(exists=True, file_okay=Fals
 
 def _existing(root: str | None) -> Store:
     store = Store(root or default_root())
-    if not store.root.is_dir():
+    with translated_read_errors(store.root):
+        exists = store.root.is_dir()
+    if not exists:
         raise BenchError(f"There is no store at {store.root} yet: a run creates it, or name one with --store")
     return store
 
@@ -58,8 +59,7 @@ def size(store: str | None) -> None:
     """Show the number and size of artifacts, by kind."""
     artifacts = _existing(store)
     sizes = [(r["kind"], size_of(artifacts, key)) for key in artifacts.all_keys() if (r := artifacts.record(key))]
-    for path in quarantined_folders(artifacts):
-        sizes.append(("quarantined", sum(p.stat().st_size for p in path.rglob("*") if p.is_file())))
+    sizes += [("quarantined", size_below(path)) for path in quarantined_folders(artifacts)]
     click.echo(f"{artifacts.root}")
     for kind in (*sorted({kind for kind, _ in sizes}), "in all"):
         taken = [taken for k, taken in sizes if kind in (k, "in all")]
@@ -130,15 +130,35 @@ def gc(
 
 
 def _remove(store: Store, shown: Garbage, current: Garbage) -> None:
-    """Remove what was shown and is still not needed."""
-    count = freed = 0
+    """Remove what was shown and is still not needed. Raise the first error after all that can be removed is."""
+    count, freed, errors = 0, 0, list[StoreError]()
     for key in sorted(shown.removable.keys() & current.removable.keys()):
         size = size_of(store, key)
-        if store.forget(key):
-            count, freed = count + 1, freed + size
-    for path in {*shown.damaged} & {*current.damaged}:
-        shutil.rmtree(path, ignore_errors=True)
+        try:
+            removed = store.forget(key)
+        except StoreError as error:
+            errors.append(error)
+            continue
+        count, freed = count + removed, freed + size * removed
+    for path in sorted({*shown.damaged} & {*current.damaged}):
+        try:
+            with translated_errors(store.root):
+                _remove_folder(path)
+        except StoreError as error:
+            errors.append(error)
     click.echo(f"removed {count} artifacts, {_bytes(freed)}")
+    if errors:
+        raise errors[0]
+
+
+def _remove_folder(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:  # another process removes it too
+        return
+    except OSError as error:
+        error.filename = str(path)  # rmtree leaves a name without its folder
+        raise
 
 
 def _report(store: Store, garbage: Garbage) -> Iterator[str]:
@@ -175,10 +195,11 @@ def export_(file: str, store: str | None, results: tuple[str, ...]) -> int:
     """Write artifacts to a tar file, for import elsewhere."""
     artifacts = _existing(store)
     keys = with_dependencies(artifacts, _keys(artifacts, results)) if results else artifacts.all_keys()
-    count = export(artifacts, keys, Path(file))
+    wanted = set(keys)
+    count = export(artifacts, wanted, Path(file), limited(lambda line: click.echo(f"Note: {line}", err=True)))
     _print_quarantined(artifacts)
     click.echo(f"{count} artifacts written to {file}")
-    return 1 if artifacts.quarantined else 0
+    return 1 if artifacts.quarantined or count < len(wanted) else 0
 
 
 def _keys(store: Store, results: tuple[str, ...]) -> Iterator[str]:
@@ -196,11 +217,21 @@ def import_(file: str, store: str | None) -> int:
     """Import artifacts from a tar file; every member is checked, and none is executed."""
     artifacts = Store(store or default_root())
     artifacts.check_writable()
-    if not Path(file).is_file():
+    try:
+        exists = Path(file).is_file()
+    except OSError as error:
+        raise BenchError(f"{file} cannot be read: {error.strerror or error}") from error
+    if not exists:
         raise BenchError(f"There is no archive {file}")
-    done = import_archive(artifacts, Path(file), limited(lambda line: click.echo(f"refused: {line}", err=True)))
-    with suppress(OSError):
-        if done.keys:
-            remember(artifacts, Path(file), "archive", done.keys)
+
+    def begin(keys: Iterable[str]) -> None:
+        try:
+            remember(artifacts, Path(file), "archive", keys)
+        except OSError as error:
+            why = REASONS.get(error.errno or 0, error.strerror or str(error))
+            text = f"Note: the store {artifacts.root} cannot record that {file} uses it ({why}): "
+            click.echo(f"{text}`bench store gc` may remove its artifacts", err=True)
+
+    done = import_archive(artifacts, Path(file), limited(lambda line: click.echo(f"refused: {line}", err=True)), begin)
     click.echo(f"{done.added} artifacts imported, {done.known} existed already, {len(done.refused)} refused")
     return 1 if done.refused else 0
