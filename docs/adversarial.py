@@ -1,4 +1,4 @@
-"""Attacks for `docs/findings.md`: `extract_adv` at the learning rate of the paper's authors, and with weaker attacks."""
+"""Attacks for `docs/attacks.md`: `extract_adv` at its authors' learning rate, and with smaller changes of pixels."""
 
 from bench_plugins.attacks.extract_adv import ExtractAdv
 

@@ -286,7 +286,7 @@ def test_a_disk_that_fails_is_the_stores_or_the_archives(store, archive, other, 
             export(store, KEYS, tmp_path / "new.tar")
     with monkeypatch.context() as patch:
         patch.setattr(os, "rename", fail)
-        with pytest.raises(StoreError, match="^The store .* cannot be used: the disk reports an error"):
+        with pytest.raises(StoreError, match=r"^The store .* cannot be used: the disk reports an error"):
             import_archive(other, archive)
     assert not (tmp_path / "new.tar").exists()
 

@@ -40,7 +40,7 @@ def other_disk(patch):
     rename = os.rename
 
     def between(source, target, **named):
-        if os.path.isdir(source) and top(source) != top(target):
+        if Path(source).is_dir() and top(source) != top(target):
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         return rename(source, target, **named)
 
@@ -51,7 +51,7 @@ def no_folder_moves(patch):
     rename = os.rename
 
     def refuse(source, target, **named):
-        if os.path.isdir(source):
+        if Path(source).is_dir():
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
         return rename(source, target, **named)
 
