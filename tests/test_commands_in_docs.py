@@ -118,7 +118,8 @@ def place_of(tmp_path_factory):
             return made[path]
         made[path] = folder = tmp_path_factory.mktemp(path.stem)
         (folder / "docs").mkdir()
-        shutil.copy(ROOT / "docs/variations.py", folder / "docs")
+        for name in ("variations.py", "adversarial.py"):
+            shutil.copy(ROOT / "docs" / name, folder / "docs")
         for document in DOCUMENTS:
             for language, text in FENCE.findall(document.read_text()):
                 name = re.search(r'name: str = "(\w+)"', text)
