@@ -33,13 +33,21 @@ class Choice:
     """Of the rows of a GPU; None: the usual one."""
 
 
+def sections(part: str, choice: Choice) -> Iterator[tuple[str, Iterator[Row]]]:
+    """Return what is kept as a table of its own: the part, or of training each network, for its rows take long."""
+    if part == "training":
+        for name in training.networks(choice.only):
+            measured = training.rows(choice.data or Path(), choice.rounds, name, choice.full)
+            yield f"training{results_file.OF}{name}", measured
+    else:
+        yield part, rows(part, choice)
+
+
 def rows(part: str, choice: Choice) -> Iterator[Row]:
-    """Measure one part."""
+    """Measure one part other than training."""
     rounds, full = choice.rounds, choice.full
     few = rounds if full else min(rounds, 3)  # of long commands that have a time limit only
-    if part == "training":
-        yield from training.rows(choice.data or Path(), rounds, choice.only, full)
-    elif part == "commands":
+    if part == "commands":
         yield from commands.rows(rounds)
     elif part == "scores":
         yield from scores.rows(few)
@@ -100,7 +108,8 @@ def main(
 ) -> None:
     """Measure part after part: a line per row as it is known, and a table per part when it is done.
 
-    `--out` keeps each table at once, in place of the last one of the same part and machine.
+    Training has a table per network. `--out` keeps each table at once, in place of the last one of the same part and
+    machine.
     """
     if on_gpu and parts:
         raise click.UsageError("--gpu measures the GPU's own rows: leave --part out")
@@ -111,22 +120,22 @@ def main(
     chosen = ("gpu",) if on_gpu else parts or (*PARTS, *(MORE if full else ()))
     if {"training", "profile"} & {*chosen} and data is None:
         raise click.UsageError("the rows about training need FashionMNIST and CIFAR10: set --data or $BENCH_DATA")
-    if only and out is not None:
-        raise click.UsageError("--only measures some rows of a part, and --out keeps whole ones: leave one of them out")
+    if "training" in chosen and not training.networks(only):
+        raise click.UsageError(f"--only {only[0]}: training has {', '.join(training.networks(()))}")
+    if only and out is not None and {*chosen} != {"training"}:
+        raise click.UsageError("--only measures some rows of a part, and --out keeps whole ones, but of training")
     if out is not None and not results_file.replaceable(out):
         raise click.UsageError(f"--out: {out} is no index that this program wrote; name another file")
     choice = Choice(rounds, only, full, data, gpu.tiny() if tiny else None)
     command = shlex.join(["python", "-m", "benchmarks", *_without_paths(sys.argv[1:])])
-    for part in chosen:
+    for part, found in (section for part in chosen for section in sections(part, choice)):
         title = f"{part}, tiny" if tiny else part
         before, begun, measured = results_file.load_average(), time.perf_counter(), []
-        for row in rows(part, choice):
+        for row in found:
             measured.append(row)
             click.echo("  ".join(filter(None, row.cells())), err=True)
         if measured:
-            text = results_file.section(
-                f"{part}, tiny" if tiny else part, measured, command, before, time.perf_counter() - begun
-            )
+            text = results_file.section(title, measured, command, before, time.perf_counter() - begun)
             click.echo(text)
             if out is not None:
                 results_file.keep(out, title, text)

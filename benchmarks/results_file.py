@@ -23,6 +23,8 @@ from benchmarks.measure import HEADERS, Row
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "distributed")
 TITLE = "# Speed, machine by machine"
+OF = ": "
+"""Stands between a part and what a table of the part is about, such as a network."""
 INTRODUCTION = f"""\
 {TITLE}
 
@@ -95,7 +97,8 @@ def replaceable(path: Path) -> bool:
 def keep(path: Path, part: str, text: str) -> None:
     """Put a section into this machine's file, and the ratios of all machines into the index at `path`.
 
-    The section replaces the one of the same part and machine; all others stay as they are.
+    The section replaces the one of the same part and machine. Of another table of the same part, the rows that stand in
+    this one are removed; all others stay as they are.
     """
     where = name()
     own = path.parent / "results" / (re.sub(r"[^a-z0-9]+", "-", where.lower()).strip("-") + ".md")
@@ -103,12 +106,25 @@ def keep(path: Path, part: str, text: str) -> None:
     content = own.read_text(encoding="utf-8") if own.exists() else f"# {where}\n\n{MACHINE}"
     head, *sections = re.split(r"^(?=## )", content, flags=re.MULTILINE)
     titles = [s.split("\n", 1)[0].removeprefix("## ").strip() for s in sections]
+    again = {row["what"] for _, row in rows(text)}
+    for place, (title, section) in enumerate(zip(titles, sections, strict=True)):
+        if title != part and _group(title) == _group(part):
+            sections[place] = "".join(line for line in section.splitlines(True) if _first_cell(line) not in again)
     if part in titles:
         sections[titles.index(part)] = text
     else:
         sections.append(text)
+    sections = [s for s in sections if any(rows(s))]
     write_atomically(own, "\n".join(piece.strip() + "\n" for piece in (head, *sections)))
     write_atomically(path, index(sorted(own.parent.glob("*.md"))))
+
+
+def _group(title: str) -> str:
+    return title.split(OF)[0]
+
+
+def _first_cell(line: str) -> str:
+    return line.split("|")[1].strip() if line.startswith("|") else ""
 
 
 def index(files: Sequence[Path]) -> str:
@@ -131,12 +147,12 @@ def index(files: Sequence[Path]) -> str:
 
 
 def rows(content: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Read the rows of a machine's file back: the part, and the cells by header."""
+    """Read the rows of a machine's file back: the part, whichever of its tables they are in, and the cells by header."""
     part = ""
     for line in content.splitlines():
         cells = [cell.strip() for cell in line.split("|")[1:-1]] if line.startswith("|") else []
         if line.startswith("## "):
-            part = line.removeprefix("## ").strip()
+            part = _group(line.removeprefix("## ").strip())
         elif len(cells) == len(HEADERS) and cells != [*HEADERS] and cells[0].strip("-:"):
             yield part, dict(zip(HEADERS, cells, strict=True))
 

@@ -157,8 +157,13 @@ def jobs(root: Path, full: bool) -> Iterator[tuple[Job, Sequence[str], float]]:
         yield job, ("fp32", "bf16") if wide else ("fp32",), targets[0 if wide else 1]
 
 
-def rows(root: Path, rounds: int, only: Sequence[str], full: bool) -> Iterator[Row]:
-    """Measure the rows on the CPU whose architecture is asked for (all, where nothing is), each with its accuracy.
+def networks(only: Sequence[str]) -> list[str]:
+    """Return the names of the networks that are asked for; all, where nothing is."""
+    return [name for name in (*TINY, *STOCK) if not only or name in only]
+
+
+def rows(root: Path, rounds: int, architecture: str, full: bool) -> Iterator[Row]:
+    """Measure the rows of a network on the CPU, each with its accuracy.
 
     In a round each side trains a network per core, for an epoch: small ones on 10,000 images each, stock ones on 2,048,
     so that two cores see 4,096 a round; twice as many if `full`.
@@ -166,9 +171,9 @@ def rows(root: Path, rounds: int, only: Sequence[str], full: bool) -> Iterator[R
     count = cores()
     with ProcessPoolExecutor(count, get_context("spawn"), begin) as pool, reference_loop.threads(count):
         for job, precisions, target in jobs(root, full):
-            if not only or job.architecture in only:
+            if job.architecture == architecture:
                 yield from compared(job, precisions, target, rounds, pool, count)
-    if not only or HEAVY in only:
+    if architecture == HEAVY:
         yield memory(root)
 
 

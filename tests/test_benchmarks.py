@@ -47,6 +47,7 @@ from benchmarks import (  # noqa: E402
     synthetic,
     two_runs,
 )
+from benchmarks.__main__ import Choice, sections  # noqa: E402
 from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E402
 
 # --- rows and tables ----------------------------------------------------------------------------------------------
@@ -117,6 +118,24 @@ def test_machines_stand_side_by_side(tmp_path, monkeypatch):
         assert (tmp_path / file).is_file()
 
 
+def test_a_network_that_is_measured_alone_replaces_its_rows_and_no_others(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    measured(path, "training", Row("a", [1.0], [4.0]), Row("b", [1.0], [4.0]))
+    measured(path, "training: A", Row("a", [1.0], [2.0]))
+    measured(path, "commands", Row("b", [5.0]))
+    (own,) = (tmp_path / "results").iterdir()
+    found = [(part, row["what"], row["ratio"] or row["ours"]) for part, row in results_file.rows(own.read_text())]
+    assert found == [("training", "b", "4×"), ("training", "a", "2×"), ("commands", "b", "5 s")]
+    measured(path, "training: B", Row("b", [1.0], [3.0]))
+    assert re.findall(r"^## (.*)$", own.read_text(), re.MULTILINE) == ["training: A", "commands", "training: B"]
+    assert re.findall(r"^## (.*)$", path.read_text(), re.MULTILINE) == ["training", "commands"]
+
+
+def test_training_has_a_table_for_each_network():
+    titles = [title for title, _ in sections("training", Choice(1, ("vgg16_bn", "tiny_vgg"), False, None))]
+    assert titles == ["training: tiny_vgg", "training: vgg16_bn"]
+
+
 def test_variables_that_cap_the_instructions_make_another_machine(monkeypatch):
     plain = results_file.name()
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
@@ -161,6 +180,12 @@ def test_a_file_that_is_no_index_is_not_replaced(tmp_path):
     assert done.returncode == 2
     assert "notes.md is no index" in done.stderr
     assert (tmp_path / "notes.md").read_text() == "mine"
+
+
+def test_networks_that_training_does_not_know_are_refused(tmp_path):
+    done = program("--part", "training", "--only", "tiny_vggg", "--data", ".", folder=tmp_path)
+    assert done.returncode == 2
+    assert "densenet121" in done.stderr
 
 
 def test_training_rows_without_data_are_refused(tmp_path):
