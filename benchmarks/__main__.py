@@ -128,8 +128,8 @@ def main(
         raise click.UsageError(f"--out: {out} is no index that this program wrote; name another file")
     choice = Choice(rounds, only, full, data, gpu.tiny() if tiny else None)
     command = shlex.join(["python", "-m", "benchmarks", *_without_paths(sys.argv[1:])])
-    for part, found in (section for part in chosen for section in sections(part, choice)):
-        title = f"{part}, tiny" if tiny else part
+    for of, found in (table for part in chosen for table in sections(part, choice)):
+        title = f"{of}, tiny" if tiny else of
         before, begun, measured = results_file.load_average(), time.perf_counter(), []
         for row in found:
             measured.append(row)

@@ -147,7 +147,7 @@ def index(files: Sequence[Path]) -> str:
 
 
 def rows(content: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """Read the rows of a machine's file back: the part, whichever of its tables they are in, and the cells by header."""
+    """Read the rows of a machine's file back: the part, in whichever of its tables, and the cells by header."""
     part = ""
     for line in content.splitlines():
         cells = [cell.strip() for cell in line.split("|")[1:-1]] if line.startswith("|") else []
