@@ -271,6 +271,16 @@ def test_a_dry_run_expects_one_task_at_once_where_the_run_does_them_in_one_proce
     refused(bench, there, *RUN, "--task-timeout", "5", "--dry-run")
 
 
+def test_a_dry_run_for_a_cluster_counts_none_of_this_machines_slots(there, bench):
+    cluster = ("--scheduler", "tcp://127.0.0.1:1", "--dry-run")
+    code, out, _ = bench("run", *WORLD, "--replicates", "3", *cluster)
+    assert code == 0
+    assert " minutes on 1 slot(s), " in out
+    assert "\nThe cluster was not asked how many workers it has: divide the time by their number\n" in out
+    _, out, _ = bench(*RUN, *cluster)
+    assert "cluster" not in out
+
+
 def test_the_default_folder_is_named_after_the_spec_and_is_found_again(there, bench):
     for _ in range(2):
         code, out, _ = bench(*RUN)

@@ -104,7 +104,10 @@ def _described(call: Call) -> list[str]:
     inventory = Inventory(plan(request.spec, request.declarations), request.store)
     refreshed = inventory.affected(request.refresh)
     missing = inventory.missing(refreshed)
-    text = lines(request.spec, inventory, missing, 1 if is_inline(request, missing) else call.slots)
+    one_at_once = request.scheduler or is_inline(request, missing)
+    text = lines(request.spec, inventory, missing, 1 if one_at_once else call.slots)
+    if request.scheduler and missing:
+        text.append("The cluster was not asked how many workers it has: divide the time by their number")
     if again := sum(key in refreshed and inventory.record(key) is not None for key in missing):
         text.append(f"Computed again: {again:,} tasks that are in the store (--refresh {', '.join(request.refresh)})")
     return [*text, f"Results would go to {request.folder}"]
