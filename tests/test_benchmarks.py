@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from bench.analysis.replication import Evidence, Figure
-from bench.core.hardware import instruction_set
+from bench.core.hardware import computes_bf16, instruction_set
 from bench.core.spec import Recipe
 from bench.planning.options import build
 from bench.planning.planner import plan
@@ -650,3 +650,29 @@ def test_a_step_in_bf16_is_compared_with_one_in_fp32(monkeypatch):
     for line in lines:
         ratio = re.fullmatch(r"tiny_\w+ width=\d+: bf16 takes ([\d.]+) times fp32 \[\1, \1\]", line)
         assert ratio and 0.05 < float(ratio[1]) < 100
+
+
+def test_a_compiled_step_is_compared_with_a_plain_one(monkeypatch):
+    from click.testing import CliRunner
+
+    from benchmarks import step_compiled
+
+    compiled = []
+    monkeypatch.setattr(step_compiled, "BATCH", 8)
+    monkeypatch.setattr(
+        torch, "compile", lambda model: compiled.append(model) or model
+    )  # compiling takes half a minute
+    threads = torch.get_num_threads()
+    try:
+        words = ["--steps", "1", "--rounds", "1", "--only", "tiny_vgg width=48"]
+        done = CliRunner().invoke(step_compiled.main, words, catch_exceptions=False)
+    finally:
+        torch.set_num_threads(threads)
+    _, *lines = done.output.splitlines()
+    assert len(lines) == len(compiled) == (2 if computes_bf16() else 1)
+    assert len({id(model) for model in compiled}) == len(compiled)
+    for line in lines:
+        ratio = re.fullmatch(
+            r"tiny_vgg width=48, \w+: compiled takes ([\d.]+) times plain \[\1, \1\]; compiling: \d+ CPU s, \d+ s", line
+        )
+        assert ratio and 0.02 < float(ratio[1]) < 50
