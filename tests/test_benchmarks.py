@@ -40,11 +40,13 @@ from benchmarks import (  # noqa: E402
     own_p_values,
     planted_faults,
     precision,
+    profile,
     reference_loop,
     results_file,
     scaling,
     scores,
     synthetic,
+    training,
     two_runs,
 )
 from benchmarks.__main__ import Choice, sections  # noqa: E402
@@ -209,6 +211,19 @@ def test_operations_of_a_step_are_twice_its_products_and_thrice_its_forward_pass
     torch.manual_seed(0)
     alone, twice = (gpu.operations("tiny_vgg", batch, "cpu") for batch in (4, 8))
     assert twice == 2 * alone > 0
+
+
+def test_the_share_of_the_peak_is_that_of_the_operations_of_all_images(tmp_path, monkeypatch):
+    done = []
+    monkeypatch.setattr(profile, "SIDE", 64)
+    monkeypatch.setattr(profile, "ours", lambda job, seed: done.append(job))
+    monkeypatch.setattr(profile, "interleaved", lambda mine, other, rounds: (mine(), other()) and ([2.0], [0.5]))
+    job = training.Job("cifar10", "tiny_vgg", 1000, replace(training.RECIPE, epochs=3), str(tmp_path))
+    reached, peaks, each = profile.rates(job, 1)
+    assert done == [job]
+    assert each == gpu.operations("tiny_vgg", 8, "cpu") / 8
+    assert reached == pytest.approx([each * 3000 / 2.0 / 1e12])
+    assert peaks == pytest.approx([2 * 64**3 / 0.5 / 1e12])
 
 
 LEAVES_WORK = """
