@@ -130,6 +130,13 @@ class Eta:
 
         The work that is left is shared by as many tasks at once as so far; no task can be shared.
         """
+        return self._remaining(at_least=False)
+
+    def at_least(self) -> float | None:
+        """Return the estimated seconds of what is known of the work that is left; None if that is nothing."""
+        return self._remaining(at_least=True) or None
+
+    def _remaining(self, at_least: bool) -> float | None:
         if self.first_start is None or len(self.finished) < MIN_FINISHED:
             return None
         now = self.clock()
@@ -138,7 +145,7 @@ class Eta:
         left += [(count, expected(which, known)) for which, count in self.waiting.items() if count > 0]
         each = [(count, seconds) for count, seconds in left if seconds is not None]
         task_seconds = self.task_seconds + sum(now - r.started for r in self.running.values())
-        if len(each) < len(left) or not task_seconds:
+        if (len(each) < len(left) and not at_least) or not task_seconds:
             return None
         work = sum(count * seconds for count, seconds in each)
         longest = max((seconds for _, seconds in each), default=0.0)

@@ -61,6 +61,10 @@ class RunProgress:
         return self.note or self.line
 
 
+def _time(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.1f} min"
+
+
 def failures_shown(show: Callable[[str], None]) -> Callable[[Outcome], None]:
     """Return a function that shows a failed task in one line; of many, only the first. `trials.csv` has all of them."""
     shown = limited(show, MOST_FAILURES)
@@ -180,12 +184,12 @@ class Progress:
                 os.write(2, f"{text}\n".encode())
 
     def remaining(self) -> str:
-        """Return the estimated time until the run ends; `?` if it is not known yet."""
+        """Return the estimated time until the run ends, or that of the known part of the work; `?` if none is known."""
         with self.lock:
-            seconds = self.eta.remaining()
+            seconds, least = self.eta.remaining(), self.eta.at_least()
         if seconds is None:
-            return "?"
-        return f"{seconds / 3600:.1f} h" if seconds > 5400 else f"{seconds / 60:.1f} min"
+            return "?" if least is None else f"more than {_time(least)}"
+        return _time(seconds)
 
     def line(self) -> str:
         """Return the counts in one line."""

@@ -66,6 +66,20 @@ def test_short_tasks_are_no_estimate_of_long_ones():
     assert run.remaining() == pytest.approx(5.0)
 
 
+def test_of_what_is_left_the_known_part_is_the_least():
+    run = FakeRun(train_net=6, fingerprint_a=2, score_a=9)
+    run.do("train", 60.0, 2)
+    assert run.eta.at_least() is None  # too few have finished
+    run.do("train", 60.0)
+    assert run.remaining() is None  # of fingerprints nothing is known
+    assert run.eta.at_least() == pytest.approx(3 * 60.0)
+    run.do("fingerprint", 10.0)
+    assert run.remaining() == run.eta.at_least() == pytest.approx(3 * 60.0 + 10.0)
+    run = FakeRun(train_net=3, fingerprint_a=2)
+    run.do("train", 60.0, 3)
+    assert run.eta.at_least() is None
+
+
 def test_attacks_differ_in_length_and_an_unseen_one_is_like_all_trainings():
     run = FakeRun(train_net=1, steal_tune=3, steal_extract=3)
     run.do("train", 10.0)

@@ -142,6 +142,18 @@ def test_without_a_terminal_no_auc_is_computed(capsys, monkeypatch):
     ]
 
 
+def test_where_some_work_is_unknown_the_line_has_the_time_of_the_rest():
+    tick = iter(range(0, 10_000, 60))
+    progress = Progress(made := tasks(train_net=5, fingerprint_a=1))
+    progress.eta.clock = lambda: next(tick)
+    for key in list(made)[:3]:
+        assert progress.remaining() == "?"
+        progress.task_started(key)
+        progress.task_finished(Outcome(key, "done", seconds=60.0))
+    assert progress.remaining().startswith("more than ")
+    assert progress.remaining().endswith(" min")
+
+
 def test_a_task_that_is_recomputed_counts_once(capsys):
     made = tasks(train_net=2)
     progress = Progress(made)
