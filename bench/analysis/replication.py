@@ -63,6 +63,11 @@ class Judged:
     adjusted: float | None = None
 
     @property
+    def constant(self) -> bool:
+        """Return True if all sources of both runs have one value, so that no test could find a difference."""
+        return len({*self.published, *self.here}) == 1
+
+    @property
     def contradicts(self) -> bool:
         """Return True if the difference is more than chance, among all figures of both runs."""
         return self.adjusted is not None and self.adjusted <= 1 - LEVEL
@@ -93,6 +98,11 @@ class Judgement:
     def tested(self) -> list[Judged]:
         """Return the figures with a test."""
         return [j for j in self.figures if j.adjusted is not None]
+
+    @property
+    def tests(self) -> int:
+        """Return the number of tests that Holm's correction is for."""
+        return sum(not j.constant for j in self.tested)
 
     @property
     def contradictions(self) -> list[Judged]:
@@ -165,7 +175,7 @@ def _adjusted(found: Sequence[Judged]) -> Iterator[Judged]:
     """Correct the p-values for their number, without tests whose sources all have one value."""
     tested = [j for j in found if j.difference.p is not None]
     p = [j.difference.p or 0.0 for j in tested]
-    smallest = [1.0 if len({*j.published, *j.here}) == 1 else 0.0 for j in tested]
+    smallest = [float(j.constant) for j in tested]
     adjusted = dict(zip(map(id, tested), holm(p, np.minimum(p, smallest)).tolist(), strict=True))
     yield from (dataclasses.replace(j, adjusted=adjusted.get(id(j))) for j in found)
 

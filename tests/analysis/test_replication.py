@@ -1,5 +1,7 @@
 """A published run and its repetition: what contradicts it, what cannot be judged, and what must be the very same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_build import benchmark, line
@@ -83,6 +85,14 @@ def test_other_accuracies_are_a_contradiction(tmp_path, published):
         ("accuracy", "plain", "irrelevant"),
         ("accuracy", "plain", "extract_l"),
     }
+
+
+def test_a_caption_counts_the_tests_of_all_tables_that_could_find_a_difference(tmp_path, published):
+    found = judged(tmp_path, published, rows(range(8), "beads", draw=1))
+    letters = [replace(j, figure=j.figure._replace(dataset="letters")) for j in found.figures]
+    letters[-1] = replace(letters[-1], published=(0.9, 0.9), here=(0.9, 0.9))
+    text = " ".join(tables(replace(found, figures=(*found.figures, *letters))).split())
+    assert text.count("Holm's correction for all 7 tests of both runs that could find a difference.") == 2
 
 
 def test_the_difference_is_that_here_minus_the_published_one(tmp_path, published):
