@@ -78,12 +78,14 @@ class Reproduced:
     """Trials that both runs judged: how many, and how many of them with equal scores.
 
     `unlike` counts those that differ although the source and all of its irrelevant models are the same, by what
-    differs: suspects by an attack, fingerprints or scores by a method.
+    differs: suspects by an attack, fingerprints or scores by a method. `lost` counts the trials of both runs that have
+    a score in the published one only.
     """
 
     trials: int
     equal: int
     unlike: Mapping[str, int]
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,9 @@ class Judgement:
 
     @property
     def exact(self) -> bool:
-        """Return True if all scores are equal."""
-        return 0 < self.reproduced.trials == self.reproduced.equal and not self.reproduced.unlike
+        """Return True if all scores are equal, and none is missing here."""
+        found = self.reproduced
+        return 0 < found.trials == found.equal and not found.unlike and not found.lost
 
     @property
     def complete(self) -> bool:
@@ -201,6 +204,7 @@ def reproduced(published: "pd.DataFrame", here: "pd.DataFrame") -> Reproduced:
     columns = [*TRIAL, "score", *DIGESTS]
     mine, others = (f.loc[f.status == Status.DONE, columns].fillna({"budget": -1}) for f in (published, here))
     both = mine.merge(others, on=TRIAL)
+    missing = here.loc[here.status != Status.DONE, TRIAL].fillna({"budget": -1})
     source, suspect, fingerprint = (both[f"{d}_x"] != both[f"{d}_y"] for d in DIGESTS)
     score, stolen = both.score_x != both.score_y, both.suspect_kind == SuspectKind.STOLEN
     redrawn = source | (both.source_digest_x == "") | (suspect & ~stolen)
@@ -213,4 +217,4 @@ def reproduced(published: "pd.DataFrame", here: "pd.DataFrame") -> Reproduced:
     ):
         counts = both[flags & same].groupby(by, sort=False).size()
         unlike |= {f"{what} {name}": int(n) for name, n in counts.items()}
-    return Reproduced(len(both), int((~score).sum()), unlike)
+    return Reproduced(len(both), int((~score).sum()), unlike, len(mine.merge(missing, on=TRIAL)))

@@ -53,7 +53,13 @@ def _values(j: Judged) -> Iterator[list[Line]]:
 
 
 def verdict(judgement: Judgement) -> str:
-    """Return the verdict in one line."""
+    """Return the verdict in one line, with the number of trials that lack a score here."""
+    lost = judgement.reproduced.lost
+    what = f"{counted(lost, 'trial')} with a published score {'has' if lost == 1 else 'have'} none here."
+    return f"{_verdict(judgement)} {what}" if lost else _verdict(judgement)
+
+
+def _verdict(judgement: Judgement) -> str:
     tested = counted(len(judgement.tested), "figure")
     differ = [f"{named(j.figure)} {_mean(j.published):.3f} / {_mean(j.here):.3f}" for j in judgement.contradictions]
     unlike = [f"{n} {what}" for what, n in judgement.reproduced.unlike.items()]

@@ -153,6 +153,18 @@ def test_one_source_is_reproduced_or_contradicted_by_its_scores(tmp_path):
     assert judged(tmp_path, one, other).contradicts
 
 
+@pytest.mark.parametrize(("seeds", "complete"), [(range(8), True), ([3], False)])
+def test_equal_scores_do_not_reproduce_a_run_of_which_others_are_missing_here(tmp_path, seeds, complete):
+    published, made = run(tmp_path, "published", rows(seeds)), rows(seeds)
+    made[5] |= {"status": "failed", "score": None, "access": "", "queries": None, "agreement": None, "seconds": None}
+    found = judged(tmp_path, published, made)
+    assert (found.exact, found.complete, found.contradicts) == (False, complete, False)
+    assert verdict(found).startswith("Not ")
+    assert verdict(found).endswith(". 1 trial with a published score has none here.")
+    fewer = judged(tmp_path, published, rows(seeds)[:-1])  # it was not asked for here
+    assert fewer.exact and "published score" not in verdict(fewer)
+
+
 def test_a_figure_that_is_missing_here_is_not_passed_over(tmp_path, published):
     failed = {"status": "failed", "score": None, "access": "", "queries": None, "agreement": None, "seconds": None}
     made = [r | (failed if r["attack"] else {}) for r in rows(range(8), "beads", draw=1)]
