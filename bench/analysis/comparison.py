@@ -71,10 +71,14 @@ class Change:
         return round(found.difference, 12) + 0.0, found.low, found.high
 
     @property
+    def several(self) -> bool:
+        """Return True if both AUCs are of several sources: only then can they be found to differ."""
+        return all(f and not f.conditional for f in self.figures)
+
+    @property
     def differs(self) -> bool:
         """Return True if 0 is outside the interval, and both AUCs are of several sources."""
-        several = all(f and not f.conditional for f in self.figures)
-        return several and self.difference is not None and not self.difference[1] <= 0 <= self.difference[2]
+        return self.several and self.difference is not None and not self.difference[1] <= 0 <= self.difference[2]
 
 
 def read(folders: Sequence[Path]) -> list[Results]:

@@ -86,7 +86,7 @@ def evasion(samples: Samples, matched: Matched | None, strengths: int) -> Evasio
 
 
 def _path(samples: Samples, sample: Sample, strengths: int) -> tuple[list[float], list[Floats]] | None:
-    """Return the losses and the margins of the strengths at one source, weakest first; None if one has no score.
+    """Return the losses and the margins of the strengths at one source, weakest first; None if one of these is missing.
 
     Where some strengths have more copies of an architecture than others, those that all have count.
     """
@@ -100,4 +100,6 @@ def _path(samples: Samples, sample: Sample, strengths: int) -> tuple[list[float]
     columns = [np.flatnonzero(kept & (number == n)) for n in range(strengths)]
     ordered = [sample.stolen[:, c[np.argsort(copy[c])]] for c in columns]
     losses = [float(samples.lost[rows[0]].mean()) for rows in ordered]
+    if any(map(math.isnan, losses)):
+        return None
     return losses, [(samples.score[rows] - thresholds).ravel() for rows in ordered]

@@ -129,8 +129,11 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         renumbered=_renumbered(frame.note, "source"),
     )
     irrelevant, digest = frame.suspect_kind == SuspectKind.IRRELEVANT, _digests(frame, whose)
-    # Where no digest is recorded, irrelevant models belong to no source.
-    seeds = frame.source_seed.where(~irrelevant, 0.0).astype(str) + " " + frame.replicate.astype(str)
+    # Results without any digest are old: their irrelevant models belong to no source.
+    recorded = frame.groupby(list(known), sort=False).suspect_digest.transform("max") != ""
+    seeds = frame.source_seed.where(~irrelevant | recorded, 0.0).astype(str) + " " + frame.replicate.astype(str)
+    if "suspect_model" in frame:  # several sources may share a described one
+        seeds = frame.suspect_model.where(frame.suspect_model != "", seeds)
     stolen = known.assign(
         owner=whose.where(~irrelevant, "plain"),
         model=frame.attack.where(frame.attack != "", frame.suspect_kind),

@@ -63,6 +63,11 @@ class Judged:
     adjusted: float | None = None
 
     @property
+    def constant(self) -> bool:
+        """Return True if all sources of both runs have one value, so that no test could find a difference."""
+        return len({*self.published, *self.here}) == 1
+
+    @property
     def contradicts(self) -> bool:
         """Return True if the difference is more than chance, among all figures of both runs."""
         return self.adjusted is not None and self.adjusted <= 1 - LEVEL
@@ -73,12 +78,14 @@ class Reproduced:
     """Trials that both runs judged: how many, and how many of them with equal scores.
 
     `unlike` counts those that differ although the source and all of its irrelevant models are the same, by what
-    differs: suspects by an attack, fingerprints or scores by a method.
+    differs: suspects by an attack, fingerprints or scores by a method. `lost` counts the trials of both runs that have
+    a score in the published one only.
     """
 
     trials: int
     equal: int
     unlike: Mapping[str, int]
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -95,14 +102,20 @@ class Judgement:
         return [j for j in self.figures if j.adjusted is not None]
 
     @property
+    def tests(self) -> int:
+        """Return the number of tests that Holm's correction is for."""
+        return sum(not j.constant for j in self.tested)
+
+    @property
     def contradictions(self) -> list[Judged]:
         """Return the figures that differ by more than chance."""
         return [j for j in self.figures if j.contradicts]
 
     @property
     def exact(self) -> bool:
-        """Return True if all scores are equal."""
-        return 0 < self.reproduced.trials == self.reproduced.equal and not self.reproduced.unlike
+        """Return True if all scores are equal, and none is missing here."""
+        found = self.reproduced
+        return 0 < found.trials == found.equal and not found.unlike and not found.lost
 
     @property
     def complete(self) -> bool:
@@ -165,7 +178,7 @@ def _adjusted(found: Sequence[Judged]) -> Iterator[Judged]:
     """Correct the p-values for their number, without tests whose sources all have one value."""
     tested = [j for j in found if j.difference.p is not None]
     p = [j.difference.p or 0.0 for j in tested]
-    smallest = [1.0 if len({*j.published, *j.here}) == 1 else 0.0 for j in tested]
+    smallest = [float(j.constant) for j in tested]
     adjusted = dict(zip(map(id, tested), holm(p, np.minimum(p, smallest)).tolist(), strict=True))
     yield from (dataclasses.replace(j, adjusted=adjusted.get(id(j))) for j in found)
 
@@ -191,6 +204,7 @@ def reproduced(published: "pd.DataFrame", here: "pd.DataFrame") -> Reproduced:
     columns = [*TRIAL, "score", *DIGESTS]
     mine, others = (f.loc[f.status == Status.DONE, columns].fillna({"budget": -1}) for f in (published, here))
     both = mine.merge(others, on=TRIAL)
+    missing = here.loc[here.status != Status.DONE, TRIAL].fillna({"budget": -1})
     source, suspect, fingerprint = (both[f"{d}_x"] != both[f"{d}_y"] for d in DIGESTS)
     score, stolen = both.score_x != both.score_y, both.suspect_kind == SuspectKind.STOLEN
     redrawn = source | (both.source_digest_x == "") | (suspect & ~stolen)
@@ -203,4 +217,4 @@ def reproduced(published: "pd.DataFrame", here: "pd.DataFrame") -> Reproduced:
     ):
         counts = both[flags & same].groupby(by, sort=False).size()
         unlike |= {f"{what} {name}": int(n) for name, n in counts.items()}
-    return Reproduced(len(both), int((~score).sum()), unlike)
+    return Reproduced(len(both), int((~score).sum()), unlike, len(mine.merge(missing, on=TRIAL)))

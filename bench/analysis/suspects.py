@@ -37,16 +37,22 @@ def standings(frame: "pd.DataFrame") -> list[Standing]:
     suspects = frame[frame.suspect_kind == SuspectKind.UNDECIDED]
     others = frame[(frame.suspect_kind == SuspectKind.IRRELEVANT) & (frame.status == Status.DONE)]
     model = ["suspect_dataset", "suspect_architecture", "replicate"]
-    means = others.groupby([*place, *model], sort=False).score.mean().reset_index()
+    means = others.groupby([*place, *model], sort=False).score.agg(["mean", "size"]).reset_index()
     found = []
     for key, rows in suspects.groupby([*place, "suspect_model"], sort=False):
         dataset, architecture, seed, method, name = cast("tuple[str, str, float, str, str]", key)
         done = rows[rows.status == Status.DONE]
         same = means[(means[place] == [dataset, architecture, seed, method]).all(axis=1)]
-        same = same[same.suspect_dataset == rows.suspect_dataset.iloc[0]]
+        same = same[(same.suspect_dataset == rows.suspect_dataset.iloc[0]) & (same["size"] == len(rows))]
         score = float(done.score.mean()) if len(done) == len(rows) else None
-        reason = "" if score is not None else str(rows.note.iloc[0] or rows.error.iloc[0] or rows.status.iloc[0])
-        count = int((same.score >= score).sum()) if score is not None else 0
+        reason = "" if score is not None else _reason(rows[rows.status != Status.DONE])
+        count = int((same["mean"] >= score).sum()) if score is not None else 0
         source = str(rows.source_model.iloc[0])
         found.append(Standing(dataset, architecture, int(seed), source, name, method, score, count, len(same), reason))
     return found
+
+
+def _reason(rows: "pd.DataFrame") -> str:
+    """Return why the first of some rows has no score; the note of a failed one says other things."""
+    first = rows.iloc[0]
+    return str(first.note if first.status == Status.NOT_APPLICABLE else first.error) or str(first.status)

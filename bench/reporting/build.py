@@ -83,11 +83,12 @@ class Report:
     def __init__(self, folder: Path) -> None:
         self.folder, self.name = folder, folder.resolve().name
         self.frame, self.run = frame, run = load(folder)
+        usual = default_budget(frame, run)
         self.cells, self.budgets = cells(frame, run), by_budget(frame, run)
-        self.accuracies = list(accuracies(frame, run))
+        self.accuracies = list(accuracies(usual, run))
         self.variants = [AtVariant(c, v, f) for c in self.cells for v, f in c.by_variant.items()]
         self.accused = accusations(folder)
-        self.costs = list(costs(default_budget(frame, run), run))
+        self.costs = list(costs(usual, run))
         self.short: list[Table] = []
         """The tables of a terminal: AUCs and costs."""
         self.full: list[Table] = []
@@ -98,7 +99,7 @@ class Report:
         points_of = grouped(((p.cell.dataset, p.cell.source_architecture), p) for p in self.budgets)
         for section, group in _by_section(self.cells).items():
             self._add(group, points_of.get(section, []), cost_of.get(section, []), networks_of.get(section, []))
-        suspects = suspects_tables(standings(default_budget(frame, run)))
+        suspects = suspects_tables(standings(usual))
         suspects = [replace(t, caption=" ".join([t.caption, *meaningless(run)])) for t in suspects]
         self.short, self.full = self.short + suspects, self.full + suspects
 

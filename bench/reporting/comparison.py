@@ -64,9 +64,12 @@ def _summary(found: Changes) -> Iterator[str]:
         both = [c for c in changed.values() if c.what == "both"]
         differ = sum(c.differs for c in both)
         same = sum(c.same for c in both)
-        others = len(both) - same
-        chance = f"by chance alone about {others / round(1 / (1 - LEVEL)):.1f} would, at {CONFIDENCE}"
-        differing = f"; of the other {others}, {differ} differ ({chance})" if others else ""
+        judged = sum(c.several and not c.same for c in both)
+        chance = f"by chance alone about {judged / round(1 / (1 - LEVEL)):.1f} would, at {CONFIDENCE}"
+        single = len(both) - same - judged
+        which = " with several sources in both" if single else ""
+        differing = f"; of the other {judged}{which}, {differ} differ ({chance})" if judged else ""
+        differing += f"; {single} not judged, since that needs several sources in both" if single else ""
         seeds = sum(c.same_seeds for c in both)
         redrawn = f", {seeds} with the same seeds, made on other hardware" if seeds else ""
         found_in_both = f"{counted(len(both), 'cell')} in both, {same} of them with all scores equal{redrawn}"

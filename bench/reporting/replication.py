@@ -16,10 +16,12 @@ TOGETHER = f"at {round(100 * (1 - LEVEL))} % for all of them together"
 def tables(judgement: Judgement) -> str:
     """Return the figures of both runs with their p-values, as text for a terminal."""
     sections = grouped((j.figure[:2], j) for j in judgement.figures)
-    return "\n\n".join(text(with_legend(_table(*section, found))) for section, found in sections.items())
+    return "\n\n".join(
+        text(with_legend(_table(*section, found, judgement.tests))) for section, found in sections.items()
+    )
 
 
-def _table(dataset: str, architecture: str, found: Sequence[Judged]) -> Table:
+def _table(dataset: str, architecture: str, found: Sequence[Judged], tests: int) -> Table:
     return Table(
         title=f"{dataset}, source {architecture}: published and here",
         header=["figure", "published", "here", f"difference, {CONFIDENCE}", "p", "p after Holm"],
@@ -27,7 +29,7 @@ def _table(dataset: str, architecture: str, found: Sequence[Judged]) -> Table:
         caption=(
             "Means over sources, with their number in parentheses; the difference (here minus published) with its "
             f"{CONFIDENCE} interval; the p-value of a two-sample test over sources, and after Holm's correction for "
-            f"all {counted(len(found), 'test')}. ≠: more than chance, {TOGETHER}."
+            f"all {counted(tests, 'test')} of both runs that could find a difference. ≠: more than chance, {TOGETHER}."
         ),
     )
 
@@ -51,7 +53,13 @@ def _values(j: Judged) -> Iterator[list[Line]]:
 
 
 def verdict(judgement: Judgement) -> str:
-    """Return the verdict in one line."""
+    """Return the verdict in one line, with the number of trials that lack a score here."""
+    lost = judgement.reproduced.lost
+    what = f"{counted(lost, 'trial')} with a published score {'has' if lost == 1 else 'have'} none here."
+    return f"{_verdict(judgement)} {what}" if lost else _verdict(judgement)
+
+
+def _verdict(judgement: Judgement) -> str:
     tested = counted(len(judgement.tested), "figure")
     differ = [f"{named(j.figure)} {_mean(j.published):.3f} / {_mean(j.here):.3f}" for j in judgement.contradictions]
     unlike = [f"{n} {what}" for what, n in judgement.reproduced.unlike.items()]

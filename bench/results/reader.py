@@ -231,12 +231,14 @@ def _check_run(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> None:
     for column, names in (
         ("dataset", spec.datasets),
         ("source_architecture", spec.sources),
+        ("source_seed", spec.seeds),
         ("attack", spec.attacks),
         ("method", spec.methods + spec.baselines),
     ):
         strange = [n for n in frame[column].unique() if n not in ("", *names)]
         if strange:
-            raise SchemaError(f"it has rows of the {column} {strange[0]!r}, which run.json beside it does not name")
+            shown = repr(strange[0]) if isinstance(strange[0], str) else f"{strange[0]:g}"
+            raise SchemaError(f"it has rows of the {column} {shown}, which run.json beside it does not name")
     for kind in (ComponentKind.METHOD, ComponentKind.ATTACK):
         versions = frame[frame[kind] != ""].groupby(kind, sort=False)[f"{kind}_version"].unique()
         for name, found in versions.items():

@@ -79,7 +79,19 @@ def test_cells_whose_interval_leaves_out_zero_are_marked_if_both_have_several_so
     text = compare([tmp_path / "before", after(tmp_path / "before", lowered(anew(trials(seeds))), seeds=seeds)])
     marked = int(sources > 1)
     assert text.split("The AUC of A")[0].count("≠") == marked
-    assert f"of the other 7, {marked} differ (by chance alone about 0.3 would, at 95 %)" in " ".join(text.split())
+    counts = f"of the other 7, {marked} differ (by chance alone about 0.3 would, at 95 %)"
+    single = "0 of them with all scores equal; 7 not judged, since that needs several sources in both"
+    assert (single if sources == 1 else counts) in " ".join(text.split())
+    assert ("by chance" in text) is (sources > 1)
+
+
+def test_cells_of_one_source_do_not_count_among_those_that_differ_by_chance(tmp_path):
+    rows = [r for r in trials((0, 1)) if r["method"] == "sac" or r["source_seed"] == 0]
+    write(tmp_path / "before", rows, benchmark(seeds=(0, 1)))
+    other = after(tmp_path / "before", lowered(anew(rows)), seeds=(0, 1))
+    text = " ".join(compare([tmp_path / "before", other]).split())
+    assert "of the other 3 with several sources in both, 1 differ (by chance alone about 0.1 would, at 95 %)" in text
+    assert "; 4 not judged, since that needs several sources in both" in text
 
 
 def test_equal_keys_with_other_scores_were_made_on_other_hardware(before):

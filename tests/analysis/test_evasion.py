@@ -217,6 +217,22 @@ def test_fewer_than_six_sources_say_what_their_interval_is_worth(tmp_path):
     assert "it is their range, which contains it with 94 %" in " ".join(five.split())
 
 
+def test_methods_with_unlike_numbers_of_sources_have_the_worst_and_the_best_probability(tmp_path):
+    lines = [r for r in rows(seeds=range(5)) if r["method"] != "mark" or r["source_seed"] < 3]
+    text = write(tmp_path, lines, run(seeds=(0, 1, 2, 3, 4)))
+    assert "it is their range, which contains it with 75 % to 94 %." in " ".join(text.split())
+
+
+@pytest.mark.parametrize("strength", [0, 2])
+def test_a_source_whose_copies_have_no_accuracy_has_no_price(judged, strength):
+    lines = rows()
+    for r in lines:
+        if r["attack"] and r["source_seed"] == 2 and r["replicate"] % 3 == strength:
+            r["suspect_accuracy"] = None
+    found = judged(lines)["sac"].evasion
+    assert found.losses == pytest.approx([0.1 + 0.91 * 0.2 + 0.001 * s for s in (0, 1, 3, 4, 5)])
+
+
 def test_one_source_has_no_interval(tmp_path):
     assert "[this source only]" in write(tmp_path, rows(seeds=[0]), run(seeds=(0,)))
 

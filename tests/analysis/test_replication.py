@@ -1,5 +1,7 @@
 """A published run and its repetition: what contradicts it, what cannot be judged, and what must be the very same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_build import benchmark, line
@@ -85,6 +87,14 @@ def test_other_accuracies_are_a_contradiction(tmp_path, published):
     }
 
 
+def test_a_caption_counts_the_tests_of_all_tables_that_could_find_a_difference(tmp_path, published):
+    found = judged(tmp_path, published, rows(range(8), "beads", draw=1))
+    letters = [replace(j, figure=j.figure._replace(dataset="letters")) for j in found.figures]
+    letters[-1] = replace(letters[-1], published=(0.9, 0.9), here=(0.9, 0.9))
+    text = " ".join(tables(replace(found, figures=(*found.figures, *letters))).split())
+    assert text.count("Holm's correction for all 7 tests of both runs that could find a difference.") == 2
+
+
 def test_the_difference_is_that_here_minus_the_published_one(tmp_path, published):
     found = judged(tmp_path, published, rows(range(8), "beads", shift=-3.0, draw=1)).figures[0]
     assert found.difference.difference == pytest.approx(np.mean(found.here) - np.mean(found.published))
@@ -141,6 +151,18 @@ def test_one_source_is_reproduced_or_contradicted_by_its_scores(tmp_path):
     other = rows([3])
     other[0]["score"] += 1
     assert judged(tmp_path, one, other).contradicts
+
+
+@pytest.mark.parametrize(("seeds", "complete"), [(range(8), True), ([3], False)])
+def test_equal_scores_do_not_reproduce_a_run_of_which_others_are_missing_here(tmp_path, seeds, complete):
+    published, made = run(tmp_path, "published", rows(seeds)), rows(seeds)
+    made[5] |= {"status": "failed", "score": None, "access": "", "queries": None, "agreement": None, "seconds": None}
+    found = judged(tmp_path, published, made)
+    assert (found.exact, found.complete, found.contradicts) == (False, complete, False)
+    assert verdict(found).startswith("Not ")
+    assert verdict(found).endswith(". 1 trial with a published score has none here.")
+    fewer = judged(tmp_path, published, rows(seeds)[:-1])  # it was not asked for here
+    assert fewer.exact and "published score" not in verdict(fewer)
 
 
 def test_a_figure_that_is_missing_here_is_not_passed_over(tmp_path, published):

@@ -378,8 +378,29 @@ def test_a_floor_of_irrelevant_models_alone_is_no_tie(read):
     assert found.figure.auc == 1.0
 
 
+def test_irrelevant_models_that_no_method_scored_belong_to_their_source(read):
+    rows = scored()
+    for row in rows:
+        row["suspect_accuracy"] = 0.8 + row["source_seed"] / 100
+        if row["suspect_architecture"] == "res":
+            row |= {"status": "not_applicable", "score": None, "note": "another architecture"}
+    frame, run = read(rows, seeds=SEEDS)
+    frame["suspect_digest"] = frame.suspect_digest.where(frame.status == "done", "")
+    counts = {(a.model, a.suspect_architecture): a.summary[::2] for a in accuracies(frame, run)}
+    assert counts["irrelevant", "net"] == counts["irrelevant", "res"] == (pytest.approx(0.82), 20)
+    assert counts["extract_l", "net"] == counts["extract_l", "res"] == (pytest.approx(0.82), 10)
+
+
 def test_a_caption_of_cells_without_a_figure_says_that_nothing_was_drawn():
     assert drawn([]) == "Drawn: nothing."
+
+
+def test_a_caption_names_methods_and_attacks_with_fewer_sources_than_others(read):
+    rows = [*scored(seeds=(0, 1)), *scored(methods=("mark", "noise"))]
+    rows.append(line(method="mark", attack="finetune_a", architecture="vgg", score=1.0))
+    more = {"methods": ("sac", "mark"), "baselines": ("noise",), "attacks": ("extract_l", "finetune_a")}
+    text = drawn(cells(*read(rows, seeds=SEEDS, **more)))
+    assert text.startswith("Drawn: 5 sources, but 2 for sac, 1 for mark (finetune_a); for each 4 stolen suspects by ")
 
 
 def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):

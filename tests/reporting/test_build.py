@@ -522,6 +522,23 @@ def test_only_the_default_budget_stands_in_the_tables(tmp_path):
     assert {n: (tmp_path / n).read_bytes() for n in with_budgets} == with_budgets
 
 
+def test_a_watermarks_networks_of_another_budget_are_not_in_the_accuracies(tmp_path):
+    run = benchmark(budgets=(25, 100))
+    run["components"]["method"]["mark"] |= {"params": {"samples": 100}}
+    run["components"]["method"]["mark"]["attributes"]["budget"] = "samples"
+    usual = [r | {"suspect_digest": digest(r["key"])} if r["method"] == "mark" and r["key"] else r for r in trials()]
+    others = [
+        r | {"budget": 25, "key": digest([r["key"], 25]), "source_accuracy": 0.5, "suspect_accuracy": 0.4}
+        | {"suspect_digest": digest([r["suspect_digest"], 25])}
+        for r in usual if r["method"] == "mark" and r["attack"] and r["key"]
+    ]  # fmt: skip
+    write(tmp_path, usual, run)
+    before = (tmp_path / "accuracy.csv").read_bytes()
+    write(tmp_path, [*others, *usual], run)
+    assert "mark,25," in (tmp_path / "budgets.csv").read_text()
+    assert (tmp_path / "accuracy.csv").read_bytes() == before
+
+
 def test_a_default_budget_that_the_preset_sets_is_the_default(tmp_path):
     rows = [r | {"budget": 100 if r["method"] == "sac" else None} for r in trials()]
     run = benchmark(budgets=(25, 100), recipe=Recipe(budget=100))

@@ -112,6 +112,10 @@ WRONG = {
     "an empty line": (lambda t: t.replace("\n", "\n\n", 1), "line 2 has 0 values instead of"),
     "another row's end": (lambda t: t.rstrip("\n") + ",x\n", "values instead of"),
     "a lost column": (lambda t: t.replace("dataset,", "", 1), "it lacks the column dataset"),
+    "another run's seed": (
+        lambda t: t.replace("digits,vgg,0,", "digits,vgg,7,", 1),
+        "it has rows of the source_seed 7, which run.json beside it does not name",
+    ),
     "nothing": (lambda t: "", "it lacks the columns"),
     "only a mark": (lambda t: "\ufeff", "it lacks the columns"),
 }

@@ -20,8 +20,9 @@ def evasion_table(cells: Sequence[Cell]) -> Table | None:
         return None
     shown = [c for c in cells if c.attack in graded]
     coverages = {c.evasion.median.coverage for c in shown if isinstance(c.evasion, Evasion)}
-    short = sorted({f"{100 * v:.0f} %" for v in coverages if 0 < v < LEVEL})
-    fewer = f" With fewer than six sources it is their range, which contains it with {short[-1]}." if short else ""
+    short = sorted(v for v in coverages if 0 < v < LEVEL)
+    ends = " to ".join(dict.fromkeys(f"{100 * v:.0f} %" for v in (*short[:1], *short[-1:])))
+    fewer = f" With fewer than six sources it is their range, which contains it with {ends}." if short else ""
     return method_table(
         shown,
         "accuracy lost to evade",

@@ -96,7 +96,19 @@ def drawn(cells: Sequence[Cell]) -> str:
             for n, by in fingerprints.items()
         ),
     ]
-    return f"Drawn: {counted(sources, 'source')}; for {'each' if sources > 1 else 'it'} {'; '.join(parts)}."
+    counts = f"{counted(sources, 'source')}{_fewer(shown, sources)}"
+    return f"Drawn: {counts}; for {'each' if sources > 1 else 'it'} {'; '.join(parts)}."
+
+
+def _fewer(cells: Sequence[Cell], sources: int) -> str:
+    """Name the methods, or attacks on them, that have fewer sources than others, as merged results may."""
+    found: list[tuple[str, str]] = []
+    for method, row in by_method(cells).items():
+        numbers = grouped((c.drawn.sources, c.attack) for c in row)
+        of = {n: f" ({_list(attacks)})" if len(numbers) > 1 else "" for n, attacks in numbers.items()}
+        found += [(f"{n} for {{}}{attacks}", method) for n, attacks in of.items() if n < sources]
+    named = ", ".join(words.format(_list(methods)) for words, methods in grouped(found).items())
+    return f", but {named}" if named else ""
 
 
 def origin(run: Mapping[str, JSON]) -> Iterator[str]:

@@ -1,0 +1,40 @@
+"""Described suspects beside the irrelevant models: which of these count, and why a suspect has no score."""
+
+import pandas as pd
+import pytest
+from test_build import line
+
+from bench.analysis.suspects import standings
+
+SUSPECT = {"suspect_kind": "undecided", "suspect_model": "theirs", "source_model": "mine"}
+
+
+def judged(*suspects, irrelevant=()):
+    """Return the standing of one suspect; each of `suspects` and `irrelevant` changes a row."""
+    rows = [line() | SUSPECT | {"draw": draw} | changed for draw, changed in enumerate(suspects)]
+    rows += [line() | {"suspect_model": "", "source_model": "mine"} | changed for changed in irrelevant]
+    (found,) = standings(pd.DataFrame(rows))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (
+            {"status": "failed", "score": None, "error": "ValueError: too dark", "note": "tau=0.9"},
+            "ValueError: too dark",
+        ),
+        ({"status": "not_applicable", "score": None, "note": "answers with labels"}, "answers with labels"),
+        ({"status": "not_run", "score": None, "note": "tau=0.9"}, "not_run"),
+    ],
+)
+@pytest.mark.parametrize("before", [(), ({"score": 0.5, "note": "tau=0.9"},)])
+def test_the_reason_is_that_of_a_row_without_a_score(before, row, reason):
+    found = judged(*before, row)
+    assert (found.score, found.reason) == (None, reason)
+
+
+def test_irrelevant_models_that_lack_a_draw_do_not_count():
+    models = [{"draw": d, "replicate": r, "score": r + d} for r in range(3) for d in range(2) if (r, d) != (2, 0)]
+    found = judged({"score": 1.0}, {"score": 2.0}, irrelevant=models)
+    assert (found.score, found.at_least, found.irrelevant) == (1.5, 1, 2)
