@@ -16,6 +16,7 @@ def _all() -> tuple[Setting, ...]:
     import torch
 
     backends, cuda = torch.backends, torch.backends.cuda
+    onednn: Any = backends.mkldnn
 
     def attribute(owner: object, name: str, default: object) -> Setting:
         return functools.partial(getattr, owner, name), functools.partial(setattr, owner, name), default
@@ -30,10 +31,10 @@ def _all() -> tuple[Setting, ...]:
         (torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly, False),
         (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, 0),
         attribute(backends, "fp32_precision", "none"),
-        attribute(backends.mkldnn.conv, "fp32_precision", "none"),
-        attribute(backends.mkldnn.rnn, "fp32_precision", "none"),
-        attribute(backends.mkldnn, "enabled", True),
-        attribute(backends.mkldnn, "deterministic", False),
+        attribute(onednn.conv, "fp32_precision", "none"),
+        attribute(onednn.rnn, "fp32_precision", "none"),
+        attribute(onednn, "enabled", True),
+        attribute(onednn, "deterministic", False),
         attribute(backends.cudnn, "enabled", True),
         attribute(backends.cudnn, "benchmark", False),
         attribute(backends.cudnn, "deterministic", True),
