@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Role, SuspectKind
+from bench.stats.majority import MAJORITY
 from bench.stats.renumbering import RENUMBERED
 
 if TYPE_CHECKING:
@@ -62,7 +63,12 @@ class Networks:
         both = pd.concat(_halves(frame, run), ignore_index=True)
         number = both.groupby(list(NETWORK), sort=False).ngroup().to_numpy()
         self.source, self.suspect = np.split(number, 2)
-        known = both.assign(number=number).dropna(subset="accuracy").drop_duplicates("number").set_index("number")
+        marks = (
+            both[[RENUMBERED, MAJORITY]].groupby(number, sort=False).transform("max")
+        )  # a row's reason replaces its notes
+        known = (
+            both.assign(number=number, **marks).dropna(subset="accuracy").drop_duplicates("number").set_index("number")
+        )
         classes = {
             name: entry["attributes"].get("num_classes") or 0
             for name, entry in run["components"][ComponentKind.DATASET].items()
@@ -126,7 +132,7 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         replicate=0.0,
         origin=frame.source_seed.astype(str),
         accuracy=frame.source_accuracy,
-        renumbered=_renumbered(frame.note, "source"),
+        **_marks(frame.note, "source"),
     )
     irrelevant, digest = frame.suspect_kind == SuspectKind.IRRELEVANT, _digests(frame, whose)
     # Results without any digest are old: their irrelevant models belong to no source.
@@ -143,14 +149,21 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         replicate=frame.replicate,
         origin=digest.where(digest != "", seeds),
         accuracy=frame.suspect_accuracy,
-        renumbered=_renumbered(frame.note, "suspect"),
+        **_marks(frame.note, "suspect"),
     )
     return [sources, stolen]
 
 
-def _renumbered(notes: "pd.Series[str]", whose: str) -> "pd.Series[float]":
-    """Return the accuracies of networks whose classes are renumbered, as rows note them; NaN for all others."""
-    pattern = re.compile(rf"(?:^|;){whose}\.{RENUMBERED}=([01](?:\.\d+)?)(?:;|$)")
+def _marks(notes: "pd.Series[str]", whose: str) -> "dict[str, pd.Series[float]]":
+    """Return the accuracies of networks once their classes are renumbered, and the shares of the most frequent class.
+
+    Rows note them; NaN for all others.
+    """
+    return {name: _noted(notes, f"{whose}.{name}") for name in (RENUMBERED, MAJORITY)}
+
+
+def _noted(notes: "pd.Series[str]", name: str) -> "pd.Series[float]":
+    pattern = re.compile(rf"(?:^|;){re.escape(name)}=([01](?:\.\d+)?)(?:;|$)")
     found = {note: float(match[1]) if (match := pattern.search(note)) else math.nan for note in notes.unique()}
     return notes.map(found).astype(float)
 
@@ -169,12 +182,14 @@ def _digests(frame: "pd.DataFrame", owner: "pd.Series[str]") -> "pd.Series[str]"
 def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFrame":
     """Add `usual`, `chance` and `unlearned` to a table of networks.
 
+    Chance is one over the number of classes, or the share of the most frequent one where it is noted that this is more.
     The standard deviation of an accuracy is that of as many answers as the test set has images or, if that is larger,
     1.4826 times the median distance of a network's peers from their median.
     """
     images = {on: images_tested(a.unique()) for on, a in networks.groupby("suspect_dataset", sort=False).accuracy}
     n = networks.suspect_dataset.map(images).to_numpy(dtype=np.float64)
     guess = networks.suspect_dataset.map(lambda on: 1 / classes[on] if classes.get(on) else math.nan).to_numpy(float)
+    guess = np.fmax(guess, networks.majority.to_numpy(float))
     peers = networks.groupby(list(PEERS), sort=False).accuracy
     usual, accuracy = peers.transform("median"), networks.accuracy.to_numpy()
     distance = (networks.accuracy - usual).abs()

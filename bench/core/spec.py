@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from bench.core.canonical import JSON, canonical, digest
 from bench.core.kinds import ComponentKind
 from bench.core.renamed import new_name, translated
+
+SCHEDULES = ("linear", "cosine", "constant")
+"""How the learning rate falls after its rise."""
+PRECISIONS = ("auto", "native", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Recipe:
             if f.type == "float":  # 20 and 20.0 must have one key
                 object.__setattr__(self, f.name, float(getattr(self, f.name)))
 
+    def impossible(self) -> list[str]:
+        """Return the fields with a value that no training can have."""
+        known = {"schedule": SCHEDULES, "precision": PRECISIONS}
+        return [name for name, value in dataclasses.asdict(self).items() if not _is_possible(name, value, known)]
+
     def training(self) -> dict[str, JSON]:
         """Return the fields that change how a network is trained; they enter its key."""
         return {k: v for k, v in self.written().items() if k not in self.SIZES}
@@ -58,6 +68,14 @@ class Recipe:
     def written(self) -> dict[str, JSON]:
         """Return the fields as plain data; what later versions added, only if it is set."""
         return {k: v for k, v in dataclasses.asdict(self).items() if v or k not in self.LATER}
+
+
+def _is_possible(field: str, value: Any, known: Mapping[str, tuple[str, ...]]) -> bool:
+    if field in known:
+        return value in known[field]
+    if field in ("momentum", "warmup", "plain"):
+        return bool(0 <= value < 1)
+    return bool(0 <= value < math.inf and (value or field not in ("epochs", "batch")))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from bench.core.errors import BenchError
 from bench.core.kinds import Access, ComponentKind
 from bench.execution.suspects import check_endpoint, rebuilt_endpoint
 from bench.execution.task_context import Artifact, TaskContext
+from bench.stats.majority import majority_note
 from bench.stats.renumbering import renumbering_note
 from bench.store.tensors import savable
 from bench.training.answering import Askable, ask
@@ -53,6 +54,7 @@ def _artifact(context: TaskContext, model: Askable, weights: Mapping[str, Tensor
     data = context.data()
     answers, labels = ask(model, Access.LABELS, data.parts["test"].images), data.parts["test"].labels
     context.recorded.notes |= renumbering_note(answers.cpu().numpy(), labels.cpu().numpy())
+    context.recorded.notes |= majority_note(labels.cpu().numpy(), data.facts["num_classes"])
     facts: dict[str, JSON] = {
         "accuracy": float((answers == labels).double().mean()),
         "architecture": context.params["architecture"],

@@ -19,6 +19,7 @@ from bench.models.content import located
 from bench.models.description import Description, Zoo, read
 from bench.models.opening import DescribedAnswers, Target, open_model
 from bench.registry.registry import Registry
+from bench.stats.majority import majority_note
 from bench.stats.renumbering import renumbering_note
 from bench.training.answering import Askable, ask
 
@@ -111,6 +112,7 @@ def measurements(model: Askable, test: Split, facts: Mapping[str, JSON]) -> "Art
         return {**facts, "accuracy": None}, {}
     answers = ask(model, Access.LABELS, test.images)
     accuracy = float((answers == test.labels).double().mean())
-    if note := renumbering_note(answers.cpu().numpy(), test.labels.cpu().numpy()):
+    labels = test.labels.cpu().numpy()
+    if note := renumbering_note(answers.cpu().numpy(), labels) | majority_note(labels, facts["num_classes"]):
         facts = {**facts, "notes": {**facts.get("notes", {}), **note}}
     return {**facts, "accuracy": accuracy}, {"answers": {"test": answers.to(torch.int32)}}

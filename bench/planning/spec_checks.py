@@ -1,7 +1,6 @@
 """Check that a Spec can be planned: its names, its sizes, its recipe."""
 
 import dataclasses
-import math
 
 from bench.core.errors import BenchError
 from bench.core.hardware import computes_bf16
@@ -78,13 +77,5 @@ def _check_size(spec: Spec) -> None:
 
 
 def _check_recipe(recipe: Recipe) -> None:
-    choices = {"schedule": ("linear", "cosine", "constant"), "precision": ("auto", "native", "fp32", "bf16")}
-    for field, value in dataclasses.asdict(recipe).items():
-        if field in choices:
-            good = value in choices[field]
-        elif field in ("momentum", "warmup", "plain"):
-            good = 0 <= value < 1
-        else:
-            good = 0 < value < math.inf if field in ("epochs", "batch", "lr") else 0 <= value < math.inf
-        if not good:
-            raise BenchError(f"recipe.{field} cannot be {value}. See: docs/presets.md")
+    for field in (*recipe.impossible(), *([] if recipe.lr else ["lr"])):
+        raise BenchError(f"recipe.{field} cannot be {getattr(recipe, field)}. See: docs/presets.md")

@@ -11,11 +11,17 @@ from typing import Any
 from bench.api.components import Architecture, Attack, Component, Dataset, Fingerprint, Method, Watermark, fields_of
 from bench.api.data import Download, Reported, ReportedAccuracy
 from bench.core.errors import did_you_mean
-from bench.core.kinds import Access
+from bench.core.kinds import Access, ComponentKind, Role, SuspectKind
 from bench.core.renamed import RENAMED
 from bench.registry.fields import check_types
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+RESERVED: dict[str, tuple[str, ...]] = {
+    ComponentKind.ATTACK: (Role.SOURCE, SuspectKind.IRRELEVANT, SuspectKind.UNDECIDED),
+    ComponentKind.METHOD: ("plain",),
+}
+"""Names that stand for other networks in the results, by kind of component; `recipe` is what `--set recipe.…` sets."""
 
 LONGEST_TEXT = 1000
 
@@ -144,9 +150,13 @@ def _stray_attribute(component: Component) -> str:
             continue
         annotated = vars(cls).get("__annotations__", {})
         for name, value in vars(cls).items():
-            if name.startswith("_") or name in known or name in annotated:
+            if name.startswith("_") or name in known:
                 continue
-            if callable(value) or isinstance(value, property | classmethod | staticmethod):
+            if name in annotated:
+                if reason := _no_hyperparameter(component, cls, name, str(annotated[name])):
+                    return reason
+                continue
+            if callable(value) or hasattr(type(value), "__get__"):  # such as a property
                 continue
             if name in RENAMED:
                 return f": {name!r} is now {RENAMED[name]!r}: write `{RENAMED[name]} = {value!r}`"
@@ -160,6 +170,18 @@ def _stray_attribute(component: Component) -> str:
     return ""
 
 
+def _no_hyperparameter(component: Component, cls: type, name: str, annotation: str) -> str:
+    """Return why an annotated attribute that is no field was meant as something else; empty if it is a constant."""
+    if meant := did_you_mean(name, component.declarations):
+        return f": {name!r} is no declaration. {meant}If it is a constant of yours, give it another name"
+    if "ClassVar" in annotation or "__dataclass_params__" in vars(cls):
+        return ""
+    return (
+        f": {name!r} is annotated in {cls.__name__}, which is no dataclass, so it is no hyper-parameter: write "
+        f"@dataclass(frozen=True) above class {cls.__name__}"
+    )
+
+
 def _wrong_identity(component: Component) -> str:
     fields = {f.name for f in dataclasses.fields(component)}  # type: ignore[arg-type]
     for name in component.declarations:
@@ -170,6 +192,8 @@ def _wrong_identity(component: Component) -> str:
             return f" has no field {name!r}: write `{name}: {'str' if name == 'name' else 'int'} = ...`"
     if not isinstance(component.name, str) or not NAME.fullmatch(component.name):
         return f": the name {component.name!r:.80} is not lower-case snake_case"
+    if component.name == "recipe" or component.name in RESERVED.get(component.kind, ()):
+        return f": the name {component.name!r} means something else in results and options: choose another"
     if type(component.version) is not int or component.version < 1:
         return f": version must be a whole number from 1, not {component.version!r:.80}"
     return ""

@@ -8,10 +8,18 @@ from bench.core.kinds import Status
 from bench.core.tasks import NOT_APPLICABLE, Outcome, Trial
 from bench.results.columns import MODEL_COLUMNS, TRIAL_COLUMNS, TrialRecord
 from bench.results.writer import MOST_WRITTEN
+from bench.stats.majority import MAJORITY
 from bench.stats.renumbering import RENUMBERED
 
 KEY = re.compile(r"\b[0-9a-f]{64}\b")
-MARKS = (f"source.{RENUMBERED}", f"suspect.{RENUMBERED}", "restarted", "suspect.restarted", "warning")
+OF_NETWORKS = (RENUMBERED, MAJORITY)
+"""The notes of a source that its rows repeat."""
+MARKS = (
+    *(f"{whose}.{name}" for name in OF_NETWORKS for whose in ("source", "suspect")),
+    "restarted",
+    "suspect.restarted",
+    "warning",
+)
 """The names of the notes that the tables read or the host sets: long notes of plugins do not displace them."""
 
 
@@ -33,8 +41,8 @@ def row(
     reason = trial.reason or str(facts.get(NOT_APPLICABLE, ""))
     status, error = _status(reason, score)
     notes = dict(facts.get("notes") or _facts(fingerprint).get("notes") or {})
-    if RENUMBERED in (source_notes := _facts(source).get("notes") or {}):
-        notes[f"source.{RENUMBERED}"] = source_notes[RENUMBERED]
+    source_notes = _facts(source).get("notes") or {}
+    notes |= {f"source.{name}": source_notes[name] for name in OF_NETWORKS if name in source_notes}
     notes |= {f"suspect.{k}": v for k, v in (suspect_facts.get("notes") or {}).items()}
     record = TrialRecord(
         trial,

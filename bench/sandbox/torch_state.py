@@ -42,7 +42,9 @@ def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu", own_pro
     """
     states = None if own_process else (torch.get_rng_state(), np.random.get_state(), random.getstate())
     cuda = torch.cuda.get_rng_state_all() if states and torch.cuda.is_initialized() else None
-    with preserved_process_state(), np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"):
+    bits = np.random.get_bit_generator()  # type: ignore[attr-defined]  # numpy's stubs lack it
+    errors = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
+    with preserved_process_state(), torch.inference_mode(False), errors:
         try:
             apply(None)
             if torch.device(device).type == "cuda":
@@ -54,6 +56,7 @@ def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu", own_pro
             yield
         finally:
             apply(None)  # a generator is set with the default device
+            np.random.set_bit_generator(bits)  # type: ignore[attr-defined]
             if states:
                 torch.set_rng_state(states[0])
                 np.random.set_state(states[1])

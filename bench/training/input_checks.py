@@ -11,6 +11,8 @@ from bench.core.errors import BenchError
 
 TOLERANCE = 1e-6
 """How far a pixel may be outside [0, 1]: rounding does that."""
+ROUNDED = 1e-2
+"""How far a probability may be outside [0, 1]: that of bfloat16, or a sum of several."""
 IGNORED = -100
 """The label that torch's cross-entropy leaves out."""
 
@@ -60,7 +62,11 @@ def check_targets(targets: Any, count: int, classified: bool) -> Any:
         found = f"{targets.dtype} {list(targets.shape)}"
         raise BenchError(f"fit() takes labels as int64 [N] or probabilities as float [N, K], not {found}")
     if targets.is_floating_point():
-        return targets
+        low, high = extremes(targets).tolist()
+        if low < -ROUNDED or high > 1 + ROUNDED:
+            advice = "logits need a softmax, or a loss of their own: fit(loss=...)"
+            raise BenchError(f"fit() takes probabilities in [0, 1], not from {low:.4g} to {high:.4g}: {advice}")
+        return targets.detach()
     labels = targets.long()
     if bool(((labels < 0) & (labels != IGNORED)).any()):
         raise BenchError(f"fit() takes labels from 0, not {int(labels.min())}")

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.spec import Recipe
+from bench.core.spec import SCHEDULES, Recipe
 from bench.training.augmentation import augment, pixels
 from bench.training.input_checks import check_targets, check_trained_images, logits_of
 from bench.training.memory_format import set_weight_format
@@ -29,9 +29,6 @@ Progress = Callable[[float, float, float], None]
 
 CHUNK = 1 << 25
 """Bytes of images that are augmented at once."""
-
-SCHEDULES = ("linear", "cosine", "constant")
-"""How the learning rate falls after its rise."""
 
 
 def cross_entropy(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
@@ -67,11 +64,13 @@ def fit(
     anything is trained, and `NonFiniteLoss` as soon as a loss is NaN or infinite (on a GPU: within 50 steps).
     """
     recipe = _overridden(recipe, recipe_overrides)
+    if not 0 <= length < math.inf:
+        raise BenchError(f"fit(length=...) is a share of the recipe's epochs, from 0, not {length}")
     check_trained_images(images)
     targets = check_targets(targets, len(images), classified=loss is None)
     device = torch.device(device)
     set_weight_format(moved(model, device), device, getattr(model, "contiguous_only", False))
-    images = images.to(device)
+    images = images.detach().to(device)
     targets = targets.to(device) if isinstance(targets, Tensor) else targets
     batches = math.ceil(len(images) / recipe.batch)
     steps = max(1, round(recipe.epochs * length * batches))
@@ -87,6 +86,8 @@ def fit(
             for x, indices in islice(epoch, steps - step):
                 with torch.no_grad():
                     batch_targets = targets(x) if callable(targets) else targets[indices]
+                    if callable(targets) and not step:
+                        check_targets(batch_targets, len(x), classified=loss is None)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                     value = (loss or cross_entropy)(model, x, batch_targets)
                 for p in parameters:
@@ -106,13 +107,22 @@ def fit(
 
 def _overridden(recipe: Recipe, overrides: Mapping[str, JSON]) -> Recipe:
     """Return a recipe with some fields replaced; BenchError names what it cannot be."""
+    known = [f.name for f in dataclasses.fields(Recipe)]
+    if unknown := [name for name in overrides if name not in known]:
+        raise BenchError(f"fit() takes fields of the recipe ({', '.join(known)}), not {', '.join(unknown)}")
     try:
         recipe = dataclasses.replace(recipe, **overrides)
-    except TypeError:
-        known = ", ".join(f.name for f in dataclasses.fields(Recipe))
-        raise BenchError(f"fit() takes fields of the recipe ({known}), not {', '.join(overrides)}") from None
+        wrong = [name for name in recipe.impossible() if name in overrides and name != "schedule"]
+    except (TypeError, ValueError):  # text or None in the place of a number
+        raise BenchError(f"fit() takes numbers for fields of the recipe, not {overrides!r:.200}") from None
     if recipe.schedule not in SCHEDULES:
         raise BenchError(f"recipe.schedule is one of {', '.join(SCHEDULES)}, not {recipe.schedule!r}")
+    if "precision" in overrides and recipe.precision not in ("fp32", "bf16"):
+        raise BenchError(f"fit(precision=...) is fp32 or bf16, not {recipe.precision!r}")
+    if wrong:
+        raise BenchError(
+            f"fit({wrong[0]}=...) cannot be {getattr(recipe, wrong[0])!r}: a network is not trained by that"
+        )
     return recipe
 
 

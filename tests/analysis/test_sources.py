@@ -285,6 +285,23 @@ def test_networks_near_chance_or_far_below_their_peers_did_not_learn(read, accur
     assert counts.pop(("extract_l", "net")) == failed and not any(counts.values())
 
 
+@pytest.mark.parametrize(("accuracy", "failed"), [(0.9, True), (0.92, True), (0.98, False)])
+def test_of_unequal_classes_the_share_of_the_largest_is_chance(read, accuracy, failed):
+    """A network that names one class for every image is right that often, and learned nothing."""
+    rows = scored(methods=("sac", "noise"))
+    for n, row in enumerate(rows):
+        row |= {"suspect_accuracy": accuracy, "source_accuracy": 0.999}
+        row["note"] = "converged=1;source.majority=0.9;suspect.majority=0.9"
+        if row["method"] == "sac" and n % 3 == 0:  # a row with a reason has no notes of its networks
+            row |= {"status": "not_applicable", "note": "a reason", "score": None}
+    frame, run = read(rows, seeds=SEEDS, baselines=("noise",))
+    found = cells(frame, run)
+    assert [bool(cell.unlearned) for cell in found] == [failed, failed]
+    assert [cell.untrained for cell in found] == [failed, failed]
+    counts = {(a.model, a.suspect_architecture): a.unlearned == a.summary.n for a in accuracies(frame, run)}
+    assert not counts.pop(("source", "vgg")) and set(counts.values()) == {failed}
+
+
 def test_few_peers_are_no_measure(read):
     rows = scored(seeds=(0, 1), stolen=1)
     frame, run = read(accurate(rows, 1, 0.5), seeds=(0, 1))

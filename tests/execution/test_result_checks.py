@@ -215,6 +215,28 @@ def test_a_dataset_whose_parts_number_classes_in_two_orders_is_named_as_that(tmp
         assert float(notes["suspect.renumbered"]) > 0.8 and float(notes["source.renumbered"]) > 0.8
 
 
+def test_networks_of_a_dataset_with_unequal_classes_say_how_often_one_class_is_right(tmp_path):
+    @dataclass(frozen=True)
+    class Unequal(toy_plugins.ToyImages):
+        """Leave most images of three classes out."""
+
+        name: str = "toy"
+        images: int = 400
+
+        def load(self, root, train):
+            split = super().load(root, train)
+            kept = (split.labels == 0) | (torch.arange(len(split)) % 10 == 0)
+            return Split(split.images[kept], split.labels[kept])
+
+    few = {"attacks": ("toy_copy",), "methods": ("toy_match",), "suspects": ("toy_net",), "replicates": 1}
+    found = run_toy(toy_spec(**few, epochs=1.0), toy_registry(Unequal()), tmp_path)
+    rows = [r for r in found.rows() if r["status"] == "done"]
+    for row in rows:
+        notes = dict(entry.split("=") for entry in row["note"].split(";"))
+        assert float(notes["suspect.majority"]) == float(notes["source.majority"]) > 0.6
+    assert rows
+
+
 @pytest.mark.parametrize(("shift", "renumbered"), [(0, None), (3, 1.0)])
 def test_a_network_from_elsewhere_that_numbers_classes_in_another_order_is_named_as_that(shift, renumbered):
     class Shifted(nn.Module):
@@ -230,7 +252,7 @@ def test_a_network_from_elsewhere_that_numbers_classes_in_another_order_is_named
 
     labels = torch.arange(200) % 10
     images = labels.to(torch.uint8)[:, None, None, None].expand(200, 1, 8, 8).contiguous()
-    facts, files = measurements(Shifted().eval(), Split(images, labels), {"notes": {"mine": 1}})
+    facts, files = measurements(Shifted().eval(), Split(images, labels), {"notes": {"mine": 1}, "num_classes": 10})
     assert facts["accuracy"] == (0.0 if shift else 1.0) and len(files["answers"]["test"]) == 200
     assert facts["notes"] == {"mine": 1} | ({"renumbered": renumbered} if shift else {})
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import cached_property, partialmethod
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,23 @@ def test_a_sound_component_has_no_violation_and_is_read_as_plain_data():
     assert set(attributes) == set(Fingerprint.declarations)
 
 
+@dataclass(frozen=True)
+class WithHelpers(Sound):
+    """Keep the contract, with a constant of one's own and attributes that are computed."""
+
+    SHADES: ClassVar[tuple[int, ...]] = (1, 2)
+    doubled = partialmethod(Sound.score, suspect=None)
+
+    @cached_property
+    def table(self):
+        return 3
+
+
+def test_constants_and_computed_attributes_are_ones_own():
+    assert contract_violation(WithHelpers()) == ""
+    assert hyperparameters(WithHelpers()) == hyperparameters(Sound())
+
+
 HOOKS = (
     toy_plugins.bench_datasets,
     toy_plugins.bench_architectures,
@@ -90,6 +108,12 @@ def made(base, frozen=True, decorate=True, **members):
     members = {"name": "bad", "version": 1, "__annotations__": annotations, "__module__": __name__, **members}
     cls = type("Bad", (base,), members)
     return (dataclass(frozen=frozen)(cls) if decorate else cls)()
+
+
+class Undecorated:
+    """Settings that several methods share, by an author who forgot the decorator."""
+
+    momentum: float = 0.9
 
 
 VIOLATIONS = [
@@ -142,6 +166,15 @@ VIOLATIONS = [
     (made(Dataset, num_classes=4, shape=(1, 8, 8), load=score, crop=-1), "crop must be a number of pixels"),
     (made(Dataset, num_classes=4, shape=(1, 8, 8), load=score, related=["x"]), "related must map strings to strings"),
     (made(Architecture, build=score, precision="fp16"), "precision must be 'fp32' or empty"),
+    (made(Attack, access="labels", steal=steal, name="recipe"), "the name 'recipe' means something else"),
+    (made(Attack, access="labels", steal=steal, name="source"), "the name 'source' means something else in results"),
+    (made(Attack, access="labels", steal=steal, name="irrelevant"), "the name 'irrelevant' means something else"),
+    (made(Watermark, embed=embed, score=score, name="plain"), "the name 'plain' means something else"),
+    (made(Fingerprint, extract=extract, score=score, buget="samples",
+          annotations={"name": "str", "version": "int", "buget": "ClassVar[str]"}),
+     "'buget' is no declaration. Did you mean 'budget'?"),
+    (dataclass(frozen=True)(type("Bad", (Undecorated, Sound), {"__module__": __name__}))(),
+     "'momentum' is annotated in Undecorated, which is no dataclass, so it is no hyper-parameter: write @dataclass"),
     (made(object), "is none of Dataset, Architecture, Attack, Fingerprint, Watermark"),
 ]  # fmt: skip
 

@@ -19,11 +19,12 @@ def note(method=(), suspect=(), source=()):
 @pytest.mark.parametrize("where", ["method", "suspect"])
 def test_a_long_note_of_a_plugin_is_cut_and_no_mark_of_the_host(where):
     long = {"aaa": "x" * 10_000, "suspect.b": 1.5, "zzz": "y" * 10_000}
-    marks = {"method": {"warning": "few points"}, "suspect": {"renumbered": 0.9125, "restarted": 1}}
-    found = note(**{**marks, where: long | marks[where]}, source={"renumbered": 0.875, "other": "z"})
+    marks = {"method": {"warning": "few points"}, "suspect": {"renumbered": 0.9125, "restarted": 1, "majority": 0.8}}
+    found = note(**{**marks, where: long | marks[where]}, source={"renumbered": 0.875, "majority": 0.9, "other": "z"})
     assert clean(found) == found and len(found) == MOST_WRITTEN
     entries = found.split(";")
     assert {"source.renumbered=0.875", "suspect.renumbered=0.9125", "suspect.restarted=1"} <= {*entries}
+    assert {"source.majority=0.9", "suspect.majority=0.8"} <= {*entries} and "source.other=z" not in entries
     assert _warning(found) == "few points"
     assert sum(e.endswith("x…") for e in entries) == 1
 

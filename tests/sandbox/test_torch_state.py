@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 
 from bench.sandbox.logs import LARGEST_LOG, Log
+from bench.sandbox.torch_settings import settings
 from bench.sandbox.torch_state import isolated
 
 
@@ -143,6 +145,60 @@ def test_the_state_that_a_task_starts_from_is_always_the_same(log):
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.benchmark = False
         np.seterr(**errors)
+
+
+LASTING = {
+    "a hook of every module": lambda: register_module_forward_hook(lambda module, inputs, outputs: outputs * 2),
+    "autocast": lambda: torch.set_autocast_enabled("cpu", True),
+    "its type": lambda: torch.set_autocast_dtype("cpu", torch.float16),
+    "its cache": lambda: torch.set_autocast_cache_enabled(False),
+    "a context of it that stays entered": lambda: torch.autocast("cpu").__enter__(),
+    "oneDNN": lambda: setattr(torch.backends.mkldnn, "enabled", False),
+    "its determinism": lambda: setattr(torch.backends.mkldnn, "deterministic", True),
+    "its convolutions": lambda: setattr(torch.backends.mkldnn.conv, "fp32_precision", "bf16"),
+    "the precision of all": lambda: setattr(torch.backends, "fp32_precision", "tf32"),
+    "attention": lambda: torch.backends.mha.set_fastpath_enabled(False),
+    "its kernel": lambda: torch.backends.cuda.enable_flash_sdp(False),
+}
+"""What a plugin may change in torch so that every later network of the process answers or trains otherwise."""
+
+
+@pytest.mark.parametrize("change", LASTING.values(), ids=LASTING)
+@pytest.mark.parametrize("own_process", [False, True])
+def test_what_every_network_of_the_process_would_feel_ends_with_the_task(log, change, own_process):
+    before = settings()
+    with isolated(1, log, own_process=own_process):
+        fixed = settings()
+        change()
+        assert settings() != fixed
+    assert settings() == before
+    with isolated(1, log, own_process=own_process):
+        assert settings() == fixed
+
+
+def test_a_hook_that_was_there_before_is_there_again(log):
+    handle = register_module_forward_hook(lambda module, inputs, outputs: outputs * 2)
+    try:
+        with isolated(1, log):
+            assert float(torch.nn.Identity()(torch.ones(()))) == 1
+        assert float(torch.nn.Identity()(torch.ones(()))) == 2
+    finally:
+        handle.remove()
+    assert float(torch.nn.Identity()(torch.ones(()))) == 1
+
+
+@pytest.mark.parametrize("own_process", [False, True])
+def test_a_later_task_draws_and_trains_whatever_a_plugin_left_entered(log, own_process):
+    with isolated(5, log):
+        first = draws()
+    entered = torch.inference_mode()
+    with isolated(5, log, own_process=own_process):
+        entered.__enter__()
+        np.random.set_bit_generator(np.random.PCG64(1))
+    with isolated(5, log, own_process=own_process):
+        assert draws() == first
+        assert torch.nn.Linear(1, 1)(torch.ones(1)).requires_grad
+    assert not torch.is_inference_mode_enabled()
 
 
 def test_what_is_printed_goes_to_the_log(log, capsys):

@@ -70,6 +70,7 @@ def test_images_in_the_range_are_trained_on(images):
     assert trained(images).calls == 2
 
 
+LOGITS = torch.linspace(-4, 4, 36).reshape(12, 3)
 TARGETS = [
     (LABELS[:7], r"was given 12 images, but 7 targets"),
     (LABELS.float(), r"labels as int64 \[N\] or probabilities as float \[N, K\], not torch.float32 \[12\]"),
@@ -79,6 +80,8 @@ TARGETS = [
     (LABELS.tolist(), "not as a list"),
     (None, "not as a NoneType"),
     (torch.tensor(3), "not as a Tensor"),
+    (LOGITS, r"probabilities in \[0, 1\], not from -4 to 4: logits need a softmax, or a loss of their own"),
+    (LOGITS.clamp(0), "not from 0 to 4"),
 ]
 
 
@@ -99,6 +102,55 @@ def test_labels_of_other_integers_and_targets_of_a_loss_of_ones_own_are_taken():
     trained(targets=X.flatten(1), loss=lambda model, x, t: ((model(x).mean(1) - t.mean(1)) ** 2).mean())
     with pytest.raises(BenchError, match="12 images, but 3 targets"):
         trained(targets=X[:3], loss=lambda model, x, t: model(x).sum())
+
+
+def test_a_function_that_answers_with_logits_is_refused_at_the_first_step():
+    model = Counting()
+    with pytest.raises(BenchError, match=r"probabilities in \[0, 1\], not from -4 to -0\.1"):
+        trained(targets=lambda x: LOGITS[: len(x)], model=model)
+    assert model.calls == 0
+    trained(targets=lambda x: LOGITS[: len(x)], loss=lambda model, x, t: ((model(x) - t) ** 2).mean())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_probabilities_of_any_precision_are_taken(dtype):
+    assert trained(targets=LOGITS.softmax(1).to(dtype)).calls == 2
+
+
+def test_images_and_probabilities_with_a_gradient_of_their_own_are_constants():
+    images = X.clone().requires_grad_()
+    targets = (LOGITS.clone().requires_grad_() * images.mean()).softmax(1)
+    weights = [
+        trained(x, t, model=seeded()).state_dict() for x, t in ((images, targets), (images.detach(), targets.detach()))
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert images.grad is None
+
+
+OVERRIDES = [
+    ({"precision": "fp16"}, r"fit\(precision=...\) is fp32 or bf16, not 'fp16'"),
+    ({"precision": "auto"}, "is fp32 or bf16, not 'auto'"),
+    ({"epochs": 0}, r"fit\(epochs=...\) cannot be 0.0"),
+    ({"epochs": -1}, "cannot be -1.0"),
+    ({"batch": 0}, "batch=.... cannot be 0"),
+    ({"lr": -0.1}, "lr=.... cannot be -0.1"),
+    ({"lr": float("nan")}, "cannot be nan"),
+    ({"momentum": 1.5}, "cannot be 1.5"),
+    ({"plain": 2}, "cannot be 2.0"),
+    ({"clip": -1}, "cannot be -1.0"),
+    ({"lr": "fast"}, "takes numbers for fields of the recipe, not {'lr': 'fast'}"),
+    ({"lr": None}, "not {'lr': None}"),
+    ({"length": -1}, "a share of the recipe's epochs, from 0, not -1"),
+    ({"length": float("nan")}, "from 0, not nan"),
+]
+
+
+@pytest.mark.parametrize(("given", "reason"), OVERRIDES, ids=[str(given) for given, _ in OVERRIDES])
+def test_what_no_training_can_have_is_refused_before_the_first_step(given, reason):
+    model = Counting()
+    with pytest.raises(BenchError, match=reason):
+        trained(model=model, **given)
+    assert model.calls == 0
 
 
 def seeded():
