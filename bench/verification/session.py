@@ -41,7 +41,8 @@ RUNTIMES = {
 def ask_and_score(send: Callable[[Any], None], described: Description, request: Request, threads: int) -> None:
     """Send the number of answered images as they come, and the `Session` at the end."""
     started = time.perf_counter()
-    folder = commitment_files.read(request.commitment)
+    whole = commitment_files.read(request.commitment)
+    folder = whole.for_suspect(described.trained_on)
     registry = _registry(folder, described, request)
     methods = [component(registry, committed) for committed in folder.commitment.methods]
     model = verified(described)
@@ -56,7 +57,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         recorder = Recorder(answers, place / evidence_files.ANSWERS, request.max_queries, send)
         _check_budget(folder, recorder)
         findings, right, asked = checked(folder, recorder, target, registry, same_labels)
-        findings += known_networks.findings(model.sha256, folder)
+        findings += known_networks.findings(model.sha256, whole)
         results = []
         log = Log(Path(tempfile.gettempdir()) / "plugins.log")
         for method, committed in zip(methods, folder.commitment.methods, strict=True):

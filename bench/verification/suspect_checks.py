@@ -23,6 +23,7 @@ from bench.verification.check_images import Checks
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.judgement import accuracy_finding, damage_finding
 from bench.verification.kinds import FindingKind
+from bench.verification.null_datasets import datasets
 from bench.verification.schema import Finding
 from bench.verification.scoring import Recorder, only_answers
 
@@ -67,10 +68,7 @@ def checked(
     else:
         found += _stable(model, recorder, torch.from_numpy(checks.images))
     if not same_labels:
-        text = (
-            f"its labels are those of {model.trained_on}: its accuracy is not known, and innocents of "
-            f"{folder.commitment.data.name} say something about it only if independent networks of both score alike"
-        )
+        text = f"its labels are those of {model.trained_on}: its accuracy is not known, and {_compared(folder, model)}"
         found.append(Finding(kind=FindingKind.LABEL_SPACE, text=text))
     if not same_labels or not len(checks.labels):
         return Checked(found + _accuracy(folder, checks, 0, same_labels), 0, 0)
@@ -102,6 +100,14 @@ def _accuracy(folder: CommitmentFolder, checks: Checks, right: int, same_labels:
     finding = accuracy_finding(right, asked, Counter(checks.labels.tolist()), accuracies)
     finding = finding or damage_finding(right, asked, accuracies)
     return [finding] if finding and same_labels else []
+
+
+def _compared(folder: CommitmentFolder, model: Description) -> str:
+    """Return with which innocents a suspect of another dataset is compared."""
+    committed = folder.commitment
+    if model.trained_on in datasets(folder.nulls, committed.spec, committed.data.name).values():
+        return f"it is compared with the innocents of {model.trained_on}"
+    return f"innocents of {committed.data.name} say something about it only if independent networks of both score alike"
 
 
 def _labels(answers: Tensor) -> Tensor:
