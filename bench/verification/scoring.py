@@ -127,6 +127,13 @@ def component(registry: Registry, committed: CommittedMethod) -> Method:
     return found
 
 
+def unbridged(method: Method, model: Description, same_labels: bool) -> str:
+    """Return why a method says nothing about a suspect with the labels of another dataset; empty if it does."""
+    if same_labels or method.any_label_space:
+        return ""
+    return f"the suspect's labels are those of {model.trained_on}, and {method.name} cannot bridge them"
+
+
 def score_seed(fingerprint: str, suspect: str) -> int:
     """Return the seed of a score, from the digests of fingerprint and suspect: `bench judge` seeds alike."""
     return seed_of(digest({"fingerprint": fingerprint, "suspect": suspect}))

@@ -26,7 +26,7 @@ from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.endpoint_finding import endpoint_finding
 from bench.verification.request import Request, Session
 from bench.verification.schema import MethodResult, Suspect
-from bench.verification.scoring import Recorder, component, only_answers, scored
+from bench.verification.scoring import Recorder, component, only_answers, scored, unbridged
 from bench.verification.suspect_checks import checked, queries_needed
 
 RUNTIMES = {
@@ -36,6 +36,8 @@ RUNTIMES = {
     ModelFormat.PT2: "torch",
 }
 """The library that runs a format."""
+BENCH = "fingerprint-bench"
+"""The distribution of this code."""
 
 
 def ask_and_score(send: Callable[[Any], None], described: Description, request: Request, threads: int) -> None:
@@ -61,8 +63,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         results = []
         log = Log(Path(tempfile.gettempdir()) / "plugins.log")
         for method, committed in zip(methods, folder.commitment.methods, strict=True):
-            if not same_labels and not method.any_label_space:
-                text = f"the suspect's labels are those of {model.trained_on}, and {method.name} cannot bridge them"
+            if text := unbridged(method, model, same_labels):
                 results.append(MethodResult(method=method.name, queries=0, reason=text))
                 continue
             fingerprints = folder.fingerprints(method.name)
@@ -129,14 +130,15 @@ def _made(model: Description, threads: int) -> dict[str, Any]:
     """Return the versions and the machine of a session, and what runs the suspect."""
     library = RUNTIMES.get(model.format, "")
     return {
-        "runtime": f"{library} {_version(library)}, {threads} threads" if library else str(model.format),
+        "runtime": f"{library} {version_of(library)}, {threads} threads" if library else str(model.format),
         "threads": 1,
         "machine": machine("cpu"),
-        "versions": {name: _version(name) for name in ("fingerprint-bench", "torch", "numpy")},
+        "versions": {name: version_of(name) for name in (BENCH, "torch", "numpy")},
     }
 
 
-def _version(distribution: str) -> str:
+def version_of(distribution: str) -> str:
+    """Return the version of an installed distribution."""
     try:
         return version(distribution)
     except PackageNotFoundError:
