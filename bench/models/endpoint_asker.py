@@ -58,7 +58,7 @@ class Asker:
             try:
                 found, more = await self._done(head, values)
             except Failure as error:
-                found, more = {"error": str(error), "field": error.field}, None
+                found, more = {"error": str(error), "field": error.field, "refused": error.refused}, None
             except BenchError as error:
                 found, more = {"error": str(error), "field": ""}, None
             except Exception as error:  # an error of bench itself: the parent names it
@@ -159,7 +159,8 @@ class Asker:
             append(path, chosen, rows[whole], str(self.model.output))
             self.answered[path].update(chosen)
         if not whole.all():
-            raise Failure("output", "it answers with NaN, or with null, which servers write for NaN and infinity")
+            text = "it answers with NaN, or with null, which servers write for NaN and infinity"
+            raise Failure("output", text, refused=True)
 
     async def _lock(self, path: Path) -> None:
         """Wait until no other process asks for the same journal, and keep others from doing so until this one ends."""

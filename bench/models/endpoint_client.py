@@ -40,11 +40,14 @@ BINARY = "binary_tensor_data"
 
 
 class Failure(Exception):
-    """A request that failed for good: the field of the description that it concerns, and one line."""
+    """A request that failed for good: the field of the description that it concerns, and one line.
 
-    def __init__(self, field: str, text: str) -> None:
+    `refused`: the server has read the request, and refuses it or answers with what is no answer.
+    """
+
+    def __init__(self, field: str, text: str, refused: bool = False) -> None:
         super().__init__(text)
-        self.field = field
+        self.field, self.refused = field, refused
 
 
 class Reply(NamedTuple):
@@ -124,12 +127,12 @@ class Client:
             text = error_text(reply.content)
             if hint := _hint(self.model, self.binary, reply.status, text):
                 text = f"{text.removesuffix('.')}. {hint}"
-            raise Failure("url", self._clean(f"HTTP {reply.status}: {text}"))
+            raise Failure("url", self._clean(f"HTTP {reply.status}: {text}"), reply.status in NOT_UNDERSTOOD)
         self.certain = True
         try:
             return answers(reply.headers, reply.content, len(values), self.model.output_name, self.names)
         except Malformed as error:
-            raise Failure("output", self._clean(str(error))) from None
+            raise Failure("output", self._clean(str(error)), refused=True) from None
 
     async def _asked(self, values: NDArray[np.float32]) -> Reply:
         model = self.model
