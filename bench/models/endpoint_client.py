@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.core.errors import describe_error, printable
 from bench.models.description import Description
 from bench.models.endpoint_address import address, resolved
-from bench.models.endpoint_protocol import DEFAULT_INPUT, Malformed, answers, error_text, request
+from bench.models.endpoint_protocol import DEFAULT_INPUT, LONGEST, Malformed, answers, error_text, request
 
 RETRIED = (429, 502, 503, 504)
 """Status codes after which a request is sent again: the model has not answered it."""
@@ -35,6 +35,9 @@ CONNECTING = 10.0
 """Seconds, at most, until a connection is there."""
 TOO_MANY = re.compile(r"batch.?size|unexpected shape.*expected \[\d", re.IGNORECASE)
 """In what servers write about a request with more images than they take at once."""
+ABOUT = ("name", "version")
+"""What a server reports about itself, and evidence has, apart from its extensions."""
+MOST_EXTENSIONS = 32
 BINARY = "binary_tensor_data"
 """The extension of a server that understands binary tensors."""
 
@@ -93,8 +96,9 @@ class Client:
 
     async def prepare(self) -> None:
         """Ask for the metadata of server and model, which are hints: what is missing or wrong there does no harm."""
-        self.server = await self._metadata(self.address.server)
-        extensions = self.server.get("extensions")
+        about = await self._metadata(self.address.server)
+        self.server = self._about(about)
+        extensions = about.get("extensions")
         if self.model.binary == "auto":
             self.binary = isinstance(extensions, list) and BINARY in extensions
             self.certain = not self.binary
@@ -103,7 +107,7 @@ class Client:
         inputs = inputs if isinstance(inputs, list) else []
         names = [str(i["name"]) for i in inputs if isinstance(i, dict) and "name" in i]
         if not self.input and len(names) > 1:
-            listed = printable(", ".join(names[:8]))
+            listed = self._clean(", ".join(names[:8]))
             raise Failure("input", f"the model has {len(names)} inputs ({listed}): name that of the images")
         self.input = self.input or (names[0] if names else DEFAULT_INPUT)
 
@@ -160,7 +164,7 @@ class Client:
                 raise Failure("url", f"it asks to wait {wish:.0f} s: try again later ({self._clean(problem)})")
             self.counts[f"retries: {reason}"] += 1
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopped.wait(), pause if wish is None else max(wish, 0.0))
+                await asyncio.wait_for(self.stopped.wait(), max(pause, wish or 0.0))
 
     async def _same_host(self, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send a request, and again where the same host wants it at another path."""
@@ -201,6 +205,14 @@ class Client:
             found = json.loads(reply.content) if reply.status == 200 else None
             return found if isinstance(found, dict) else {}
         return {}
+
+    def _about(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what evidence has of a server's metadata, as short texts: any server writes there what it likes."""
+        kept: dict[str, Any] = {name: self._clean(str(found[name]))[:LONGEST] for name in ABOUT if name in found}
+        listed = found.get("extensions")
+        if isinstance(listed, list):
+            kept["extensions"] = [self._clean(str(one))[:LONGEST] for one in listed[:MOST_EXTENSIONS]]
+        return kept
 
     def _clean(self, text: str) -> str:
         """Return a text in one line, without the secrets of our headers."""
