@@ -7,7 +7,7 @@ import random
 import re
 import ssl
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -97,7 +97,7 @@ class Client:
     async def prepare(self) -> None:
         """Ask for the metadata of server and model, which are hints: what is missing or wrong there does no harm."""
         about = await self._metadata(self.address.server)
-        self.server = self._about(about)
+        self.server = _about(about, self._clean)
         extensions = about.get("extensions")
         if self.model.binary == "auto":
             self.binary = isinstance(extensions, list) and BINARY in extensions
@@ -206,19 +206,20 @@ class Client:
             return found if isinstance(found, dict) else {}
         return {}
 
-    def _about(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what evidence has of a server's metadata, as short texts: any server writes there what it likes."""
-        kept: dict[str, Any] = {name: self._clean(str(found[name]))[:LONGEST] for name in ABOUT if name in found}
-        listed = found.get("extensions")
-        if isinstance(listed, list):
-            kept["extensions"] = [self._clean(str(one))[:LONGEST] for one in listed[:MOST_EXTENSIONS]]
-        return kept
-
     def _clean(self, text: str) -> str:
         """Return a text in one line, without the secrets of our headers."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return printable(text)
+
+
+def _about(found: Mapping[str, Any], clean: Callable[[str], str]) -> dict[str, Any]:
+    """Return what evidence has of a server's metadata, as short texts: any server writes there what it likes."""
+    kept: dict[str, Any] = {name: clean(str(found[name]))[:LONGEST] for name in ABOUT if name in found}
+    listed = found.get("extensions")
+    if isinstance(listed, list):
+        kept["extensions"] = [clean(str(one))[:LONGEST] for one in listed[:MOST_EXTENSIONS]]
+    return kept
 
 
 def _pauses(number: int) -> Iterator[float]:
