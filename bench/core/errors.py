@@ -37,6 +37,10 @@ class NotApplicable(BenchError):
     """
 
 
+class Interrupted(BenchError):
+    """A limit or a failure outside this program ended something that the same command goes on with."""
+
+
 class NonFiniteLoss(BenchError):
     """A training loss became NaN or infinite; the task is retried once with another seed."""
 

@@ -107,15 +107,20 @@ def write_networks(store: Store, found: Iterable[Exported], folder: Path) -> dic
     tables: dict[str, list[str]] = {}
     for one in found:
         weights = store.load(one.key, "weights")
-        table = _table(one, names, weights, _write_weights(one, weights, folder))
+        table = _table(one, names, weights, _write_weights(one.name, weights, folder))
         tables.setdefault(one.dataset, []).append(table)
     return tables
 
 
-def _write_weights(one: Exported, weights: "Mapping[str, Tensor]", folder: Path) -> str:
+def exported_digest(weights: "Mapping[str, Tensor]", folder: Path) -> str:
+    """Return the digest of the file that an export of a network makes; `folder` is a temporary one."""
+    return _write_weights("network", weights, folder)
+
+
+def _write_weights(name: str, weights: "Mapping[str, Tensor]", folder: Path) -> str:
     """Write the state dict of a network without its normalisation; return the file's digest."""
-    path = folder / f"{one.name}.safetensors"
-    write_tensors({n.removeprefix("inner."): t for n, t in weights.items() if n.startswith("inner.")}, path, one.name)
+    path = folder / f"{name}.safetensors"
+    write_tensors({n.removeprefix("inner."): t for n, t in weights.items() if n.startswith("inner.")}, path, name)
     sync(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

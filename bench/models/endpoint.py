@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, Interrupted
 from bench.models.description import Description
 from bench.models.endpoint_frames import read_frame, write_frame
 from bench.sandbox.child_processes import MARK
@@ -32,7 +32,8 @@ class HttpNetwork:
 
     `label_names` are the names of the model's labels in its own order. `record` has what the server reports about
     itself (`server`), the numbers of requests, images and retries (`counts`), and if bodies are binary (`binary`).
-    BenchError names the field of the description that a failure concerns.
+    BenchError names the field of the description that a failure concerns; it is `Interrupted` unless the server has
+    read the request, and refuses it or gives no answer.
     """
 
     def __init__(self, model: Description, label_names: Sequence[str] = ()) -> None:
@@ -86,10 +87,12 @@ class HttpNetwork:
             raise
         if reply is None:
             self.close()
-            raise self.model.fault("url", f"the process that asks it ended (exit code {self.process.poll()})")
+            text = f"the process that asks it ended (exit code {self.process.poll()})"
+            raise Interrupted(str(self.model.fault("url", text)))
         self.record |= {name: reply[0][name] for name in ("server", "counts", "binary") if name in reply[0]}
         if "error" in reply[0]:
-            raise self._failure(str(reply[0]["field"]), str(reply[0]["error"]))
+            error = self._failure(str(reply[0]["field"]), str(reply[0]["error"]))
+            raise error if reply[0].get("refused") else Interrupted(str(error))
         return reply
 
     def _failure(self, field: str, text: str) -> BenchError:

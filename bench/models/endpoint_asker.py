@@ -32,6 +32,8 @@ BEAT = 1.0
 PATIENCE = 30.0
 """Seconds beyond the timeout of a request that another process may still ask, whose parent is gone."""
 
+NO_NUMBER = "it answers with NaN, or with null, which servers write for NaN and infinity"
+
 
 class Asker:
     """Answers the frames of its parent until they end. The first describes the endpoint."""
@@ -58,7 +60,7 @@ class Asker:
             try:
                 found, more = await self._done(head, values)
             except Failure as error:
-                found, more = {"error": str(error), "field": error.field}, None
+                found, more = {"error": str(error), "field": error.field, "refused": error.refused}, None
             except BenchError as error:
                 found, more = {"error": str(error), "field": ""}, None
             except Exception as error:  # an error of bench itself: the parent names it
@@ -159,7 +161,7 @@ class Asker:
             append(path, chosen, rows[whole], str(self.model.output))
             self.answered[path].update(chosen)
         if not whole.all():
-            raise Failure("output", "it answers with NaN, or with null, which servers write for NaN and infinity")
+            raise Failure("output", NO_NUMBER, refused=True)
 
     async def _lock(self, path: Path) -> None:
         """Wait until no other process asks for the same journal, and keep others from doing so until this one ends."""

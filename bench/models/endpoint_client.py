@@ -7,7 +7,7 @@ import random
 import re
 import ssl
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.core.errors import describe_error, printable
 from bench.models.description import Description
 from bench.models.endpoint_address import address, resolved
-from bench.models.endpoint_protocol import DEFAULT_INPUT, Malformed, answers, error_text, request
+from bench.models.endpoint_protocol import DEFAULT_INPUT, LONGEST, Malformed, answers, error_text, request
 
 RETRIED = (429, 502, 503, 504)
 """Status codes after which a request is sent again: the model has not answered it."""
@@ -35,16 +35,22 @@ CONNECTING = 10.0
 """Seconds, at most, until a connection is there."""
 TOO_MANY = re.compile(r"batch.?size|unexpected shape.*expected \[\d", re.IGNORECASE)
 """In what servers write about a request with more images than they take at once."""
+ABOUT = ("name", "version")
+"""What a server reports about itself, and evidence has, apart from its extensions."""
+MOST_EXTENSIONS = 32
 BINARY = "binary_tensor_data"
 """The extension of a server that understands binary tensors."""
 
 
 class Failure(Exception):
-    """A request that failed for good: the field of the description that it concerns, and one line."""
+    """A request that failed for good: the field of the description that it concerns, and one line.
 
-    def __init__(self, field: str, text: str) -> None:
+    `refused`: the server has read the request, and refuses it or answers with what is no answer.
+    """
+
+    def __init__(self, field: str, text: str, refused: bool = False) -> None:
         super().__init__(text)
-        self.field = field
+        self.field, self.refused = field, refused
 
 
 class Reply(NamedTuple):
@@ -90,8 +96,9 @@ class Client:
 
     async def prepare(self) -> None:
         """Ask for the metadata of server and model, which are hints: what is missing or wrong there does no harm."""
-        self.server = await self._metadata(self.address.server)
-        extensions = self.server.get("extensions")
+        about = await self._metadata(self.address.server)
+        self.server = _about(about, self._clean)
+        extensions = about.get("extensions")
         if self.model.binary == "auto":
             self.binary = isinstance(extensions, list) and BINARY in extensions
             self.certain = not self.binary
@@ -100,7 +107,7 @@ class Client:
         inputs = inputs if isinstance(inputs, list) else []
         names = [str(i["name"]) for i in inputs if isinstance(i, dict) and "name" in i]
         if not self.input and len(names) > 1:
-            listed = printable(", ".join(names[:8]))
+            listed = self._clean(", ".join(names[:8]))
             raise Failure("input", f"the model has {len(names)} inputs ({listed}): name that of the images")
         self.input = self.input or (names[0] if names else DEFAULT_INPUT)
 
@@ -124,12 +131,12 @@ class Client:
             text = error_text(reply.content)
             if hint := _hint(self.model, self.binary, reply.status, text):
                 text = f"{text.removesuffix('.')}. {hint}"
-            raise Failure("url", self._clean(f"HTTP {reply.status}: {text}"))
+            raise Failure("url", self._clean(f"HTTP {reply.status}: {text}"), reply.status in NOT_UNDERSTOOD)
         self.certain = True
         try:
             return answers(reply.headers, reply.content, len(values), self.model.output_name, self.names)
         except Malformed as error:
-            raise Failure("output", self._clean(str(error))) from None
+            raise Failure("output", self._clean(str(error)), refused=True) from None
 
     async def _asked(self, values: NDArray[np.float32]) -> Reply:
         model = self.model
@@ -157,7 +164,7 @@ class Client:
                 raise Failure("url", f"it asks to wait {wish:.0f} s: try again later ({self._clean(problem)})")
             self.counts[f"retries: {reason}"] += 1
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopped.wait(), pause if wish is None else max(wish, 0.0))
+                await asyncio.wait_for(self.stopped.wait(), max(pause, wish or 0.0))
 
     async def _same_host(self, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send a request, and again where the same host wants it at another path."""
@@ -204,6 +211,15 @@ class Client:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return printable(text)
+
+
+def _about(found: Mapping[str, Any], clean: Callable[[str], str]) -> dict[str, Any]:
+    """Return what evidence has of a server's metadata, as short texts: any server writes there what it likes."""
+    kept: dict[str, Any] = {name: clean(str(found[name]))[:LONGEST] for name in ABOUT if name in found}
+    listed = found.get("extensions")
+    if isinstance(listed, list):
+        kept["extensions"] = [clean(str(one))[:LONGEST] for one in listed[:MOST_EXTENSIONS]]
+    return kept
 
 
 def _pauses(number: int) -> Iterator[float]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.core.errors import BenchError, printable
+from bench.core.errors import BenchError, Interrupted, printable
 from bench.models.image_digest import DIGITS
 from bench.models.kinds import ModelOutput
 from bench.store.locks import exclusive
@@ -88,12 +88,12 @@ def _whole(file: io.BufferedRandom) -> tuple[int, str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[io.BufferedRandom]:
-    """Open a journal, locked against other processes where files can be locked; BenchError if it cannot be written."""
+    """Open a journal, locked against other processes where that is possible; Interrupted if it cannot be written."""
     try:
         with path.open("a+b") as file, exclusive(file, path):
             yield file
     except OSError as error:
-        raise BenchError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise Interrupted(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def read(path: Path) -> Journal:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from bench.store.tensors import read_tensors, savable, tensor_digest, write_tens
 from bench.verification import manifest, tables
 from bench.verification.check_images import Checks as Checks
 from bench.verification.check_images import read_checks
+from bench.verification.null_datasets import compared
 from bench.verification.schema import (
     FORMAT,
     Commitment,
@@ -69,16 +70,26 @@ TABLES: Mapping[str, tuple[Sequence[Column[Any]], type[Struct]]] = {
 
 @dataclass(frozen=True)
 class CommitmentFolder:
-    """A commitment whose files have the digests that it lists. `digest` is the SHA-256 of `commitment.json`."""
+    """A commitment whose files have the digests that it lists. `digest` is the SHA-256 of `commitment.json`.
+
+    `dataset` is that of a suspect, who is not compared with the innocents of others; empty: with all.
+    """
 
     folder: Path
     commitment: Commitment
     digest: str
+    dataset: str = ""
 
     @cached_property
     def nulls(self) -> list[NullScore]:
-        """The scores of the innocents."""
-        return tables.rows(self.folder / NULLS, NULL_COLUMNS, NullScore)
+        """The scores of the innocents with which a suspect of `dataset` is compared."""
+        rows = tables.rows(self.folder / NULLS, NULL_COLUMNS, NullScore)
+        usual = self.commitment.data.name
+        return compared(rows, self.dataset, self.commitment.spec, usual) if self.dataset else rows
+
+    def for_suspect(self, trained_on: object) -> "CommitmentFolder":
+        """Return the commitment for a suspect of a dataset; without a name it is that of the source."""
+        return replace(self, dataset=str(trained_on or self.commitment.data.name))
 
     @cached_property
     def copies(self) -> list[CopyScore]:

@@ -52,8 +52,9 @@ class EvidenceFolder:
 
     @cached_property
     def commitment(self) -> CommitmentFolder:
-        """The copy of the commitment."""
-        return commitment_files.read(self.folder / COMMITMENT)
+        """The copy of the commitment, as it is for a suspect of its dataset."""
+        found = commitment_files.read(self.folder / COMMITMENT)
+        return found.for_suspect(self.evidence.suspect.description.get("trained_on"))
 
     @cached_property
     def answers(self) -> Journal:

@@ -1,38 +1,36 @@
 """Check evidence against its source: make the fingerprints again, and the scores from the recorded answers."""
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from msgspec import ValidationError, convert
 from torch import Tensor
 
-from bench.api.components import Method
-from bench.core.errors import BenchError, NotApplicable, first_line, printable
+from bench.core.errors import BenchError, printable
 from bench.core.kinds import ComponentKind
 from bench.execution.benchmark import BenchmarkReporter
-from bench.models.description import Description
-from bench.models.opening import DescribedAnswers
 from bench.registry.registry import Registry
-from bench.sandbox.logs import Log
 from bench.store.tensors import tensor_digest
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.evidence_files import ANSWERS, EvidenceFolder
 from bench.verification.kinds import Origin, Ruling, VerdictKind
 from bench.verification.likeness import Likeness, compared
-from bench.verification.regeneration import Place, Regenerated, regenerated, threads_of
+from bench.verification.p_values import SLACK
+from bench.verification.recorded import RecordedSuspect, other_findings
+from bench.verification.regeneration import Place, Regenerated, regenerated
 from bench.verification.replay import replay
-from bench.verification.schema import CommittedMethod, FingerprintFile
-from bench.verification.scoring import Recorder, component, scored
-from bench.verification.session import target_of
+from bench.verification.schema import CommittedMethod, FingerprintFile, MethodResult
+from bench.verification.scoring import component
+from bench.verification.session import BENCH, version_of
 from bench.verification.spread import elsewhere
 
 CLOSE, TINY = 1e-4, 1e-6
 """Largest difference of a score that is computed again on another machine: relative, absolute."""
 ORDER = tuple(Origin)
+CHECKS = "checks of the suspect"
+"""What a ruling about findings has in place of a method."""
 
 
 class MethodRuling(NamedTuple):
@@ -48,7 +46,7 @@ class MethodRuling(NamedTuple):
 
 @dataclass(frozen=True)
 class EvidenceRuling:
-    """What was found about evidence, and about each of its methods."""
+    """What was found about evidence, and about each of its methods; last about the checks, if something is wrong."""
 
     ruling: Ruling
     methods: Sequence[MethodRuling] = field(default_factory=list)
@@ -68,16 +66,17 @@ def judge(
     """Return what follows about evidence from the committed source, which the file `source` describes.
 
     The folder is replayed, each fingerprint is made again and compared, and each score is computed again from the
-    recorded answers. Where a fingerprint differs by more than rounding explains, it is made once more with older
-    instructions of the processor: it is refuted only if these two are alike.
+    recorded answers, as is each finding that can block a method. Where a fingerprint differs by more than rounding
+    explains, it is made once more with older instructions of the processor: it is refuted only if these two are alike.
     BenchError if a file of the folder was changed, if the source is another one, or if a dataset is missing.
     """
     found = replay(folder)
+    registry, methods = place.registry(), found.commitment.commitment.methods
     made = regenerated(found.commitment, source, place, reporter or BenchmarkReporter())
     rulings = origins(found.commitment, made, lambda: elsewhere(found.commitment, source, place))
-    registry, methods = place.registry(), found.commitment.commitment.methods
     rulings = [_with_scores(found, m, r, registry) for m, r in zip(methods, rulings, strict=True)]
-    return EvidenceRuling(_overall(found, rulings), rulings)
+    checks = _of_checks(found, registry)
+    return EvidenceRuling(_overall(found, rulings, checks), [*rulings, *([checks] if checks.text else [])])
 
 
 def origins(found: CommitmentFolder, made: Regenerated, other: Callable[[], Regenerated | str]) -> list[MethodRuling]:
@@ -93,16 +92,33 @@ def origins(found: CommitmentFolder, made: Regenerated, other: Callable[[], Rege
     return rulings
 
 
-def _overall(found: EvidenceFolder, rulings: Sequence[MethodRuling]) -> Ruling:
-    """Return the ruling about all methods; what is unknown does not matter if another method decides by itself."""
-    if any(r.origin == Origin.REFUTED for r in rulings):
+def _overall(found: EvidenceFolder, rulings: Sequence[MethodRuling], checks: MethodRuling) -> Ruling:
+    """Return the ruling about all methods; what is unknown does not matter if another method decides by itself.
+
+    It does if its p-value holds whatever the scores of the unknown ones are, also of those that the evidence leaves
+    out: then it is multiplied by the number of all of them (Bonferroni).
+    """
+    if any(r.origin == Origin.REFUTED for r in (*rulings, checks)):
         return Ruling.REFUTED
     unknown = {r.method for r in rulings if r.origin == Origin.CANNOT_TELL}
     judgement = found.evidence.judgement
-    decided = judgement.verdict == VerdictKind.EVIDENCE and any(
-        m.adjusted is not None and m.adjusted <= judgement.alpha for m in judgement.methods if m.method not in unknown
-    )
-    return Ruling.CANNOT_TELL if unknown and not decided else Ruling.HOLDS
+    known = [m for m in judgement.methods if m.method not in unknown and m.p_value is not None]
+    level = judgement.alpha * (1 + SLACK) / max(1, len(known) + len(unknown))
+    decided = judgement.verdict == VerdictKind.EVIDENCE and any((m.p_value or 0.0) <= level for m in known)
+    open_ = checks.origin == Origin.CANNOT_TELL or (unknown and not decided)
+    return Ruling.CANNOT_TELL if open_ else Ruling.HOLDS
+
+
+def _of_checks(found: EvidenceFolder, registry: Registry) -> MethodRuling:
+    """Return the ruling about the findings that can block methods: they are made again from the recorded answers."""
+    try:
+        again = RecordedSuspect(found, registry).findings()
+    except BenchError as error:
+        return MethodRuling(CHECKS, Origin.CANNOT_TELL, f"they cannot be made again here: {error}")
+    if not (difference := other_findings(found.evidence.findings, again)):
+        return MethodRuling(CHECKS, Origin.EXACT)
+    same = found.evidence.made.get("versions", {}).get(BENCH) == version_of(BENCH)  # others may check otherwise
+    return MethodRuling(CHECKS, Origin.REFUTED if same else Origin.CANNOT_TELL, difference)
 
 
 def _origin(found: CommitmentFolder, method: CommittedMethod, made: Regenerated) -> MethodRuling:
@@ -173,48 +189,41 @@ def _reproducible(
 def _with_scores(
     found: EvidenceFolder, method: CommittedMethod, ruling: MethodRuling, registry: Registry
 ) -> MethodRuling:
-    """Return the ruling about a method, whose scores are computed again from the recorded answers."""
+    """Return the ruling about a method, whose scores are computed again from the recorded answers.
+
+    A method that has none must have none again, for the same reason: a low score that is left out lets fewer methods
+    count.
+    """
     recorded = next(m for m in found.evidence.judgement.methods if m.method == method.name)
-    if ruling.origin in (Origin.REFUTED, Origin.CANNOT_TELL) or not recorded.draws:
+    if ruling.origin in (Origin.REFUTED, Origin.CANNOT_TELL):
         return ruling
     try:
-        answers, installed = _answers(found, registry), component(registry, method)
+        suspect, installed = RecordedSuspect(found, registry), component(registry, method)
     except BenchError as error:
         return MethodRuling(method.name, Origin.CANNOT_TELL, f"its scores cannot be computed here: {error}")
     try:
-        draws = _scores(found, method, installed, answers)
+        again = suspect.result(method, installed)
     except BenchError as error:
         return MethodRuling(method.name, Origin.REFUTED, f"its scores do not follow from {ANSWERS}: {error}")
-    pairs = list(zip(recorded.draws, draws, strict=True))
-    if all(math.isclose(a, b, rel_tol=CLOSE, abs_tol=TINY) for a, b in pairs):
+    text = _difference(recorded, again)
+    if not text:
         return ruling
-    before, now = next((a, b) for a, b in pairs if not math.isclose(a, b, rel_tol=CLOSE, abs_tol=TINY))
     same = registry.source_digest(ComponentKind.METHOD, method.name) == method.source_digest
-    text = f"its score is {before:.6g} in the evidence, and {now:.6g} by the recorded answers"
-    return MethodRuling(method.name, Origin.REFUTED if same else Origin.CANNOT_TELL, text)
+    missing = not recorded.draws and again.reason  # another reason may be another version's, or answers left out
+    return MethodRuling(method.name, Origin.REFUTED if same and not missing else Origin.CANNOT_TELL, text)
 
 
-def _answers(found: EvidenceFolder, registry: Registry) -> Recorder:
-    """Return the recorded answers as a suspect that answers nothing else; BenchError if its dataset is missing here."""
-    try:
-        model = convert(found.evidence.suspect.description, Description)
-    except ValidationError as error:
-        raise BenchError(f"the suspect's description is none: {first_line(error)}") from None
-    target, _ = target_of(model, found.commitment, registry)
-    return Recorder(DescribedAnswers(model, _refuse, lambda images: images, target), found.folder / ANSWERS, None)
-
-
-def _scores(found: EvidenceFolder, committed: CommittedMethod, method: Method, answers: Recorder) -> list[float]:
-    """Compute the score of each draw from the recorded answers; BenchError if they do not suffice."""
-    fingerprints, suspect = found.commitment.fingerprints(committed.name), found.evidence.suspect.digest
-    threads = threads_of(found.evidence.made)
-    with tempfile.TemporaryDirectory(prefix="bench-judge-") as place:
-        log = Log(Path(place) / "plugins.log")
-        result = scored(method, committed, fingerprints, answers, suspect, log, threads)
-    if result.reason:
-        raise BenchError(result.reason)
-    return result.draws
-
-
-def _refuse(images: Tensor) -> Tensor:
-    raise NotApplicable(f"{len(images)} images of its fingerprint have no answer")
+def _difference(recorded: MethodResult, again: MethodResult) -> str:
+    """Return how the scores of a method differ from those by the recorded answers; empty if they do not."""
+    if not recorded.draws:
+        if again.draws:
+            return (
+                f"the evidence has no score ({recorded.reason}), and by the recorded answers it is {again.draws[0]:.6g}"
+            )
+        return "" if again.reason == recorded.reason else f"why it has no score cannot be seen here: {again.reason}"
+    if again.reason:
+        return f"its scores do not follow from {ANSWERS}: {again.reason}"
+    for before, now in zip(recorded.draws, again.draws, strict=True):
+        if not math.isclose(before, now, rel_tol=CLOSE, abs_tol=TINY):
+            return f"its score is {before:.6g} in the evidence, and {now:.6g} by the recorded answers"
+    return ""

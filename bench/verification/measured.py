@@ -1,15 +1,21 @@
 """What the tasks of a commitment found: fingerprints, and the scores of the source, of innocents and of copies."""
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON, seed_of
+from bench.core.errors import DamagedArtifact
 from bench.core.kinds import Access, SuspectKind
 from bench.core.tasks import NOT_APPLICABLE, Trial
+from bench.execution.model_export import exported_digest
 from bench.execution.preparation import PreparedRun
+from bench.models.kinds import ModelRole
 from bench.verification.commitment_files import fingerprint_file
 from bench.verification.schema import CommittedMethod, CopyScore, NullScore
 
@@ -35,8 +41,10 @@ def measured(prepared: PreparedRun, source: str, note: Callable[[str], None]) ->
     """
     found = Measured()
     by_method: dict[str, list[Trial]] = {}
+    twins = _twins(prepared, note)
     for trial in prepared.inventory.plan.trials:
-        by_method.setdefault(trial.method, []).append(trial)
+        if trial.suspect not in twins:
+            by_method.setdefault(trial.method, []).append(trial)
     for name, trials in by_method.items():
         own = [t for t in trials if t.suspect_kind == SuspectKind.UNDECIDED and t.suspect_model == source]
         reason = next((r for t in own if (r := _reason(prepared, t))), "")
@@ -46,6 +54,28 @@ def measured(prepared: PreparedRun, source: str, note: Callable[[str], None]) ->
         _add_method(found, prepared, name, own)
         found.source_scores[name] = fmean(_facts(prepared, t.score)["score"] for t in own)
         _add_scores(found, prepared, name, [t for t in trials if t not in own], note)
+    return found
+
+
+def _twins(prepared: PreparedRun, note: Callable[[str], None]) -> set[str]:
+    """Return the keys of the innocents that were trained here and are described, too: they would count twice.
+
+    `bench innocents` trains networks of the same recipes and seeds, and exports them.
+    """
+    store, models = prepared.request.store, prepared.request.declarations.models.all
+    described = {m.sha256: m.name for m in models if m.role == ModelRole.IRRELEVANT}
+    trained = {
+        t.suspect: _name(t)
+        for t in prepared.inventory.plan.trials
+        if t.suspect_kind == SuspectKind.IRRELEVANT and t.suspect and not t.suspect_model
+    }
+    found = set()
+    with tempfile.TemporaryDirectory(prefix="bench-commit-") as place:
+        for key, name in trained.items() if described else ():
+            with suppress(DamagedArtifact):  # its weights are not kept
+                if same := described.get(exported_digest(store.load(key, "weights"), Path(place))):
+                    note(f"Note: {name} is {same}, which is described, and would count twice: it is left out")
+                    found.add(key)
     return found
 
 

@@ -9,7 +9,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, Interrupted
 from bench.models.description import Description
 from bench.models.kinds import ModelFormat
 from bench.stats.renumbering import renumbered_accuracy
@@ -52,11 +52,15 @@ class Checks(Protocol):
 
 
 class Declaration(NamedTuple):
-    """Another description of a suspect, and a change of its images that a description cannot express."""
+    """Another description of a suspect, and a change of its images that a description cannot express.
+
+    `reshaped`: its images have another shape than the declared ones.
+    """
 
     text: str
     model: Description
     change: Callable[[Tensor], Tensor]
+    reshaped: bool = False
 
 
 def findings(model: Description, open_as: Callable[[Description], Ask], checks: Checks) -> list[Finding]:
@@ -65,7 +69,7 @@ def findings(model: Description, open_as: Callable[[Description], Ask], checks: 
     Its accuracy is low if it is worse than the source's on the same images by McNemar's exact test at LOW. Then other
     declarations are tried; one fits if it is better than the declared one by the same test at FITS. It blocks all
     methods, as does an accuracy that does not exceed chance.
-    `open_as` opens the suspect as another description has it; it may raise BenchError.
+    `open_as` opens the suspect as another description has it; it may raise BenchError. Interrupted ends the search.
     """
     count = min(ASKED, len(checks.labels))
     images = pixels(torch.from_numpy(np.array(checks.images[:count])))
@@ -124,6 +128,8 @@ def _black(
     model: Description, open_as: Callable[[Description], Ask], images: Tensor, answers: NDArray[np.integer]
 ) -> Finding | None:
     """Return the finding about a suspect whose answers do not depend on the image; it may get black ones only."""
+    if model.format == ModelFormat.ANSWERS:  # it has none to a black image
+        return None
     raw = open_as(model)(torch.cat([images[:8], torch.zeros_like(images[:1])]))
     rows = raw.double()[:, None] if raw.dim() == 1 else raw.double()
     if bool(((rows - rows[-1:]).abs() > 1e-6 * (1 + rows.abs())).any()):
@@ -140,6 +146,10 @@ def _right(
 ) -> NDArray[np.bool_] | None:
     try:
         answers: NDArray[np.bool_] = labels_of(open_as(declaration.model)(declaration.change(images))) == labels
+    except Interrupted:
+        if not declaration.reshaped:  # it may fit: without its answers the search is not finished
+            raise
+        return None  # a server may break off at images of another shape
     except BenchError:  # a file has the shape that it has
         return None
     return answers
@@ -166,7 +176,7 @@ def _others(model: Description, images: Tensor) -> Iterator[Declaration]:
             other = structs.replace(model, range=range_, **scaled)
             found.append(Declaration(f'with range = "{range_}" and {text}', other, same))
     layout = "NCHW" if model.layout == "NHWC" else "NHWC"
-    found.append(Declaration(f'with layout = "{layout}"', structs.replace(model, layout=layout), same))
+    found.append(Declaration(f'with layout = "{layout}"', structs.replace(model, layout=layout), same, True))
     if channels == 3:
         found.append(Declaration("with colours in the order blue, green, red", model, lambda x: x.flip(1)))
     found.append(Declaration("with dark and bright exchanged", model, lambda x: 1 - x))

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bench.core.errors import BenchError, first_line, printable
 from bench.models.description import Description, label_order
 from bench.models.image_digest import DIGITS, array_digests
 from bench.models.kinds import ModelOutput
-from bench.verification import evidence_files, manifest
+from bench.verification import evidence_files, known_networks, manifest
 from bench.verification.evidence_files import ANSWERS, EVIDENCE, QUERIES, EvidenceFolder, texts
 from bench.verification.judgement import accuracy_finding, damage_finding, judge
 from bench.verification.kinds import FindingKind
@@ -80,26 +81,45 @@ def _check_files(found: EvidenceFolder) -> None:
 
 
 def _check_suspect(found: EvidenceFolder) -> None:
-    """Raise BenchError if a suspect's accuracy, or the finding about it, does not follow from its answers."""
-    evidence, checks = found.evidence, found.commitment.checks()
-    recorded = [f for f in evidence.findings if f.kind == FindingKind.ACCURACY]
-    if not evidence.suspect.asked:
+    """Raise BenchError if a suspect's accuracy, or a finding about it, does not follow from its answers and digest."""
+    _check_identity(found)
+    suspect, checks = found.evidence.suspect, found.commitment.checks()
+    trained_on = suspect.description.get("trained_on") or found.commitment.commitment.data.name
+    if not suspect.asked and trained_on != found.commitment.commitment.data.name:
+        if not any(f.kind == FindingKind.LABEL_SPACE for f in found.evidence.findings):
+            raise _changed(found, EVIDENCE, f"the finding that its labels are those of {trained_on} is missing")
         return
     rows = found.answers.rows
-    known = [i for i, digest in enumerate(array_digests(checks.images)) if digest in rows]
-    digests = array_digests(checks.images[known])
-    labels = checks.labels[known]
-    right = int((_labels(found, [rows[d] for d in digests]) == labels).sum())
-    if len(known) != evidence.suspect.asked or not _close(evidence.suspect.accuracy, right / len(known)):
+    known = {i: rows[digest] for i, digest in enumerate(array_digests(checks.images)) if digest in rows}
+    labels = checks.labels[list(known)]
+    right = int((_labels(found, list(known.values())) == labels).sum()) if known else 0
+    accuracy = right / len(known) if known else None
+    if len(known) != suspect.asked or not _close(suspect.accuracy, accuracy):
         text = f"the suspect's accuracy is {right} of {len(known)} check images by its answers"
         raise _changed(found, EVIDENCE, text)
+    _check_accuracy(found, right, Counter(labels.tolist()))
+
+
+def _check_accuracy(found: EvidenceFolder, right: int, labels: Mapping[int, int]) -> None:
+    evidence, asked = found.evidence, sum(labels.values())
+    recorded = [f for f in evidence.findings if f.kind == FindingKind.ACCURACY]
     accuracies = [row.accuracy for row in found.commitment.nulls if row.accuracy is not None]
-    expected = accuracy_finding(right, len(known), Counter(labels.tolist()), accuracies)
+    expected = accuracy_finding(right, asked, labels, accuracies)
     if not _close(to_builtins(recorded), to_builtins([expected] if expected else [])):
         raise _changed(found, EVIDENCE, "the finding about the suspect's accuracy does not follow from its answers")
     damage = [f for f in evidence.findings if f.kind == FindingKind.DAMAGE]  # older evidence has none
-    if damage and not _close(to_builtins(damage), to_builtins([damage_finding(right, len(known), accuracies)])):
+    if damage and not _close(to_builtins(damage), to_builtins([damage_finding(right, asked, accuracies)])):
         raise _changed(found, EVIDENCE, "the finding about damage does not follow from the suspect's answers")
+
+
+def _check_identity(found: EvidenceFolder) -> None:
+    """Raise BenchError if it is not said that a suspect is an innocent, or if it is said of another one."""
+    recorded = [f for f in found.evidence.findings if f.kind == FindingKind.IDENTITY]
+    whole = replace(found.commitment, dataset="")  # an innocent of any dataset is none to be judged
+    expected = known_networks.findings(found.evidence.suspect.digest, whole)
+    needed = recorded or any(f.blocks for f in expected)  # older evidence says nothing of sources and copies
+    if needed and not _close(to_builtins(recorded), to_builtins(expected)):
+        raise _changed(found, EVIDENCE, "which network the suspect is does not follow from its digest")
 
 
 def _labels(found: EvidenceFolder, rows: list[int]) -> "np.ndarray[Any, Any]":

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bench.api.components import Method
 from bench.core.canonical import digest, seed_of
-from bench.core.errors import BenchError, NotApplicable, describe_error, first_line, printable
+from bench.core.errors import BenchError, Interrupted, NotApplicable, describe_error, first_line, printable
 from bench.core.kinds import ComponentKind
 from bench.execution.scores import budget, checked_score
 from bench.models import journal
@@ -34,7 +34,7 @@ class Recorder:
 
     An image is asked unless the journal has its answer, `batch` images at a time. `images` has every image that was
     asked, by its digest.
-    BenchError if more than `limit` images would be asked, or if answers contradict the description.
+    Interrupted if more than `limit` images would be asked; BenchError if answers contradict the description.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Recorder:
         missing = list({key: i for i, key in enumerate(keys) if key not in self.known}.values())
         if self.limit is not None and self.queries + len(missing) > self.limit:
             text = f"{self.queries + len(missing)} queries are needed so far, and --max-queries allows {self.limit}"
-            raise BenchError(f"{text}: allow more, the same command goes on")
+            raise Interrupted(f"{text}: allow more, the same command goes on")
         for i, key in enumerate(keys):
             self.images.setdefault(key[:DIGITS], images[i])
         for start in range(0, len(missing), self.batch):
@@ -125,6 +125,13 @@ def component(registry: Registry, committed: CommittedMethod) -> Method:
             f"is installed: install the same plugin, or commit again"
         )
     return found
+
+
+def unbridged(method: Method, model: Description, same_labels: bool) -> str:
+    """Return why a method says nothing about a suspect with the labels of another dataset; empty if it does."""
+    if same_labels or method.any_label_space:
+        return ""
+    return f"the suspect's labels are those of {model.trained_on}, and {method.name} cannot bridge them"
 
 
 def score_seed(fingerprint: str, suspect: str) -> int:

@@ -26,7 +26,7 @@ from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.endpoint_finding import endpoint_finding
 from bench.verification.request import Request, Session
 from bench.verification.schema import MethodResult, Suspect
-from bench.verification.scoring import Recorder, component, only_answers, scored
+from bench.verification.scoring import Recorder, component, only_answers, scored, unbridged
 from bench.verification.suspect_checks import checked, queries_needed
 
 RUNTIMES = {
@@ -36,12 +36,15 @@ RUNTIMES = {
     ModelFormat.PT2: "torch",
 }
 """The library that runs a format."""
+BENCH = "fingerprint-bench"
+"""The distribution of this code."""
 
 
 def ask_and_score(send: Callable[[Any], None], described: Description, request: Request, threads: int) -> None:
     """Send the number of answered images as they come, and the `Session` at the end."""
     started = time.perf_counter()
-    folder = commitment_files.read(request.commitment)
+    whole = commitment_files.read(request.commitment)
+    folder = whole.for_suspect(described.trained_on)
     registry = _registry(folder, described, request)
     methods = [component(registry, committed) for committed in folder.commitment.methods]
     model = verified(described)
@@ -56,12 +59,11 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         recorder = Recorder(answers, place / evidence_files.ANSWERS, request.max_queries, send)
         _check_budget(folder, recorder)
         findings, right, asked = checked(folder, recorder, target, registry, same_labels)
-        findings += known_networks.findings(model.sha256, folder)
+        findings += known_networks.findings(model.sha256, whole)
         results = []
         log = Log(Path(tempfile.gettempdir()) / "plugins.log")
         for method, committed in zip(methods, folder.commitment.methods, strict=True):
-            if not same_labels and not method.any_label_space:
-                text = f"the suspect's labels are those of {model.trained_on}, and {method.name} cannot bridge them"
+            if text := unbridged(method, model, same_labels):
                 results.append(MethodResult(method=method.name, queries=0, reason=text))
                 continue
             fingerprints = folder.fingerprints(method.name)
@@ -128,14 +130,15 @@ def _made(model: Description, threads: int) -> dict[str, Any]:
     """Return the versions and the machine of a session, and what runs the suspect."""
     library = RUNTIMES.get(model.format, "")
     return {
-        "runtime": f"{library} {_version(library)}, {threads} threads" if library else str(model.format),
+        "runtime": f"{library} {version_of(library)}, {threads} threads" if library else str(model.format),
         "threads": 1,
         "machine": machine("cpu"),
-        "versions": {name: _version(name) for name in ("fingerprint-bench", "torch", "numpy")},
+        "versions": {name: version_of(name) for name in (BENCH, "torch", "numpy")},
     }
 
 
-def _version(distribution: str) -> str:
+def version_of(distribution: str) -> str:
+    """Return the version of an installed distribution."""
     try:
         return version(distribution)
     except PackageNotFoundError:

@@ -21,6 +21,7 @@ from bench.sandbox.torch_state import isolated
 from bench.training.answering import Askable, ask, output_of
 from bench.verification.commitment_files import Checks
 from bench.verification.measured import Measured
+from bench.verification.null_datasets import compared
 from bench.verification.schema import TransportScore
 from bench.verification.transports import source_scores
 
@@ -73,5 +74,7 @@ def _transports(source: Askable, prepared: PreparedRun, found: Measured) -> list
     draws: dict[str, list[dict[str, Tensor]]] = {
         m.name: [dict(found.fingerprints[f.file]) for f in m.fingerprints] for m in found.methods
     }
-    nulls = {m.name: [row.score for row in found.nulls if row.method == m.name] for m in found.methods}
+    spec = prepared.request.spec
+    own = compared(found.nulls, spec.datasets[0], spec.to_json(), spec.datasets[0])
+    nulls = {m.name: [row.score for row in own if row.method == m.name] for m in found.methods}
     return source_scores(source, draws, methods, nulls, output_of(source))

@@ -12,6 +12,7 @@ from bench.core.kinds import Access
 from bench.models.answers import Table
 from bench.models.description import Description
 from bench.models.kinds import ModelFormat
+from bench.models.network import Described
 from bench.models.opening import DescribedAnswers, Target, open_model
 from bench.models.outputs import converted
 from bench.models.preflight import way_out
@@ -23,6 +24,7 @@ from bench.verification.check_images import Checks
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.judgement import accuracy_finding, damage_finding
 from bench.verification.kinds import FindingKind
+from bench.verification.null_datasets import datasets
 from bench.verification.schema import Finding
 from bench.verification.scoring import Recorder, only_answers
 
@@ -67,10 +69,7 @@ def checked(
     else:
         found += _stable(model, recorder, torch.from_numpy(checks.images))
     if not same_labels:
-        text = (
-            f"its labels are those of {model.trained_on}: its accuracy is not known, and innocents of "
-            f"{folder.commitment.data.name} say something about it only if independent networks of both score alike"
-        )
+        text = f"its labels are those of {model.trained_on}: its accuracy is not known, and {_compared(folder, model)}"
         found.append(Finding(kind=FindingKind.LABEL_SPACE, text=text))
     if not same_labels or not len(checks.labels):
         return Checked(found + _accuracy(folder, checks, 0, same_labels), 0, 0)
@@ -104,6 +103,14 @@ def _accuracy(folder: CommitmentFolder, checks: Checks, right: int, same_labels:
     return [finding] if finding and same_labels else []
 
 
+def _compared(folder: CommitmentFolder, model: Description) -> str:
+    """Return with which innocents a suspect of another dataset is compared."""
+    committed = folder.commitment
+    if model.trained_on in datasets(folder.nulls, committed.spec, committed.data.name).values():
+        return f"it is compared with the innocents of {model.trained_on}"
+    return f"innocents of {committed.data.name} say something about it only if independent networks of both score alike"
+
+
 def _labels(answers: Tensor) -> Tensor:
     return answers if answers.dim() == 1 else weakened(answers, Access.LOGITS, Access.LABELS)
 
@@ -119,7 +126,7 @@ class Opener:
         declared = self.recorder.opened
         if model == declared.model:
             return self.recorder.answer
-        if model.format == ModelFormat.SAFETENSORS:  # its network takes the steps itself
+        if isinstance(declared.run, Described):  # this network takes the steps itself
             other = only_answers(model, open_model(model, self.target, self.registry), self.target)
         else:
             steps = Preprocessing.of(model, self.target.shape)

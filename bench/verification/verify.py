@@ -42,7 +42,7 @@ def _verified(
     signer: Signer | None,
 ) -> EvidenceFolder:
     received = child.ask(model, request, cores())
-    commitment = commitment_files.read(request.commitment)
+    commitment = commitment_files.read(request.commitment).for_suspect(model.trained_on)
     for sent in received:
         if isinstance(sent, int):
             report(sent)

@@ -402,6 +402,27 @@ def test_a_redirect_on_the_same_host_is_followed(opened, server):
     assert "it redirects to" in fault(opened, server)
 
 
+def test_metadata_stand_in_evidence_without_secrets_and_odd_values(opened, server, monkeypatch):
+    """A server that repeats its requests' headers, and writes what no evidence can hold."""
+    monkeypatch.setenv("BENCH_TEST_TOKEN", "s3cret-token")
+    odd = {"version": float("nan"), "name": "own for s3cret-token \ud800" + "x" * 999, "headers": {"a": "s3cret-token"}}
+    server.extensions = ["binary_tensor_data", float("inf"), "s3cret-token"]
+    get = server.get
+
+    def changed(handler):
+        if handler.path == "/v2":
+            content = {**odd, "extensions": server.extensions}
+            return reply(handler, 200, json.dumps(content).encode())
+        return get(handler)
+
+    server.get = changed
+    found = opened(server, headers={"Authorization": "Bearer env:BENCH_TEST_TOKEN"})
+    torch.testing.assert_close(ask(found, "logits", X), right(), atol=0, rtol=0)
+    written = json.dumps(found.run.record, allow_nan=False)
+    assert "s3cret" not in written and len(written) < 2000 and found.run.record["server"]["version"] == "nan"
+    assert found.run.record["server"]["extensions"][0] == "binary_tensor_data" and found.run.record["binary"]
+
+
 # --- retries ------------------------------------------------------------------------------------------------------
 
 
@@ -415,10 +436,16 @@ def test_safe_failures_are_retried_and_counted(opened, server):
 
 
 def test_retry_after_is_waited_for(opened, server):
+    from bench.models.endpoint_client import FIRST_PAUSE
+
     server.faults = [answering(429, Retry_After="2")]
     start = time.monotonic()
     ask(opened(server), "logits", X)
     assert 2 <= time.monotonic() - start < 5
+    server.faults = [answering(429, Retry_After="Sun, 06 Nov 1994 08:49:37 GMT")]  # clocks may differ
+    start = time.monotonic()
+    ask(opened(server), "logits", X)
+    assert time.monotonic() - start > 0.75 * FIRST_PAUSE
     server.faults = [answering(429, b'{"error": "quota"}', Retry_After="3600")]
     assert fault(opened, server) == "url: it asks to wait 3600 s: try again later (HTTP 429: quota)"
 

@@ -16,10 +16,12 @@ import bench
 from bench.cli.commands.commit import command
 from bench.core.errors import BenchError
 from bench.execution.benchmark import BenchmarkReporter
+from bench.execution.model_export import networks, write_networks
 from bench.frontend.commit import commit_request
 from bench.models.answers import image_digests
 from bench.models.description import Description
 from bench.results.reader import load
+from bench.store.store import Store
 from bench.verification.commitment import make
 from bench.verification.zoo import note_datasets
 
@@ -196,6 +198,27 @@ def test_host_made_copies_and_innocents(place, files, store, tmp_path):
     attacks = [r.attack for r in made.copies]
     assert attacks.count("noise") == 1 and attacks.count("finetune_a") >= 2
     assert len(made.nulls) == INNOCENTS + 2 and made.nulls[-1].model == "irrelevant-noisy_digits-tiny_linear-1"
+
+
+def test_an_innocent_that_is_trained_here_and_described_counts_once(place, tmp_path, files, capsys):
+    known = Store(tmp_path / "store")
+    options = {"store": known.root, "methods": "ipguard", "architectures": "tiny_linear", "set": {"recipe.epochs": 1}}
+    first = committed(place, tmp_path / "C", files, replicates=2, **options)
+    trained_here, _ = networks(known, sorted(known.all_keys()))
+    own = [one for one in trained_here if one.role == "irrelevant"]
+    write_networks(known, own, tmp_path)
+    rows = [row(f"export-{i}", "irrelevant", tmp_path / f"{one.name}.safetensors") for i, one in enumerate(own)]
+    more = zoo(place, *rows, name="exported.toml")
+    made = committed(
+        place,
+        tmp_path / "C2",
+        {**files, "innocents": [files["innocents"], more]},
+        replicates=2,
+        progress=True,
+        **options,
+    )
+    assert len(own) == 2 and len(made.nulls) == len(first.nulls)
+    assert "irrelevant-noisy_digits-tiny_linear-0 is export-" in capsys.readouterr().err
 
 
 def test_an_attack_that_makes_no_copy_is_noted(place, files, store, tmp_path, capsys):

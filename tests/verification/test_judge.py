@@ -13,11 +13,14 @@ from zoo_files import copied, save_safetensors, trained, zoo
 import bench
 from bench.cli.commands.judge import command
 from bench.core.errors import BenchError
+from bench.models.answers import image_digests
 from bench.verification import child as verification
-from bench.verification import commitment_files, judge, regeneration
+from bench.verification import commitment_files, evidence_files, judge, regeneration
 from bench.verification.kinds import Origin, Ruling
 from bench.verification.likeness import PIXEL, compared
 from bench.verification.regeneration import Regenerated
+from bench.verification.replay import replay
+from bench.verification.schema import Finding, MethodResult
 from benchmarks.tuning import TUNED, forged
 
 INNOCENT = 77
@@ -44,10 +47,10 @@ def verify(place, monkeypatch, tmp_path):
     """Ask a suspect, and return the folder of evidence and the verdict."""
     monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
 
-    def verify_(commitment, suspect="stolen", out="E"):
+    def verify_(commitment, suspect="stolen", out="E", **fields):
         weights = {"format": "safetensors", "architecture": "tiny_linear"}
-        row = {"name": "theirs", "role": "suspect", "file": place / f"{suspect}-suspect.safetensors", **weights}
-        models = zoo(tmp_path, row, name=f"{suspect}.toml")
+        row = {"name": "theirs", "role": "suspect", "file": place / f"{suspect}-suspect.safetensors"}
+        models = zoo(tmp_path, {**row, **weights, **fields}, name=f"{suspect}.toml")
         found = bench.verify(
             models, commitment=commitment.folder, out=tmp_path / out, alpha=0.1, plugins=[place / "tiny.py"]
         )
@@ -214,7 +217,6 @@ def test_a_chosen_seed_is_refuted(commitment, verify, judged, tmp_path, reproduc
 
 
 def test_a_score_that_does_not_follow_from_the_answers_is_refuted(commitment, verify, judged):
-    from bench.verification import evidence_files
     from bench.verification.judgement import judge as judgement
 
     folder, _ = verify(commitment, "innocent")
@@ -227,6 +229,81 @@ def test_a_score_that_does_not_follow_from_the_answers_is_refuted(commitment, ve
     assert evidence_files.read(folder).evidence.judgement.verdict == "evidence of copying"
     found = judged(folder)
     assert found.ruling == Ruling.REFUTED and "in the evidence, and" in found.methods[0].text
+
+
+def forge(commitment, folder, change, keep=lambda finding: True, more=()):
+    """Change results of methods and leave out findings in evidence, with everything that follows from them."""
+    from bench.verification.judgement import judge as judgement
+
+    evidence = evidence_files.read(folder).evidence
+    findings = [*filter(keep, evidence.findings), *more]
+    asked = [
+        change(MethodResult(method=m.method, queries=m.queries, draws=m.draws)) for m in evidence.judgement.methods
+    ]
+    made = judgement(commitment, evidence.judgement.alpha, asked, findings)
+    changed = structs.replace(evidence, judgement=made, findings=findings)
+    evidence_files.finish(folder, changed, commitment_files.read(folder / "commitment"))
+    assert replay(folder).evidence.judgement == made  # nobody sees it without the answers and the method
+    return made
+
+
+def unscored(method):
+    """Leave out the score of ipguard, so that fewer methods count."""
+    return (
+        structs.replace(method, draws=[], reason="its code failed: ValueError")
+        if method.method == "ipguard"
+        else method
+    )
+
+
+def test_a_score_that_is_left_out_is_refuted(commitment, verify, judged):
+    folder, _ = verify(commitment, "innocent")
+    made = forge(commitment, folder, unscored)
+    assert made.methods[0].adjusted == made.methods[0].p_value
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED
+    assert found.methods[1].text.startswith("the evidence has no score (its code failed: ValueError), and by the")
+
+
+def test_a_method_whose_answers_are_missing_counts_among_the_others(commitment, verify, judged, tmp_path, place):
+    folder, _ = verify(commitment)
+    evidence = folder / "answers.csv"
+    wanted = {*image_digests(commitment.fingerprints("ipguard")[0]["points"])}
+    lines = [line for line in evidence.read_text().splitlines() if line.partition(",")[0] not in wanted]
+    (tmp_path / "table.csv").write_text("\n".join(line for line in lines if "." not in line.partition(",")[0]) + "\n")
+    models = zoo(
+        tmp_path, {"name": "theirs", "role": "suspect", "format": "answers", "file": "table.csv"}, name="t.toml"
+    )
+    for alpha, ruling in ((0.1, Ruling.HOLDS), (1.5 / (INNOCENTS + 1), Ruling.CANNOT_TELL)):
+        out = tmp_path / f"T{alpha}"
+        found = bench.verify(models, commitment=commitment.folder, out=out, alpha=alpha, plugins=[place / "tiny.py"])
+        assert found.verdict == "evidence of copying" and "images that are asked" in found.methods[1].reason
+        again = judged(out)
+        assert again.methods[1].origin == Origin.CANNOT_TELL and again.ruling == ruling
+
+
+def test_findings_that_block_are_made_again(commitment, verify, judged):
+    folder, verdict = verify(commitment, mean=[2.0], std=[0.1])
+    assert verdict.verdict == "cannot tell" and "correct the description" in verdict.reasons[0]
+    assert judged(folder).ruling == Ruling.HOLDS
+    forge(commitment, folder, lambda m: m, lambda f: f.kind != "preprocessing")
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED
+    assert "checks of the suspect: refuted (the evidence lacks a finding that follows" in str(found)
+
+
+def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment, verify, judged):
+    folder, _ = verify(commitment)
+    blocked = Finding(kind="transport", text="images are compressed", blocks=["ipguard"])
+    forge(commitment, folder, lambda m: m, more=[blocked])
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED and "does not follow from the recorded answers" in found.methods[-1].text
+    evidence_files.finish(
+        folder,
+        structs.replace(replay(folder).evidence, made={"versions": {"fingerprint-bench": "0"}}),
+        commitment_files.read(folder / "commitment"),
+    )
+    assert judged(folder).ruling == Ruling.CANNOT_TELL  # another version may check otherwise
 
 
 # --- what is wrong input, or unknown ------------------------------------------------------------------------------

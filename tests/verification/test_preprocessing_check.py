@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from zoo_files import network, save_onnx, zoo
 from zoo_files import trained as small
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, Interrupted, NotApplicable
 from bench.models.content import verified
 from bench.models.description import read
 from bench.models.opening import Target, open_model
@@ -149,6 +149,35 @@ def read_one():
     from bench.models.description import Description
 
     return Description(name="a", role="suspect", format="onnx", file="/a")
+
+
+def test_what_interrupts_the_search_ends_it():
+    """A server that is down, or a limit, must not look like a declaration that does not fit."""
+    model = read_one()
+
+    def open_as(other):
+        def answer(images):
+            if other != model:
+                raise Interrupted("it did not answer within 30 s")
+            return torch.arange(len(images)) % 2
+
+        return answer
+
+    with pytest.raises(Interrupted, match="it did not answer"):
+        findings(model, open_as, checks())
+
+
+def test_a_table_with_one_label_has_a_finding():
+    def open_as(_):
+        def answer(images):
+            if not bool(images.flatten(1).any(1).all()):
+                raise NotApplicable("1 of 9 images that are asked are not in the answers")
+            return torch.zeros(len(images), dtype=torch.int64)
+
+        return answer
+
+    (found,) = findings(structs.replace(read_one(), format="answers"), open_as, checks())
+    assert found.kind == FindingKind.ACCURACY
 
 
 def test_renumbered_classes_are_named(tmp_path):

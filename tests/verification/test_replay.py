@@ -137,6 +137,30 @@ def other_commitment(folder):
     figure(folder, lambda e: e.update(commitment="0" * 64))
 
 
+def without_accuracy(folder):
+    figure(folder, lambda e: e["suspect"].update(accuracy=None, asked=0))
+
+
+def other_labels(folder):
+    without_accuracy(folder)
+    figure(folder, lambda e: e["suspect"]["description"].update(trained_on="cifar10"))
+
+
+def innocent(folder):
+    digest = f"{7:064x}"  # that of innocent-7
+    figure(folder, lambda e: e["suspect"].update(digest=digest))
+
+
+def source(folder):
+    known = {
+        "kind": "identity",
+        "text": "it is the source itself: the content is the same",
+        "blocks": [],
+        "figures": {},
+    }
+    figure(folder, lambda e: e["findings"].append(known))
+
+
 CHANGES = {
     answer: "answers.csv was changed: line 40, the answer to the image [0-9a-f]{32}",
     no_answer: "answers.csv was changed: (line 301|it has 300 answers, but 301 questions)",
@@ -153,6 +177,10 @@ CHANGES = {
     finding: "evidence.json was changed: the finding about the suspect's accuracy does not follow",
     damage: "evidence.json was changed: the finding about damage does not follow",
     methods: "evidence.json was changed: its methods are not those of the commitment, sac_m, ipguard",
+    without_accuracy: "evidence.json was changed: the suspect's accuracy is 81 of 100 check images by its answers",
+    other_labels: "evidence.json was changed: the finding that its labels are those of cifar10 is missing",
+    innocent: "evidence.json was changed: which network the suspect is does not follow from its digest",
+    source: "evidence.json was changed: which network the suspect is does not follow from its digest",
     other_commitment: "evidence.json was changed: it is about another commitment",
 }
 

@@ -96,6 +96,25 @@ def test_answers_that_were_paid_for_stay(tmp_path, commitment, inline):
         assert sum(server.asked.values()) - before == found.evidence.evidence.queries - paid
 
 
+def test_a_server_that_fails_in_the_search_for_another_preprocessing_ends_the_run(tmp_path, commitment, inline):
+    """Declared images are from -4 to -3; the server answers to no others until it is mended, and never to NHWC."""
+    down = [True]
+
+    def answer(values):
+        if down and values.max() > -2.9:
+            raise ConnectionError
+        return network(values)
+
+    with InferenceServer(answer) as server:
+        path = described(tmp_path, server, mean=[4.0], std=[1.0])
+        with pytest.raises(BenchError, match="url: the connection failed"):
+            bench.verify(path, commitment=commitment, out=tmp_path / "E")
+        down.clear()
+        found = bench.verify(path, commitment=commitment, out=tmp_path / "E")
+    assert found.verdict == "cannot tell" and "correct the description" in found.reasons[0]
+    assert sum(server.asked.values()) > found.evidence.evidence.queries > 600
+
+
 def start(folder, commitment):
     command = [sys.executable, "-m", "bench", "verify", "--models", "zoo.toml", "--commitment", str(commitment)]
     return subprocess.Popen([*command, "--out", "E"], cwd=folder, stdout=subprocess.DEVNULL)

@@ -50,6 +50,7 @@ def command(quiet: bool, **chosen: Any) -> int:
     from bench.verification.p_values import enough, needed
 
     made = execute(commit_request(chosen), TerminalReporter(quiet, False), chosen["sign"])
+    made = made.for_suspect("")  # innocents of other datasets are none for its own suspects
     methods = made.commitment.methods
     least = min(len(made.scores_of(method.name)) for method in methods)
     for method in methods:
