@@ -117,7 +117,7 @@ WORKING = (
         f"verification/{name}.py"
         for name in ("scoring", "session", "suspect_checks", "trial", "probe_export", "queries")
     ),
-    *(f"verification/{name}.py" for name in ("judge", "likeness", "source", "preprocessing_check")),
+    *(f"verification/{name}.py" for name in ("judge", "recorded", "likeness", "source", "preprocessing_check")),
     *(f"verification/{name}.py" for name in ("distortions", "detectors", "transports", "stability")),
 )
 """What is imported only when something is computed."""
