@@ -3,10 +3,17 @@
 import signal
 
 import pytest
+from hypothesis import settings
 
 
 def pytest_configure():
-    """Undo what a shell does to a command in the background: it ignores Ctrl-C, and so would all processes of tests."""
+    """Set what no single test decides.
+
+    A shell lets a command in the background ignore Ctrl-C, and so would all processes of tests. Examples of hypothesis
+    have no deadline: no test asserts a time.
+    """
+    settings.register_profile("bench", deadline=None)
+    settings.load_profile("bench")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
