@@ -21,6 +21,8 @@ from bench.registry.discovery import load_registry
 from benchmarks.results_file import name as machine
 from benchmarks.step_precision import BATCH, CLASSES, NETWORKS, SHAPE
 
+STOCK = "resnet18"
+
 
 def cpu_seconds() -> float:
     """Return the CPU time of this process and of its children that have ended: compilers are."""
@@ -56,11 +58,11 @@ def spent(step: Callable[[], None], times: int) -> float:
 @click.command()
 @click.option("--steps", default=4, show_default=True)
 @click.option("--rounds", default=5, show_default=True)
-@click.option("--only", multiple=True, metavar="NETWORK", help="Of these networks; default: all.")
+@click.option("--only", multiple=True, type=click.Choice([*NETWORKS, STOCK]), help="Default: all of them.")
 def main(steps: int, rounds: int, only: tuple[str, ...]) -> None:
     """Print the median ratio of each network and precision, with the least and the most, and what compiling took."""
     torch.set_num_threads(1)
-    networks = {**NETWORKS, "resnet18": load_registry(()).get("architecture", "resnet18", None)}
+    networks = {**NETWORKS, STOCK: load_registry(()).get("architecture", STOCK, None)}
     click.echo(f"{machine()}, torch {torch.__version__}")
     with tempfile.TemporaryDirectory(prefix="bench-compiled-") as cache:
         # compiled in this process, whose children are counted

@@ -63,12 +63,10 @@ class Networks:
         both = pd.concat(_halves(frame, run), ignore_index=True)
         number = both.groupby(list(NETWORK), sort=False).ngroup().to_numpy()
         self.source, self.suspect = np.split(number, 2)
-        marks = (
-            both[[RENUMBERED, MAJORITY]].groupby(number, sort=False).transform("max")
-        )  # a row's reason replaces its notes
-        known = (
-            both.assign(number=number, **marks).dropna(subset="accuracy").drop_duplicates("number").set_index("number")
-        )
+        # A row's reason replaces its notes: those of another row of the same network count.
+        marks = both[[RENUMBERED, MAJORITY]].groupby(number, sort=False).transform("max")
+        found = both.assign(number=number, **marks).dropna(subset="accuracy")
+        known = found.drop_duplicates("number").set_index("number")
         classes = {
             name: entry["attributes"].get("num_classes") or 0
             for name, entry in run["components"][ComponentKind.DATASET].items()

@@ -186,10 +186,10 @@ class Progress:
     def remaining(self) -> str:
         """Return the estimated time until the run ends, or that of the known part of the work; `?` if none is known."""
         with self.lock:
-            seconds, least = self.eta.remaining(), self.eta.at_least()
-        if seconds is None:
-            return "?" if least is None else f"more than {_time(least)}"
-        return _time(seconds)
+            if (seconds := self.eta.remaining()) is not None:
+                return _time(seconds)
+            least = self.eta.at_least()
+        return "?" if least is None else f"more than {_time(least)}"
 
     def line(self) -> str:
         """Return the counts in one line."""
