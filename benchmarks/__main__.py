@@ -16,7 +16,7 @@ from benchmarks import commands, gpu, million, precision, profile, results_file,
 from benchmarks.measure import Row
 
 PARTS = ("training", "commands", "scores", "zoo", "scaling", "large", "scheduler")
-"""What is measured by default, together in about an hour on two cores."""
+"""What is measured by default."""
 MORE = ("million", "precision", "profile")
 """What `--full` adds."""
 
