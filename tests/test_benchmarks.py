@@ -667,6 +667,24 @@ def test_a_step_in_bf16_is_compared_with_one_in_fp32(monkeypatch):
         assert ratio and 0.05 < float(ratio[1]) < 100
 
 
+def test_an_extraction_that_asks_once_is_compared_with_one_that_asks_each_time():
+    from click.testing import CliRunner
+
+    from benchmarks import known_answers
+
+    threads = torch.get_num_threads()
+    words = ["--images", "16", "--epochs", "4", "--rounds", "1", "--only", "tiny_resnet width=16", "--plain", "0.5"]
+    try:
+        done = CliRunner().invoke(known_answers.main, words, catch_exceptions=False)
+    finally:
+        torch.set_num_threads(threads)
+    _, line = done.output.splitlines()
+    ratio = re.fullmatch(
+        r"tiny_resnet width=16, \w+, plain 0.5: asked once takes ([\d.]+) times asked each time \[\1, \1\]", line
+    )
+    assert ratio and 0.05 < float(ratio[1]) < 20
+
+
 def test_a_compiled_step_is_compared_with_a_plain_one(monkeypatch):
     from click.testing import CliRunner
 

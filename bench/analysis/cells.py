@@ -1,7 +1,6 @@
 """Estimate for each method and attack an AUC, with its uncertainty, what is missing, and what the paper reports.
 
-`groups` decides which scores belong to a cell, `estimates` makes its figures, `baselines` tests whether it beats the
-baselines.
+`groups` decides which scores belong to a cell, `estimates` makes its figures, `baselines` compares it with theirs.
 """
 
 import dataclasses
@@ -100,12 +99,13 @@ class Cell:
 
     @property
     def verdict(self) -> Verdict:
-        """Return the verdict on the paper's AUC."""
-        if self.paper is None or not self.paper.same or self.reason or self.untrained:
+        """Return the verdict on the paper's AUC, which says so where the paper's networks are others."""
+        if self.paper is None or self.reason or self.untrained:
             return Verdict.NO_FIGURE
         if self.like_paper is None:
             return Verdict.TOO_FEW
-        return Verdict(agrees(self.like_paper, self.paper.auc, self.paper.stolen, self.paper.irrelevant))
+        found = Verdict(agrees(self.like_paper, self.paper.auc, self.paper.stolen, self.paper.irrelevant))
+        return found if self.paper.same else found.elsewhere()
 
     @property
     def status(self) -> CellStatus:

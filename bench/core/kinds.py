@@ -56,6 +56,13 @@ class Verdict(_Word):
     TOO_FEW = "too few models to tell"
     ONE_SOURCE = "one source: no verdict"
     NO_FIGURE = "no figure"
+    AGREES_ELSEWHERE = "agrees (other networks)"
+    DIFFERS_ELSEWHERE = "differs (other networks)"
+
+    def elsewhere(self) -> "Verdict":
+        """Return the verdict for networks other than the paper's, which neither confirms nor contradicts it."""
+        others = {Verdict.AGREES: Verdict.AGREES_ELSEWHERE, Verdict.DIFFERS: Verdict.DIFFERS_ELSEWHERE}
+        return others.get(self, self)
 
 
 class SuspectKind(_Word):

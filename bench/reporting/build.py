@@ -1,6 +1,5 @@
 """Write the files of a results folder: `trials.csv` and `run.json`, and the report made from these two alone."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from bench.analysis.costs import Cost, costs
 from bench.analysis.suspects import standings
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, did_you_mean, first_line
-from bench.core.kinds import Verdict
 from bench.reporting import cache, csv_files
 from bench.reporting.bibliography import bibtex
 from bench.reporting.formats import FILES, FORMATS, TEX
@@ -24,7 +22,7 @@ from bench.reporting.tables.evasion import evasion_table
 from bench.reporting.tables.latex import file_name, latex
 from bench.reporting.tables.legend import with_legend
 from bench.reporting.tables.method_table import grouped
-from bench.reporting.tables.notes import drawn, meaningless
+from bench.reporting.tables.notes import drawn, meaningless, verdicts
 from bench.reporting.tables.rates import rates_tables
 from bench.reporting.tables.suspects import suspects_tables
 from bench.reporting.tables.table import Table
@@ -167,10 +165,8 @@ def check(folder: Path) -> str:
     """Compare a folder's AUCs with those of the papers: a verdict per cell, and their counts."""
     frame, run = load(Path(folder))
     judged = cells(frame, run)
-    counts = Counter(c.verdict for c in judged)
-    total = ", ".join(f"{counts[v]} {v}" for v in Verdict)
     tables = [text(with_legend(check_table(group, run))) for group in _by_section(judged).values()]
-    return "\n\n".join([*tables, f"all cells: {total}\n"])
+    return "\n\n".join([*tables, f"all cells: {verdicts(judged)}\n"])
 
 
 def _by_section(results: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:

@@ -19,10 +19,11 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.spec import SCHEDULES, Recipe
 from bench.training.augmentation import augment, pixels
-from bench.training.input_checks import check_targets, check_trained_images, logits_of
+from bench.training.input_checks import check_trained_images, logits_of
 from bench.training.memory_format import set_weight_format
 from bench.training.optimizer import Momenta, check_finite, clip_gradients, learning_rate, sgd_step
 from bench.training.sharing import moved
+from bench.training.targets import Targets
 
 Progress = Callable[[float, float, float], None]
 """Called after each epoch with the epochs done, the epochs in all and the mean loss of the epoch."""
@@ -55,23 +56,23 @@ def fit(
     """Train a network in place by SGD and return it in eval mode.
 
     images: uint8 [N, C, H, W], or float in [0, 1]. targets: int64 [N], probabilities [N, K], or a callable from a
-    batch of augmented float images to either (it is called without gradients). `loss(model, x, targets)` defaults
-    to cross-entropy of `model(x)`. `length` is a share of the recipe's epochs; `trainable` a part of the model, the
-    rest is frozen and in eval mode. Parameters that are frozen already (`requires_grad` is False) and modules that the
-    network's own `train()` leaves in eval mode stay so. `recipe_overrides` are fields of the recipe, such as
-    `lr=1e-3`. flip and crop are the dataset's augmentation. The generator decides everything that is random, dropout
-    included; torch's global generator is left as it was. Raises `BenchError` for other images or targets before
-    anything is trained, and `NonFiniteLoss` as soon as a loss is NaN or infinite (on a GPU: within 50 steps).
+    batch of augmented float images to either (it is called without gradients; an `Oracle` computes its answer to an
+    image that is not augmented once). `loss(model, x, targets)` defaults to cross-entropy of `model(x)`. `length` is a
+    share of the recipe's epochs; `trainable` a part of the model, the rest is frozen and in eval mode. Parameters that
+    are frozen already (`requires_grad` is False) and modules that the network's own `train()` leaves in eval mode stay
+    so. `recipe_overrides` are fields of the recipe, such as `lr=1e-3`. flip and crop are the dataset's augmentation.
+    The generator decides everything that is random, dropout included; torch's global generator is left as it was.
+    Raises `BenchError` for other images or targets before anything is trained, and `NonFiniteLoss` as soon as a loss is
+    NaN or infinite (on a GPU: within 50 steps).
     """
     recipe = _overridden(recipe, recipe_overrides)
     if not 0 <= length < math.inf:
         raise BenchError(f"fit(length=...) is a share of the recipe's epochs, from 0, not {length}")
     check_trained_images(images)
-    targets = check_targets(targets, len(images), classified=loss is None)
     device = torch.device(device)
+    answers = Targets(targets, len(images), device, classified=loss is None)
     set_weight_format(moved(model, device), device, getattr(model, "contiguous_only", False))
     images = images.detach().to(device)
-    targets = targets.to(device) if isinstance(targets, Tensor) else targets
     batches = math.ceil(len(images) / recipe.batch)
     steps = max(1, round(recipe.epochs * length * batches))
     check_every = 1 if device.type == "cpu" else 50  # a check waits for the GPU
@@ -81,13 +82,10 @@ def fit(
         while step < steps:
             epoch_start = step
             total.zero_()
-            augmented = step < steps * (1 - recipe.plain)
-            epoch = _epoch(images, batches, flip and augmented, crop if augmented else 0, generator, device)
+            plain = step >= steps * (1 - recipe.plain) or not (flip or crop)
+            epoch = _epoch(images, batches, flip and not plain, 0 if plain else crop, generator, device)
             for x, indices in islice(epoch, steps - step):
-                with torch.no_grad():
-                    batch_targets = targets(x) if callable(targets) else targets[indices]
-                    if callable(targets) and not step:
-                        check_targets(batch_targets, len(x), classified=loss is None)
+                batch_targets = answers.of(x, indices, plain)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                     value = (loss or cross_entropy)(model, x, batch_targets)
                 for p in parameters:

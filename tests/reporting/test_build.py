@@ -915,11 +915,26 @@ def test_one_source_gets_no_verdict(tmp_path):
     assert "1 one source: no verdict" in text
 
 
-def test_other_networks_than_the_papers_get_no_verdict(tmp_path):
-    verdict, text = verdicts(tmp_path, [r for r in many(0.05) if r["suspect_architecture"] != "res"], suspects=("net",))
-    assert verdict == "no figure"
-    assert "(paper 0.95)" in text
-    assert "*paper, other networks: 0.95*" in (tmp_path / "table.md").read_text()
+def test_the_verdict_says_that_the_papers_networks_are_others(tmp_path):
+    def net(share, **few):
+        return [r for r in many(share, **few) if r["suspect_architecture"] != "res"]
+
+    verdict, text = verdicts(tmp_path, net(0.05), suspects=("net",))
+    assert verdict == "agrees (other networks)" and "(paper 0.95)" in text
+    assert text.endswith("0 no figure, 1 agrees (other networks), 0 differs (other networks)\n")
+    tables = (tmp_path / "table.md").read_text()
+    assert "*paper, other networks: 0.95*" in tables and "a difference from it does not contradict the paper" in tables
+    assert verdicts(tmp_path, net(0.4), suspects=("net",))[0] == "differs (other networks)"
+    assert verdicts(tmp_path, net(0.05, seeds=(0,)), suspects=("net",), seeds=(0,))[0] == "one source: no verdict"
+
+
+def test_figures_of_other_networks_are_compared_without_innocents_in_the_sources_architecture(tmp_path):
+    rows = [r for r in many(0.05) if r["suspect_architecture"] != "res"]
+    for made in rows:
+        if made["suspect_architecture"] == "vgg":
+            made["score"] = 3.0
+    verdict, text = verdicts(tmp_path, rows, suspects=("net",))
+    assert verdict == "agrees (other networks)" and "Compared without the irrelevant models" in text
 
 
 def test_a_fine_tuned_source_is_held_against_innocents_of_the_papers_architectures(tmp_path):
@@ -932,7 +947,7 @@ def test_a_fine_tuned_source_is_held_against_innocents_of_the_papers_architectur
         return cell(tmp_path, "sac", "finetune_a")["verdict"]
 
     assert made(("net", "res")) == "agrees"
-    assert made(("net",)) == "no figure"
+    assert made(("net",)) == "agrees (other networks)"
 
 
 def test_the_comparison_leaves_out_innocents_in_the_sources_architecture(tmp_path):

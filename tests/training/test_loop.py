@@ -1,6 +1,7 @@
 """The training loop: augmentation, batches, schedule, freezing, determinism, errors; and answers in batches."""
 
 import copy
+import dataclasses
 import math
 import random
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from bench.training.loop import fit
 from bench.training.memory_format import needs_contiguous, needs_guard
 from bench.training.networks import Normalised, rebuild, with_memory_format
 from bench.training.optimizer import learning_rate
+from bench.training.oracle import Oracle
 
 RECIPE = Recipe(epochs=2, batch=8, precision="fp32")
 
@@ -253,6 +255,38 @@ def test_callable_targets_are_asked_about_the_very_views_the_network_sees():
     allowed = [s for image in images for s in shifts(image, 1)]
     assert all(any(torch.equal(view.mul(255).round().byte(), s) for s in allowed) for view in views)
     assert sum(any(torch.equal(view.mul(255).round().byte(), image) for image in images) for view in views) < 20
+
+
+class Counted(nn.Module):
+    """A source that counts the images it computes answers to."""
+
+    def __init__(self):
+        super().__init__()
+        self.network, self.computed = network().eval(), 0
+
+    def forward(self, x):
+        self.computed += len(x)
+        return self.network(x)
+
+
+@pytest.mark.parametrize("answers", ["labels", "probabilities"])
+@pytest.mark.parametrize(("crop", "plain", "computed"), [(1, 0.0, 80), (1, 0.75, 40), (0, 0.0, 20)])
+def test_a_source_computes_its_answer_to_an_image_that_is_shown_as_it_is_once(answers, crop, plain, computed):
+    recipe, images = dataclasses.replace(RECIPE, epochs=4, plain=plain), some_images()
+    source, plain_source = (Oracle(Counted(), "probabilities", "a thief") for _ in range(2))
+    given = {"recipe": recipe, "crop": crop}
+    model = fit(network(dropout=0.3), images, getattr(source, answers), generator=seeded(), **given)
+    ask = getattr(plain_source, answers)
+    other = fit(network(dropout=0.3), images, lambda x: ask(x), generator=seeded(), **given)
+    assert same(state(model), state(other))
+    assert (source._model.computed, plain_source._model.computed) == (computed, 80)
+    assert source.queries == plain_source.queries == 80 and source.strongest == answers
+
+
+def test_a_source_is_not_asked_beyond_its_limit_by_images_that_it_knows():
+    source = Oracle(network(), "labels", "a thief", limit=50)
+    with pytest.raises(BenchError, match="a thief asked 54 queries, but its budget is 50"):
+        fit(network(), some_images(), source.labels, recipe=dataclasses.replace(RECIPE, epochs=4), generator=seeded())
 
 
 def test_sure_probabilities_train_as_labels_do():

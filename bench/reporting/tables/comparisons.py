@@ -1,16 +1,14 @@
 """Tables that compare the AUCs: with the baselines, with other negatives, with the papers."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.cell_statistics import of_table
 from bench.analysis.cells import Cell
 from bench.core.canonical import JSON
-from bench.core.kinds import Verdict
 from bench.reporting.tables.auc import paper_line
 from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
-from bench.reporting.tables.notes import drawn, meaningless
+from bench.reporting.tables.notes import drawn, meaningless, verdicts
 from bench.reporting.tables.table import Line, Table, cell, interval, signed
 from bench.stats.differences import TESTED_FROM
 
@@ -62,13 +60,12 @@ def negatives_table(cells: Sequence[Cell]) -> Table:
 
 def check_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
     """Return the papers' AUCs beside ours, with a verdict per cell."""
-    counts = Counter(c.verdict for c in cells)
-    reduced = any(c.paper and c.paper.same and c.home and c.suspects_only for c in cells)
+    reduced = any(c.paper and c.home and c.suspects_only for c in cells)
     return method_table(
         cells,
         "against the papers",
         attack_columns(cells, _check_lines),
-        f"{', '.join(f'{counts[v]} {v}' for v in Verdict)}. {' '.join([drawn(cells), *meaningless(run)])}",
+        f"{verdicts(cells)}. {' '.join([drawn(cells), *meaningless(run)])}",
         notes=["Compared without the irrelevant models in the source's architecture, which the papers do not have."]
         * reduced,
         label="papers",
@@ -79,7 +76,7 @@ def check_table(cells: Sequence[Cell], run: Mapping[str, JSON]) -> Table:
 def _check_lines(c: Cell) -> list[Line]:
     if c.reason:
         return cell("–", c.verdict)
-    ours = c.like_paper if c.paper and c.paper.same else c.figure
+    ours = c.like_paper if c.paper else c.figure
     figures = [Line(f"{ours.auc:.2f}"), *interval(ours)] if ours else no_figure(c)
     paper = [paper_line(c.paper)] if c.paper else []
-    return [*figures, *paper, *cell(*re.split(r"(?<=:) | (?=to tell)", c.verdict))]
+    return [*figures, *paper, *cell(*re.split(r"(?<=:) | (?=to tell|\()", c.verdict))]

@@ -129,10 +129,15 @@ def notes(cells: Sequence[Cell], home: Sequence[str], described: bool) -> list[s
     more = "describe further sources" if described else f"bench run --seeds {TESTED_FROM}"
     found = [*_meanings(cells, home), *_tests(cells, more), *_networks(cells), *_warnings(cells)]
     found += [*_inapplicable(cells), *_incomplete(cells)]
-    counts = Counter(c.verdict for c in cells)
-    if counts[Verdict.NO_FIGURE] < len(cells):
-        found.append("Against the papers' figures: " + ", ".join(f"{counts[v]} {v}" for v in Verdict) + ".")
+    if any(c.verdict != Verdict.NO_FIGURE for c in cells):
+        found.append(f"Against the papers' figures: {verdicts(cells)}.")
     return found
+
+
+def verdicts(cells: Iterable[Cell]) -> str:
+    """Count the verdicts on the papers' figures."""
+    counts = Counter(c.verdict for c in cells)
+    return ", ".join(f"{counts[v]} {v}" for v in Verdict)
 
 
 def _meanings(cells: Sequence[Cell], home: Sequence[str]) -> Iterator[str]:
@@ -159,7 +164,7 @@ def _meanings(cells: Sequence[Cell], home: Sequence[str]) -> Iterator[str]:
     if any(c.paper and not c.paper.same for c in cells):
         yield (
             "In italics or parentheses (paper, other networks): what the method's paper reports for the same dataset "
-            "and attack, but other networks than these."
+            "and attack, but other networks than these; a difference from it does not contradict the paper."
         )
 
 

@@ -23,7 +23,8 @@ const comparisons = (cell) => {
   if (cell.paper) {
     const [auc, stolen, irrelevant, same] = cell.paper;
     const models = stolen && irrelevant ? ` (${stolen} stolen / ${irrelevant} irrelevant)` : "";
-    found.push(el("p", {}, `The paper has ${two(auc)}${models}, ${same ? "on the same networks" : "on other networks"}: ${text(cell.verdict)}.`));
+    const verdict = text(cell.verdict).replace(" (other networks)", "");
+    found.push(el("p", {}, `The paper has ${two(auc)}${models}, ${same ? "on the same networks" : "on other networks"}: ${verdict}.`));
   }
   return found;
 };
