@@ -73,7 +73,7 @@ class Client:
         self.counts: Counter[str] = Counter()
         self.server: dict[str, Any] = {}
         self.binary, self.certain = model.binary is True, model.binary != "auto"
-        self.input = model.input
+        self.input, self.prepared = model.input, False
         self.first = asyncio.Lock()
         self.address = address(model.url)
         self.url = self.address.infer
@@ -102,14 +102,14 @@ class Client:
         if self.model.binary == "auto":
             self.binary = isinstance(extensions, list) and BINARY in extensions
             self.certain = not self.binary
-        found = await self._metadata(self.address.metadata)
-        inputs = found.get("inputs")
+        inputs = (await self._metadata(self.address.metadata)).get("inputs")
         inputs = inputs if isinstance(inputs, list) else []
         names = [str(i["name"]) for i in inputs if isinstance(i, dict) and "name" in i]
         if not self.input and len(names) > 1:
             listed = self._clean(", ".join(names[:8]))
             raise Failure("input", f"the model has {len(names)} inputs ({listed}): name that of the images")
         self.input = self.input or (names[0] if names else DEFAULT_INPUT)
+        self.prepared = True
 
     async def infer(self, values: NDArray[np.float32]) -> Any:
         """Return the raw answers, an array [N] or [N, K], to input images; Failure if there are none."""

@@ -162,6 +162,21 @@ def test_several_inputs(opened, server):
     assert b'"name":"v"' in server.requests[0][2]
 
 
+def test_an_input_that_is_named_leaves_the_metadata_to_be_read(opened, server):
+    server.metadata = {"inputs": [{"name": "u"}, {"name": "v"}]}
+    found = opened(server, input="v")
+    ask(found, "logits", X)
+    ask(found, "logits", X)
+    assert {headers["Content-Type"] for _, headers, _ in server.requests} == {"application/octet-stream"}
+    assert found.run.record["binary"] is True and found.run.record["server"]["name"] == "own"
+
+
+def test_a_named_input_sends_a_json_body_that_is_refused_once(opened, server):
+    server.extensions, server.faults = [], [answering(500, b'{"error": "x"}')]
+    assert fault(opened, server, input="x") == "url: HTTP 500: x"
+    assert len(server.requests) == 1
+
+
 def test_versions_prefixes_and_addresses_without_infer(opened, server):
     server.url = f"{server.base}/v2/models/net/"
     ask(opened(server), "logits", X)
