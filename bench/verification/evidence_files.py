@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from bench.models.description import Description
 from bench.models.image_digest import DIGITS, array_digests
 from bench.models.journal import Journal
 from bench.store.atomic import temporary_file, write_atomically
+from bench.store.locks import has_locks
 from bench.verification import commitment_files, manifest
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.report import page
@@ -115,7 +117,7 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
     """Make a folder and lock it while it is written; an error removes what is new in it, but answers if `keep`.
 
     What a process that died has left stays, with the answers, for the same command. BenchError if another process is
-    writing there, or if the folder holds something else.
+    writing there, as far as files can be locked, or if the folder holds something else.
     """
     from filelock import FileLock, Timeout
 
@@ -124,9 +126,11 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
     with writing(folder):
         made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False, is_singleton=False)
+        path = _lock_file(folder)
+        lock = FileLock(path, blocking=False, is_singleton=False)
         try:
-            lock.acquire()
+            if has_locks(path.parent):
+                lock.acquire()
         except Timeout:
             raise BenchError(f"{folder} is being written by another process: wait, or name another folder") from None
     failed = False
@@ -138,10 +142,17 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
     finally:
         _remove_hidden(folder)
         with suppress(OSError):
-            Path(lock.lock_file).unlink()
+            path.unlink()
         lock.release()
         if failed:
             _remove(folder, made)
+
+
+def _lock_file(folder: Path) -> Path:
+    """Return the file that is locked while a folder is written: beside it, or in it if only that may be written."""
+    place = folder.resolve()  # `.` has no name
+    beside = place.with_name(f".{place.name}.lock")
+    return beside if os.access(place.parent, os.W_OK) else place / f".{ANSWERS}.writing"
 
 
 def _remove_hidden(folder: Path) -> None:

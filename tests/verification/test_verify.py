@@ -1,5 +1,7 @@
 """`bench verify`: a suspect is asked, judged, and the evidence replayed; what is interrupted asks nothing twice."""
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from inline_session import InlineProcess
+from rights import like_anybody
 from small_commitment import labelled, small_commitment
 from zoo_files import PLUGIN, copied, save_onnx, save_safetensors, trained, zoo
 
@@ -284,6 +287,41 @@ def test_a_folder_that_cannot_be_made(judged):
 def test_two_at_a_time(judged, tmp_path):
     with evidence_files.working(tmp_path / "E", keep=False), pytest.raises(BenchError, match="by another process"):
         judged()
+
+
+def test_the_working_folder_is_a_folder_of_evidence(tmp_path, commitment, inline, monkeypatch):
+    models = suspect(tmp_path)
+    (tmp_path / "E").mkdir()
+    monkeypatch.chdir(tmp_path / "E")
+    with evidence_files.working(tmp_path / "E", keep=False), pytest.raises(BenchError, match="by another process"):
+        bench.verify(models, commitment=commitment.folder, out=".")
+    assert bench.verify(models, commitment=commitment.folder, out=".").code == 1
+    assert bench.frontend.verify.replay(".").code == 1
+
+
+@pytest.mark.parametrize("number", (errno.ENOLCK, errno.ENOTSUP))
+def test_a_folder_whose_files_cannot_be_locked(judged, tmp_path, monkeypatch, number):
+    def refuse(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert judged().code == 1 and not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_only_the_folder_itself_may_be_written(tmp_path):
+    """As in a container, where it is a mount point."""
+    code = (
+        "from pathlib import Path\nfrom bench.verification.evidence_files import working\n"
+        "with working(Path('parent/E'), False):\n    print(*(p.name for p in Path('parent/E').iterdir()))"
+    )
+    (tmp_path / "parent" / "E").mkdir(parents=True)
+    (tmp_path / "parent").chmod(0o555)
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, preexec_fn=like_anybody
+    )
+    (tmp_path / "parent").chmod(0o755)
+    assert (found.returncode, found.stdout) == (0, ".answers.csv.writing\n"), found.stderr
+    assert not [*(tmp_path / "parent" / "E").iterdir()]
 
 
 # --- commitments --------------------------------------------------------------------------------------------------
