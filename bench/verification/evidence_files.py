@@ -163,7 +163,7 @@ def _remove_hidden(folder: Path) -> None:
 
 def _remove(folder: Path, made: Sequence[Path]) -> None:
     """Remove what was begun in a folder, and the folders that were made for it, innermost first."""
-    for name in (STARTED, ANSWERS, QUERIES):
+    for name in (STARTED, ANSWERS, QUERIES, EVIDENCE, REPORT):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):  # one holds something else, such as a commitment
         for path in made:
@@ -198,9 +198,19 @@ def answer_digests(path: Path) -> dict[str, str]:
 def finish(
     folder: Path, evidence: Evidence, commitment: CommitmentFolder, signer: Signer | None = None
 ) -> EvidenceFolder:
-    """Write the evidence, the copy of its commitment, the report, and last the manifest; return the folder."""
+    """Write the evidence, the copy of its commitment, the report, and last the manifest; return the folder.
+
+    An error leaves no copy and no manifest: the folder is not finished.
+    """
     with writing(folder):
-        return _finished(folder, evidence, commitment, signer)
+        try:
+            return _finished(folder, evidence, commitment, signer)
+        except BaseException:
+            for name in (manifest.SIGNATURE, manifest.MANIFEST):
+                (folder / name).unlink(missing_ok=True)
+            if commitment.folder.resolve() != (folder / COMMITMENT).resolve():
+                shutil.rmtree(folder / COMMITMENT, ignore_errors=True)
+            raise
 
 
 def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder, signer: Signer | None) -> EvidenceFolder:

@@ -324,6 +324,23 @@ def test_only_the_folder_itself_may_be_written(tmp_path):
     assert not [*(tmp_path / "parent" / "E").iterdir()]
 
 
+@pytest.mark.parametrize(("module", "name"), ((evidence_files, "report.html"), (manifest, "MANIFEST.sha256")))
+def test_a_disk_that_is_full_at_the_end_leaves_nothing(judged, tmp_path, monkeypatch, module, name):
+    genuine = module.write_atomically
+
+    def full(path, content):
+        if path.name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        genuine(path, content)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(module, "write_atomically", full)
+        with pytest.raises(BenchError, match="E cannot be written: No space left on device"):
+            judged()
+    assert not (tmp_path / "E").exists()
+    assert judged().code == 1
+
+
 # --- commitments --------------------------------------------------------------------------------------------------
 
 
