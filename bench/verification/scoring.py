@@ -11,7 +11,7 @@ from bench.api.components import Method
 from bench.core.canonical import digest, seed_of
 from bench.core.errors import BenchError, Interrupted, NotApplicable, describe_error, first_line, printable
 from bench.core.kinds import ComponentKind
-from bench.execution.scores import budget, checked_score
+from bench.execution.scores import UnusableScore, budget, checked_score
 from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.description import Description
@@ -159,7 +159,7 @@ def scored(
             with isolated(score_seed(file.digest, suspect_digest), log, threads):
                 copies = {name: tensor.clone() for name, tensor in tensors.items()}
                 draws.append(checked_score(method, copies, asked))
-        except NotApplicable as error:
+        except (NotApplicable, UnusableScore) as error:
             reason = first_line(error) or "the method does not apply, and names no reason"
         except BenchError:
             raise
