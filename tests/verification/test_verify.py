@@ -142,9 +142,10 @@ def test_labels_alone(judged):
     assert found.methods[0].score is not None
 
 
-def test_a_table_without_the_queries(tmp_path, commitment, inline):
+@pytest.mark.parametrize("fields", ({}, {"trained_on": "noisy_digits_c"}), ids=("its dataset", "the same labels"))
+def test_a_table_without_the_queries(tmp_path, commitment, inline, fields):
     (tmp_path / "answers.csv").write_text("image,0,1,2,3,4,5,6,7,8,9\n" + "0" * 32 + ",1,0,0,0,0,0,0,0,0,0\n")
-    path = zoo(tmp_path, {**SUSPECT, "format": "answers", "file": "answers.csv"})
+    path = zoo(tmp_path, {**SUSPECT, "format": "answers", "file": "answers.csv", **fields})
     found = bench.verify(path, commitment=commitment.folder, out=tmp_path / "E")
     assert found.verdict == "cannot tell" and "100 of 100 images that are asked are not in the answers" in str(found)
     assert "accuracy is not known" in str(found) and bench.frontend.verify.replay(tmp_path / "E").code == 3
