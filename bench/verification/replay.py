@@ -153,7 +153,7 @@ def _check_judgement(found: EvidenceFolder) -> None:
         for m in evidence.judgement.methods
     ]  # fmt: skip
     for method, fixed in zip(asked, found.commitment.commitment.methods, strict=True):
-        if len(method.draws) not in (0, len(fixed.fingerprints)):
+        if len(method.draws) != len(fixed.fingerprints) and (method.draws or not method.reason):
             raise _changed(found, EVIDENCE, f"{method.method} has {len(method.draws)} draws")
     computed = judge(found.commitment, evidence.judgement.alpha, asked, evidence.findings)
     if where := _difference(to_builtins(evidence.judgement), to_builtins(computed), "judgement"):
