@@ -73,6 +73,12 @@ def test_a_copy(judged, tmp_path):
     assert not any(name.startswith(".") for name in names) and "report.html" in names
 
 
+def test_how_often_is_never_less_than_the_p_value():
+    often = bench.frontend.verify.often
+    assert often(2 / 200) == "in 1 of 100 cases at most" and often(3 / 200) == "in 1 of 66 cases at most"
+    assert often(0.35) == "in 35 of 100 cases at most" and often(0.5) == "often"
+
+
 def test_an_untrained_network_cannot_be_judged(judged):
     torch.manual_seed(5)
     from zoo_files import network
