@@ -6,8 +6,9 @@ from inline_session import InlineProcess
 from zoo_files import copied, save_onnx, trained, zoo
 
 import bench
-from bench.cli.commands.verify import command
+from bench.cli.commands.verify import MADE, command
 from bench.core.errors import BenchError
+from bench.frontend.commit import CommitOptions
 from bench.verification import child, commitment_files
 
 
@@ -67,3 +68,11 @@ def test_options_of_a_commitment_that_is_there(described, tmp_path):
     words = ["--models", "a", "--out", "b", "--commitment", "c", "--datasets", "noisy_digits"]
     found = CliRunner().invoke(command, words, standalone_mode=False)
     assert "--datasets is an option of a new commitment" in str(found.exception)
+    words[-2:] = ["--split-seed", "3"]
+    found = CliRunner().invoke(command, words, standalone_mode=False)
+    assert "--split-seed is an option of a new commitment" in str(found.exception)
+
+
+def test_the_command_has_the_options_of_a_commitment():
+    own = {"models", "out", "plugins", "allow_code", "sign"}
+    assert {option.name for option in MADE} == CommitOptions.__annotations__.keys() - own
