@@ -120,6 +120,10 @@ def verify(
     and `innocents`. A call that was interrupted goes on with the answers that it has. BenchError for what the caller
     can correct.
     """
+    if made:
+        from bench.frontend.commit import check_known
+
+        check_known(made, "verify", verify.__annotations__.keys() - {"made", "return"})
     place = commitment or path("out", out) / COMMITMENT
     request = requested(models, place, out, suspect, alpha, max_queries, allow_code, plugins, sign)
     if commitment is None:

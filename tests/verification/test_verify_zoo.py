@@ -73,6 +73,14 @@ def test_options_of_a_commitment_that_is_there(described, tmp_path):
     assert "--split-seed is an option of a new commitment" in str(found.exception)
 
 
+@pytest.mark.parametrize(("name", "meant"), (("innocent", "innocents"), ("max_query", "max_queries")))
+def test_an_option_that_does_not_exist(described, tmp_path, name, meant):
+    made = {"datasets": "noisy_digits", "methods": "sac_m", name: 5}
+    with pytest.raises(BenchError, match=rf"bench.verify has no option '{name}'. Did you mean '{meant}'\?"):
+        bench.verify(described, out=tmp_path / "E", **made)
+    assert not (tmp_path / "E").exists()
+
+
 def test_the_command_has_the_options_of_a_commitment():
     own = {"models", "out", "plugins", "allow_code", "sign"}
     assert {option.name for option in MADE} == CommitOptions.__annotations__.keys() - own
