@@ -77,3 +77,12 @@ def test_a_score_that_is_no_number_leaves_the_other_methods(judged, tmp_path, mo
     sac_m, ipguard = found.methods
     assert ipguard.reason == "method 'ipguard': the score of this suspect is nan" and ipguard.p_value is None
     assert found.verdict == "evidence of copying" and sac_m.adjusted == sac_m.p_value
+
+
+def test_a_network_of_this_machine_is_asked_few_images_at_once(judged, tmp_path, monkeypatch):
+    """All that a method asks may take a large network longer than the limit of one answer."""
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
+    batches, genuine = [], OnnxNetwork.__call__
+    monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (batches.append(len(x)), genuine(self, x))[1])
+    judged()
+    assert max(batches) == 64
