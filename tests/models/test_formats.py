@@ -474,7 +474,7 @@ def test_an_onnx_network_with_another_number_of_labels(tmp_path, fault):
 
 def test_answers_that_were_not_flattened():
     text = outputs.fault(torch.zeros(4, 10, 1, 1), "logits", 10)
-    assert text.startswith("it answers with [10, 1, 1] numbers an image, not with [10]: end the network with one number")
+    assert text.startswith("it answers with [10, 1, 1] numbers an image, not with [10]: end the network with one")
 
 
 @pytest.mark.parametrize("where", ["../weights.bin", "/etc/passwd", "link.bin", "none.bin"])
