@@ -68,9 +68,11 @@ def checked(
         found += of_answers(converted(run.answers, model, recorder.opened.order))
     else:
         found += _stable(model, recorder, torch.from_numpy(checks.images))
-    if not same_labels:
-        text = f"its labels are those of {model.trained_on}: its accuracy is not known, and {_compared(folder, model)}"
-        found.append(Finding(kind=FindingKind.LABEL_SPACE, text=text))
+    if model.trained_on not in ("", folder.commitment.data.name):
+        start = f"its labels are those of {model.trained_on}: its accuracy is not known, and"
+        if same_labels:
+            start = f"it was trained on {model.trained_on}, which has the same labels:"
+        found.append(Finding(kind=FindingKind.LABEL_SPACE, text=f"{start} {_compared(folder, model)}"))
     if not same_labels or not len(checks.labels):
         return Checked(found + _accuracy(folder, checks, 0, same_labels), 0, 0)
     right = int((_labels(recorder.answer(torch.from_numpy(checks.images))) == torch.from_numpy(checks.labels)).sum())

@@ -167,6 +167,13 @@ def test_other_labels_block_what_cannot_bridge_them(judged):
     assert "Finding (label_space): its labels are those of cifar10: its accuracy is not known" in str(found)
 
 
+def test_another_dataset_with_the_same_labels_is_a_finding(judged):
+    assert "label_space" not in str(judged(fields={"trained_on": "noisy_digits"}))
+    text = str(judged(out="E2", fields={"trained_on": "noisy_digits_c"}))
+    assert "Finding (label_space): it was trained on noisy_digits_c, which has the same labels: innocents of" in text
+    assert "Accuracy: 81" in text
+
+
 # --- limits, and what is begun for another ------------------------------------------------------------------------
 
 
