@@ -177,10 +177,9 @@ def write_queries(folder: Path, images: "Mapping[str, Tensor]", shape: tuple[int
         rows = answer_digests(folder / ANSWERS)
         answered = {key[:DIGITS] for key in rows}
         asked = {digest: image.numpy() for digest, image in images.items() if digest in answered}
-        values = np.stack([*asked.values()]) if asked else np.empty((0, *shape), np.float32)
-        steps = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
-        if array_digests(steps) == [*asked]:
-            values = steps
+        steps = [np.rint(image.astype(np.float64) * 255).astype(np.uint8) for image in asked.values()]
+        whole = array_digests(steps) == [*asked]
+        values = np.stack(steps if whole else [*asked.values()]) if asked else np.empty((0, *shape), np.uint8)
         digests, answers = np.array([*asked], dtype=f"S{DIGITS}"), np.array([*rows.values()], dtype="S16")
         with temporary_file(folder / QUERIES) as path, path.open("wb") as file:
             np.savez_compressed(file, images=values, digests=digests, answers=answers)

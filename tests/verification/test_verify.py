@@ -26,7 +26,7 @@ from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.onnx_session import OnnxNetwork
 from bench.verification import child as verification
-from bench.verification import evidence_files, manifest
+from bench.verification import evidence_files, manifest, session
 
 SUSPECT = {"name": "theirs", "role": "suspect", "format": "onnx", "file": "theirs.onnx"}
 
@@ -336,6 +336,14 @@ def test_only_the_folder_itself_may_be_written(tmp_path):
     (tmp_path / "parent").chmod(0o755)
     assert (found.returncode, found.stdout) == (0, ".answers.csv.writing\n"), found.stderr
     assert not [*(tmp_path / "parent" / "E").iterdir()]
+
+
+def test_queries_that_take_long_to_be_written_are_no_hanging_suspect(judged, monkeypatch):
+    written, reported = evidence_files.write_queries, []
+    monkeypatch.setattr(session, "BEAT", 0.01)
+    monkeypatch.setattr(evidence_files, "write_queries", lambda *given: (time.sleep(0.2), written(*given)))
+    found = judged(progress=reported.append)
+    assert reported[-3:] == [found.evidence.evidence.queries] * 3
 
 
 @pytest.mark.parametrize(("module", "name"), ((evidence_files, "report.html"), (manifest, "MANIFEST.sha256")))
