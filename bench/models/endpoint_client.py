@@ -25,6 +25,8 @@ RETRIED = (429, 502, 503, 504)
 """Status codes after which a request is sent again: the model has not answered it."""
 NOT_UNDERSTOOD = (400, 415, 422, 500, 501)
 """Status codes by which servers refuse a body that they cannot parse."""
+TOO_LARGE = 413
+"""The status by which servers and proxies refuse a body of too many bytes."""
 MOVED = (301, 302, 303, 307, 308)
 KEEPING_METHOD = (307, 308)
 FIRST_PAUSE, LONGEST_PAUSE, LONGEST_WISH = 0.5, 30.0, 120.0
@@ -232,6 +234,9 @@ def _hint(model: Description, binary: bool, status: int, text: str) -> str:
     """Return what may help with a request that was refused, from the text of the error."""
     if model.batch > 1 and status in NOT_UNDERSTOOD and TOO_MANY.search(text):
         return f"Fewer images in a request: batch, which is {model.batch}"
+    if status == TOO_LARGE and (model.batch > 1 or not binary):
+        ways = [f"batch, which is {model.batch}"] * (model.batch > 1) + ["binary = true"] * (not binary)
+        return f"Smaller requests: {' or '.join(ways)}"
     if "FP16" in text and "JSON" in text:
         if binary:  # KServe 0.21: its model writes FP16, and into JSON whatever the request asks for
             return "It writes its answers into JSON: no field of the description changes that, its own code does"

@@ -330,6 +330,9 @@ def test_a_faulty_answer_is_one_line_and_the_next_is_right(shared, text):
         (400, "unexpected shape for input 'x'. Expected [1,1,9,9], got [1,1,8,8].", {"batch": 1, "binary": False}, ""),
         (400, "receiving FP16 data via JSON is not supported", {"binary": False}, "binary = true"),
         (400, "unexpected inference output 'prob'", {"binary": False}, ""),
+        (413, "Request Entity Too Large", {"binary": False}, "Smaller requests: batch, which is 32 or binary = true"),
+        (413, "Request Entity Too Large", {"binary": True}, "Smaller requests: batch, which is 32"),
+        (413, "Request Entity Too Large", {"binary": True, "batch": 1}, ""),
     ],
 )
 def test_a_refusal_names_the_field_that_may_help(opened, server, status, text, fields, hint):
