@@ -158,7 +158,10 @@ def _lock_file(folder: Path) -> Path:
 def _remove_hidden(folder: Path) -> None:
     """Remove what a process that died may have left: locks, and files that were being written."""
     for path in (*folder.glob(f".{ANSWERS}.*"), *folder.glob(".*.part")):
-        path.unlink(missing_ok=True)
+        if path.is_dir():  # half a commitment
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _remove(folder: Path, made: Sequence[Path]) -> None:

@@ -289,6 +289,7 @@ def test_what_a_crash_left_beside_the_answers_goes(judged, tmp_path):
     (tmp_path / "E").mkdir()
     for name in (".started.json.1.part", ".answers.csv.lock"):
         (tmp_path / "E" / name).write_text("half")
+    (tmp_path / "E" / ".commitment.1.part" / "fingerprints").mkdir(parents=True)
     assert judged().code == 1 and bench.frontend.verify.replay(tmp_path / "E").code == 1
 
 
