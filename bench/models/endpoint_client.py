@@ -159,14 +159,12 @@ class Client:
                 if _has_cause(error, ssl.SSLError):
                     raise Failure("url", self._clean(problem)) from None
             pause = next(pauses, None)
-            if pause is None or self.stopped.is_set():
+            if pause is not None and wish is not None and wish > LONGEST_WISH:
+                raise Failure("url", f"it asks to wait {wish:.0f} s: try again later ({self._clean(problem)})")
+            if pause is None or await _is_set_within(self.stopped, max(pause, wish or 0.0)):
                 tries = f", after {model.retries} retries" if model.retries else ""
                 raise Failure("url", self._clean(problem) + tries)
-            if wish is not None and wish > LONGEST_WISH:
-                raise Failure("url", f"it asks to wait {wish:.0f} s: try again later ({self._clean(problem)})")
             self.counts[f"retries: {reason}"] += 1
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopped.wait(), max(pause, wish or 0.0))
 
     async def _same_host(self, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send a request, and again where the same host wants it at another path."""
@@ -213,6 +211,13 @@ class Client:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return printable(text)
+
+
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Return True as soon as an event is set, False after so many seconds."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 def _about(found: Mapping[str, Any], clean: Callable[[str], str]) -> dict[str, Any]:

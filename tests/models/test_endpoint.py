@@ -1,5 +1,6 @@
 """Models behind a URL: the Open Inference Protocol v2 against a server on loopback, and its faults."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -23,6 +24,7 @@ from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.content import verified
 from bench.models.description import read
+from bench.models.endpoint_client import Client, Failure
 from bench.models.opening import Target, close, open_model
 from bench.models.preflight import Attempt, tried
 from bench.registry.registry import Registry
@@ -341,6 +343,22 @@ def test_a_refusal_names_the_field_that_may_help(opened, server, status, text, f
     assert found.startswith(f"url: HTTP {status}: {text.removesuffix('.')}")
     assert hint in found
     assert bool(hint) == (len(found) > len(f"url: HTTP {status}: {text}"))
+
+
+def test_nothing_is_sent_after_an_end_within_a_pause(server, tmp_path):
+    table = {"name": "a", "role": "suspect", "format": "http", "url": server.url, "binary": False}
+    (model,), server.faults = read(zoo(tmp_path, table)), [answering(503)]
+
+    async def asked():
+        stopped = asyncio.Event()
+        client = Client(model, (), stopped)
+        await client.prepare()
+        asyncio.get_running_loop().call_later(0.1, stopped.set)
+        await client.infer(X.numpy())
+
+    with pytest.raises(Failure, match="HTTP 503"):
+        asyncio.run(asked())
+    assert len(server.requests) == 1
 
 
 def test_a_slow_answer_ends_at_the_timeout_even_if_it_trickles(opened, server):
