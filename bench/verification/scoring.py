@@ -29,7 +29,7 @@ from bench.training.inference import BATCH
 from bench.training.oracle import Suspect
 from bench.verification.schema import CommittedMethod, MethodResult
 
-AT_ONCE = 64
+AT_ONCE = 32
 """Images that a suspect of this machine is asked at once: each time it has as long as `child.LIMIT` allows."""
 
 

@@ -139,10 +139,14 @@ def _check_budget(folder: CommitmentFolder, recorder: Recorder) -> None:
 
 
 def _made(model: Description, threads: int) -> dict[str, Any]:
-    """Return the versions and the machine of a session, and what runs the suspect."""
+    """Return the versions and the machine of a session, and what runs the suspect.
+
+    Methods run with one thread, and so does a suspect in torch while it answers them.
+    """
     library = RUNTIMES.get(model.format, "")
+    own = "" if model.format == ModelFormat.SAFETENSORS else f", {threads} threads"
     return {
-        "runtime": f"{library} {version_of(library)}, {threads} threads" if library else str(model.format),
+        "runtime": f"{library} {version_of(library)}{own}" if library else str(model.format),
         "threads": 1,
         "machine": machine("cpu"),
         "versions": {name: version_of(name) for name in (BENCH, "torch", "numpy")},

@@ -85,4 +85,4 @@ def test_a_network_of_this_machine_is_asked_few_images_at_once(judged, tmp_path,
     batches, genuine = [], OnnxNetwork.__call__
     monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (batches.append(len(x)), genuine(self, x))[1])
     judged()
-    assert max(batches) == 64
+    assert max(batches) == 32
