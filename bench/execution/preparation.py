@@ -201,7 +201,8 @@ def _check_unchanged(inventory: Inventory, request: BenchmarkRequest, refreshed:
         options = " ".join(f"--refresh {name}" for name in changed)
         raise BenchError(
             f"The store's results are of other files of {' and '.join(changed)} than {request.data} holds now: "
-            f"{lines[0]}{more}. Put the old files back, or recompute the results: {options}"
+            f"{lines[0]}{more}. Put the old files back, use another store (--store), or, in bench run, recompute the "
+            f"results: {options}"
         )
 
 

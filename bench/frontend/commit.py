@@ -68,11 +68,17 @@ def commit(*, progress: bool | ProgressFunction = True, **options: Unpack[Commit
 
     BenchError for what the caller can correct; nothing is written then. The state of this process is what it was.
     """
-    for name in options:
-        if name not in CommitOptions.__annotations__:
-            hint = did_you_mean(name, CommitOptions.__annotations__)
-            raise BenchError(f"bench.commit has no option {name!r}. {hint}See: bench commit --help")
+    check_known(options)
     return execute(commit_request(plain(options), argument), reporter_of(progress, False), options.get("sign"))
+
+
+def check_known(options: Iterable[str], command: str = "commit", more: Iterable[str] = ()) -> None:
+    """Raise BenchError for an option that neither a commitment nor `more` has."""
+    known = [*CommitOptions.__annotations__, *more]
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise BenchError(f"bench.{command} has no option {name!r}. {hint}See: bench {command} --help")
 
 
 def commit_request(options: Mapping[str, Any], shown: Callable[[str], str] = flag) -> "CommitRequest":

@@ -17,6 +17,7 @@ from bench.verification.kinds import ALPHA, VerdictKind
 from bench.verification.manifest import MANIFEST
 from bench.verification.replay import replay as replayed
 from bench.verification.report_figures import limit, power
+from bench.verification.report_words import share
 from bench.verification.request import Request, check, chosen
 from bench.verification.schema import Judgement, MethodResult
 from bench.verification.signing import check as check_signature
@@ -119,6 +120,10 @@ def verify(
     and `innocents`. A call that was interrupted goes on with the answers that it has. BenchError for what the caller
     can correct.
     """
+    if made:
+        from bench.frontend.commit import check_known
+
+        check_known(made, "verify", verify.__annotations__.keys() - {"made", "return"})
     place = commitment or path("out", out) / COMMITMENT
     request = requested(models, place, out, suspect, alpha, max_queries, allow_code, plugins, sign)
     if commitment is None:
@@ -239,5 +244,5 @@ def _report(folder: Path) -> str:
 
 
 def often(p: float) -> str:
-    """Return how often something happens at most, in words."""
-    return f"in 1 of {1 / p:.0f} cases at most" if p < 0.5 else "often"
+    """Return how often something happens at most, in the words of the report."""
+    return f"in {share(p)} cases at most" if p < 0.5 else "often"

@@ -99,7 +99,7 @@ class Asker:
             self.client = Client(self.model, head["names"], self.stopped)
             return {}, None
         assert self.client is not None
-        if not self.client.input:
+        if not self.client.prepared:
             await self.client.prepare()
         if "journal" not in head:
             return {}, await self._asked(values, list(range(len(values))), None, ())

@@ -25,6 +25,8 @@ RETRIED = (429, 502, 503, 504)
 """Status codes after which a request is sent again: the model has not answered it."""
 NOT_UNDERSTOOD = (400, 415, 422, 500, 501)
 """Status codes by which servers refuse a body that they cannot parse."""
+TOO_LARGE = 413
+"""The status by which servers and proxies refuse a body of too many bytes."""
 MOVED = (301, 302, 303, 307, 308)
 KEEPING_METHOD = (307, 308)
 FIRST_PAUSE, LONGEST_PAUSE, LONGEST_WISH = 0.5, 30.0, 120.0
@@ -73,7 +75,7 @@ class Client:
         self.counts: Counter[str] = Counter()
         self.server: dict[str, Any] = {}
         self.binary, self.certain = model.binary is True, model.binary != "auto"
-        self.input = model.input
+        self.input, self.prepared = model.input, False
         self.first = asyncio.Lock()
         self.address = address(model.url)
         self.url = self.address.infer
@@ -102,14 +104,14 @@ class Client:
         if self.model.binary == "auto":
             self.binary = isinstance(extensions, list) and BINARY in extensions
             self.certain = not self.binary
-        found = await self._metadata(self.address.metadata)
-        inputs = found.get("inputs")
+        inputs = (await self._metadata(self.address.metadata)).get("inputs")
         inputs = inputs if isinstance(inputs, list) else []
         names = [str(i["name"]) for i in inputs if isinstance(i, dict) and "name" in i]
         if not self.input and len(names) > 1:
             listed = self._clean(", ".join(names[:8]))
             raise Failure("input", f"the model has {len(names)} inputs ({listed}): name that of the images")
         self.input = self.input or (names[0] if names else DEFAULT_INPUT)
+        self.prepared = True
 
     async def infer(self, values: NDArray[np.float32]) -> Any:
         """Return the raw answers, an array [N] or [N, K], to input images; Failure if there are none."""
@@ -157,14 +159,12 @@ class Client:
                 if _has_cause(error, ssl.SSLError):
                     raise Failure("url", self._clean(problem)) from None
             pause = next(pauses, None)
-            if pause is None or self.stopped.is_set():
+            if pause is not None and wish is not None and wish > LONGEST_WISH:
+                raise Failure("url", f"it asks to wait {wish:.0f} s: try again later ({self._clean(problem)})")
+            if pause is None or await _is_set_within(self.stopped, max(pause, wish or 0.0)):
                 tries = f", after {model.retries} retries" if model.retries else ""
                 raise Failure("url", self._clean(problem) + tries)
-            if wish is not None and wish > LONGEST_WISH:
-                raise Failure("url", f"it asks to wait {wish:.0f} s: try again later ({self._clean(problem)})")
             self.counts[f"retries: {reason}"] += 1
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopped.wait(), max(pause, wish or 0.0))
 
     async def _same_host(self, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send a request, and again where the same host wants it at another path."""
@@ -213,6 +213,13 @@ class Client:
         return printable(text)
 
 
+async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Return True as soon as an event is set, False after so many seconds."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
+
+
 def _about(found: Mapping[str, Any], clean: Callable[[str], str]) -> dict[str, Any]:
     """Return what evidence has of a server's metadata, as short texts: any server writes there what it likes."""
     kept: dict[str, Any] = {name: clean(str(found[name]))[:LONGEST] for name in ABOUT if name in found}
@@ -232,6 +239,9 @@ def _hint(model: Description, binary: bool, status: int, text: str) -> str:
     """Return what may help with a request that was refused, from the text of the error."""
     if model.batch > 1 and status in NOT_UNDERSTOOD and TOO_MANY.search(text):
         return f"Fewer images in a request: batch, which is {model.batch}"
+    if status == TOO_LARGE and (model.batch > 1 or not binary):
+        ways = [f"batch, which is {model.batch}"] * (model.batch > 1) + ["binary = true"] * (not binary)
+        return f"Smaller requests: {' or '.join(ways)}"
     if "FP16" in text and "JSON" in text:
         if binary:  # KServe 0.21: its model writes FP16, and into JSON whatever the request asks for
             return "It writes its answers into JSON: no field of the description changes that, its own code does"

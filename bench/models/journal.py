@@ -112,7 +112,12 @@ def read(path: Path) -> Journal:
     except UnicodeDecodeError as error:
         number = content.count(b"\n", 0, error.start) + 1
         raise _damage(path, number, "it holds bytes that no journal has") from None
-    return _parsed(path, list(csv.reader(lines))) if lines else Journal()
+    reader = csv.reader(lines)
+    try:
+        rows = list(reader)
+    except csv.Error as error:  # a disk may fill what it lost with zeros
+        raise _damage(path, reader.line_num, str(error)) from None
+    return _parsed(path, rows) if rows else Journal()
 
 
 def _parsed(path: Path, rows: list[list[str]]) -> Journal:

@@ -48,6 +48,8 @@ def _way_out(answers: Tensor) -> str:
     """Return what to write for answers that are none of the dataset's classes."""
     if answers.dim() == 1 or answers.shape[1:] == (1,):
         return 'if they are labels, write output = "labels"'
+    if answers.dim() > 2:
+        return "end the network with one number for each class, by a pooling or a flattening before its export"
     return "if it was trained on a dataset of other classes, name that as trained_on"
 
 

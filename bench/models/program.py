@@ -26,7 +26,8 @@ from bench.core.errors import BenchError, printable
 from bench.models.description import Description
 
 LIMIT = 120.0
-"""Seconds until an answer, or the start, of a program is given up."""
+"""Seconds until the start of a program, or an answer to AT_ONCE images, is given up."""
+AT_ONCE = 64
 MEMORY = 16 << 30
 """Bytes of address space of a program's process; importing torch takes several GiB of it."""
 LARGEST = 1 << 30
@@ -40,8 +41,8 @@ LENGTH = struct.Struct(">Q")
 class ProgramNetwork:
     """Returns the raw answers of a program to images; the process ends with this object.
 
-    BenchError if the program cannot be loaded, fails, dies, takes longer than `limit` seconds, or answers with
-    anything but one tensor of numbers.
+    BenchError if the program cannot be loaded, fails, dies, takes longer than `limit` seconds for AT_ONCE images, or
+    answers with anything but one tensor of numbers.
     """
 
     def __init__(self, model: Description, content: bytes, threads: int, limit: float = LIMIT) -> None:
@@ -58,13 +59,14 @@ class ProgramNetwork:
             env=environment,
         )
         self._end = weakref.finalize(self, _end, self.process, self.folder)
-        self._ask(content, "file")
+        self._ask(content, "file", limit)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the raw answers to input images."""
         values = np.ascontiguousarray(images.numpy(), dtype="<f4")
         header = json.dumps(values.shape).encode()
-        reply = self._ask(LENGTH.pack(len(header)) + header + values.tobytes(), "output")
+        limit = self.limit * max(1.0, len(values) / AT_ONCE)
+        reply = self._ask(LENGTH.pack(len(header)) + header + values.tobytes(), "output", limit)
         try:
             (size,) = LENGTH.unpack_from(reply)
             kind, shape = json.loads(reply[LENGTH.size : LENGTH.size + size])
@@ -79,10 +81,10 @@ class ProgramNetwork:
         """End the process."""
         self._end()
 
-    def _ask(self, payload: bytes, field: str) -> bytes:
+    def _ask(self, payload: bytes, field: str, limit: float) -> bytes:
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None and stdout is not None
-        deadline = time.monotonic() + self.limit
+        deadline = time.monotonic() + limit
         try:
             _write(stdin, LENGTH.pack(len(payload)) + payload, deadline)
             (length,) = LENGTH.unpack(_read(stdout, LENGTH.size, deadline))
@@ -91,7 +93,7 @@ class ProgramNetwork:
             reply = _read(stdout, length, deadline)
         except TimeoutError:
             self.close()
-            raise self.model.fault(field, f"it ran longer than {self.limit:g} s and was stopped") from None
+            raise self.model.fault(field, f"it ran longer than {limit:g} s and was stopped") from None
         except (OSError, EOFError):
             self.close()
             code = self.process.returncode

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import ComponentKind, TaskKind
+from bench.core.kinds import Access, ComponentKind, TaskKind
 from bench.core.spec import Spec
 from bench.datasets.partition import PARTS
 from bench.execution.benchmark import BenchmarkReporter
@@ -166,6 +166,8 @@ def _note_weakness(found: Measured, attacks: Sequence[str], note: Callable[[str]
     for name in sorted({*attacks} - {row.attack for row in found.copies}):
         note(f"Note: there is no copy by {name}: --architectures names those in which copies are trained")
     for method in found.methods:
+        if method.access == Access.WEIGHTS:
+            note(f"Note: {method.name} looks at weights: bench verify asks a suspect for answers, and does not use it")
         scores = [row.score for row in found.nulls if row.method == method.name]
         highest, own = max(scores, default=None), found.source_scores[method.name]
         if highest is None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from bench.models.description import Description
 from bench.models.image_digest import DIGITS, array_digests
 from bench.models.journal import Journal
 from bench.store.atomic import temporary_file, write_atomically
+from bench.store.locks import has_locks
 from bench.verification import commitment_files, manifest
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.report import page
@@ -115,7 +117,7 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
     """Make a folder and lock it while it is written; an error removes what is new in it, but answers if `keep`.
 
     What a process that died has left stays, with the answers, for the same command. BenchError if another process is
-    writing there, or if the folder holds something else.
+    writing there, as far as files can be locked, or if the folder holds something else.
     """
     from filelock import FileLock, Timeout
 
@@ -124,9 +126,11 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
     with writing(folder):
         made = [path for path in (folder, *folder.absolute().parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False, is_singleton=False)
+        path = _lock_file(folder)
+        lock = FileLock(path, blocking=False, is_singleton=False)
         try:
-            lock.acquire()
+            if has_locks(path.parent):
+                lock.acquire()
         except Timeout:
             raise BenchError(f"{folder} is being written by another process: wait, or name another folder") from None
     failed = False
@@ -138,21 +142,31 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
     finally:
         _remove_hidden(folder)
         with suppress(OSError):
-            Path(lock.lock_file).unlink()
+            path.unlink()
         lock.release()
         if failed:
             _remove(folder, made)
 
 
+def _lock_file(folder: Path) -> Path:
+    """Return the file that is locked while a folder is written: beside it, or in it if only that may be written."""
+    place = folder.resolve()  # `.` has no name
+    beside = place.with_name(f".{place.name}.lock")
+    return beside if os.access(place.parent, os.W_OK) else place / f".{ANSWERS}.writing"
+
+
 def _remove_hidden(folder: Path) -> None:
     """Remove what a process that died may have left: locks, and files that were being written."""
     for path in (*folder.glob(f".{ANSWERS}.*"), *folder.glob(".*.part")):
-        path.unlink(missing_ok=True)
+        if path.is_dir():  # half a commitment
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _remove(folder: Path, made: Sequence[Path]) -> None:
     """Remove what was begun in a folder, and the folders that were made for it, innermost first."""
-    for name in (STARTED, ANSWERS, QUERIES):
+    for name in (STARTED, ANSWERS, QUERIES, EVIDENCE, REPORT):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):  # one holds something else, such as a commitment
         for path in made:
@@ -166,10 +180,9 @@ def write_queries(folder: Path, images: "Mapping[str, Tensor]", shape: tuple[int
         rows = answer_digests(folder / ANSWERS)
         answered = {key[:DIGITS] for key in rows}
         asked = {digest: image.numpy() for digest, image in images.items() if digest in answered}
-        values = np.stack([*asked.values()]) if asked else np.empty((0, *shape), np.float32)
-        steps = np.rint(values.astype(np.float64) * 255).astype(np.uint8)
-        if array_digests(steps) == [*asked]:
-            values = steps
+        steps = [np.rint(image.astype(np.float64) * 255).astype(np.uint8) for image in asked.values()]
+        whole = array_digests(steps) == [*asked]
+        values = np.stack(steps if whole else [*asked.values()]) if asked else np.empty((0, *shape), np.uint8)
         digests, answers = np.array([*asked], dtype=f"S{DIGITS}"), np.array([*rows.values()], dtype="S16")
         with temporary_file(folder / QUERIES) as path, path.open("wb") as file:
             np.savez_compressed(file, images=values, digests=digests, answers=answers)
@@ -187,9 +200,19 @@ def answer_digests(path: Path) -> dict[str, str]:
 def finish(
     folder: Path, evidence: Evidence, commitment: CommitmentFolder, signer: Signer | None = None
 ) -> EvidenceFolder:
-    """Write the evidence, the copy of its commitment, the report, and last the manifest; return the folder."""
+    """Write the evidence, the copy of its commitment, the report, and last the manifest; return the folder.
+
+    An error leaves no copy and no manifest: the folder is not finished.
+    """
     with writing(folder):
-        return _finished(folder, evidence, commitment, signer)
+        try:
+            return _finished(folder, evidence, commitment, signer)
+        except BaseException:
+            for name in (manifest.SIGNATURE, manifest.MANIFEST):
+                (folder / name).unlink(missing_ok=True)
+            if commitment.folder.resolve() != (folder / COMMITMENT).resolve():
+                shutil.rmtree(folder / COMMITMENT, ignore_errors=True)
+            raise
 
 
 def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder, signer: Signer | None) -> EvidenceFolder:

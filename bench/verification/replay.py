@@ -85,8 +85,10 @@ def _check_suspect(found: EvidenceFolder) -> None:
     _check_identity(found)
     suspect, checks = found.evidence.suspect, found.commitment.checks()
     trained_on = suspect.description.get("trained_on") or found.commitment.commitment.data.name
-    if not suspect.asked and trained_on != found.commitment.commitment.data.name:
-        if not any(f.kind == FindingKind.LABEL_SPACE for f in found.evidence.findings):
+    kinds = {f.kind for f in found.evidence.findings}
+    other = trained_on != found.commitment.commitment.data.name
+    if not suspect.asked and other and FindingKind.ACCURACY not in kinds:  # the same labels may be of another dataset
+        if FindingKind.LABEL_SPACE not in kinds:
             raise _changed(found, EVIDENCE, f"the finding that its labels are those of {trained_on} is missing")
         return
     rows = found.answers.rows
@@ -151,7 +153,7 @@ def _check_judgement(found: EvidenceFolder) -> None:
         for m in evidence.judgement.methods
     ]  # fmt: skip
     for method, fixed in zip(asked, found.commitment.commitment.methods, strict=True):
-        if len(method.draws) not in (0, len(fixed.fingerprints)):
+        if len(method.draws) != len(fixed.fingerprints) and (method.draws or not method.reason):
             raise _changed(found, EVIDENCE, f"{method.method} has {len(method.draws)} draws")
     computed = judge(found.commitment, evidence.judgement.alpha, asked, evidence.findings)
     if where := _difference(to_builtins(evidence.judgement), to_builtins(computed), "judgement"):

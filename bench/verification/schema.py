@@ -11,6 +11,7 @@ FORMAT = 1
 
 Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Level = Annotated[float, Meta(gt=0, lt=1)]
 Count = Annotated[int, Meta(ge=0)]
 
 
@@ -162,7 +163,7 @@ class Judgement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     verdict: VerdictKind
     unseen: VerdictKind
-    alpha: float
+    alpha: Level
     innocents: Count
     families: Count
     methods: list[MethodResult]

@@ -11,11 +11,12 @@ from bench.api.components import Method
 from bench.core.canonical import digest, seed_of
 from bench.core.errors import BenchError, Interrupted, NotApplicable, describe_error, first_line, printable
 from bench.core.kinds import ComponentKind
-from bench.execution.scores import budget, checked_score
+from bench.execution.scores import UnusableScore, budget, checked_score
 from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.description import Description
 from bench.models.image_digest import DIGITS
+from bench.models.kinds import ModelFormat
 from bench.models.network import Described
 from bench.models.opening import DescribedAnswers, Target
 from bench.models.outputs import converted, fault
@@ -27,6 +28,9 @@ from bench.training.augmentation import pixels
 from bench.training.inference import BATCH
 from bench.training.oracle import Suspect
 from bench.verification.schema import CommittedMethod, MethodResult
+
+AT_ONCE = 32
+"""Images that a suspect of this machine is asked at once: each time it has as long as `child.LIMIT` allows."""
 
 
 class Recorder:
@@ -41,7 +45,8 @@ class Recorder:
         self, opened: DescribedAnswers, path: Path, limit: int | None, report: Callable[[int], object] = lambda _: None
     ) -> None:
         self.opened, self.path, self.limit, self.report = opened, path, limit, report
-        self.output, self.batch = opened.output, BATCH
+        remote = opened.model.format == ModelFormat.HTTP  # its requests have sizes of their own
+        self.output, self.batch = opened.output, BATCH if remote else AT_ONCE
         self.images: dict[str, Tensor] = {}
         self.known: dict[str, Tensor] = {}
         self._times: Counter[str] = Counter()
@@ -159,7 +164,7 @@ def scored(
             with isolated(score_seed(file.digest, suspect_digest), log, threads):
                 copies = {name: tensor.clone() for name, tensor in tensors.items()}
                 draws.append(checked_score(method, copies, asked))
-        except NotApplicable as error:
+        except (NotApplicable, UnusableScore) as error:
             reason = first_line(error) or "the method does not apply, and names no reason"
         except BenchError:
             raise

@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,6 +37,8 @@ RUNTIMES = {
     ModelFormat.PT2: "torch",
 }
 """The library that runs a format."""
+BEAT = 10.0
+"""Seconds between two reports while queries are written: to compress large images may take longer than the limit."""
 BENCH = "fingerprint-bench"
 """The distribution of this code."""
 
@@ -72,7 +75,7 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         close(opened)
     if isinstance(answers.run, HttpNetwork):
         findings.append(endpoint_finding(answers.run.record))
-    evidence_files.write_queries(place, recorder.images, folder.commitment.data.shape)
+    _write_queries(recorder, place, folder.commitment.data.shape, send)
     suspect = Suspect(
         name=model.name,
         description=model.without_paths().plain(),
@@ -82,6 +85,15 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         asked=asked,
     )
     send(Session(suspect, results, findings, recorder.queries, time.perf_counter() - started, _made(model, threads)))
+
+
+def _write_queries(recorder: Recorder, place: Path, shape: tuple[int, int, int], send: Callable[[int], object]) -> None:
+    """Write the images that were asked, and send their number now and then: this process does not hang."""
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(evidence_files.write_queries, place, recorder.images, shape)
+        while not wait([writing], BEAT).done:
+            send(recorder.queries)
+        writing.result()
 
 
 def _registry(folder: CommitmentFolder, model: Description, request: Request) -> Registry:
@@ -127,10 +139,14 @@ def _check_budget(folder: CommitmentFolder, recorder: Recorder) -> None:
 
 
 def _made(model: Description, threads: int) -> dict[str, Any]:
-    """Return the versions and the machine of a session, and what runs the suspect."""
+    """Return the versions and the machine of a session, and what runs the suspect.
+
+    Methods run with one thread, and so does a suspect in torch while it answers them.
+    """
     library = RUNTIMES.get(model.format, "")
+    own = "" if model.format == ModelFormat.SAFETENSORS else f", {threads} threads"
     return {
-        "runtime": f"{library} {version_of(library)}, {threads} threads" if library else str(model.format),
+        "runtime": f"{library} {version_of(library)}{own}" if library else str(model.format),
         "threads": 1,
         "machine": machine("cpu"),
         "versions": {name: version_of(name) for name in (BENCH, "torch", "numpy")},

@@ -68,20 +68,29 @@ def checked(
         found += of_answers(converted(run.answers, model, recorder.opened.order))
     else:
         found += _stable(model, recorder, torch.from_numpy(checks.images))
-    if not same_labels:
-        text = f"its labels are those of {model.trained_on}: its accuracy is not known, and {_compared(folder, model)}"
-        found.append(Finding(kind=FindingKind.LABEL_SPACE, text=text))
+    if model.trained_on not in ("", folder.commitment.data.name):
+        start = f"its labels are those of {model.trained_on}: its accuracy is not known, and"
+        if same_labels:
+            start = f"it was trained on {model.trained_on}, which has the same labels:"
+        found.append(Finding(kind=FindingKind.LABEL_SPACE, text=f"{start} {_compared(folder, model)}"))
     if not same_labels or not len(checks.labels):
+        found += _on_the_way(folder, recorder)
         return Checked(found + _accuracy(folder, checks, 0, same_labels), 0, 0)
     right = int((_labels(recorder.answer(torch.from_numpy(checks.images))) == torch.from_numpy(checks.labels)).sum())
     opener = Opener(recorder, target, registry)
     others = preprocessing_check.findings(model, opener, checks)
     found += [f for f in others if f.kind != FindingKind.ACCURACY]  # that has more images here
-    if model.format == ModelFormat.HTTP:
-        from bench.verification.transports import detected  # it imports Pillow
-
-        found += detected(recorder.answer, folder.checks())
+    found += _on_the_way(folder, recorder)
     return Checked(found + _accuracy(folder, checks, right, same_labels), right, len(checks.labels))
+
+
+def _on_the_way(folder: CommitmentFolder, recorder: Recorder) -> list[Finding]:
+    """Return what happens to images and answers on the way to an endpoint; its labels do not matter."""
+    if recorder.opened.model.format != ModelFormat.HTTP or not len(folder.checks().images):
+        return []
+    from bench.verification.transports import detected  # it imports Pillow
+
+    return detected(recorder.answer, folder.checks())
 
 
 def _stable(model: Description, recorder: Recorder, images: Tensor) -> list[Finding]:

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from bench.api.components import Fingerprint
-from bench.core.errors import NotApplicable
+from bench.core.errors import BenchError, NotApplicable
+from bench.execution.scores import UnusableScore, checked_score
 from bench.models.kinds import Rounding
 from bench.training.answering import Askable
 from bench.training.oracle import Suspect
@@ -58,14 +59,23 @@ def source_scores(
 def through(
     distortion: Distortion, model: Askable, draws: Sequence[dict[str, Tensor]], method: Fingerprint, output: str = ""
 ) -> float | None:
-    """Return the mean score of a network behind a distortion over fingerprints; None if the method cannot be used."""
+    """Return the mean score of a network behind a distortion over fingerprints; None if the method cannot be used.
+
+    A method that fails there, or has no finite score, cannot be used either. It gets copies of its tensors.
+    """
     suspect = Transported(model, distortion, output)
+    scores: list[float] = []
     try:
-        scores = [method.score(draw, Suspect(suspect, method.name, access=method.access)) for draw in draws]
-    except NotApplicable:
+        for draw in draws:
+            copies = {name: tensor.clone() for name, tensor in draw.items()}
+            scores.append(checked_score(method, copies, Suspect(suspect, method.name, access=method.access)))
+    except (NotApplicable, UnusableScore):
         return None
-    known = [score for score in scores if score is not None]
-    return sum(known) / len(known) if len(known) == len(scores) and scores else None
+    except BenchError:
+        raise
+    except Exception:  # a plugin's code may raise anything
+        return None
+    return sum(scores) / len(scores) if scores else None
 
 
 def detected(ask: Ask, checks: Checks) -> list[Finding]:

@@ -132,7 +132,7 @@ def test_a_file_that_changed_is_an_error_that_names_the_way_out(world, name, kee
     overwrite(world.root / name, keep_times)
     with pytest.raises(BenchError, match=rf"{name} changed\. Put the old files back.*--refresh {dataset}$") as error:
         world.run(dataset)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and "use another store (--store)" in str(error.value)
     if name == "checked/a.npy":
         with pytest.raises(BenchError, match=r"a.npy: damaged"):
             world.run(dataset, refresh=(dataset,))

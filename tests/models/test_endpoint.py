@@ -1,5 +1,6 @@
 """Models behind a URL: the Open Inference Protocol v2 against a server on loopback, and its faults."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -23,6 +24,7 @@ from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.content import verified
 from bench.models.description import read
+from bench.models.endpoint_client import Client, Failure
 from bench.models.opening import Target, close, open_model
 from bench.models.preflight import Attempt, tried
 from bench.registry.registry import Registry
@@ -160,6 +162,21 @@ def test_several_inputs(opened, server):
     assert fault(opened, server) == "input: the model has 2 inputs (u, v): name that of the images"
     ask(opened(server, input="v"), "logits", X)
     assert b'"name":"v"' in server.requests[0][2]
+
+
+def test_an_input_that_is_named_leaves_the_metadata_to_be_read(opened, server):
+    server.metadata = {"inputs": [{"name": "u"}, {"name": "v"}]}
+    found = opened(server, input="v")
+    ask(found, "logits", X)
+    ask(found, "logits", X)
+    assert {headers["Content-Type"] for _, headers, _ in server.requests} == {"application/octet-stream"}
+    assert found.run.record["binary"] is True and found.run.record["server"]["name"] == "own"
+
+
+def test_a_named_input_sends_a_json_body_that_is_refused_once(opened, server):
+    server.extensions, server.faults = [], [answering(500, b'{"error": "x"}')]
+    assert fault(opened, server, input="x") == "url: HTTP 500: x"
+    assert len(server.requests) == 1
 
 
 def test_versions_prefixes_and_addresses_without_infer(opened, server):
@@ -315,6 +332,9 @@ def test_a_faulty_answer_is_one_line_and_the_next_is_right(shared, text):
         (400, "unexpected shape for input 'x'. Expected [1,1,9,9], got [1,1,8,8].", {"batch": 1, "binary": False}, ""),
         (400, "receiving FP16 data via JSON is not supported", {"binary": False}, "binary = true"),
         (400, "unexpected inference output 'prob'", {"binary": False}, ""),
+        (413, "Request Entity Too Large", {"binary": False}, "Smaller requests: batch, which is 32 or binary = true"),
+        (413, "Request Entity Too Large", {"binary": True}, "Smaller requests: batch, which is 32"),
+        (413, "Request Entity Too Large", {"binary": True, "batch": 1}, ""),
     ],
 )
 def test_a_refusal_names_the_field_that_may_help(opened, server, status, text, fields, hint):
@@ -323,6 +343,22 @@ def test_a_refusal_names_the_field_that_may_help(opened, server, status, text, f
     assert found.startswith(f"url: HTTP {status}: {text.removesuffix('.')}")
     assert hint in found
     assert bool(hint) == (len(found) > len(f"url: HTTP {status}: {text}"))
+
+
+def test_nothing_is_sent_after_an_end_within_a_pause(server, tmp_path):
+    table = {"name": "a", "role": "suspect", "format": "http", "url": server.url, "binary": False}
+    (model,), server.faults = read(zoo(tmp_path, table)), [answering(503)]
+
+    async def asked():
+        stopped = asyncio.Event()
+        client = Client(model, (), stopped)
+        await client.prepare()
+        asyncio.get_running_loop().call_later(0.1, stopped.set)
+        await client.infer(X.numpy())
+
+    with pytest.raises(Failure, match="HTTP 503"):
+        asyncio.run(asked())
+    assert len(server.requests) == 1
 
 
 def test_a_slow_answer_ends_at_the_timeout_even_if_it_trickles(opened, server):

@@ -191,3 +191,13 @@ def test_a_method_that_asks_what_no_table_has_is_not_applicable(place, script):
     assert others == {"done"}
     notes = {r["note"] for r in rows if r["suspect_model"] == "stolen3"}
     assert any("images that are asked are not in the answers of stolen3" in note for note in notes)
+
+
+def test_a_table_that_was_filled_in_is_not_replaced(place):
+    filled = place / "filled" / "answers.csv"
+    filled.parent.mkdir()
+    filled.write_text("image,0\n")
+    words = ("probes", str(filled.parent), "--models", str(place / "zoo" / "source.toml"), *METHOD, *OPTIONS)
+    done = CliRunner().invoke(group, ["models", *words, "--store", str(place / "store")], standalone_mode=False)
+    assert str(done.exception) == f"{filled} exists: name another folder"
+    assert filled.read_text() == "image,0\n"

@@ -27,7 +27,7 @@ from zoo_files import (
 )
 
 from bench.core.errors import BenchError, NotApplicable
-from bench.models import answers, preflight
+from bench.models import answers, outputs, preflight
 from bench.models.content import verified
 from bench.models.description import read
 from bench.models.opening import Target, close, open_model
@@ -470,6 +470,11 @@ def test_an_onnx_network_with_another_number_of_labels(tmp_path, fault):
         "model 'a': output: it answers with [7] numbers an image, not with [10]: if it was trained on a dataset"
         in fault(ONNX)
     )
+
+
+def test_answers_that_were_not_flattened():
+    text = outputs.fault(torch.zeros(4, 10, 1, 1), "logits", 10)
+    assert text.startswith("it answers with [10, 1, 1] numbers an image, not with [10]: end the network with one")
 
 
 @pytest.mark.parametrize("where", ["../weights.bin", "/etc/passwd", "link.bin", "none.bin"])

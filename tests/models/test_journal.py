@@ -71,6 +71,7 @@ DAMAGE = {
     "line 2: 'scores' is not the kind": lambda lines: [lines[0], *(x.replace("logits", "scores") for x in lines[1:])],
     "line 3: it holds bytes": lambda lines: [*lines[:2], "\xff" + lines[2][1:], lines[3]],
     "line 3: it has 0 values": lambda lines: [*lines[:2], "", *lines[2:]],
+    "line 4: field larger than field limit": lambda lines: [*lines[:3], "\0" * 200_000],
 }
 
 

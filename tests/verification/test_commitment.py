@@ -23,6 +23,7 @@ from bench.models.description import Description
 from bench.results.reader import load
 from bench.store.store import Store
 from bench.verification.commitment import make
+from bench.verification.queries import export_queries
 from bench.verification.zoo import note_datasets
 
 
@@ -268,3 +269,43 @@ def test_the_command_prints_the_digest(place, files, store, tmp_path, made):
     assert f"digest: {digest}" in result.output and "24 innocents in 6 families, 1 copy\n" in result.output
     assert "time-stamped" in result.output
     assert "Too few innocents for bench verify's level of 0.01: 199 are needed for so many methods" in result.output
+
+
+INSIDE = """
+'''A method that looks at weights.'''
+from dataclasses import dataclass
+from bench import Fingerprint, hookimpl
+
+
+@dataclass(frozen=True)
+class Inside(Fingerprint):
+    '''Compare weights.'''
+
+    name: str = "inside"
+    version: int = 1
+    access = "weights"
+
+    def extract(self, source, data, helpers, context):
+        return {"weights": next(source.parameters()).detach().flatten().clone()}
+
+    def score(self, fingerprint, suspect):
+        theirs = next(suspect.model().parameters()).detach().flatten()
+        return -float((theirs - fingerprint["weights"]).abs().mean())
+
+
+@hookimpl
+def bench_methods():
+    return [Inside()]
+"""
+
+
+def test_a_method_that_looks_at_weights_is_named_and_asks_nothing(place, files, store, tmp_path, capsys):
+    (tmp_path / "inside.py").write_text(INSIDE)
+    plugins = [place / "tiny.py", tmp_path / "inside.py"]
+    options = {"store": store, "plugins": plugins, "progress": True}
+    committed(place, tmp_path / "C", files, methods="sac_m,inside", **options)
+    assert "Note: inside looks at weights: bench verify asks a suspect for answers" in capsys.readouterr().err
+    with_weights = export_queries(tmp_path / "C", tmp_path / "P", list(map(str, plugins)))
+    committed(place, tmp_path / "D", files, methods="sac_m", **options)
+    assert with_weights == export_queries(tmp_path / "D", tmp_path / "Q", list(map(str, plugins)))
+    assert "(logits)" in (tmp_path / "P" / "README.txt").read_text()

@@ -107,6 +107,18 @@ def draw(folder):
     figure(folder, lambda e: e["judgement"]["methods"][0]["draws"].__setitem__(1, -0.3))
 
 
+def no_draws(folder):
+    figure(folder, lambda e: e["judgement"]["methods"][0].update(draws=[]))
+
+
+def no_level(folder):
+    figure(folder, lambda e: e["judgement"].update(alpha=0))
+
+
+def sure_level(folder):
+    figure(folder, lambda e: e["judgement"].update(alpha=1.0, verdict="evidence of copying"))
+
+
 def p_value(folder):
     figure(folder, lambda e: e["judgement"]["methods"][1].update(p_value=0.001))
 
@@ -171,6 +183,9 @@ CHANGES = {
     null_digest: "nulls.csv was changed: line 2",
     score: "evidence.json was changed: score of sac_m is -0.3, but -0.00",
     draw: "evidence.json was changed: score of sac_m is -0.00.*, but -0.15",
+    no_draws: "evidence.json was changed: sac_m has 0 draws",
+    no_level: r"evidence.json is no evidence: Expected `float` > 0.0 - at `\$.judgement.alpha`",
+    sure_level: r"evidence.json is no evidence: Expected `float` < 1.0 - at `\$.judgement.alpha`",
     p_value: "evidence.json was changed: p_value of ipguard is 0.001, but 0.005 follows",
     verdict: "evidence.json was changed: verdict is 'no evidence', but 'evidence of copying' follows",
     accuracy: "evidence.json was changed: the suspect's accuracy is 81 of 100 check images by its answers",

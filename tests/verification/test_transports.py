@@ -56,3 +56,25 @@ def test_the_score_is_the_mean_over_draws_and_limited_to_the_output():
     found = {(r.transport, r.method): r for r in rows}
     assert found["direct", "a"].score == pytest.approx(0.5) and found["direct", "a"].p_value == 1
     assert found["direct", "b"].score is None
+
+
+@dataclass(frozen=True)
+class Careless(Matching):
+    """Changes its fingerprint, and fails on answers that are rounded to bfloat16."""
+
+    def score(self, fingerprint, suspect):
+        answers, score = suspect.logits(fingerprint["points"]), super().score(fingerprint, suspect)
+        fingerprint["points"].zero_()
+        if torch.equal(answers, answers.bfloat16().float()):
+            raise ValueError("they are rounded")
+        return score
+
+
+def test_a_method_that_changes_its_tensors_or_fails_through_a_transport():
+    model, draws = made()
+    before = [draw["points"].clone() for draw in draws]
+    rows = source_scores(model, {"a": draws}, {"a": Careless()}, {"a": [0.1] * 19}, "logits")
+    assert all(torch.equal(draw["points"], points) for draw, points in zip(draws, before, strict=True))
+    found = {r.transport: r for r in rows}
+    assert found["direct"].score == 1 and found["uint8"].score > 0.9
+    assert (found["bf16"].score, found["bf16"].p_value) == (None, None)

@@ -1,5 +1,7 @@
 """`bench verify`: a suspect is asked, judged, and the evidence replayed; what is interrupted asks nothing twice."""
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from inline_session import InlineProcess
+from rights import like_anybody
 from small_commitment import labelled, small_commitment
 from zoo_files import PLUGIN, copied, save_onnx, save_safetensors, trained, zoo
 
@@ -23,7 +26,7 @@ from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.onnx_session import OnnxNetwork
 from bench.verification import child as verification
-from bench.verification import evidence_files, manifest
+from bench.verification import evidence_files, manifest, session
 
 SUSPECT = {"name": "theirs", "role": "suspect", "format": "onnx", "file": "theirs.onnx"}
 
@@ -68,6 +71,12 @@ def test_a_copy(judged, tmp_path):
     names = {p.name for p in (tmp_path / "E").iterdir()}
     assert {"evidence.json", "commitment", "queries.npz", "answers.csv", "MANIFEST.sha256"} <= names
     assert not any(name.startswith(".") for name in names) and "report.html" in names
+
+
+def test_how_often_is_never_less_than_the_p_value():
+    often = bench.frontend.verify.often
+    assert often(2 / 200) == "in 1 of 100 cases at most" and often(3 / 200) == "in 1 of 66 cases at most"
+    assert often(0.35) == "in 35 of 100 cases at most" and often(0.5) == "often"
 
 
 def test_an_untrained_network_cannot_be_judged(judged):
@@ -139,9 +148,10 @@ def test_labels_alone(judged):
     assert found.methods[0].score is not None
 
 
-def test_a_table_without_the_queries(tmp_path, commitment, inline):
+@pytest.mark.parametrize("fields", ({}, {"trained_on": "noisy_digits_c"}), ids=("its dataset", "the same labels"))
+def test_a_table_without_the_queries(tmp_path, commitment, inline, fields):
     (tmp_path / "answers.csv").write_text("image,0,1,2,3,4,5,6,7,8,9\n" + "0" * 32 + ",1,0,0,0,0,0,0,0,0,0\n")
-    path = zoo(tmp_path, {**SUSPECT, "format": "answers", "file": "answers.csv"})
+    path = zoo(tmp_path, {**SUSPECT, "format": "answers", "file": "answers.csv", **fields})
     found = bench.verify(path, commitment=commitment.folder, out=tmp_path / "E")
     assert found.verdict == "cannot tell" and "100 of 100 images that are asked are not in the answers" in str(found)
     assert "accuracy is not known" in str(found) and bench.frontend.verify.replay(tmp_path / "E").code == 3
@@ -155,6 +165,13 @@ def test_other_labels_block_what_cannot_bridge_them(judged):
     assert not sac.reason and "cannot bridge them" in ipguard.reason and ipguard.score is None
     assert found.evidence.evidence.suspect.accuracy is None
     assert "Finding (label_space): its labels are those of cifar10: its accuracy is not known" in str(found)
+
+
+def test_another_dataset_with_the_same_labels_is_a_finding(judged):
+    assert "label_space" not in str(judged(fields={"trained_on": "noisy_digits"}))
+    text = str(judged(out="E2", fields={"trained_on": "noisy_digits_c"}))
+    assert "Finding (label_space): it was trained on noisy_digits_c, which has the same labels: innocents of" in text
+    assert "Accuracy: 81" in text
 
 
 # --- limits, and what is begun for another ------------------------------------------------------------------------
@@ -272,6 +289,7 @@ def test_what_a_crash_left_beside_the_answers_goes(judged, tmp_path):
     (tmp_path / "E").mkdir()
     for name in (".started.json.1.part", ".answers.csv.lock"):
         (tmp_path / "E" / name).write_text("half")
+    (tmp_path / "E" / ".commitment.1.part" / "fingerprints").mkdir(parents=True)
     assert judged().code == 1 and bench.frontend.verify.replay(tmp_path / "E").code == 1
 
 
@@ -284,6 +302,66 @@ def test_a_folder_that_cannot_be_made(judged):
 def test_two_at_a_time(judged, tmp_path):
     with evidence_files.working(tmp_path / "E", keep=False), pytest.raises(BenchError, match="by another process"):
         judged()
+
+
+def test_the_working_folder_is_a_folder_of_evidence(tmp_path, commitment, inline, monkeypatch):
+    models = suspect(tmp_path)
+    (tmp_path / "E").mkdir()
+    monkeypatch.chdir(tmp_path / "E")
+    with evidence_files.working(tmp_path / "E", keep=False), pytest.raises(BenchError, match="by another process"):
+        bench.verify(models, commitment=commitment.folder, out=".")
+    assert bench.verify(models, commitment=commitment.folder, out=".").code == 1
+    assert bench.frontend.verify.replay(".").code == 1
+
+
+@pytest.mark.parametrize("number", (errno.ENOLCK, errno.ENOTSUP))
+def test_a_folder_whose_files_cannot_be_locked(judged, tmp_path, monkeypatch, number):
+    def refuse(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    assert judged().code == 1 and not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_only_the_folder_itself_may_be_written(tmp_path):
+    """As in a container, where it is a mount point."""
+    code = (
+        "from pathlib import Path\nfrom bench.verification.evidence_files import working\n"
+        "with working(Path('parent/E'), False):\n    print(*(p.name for p in Path('parent/E').iterdir()))"
+    )
+    (tmp_path / "parent" / "E").mkdir(parents=True)
+    (tmp_path / "parent").chmod(0o555)
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, preexec_fn=like_anybody
+    )
+    (tmp_path / "parent").chmod(0o755)
+    assert (found.returncode, found.stdout) == (0, ".answers.csv.writing\n"), found.stderr
+    assert not [*(tmp_path / "parent" / "E").iterdir()]
+
+
+def test_queries_that_take_long_to_be_written_are_no_hanging_suspect(judged, monkeypatch):
+    written, reported = evidence_files.write_queries, []
+    monkeypatch.setattr(session, "BEAT", 0.01)
+    monkeypatch.setattr(evidence_files, "write_queries", lambda *given: (time.sleep(0.2), written(*given)))
+    found = judged(progress=reported.append)
+    assert reported[-3:] == [found.evidence.evidence.queries] * 3
+
+
+@pytest.mark.parametrize(("module", "name"), ((evidence_files, "report.html"), (manifest, "MANIFEST.sha256")))
+def test_a_disk_that_is_full_at_the_end_leaves_nothing(judged, tmp_path, monkeypatch, module, name):
+    genuine = module.write_atomically
+
+    def full(path, content):
+        if path.name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        genuine(path, content)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(module, "write_atomically", full)
+        with pytest.raises(BenchError, match="E cannot be written: No space left on device"):
+            judged()
+    assert not (tmp_path / "E").exists()
+    assert judged().code == 1
 
 
 # --- commitments --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from zoo_files import copied, onnx_proto, save_onnx, trained, zoo
 
 import bench
 from bench.models.onnx_session import OnnxNetwork
+from bench.registry.discovery import load_registry
 from bench.verification import child
 from bench.verification.kinds import FindingKind
 
@@ -67,3 +68,21 @@ def test_a_table_of_labels_alone(judged, tmp_path):
     found, findings = judged(format="answers", file="first/answers.csv", output="labels")
     assert findings[FindingKind.TRANSPORT].figures["transport"] == "labels"
     assert "not testable here" in found.methods[0].reason or "labels" in found.methods[0].reason
+
+
+def test_a_score_that_is_no_number_leaves_the_other_methods(judged, tmp_path, monkeypatch):
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
+    monkeypatch.setattr(type(load_registry().get("method", "ipguard")), "score", lambda *_: float("nan"))
+    found, _ = judged()
+    sac_m, ipguard = found.methods
+    assert ipguard.reason == "method 'ipguard': the score of this suspect is nan" and ipguard.p_value is None
+    assert found.verdict == "evidence of copying" and sac_m.adjusted == sac_m.p_value
+
+
+def test_a_network_of_this_machine_is_asked_few_images_at_once(judged, tmp_path, monkeypatch):
+    """All that a method asks may take a large network longer than the limit of one answer."""
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
+    batches, genuine = [], OnnxNetwork.__call__
+    monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (batches.append(len(x)), genuine(self, x))[1])
+    judged()
+    assert max(batches) == 32

@@ -65,6 +65,16 @@ def test_what_the_server_does_to_images_is_a_finding(tmp_path, commitment, inlin
     assert "no score of the source through it" in found.methods[0].reason and found.verdict == "cannot tell"
 
 
+def test_the_way_to_a_suspect_with_other_labels_is_looked_at_too(tmp_path, commitment, inline):
+    with InferenceServer(eight_bits) as server:
+        path = described(tmp_path, server, trained_on="cifar10")
+        found = bench.verify(path, commitment=commitment, out=tmp_path / "E")
+    labels, way = noticed(found)
+    assert labels.kind == FindingKind.LABEL_SPACE and way.figures["transport"] == "uint8"
+    assert "no score of the source through it" in found.methods[0].reason and found.verdict == "cannot tell"
+    assert bench.frontend.verify.replay(tmp_path / "E").code == 3
+
+
 def test_a_budget_counts_the_checks_of_the_way(tmp_path, commitment, inline):
     with InferenceServer(network) as server:
         with pytest.raises(BenchError, match="--max-queries 600 is too small: this commitment needs up to 706"):

@@ -6,8 +6,9 @@ from inline_session import InlineProcess
 from zoo_files import copied, save_onnx, trained, zoo
 
 import bench
-from bench.cli.commands.verify import command
+from bench.cli.commands.verify import MADE, command
 from bench.core.errors import BenchError
+from bench.frontend.commit import CommitOptions
 from bench.verification import child, commitment_files
 
 
@@ -67,3 +68,19 @@ def test_options_of_a_commitment_that_is_there(described, tmp_path):
     words = ["--models", "a", "--out", "b", "--commitment", "c", "--datasets", "noisy_digits"]
     found = CliRunner().invoke(command, words, standalone_mode=False)
     assert "--datasets is an option of a new commitment" in str(found.exception)
+    words[-2:] = ["--split-seed", "3"]
+    found = CliRunner().invoke(command, words, standalone_mode=False)
+    assert "--split-seed is an option of a new commitment" in str(found.exception)
+
+
+@pytest.mark.parametrize(("name", "meant"), (("innocent", "innocents"), ("max_query", "max_queries")))
+def test_an_option_that_does_not_exist(described, tmp_path, name, meant):
+    made = {"datasets": "noisy_digits", "methods": "sac_m", name: 5}
+    with pytest.raises(BenchError, match=rf"bench.verify has no option '{name}'. Did you mean '{meant}'\?"):
+        bench.verify(described, out=tmp_path / "E", **made)
+    assert not (tmp_path / "E").exists()
+
+
+def test_the_command_has_the_options_of_a_commitment():
+    own = {"models", "out", "plugins", "allow_code", "sign"}
+    assert {option.name for option in MADE} == CommitOptions.__annotations__.keys() - own

@@ -74,8 +74,9 @@ def probes(
     registry = load_registry(plugins, data=data)
     spec, declarations = build(chosen, file, registry, suitable_precision(gpus()))
     place = Path(folder)
-    if (place / "probes.npz").exists():
-        raise BenchError(f"{place / 'probes.npz'} exists: name another folder")
+    for name in ("probes.npz", "answers.csv"):  # the table may have been filled in
+        if (place / name).exists():
+            raise BenchError(f"{place / name} exists: name another folder")
     artifacts = Store(store or default_root())
     request = BenchmarkRequest(spec, declarations, registry, artifacts, data_root(data), place, inline=True)
     for name, count in export_probes(request, test, _Notes()).items():

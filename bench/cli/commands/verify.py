@@ -23,11 +23,12 @@ MADE = [
     *(
         click.Option([f"--{name}"], metavar=metavar, help="Without --commitment: as in bench commit.")
         for name, metavar in (("datasets", "NAME"), ("methods", "NAMES"), ("attacks", "NAMES"), ("source", "NAME"),
-                              ("architectures", "NAMES"), ("gpus", "LIST"), ("store", "DIR"), ("data", "DIR"))
+                              ("architectures", "NAMES"), ("preset", "NAME"), ("gpus", "LIST"), ("store", "DIR"),
+                              ("data", "DIR"))
     ),
     *(
         click.Option([f"--{name}"], type=click.IntRange(0), help="Without --commitment: as in bench commit.")
-        for name in ("seed", "draws", "workers", "threads")
+        for name in ("seed", "draws", "replicates", "split-seed", "workers", "threads")
     ),
     click.Option(["--set"], multiple=True, metavar="NAME.FIELD=VALUE", help="As in bench commit."),
 ]  # fmt: skip
@@ -105,7 +106,8 @@ def _verified(options: dict[str, Any]) -> "Verdict":
     if not options["commitment"]:
         return _with_commitment(options, made)
     if made:
-        raise BenchError(f"--{next(iter(made))} is an option of a new commitment, and --commitment names one")
+        name = next(iter(made)).replace("_", "-")
+        raise BenchError(f"--{name} is an option of a new commitment, and --commitment names one")
     with Child() as child:
         from bench.frontend.verify import judged, requested
 
