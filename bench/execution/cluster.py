@@ -41,6 +41,8 @@ SETTINGS: dict[str, Any] = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.interval": "2s",
     "distributed.scheduler.allowed-failures": RETRIES_AFTER_DEATH,
+    # a worker that ends closes its connection; one that is silent for long was stopped (Ctrl-Z), as was the scheduler
+    "distributed.scheduler.worker-ttl": None,
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
