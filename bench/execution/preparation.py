@@ -89,6 +89,12 @@ class PreparedRun:
         """True if the tasks run in this process."""
         return not self.config.slots and not self.config.address
 
+    def missing_inputs(self, key: str) -> dict[str, Task]:
+        """Return the tasks that recompute the damaged or missing inputs of a task; they have to run from now on, too."""
+        lost = self.inventory.missing_inputs(key)
+        self.missing.update(lost)
+        return lost
+
 
 def results_folder(spec: Spec, out: str | None = None) -> Path:
     """Return the results folder of a Spec. BenchError if it holds anything but results of this Spec."""
