@@ -22,7 +22,7 @@ from bench.planning.inventory import stored_outcome
 from bench.planning.presets import PRESETS
 from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
-from bench.results.references import unfinished_elsewhere
+from bench.results.references import UnfinishedElsewhere
 from bench.results.rows import row
 from bench.results.writer import put, run_text, save
 from bench.sandbox.process_state import gc_paused, preserved_process_state
@@ -128,7 +128,7 @@ class _Recorder(ForwardingReporter):
         keep = request.keep or (known.keep if known else "all")
         self.retention: WeightRetention | None = None
         if keep == "scores":
-            elsewhere = unfinished_elsewhere(store, request.folder)
+            elsewhere = UnfinishedElsewhere(store, request.folder)
             self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing, elsewhere)
         self.announce = limited(self.note)
         self.announced = {key for key in prepared.missing if key in store.quarantined}

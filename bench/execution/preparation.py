@@ -90,7 +90,7 @@ class PreparedRun:
         return not self.config.slots and not self.config.address
 
     def missing_inputs(self, key: str) -> dict[str, Task]:
-        """Return the tasks that recompute the damaged or missing inputs of a task; from now on they are missing, too."""
+        """Return the tasks that recompute damaged or missing inputs of a task; from now on they are missing, too."""
         lost = self.inventory.missing_inputs(key)
         self.missing.update(lost)
         return lost

@@ -28,7 +28,7 @@ from bench.planning.planner import plan
 from bench.results.reader import load
 from bench.results.run_schema import load_run
 from bench.store.store import Store
-from bench.store.uses import remembered
+from bench.store.uses import remember, remembered
 from bench.testing import toy_plugins
 from bench.testing.toy_run import toy_registry, toy_spec
 
@@ -126,6 +126,34 @@ def test_a_stopped_benchmark_has_the_rows_that_another_run_has_finished_meanwhil
     assert stopped.complete
     frames = [load(folder)[0] for folder in (stopped.folder, other.folder)]
     assert frames[0].score.equals(frames[1].score)
+
+
+class Joined(Recorder):
+    """Lets another run begin in the same store when the first task of this one ends."""
+
+    def __init__(self, begin):
+        super().__init__()
+        self.begin = begin
+
+    def task_finished(self, outcome):
+        if not self.finished:
+            self.begin()
+        super().task_finished(outcome)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_weights_stay_that_a_run_still_needs_which_began_after_this_one(tmp_path, ended):
+    asked = request(tmp_path, keep="scores")
+    tasks, complete = plan(asked.spec, asked.declarations).tasks, run_benchmark(request(tmp_path / "complete")).folder
+
+    def begin():
+        remember(asked.store, tmp_path / "other", "spec", tasks)
+        if ended:
+            (tmp_path / "other").mkdir()
+            shutil.copy(complete / "trials.csv", tmp_path / "other")
+
+    assert run_benchmark(asked, Joined(begin)).complete
+    assert any(asked.store.record(key)["dropped"] for key in tasks) is ended
 
 
 class Killed(BaseException):
