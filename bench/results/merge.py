@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 IDENTITY = tuple(c.name for c in TRIAL_COLUMNS if c.identity)
 NAMES = ("datasets", "sources", "attacks", "methods", "baselines", "budgets")
 """The fields of a Spec that are united."""
-EQUAL = ("replicates", "target_replicates", "negatives", "split_seed")
+EQUAL = ("replicates", "target_replicates", "negatives", "split_seed", "draws", "draw_seed")
 """The fields of a Spec that one merged Spec can hold once only, besides its sizes."""
 CONTENT = ("score", "suspect_digest", "fingerprint_digest")
 """The columns in which two rows of one trial may not differ."""

@@ -312,6 +312,8 @@ def test_a_folder_that_counted_no_networks_takes_none_from_the_others(tmp_path):
         ({"recipe": Recipe(epochs=8, precision="fp32")}, "recipe.epochs 7 / 8"),
         ({"replicates": 4, "copies": 9}, "copies 2 / 9 (and 1 more)"),
         ({"split_seed": 1}, "split_seed 0 / 1"),
+        ({"draws": 3}, "draws 0 / 3"),
+        ({"draw_seed": 7}, "draw_seed 0 / 7"),
     ],
 )
 def test_other_protocols_are_refused_with_the_first_difference(tmp_path, changes, reason):
