@@ -165,6 +165,9 @@ def prepare(request: BenchmarkRequest, reporter: Reporter, planned: Plan | None 
     with _usable(request.folder):
         request.folder.mkdir(parents=True, exist_ok=True)
     if missing or request.refresh:  # reading what is complete needs no right to write
+        if (request.folder / "run.json").is_file() and not store.root.is_dir():
+            what = f"there is no store at {store.root}, so all of {request.folder} is computed again"
+            _note(reporter, [f"{what}. If the disk of the store is not mounted, stop, and mount it"])
         store.check_writable()
         _check_writable(request.folder)
         if not supports_locks(store):

@@ -204,6 +204,19 @@ def test_results_that_are_complete_are_not_changed_when_a_run_begins(tmp_path):
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
+def test_results_whose_store_is_gone_are_noted_before_all_is_computed_again(tmp_path):
+    first, again = Recorder(), Recorder()
+    run_benchmark(request(tmp_path), first)
+    (tmp_path / "store").rename(tmp_path / "on a disk that is not mounted")
+    executed = run_benchmark(request(tmp_path), again).executed
+    assert executed == len(first.finished)
+    assert first.notes == []
+    assert again.notes == [
+        f"Note: there is no store at {tmp_path / 'store'}, so all of {tmp_path / 'results'} is computed again. If the disk "
+        "of the store is not mounted, stop, and mount it"
+    ]
+
+
 def test_a_folder_that_cannot_be_written_is_refused_before_the_first_task(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", failing_in(tmp_path / "results"))
     recorder = Recorder()
