@@ -212,8 +212,8 @@ def test_results_whose_store_is_gone_are_noted_before_all_is_computed_again(tmp_
     assert executed == len(first.finished)
     assert first.notes == []
     assert again.notes == [
-        f"Note: there is no store at {tmp_path / 'store'}, so all of {tmp_path / 'results'} is computed again. If the disk "
-        "of the store is not mounted, stop, and mount it"
+        f"Note: there is no store at {tmp_path / 'store'}, so all of {tmp_path / 'results'} is computed again. If the "
+        "disk of the store is not mounted, stop, and mount it"
     ]
 
 
