@@ -4,6 +4,7 @@
 """
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError, StoreError, limited
+from bench.core.errors import BenchError, StoreError, limited, printable
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
@@ -29,7 +30,7 @@ from bench.sandbox.process_state import gc_paused, preserved_process_state
 from bench.store.atomic import DENIED
 from bench.store.folders import REASONS, translated_errors
 from bench.store.maintenance import quarantined_folders, size_of
-from bench.store.uses import remember
+from bench.store.uses import DIGITS, remember
 
 
 class BenchmarkReporter(Reporter):
@@ -126,11 +127,16 @@ class _Recorder(ForwardingReporter):
         request, store = prepared.request, prepared.inventory.store
         known = PRESETS.get(request.spec.preset)
         keep = request.keep or (known.keep if known else "all")
+        self.announce = limited(self.note)
         self.retention: WeightRetention | None = None
         if keep == "scores":
             elsewhere = UnfinishedElsewhere(store, request.folder)
             self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing, elsewhere)
-        self.announce = limited(self.note)
+            for name in map(printable, elsewhere.lost({key[:DIGITS] for key in self.retention.needed})):
+                self.announce(
+                    f"Note: weights stay that --keep scores would remove, for {name} needs them, which cannot be found. "
+                    f"If it is gone for good: bench store gc --forget {shlex.quote(name)}"
+                )
         self.announced = {key for key in prepared.missing if key in store.quarantined}
 
     def task_finished(self, outcome: Outcome) -> None:

@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,6 +90,13 @@ class UnfinishedElsewhere(Container[str]):
             self._read()
             self._seen = records, _times(self._results)
         return digits in self._found
+
+    def lost(self, digits: Set[str]) -> list[str]:
+        """Name the results that need some of these artifacts and that cannot be found here."""
+        with suppress(StoreError):
+            others = [use for use in uses(self.store).values() if Path(use.path) != self.folder]
+            return sorted({use.name for use in others if use.keys & digits and not use.is_found})
+        return []
 
     def _read(self) -> None:
         self._results, self._found = [], set()

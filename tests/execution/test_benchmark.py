@@ -156,6 +156,18 @@ def test_weights_stay_that_a_run_still_needs_which_began_after_this_one(tmp_path
     assert any(asked.store.record(key)["dropped"] for key in tasks) is ended
 
 
+def test_a_note_names_the_lost_results_for_which_weights_stay(tmp_path):
+    """A stopped run whose results were renamed or removed since."""
+    asked, recorder, folder = request(tmp_path, keep="scores"), Recorder(), tmp_path / "renamed since"
+    remember(asked.store, folder, "spec", plan(asked.spec, asked.declarations).tasks)
+    assert run_benchmark(asked, recorder).complete
+    assert recorder.notes == [
+        f"Note: weights stay that --keep scores would remove, for {folder} needs them, which cannot be found. If it is "
+        f"gone for good: bench store gc --forget '{folder}'"
+    ]
+    assert not any(asked.store.record(key)["dropped"] for key in asked.store.all_keys())
+
+
 class Killed(BaseException):
     """Ends a run as `kill -9` does: nothing is written afterwards."""
 
