@@ -134,8 +134,8 @@ class _Recorder(ForwardingReporter):
             self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing, elsewhere)
             for name in map(printable, elsewhere.lost({key[:DIGITS] for key in self.retention.needed})):
                 self.announce(
-                    f"Note: weights stay that --keep scores would remove: {name} needs them, and cannot be found. If it "
-                    f"is gone for good: bench store gc --forget {shlex.quote(name)}"
+                    f"Note: weights stay that --keep scores would remove: {name} needs them, and cannot be found. If "
+                    f"it is gone for good: bench store gc --forget {shlex.quote(name)}"
                 )
         self.announced = {key for key in prepared.missing if key in store.quarantined}
 

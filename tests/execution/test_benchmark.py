@@ -162,8 +162,8 @@ def test_a_note_names_the_lost_results_for_which_weights_stay(tmp_path):
     remember(asked.store, folder, "spec", plan(asked.spec, asked.declarations).tasks)
     assert run_benchmark(asked, recorder).complete
     assert recorder.notes == [
-        f"Note: weights stay that --keep scores would remove: {folder} needs them, and cannot be found. If it is gone for "
-        f"good: bench store gc --forget '{folder}'"
+        f"Note: weights stay that --keep scores would remove: {folder} needs them, and cannot be found. If it is gone "
+        f"for good: bench store gc --forget '{folder}'"
     ]
     assert not any(asked.store.record(key)["dropped"] for key in asked.store.all_keys())
 
