@@ -22,6 +22,7 @@ from bench.results.protocol import component_facts, differences, size_facts
 from bench.results.provenance import ORIGIN
 from bench.results.reader import load
 from bench.results.run_schema import FORMAT, remedy
+from bench.results.writer import harmless
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +103,8 @@ def merge(folders: Sequence[Path], command: str) -> Merged:
         frame, run = load(folder)
         if run["edited"]:
             raise BenchError(f"{folder / 'trials.csv'} is not what the run wrote. {remedy(folder / 'trials.csv')}")
-        parts.append(Part(_unused(folder.resolve().name, (p.name for p in parts)), frame, run))
+        name = harmless(folder.resolve().name)  # as the column `origin` will have it
+        parts.append(Part(_unused(name, (p.name for p in parts)), frame, run))
     for a, b in combinations(parts, 2):
         _check_protocol(a, b)
     seeds = _numbered(parts)
