@@ -127,7 +127,7 @@ class _Recorder(ForwardingReporter):
         request, store = prepared.request, prepared.inventory.store
         known = PRESETS.get(request.spec.preset)
         keep = request.keep or (known.keep if known else "all")
-        self.announce = limited(self.note)
+        self.announce, self.not_removed = limited(self.note), limited(self.note, 1)
         self.retention: WeightRetention | None = None
         if keep == "scores":
             elsewhere = UnfinishedElsewhere(store, request.folder)
@@ -144,7 +144,10 @@ class _Recorder(ForwardingReporter):
         self.outcomes[outcome.key] = outcome
         self.reporter.task_finished(outcome)
         if self.retention is not None:
-            self.retention.task_finished(outcome)
+            try:
+                self.retention.task_finished(outcome)
+            except StoreError as error:  # of another user, or on a full disk: what stays harms nobody
+                self.not_removed(f"Note: weights stay that --keep scores would remove: {error}")
 
     def missing_inputs(self, key: str) -> dict[str, Task]:
         """Return the tasks that recompute the damaged or missing inputs of a task, and report each once."""

@@ -168,6 +168,21 @@ def test_a_note_names_the_lost_results_for_which_weights_stay(tmp_path):
     assert not any(asked.store.record(key)["dropped"] for key in asked.store.all_keys())
 
 
+def test_weights_that_may_not_be_removed_stop_no_run(tmp_path, monkeypatch):
+    """Those of another user's networks in a shared store."""
+
+    def refuse(self, key, name):
+        raise StoreError("permission is denied")
+
+    monkeypatch.setattr(Store, "drop", refuse)
+    recorder = Recorder()
+    assert run_benchmark(request(tmp_path, keep="scores"), recorder).complete
+    assert recorder.notes == [
+        "Note: weights stay that --keep scores would remove: permission is denied",
+        "others like these are not listed",
+    ]
+
+
 class Killed(BaseException):
     """Ends a run as `kill -9` does: nothing is written afterwards."""
 
