@@ -1,6 +1,8 @@
 """Record the files from which a dataset was loaded, and notice that they changed."""
 
+import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from msgspec import DecodeError, Struct, json
@@ -10,7 +12,8 @@ from bench.core.canonical import JSON, digest
 from bench.core.errors import describe_error
 from bench.datasets.files import CACHE, read_cache, state, translated_errors, write_cache
 from bench.datasets.observation import Observation, observed
-from bench.store.store import Store
+from bench.store.folders import translated_read_errors
+from bench.store.store import GONE, Store
 from bench.store.tensors import file_digest
 
 NAME, TENSOR = "files", "json"
@@ -126,19 +129,21 @@ def _listing_changes(expected: FileRecord, root: Path) -> list[str]:
 
 
 def _read(store: Store, key: str, stored: dict[str, JSON]) -> FileRecord | None:
-    """Return the record in an artifact; None if it has none. A damaged artifact is quarantined."""
+    """Return the record in an artifact; None if it has none. A damaged artifact is quarantined.
+
+    StoreError if it cannot be read. The file is not mapped, which some file systems cannot do.
+    """
     name = f"{NAME}.safetensors"
     if name not in stored["files"]:
         return None
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     path = store.folder(key) / name
-    try:
-        if file_digest(path) == stored["files"][name]["sha256"]:
-            return json.decode(load_file(path)[TENSOR].tobytes(), type=FileRecord)
-    except (OSError, KeyError, SafetensorError, DecodeError):
-        pass
+    with translated_read_errors(path), suppress(*GONE, KeyError, SafetensorError, DecodeError):
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() == stored["files"][name]["sha256"]:
+            return json.decode(load(content)[TENSOR].tobytes(), type=FileRecord)
     store.quarantine(key)
     return None
 

@@ -4,6 +4,7 @@
 """
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError, StoreError, limited
+from bench.core.errors import BenchError, StoreError, limited, printable
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
@@ -22,14 +23,14 @@ from bench.planning.inventory import stored_outcome
 from bench.planning.presets import PRESETS
 from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
-from bench.results.references import unfinished_elsewhere
+from bench.results.references import UnfinishedElsewhere
 from bench.results.rows import row
 from bench.results.writer import put, run_text, save
 from bench.sandbox.process_state import gc_paused, preserved_process_state
 from bench.store.atomic import DENIED
 from bench.store.folders import REASONS, translated_errors
 from bench.store.maintenance import quarantined_folders, size_of
-from bench.store.uses import remember
+from bench.store.uses import DIGITS, remember
 
 
 class BenchmarkReporter(Reporter):
@@ -126,11 +127,16 @@ class _Recorder(ForwardingReporter):
         request, store = prepared.request, prepared.inventory.store
         known = PRESETS.get(request.spec.preset)
         keep = request.keep or (known.keep if known else "all")
+        self.announce, self.not_removed = limited(self.note), limited(self.note, 1)
         self.retention: WeightRetention | None = None
         if keep == "scores":
-            elsewhere = unfinished_elsewhere(store, request.folder)
+            elsewhere = UnfinishedElsewhere(store, request.folder)
             self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing, elsewhere)
-        self.announce = limited(self.note)
+            for name in map(printable, elsewhere.lost({key[:DIGITS] for key in self.retention.needed})):
+                self.announce(
+                    f"Note: weights stay that --keep scores would remove: {name} needs them, and cannot be found. If "
+                    f"it is gone for good: bench store gc --forget {shlex.quote(name)}"
+                )
         self.announced = {key for key in prepared.missing if key in store.quarantined}
 
     def task_finished(self, outcome: Outcome) -> None:
@@ -138,7 +144,10 @@ class _Recorder(ForwardingReporter):
         self.outcomes[outcome.key] = outcome
         self.reporter.task_finished(outcome)
         if self.retention is not None:
-            self.retention.task_finished(outcome)
+            try:
+                self.retention.task_finished(outcome)
+            except StoreError as error:  # of another user, or on a full disk: what stays harms nobody
+                self.not_removed(f"Note: weights stay that --keep scores would remove: {error}")
 
     def missing_inputs(self, key: str) -> dict[str, Task]:
         """Return the tasks that recompute the damaged or missing inputs of a task, and report each once."""

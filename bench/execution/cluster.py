@@ -41,6 +41,7 @@ SETTINGS: dict[str, Any] = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.interval": "2s",
     "distributed.scheduler.allowed-failures": RETRIES_AFTER_DEATH,
+    "distributed.scheduler.worker-ttl": None,  # one that ends disconnects; one that is silent was suspended (Ctrl-Z)
     "distributed.scheduler.worker-saturation": 1.0,
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -139,9 +140,8 @@ def _start_method(slots: Sequence[Slot]) -> str:
 
     They are spawned also if the folder for temporary files has so long a name that no socket can be there.
     """
-    forks = sys.platform == "linux" and all(slot.device == "cpu" for slot in slots)
-    forks &= len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY_FOLDER
-    return "forkserver" if forks else "spawn"
+    fits = sys.platform == "linux" and len(os.fsencode(tempfile.gettempdir())) <= LONGEST_TEMPORARY_FOLDER
+    return "forkserver" if fits and all(slot.device == "cpu" for slot in slots) else "spawn"
 
 
 @contextmanager

@@ -89,6 +89,12 @@ class PreparedRun:
         """True if the tasks run in this process."""
         return not self.config.slots and not self.config.address
 
+    def missing_inputs(self, key: str) -> dict[str, Task]:
+        """Return the tasks that recompute damaged or missing inputs of a task; from now on they are missing, too."""
+        lost = self.inventory.missing_inputs(key)
+        self.missing.update(lost)
+        return lost
+
 
 def results_folder(spec: Spec, out: str | None = None) -> Path:
     """Return the results folder of a Spec. BenchError if it holds anything but results of this Spec."""
@@ -159,6 +165,9 @@ def prepare(request: BenchmarkRequest, reporter: Reporter, planned: Plan | None 
     with _usable(request.folder):
         request.folder.mkdir(parents=True, exist_ok=True)
     if missing or request.refresh:  # reading what is complete needs no right to write
+        if (request.folder / "run.json").is_file() and not store.root.is_dir():
+            what = f"there is no store at {store.root}, so all of {request.folder} is computed again"
+            _note(reporter, [f"{what}. If the disk of the store is not mounted, stop, and mount it"])
         store.check_writable()
         _check_writable(request.folder)
         if not supports_locks(store):

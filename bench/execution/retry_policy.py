@@ -13,6 +13,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
 RETRY_DELAY = 0.25
 """Seconds until a task that another process computes is asked for again."""
+LONG_WAIT = 60.0
+"""Seconds of asking again and again after which the user is to know."""
+PAUSE = 5.0
+"""Seconds between two requests for a task after which its wait begins again: something else was computed meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,11 @@ class Settle:
 
 @dataclass(frozen=True)
 class Requeue:
-    """Run a task again after `delay` seconds."""
+    """Run a task again after `delay` seconds; `waits`: another process has been computing it for long."""
 
     key: str
     delay: float = 0.0
+    waits: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,14 @@ class RetryPolicy:
 
     out_of_memory: set[str] = field(default_factory=set)
     """Keys of the tasks that ran out of memory once."""
+    busy: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """When each task that another process computes was asked for first and last; infinity: the user knows."""
 
     def after_outcome(self, outcome: Outcome) -> Decision:
         """Return what follows from the outcome of a task."""
         key, cause = outcome.key, outcome.cause
         if outcome.status == Status.BUSY:
-            return Requeue(key, RETRY_DELAY)
+            return Requeue(key, RETRY_DELAY, self._waits_long(key))
         if cause == FailureCause.STORE:
             return StopRun(outcome.error)
         if cause == FailureCause.DAMAGED:
@@ -90,6 +99,15 @@ class RetryPolicy:
                 return RunAlone(key)
             outcome = replace(outcome, error=f"{outcome.error} (also when it ran alone on the device)")
         return Settle(outcome)
+
+    def _waits_long(self, key: str) -> bool:
+        """Return True once for a task that was asked for again and again, and for long."""
+        now = time.monotonic()
+        first, last = self.busy.get(key, (now, now))
+        first = now if now - last > PAUSE and first < math.inf else first
+        long = now - first >= LONG_WAIT
+        self.busy[key] = math.inf if long else first, now
+        return long
 
     def after_death(self, unit: Sequence[Task], error: str, log: str) -> list[Decision]:
         """Return what follows from the death of the worker that had a unit.
@@ -133,7 +151,12 @@ def apply(
     match decision:
         case StopRun(error):
             raise StoreError(error)
-        case Requeue(key, delay):
+        case Requeue(key, delay, waits):
+            if waits:
+                reporter.note(
+                    f"Note: waiting for another run in this store, which computes {queue.tasks[key].name}. If it was "
+                    "suspended (Ctrl-Z), continue it or end it"
+                )
             queue.requeue(key, delay)
         case RunAlone(key):
             if not queue.waits(key):

@@ -124,7 +124,7 @@ def _execute(task: Task, state: WorkerState, claims: Claims, pressed: threading.
         device=state.device,
         error=error,
         root=task.name,
-        log=str(log.path) if log.size else "",
+        log=str(log.path) if log.size and log.created else "",
         cause=cause,
     )
 

@@ -20,16 +20,20 @@ ANY = "*"
 
 
 class Category(NamedTuple):
-    """What decides how long a task takes: its kind, attack and method, data and architecture."""
+    """What decides how long a task takes: its kind, attack and method, data and architecture.
+
+    `length` is the share of a whole training that an attack or a watermark declares for its own.
+    """
 
     kind: str
     component: str
     data: str
     architecture: str
+    length: float = 1.0
 
 
-Measured: TypeAlias = Mapping[Category, tuple[int, float]]
-"""Count and seconds of tasks by category, those with ANY included."""
+Measured: TypeAlias = Mapping[Category, tuple[float, float]]
+"""Count and seconds of tasks by category, those with ANY included: there the count is that of whole trainings."""
 
 
 def category(task: Task, tasks: Mapping[str, Task]) -> Category:
@@ -41,7 +45,14 @@ def category(task: Task, tasks: Mapping[str, Task]) -> Category:
     data = task.inputs.get("data") or str(task.params.get("dataset", {}).get("name", ""))
     network = tasks.get(task.inputs["source"], task) if task.kind == TaskKind.FINGERPRINT and task.inputs else task
     architecture = str(network.params.get("architecture", {}).get("name", ""))
-    return Category(task.kind, " ".join(parts), data, architecture)
+    return Category(task.kind, " ".join(parts), data, architecture, _length(task) if task.kind in TRAININGS else 1.0)
+
+
+def _length(task: Task) -> float:
+    """Return the field `length` of the attack or, without one, of the method that trains; 1 where there is none."""
+    component = next((task.params[k] for k in (ComponentKind.ATTACK, ComponentKind.METHOD) if k in task.params), {})
+    length = component.get("params", {}).get("length")
+    return float(length) if type(length) in (int, float) and length > 0 else 1.0
 
 
 @dataclass
@@ -157,11 +168,12 @@ class Eta:
         for r in self.running.values():
             if r.progress > 0 and not r.several and r.category not in self.measured:
                 samples.append((r.category, (1, (now - r.started) / r.progress)))
-        known: dict[Category, tuple[int, float]] = {}
+        known: dict[Category, tuple[float, float]] = {}
         for which, (count, seconds) in samples:
             for wider in dict.fromkeys((which, *_wider(which), *_partial(which))):
-                before = known.get(wider, (0, 0.0))
-                known[wider] = before[0] + count, before[1] + seconds
+                before = known.get(wider, (0.0, 0.0))
+                whole = count if wider == which else count * which.length
+                known[wider] = before[0] + whole, before[1] + seconds
         return known
 
 
@@ -172,23 +184,25 @@ def mean(which: Category, known: Measured) -> float | None:
 
 
 def expected(which: Category, known: Measured) -> float | None:
-    """Return the mean seconds of a category, else of the next wider one that is known.
+    """Return the mean seconds of a category, else of the next wider one that is known, times the category's length.
 
     A training on data and with an architecture that are both known, but not together, is expected to take as long as
     the longer of the two. None where that is not known either, or nothing of a fingerprint.
     """
-    for wider in (which, *_wider(which)):
+    if (found := mean(which, known)) is not None:
+        return found
+    for wider in _wider(which):
         if (found := mean(wider, known)) is not None:
-            return found
+            return found * which.length
     if which.kind in TRAININGS:
         data, architecture = (mean(part, known) for part in _partial(which))
-        return None if data is None or architecture is None else max(data, architecture)
+        return None if data is None or architecture is None else max(data, architecture) * which.length
     return None if which.kind in LONG else 0.0
 
 
 def _wider(which: Category) -> Iterator[Category]:
     """Yield the categories of what takes about as long, the closest first."""
-    kind, component, data, architecture = which
+    kind, component, data, architecture, _ = which
     if kind in TRAININGS:
         yield Category(kind, ANY, data, architecture)
         yield Category("trainings", ANY, data, architecture)

@@ -1,7 +1,7 @@
 """Remove the weights of suspects that no task of this run needs any more."""
 
 from collections import Counter
-from collections.abc import Mapping, Set
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
 from bench.core.kinds import Status
@@ -21,7 +21,7 @@ class WeightRetention:
     plan: Plan
     store: Store
     missing: Mapping[str, Task]
-    elsewhere: Set[str] = frozenset()
+    elsewhere: Container[str] = frozenset()
     needed: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:

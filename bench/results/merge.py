@@ -22,6 +22,7 @@ from bench.results.protocol import component_facts, differences, size_facts
 from bench.results.provenance import ORIGIN
 from bench.results.reader import load
 from bench.results.run_schema import FORMAT, remedy
+from bench.results.writer import harmless
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 IDENTITY = tuple(c.name for c in TRIAL_COLUMNS if c.identity)
 NAMES = ("datasets", "sources", "attacks", "methods", "baselines", "budgets")
 """The fields of a Spec that are united."""
-EQUAL = ("replicates", "target_replicates", "negatives", "split_seed")
+EQUAL = ("replicates", "target_replicates", "negatives", "split_seed", "draws", "draw_seed")
 """The fields of a Spec that one merged Spec can hold once only, besides its sizes."""
 CONTENT = ("score", "suspect_digest", "fingerprint_digest")
 """The columns in which two rows of one trial may not differ."""
@@ -102,7 +103,8 @@ def merge(folders: Sequence[Path], command: str) -> Merged:
         frame, run = load(folder)
         if run["edited"]:
             raise BenchError(f"{folder / 'trials.csv'} is not what the run wrote. {remedy(folder / 'trials.csv')}")
-        parts.append(Part(_unused(folder.resolve().name, (p.name for p in parts)), frame, run))
+        name = harmless(folder.resolve().name)  # as the column `origin` will have it
+        parts.append(Part(_unused(name, (p.name for p in parts)), frame, run))
     for a, b in combinations(parts, 2):
         _check_protocol(a, b)
     seeds = _numbered(parts)

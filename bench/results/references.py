@@ -3,7 +3,7 @@
 import csv
 import json
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterable, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
 from bench.store.folders import KEY
 from bench.store.store import Store
-from bench.store.uses import remember, uses
+from bench.store.uses import USES, remember, uses
 
 COMPLETE = frozenset({Status.DONE, Status.NOT_APPLICABLE})
 """The statuses of rows that no run continues."""
@@ -70,17 +70,56 @@ def needed_keys(folder: Path, plugins: tuple[str, ...], planned: Container[str] 
         ) from error
 
 
-def unfinished_elsewhere(store: Store, folder: Path) -> frozenset[str]:
-    """Return the first digits of the keys that results in other folders than `folder` need and that are not complete.
+class UnfinishedElsewhere(Container[str]):
+    """The first digits of the keys that results in other folders than `folder` need and that are not complete.
 
-    A folder that cannot be read counts as not complete; of uses that cannot be read nothing is known.
+    They are read again once a use of the store is recorded, as by a run that begins later, or a run has written its
+    results. A folder that cannot be read counts as not complete; of uses that cannot be read nothing is known.
     """
-    found: set[str] = set()
-    with suppress(StoreError):
-        for use in uses(store).values():
-            if Path(use.path) != folder.resolve() and not _is_complete(Path(use.path)):
-                found |= use.keys
-    return frozenset(found)
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store, self.folder = store, folder.resolve()
+        self._results: list[Path] = []
+        self._found: set[str] = set()
+        self._seen: tuple[dict[Path, int], dict[Path, int]] | None = None
+        """When the records of uses, and the results that they are about, were written last."""
+
+    def __contains__(self, digits: object) -> bool:
+        records = _times(_entries(self.store.root / USES))
+        if self._seen != (records, _times(self._results)):
+            self._read()
+            self._seen = records, _times(self._results)
+        return digits in self._found
+
+    def lost(self, digits: Set[str]) -> list[str]:
+        """Name the results that need some of these artifacts and that cannot be found here."""
+        with suppress(StoreError):
+            others = [use for use in uses(self.store).values() if Path(use.path) != self.folder]
+            return sorted({use.name for use in others if use.keys & digits and not use.is_found})
+        return []
+
+    def _read(self) -> None:
+        self._results, self._found = [], set()
+        with suppress(StoreError):
+            for use in uses(self.store).values():
+                if Path(use.path) != self.folder:
+                    self._results.append(Path(use.path, "trials.csv"))
+                    self._found |= set() if _is_complete(Path(use.path)) else use.keys
+
+
+def _entries(folder: Path) -> list[Path]:
+    with suppress(OSError):
+        return [*folder.iterdir()]
+    return []
+
+
+def _times(paths: Iterable[Path]) -> dict[Path, int]:
+    """Return when files were written last, in nanoseconds, as far as that can be seen."""
+    found: dict[Path, int] = {}
+    for path in paths:
+        with suppress(OSError):
+            found[path] = path.stat().st_mtime_ns
+    return found
 
 
 def _is_complete(folder: Path) -> bool:

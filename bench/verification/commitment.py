@@ -154,7 +154,7 @@ def finish(prepared: PreparedRun, reporter: BenchmarkReporter) -> None:
     """Run the tasks that are missing; BenchError for the first that failed, KeyboardInterrupt if the user stops."""
     failures = Failures(reporter)
     with reporter.executing(prepared):
-        run_tasks(prepared.missing, prepared.config, failures, prepared.inventory.missing_inputs)
+        run_tasks(prepared.missing, prepared.config, failures, prepared.missing_inputs)
     if reporter.stop_requested() != StopRequest.NONE:
         raise KeyboardInterrupt("during the computation: what is finished is stored, and the same call goes on")
     if failures.errors:

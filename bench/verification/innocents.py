@@ -247,7 +247,7 @@ def _train(request: BenchmarkRequest, planned: Plan, stated: JSON, reporter: Ben
                 raise BenchError(f"{request.store.root} cannot be written: {error.strerror or error}") from error
         recorder = _Recorder(reporter)
         with reporter.executing(prepared):
-            run_tasks(prepared.missing, prepared.config, recorder, prepared.inventory.missing_inputs)
+            run_tasks(prepared.missing, prepared.config, recorder, prepared.missing_inputs)
     return recorder.outcomes
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from bench import BenchError, Split
+from bench.core.errors import StoreError
 from bench.datasets import file_record
 from bench.datasets.observation import observed
 from bench.execution.benchmark import run_benchmark
@@ -248,6 +251,34 @@ def test_a_damaged_record_quarantines_the_artifact(world):
     assert (again.executed, again.complete, world.store.quarantined) == (0, True, [key])
     assert world.run("silent", refresh=("toy_net",)).executed == first.executed, "with the data"
     assert world.store.is_complete(key)
+
+
+def test_the_record_is_read_where_files_cannot_be_mapped(world, monkeypatch):
+    def fail(*arguments, **named):
+        raise SafetensorError("No such device (os error 19)")
+
+    world.run("silent")
+    key = world.data_key()
+    monkeypatch.setattr(safetensors.numpy, "load_file", fail)
+    assert world.run("silent").executed == 0
+    assert world.store.quarantined == []
+    assert world.store.is_complete(key)
+
+
+def test_a_record_that_may_not_be_read_is_not_taken_for_damaged(world, monkeypatch):
+    world.run("silent")
+    path, read = world.store.folder(world.data_key()) / "files.safetensors", Path.open
+
+    def refuse(self, *arguments, **named):
+        if self == path:
+            raise PermissionError(13, "Permission denied", str(self))
+        return read(self, *arguments, **named)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(StoreError, match=f"^The store cannot read {path}: Permission denied"):
+        world.run("silent")
+    assert world.store.quarantined == []
+    assert path.is_file()
 
 
 # --- the record -----------------------------------------------------------------------------------------------------

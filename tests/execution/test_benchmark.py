@@ -28,7 +28,7 @@ from bench.planning.planner import plan
 from bench.results.reader import load
 from bench.results.run_schema import load_run
 from bench.store.store import Store
-from bench.store.uses import remembered
+from bench.store.uses import remember, remembered
 from bench.testing import toy_plugins
 from bench.testing.toy_run import toy_registry, toy_spec
 
@@ -128,6 +128,61 @@ def test_a_stopped_benchmark_has_the_rows_that_another_run_has_finished_meanwhil
     assert frames[0].score.equals(frames[1].score)
 
 
+class Joined(Recorder):
+    """Lets another run begin in the same store when the first task of this one ends."""
+
+    def __init__(self, begin):
+        super().__init__()
+        self.begin = begin
+
+    def task_finished(self, outcome):
+        if not self.finished:
+            self.begin()
+        super().task_finished(outcome)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_weights_stay_that_a_run_still_needs_which_began_after_this_one(tmp_path, ended):
+    asked = request(tmp_path, keep="scores")
+    tasks, complete = plan(asked.spec, asked.declarations).tasks, run_benchmark(request(tmp_path / "complete")).folder
+
+    def begin():
+        remember(asked.store, tmp_path / "other", "spec", tasks)
+        if ended:
+            (tmp_path / "other").mkdir()
+            shutil.copy(complete / "trials.csv", tmp_path / "other")
+
+    assert run_benchmark(asked, Joined(begin)).complete
+    assert any(asked.store.record(key)["dropped"] for key in tasks) is ended
+
+
+def test_a_note_names_the_lost_results_for_which_weights_stay(tmp_path):
+    """A stopped run whose results were renamed or removed since."""
+    asked, recorder, folder = request(tmp_path, keep="scores"), Recorder(), tmp_path / "renamed since"
+    remember(asked.store, folder, "spec", plan(asked.spec, asked.declarations).tasks)
+    assert run_benchmark(asked, recorder).complete
+    assert recorder.notes == [
+        f"Note: weights stay that --keep scores would remove: {folder} needs them, and cannot be found. If it is gone "
+        f"for good: bench store gc --forget '{folder}'"
+    ]
+    assert not any(asked.store.record(key)["dropped"] for key in asked.store.all_keys())
+
+
+def test_weights_that_may_not_be_removed_stop_no_run(tmp_path, monkeypatch):
+    """Those of another user's networks in a shared store."""
+
+    def refuse(self, key, name):
+        raise StoreError("permission is denied")
+
+    monkeypatch.setattr(Store, "drop", refuse)
+    recorder = Recorder()
+    assert run_benchmark(request(tmp_path, keep="scores"), recorder).complete
+    assert recorder.notes == [
+        "Note: weights stay that --keep scores would remove: permission is denied",
+        "others like these are not listed",
+    ]
+
+
 class Killed(BaseException):
     """Ends a run as `kill -9` does: nothing is written afterwards."""
 
@@ -174,6 +229,19 @@ def test_results_that_are_complete_are_not_changed_when_a_run_begins(tmp_path):
     with pytest.raises(Killed):
         run_benchmark(request(tmp_path), Watching(lambda: None))
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_results_whose_store_is_gone_are_noted_before_all_is_computed_again(tmp_path):
+    first, again = Recorder(), Recorder()
+    run_benchmark(request(tmp_path), first)
+    (tmp_path / "store").rename(tmp_path / "on a disk that is not mounted")
+    executed = run_benchmark(request(tmp_path), again).executed
+    assert executed == len(first.finished)
+    assert first.notes == []
+    assert again.notes == [
+        f"Note: there is no store at {tmp_path / 'store'}, so all of {tmp_path / 'results'} is computed again. If the "
+        "disk of the store is not mounted, stop, and mount it"
+    ]
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_the_first_task(tmp_path, monkeypatch):

@@ -94,6 +94,27 @@ def test_a_result_whose_workers_are_gone_is_waited_for_no_longer_than_a_while(wo
     assert workers.result_of(future) == 3
 
 
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let Dask, by default, restart workers that are silent for five seconds, not for five minutes."""
+    import dask
+
+    impatience = {"distributed": {"scheduler": {"worker-ttl": "1s"}}}  # it allows ten heartbeats at least
+    monkeypatch.setattr(dask.config, "defaults", [*dask.config.defaults, impatience])
+
+
+def test_workers_that_are_stopped_and_continued_go_on(impatient, workers):
+    """As by Ctrl-Z and `fg`: their tasks must not begin again."""
+    wait_for(workers, 2)
+    before = workers.client.run(os.getpid)
+    for number, seconds in ((signal.SIGSTOP, 8), (signal.SIGCONT, 2)):
+        for process in before.values():
+            os.kill(process, number)
+        time.sleep(seconds)
+    wait_for(workers, 2)
+    assert workers.client.run(os.getpid) == before
+
+
 def die_the_second_time(path):
     with path.open("a+b") as file:
         if file.tell():

@@ -1,10 +1,13 @@
 """What happens when a task fails or its worker dies: each decision, and what it does to the queue. No Dask."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from bench.core.errors import StoreError
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
+from bench.execution import retry_policy
 from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import (
     RETRY_DELAY,
@@ -43,6 +46,22 @@ def test_a_task_that_another_process_computes_is_asked_for_again():
     policy = RetryPolicy()
     for _ in range(3):
         assert policy.after_outcome(Outcome("a", Status.BUSY)) == Requeue("a", RETRY_DELAY)
+
+
+def test_the_user_is_to_know_once_of_a_task_that_another_process_computes_for_long(monkeypatch):
+    """A run that was suspended keeps its locks, and nothing happens in the one that waits."""
+    now, policy = [1000.0], RetryPolicy()
+    monkeypatch.setattr(retry_policy, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def asked(seconds, key="a"):
+        now[0] += seconds
+        return policy.after_outcome(Outcome(key, Status.BUSY)).waits
+
+    assert [asked(4.0) for _ in range(15)] == [False] * 15
+    assert not asked(100.0)  # something else was computed
+    assert [asked(4.0) for _ in range(16)] == [False] * 14 + [True, False]
+    assert not asked(4.0, "b")
+    assert [asked(4.0) for _ in range(30)] == [False] * 30
 
 
 def test_a_store_that_cannot_be_used_stops_the_run():
@@ -100,7 +119,10 @@ def test_a_task_that_finished_just_before_the_timeout_is_done():
 
 class Finished(Reporter):
     def __init__(self):
-        self.outcomes = []
+        self.outcomes, self.notes = [], []
+
+    def note(self, text):
+        self.notes.append(text)
 
     def task_finished(self, outcome):
         self.outcomes.append((outcome.key, outcome.status))
@@ -145,6 +167,16 @@ def test_a_requeued_task_comes_after_its_delay(run, queue):
     assert queue.take() == []
     assert run(Requeue("a")) == ([], [])
     assert keys(queue.take()) == ["a"]
+
+
+def test_a_task_that_is_waited_for_is_named(queue):
+    reporter = Finished()
+    for waits in (False, True):
+        apply(Requeue("a", 0.0, waits), queue, reporter, lambda key: {}, [].append)
+    assert reporter.notes == [
+        "Note: waiting for another run in this store, which computes train source set_a. If it was suspended (Ctrl-Z), "
+        "continue it or end it"
+    ]
 
 
 def test_a_task_that_runs_alone_is_for_the_engine_and_not_in_the_queue(run, queue):

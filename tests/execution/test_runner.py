@@ -262,6 +262,16 @@ def test_anything_that_a_plugin_raises_is_an_outcome_with_a_log(base, error, exp
     assert found.rows()[-1]["error"] == f"{outcome.root}: {expected}"
 
 
+def test_a_log_that_cannot_be_written_is_not_named(tmp_path):
+    (tmp_path / "logs").write_text("as full as a disk")
+    thief = dataclass(frozen=True)(
+        type("Thief", (toy_plugins.ToyTune,), {"steal": raising(ValueError("it broke")), "__module__": __name__})
+    )
+    found = run(thief(name="thief"), root=tmp_path, attacks=("thief",), methods=("toy_match",))
+    (outcome,) = outcomes(found, "steal")
+    assert (outcome.error, outcome.log) == ("ValueError: it broke", "")
+
+
 def test_ctrl_c_is_not_taken_for_a_failure(base):
     def pressed(self, source, data, build, context):
         signal.raise_signal(signal.SIGINT)

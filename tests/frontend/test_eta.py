@@ -172,6 +172,42 @@ class Trainings(FakeRun):
         self.do(self.tasks[self.waiting[0]].kind, seconds)
 
 
+def attack(name, n, architecture="net", **params):
+    """Return a task that steals a network; `params` are the fields of the attack."""
+    task = network("steal", "small", architecture, n)
+    return Task.of("steal", "stolen", {**task.params, "attack": {"name": name, "params": params}}, task.inputs)
+
+
+def test_an_attack_that_was_not_seen_takes_its_length_of_a_whole_training():
+    tuned = [attack("tune", n, length=0.25) for n in (0, 1)]
+    run = Trainings(network("train", "small", "net", 0), attack("extract", 0, length=1.0), *tuned)
+    run.do_next(10.0)
+    assert run.remaining() == pytest.approx(10.0 + 2 * 2.5, rel=0.05)
+    run.do_next(12.0)
+    assert run.remaining() == pytest.approx(2 * 3.0, rel=0.05)
+    run.do_next(5.0)  # what was measured counts
+    assert run.remaining() == pytest.approx(5.0, rel=0.05)
+
+
+def test_a_whole_training_is_estimated_from_short_ones_by_their_lengths():
+    run = Trainings(*[attack("tune", n, length=0.25) for n in (0, 1)], attack("extract", 0, length=1.0))
+    run.do_next(2.0)
+    run.do_next(3.0)
+    assert run.remaining() == pytest.approx(10.0, rel=0.05)
+    run = Trainings(network("train", "small", "net", 0), network("train", "small", "deep", 0))
+    run.tasks.update({t.key: t for t in (attack("tune", n, "deep", length=0.5) for n in (0, 1))})
+    run.do_next(10.0)
+    run.do_next(30.0)
+    assert run.remaining() == pytest.approx(2 * 15.0, rel=0.05)
+
+
+@pytest.mark.parametrize("length", [None, "long", True, 0, -1.0])
+def test_a_length_that_says_nothing_is_that_of_a_whole_training(length):
+    run = Trainings(network("train", "small", "net", 0), attack("odd", 0, length=length))
+    run.do_next(10.0)
+    assert run.remaining() == pytest.approx(10.0, rel=0.05)
+
+
 def test_trainings_on_other_data_or_of_another_architecture_are_no_estimate():
     made = [network("train", d, a, n) for d, a in (("small", "net"), ("small", "deep"), ("big", "net")) for n in (0, 1)]
     run = Trainings(*made, network("train", "big", "deep", 0))

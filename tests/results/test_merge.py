@@ -302,6 +302,16 @@ def test_a_folder_that_counted_no_networks_takes_none_from_the_others(tmp_path):
     assert merge([a, b], "").run["machines"] == {"abacus": PLAIN + SHARED}
 
 
+@pytest.mark.parametrize("name", ["+more", "=1", "@2026", "a\tb", " spaces "])
+def test_folders_whose_names_a_spreadsheet_could_take_for_a_formula_can_be_merged_again(tmp_path, name):
+    a = folder(tmp_path, name, made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), "beads")
+    c = folder(tmp_path, "c", made_by("chalk", trials()), "chalk")
+    _, frame, run = merged(tmp_path, a, b)
+    assert {*frame.origin} == {o["name"] for o in run["origins"]}
+    assert len(merge([tmp_path / "merged", c], "").rows) == 3 * len(load(c)[0])
+
+
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 
@@ -312,6 +322,8 @@ def test_a_folder_that_counted_no_networks_takes_none_from_the_others(tmp_path):
         ({"recipe": Recipe(epochs=8, precision="fp32")}, "recipe.epochs 7 / 8"),
         ({"replicates": 4, "copies": 9}, "copies 2 / 9 (and 1 more)"),
         ({"split_seed": 1}, "split_seed 0 / 1"),
+        ({"draws": 3}, "draws 0 / 3"),
+        ({"draw_seed": 7}, "draw_seed 0 / 7"),
     ],
 )
 def test_other_protocols_are_refused_with_the_first_difference(tmp_path, changes, reason):

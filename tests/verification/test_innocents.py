@@ -336,6 +336,20 @@ def test_the_command_trains_and_its_networks_score(tmp_path):
     assert {*rows["status"]} == {"done"}
 
 
+def test_data_that_were_damaged_are_made_again_in_the_same_run(tmp_path):
+    command(tmp_path, "--number", "2")
+    store = Store(tmp_path / "store")
+    (key,) = (key for key in store.all_keys() if store.record(key)["kind"] == TaskKind.DATA)
+    path = store.folder(key) / "data.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    done = command(tmp_path, "--number", "4")
+    assert done.exception is None, done.output
+    assert "4 innocents of 2 families (2 trained now)" in done.output
+    assert store.verify(key)
+
+
 def test_python_makes_the_same_population(tmp_path):
     command(tmp_path, "--number", "2")
     made = bench.innocents(
