@@ -207,8 +207,11 @@ def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
         return component
     try:
         changed = replace(component, **values)  # type: ignore[type-var]
-    except (ValueError, TypeError) as error:
-        raise BenchError(f"{component.name} does not take {values}: {error}") from error
+    except BenchError:
+        raise
+    except Exception as error:  # a plugin's `__post_init__` may raise anything
+        why = str(error) if isinstance(error, ValueError | TypeError) else describe_error(error)
+        raise BenchError(f"{component.name} does not take {values}: {why}") from error
     reason = contract_violation(changed)
     if reason:
         raise BenchError(f"{component.name} with {values} is not usable: {reason}")

@@ -323,6 +323,20 @@ def test_what_a_component_says_of_a_setting_reaches_the_user(plugin):
         registry.get("method", "mine", {"samples": 0})
 
 
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("assert self.samples", "AssertionError"),
+        ("{{1: 2, 3: 4}}[self.samples]", "KeyError: 0"),
+    ],
+)
+def test_whatever_a_component_raises_of_a_setting_is_one_line(plugin, line, why):
+    body = METHOD + f"    def __post_init__(self):\n        {line}\n" + HOOK
+    registry = load_registry(entry_points=[plugin("", body=body)])
+    with pytest.raises(BenchError, match=rf"mine does not take \{{'samples': 0\}}: {why}$"):
+        registry.get("method", "mine", {"samples": 0})
+
+
 def test_an_attacks_variants_are_read_for_as_many_copies_as_there_are():
     class Varied(toy_plugins.ToyTune):
         """Vary."""
