@@ -120,6 +120,11 @@ RULES: dict[str, Rule] = {
 """What each declaration must be, but for `budget`."""
 
 
+def is_reserved(kind: str, name: str) -> bool:
+    """Return True for a name that no component of a kind may have, since it means something else."""
+    return name == "recipe" or name in RESERVED.get(kind, ())
+
+
 def contract_violation(component: Component) -> str:
     """Return how a component breaks its contract, with the class and the line to write; empty if it does not."""
     cls = type(component)
@@ -192,7 +197,7 @@ def _wrong_identity(component: Component) -> str:
             return f" has no field {name!r}: write `{name}: {'str' if name == 'name' else 'int'} = ...`"
     if not isinstance(component.name, str) or not NAME.fullmatch(component.name):
         return f": the name {component.name!r:.80} is not lower-case snake_case"
-    if component.name == "recipe" or component.name in RESERVED.get(component.kind, ()):
+    if is_reserved(component.kind, component.name):
         return f": the name {component.name!r} means something else in results and options: choose another"
     if type(component.version) is not int or component.version < 1:
         return f": version must be a whole number from 1, not {component.version!r:.80}"

@@ -116,6 +116,9 @@ def test_names_that_cannot_be(birds, tmp_path, bench):
     assert (code, said) == (2, "Error: cifar10 exists already, as a dataset. Choose another name\n")
     code, said = bench("data", "add", "sac_m", birds, data=data)
     assert (code, said) == (2, "Error: sac_m exists already, as a method. Choose another name\n")
+    code, said = bench("data", "add", "recipe", birds, data=data)
+    assert (code, said) == (2, "Error: The name 'recipe' means something else in options: choose another name\n")
+    assert "birds" in load_registry(data=data).names("dataset")
     for name in ("Birds", "my birds", "../birds", "1", ""):
         code, said = bench("data", "add", name, birds, data=data)
         assert (code, "is not lower-case snake_case" in said, said.count("\n")) == (2, True, 1)

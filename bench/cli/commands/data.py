@@ -152,11 +152,13 @@ def add_(name: str, folder: str, data: str | None, plugins: tuple[str, ...], **c
     """Make a dataset of a folder of PNG or JPEG files, one folder per class."""
     from bench.datasets.image_folder import description_path, write_description
     from bench.datasets.image_survey import Options, survey
-    from bench.registry.validation import NAME
+    from bench.registry.validation import NAME, is_reserved
 
     root, path, registry = data_root(data), Path(folder), load_registry(plugins, data=data)
     if not NAME.fullmatch(name):
         raise BenchError(f"The name {name!r:.80} is not lower-case snake_case, such as {NAME_EXAMPLE}")
+    if is_reserved(ComponentKind.DATASET, name):
+        raise BenchError(f"The name {name!r} means something else in options: choose another name")
     if registry.kind_of(name) or name in {broken.name for broken in registry.broken}:
         known = description_path(root, name)
         way = f"Remove it first: bench data remove {name}" if known.is_file() else "Choose another name"
