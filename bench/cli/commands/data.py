@@ -14,7 +14,7 @@ from bench.core.errors import BenchError, capped
 from bench.core.kinds import ComponentKind
 from bench.datasets.fetch import Progress, fetch
 from bench.datasets.file_record import load_errors
-from bench.datasets.files import absent, data_root, problems, verify
+from bench.datasets.files import absent, absent_archives, data_root, problems, verify
 from bench.registry.discovery import load_registry
 
 _SET_HELP = "Set a field of a dataset that decides which files it reads."
@@ -61,6 +61,9 @@ def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...])
         elif missing := absent(dataset, root):
             way = f"; bench data fetch {dataset.name}" if dataset.downloads else ""
             state = f"missing ({len(missing)} of {len(dataset.checksums)} files{way})"
+        elif missing := absent_archives(dataset, root):
+            count = f"{len(missing)} of {len(dataset.downloads)} archives"
+            state = f"missing ({count}; bench data fetch {dataset.name})"
         else:
             found = problems(dataset, root)
             state = f"damaged ({found[0]}; {len(found)} in all)" if found else "present"
