@@ -93,6 +93,8 @@ class Registry:
         for broken in self.broken:
             if broken.name == name:
                 raise BrokenPlugin(f"Plugin {name!r} of {broken.distribution} is broken: {broken.reason}")
+        if other := self.kind_of(name):
+            raise BenchError(f"{name!r} is of kind {other}, not {kind}: --{other}s takes it. See: bench list {kind}s")
         hint = did_you_mean(name, self.names(kind))
         new = "" if hint else " (a newly added plugin shows after: pip install -e ., one in a file with --plugin FILE)"
         names = ", ".join(b.name for b in self.broken)

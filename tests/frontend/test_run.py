@@ -154,6 +154,7 @@ class NoComponent:
         ({"set": "sac_m.samples=5"}, "set= must be a table"),
         ({"set": {"labels.no_field": 5}}, "labels has no field 'no_field'"),
         ({"set": {"recipe.epochs": object()}}, "recipe.epochs must be float"),
+        ({"set": ["recipe.epochs=2"], "methods": Labels(samples=4)}, "set= must be a table"),
         ({"preset": "tiny"}, "Unknown preset 'tiny'"),
         ({"spec": "missing.toml"}, "defines the whole run|components with fields"),
         ({"plugins": "missing.py"}, "There is no plugin file missing.py"),

@@ -297,6 +297,11 @@ def test_an_unknown_name_gets_a_suggestion_and_the_way_out(kind):
         registry.get(kind, "something_else_entirely")
 
 
+def test_a_name_of_another_kind_is_said_to_be_one():
+    with pytest.raises(BenchError, match="^'toy_tune' is of kind attack, not method: --attacks takes it. See: bench"):
+        toy_registry().get("method", "toy_tune")
+
+
 # --- settings and declarations ------------------------------------------------------------------------------------
 
 
