@@ -105,6 +105,12 @@ def test_every_option_that_is_documented_exists():
         assert option in known, option
 
 
+def test_an_option_of_two_commands_has_the_meaning_of_each():
+    page = read("docs/command-line.md")
+    assert "| `--results FOLDER` | `gc` | More results whose artifacts are kept" in page
+    assert "| `--results FOLDER` | `export` | Export only the artifacts of these results; default: all" in page
+
+
 def test_generated_parts_are_up_to_date():
     """Options, presets, columns, parameters and the ground plan: `python docs/generate.py` writes them."""
     found = subprocess.run([sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True)
