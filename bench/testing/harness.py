@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.api.data import as_tensor
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import NOT_APPLICABLE, Outcome, Task
@@ -229,8 +230,12 @@ class Harness(Subject):
         return [t for t in self.own_tasks(*kinds) if NOT_APPLICABLE not in self.outcomes[t.key].facts]
 
     def calls_made(self) -> list[tuple[Task, Call]]:
-        """Return every call of the component with its task, failed ones included; raise Skipped if there is none."""
-        calls = [(t, c) for t in self.own_tasks() if t.key in self.outcomes for c in self.calls_of.get(t.key, ())]
+        """Return every call of the component by the host, with its task; raise Skipped if there is none.
+
+        Failed calls are included, and those left out that the component makes itself, such as of `score` in `extract`.
+        """
+        tasks = [t for t in self.own_tasks() if t.key in self.outcomes]
+        calls = [(t, c) for t in tasks for c in self.calls_of.get(t.key, ()) if c.method == METHODS[t.kind]]
         if not calls:
             failed = (f"{o.root} failed: {o.error}" for o in self.outcomes.values() if o.error)
             raise Skipped(next(failed, "no task of the toy world calls it"))
@@ -246,8 +251,8 @@ class Harness(Subject):
 
 def _altered(made: Any, stored: Mapping[str, Tensor]) -> str:
     """Return the first tensor of a fingerprint that the store altered; empty: none. A watermark returned two things."""
-    tensors: Mapping[str, Tensor] = made[1] if isinstance(made, tuple) else made
-    return next((name for name, tensor in tensors.items() if content(tensor) != content(stored[name])), "")
+    tensors: Mapping[str, Any] = made[1] if isinstance(made, tuple) else made
+    return next((name for name, one in tensors.items() if content(as_tensor(one)) != content(stored[name])), "")
 
 
 Check = Callable[[Harness], str]
