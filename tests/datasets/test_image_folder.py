@@ -427,6 +427,8 @@ def test_folders_named_train_and_test_divide(birds, tmp_path):
     d, _ = look(both)
     assert (d.classes, len(d.train), len(d.test)) == (["x", "y"], 8, 8)
     assert all(path.startswith("train/") for path, _, _ in d.train)
+    assert look(both)[1] == []
+    assert look(both, test_share=0.5)[1] == ["--test-share and --seed divide nothing: the folders do"]
     save(both / "test" / "x" / "1.png", picture(5000))
     assert "has folders test, train and val: move one of them elsewhere" in refusal(both)
     shutil.rmtree(both / "test")
