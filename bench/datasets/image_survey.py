@@ -64,7 +64,8 @@ def survey(name: str, folder: Path, root: Path, options: Options) -> tuple[Descr
     for same in twins.values():
         if len({parts[p] for p in same}) > 1:
             raise BenchError(f"{folder}: one image is in both parts, train and test: {_named(same)}. Leave one of them")
-    counts = Counter((labels[p], part) for p, part in parts.items())
+    different = {(labels[p], part, facts[p].pixels) for p, part in parts.items()}
+    counts = Counter((label, part) for label, part, _ in different)
     for label, cls in enumerate(layout.classes):
         for part in PARTS:
             if counts[label, part] < LEAST:

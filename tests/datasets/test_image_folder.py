@@ -418,6 +418,15 @@ def test_copies_across_parts_and_classes_are_named(birds):
     assert "one image is in two classes: a crow/same.png, wren/1.png" in refusal(birds)
 
 
+def test_one_image_and_its_copy_are_no_two_images_of_a_part(birds):
+    save(birds / "wren" / "copy.png", Image.open(birds / "wren" / "1.png"), compress_level=1)
+    alone = {"wren/1.png,train", "wren/1.png,test", "wren/copy.png,train", "wren/copy.png,test"}
+    lines = [row.replace("test", "train") if row.startswith("wren") else row for row in rows(birds) if row not in alone]
+    lines += ["wren/1.png,test", "wren/copy.png,test"]
+    said = refusal(birds, split=split_file(birds, lines))
+    assert "class 'wren' has 1 different images in its test part, at least 2 are needed" in said
+
+
 def test_folders_named_train_and_test_divide(birds, tmp_path):
     both = tmp_path / "both"
     for n, part in enumerate(("train", "val")):
