@@ -58,8 +58,10 @@ def _all(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, tuple | list) and all(map(check, value))
 
 
-def _records(cls: type) -> Rule:
-    text = f"must be a tuple of {cls.__name__}, with the types that its fields are annotated with"
+def _records(cls: Any) -> Rule:
+    shares = {"auc", "accuracy"} & {f.name for f in dataclasses.fields(cls)}
+    share = "".join(f" and {name} within 0 and 1" for name in shares)
+    text = f"must be a tuple of {cls.__name__}, with the types that its fields are annotated with{share}"
     return _all(lambda v: _is_record(v, cls)), text
 
 

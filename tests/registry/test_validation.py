@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, Watermark
+from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, Reported, Watermark
 from bench.registry.fields import coerce, convert, hyperparameters, plain_attributes
 from bench.registry.validation import contract_violation
 from bench.testing import toy_plugins
@@ -157,6 +157,8 @@ VIOLATIONS = [
     (made(Fingerprint, score=score), "does not define extract(self, source, data, helpers, context)"),
     (made(Fingerprint, score=score, fingerprint_of=7), "fingerprint_of must be a string"),
     (made(Fingerprint, score=score, fingerprint_of="x", name="x"), "fingerprint_of names itself: leave it out"),
+    (made(Fingerprint, extract=extract, score=score, reported=(Reported("d", "a", ("a",), "prune", 98.0),)),
+     "reported must be a tuple of Reported, with the types that its fields are annotated with and auc within 0 and 1"),
     (made(Watermark, embed=embed, score=score, draws=2), "a watermark's fingerprint is part of its source"),
     (made(Watermark, embed=embed, score=score, fingerprint_of="x"), "so leave out draws and fingerprint_of"),
     (made(Attack, steal=steal, access="labels", deterministic=1), "deterministic must be True or False"),
