@@ -51,7 +51,12 @@ def _is_record(value: object, cls: type) -> bool:
         check_types(value)
     except (ValueError, TypeError):
         return False
-    return isinstance(value, cls) and 0 <= getattr(value, "auc", getattr(value, "accuracy", 0.0)) <= 1
+    share = getattr(value, "auc", getattr(value, "accuracy", 0.0))
+    return isinstance(value, cls) and 0 <= share <= 1 and _is_checksum(getattr(value, "checksum", ""))
+
+
+def _is_checksum(text: str) -> bool:
+    return not text or text.startswith(("md5:", "sha256:"))
 
 
 def _all(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -60,8 +65,8 @@ def _all(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
 def _records(cls: Any) -> Rule:
     shares = {"auc", "accuracy"} & {f.name for f in dataclasses.fields(cls)}
-    share = "".join(f" and {name} within 0 and 1" for name in shares)
-    text = f"must be a tuple of {cls.__name__}, with the types that its fields are annotated with{share}"
+    more = "".join(f" and {name} within 0 and 1" for name in shares) or " and checksum md5:..., sha256:... or empty"
+    text = f"must be a tuple of {cls.__name__}, with the types that its fields are annotated with{more}"
     return _all(lambda v: _is_record(v, cls)), text
 
 
@@ -117,7 +122,11 @@ RULES: dict[str, Rule] = {
         ("flip", "same_architecture", "deterministic", "any_label_space", "baseline", "exact", "knows_method"), _FLAG
     ),
     **dict.fromkeys(("label_space", "starts_from", "target", "fingerprint_of", "paper", "surrogate_data"), _TEXT),
-    **dict.fromkeys(("related", "checksums"), _MAP),
+    "related": _MAP,
+    "checksums": (
+        lambda v: _MAP[0](v) and all(map(_is_checksum, v.values())),
+        "must map files to md5:..., sha256:... or an empty string",
+    ),
 }
 """What each declaration must be, but for `budget`."""
 
