@@ -49,6 +49,8 @@ METHODS: dict[str, str] = {
 """The method that each kind of task calls."""
 FINGERPRINTING = (TaskKind.EMBED, TaskKind.FINGERPRINT)
 """The kinds of task that make a fingerprint."""
+LIMIT = 60.0
+"""Seconds that one call of a component may take in another process."""
 FRAME = re.compile(r'File "(.+)", line (\d+)')
 _shared = functools.cache(temporary_folder)
 """Returns the store of all harnesses, which share the artifacts that do not involve the component under test."""
@@ -105,7 +107,7 @@ class Harness(Subject):
     """A component in a small benchmark of the toy world.
 
     `required` are the components that it depends on; `root` is the folder of the datasets; `on_call` is called before
-    each call of the component.
+    each call of the component, which may take `limit` seconds in another process.
     """
 
     component: Any
@@ -113,6 +115,7 @@ class Harness(Subject):
     root: Path = field(default_factory=data_root)
     store: Store = field(default_factory=lambda: Store(_shared()))
     on_call: Callable[[str], None] = lambda call: None
+    limit: float = LIMIT
 
     def __post_init__(self) -> None:
         self.root, self.task = self.root.absolute(), ""

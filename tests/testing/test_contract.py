@@ -524,6 +524,18 @@ def test_what_a_run_takes_the_contract_takes():
     assert next(f for f in findings if "from the store the tensors" in f.check).ok
 
 
+def test_a_call_in_another_process_may_take_as_long_as_is_said(monkeypatch):
+    limits, heard, made = [], [], repetition.SupervisedProcess
+    monkeypatch.setattr(repetition, "_workers", [])
+    monkeypatch.setattr(repetition, "SupervisedProcess", lambda limit: limits.append(limit) or made(limit))
+    own = harness.Harness(toy_plugins.ToyMatch(), limit=200.0)
+    own.on_call = heard.append
+    finding = run_check(own, runs.gives_the_same_on_two_workers)
+    assert finding.ok, finding.reason
+    assert limits == [180.0, 180.0]
+    assert heard.count("a call in another process") > len(repetition.sample_tasks(own))
+
+
 def test_a_method_that_scores_the_fingerprints_of_another_is_judged_by_these():
     findings = {f.check: f for f in check_component(Reader(), toy_plugins.ToyMatch())}
     assert [f for f in findings.values() if f.ok is False] == []
