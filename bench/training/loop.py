@@ -108,7 +108,7 @@ def fit(
 
 def _overridden(recipe: Recipe, overrides: Mapping[str, JSON]) -> Recipe:
     """Return a recipe with some fields replaced; BenchError names what it cannot be."""
-    known = [f.name for f in dataclasses.fields(Recipe)]
+    known = [f.name for f in dataclasses.fields(Recipe) if f.name not in Recipe.SIZES]
     if unknown := [name for name in overrides if name not in known]:
         raise BenchError(f"fit() takes fields of the recipe ({', '.join(known)}), not {', '.join(unknown)}")
     try:
