@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 __version__ = "1.0.0rc1"
 
 hookimpl = pluggy.HookimplMarker("bench")
+"""Mark a function of a plugin as a hook: `bench_datasets`, `bench_architectures`, `bench_attacks` or `bench_methods`.
+
+A hook takes no arguments and returns a list of components.
+"""
 
 __all__ = [
     "Architecture",

@@ -184,16 +184,16 @@ def commands(name: str) -> dict[str, click.Command]:
 def options(old: str, name: str, without: str = "") -> str:
     """Return the options of a command, with their help; without those of another one."""
     left_out = {p.name for c in (commands(without) if without else {}).values() for p in c.params} - {"store", "plugin"}
-    found: dict[str, tuple[str, list[str]]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     group = commands(name)
     for call, command in group.items():
         for option in command.params:
             if isinstance(option, click.Option) and option.name not in left_out:
-                found.setdefault(usage(option), (meaning(option), []))[1].append(call.removeprefix(f"{name} "))
+                found.setdefault((usage(option), meaning(option)), []).append(call.removeprefix(f"{name} "))
     if len(group) > 1:
-        rows = [[o, ", ".join(f"`{c}`" for c in calls), text] for o, (text, calls) in found.items()]
+        rows = [[o, ", ".join(f"`{c}`" for c in calls), text] for (o, text), calls in found.items()]
         return table(["Option", "Of", "Meaning"], rows)
-    return table(["Option", "Meaning"], [[o, text] for o, (text, _) in found.items()])
+    return table(["Option", "Meaning"], [list(row) for row in found])
 
 
 def usage(option: click.Option) -> str:

@@ -42,10 +42,12 @@ def _reference(name: str) -> Iterator[str]:
         yield from _code(_class(node))
     elif node is not None:
         yield from _code(_signature(node))
-    text = ast.get_docstring(node) if node is not None else ""
+    text = ast.get_docstring(node) if node is not None else _below(module, attribute)
     yield from (*_text(text or ""), "")
     if isinstance(node, ast.ClassDef):
         yield from _members(node)
+        for base in _inner_bases(found, module):
+            yield from _members(base)
 
 
 def _node(found: object) -> ast.ClassDef | Function | None:
@@ -54,6 +56,23 @@ def _node(found: object) -> ast.ClassDef | Function | None:
         return None
     tree = ast.parse(Path(inspect.getsourcefile(found) or "").read_text(encoding="utf-8"))
     return next(n for n in ast.walk(tree) if isinstance(n, ast.ClassDef | Function) and n.name == found.__name__)
+
+
+def _inner_bases(found: object, module: str) -> Iterator[ast.ClassDef]:
+    """Yield the bases of a class that are beside it and not public themselves: their members are its own."""
+    public = importlib.import_module(module)
+    for base in inspect.getmro(found)[1:] if inspect.isclass(found) else ():
+        if base.__module__ == found.__module__ and not hasattr(public, base.__name__):
+            node = _node(base)
+            assert isinstance(node, ast.ClassDef)
+            yield node
+
+
+def _below(module: str, name: str) -> str:
+    """Return the text below an assignment of a module; empty if there is none."""
+    tree = ast.parse(Path(importlib.import_module(module).__file__ or "").read_text(encoding="utf-8"))
+    found = [n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == name]
+    return _documented(tree, found[0]) if found else ""
 
 
 def _code(text: str) -> list[str]:
@@ -80,11 +99,12 @@ def _signature(node: Function, method: bool = False) -> str:
     line = f"{node.name}({text}){returns}"
     if len(line) <= WIDTH or method:
         return line
-    parts = re.split(r", (?![^\[(]*[\])])", text)
+    whole = re.sub(r"lambda [^:]*:", lambda found: found[0].replace(", ", ",\0"), text)
+    parts = [part.replace("\0", " ") for part in re.split(r", (?![^\[(]*[\])])", whole)]
     return f"{node.name}(\n    " + ",\n    ".join(parts) + f",\n){returns}"
 
 
-def _documented(node: ast.ClassDef, member: ast.stmt) -> str:
+def _documented(node: ast.ClassDef | ast.Module, member: ast.stmt) -> str:
     """Return the text below an attribute; empty if there is none."""
     following = node.body[node.body.index(member) + 1 : node.body.index(member) + 2]
     if following and isinstance(following[0], ast.Expr) and isinstance(following[0].value, ast.Constant):

@@ -34,6 +34,7 @@ from bench.planning.planner import Plan, plan
 from bench.planning.presets import PRESETS
 from bench.registry.discovery import load_registry
 from bench.registry.registry import HOOKS
+from bench.registry.validation import REQUIRED
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "results/README.md"])
@@ -102,6 +103,12 @@ def test_every_option_that_is_documented_exists():
     known = set.union(*map(options, commands().values())) | {"--version"}
     for option in re.findall(r"`(--[a-z-]+)", read("docs/command-line.md")):
         assert option in known, option
+
+
+def test_an_option_of_two_commands_has_the_meaning_of_each():
+    page = read("docs/command-line.md")
+    assert "| `--results FOLDER` | `gc` | More results whose artifacts are kept" in page
+    assert "| `--results FOLDER` | `export` | Export only the artifacts of these results; default: all" in page
 
 
 def test_generated_parts_are_up_to_date():
@@ -418,6 +425,19 @@ def test_the_examples_of_the_api_run():
 def test_every_public_name_has_a_place_in_the_api():
     for name in bench.__all__:
         assert re.search(rf"^``bench\.{name}``$", read("docs/api.rst"), re.MULTILINE), name
+
+
+def test_the_api_has_what_components_write_and_declare():
+    page = read("docs/api.rst")
+    for base in BASES:
+        place = rf"^``bench\.{base.__name__}``\n~+\n(.*?)^(?:``bench\.|\.\. end)"
+        section = re.search(place, page, re.MULTILINE | re.DOTALL)
+        assert section is not None
+        for name in (*base.declarations, *REQUIRED[base]):
+            assert re.search(rf"^``{name}\b", section[1], re.MULTILINE), f"{base.__name__}.{name}"
+    for hook in HOOKS:
+        assert f"``{hook}``" in page.split("``bench.hookimpl``\n")[1].split("``bench.prepare_torchvision``\n")[0], hook
+    assert "on_call: Callable[[str, str], None]=lambda check, call: None,\n" in page
 
 
 def test_the_reference_shows_signatures_without_sphinx():

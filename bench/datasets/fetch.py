@@ -14,7 +14,7 @@ from bench.api.components import Dataset
 from bench.api.data import Download
 from bench.core.errors import BenchError
 from bench.datasets.extraction import extract
-from bench.datasets.files import checksum, problems, translated_errors, verify, write_json
+from bench.datasets.files import absent_archives, checksum, problems, translated_errors, verify, write_json
 from bench.store.atomic import replace
 from bench.store.locks import has_locks
 
@@ -34,8 +34,7 @@ def fetch(dataset: Dataset, root: Path, progress: Progress | None = None, mirror
     the same names, and replaces the published host. BenchError names the command that helps.
     """
     found = problems(dataset, root)
-    # a dataset that declares no files cannot be examined: its archives are then what has to be there
-    if not found and (dataset.checksums or all((root / d.path).is_file() for d in dataset.downloads)):
+    if not found and not absent_archives(dataset, root):
         return
     if not dataset.downloads:
         raise BenchError(f"{dataset.name} declares no download, and in {root}: {found[0]}")

@@ -47,6 +47,13 @@ def absent(dataset: Dataset, root: Path) -> list[str]:
         return [f"{path}: missing" for path in sorted(dataset.checksums) if not (root / path).is_file()]
 
 
+def absent_archives(dataset: Dataset, root: Path) -> list[str]:
+    """List the missing archives of a dataset that declares no files: nothing else shows whether it is there."""
+    with translated_errors(root, "read"):
+        archives = () if dataset.checksums else dataset.downloads
+        return [f"{archive.path}: missing" for archive in archives if not (root / archive.path).is_file()]
+
+
 def verify(dataset: Dataset, root: Path) -> list[str]:
     """List missing and damaged files, one line each: checksums first, then the dataset's own `check`."""
     return _examine(dataset, root, {})

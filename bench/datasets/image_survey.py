@@ -64,7 +64,8 @@ def survey(name: str, folder: Path, root: Path, options: Options) -> tuple[Descr
     for same in twins.values():
         if len({parts[p] for p in same}) > 1:
             raise BenchError(f"{folder}: one image is in both parts, train and test: {_named(same)}. Leave one of them")
-    counts = Counter((labels[p], part) for p, part in parts.items())
+    different = {(labels[p], part, facts[p].pixels) for p, part in parts.items()}
+    counts = Counter((label, part) for label, part, _ in different)
     for label, cls in enumerate(layout.classes):
         for part in PARTS:
             if counts[label, part] < LEAST:
@@ -87,11 +88,15 @@ def survey(name: str, folder: Path, root: Path, options: Options) -> tuple[Descr
         crop=options.crop,
         related=dict(options.related),
     )
-    return description, _notes(layout, twins)
+    return description, _notes(layout, twins, options)
 
 
-def _notes(layout: Layout, twins: Mapping[str, Sequence[str]]) -> list[str]:
-    notes = []
+def _notes(layout: Layout, twins: Mapping[str, Sequence[str]], options: Options) -> list[str]:
+    notes: list[str] = []
+    usual = Options()
+    by = "the file of --split does" if options.split else "the folders do" if layout.parts else ""
+    if by and (options.test_share, options.seed) != (usual.test_share, usual.seed):
+        notes.append(f"--test-share and --seed divide nothing: {by}")
     if layout.left_out:
         notes.append(f"{len(layout.left_out)} files are neither PNG nor JPEG and left out: {_named(layout.left_out)}")
     if twins:

@@ -246,7 +246,7 @@ class TaskContext:
             generator=self.generator,
             fit=fit,
             head=lambda model: architecture.head(_inner(model)),
-            stages=lambda model: architecture.stages(_inner(model)),
+            stages=lambda model: list(architecture.stages(_inner(model))),  # `model.children()` is no list
             start=start,
             budget=None if method is None else budget(method),
             surrogate_data=surrogate_data,

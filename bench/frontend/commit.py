@@ -35,7 +35,7 @@ class CommitOptions(TypedDict, total=False):
     one of several sources. `datasets`, `architectures`, `attacks`, `methods`, `replicates`, `split_seed`, `preset`,
     `set`, `workers`, `gpus`, `threads`, `store`, `data`, `plugins` and `allow_code` are those of `bench.run`. `seed` is
     that of the fingerprints, `draws` their number, `out` the folder that is made, `sign` the minisign
-    key that signs it.
+    key that signs it. Components are names, or objects of installed classes.
     """
 
     models: Text
@@ -92,6 +92,9 @@ def commit_request(options: Mapping[str, Any], shown: Callable[[str], str] = fla
         tuple(str(p) for p in values["plugins"] if isinstance(p, str | PathLike)), data=values["data"]
     )
     given = with_names(options, registry)
+    for _, name in sorted(registry.of_session):
+        way = f"save its class in a file, and name that in {shown('plugins')}"
+        raise BenchError(f"{name} is an object of this session, and who verifies needs its code, too: {way}")
     devices = present if values["gpus"] is None else values["gpus"]
     from bench.verification.commitment import CommitRequest
 

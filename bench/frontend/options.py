@@ -177,8 +177,15 @@ def with_names(given: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
     if found.settings:
         if options.get("spec"):
             raise BenchError("spec= defines the whole run: leave out the components with fields of your own")
-        options["set"] = {**found.settings, **(options.get("set") or {})}
+        options["set"] = {**found.settings, **_table(options.get("set"))}
     return options
+
+
+def _table(value: object) -> Mapping[str, JSON]:
+    """Return the settings of a call; BenchError if they are no table."""
+    if value is not None and not isinstance(value, Mapping):
+        raise BenchError('set= must be a table, such as {"sac_m.samples": 50}')
+    return value or {}
 
 
 class _Objects:

@@ -102,6 +102,8 @@ def checked_call(options: Mapping[str, Any], command: str, shown: Callable[[str]
     """
     check_environment()
     values, present = read(options, shown), gpus()
+    if values["debug"] and values["scheduler"]:
+        raise BenchError(f"{shown('debug')} runs everything in this process: leave {shown('scheduler')} out")
     files = tuple(str(p) for p in values["plugins"] if isinstance(p, str | PathLike))
     registry = load_registry(files, data=values["data"])
     options = with_names(options, registry)

@@ -43,10 +43,12 @@ class Declarations:
 def declare(spec: Spec, registry: Registry) -> Declarations:
     """Return the declarations of all components that a Spec can touch; BenchError if one contradicts the Spec."""
 
-    def one(kind: str, name: str, **more: JSON) -> Declaration:
+    most = max(spec.copies, spec.replicates)
+
+    def one(kind: str, name: str, copies: int = most, /, **more: JSON) -> Declaration:
         sized = scaled(registry.declaration(kind, name), spec.recipe)
         settings = {**sized, **spec.settings.get(name, {}), **more}
-        return registry.declaration(kind, name, settings, copies=max(spec.copies, spec.replicates))
+        return registry.declaration(kind, name, settings, copies=copies)
 
     datasets: dict[str, Declaration] = {}
     models = Models.of(spec, registry)
@@ -58,13 +60,13 @@ def declare(spec: Spec, registry: Registry) -> Declarations:
             datasets[name] = one(ComponentKind.DATASET, name)
             waiting += [r for r in datasets[name].attributes["related"].values() if r in installed]
     attacks: dict[str, Declaration] = {}
-    waiting = [name for name in spec.attacks if name not in models.attacks]
-    while waiting:
-        name = waiting.pop()
-        if name not in attacks:
-            attacks[name] = one(ComponentKind.ATTACK, name)
+    chained = [(name, most) for name in spec.attacks if name not in models.attacks]
+    while chained:
+        name, copies = chained.pop()
+        if name not in attacks or len(attacks[name].variants) < copies:
+            attacks[name] = one(ComponentKind.ATTACK, name, copies)
             if previous := _previous_attack(attacks[name], registry):
-                waiting.append(previous)
+                chained.append((previous, len(attacks[name].variants)))  # strengths may be more than copies
     for name in attacks:
         chain(attacks, name)
         surrogate = str(attacks[name].attributes["surrogate_data"])

@@ -274,17 +274,17 @@ def _configured(
     given: Iterable[tuple[str, str, JSON]], recipe: Recipe, registry: Registry
 ) -> tuple[Recipe, dict[str, dict[str, JSON]]]:
     """Return the recipe with the fields set, and the fields set of each component."""
-    settings: dict[str, dict[str, JSON]] = {}
-    changes: dict[str, JSON] = {}
+    fields: dict[str, dict[str, JSON]] = {"recipe": {}}
     for name, field, value in given:
-        if name == "recipe":
-            changes[field] = _recipe_value(field, value)
-        elif (kind := registry.kind_of(name)) is not None:
-            settings.setdefault(name, {})[field] = hyperparameters(registry.get(kind, name, {field: value}))[field]
-        else:
+        if name != "recipe" and registry.kind_of(name) is None:
             known = ["recipe", *(n for k in ComponentKind for n in registry.names(k))]
             hint = did_you_mean(name, known)
             raise BenchError(f"--set {name}.{field}: unknown component {name!r}. {hint}See: bench list")
+        fields.setdefault(name, {})[field] = _recipe_value(field, value) if name == "recipe" else value
+    changes, settings = fields.pop("recipe"), dict[str, dict[str, JSON]]()
+    for name, values in fields.items():  # together: a component may refuse one without the other
+        made = hyperparameters(registry.get(str(registry.kind_of(name)), name, values))
+        settings[name] = {field: made[field] for field in values}
     return dataclasses.replace(recipe, **changes), settings
 
 

@@ -93,6 +93,8 @@ class Registry:
         for broken in self.broken:
             if broken.name == name:
                 raise BrokenPlugin(f"Plugin {name!r} of {broken.distribution} is broken: {broken.reason}")
+        if other := self.kind_of(name):
+            raise BenchError(f"{name!r} is of kind {other}, not {kind}: --{other}s takes it. See: bench list {kind}s")
         hint = did_you_mean(name, self.names(kind))
         new = "" if hint else " (a newly added plugin shows after: pip install -e ., one in a file with --plugin FILE)"
         names = ", ".join(b.name for b in self.broken)
@@ -207,8 +209,11 @@ def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
         return component
     try:
         changed = replace(component, **values)  # type: ignore[type-var]
-    except (ValueError, TypeError) as error:
-        raise BenchError(f"{component.name} does not take {values}: {error}") from error
+    except BenchError:
+        raise
+    except Exception as error:  # a plugin's `__post_init__` may raise anything
+        why = str(error) if isinstance(error, ValueError | TypeError) else describe_error(error)
+        raise BenchError(f"{component.name} does not take {values}: {why}") from error
     reason = contract_violation(changed)
     if reason:
         raise BenchError(f"{component.name} with {values} is not usable: {reason}")

@@ -6,7 +6,9 @@ objects, pickled by value.
 
 import dataclasses
 import importlib.metadata
+import inspect
 import sys
+import typing
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from typing import Any
@@ -59,26 +61,39 @@ def ship(registry: Registry) -> bytes:
     import cloudpickle
 
     found = [registry.entries[kind][name] for kind, name in sorted(registry.of_session)]
-    with _by_value({type(e.component).__module__ for e in found}):
+    installed = importlib.metadata.packages_distributions()
+    modules = {type(e.component).__module__ for e in found}
+    local = {m for m in modules if m.partition(".")[0] not in installed}
+    with _by_value(local - {"__main__"}):
         for e in found:
             try:
                 cloudpickle.dumps(e.component)
             except Exception as error:  # objects of a session may be anything
                 text = f"{e.component.name} cannot be sent to worker processes: {describe_error(error)}"
                 raise BenchError(text) from error
-        pickled = cloudpickle.dumps([(e.component, e.source) for e in found])
+        pickled = cloudpickle.dumps([(e.component, e.source, _hints(type(e.component), local)) for e in found])
     return bytes(cloudpickle.dumps((sys.path, pickled)))
+
+
+def _hints(cls: type, local: Set[str]) -> list[dict[str, Any]]:
+    """Return what the annotations of a class and its bases stand for, of those that are in the same local module.
+
+    As text (`from __future__ import annotations`) they may mean nothing in another process.
+    """
+    known = typing.get_type_hints(cls)
+    own = [c.__module__ == cls.__module__ and c.__module__ in local for c in cls.__mro__]
+    return [
+        {name: known[name] for name in inspect.get_annotations(c)} if is_own else {}
+        for c, is_own in zip(cls.__mro__, own, strict=True)
+    ]
 
 
 @contextmanager
 def _by_value(modules: Set[str]) -> Iterator[None]:
-    """Pickle what these modules define by value, unless a distribution has installed them."""
+    """Pickle what these modules define by value."""
     import cloudpickle
 
-    installed = importlib.metadata.packages_distributions()
-    local = [
-        sys.modules[m] for m in modules if m in sys.modules and m.partition(".")[0] not in {*installed, "__main__"}
-    ]
+    local = [sys.modules[m] for m in modules if m in sys.modules]
     local = [m for m in local if m.__name__ not in cloudpickle.list_registry_pickle_by_value()]
     for module in local:
         cloudpickle.register_pickle_by_value(module)
@@ -96,10 +111,14 @@ def receive(registry: Registry, shipped: bytes) -> None:
     try:
         path, pickled = cloudpickle.loads(shipped)
         sys.path += [entry for entry in path if entry not in sys.path]  # last: nothing is shadowed by it
-        found: Sequence[tuple[Component, str]] = cloudpickle.loads(pickled)
+        found: Sequence[tuple[Component, str, list[dict[str, Any]]]] = cloudpickle.loads(pickled)
+        for component, _, hints in found:
+            for cls, own in zip(type(component).__mro__, hints, strict=True):
+                if own:
+                    cls.__annotations__ = own
     except Exception as error:  # what they import may raise anything
         raise BenchError(
             f"The components of the session cannot be used in this process: {describe_error(error)}"
         ) from error
-    for component, source in found:
+    for component, source, _ in found:
         registry.add(component, SESSION, source=source)

@@ -51,15 +51,22 @@ def _is_record(value: object, cls: type) -> bool:
         check_types(value)
     except (ValueError, TypeError):
         return False
-    return isinstance(value, cls) and 0 <= getattr(value, "auc", getattr(value, "accuracy", 0.0)) <= 1
+    share = getattr(value, "auc", getattr(value, "accuracy", 0.0))
+    return isinstance(value, cls) and 0 <= share <= 1 and _is_checksum(getattr(value, "checksum", ""))
+
+
+def _is_checksum(text: str) -> bool:
+    return not text or text.startswith(("md5:", "sha256:"))
 
 
 def _all(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, tuple | list) and all(map(check, value))
 
 
-def _records(cls: type) -> Rule:
-    text = f"must be a tuple of {cls.__name__}, with the types that its fields are annotated with"
+def _records(cls: Any) -> Rule:
+    shares = {"auc", "accuracy"} & {f.name for f in dataclasses.fields(cls)}
+    more = "".join(f" and {name} within 0 and 1" for name in shares) or " and checksum md5:..., sha256:... or empty"
+    text = f"must be a tuple of {cls.__name__}, with the types that its fields are annotated with{more}"
     return _all(lambda v: _is_record(v, cls)), text
 
 
@@ -115,9 +122,18 @@ RULES: dict[str, Rule] = {
         ("flip", "same_architecture", "deterministic", "any_label_space", "baseline", "exact", "knows_method"), _FLAG
     ),
     **dict.fromkeys(("label_space", "starts_from", "target", "fingerprint_of", "paper", "surrogate_data"), _TEXT),
-    **dict.fromkeys(("related", "checksums"), _MAP),
+    "related": _MAP,
+    "checksums": (
+        lambda v: _MAP[0](v) and all(map(_is_checksum, v.values())),
+        "must map files to md5:..., sha256:... or an empty string",
+    ),
 }
 """What each declaration must be, but for `budget`."""
+
+
+def is_reserved(kind: str, name: str) -> bool:
+    """Return True for a name that no component of a kind may have, since it means something else."""
+    return name == "recipe" or name in RESERVED.get(kind, ())
 
 
 def contract_violation(component: Component) -> str:
@@ -192,7 +208,7 @@ def _wrong_identity(component: Component) -> str:
             return f" has no field {name!r}: write `{name}: {'str' if name == 'name' else 'int'} = ...`"
     if not isinstance(component.name, str) or not NAME.fullmatch(component.name):
         return f": the name {component.name!r:.80} is not lower-case snake_case"
-    if component.name == "recipe" or component.name in RESERVED.get(component.kind, ()):
+    if is_reserved(component.kind, component.name):
         return f": the name {component.name!r} means something else in results and options: choose another"
     if type(component.version) is not int or component.version < 1:
         return f": version must be a whole number from 1, not {component.version!r:.80}"

@@ -24,7 +24,7 @@ from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 from bench.sandbox.torch_state import isolated
 from bench.testing.checks import CHECKS, is_slow, required_by
-from bench.testing.harness import Check, Harness, Passed, Skipped
+from bench.testing.harness import LIMIT, Check, Harness, Passed, Skipped
 from bench.testing.toy_run import ToyRun, run_toy, toy_registry, toy_spec
 
 __all__ = ["Finding", "ToyRun", "check_component", "contract", "find", "run_toy", "toy_registry", "toy_spec"]
@@ -70,14 +70,16 @@ def check_component(
     data: Path | None = None,
     thorough: bool = True,
     on_call: Callable[[str, str], None] = lambda check, call: None,
+    limit: float = LIMIT,
 ) -> Iterator[Finding]:
     """Run every check of a component, one by one.
 
     `others` are components that it requires, such as the attack it starts from. `data` is the folder of the datasets
     (default: that of the command line). Without `thorough`, checks that are slow for this component are left out.
-    `on_call` is called with the check before each call of the component (empty: none yet).
+    `on_call` is called with the check before each call of the component (empty: none yet), which may take `limit`
+    seconds in another process.
     """
-    harness = Harness(component, others, data or data_root())
+    harness = Harness(component, others, data or data_root(), limit=limit)
     for check in checks_of(component, thorough):
         harness.on_call = functools.partial(on_call, title(check))
         harness.on_call("")

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.api.data import as_tensor
 from bench.core.canonical import JSON
 from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import NOT_APPLICABLE, Outcome, Task
@@ -48,6 +49,8 @@ METHODS: dict[str, str] = {
 """The method that each kind of task calls."""
 FINGERPRINTING = (TaskKind.EMBED, TaskKind.FINGERPRINT)
 """The kinds of task that make a fingerprint."""
+LIMIT = 60.0
+"""Seconds that one call of a component may take in another process."""
 FRAME = re.compile(r'File "(.+)", line (\d+)')
 _shared = functools.cache(temporary_folder)
 """Returns the store of all harnesses, which share the artifacts that do not involve the component under test."""
@@ -104,7 +107,7 @@ class Harness(Subject):
     """A component in a small benchmark of the toy world.
 
     `required` are the components that it depends on; `root` is the folder of the datasets; `on_call` is called before
-    each call of the component.
+    each call of the component, which may take `limit` seconds in another process.
     """
 
     component: Any
@@ -112,6 +115,7 @@ class Harness(Subject):
     root: Path = field(default_factory=data_root)
     store: Store = field(default_factory=lambda: Store(_shared()))
     on_call: Callable[[str], None] = lambda call: None
+    limit: float = LIMIT
 
     def __post_init__(self) -> None:
         self.root, self.task = self.root.absolute(), ""
@@ -229,8 +233,12 @@ class Harness(Subject):
         return [t for t in self.own_tasks(*kinds) if NOT_APPLICABLE not in self.outcomes[t.key].facts]
 
     def calls_made(self) -> list[tuple[Task, Call]]:
-        """Return every call of the component with its task, failed ones included; raise Skipped if there is none."""
-        calls = [(t, c) for t in self.own_tasks() if t.key in self.outcomes for c in self.calls_of.get(t.key, ())]
+        """Return every call of the component by the host, with its task; raise Skipped if there is none.
+
+        Failed calls are included, and those left out that the component makes itself, such as of `score` in `extract`.
+        """
+        tasks = [t for t in self.own_tasks() if t.key in self.outcomes]
+        calls = [(t, c) for t in tasks for c in self.calls_of.get(t.key, ()) if c.method == METHODS[t.kind]]
         if not calls:
             failed = (f"{o.root} failed: {o.error}" for o in self.outcomes.values() if o.error)
             raise Skipped(next(failed, "no task of the toy world calls it"))
@@ -246,8 +254,8 @@ class Harness(Subject):
 
 def _altered(made: Any, stored: Mapping[str, Tensor]) -> str:
     """Return the first tensor of a fingerprint that the store altered; empty: none. A watermark returned two things."""
-    tensors: Mapping[str, Tensor] = made[1] if isinstance(made, tuple) else made
-    return next((name for name, tensor in tensors.items() if content(tensor) != content(stored[name])), "")
+    tensors: Mapping[str, Any] = made[1] if isinstance(made, tuple) else made
+    return next((name for name, one in tensors.items() if content(as_tensor(one)) != content(stored[name])), "")
 
 
 Check = Callable[[Harness], str]

@@ -182,11 +182,12 @@ def recorded(component: Component, record: Callable[[Call], None]) -> Component:
         method = getattr(cls, name)
 
         @functools.wraps(method)
-        def recorded_method(self: Any, *given: Any) -> Any:
+        def recorded_method(self: Any, *given: Any, **named: Any) -> Any:
             call = Call(name)
             record(call)
-            with call.recording(given):
-                call.returned = method(self, *(RecordedOracle(g, call) if isinstance(g, Oracle) else g for g in given))
+            with call.recording([*given, *named.values()]):
+                heard = (RecordedOracle(g, call) if isinstance(g, Oracle) else g for g in given)
+                call.returned = method(self, *heard, **named)
             return call.returned
 
         return recorded_method

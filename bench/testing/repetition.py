@@ -24,8 +24,8 @@ from bench.store.store import Store
 from bench.testing.harness import Harness
 from bench.testing.recorder import GENERATORS, content
 
-LIMIT = 60.0
-"""Seconds for one call of a component."""
+SHARE = 0.9
+"""Of the limit of a call, what the other processes get: so these are stopped, and not the one that waits for them."""
 Packed: TypeAlias = tuple[bytes, tuple[str, ...]]
 """Pickled components, and the plugin files to import before unpickling."""
 _workers: list[SupervisedProcess] = []
@@ -113,9 +113,10 @@ def pack(component: Component, required: Sequence[Component]) -> Packed:
 
 def _execute_in_two(packed: Packed, harness: Harness, tasks: Sequence[Task]) -> dict[str, str]:
     """Divide tasks between two processes, as a run does; return the errors of those that failed, by key."""
-    _workers[:] = [w for w in _workers if w.process.is_alive()]
+    limit = SHARE * harness.limit
+    _workers[:] = [w for w in _workers if w.process.is_alive() and w.limit == limit]
     while len(_workers) < 2:
-        _workers.append(SupervisedProcess(LIMIT))
+        _workers.append(SupervisedProcess(limit))
         atexit.register(_workers[-1].close)
     shares = [(w, tasks[i::2]) for i, w in enumerate(_workers)]
     submitted = [(w.submit(_work, packed, harness.root, harness.store.root, own), own) for w, own in shares if own]
@@ -124,8 +125,11 @@ def _execute_in_two(packed: Packed, harness: Harness, tasks: Sequence[Task]) -> 
         pending = [t.key for t in own]
         try:
             for key, error in results:
+                harness.on_call("a call in another process")
                 if key is None:
                     raise NotImportable(error)
+                if not key:  # it is about to begin
+                    continue
                 pending.remove(key)
                 if error:
                     failures[key] = f"it failed: {error}"
@@ -135,7 +139,10 @@ def _execute_in_two(packed: Packed, harness: Harness, tasks: Sequence[Task]) -> 
 
 
 def _work(send: Callable[[Any], None], packed: Packed, root: Path, store: Path, tasks: Sequence[Task]) -> None:
-    """Execute tasks as a worker does; send the key and error of each, or None and why it cannot begin."""
+    """Execute tasks as a worker does; send the key and error of each, or None and why it cannot begin.
+
+    The first message has no key: from then on, the time of a call counts.
+    """
     try:
         load_registry(packed[1])
         component, required = pickle.loads(packed[0])
@@ -144,6 +151,7 @@ def _work(send: Callable[[Any], None], packed: Packed, root: Path, store: Path, 
         return
     harness = Harness(component, required, root, Store(store))
     state = WorkerState(harness.store, harness.registry)
+    send(("", ""))
     for task in tasks:
         send((task.key, harness.execute(task, state).error))
 

@@ -58,9 +58,10 @@ def fit(
     images: uint8 [N, C, H, W], or float in [0, 1]. targets: int64 [N], probabilities [N, K], or a callable from a
     batch of augmented float images to either (it is called without gradients; an `Oracle` computes its answer to an
     image that is not augmented once). `loss(model, x, targets)` defaults to cross-entropy of `model(x)`. `length` is a
-    share of the recipe's epochs; `trainable` a part of the model, the rest is frozen and in eval mode. Parameters that
-    are frozen already (`requires_grad` is False) and modules that the network's own `train()` leaves in eval mode stay
-    so. `recipe_overrides` are fields of the recipe, such as `lr=1e-3`. flip and crop are the dataset's augmentation.
+    share of the recipe's epochs, one step at least, and none if it is 0; `trainable` a part of the model, the rest is
+    frozen and in eval mode. Parameters that are frozen already (`requires_grad` is False) and modules that the
+    network's own `train()` leaves in eval mode stay so. `recipe_overrides` are fields of the recipe, such as `lr=1e-3`.
+    flip and crop are the dataset's augmentation.
     The generator decides everything that is random, dropout included; torch's global generator is left as it was.
     Raises `BenchError` for other images or targets before anything is trained, and `NonFiniteLoss` as soon as a loss is
     NaN or infinite (on a GPU: within 50 steps).
@@ -74,7 +75,7 @@ def fit(
     set_weight_format(moved(model, device), device, getattr(model, "contiguous_only", False))
     images = images.detach().to(device)
     batches = math.ceil(len(images) / recipe.batch)
-    steps = max(1, round(recipe.epochs * length * batches))
+    steps = max(1, round(recipe.epochs * length * batches)) if length else 0
     check_every = 1 if device.type == "cpu" else 50  # a check waits for the GPU
     with _own_random_stream(generator, device), _trainable_only(model, trainable) as parameters:
         momenta: Momenta = {}
@@ -105,7 +106,7 @@ def fit(
 
 def _overridden(recipe: Recipe, overrides: Mapping[str, JSON]) -> Recipe:
     """Return a recipe with some fields replaced; BenchError names what it cannot be."""
-    known = [f.name for f in dataclasses.fields(Recipe)]
+    known = [f.name for f in dataclasses.fields(Recipe) if f.name not in Recipe.SIZES]
     if unknown := [name for name in overrides if name not in known]:
         raise BenchError(f"fit() takes fields of the recipe ({', '.join(known)}), not {', '.join(unknown)}")
     try:

@@ -6,14 +6,17 @@ from bench.models.description import Description
 from bench.models.kinds import ModelFormat
 from bench.models.opening import Target
 from bench.models.preflight import Attempt, preflight
+from bench.planning.options import READERS
 from bench.verification.commitment import CommitRequest
 
 
 def try_suspect(model: Description, making: CommitRequest) -> None:
     """Raise BenchError if a suspect cannot be opened, or does not answer as described; an endpoint is not asked."""
-    name = model.trained_on or str(making.chosen.get("datasets", ""))
+    given = {n: READERS[n](making.shown(n), making.chosen[n]) for n in ("datasets", "set") if n in making.chosen}
+    name = str(model.trained_on or given.get("datasets", [""])[0])
     if model.format == ModelFormat.HTTP or name not in making.registry.names(ComponentKind.DATASET):
         return  # the commitment says what is wrong with the dataset
-    dataset = making.registry.get(ComponentKind.DATASET, name)
+    settings = {field: value for owner, field, value in given.get("set", ()) if owner == name}
+    dataset = making.registry.get(ComponentKind.DATASET, name, settings)
     target = Target(dataset.num_classes, tuple(dataset.shape), tuple(dataset.label_names))
     preflight([Attempt.noise(verified(model), target)], making.registry, making.allow_code)

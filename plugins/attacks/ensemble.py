@@ -58,9 +58,10 @@ class Ensemble(Attack):
 def average(models: list[nn.Module]) -> nn.Module:
     """Set the floats of the first network's state to the mean over all networks, and return it."""
     states = [model.state_dict() for model in models]
-    for name, value in states[0].items():
-        if value.is_floating_point():
-            value.copy_(torch.stack([state[name] for state in states]).mean(0))
+    numbers = {n: v for n, v in states[0].items() if isinstance(v, Tensor) and v.is_floating_point()}  # others are data
+    means = [torch.stack([state[name] for state in states]).mean(0) for name in numbers]
+    for value, mean in zip(numbers.values(), means, strict=True):  # afterwards: two names may mean one tensor
+        value.copy_(mean)
     return models[0]
 
 

@@ -71,9 +71,11 @@ def layers(model: nn.Module) -> dict[str, Any]:
 
 def quantised(model: nn.Module, steps: dict[str, Tensor]) -> nn.Module:
     """Replace the layers of a network in place, given the step of each layer's inputs, and return it."""
-    for name, layer in layers(model).items():
-        parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, Int8(layer, steps[name]))
+    made = {layer: Int8(layer, steps[name]) for name, layer in layers(model).items()}
+    for name, layer in [*model.named_modules(remove_duplicate=False)]:  # one layer may be in several places
+        if layer in made:
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, made[layer])
     return model.eval()
 
 

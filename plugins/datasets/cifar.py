@@ -3,7 +3,7 @@
 A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009,
 https://www.cs.toronto.edu/~kriz/cifar.html. Files, layout and checksums are torchvision's.
 
-`cifar100` has the fine labels, `cifar100_first10` the fine labels 0 to 9 (apple to bowl, in alphabetical order): the
+`cifar100` has the fine labels, `cifar100_first10` the fine labels 0 to 9 (apple to bottle, in alphabetical order): the
 target of Transfer-A and -L in J. Guan, J. Liang, R. He: Are You Stealing My Model? Sample Correlation for
 Fingerprinting Deep Neural Networks, NeurIPS 2022, https://arxiv.org/abs/2210.15427.
 

@@ -1,11 +1,15 @@
 """What a plugin notes: plain data at the line that notes it."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 
 from bench import BenchError
 from bench.api.context import Notes
+from bench.core.kinds import Status
+from bench.testing import run_toy, toy_plugins, toy_registry, toy_spec
 
 
 def test_numbers_of_numpy_and_torch_are_noted_as_numbers():
@@ -42,3 +46,29 @@ def test_anything_else_is_refused_where_it_is_noted(way, value):
 def test_a_name_that_would_not_be_read_back_is_refused(name):
     with pytest.raises(BenchError, match="its name is no printable text"):
         Notes()[name] = 1
+
+
+def test_stages_are_a_list_whatever_the_architecture_returns():
+    @dataclass(frozen=True)
+    class Lazy(toy_plugins.ToyNet):
+        """List its stages lazily."""
+
+        name: str = "lazy"
+
+        def stages(self, model):
+            return model.children()
+
+    @dataclass(frozen=True)
+    class Last(toy_plugins.ToyMatch):
+        """Look at the last stage."""
+
+        name: str = "last"
+
+        def extract(self, source, data, helpers, context):
+            context.note(last=type(context.stages(source)[-1]).__name__)
+            return super().extract(source, data, helpers, context)
+
+    spec = toy_spec(sources=("lazy",), suspects=("lazy",), attacks=("toy_tune",), methods=("last",), replicates=1)
+    run = run_toy(spec, toy_registry(Lazy(), Last()))
+    assert {outcome.status for outcome in run.outcomes.values()} == {Status.DONE}
+    assert all("last=Linear" in row["note"] for row in run.rows())

@@ -461,6 +461,10 @@ BAD = [
     (["--keep", "some"], r"Invalid value for '--keep'.*'scores', 'all'"),
     (["--gpus", "9"], r"There is no GPU 9: there (is none that torch can use|are .*)\. Leave --gpus out"),
     (["--gpus", "first"], r"--gpus takes numbers with commas between them, such as 0,1, not 'first'"),
+    (
+        ["--debug", "--scheduler", "tcp://127.0.0.1:1"],
+        r"--debug runs everything in this process: leave --scheduler out",
+    ),
     (["--nonsense"], r"No such option '--nonsense'|No such option: --nonsense"),
     (["--no-floors"], r"^Error: --no-floors is now --no-baselines$"),
     (["--set", "toy_match.floor=true"], r"toy_match has no field 'floor'\. 'floor' is now 'baseline'\. It has samples"),
@@ -804,6 +808,12 @@ def test_report_rebuilds_every_table_byte_for_byte(there, bench):
     assert code == 0
     assert "toy_match" in out
     assert files(there / "results") == before
+
+
+def test_a_comparison_with_papers_is_printed_as_text_only(there, bench):
+    assert refused(bench, there, "report", "toy", "--check", "--format", "csv") == (
+        "Error: --check prints text: leave --format csv out"
+    )
 
 
 def test_help_names_every_command(bench):

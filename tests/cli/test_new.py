@@ -167,6 +167,8 @@ def test_they_give_a_table(installed):
         (("method", "i" * 65), "'i+' cannot be a component's name: .* up to 64"),
         (("method", "lambda"), "'lambda' has another meaning already: choose another name"),
         (("method", "recipe"), "'recipe' has another meaning already: choose another name"),
+        (("attack", "source"), "'source' has another meaning already: choose another name"),
+        (("method", "plain"), "'plain' has another meaning already: choose another name"),
         (("method", "akh"), "fingerprint-bench .* has the method 'akh' already: choose another name"),
         (("attack", "digits"), "fingerprint-bench .* has the dataset 'digits' already: choose another name"),
         (("method", "torch"), "Python has a module 'torch' already: choose another name"),

@@ -571,6 +571,20 @@ def bench(monkeypatch, capfd, tmp_path, server):
     return type_
 
 
+def test_a_dataset_that_declares_archives_only_is_there_once_these_are(bench, tmp_path):
+    plugin = tmp_path / "far_away.py"
+    lines = plugin.read_text().splitlines(keepends=True)
+    start = next(i for i, line in enumerate(lines) if "@property" in line)
+    plugin.write_text("".join(lines[:start] + lines[start + 3 :]))
+
+    def row():
+        return next(line for line in bench("list")[1].splitlines() if line.startswith("far_away "))
+
+    assert "missing (1 of 1 archives; bench data fetch far_away)" in row()
+    assert bench("fetch", "far_away")[0] == 0
+    assert row().split() == ["far_away", "present"]
+
+
 def test_bench_data_lists_fetches_and_verifies(bench, tmp_path):
     code, out, _ = bench("list")
     assert code == 0

@@ -116,6 +116,9 @@ def test_names_that_cannot_be(birds, tmp_path, bench):
     assert (code, said) == (2, "Error: cifar10 exists already, as a dataset. Choose another name\n")
     code, said = bench("data", "add", "sac_m", birds, data=data)
     assert (code, said) == (2, "Error: sac_m exists already, as a method. Choose another name\n")
+    code, said = bench("data", "add", "recipe", birds, data=data)
+    assert (code, said) == (2, "Error: The name 'recipe' means something else in options: choose another name\n")
+    assert "birds" in load_registry(data=data).names("dataset")
     for name in ("Birds", "my birds", "../birds", "1", ""):
         code, said = bench("data", "add", name, birds, data=data)
         assert (code, "is not lower-case snake_case" in said, said.count("\n")) == (2, True, 1)
@@ -415,6 +418,15 @@ def test_copies_across_parts_and_classes_are_named(birds):
     assert "one image is in two classes: a crow/same.png, wren/1.png" in refusal(birds)
 
 
+def test_one_image_and_its_copy_are_no_two_images_of_a_part(birds):
+    save(birds / "wren" / "copy.png", Image.open(birds / "wren" / "1.png"), compress_level=1)
+    alone = {"wren/1.png,train", "wren/1.png,test", "wren/copy.png,train", "wren/copy.png,test"}
+    lines = [row.replace("test", "train") if row.startswith("wren") else row for row in rows(birds) if row not in alone]
+    lines += ["wren/1.png,test", "wren/copy.png,test"]
+    said = refusal(birds, split=split_file(birds, lines))
+    assert "class 'wren' has 1 different images in its test part, at least 2 are needed" in said
+
+
 def test_folders_named_train_and_test_divide(birds, tmp_path):
     both = tmp_path / "both"
     for n, part in enumerate(("train", "val")):
@@ -424,6 +436,8 @@ def test_folders_named_train_and_test_divide(birds, tmp_path):
     d, _ = look(both)
     assert (d.classes, len(d.train), len(d.test)) == (["x", "y"], 8, 8)
     assert all(path.startswith("train/") for path, _, _ in d.train)
+    assert look(both)[1] == []
+    assert look(both, test_share=0.5)[1] == ["--test-share and --seed divide nothing: the folders do"]
     save(both / "test" / "x" / "1.png", picture(5000))
     assert "has folders test, train and val: move one of them elsewhere" in refusal(both)
     shutil.rmtree(both / "test")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -54,6 +55,19 @@ def test_the_same_in_worker_processes_that_cannot_import_it(root, tmp_path):
     assert there.complete
     assert there.outcome.executed > 5
     assert here.trials.score.tolist() == there.trials.score.tolist()
+
+
+def test_annotations_as_text_are_understood_in_worker_processes(root, tmp_path):
+    @dataclass(frozen=True)
+    class Choosing(Labels):
+        name: "str" = "choosing"
+        mode: 'Literal["a", "b"]' = "a"
+
+    changes = {"recipe.epochs": 2, "recipe.images": 64, "recipe.batch": 16, "choosing.samples": 5, "choosing.mode": "b"}
+    there = bench.run(**options(root, methods=Choosing(), set=changes, workers=2, out=tmp_path / "out"))
+    assert there.complete
+    assert {*there.trials.queries.dropna()} == {5}
+    assert there.run["components"]["method"]["choosing"]["params"] == {"samples": 5, "mode": "b"}
 
 
 def test_what_cannot_be_pickled_runs_in_this_process(root):
@@ -154,6 +168,7 @@ class NoComponent:
         ({"set": "sac_m.samples=5"}, "set= must be a table"),
         ({"set": {"labels.no_field": 5}}, "labels has no field 'no_field'"),
         ({"set": {"recipe.epochs": object()}}, "recipe.epochs must be float"),
+        ({"set": ["recipe.epochs=2"], "methods": Labels(samples=4)}, "set= must be a table"),
         ({"preset": "tiny"}, "Unknown preset 'tiny'"),
         ({"spec": "missing.toml"}, "defines the whole run|components with fields"),
         ({"plugins": "missing.py"}, "There is no plugin file missing.py"),

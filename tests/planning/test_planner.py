@@ -138,6 +138,23 @@ def test_a_chain_from_a_deterministic_attack_has_the_variant_of_its_only_copy():
     assert [t.variant for t in rows(found, attack="polished")] == ["ratio=0.1, n0", "ratio=0.1, n1"]
 
 
+@pytest.mark.parametrize("attacks", [("graded",), ("graded", "halved"), ("halved", "graded")])
+def test_an_attack_may_have_more_strengths_than_copies_and_start_from_another(attacks):
+    @dataclass(frozen=True)
+    class Graded(Polished):
+        """Start from an attack that varies, with several strengths."""
+
+        name: str = "graded"
+        last: str = "n"
+
+        strengths = 4
+
+    registry = toy_registry(Halved(), Graded())
+    found = planned(registry, attacks=attacks, methods=("toy_match",), copies=2, replicates=1)
+    assert [t.variant for t in rows(found, attack="graded")] == [f"ratio=0.{i + 1}, n{i}" for i in range(4)]
+    assert len(rows(found, attack="halved")) == 2 * (len(attacks) - 1)
+
+
 # --- keys ---------------------------------------------------------------------------------------------------------
 
 JSON = st.recursive(

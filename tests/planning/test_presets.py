@@ -139,6 +139,36 @@ def test_what_users_add_is_run_with_every_preset(distribution):
     assert baselines == ("agreement", "akh", "noise", "trivial")
 
 
+@dataclasses.dataclass(frozen=True)
+class Between(Guess):
+    """Guess within bounds."""
+
+    low: int = 1
+    high: int = 3
+
+    def __post_init__(self):
+        if not self.low < self.high:
+            raise ValueError("low must be below high")
+
+    def extract(self, source, data, helpers, context):
+        return {}
+
+    def score(self, fingerprint, suspect):
+        return 0.0
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_fields_that_a_component_takes_together_only_are_set_together(order):
+    known = load_registry()
+    known.add(Between(), "a stranger")
+    given = ("guess.low=5", "guess.high=9", "recipe.epochs=2")[::order]
+    spec, declared = build({"preset": "smoke", "methods": "guess", "set": given}, None, known, "fp32")
+    assert spec.settings == {"guess": {"low": 5, "high": 9}} and spec.recipe.epochs == 2
+    assert declared.methods["guess"][0].method.params == {"low": 5, "high": 9}
+    with pytest.raises(BenchError, match="guess does not take {'low': 5}: low must be below high"):
+        build({"preset": "smoke", "methods": "guess", "set": ("guess.low=5",)}, None, known, "fp32")
+
+
 def test_an_unknown_preset_gets_a_suggestion():
     with pytest.raises(BenchError, match=r"Unknown preset 'qick'\. Did you mean 'quick'"):
         preset("qick")

@@ -251,6 +251,14 @@ def test_a_quantised_suspect_holds_8_bit_weights_and_answers_as_its_source(attac
         assert not torch.equal(suspect(TEST.x[:9]), source(TEST.x[:9]))
 
 
+def test_a_layer_in_several_places_is_quantised_in_all():
+    layer = nn.Linear(4, 4)
+    x = torch.randn(8, 4, generator=generator())
+    made = quantise.quantised(nn.Sequential(layer, nn.ReLU(), layer), {"0": torch.zeros(())})
+    assert isinstance(made[0], quantise.Int8) and made[2] is made[0]
+    assert torch.equal(made(x), made[0](made[0](x).relu()))
+
+
 def test_what_is_no_convolution_and_no_linear_layer_is_not_applicable():
     class Nothing(nn.Module):
         def model(self):
@@ -281,6 +289,25 @@ def test_a_soup_is_the_mean_of_its_copies():
         parts = [m.state_dict()[name] for m in models]
         expected = torch.stack(parts).mean(0) if value.is_floating_point() else parts[0]
         assert torch.allclose(value, expected, atol=1e-6), name
+
+
+def test_a_soup_of_networks_that_share_weights_and_hold_data_is_their_mean():
+    class Tied(nn.Module):
+        def __init__(self, value):
+            super().__init__()
+            self.one, self.two = nn.Linear(2, 2), nn.Linear(2, 2)
+            self.two.weight = self.one.weight
+            nn.init.constant_(self.one.weight, value)
+
+        def get_extra_state(self):
+            return {"seen": 1}
+
+        def set_extra_state(self, state):
+            """Do nothing."""
+
+    soup = ensemble.average([Tied(value) for value in (0.0, 3.0, 6.0)])
+    assert torch.equal(soup.two.weight, torch.full((2, 2), 3.0))
+    assert soup.two.weight is soup.one.weight
 
 
 def test_a_soup_of_fine_tuned_copies_is_still_the_source():

@@ -297,6 +297,11 @@ def test_an_unknown_name_gets_a_suggestion_and_the_way_out(kind):
         registry.get(kind, "something_else_entirely")
 
 
+def test_a_name_of_another_kind_is_said_to_be_one():
+    with pytest.raises(BenchError, match="^'toy_tune' is of kind attack, not method: --attacks takes it. See: bench"):
+        toy_registry().get("method", "toy_tune")
+
+
 # --- settings and declarations ------------------------------------------------------------------------------------
 
 
@@ -320,6 +325,20 @@ def test_what_a_component_says_of_a_setting_reaches_the_user(plugin):
     body = METHOD + "    def __post_init__(self):\n        if self.samples < 1: raise ValueError('too few')\n" + HOOK
     registry = load_registry(entry_points=[plugin("", body=body)])
     with pytest.raises(BenchError, match=r"mine does not take \{'samples': 0\}: too few"):
+        registry.get("method", "mine", {"samples": 0})
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("assert self.samples", "AssertionError"),
+        ("{{1: 2, 3: 4}}[self.samples]", "KeyError: 0"),
+    ],
+)
+def test_whatever_a_component_raises_of_a_setting_is_one_line(plugin, line, why):
+    body = METHOD + f"    def __post_init__(self):\n        {line}\n" + HOOK
+    registry = load_registry(entry_points=[plugin("", body=body)])
+    with pytest.raises(BenchError, match=rf"mine does not take \{{'samples': 0\}}: {why}$"):
         registry.get("method", "mine", {"samples": 0})
 
 

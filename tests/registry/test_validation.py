@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import Architecture, Attack, BenchError, Dataset, Fingerprint, Watermark
+from bench import Architecture, Attack, BenchError, Dataset, Download, Fingerprint, Reported, Watermark
 from bench.registry.fields import coerce, convert, hyperparameters, plain_attributes
 from bench.registry.validation import contract_violation
 from bench.testing import toy_plugins
@@ -157,6 +157,8 @@ VIOLATIONS = [
     (made(Fingerprint, score=score), "does not define extract(self, source, data, helpers, context)"),
     (made(Fingerprint, score=score, fingerprint_of=7), "fingerprint_of must be a string"),
     (made(Fingerprint, score=score, fingerprint_of="x", name="x"), "fingerprint_of names itself: leave it out"),
+    (made(Fingerprint, extract=extract, score=score, reported=(Reported("d", "a", ("a",), "prune", 98.0),)),
+     "reported must be a tuple of Reported, with the types that its fields are annotated with and auc within 0 and 1"),
     (made(Watermark, embed=embed, score=score, draws=2), "a watermark's fingerprint is part of its source"),
     (made(Watermark, embed=embed, score=score, fingerprint_of="x"), "so leave out draws and fingerprint_of"),
     (made(Attack, steal=steal, access="labels", deterministic=1), "deterministic must be True or False"),
@@ -165,6 +167,10 @@ VIOLATIONS = [
     (made(Dataset, num_classes=4, shape=(8, 8), load=score), "shape must be (channels, height, width)"),
     (made(Dataset, num_classes=4, shape=(1, 8, 8), load=score, crop=-1), "crop must be a number of pixels"),
     (made(Dataset, num_classes=4, shape=(1, 8, 8), load=score, related=["x"]), "related must map strings to strings"),
+    (made(Dataset, num_classes=4, shape=(1, 8, 8), load=score, checksums={"x": "sha1:0"}),
+     "checksums must map files to md5:..., sha256:... or an empty string, not {'x': 'sha1:0'}"),
+    (made(Dataset, num_classes=4, shape=(1, 8, 8), load=score, downloads=(Download("https://x/y", "y", "0" * 32),)),
+     "downloads must be a tuple of Download, with the types that its fields are annotated with and checksum md5:..."),
     (made(Architecture, build=score, precision="fp16"), "precision must be 'fp32' or empty"),
     (made(Attack, access="labels", steal=steal, name="recipe"), "the name 'recipe' means something else"),
     (made(Attack, access="labels", steal=steal, name="source"), "the name 'source' means something else in results"),

@@ -10,7 +10,7 @@ import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -504,6 +504,36 @@ def test_the_same_components_without_the_fault_keep_every_promise(kind):
     findings = list(check_component(kind()))
     assert [f for f in findings if f.ok is False] == []
     assert len([f for f in findings if f.ok]) >= 7
+
+
+@dataclass(frozen=True)
+class Plain(toy_plugins.ToyMatch):
+    """Return arrays of numpy, and note the score of the source, which it asks itself."""
+
+    name: str = "plain_arrays"
+
+    def extract(self, source, data, helpers, context):
+        found = super().extract(source, data, helpers, context)
+        context.note(own=self.score(found, suspect=SimpleNamespace(labels=lambda x: source(x).argmax(1))))
+        return {name: tensor.numpy() for name, tensor in found.items()}
+
+
+def test_what_a_run_takes_the_contract_takes():
+    findings = list(check_component(Plain()))
+    assert [f for f in findings if f.ok is False] == []
+    assert next(f for f in findings if "from the store the tensors" in f.check).ok
+
+
+def test_a_call_in_another_process_may_take_as_long_as_is_said(monkeypatch):
+    limits, heard, made = [], [], repetition.SupervisedProcess
+    monkeypatch.setattr(repetition, "_workers", [])
+    monkeypatch.setattr(repetition, "SupervisedProcess", lambda limit: limits.append(limit) or made(limit))
+    own = harness.Harness(toy_plugins.ToyMatch(), limit=200.0)
+    own.on_call = heard.append
+    finding = run_check(own, runs.gives_the_same_on_two_workers)
+    assert finding.ok, finding.reason
+    assert limits == [180.0, 180.0]
+    assert heard.count("a call in another process") > len(repetition.sample_tasks(own))
 
 
 def test_a_method_that_scores_the_fingerprints_of_another_is_judged_by_these():

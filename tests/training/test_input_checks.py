@@ -138,6 +138,7 @@ OVERRIDES = [
     ({"momentum": 1.5}, "cannot be 1.5"),
     ({"plain": 2}, "cannot be 2.0"),
     ({"clip": -1}, "cannot be -1.0"),
+    ({"width": 8}, "takes fields of the recipe .*, not width"),
     ({"lr": "fast"}, "takes numbers for fields of the recipe, not {'lr': 'fast'}"),
     ({"lr": None}, "not {'lr': None}"),
     ({"length": -1}, "a share of the recipe's epochs, from 0, not -1"),

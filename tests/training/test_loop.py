@@ -201,6 +201,14 @@ def test_length_is_a_share_of_the_epochs_and_at_least_one_step_is_made(length, s
     assert len(seen) == steps
 
 
+def test_a_training_of_no_length_changes_nothing():
+    model = network().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    trained = fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded(), length=0)
+    assert not trained.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trained.state_dict().items())
+
+
 def test_progress_is_called_after_each_epoch():
     calls = []
     fit(

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
@@ -25,6 +26,20 @@ from bench.store.store import Store
 from bench.verification.commitment import make
 from bench.verification.queries import export_queries
 from bench.verification.zoo import note_datasets
+
+
+@dataclass(frozen=True)
+class Labels(bench.Fingerprint):
+    """Compare the labels of probe images."""
+
+    name: str = "labels"
+    version: int = 1
+
+    def extract(self, source, data, helpers, context):
+        return {"x": data.probe.x[:9], "labels": data.probe.labels[:9]}
+
+    def score(self, fingerprint, suspect):
+        return float((suspect.labels(fingerprint["x"]) == fingerprint["labels"]).double().mean())
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +267,7 @@ def test_innocents_of_another_dataset_are_counted():
         ({"copies": [None]}, "copies= takes a path, not None"),
         ({"suspects": "x"}, "bench.commit has no option 'suspects'"),
         ({"out": ""}, "out= is missing"),
+        ({"methods": [Labels()], "workers": None}, "labels is an object of this session.*name that in plugins="),
     ],
 )
 def test_wrong_options_are_one_line(options, message, place, files, store, tmp_path):

@@ -19,6 +19,8 @@ from bench.registry.plugin_files import existing
 from bench.sandbox.supervised_process import Died, SupervisedProcess
 
 USABLE = "Be a plugin that can be used."
+TIMEOUT = 60
+"""Seconds that one call may take."""
 MARKS = {True: "ok", False: "FAILED", None: "-"}
 
 Send = Callable[[Any], None]
@@ -31,11 +33,17 @@ def send_names(send: Send, plugins: tuple[str, ...], data: str | None) -> None:
 
 
 def run_checks(
-    send: Send, what: str, done: Sequence[str], plugins: tuple[str, ...], data: str | None, thorough: bool
+    send: Send,
+    what: str,
+    done: Sequence[str],
+    plugins: tuple[str, ...],
+    data: str | None,
+    thorough: bool,
+    limit: float = TIMEOUT,
 ) -> None:
     """Check a component or those of a plugin file, except those done, and send each step before it starts.
 
-    Components of a file that can be used are checked although others of it cannot be.
+    A call may take `limit` seconds. Components of a file that can be used are checked although others of it cannot be.
     """
     files = [*plugins, *([what] if what.endswith(".py") else [])]
     files = list({os.path.realpath(f): f for f in files}.values())
@@ -71,7 +79,8 @@ def run_checks(
         try:
             chosen = [testing.title(c) for c in testing.checks_of(component, thorough)]
             send(("left out", [t for t in titles if t not in chosen]))
-            for finding in testing.check_component(component, *others, data=root, thorough=thorough, on_call=on_call):
+            how: dict[str, Any] = {"thorough": thorough, "on_call": on_call, "limit": limit}
+            for finding in testing.check_component(component, *others, data=root, **how):
                 send(("finding", *finding))
         except Exception as error:  # the other components are checked all the same
             send(("failure", describe_error(error)))
@@ -184,7 +193,9 @@ def _requested(
 @click.argument("what", nargs=-1, type=Names(files=True), metavar="NAME|FILE...")
 @click.option("--all", "everything", is_flag=True, help="Check everything that is installed.")
 @click.option("--thorough", is_flag=True, help="Run slow checks too: big networks, downloaded datasets.")
-@click.option("--timeout", type=click.FloatRange(1), default=60, help="Seconds that one call may take; default: 60.")
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=TIMEOUT, help=f"Seconds that one call may take; default: {TIMEOUT}."
+)
 @DATA
 @PLUGINS
 @click.option("--quiet", is_flag=True, help="Show failed checks only.")
@@ -194,7 +205,7 @@ def command(what: tuple[str, ...], everything: bool, timeout: float, quiet: bool
     report, plugins = Report(quiet), chosen["plugins"]
     with closing(_Processes(timeout)) as processes:
         for name in _requested(what, everything, plugins, chosen["data"], processes):
-            _check(name, (plugins, chosen["data"], chosen["thorough"]), report, processes)
+            _check(name, (plugins, chosen["data"], chosen["thorough"], timeout), report, processes)
     counts = report.counts
     more = f", {report.slow} left out (slow: --thorough)" if report.slow else ""
     click.echo(f"{counts[True]} checks passed, {counts[False]} failed, {counts[None]} skipped{more}")

@@ -14,7 +14,7 @@ from bench.core.errors import BenchError, capped
 from bench.core.kinds import ComponentKind
 from bench.datasets.fetch import Progress, fetch
 from bench.datasets.file_record import load_errors
-from bench.datasets.files import absent, data_root, problems, verify
+from bench.datasets.files import absent, absent_archives, data_root, problems, verify
 from bench.registry.discovery import load_registry
 
 _SET_HELP = "Set a field of a dataset that decides which files it reads."
@@ -61,6 +61,9 @@ def list_(data: str | None, settings: tuple[str, ...], plugins: tuple[str, ...])
         elif missing := absent(dataset, root):
             way = f"; bench data fetch {dataset.name}" if dataset.downloads else ""
             state = f"missing ({len(missing)} of {len(dataset.checksums)} files{way})"
+        elif missing := absent_archives(dataset, root):
+            count = f"{len(missing)} of {len(dataset.downloads)} archives"
+            state = f"missing ({count}; bench data fetch {dataset.name})"
         else:
             found = problems(dataset, root)
             state = f"damaged ({found[0]}; {len(found)} in all)" if found else "present"
@@ -152,11 +155,13 @@ def add_(name: str, folder: str, data: str | None, plugins: tuple[str, ...], **c
     """Make a dataset of a folder of PNG or JPEG files, one folder per class."""
     from bench.datasets.image_folder import description_path, write_description
     from bench.datasets.image_survey import Options, survey
-    from bench.registry.validation import NAME
+    from bench.registry.validation import NAME, is_reserved
 
     root, path, registry = data_root(data), Path(folder), load_registry(plugins, data=data)
     if not NAME.fullmatch(name):
         raise BenchError(f"The name {name!r:.80} is not lower-case snake_case, such as {NAME_EXAMPLE}")
+    if is_reserved(ComponentKind.DATASET, name):
+        raise BenchError(f"The name {name!r} means something else in options: choose another name")
     if registry.kind_of(name) or name in {broken.name for broken in registry.broken}:
         known = description_path(root, name)
         way = f"Remove it first: bench data remove {name}" if known.is_file() else "Choose another name"

@@ -12,7 +12,7 @@ import click
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
-from bench.registry.validation import NAME
+from bench.registry.validation import NAME, is_reserved
 
 PATHS = {
     "{kind}.py.txt": "my_idea.py",
@@ -44,21 +44,21 @@ def rendered(kind: str, name: str) -> dict[str, str]:
     return {pattern.sub(lambda m: words[m[0]], path): text for path, text in texts.items()}
 
 
-def check_name(name: str) -> None:
-    """Raise BenchError if a name cannot be a component's and a module's, or is in use."""
+def check_name(kind: str, name: str) -> None:
+    """Raise BenchError if a name cannot be that of a component of a kind and of a module, or is in use."""
     if not NAME.fullmatch(name):
         close = re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()).strip("_0123456789")
         hint = f", such as {close!r}" if NAME.fullmatch(close) else ""
         raise BenchError(
             f"{name!r:.80} cannot be a component's name: it takes lower-case letters, digits and _, up to 64{hint}"
         )
-    if keyword.iskeyword(name) or name == "recipe":
+    if keyword.iskeyword(name) or is_reserved(kind, name):
         raise BenchError(f"{name!r} has another meaning already: choose another name")
     registry = load_registry()
-    kind = registry.kind_of(name)
-    if kind is not None:
-        where = registry.entries[kind][name].distribution
-        raise BenchError(f"{where} has the {kind} {name!r} already: choose another name")
+    other = registry.kind_of(name)
+    if other is not None:
+        where = registry.entries[other][name].distribution
+        raise BenchError(f"{where} has the {other} {name!r} already: choose another name")
     for broken in (b for b in registry.broken if b.name == name):
         raise BenchError(f"{broken.distribution} has the plugin {name!r} already: choose another name")
     spec = importlib.util.find_spec(name)
@@ -72,7 +72,7 @@ def check_name(name: str) -> None:
 @click.option("--into", type=click.Path(file_okay=False), default=".", help="Parent folder; default: this one.")
 def command(kind: str, name: str, into: str) -> None:
     """Create a distribution: a plugin file that already runs, its test, and the files to publish it."""
-    check_name(name)
+    check_name(kind, name)
     folder = Path(into) / f"bench-{name.replace('_', '-')}"
     if folder.exists() or folder.is_symlink():
         raise BenchError(f"{folder} exists already: choose another name, or another parent folder with --into")

@@ -2,6 +2,7 @@
 
 import click
 
+from bench.core.errors import BenchError
 from bench.reporting.formats import FORMATS
 from bench.results.folders import folder_of
 
@@ -16,6 +17,8 @@ def command(name: str, checked: bool, kind: str) -> None:
     from bench.results.reader import is_edited
     from bench.results.writer import NotWritable
 
+    if checked and kind != "txt":
+        raise BenchError(f"--check prints text: leave --format {kind} out")
     folder = folder_of(name)
     if checked:
         click.echo(check(folder), nl=False)
