@@ -20,7 +20,7 @@ from bench.analysis.baselines import AgainstBaselines, against_baselines
 from bench.analysis.error_rates import ByRate, Division, hits
 from bench.analysis.estimates import Extremes, Strata
 from bench.analysis.evasion import Evasion, evasion
-from bench.analysis.groups import NOBODY, Matched, Planned, Rows, Samples, errors
+from bench.analysis.groups import NOBODY, Matched, Planned, Rows, Samples, errors, planned_models
 from bench.analysis.networks import Networks, Unlearned, adaptive_attacks, watermarks
 from bench.analysis.reported import ReportedAuc, reported_auc
 from bench.core.canonical import JSON
@@ -244,8 +244,8 @@ class CellEstimator:
             home=home,
             reason=reason,
             drawn=_drawn(grouped),
-            stolen_planned=samples.planned(grouped, SuspectKind.STOLEN),
-            irrelevant_planned=samples.planned(grouped, SuspectKind.IRRELEVANT),
+            stolen_planned=planned_models(samples, grouped, SuspectKind.STOLEN),
+            irrelevant_planned=planned_models(samples, grouped, SuspectKind.IRRELEVANT),
             lost=dict(Counter(map(str, status[missing]))),
             errors=errors(samples, missing),
             untrained=untrained,

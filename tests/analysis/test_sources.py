@@ -129,6 +129,20 @@ def test_equal_stolen_models_of_a_source_count_once_and_the_table_says_so(read):
     assert extracted.summary.n == 5
 
 
+def test_described_irrelevant_models_that_sources_share_count_once_among_the_planned_ones(read):
+    frame, run = read(scored(seeds=(0, 1)), seeds=(0, 1))
+    names = frame.suspect_architecture + frame.replicate.astype(str)
+    shared = frame.suspect_kind == "irrelevant"
+    frame = frame.assign(source_model="mine", suspect_model=names.where(shared, frame.suspect_digest))
+    frame["suspect_digest"] = names.where(shared, frame.suspect_digest)
+    (found,) = cells(frame, run)
+    assert (found.figure.stolen, found.figure.irrelevant) == (2 * 4, 8)
+    assert (found.stolen_planned, found.irrelevant_planned) == (2 * 4, 8)
+    assert "8 irrelevant models of digits (shared)" in drawn([found])
+    frame.loc[shared & (frame.suspect_architecture == "res"), "suspect_model"] = ""  # those that bench trained
+    assert cells(frame, run)[0].irrelevant_planned == 4 + 2 * 4
+
+
 def test_the_table_shows_what_a_method_warned_of_with_the_number_of_sources(read):
     rows = scored(methods=("sac", "noise"), draws=2)
     rows += [{**row, "attack": "finetune_a", "attack_version": 2} for row in rows if row["attack"]]
