@@ -181,8 +181,8 @@ def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFra
     """Add `usual`, `chance` and `unlearned` to a table of networks.
 
     Chance is one over the number of classes, or the share of the most frequent one where it is noted that this is more.
-    The standard deviation of an accuracy is that of as many answers as the test set has images or, if that is larger,
-    1.4826 times the median distance of a network's peers from their median.
+    The standard deviation of an accuracy is that of as many answers as the test set has images, one image at least, or,
+    if that is larger, 1.4826 times the median distance of a network's peers from their median.
     """
     images = {on: images_tested(a.unique()) for on, a in networks.groupby("suspect_dataset", sort=False).accuracy}
     n = networks.suspect_dataset.map(images).to_numpy(dtype=np.float64)
@@ -192,7 +192,7 @@ def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFra
     usual, accuracy = peers.transform("median"), networks.accuracy.to_numpy()
     distance = (networks.accuracy - usual).abs()
     spread = 1.4826 * distance.groupby([networks[c] for c in PEERS], sort=False).transform("median")
-    sd = np.maximum(spread, np.sqrt(usual * (1 - usual) / n))
+    sd = np.maximum(spread, np.maximum(np.sqrt(usual * (1 - usual) / n), 1 / n))
     chance = accuracy <= guess + DEVIATIONS * np.sqrt(guess * (1 - guess) / n)
     renumbered = networks.renumbered.notna()
     below = (peers.transform("size") >= ENOUGH_PEERS) & (accuracy < usual - FAR * sd)

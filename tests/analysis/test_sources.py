@@ -316,6 +316,16 @@ def test_of_unequal_classes_the_share_of_the_largest_is_chance(read, accuracy, f
     assert not counts.pop(("source", "vgg")) and set(counts.values()) == {failed}
 
 
+@pytest.mark.parametrize(("accuracy", "failed"), [(0.99, False), (0.9, True)])
+def test_one_image_that_is_wrong_is_not_far_below_peers_that_have_all_right(read, accuracy, failed):
+    rows = scored()
+    for row in rows:
+        if row["attack"]:
+            row["suspect_accuracy"] = 1.0
+    (found,) = cells(*read(accurate(rows, 3, accuracy), seeds=SEEDS))
+    assert [n.name for n in found.unlearned] == ["extract_l net 0 of source 3"] * failed
+
+
 def test_few_peers_are_no_measure(read):
     rows = scored(seeds=(0, 1), stolen=1)
     frame, run = read(accurate(rows, 1, 0.5), seeds=(0, 1))
