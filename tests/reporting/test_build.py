@@ -466,6 +466,14 @@ def test_an_incomplete_cell_is_marked_and_explained(tmp_path):
     assert r"\*" in sac.split("|")[5]  # and so is the mean
 
 
+def test_a_cell_without_irrelevant_models_says_so(tmp_path):
+    rows = [r for r in trials() if r["attack"] or r["method"] != "sac"]
+    text = " ".join(write(tmp_path, rows, benchmark()).split())
+    assert "sac: finetune_a has no figure (no irrelevant models); extract_l has no figure" in text
+    page = (tmp_path / "index.html").read_text()
+    assert "<b>no irrelevant models</b>" in page and "no rows" not in page
+
+
 def test_the_mean_is_blank_where_one_of_its_attacks_is_missing(tmp_path):
     rows = trials()
     for made in rows:

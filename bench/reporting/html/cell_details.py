@@ -13,7 +13,7 @@ from bench.core.kinds import Status
 from bench.reporting.html.distributions import Curves, Detail, Distributions
 from bench.reporting.tables.auc import auc_lines, mean_lines
 from bench.reporting.tables.method_table import by_method
-from bench.reporting.tables.notes import MOST_NAMED
+from bench.reporting.tables.notes import MOST_NAMED, lacks
 from bench.reporting.tables.table import shown
 
 
@@ -45,7 +45,7 @@ def _shown(c: Cell, number: int) -> ShownCell:
     if f is None:
         failed = c.lost.keys() & {Status.FAILED, Status.BLOCKED}
         lost = Status.FAILED.value if failed else "not run" if Status.NOT_RUN in c.lost else "not applicable"
-        value = "not trained" if c.untrained else lost if c.lost else "no rows"
+        value = "not trained" if c.untrained else lost if c.lost else lacks(c)
         return ShownCell(number, "lost", value, lines)
     style = f"{_shade(f.auc)};--l:{100 * f.low:.0f};--h:{100 * f.high:.0f};--v:{100 * f.auc:.0f}"
     return ShownCell(number, "low" if f.auc < 0.5 else "", value, lines, style)

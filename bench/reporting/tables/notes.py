@@ -260,8 +260,13 @@ def _incomplete(cells: Sequence[Cell]) -> Iterator[str]:
         yield f"*: and {len(errors) - MOST_ERRORS} other errors"
 
 
+def lacks(c: Cell) -> str:
+    """Return what a cell has none of that has neither an AUC nor lost trials."""
+    return "no irrelevant models" if c.stolen_planned else "no rows"
+
+
 def _described(c: Cell) -> str:
-    lost = ", ".join(f"{n} {status}" for status, n in sorted(c.lost.items())) or "no rows"
+    lost = ", ".join(f"{n} {status}" for status, n in sorted(c.lost.items())) or lacks(c)
     if c.figure is None:
         return f"{c.attack} has no figure ({lost})"
     return (
