@@ -263,13 +263,13 @@ class CellEstimator:
         empty = {"equal": 0, "extremes": None, "figure": None, "same_architecture": None, "suspects_only": None}
         if matched is None:
             return {**empty, "by_variant": {}, "hits": {}}
-        samples = self.samples
+        samples, alike = self.samples, self.spec.models or source in self.spec.suspects  # no negatives were added
         return {
             "equal": matched.equal,
             "extremes": estimates.extremes(samples, matched),
             "figure": estimates.estimate(matched),
             "same_architecture": estimates.within_architectures(samples, matched),
-            "suspects_only": None if source in self.spec.suspects else estimates.without(samples, matched, source),
+            "suspects_only": None if alike else estimates.without(samples, matched, source),
             "by_variant": estimates.by_variant(samples, matched),
             "hits": hits(samples, matched),
         }

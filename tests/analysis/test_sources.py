@@ -143,6 +143,14 @@ def test_described_irrelevant_models_that_sources_share_count_once_among_the_pla
     assert cells(frame, run)[0].irrelevant_planned == 4 + 2 * 4
 
 
+def test_negatives_in_the_architecture_of_a_described_source_are_not_those_that_bench_adds(read):
+    rows = [*scored(seeds=(0,)), *(line(architecture="vgg", replicate=n, score=0.0) for n in range(3))]
+    frame, run = read(rows, seeds=(0,))
+    assert cells(frame, run)[0].suspects_only.irrelevant == 8
+    run["spec"]["models"] = [{"name": "mine", "role": "source"}]
+    assert cells(frame, run)[0].suspects_only is None
+
+
 def test_the_table_shows_what_a_method_warned_of_with_the_number_of_sources(read):
     rows = scored(methods=("sac", "noise"), draws=2)
     rows += [{**row, "attack": "finetune_a", "attack_version": 2} for row in rows if row["attack"]]
