@@ -195,8 +195,8 @@ def by_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[AtBudget]:
         own = own_budget(run, method) or 0
         for budget in sorted({own, *estimators}):
             estimator = by_default if budget == own else estimators[budget]
-            made = [c for c, _ in estimator.table(dataset, source, [method]) if c.stolen_planned]
-            found += [AtBudget(budget, budget == own, c) for c in made]
+            row = [c for c, _ in estimator.table(dataset, source, [method])]
+            found += [AtBudget(budget, budget == own, c) for c in row if any(other.stolen_planned for other in row)]
     return found
 
 
