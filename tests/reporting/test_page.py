@@ -237,6 +237,38 @@ def test_accuracies_of_all_models_are_drawn_and_listed(tmp_path):
     assert any("Accuracy of each group" in s[2] for s in found.all("summary"))
 
 
+def suspected(name="theirs"):
+    """Make rows of a described suspect beside three irrelevant models, and the run; nothing was stolen."""
+    rows = [line(replicate=n, score=n / 10, source_model="mine", suspect_model=f"other{n}") for n in range(3)]
+    rows.append(line(architecture="res", replicate=9, score=0.15, source_model="mine", suspect_model=name,
+                     suspect_kind="undecided"))  # fmt: skip
+    return rows, benchmark(methods=("sac",), baselines=(), attacks=(), models=({"name": "mine"},))
+
+
+def test_the_page_shows_described_suspects_and_costs_though_nothing_was_stolen(tmp_path):
+    found = Elements(made(tmp_path, *suspected()))
+    titles = {h[2] for h in found.all("h2")}
+    assert {"digits, mine: suspects", "digits, source vgg: cost", "digits, source vgg: test accuracy"} <= titles
+    assert not found.all("table", class_="auc")
+    (row,) = [r[2] for r in found.all("tr") if r[2].startswith("theirs")]
+    assert row == "theirs0.15001 of 3"
+    assert "sac" in (tmp_path / "table.txt").read_text().split("digits, source vgg: cost")[1]
+    assert "irrelevant" in (tmp_path / "accuracy.md").read_text()
+
+
+def test_described_suspects_stand_below_the_tables_of_what_was_stolen(tmp_path):
+    rows = suspected()[0][3:]
+    text = made(tmp_path, [*trials(), *rows], benchmark(models=({"name": "mine"},)))
+    titles = [h[2] for h in Elements(text).all("h2")]
+    assert titles[:3] == ["digits, source vgg", "digits, mine: suspects", "The run"]
+
+
+def test_tables_of_suspects_that_find_no_room_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "MOST_TABLES", 1)
+    text = made(tmp_path, *suspected())
+    assert "are in <a href=\"table.md\">table.md</a>: digits, mine: suspects; digits, source vgg: cost" in text
+
+
 # --- size ---------------------------------------------------------------------------------------------------------
 
 

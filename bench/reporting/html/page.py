@@ -49,8 +49,13 @@ class Section:
     networks: Sequence[Accuracy]
 
 
-def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section]) -> str:
-    """Make the page from everything that was computed; the same numbers give the same bytes."""
+def html(
+    frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section], further: Sequence[Table] = ()
+) -> str:
+    """Make the page from everything that was computed; the same numbers give the same bytes.
+
+    `further` are tables of no section.
+    """
     environment = templates()
     charts = Charts(run)
     shown: list[str] = []
@@ -62,14 +67,22 @@ def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Sectio
                 break
             shown.append(text)
             first += len(section.cells)
+    left_out, more = [section_title(s.cells) for s in sections[len(shown) :]], list[str]()
+    for table in further:
+        text = environment.get_template("further_table.html").render(table=table, most_rows=MOST_ROWS)
+        if sum(map(len, (*shown, *more))) + len(text) > MOST_TABLES:
+            left_out.append(table.title)
+        else:
+            more.append(text)
     frame = default_budget(frame, run)
-    free = MOST_BYTES - sum(len(text.encode()) for text in shown) - 100_000
+    free = MOST_BYTES - sum(len(text.encode()) for text in (*shown, *more)) - 100_000
     script = "\n".join(['"use strict";', "(() => {", *map(part, SCRIPTS), "})();\n"])
     hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
         _head(frame, run, sections),
         sections=shown,
-        left_out=[section_title(s.cells) for s in sections[len(shown) :]],
+        further=more,
+        left_out=left_out,
         data=_data(frame, run, sections[: len(shown)], free),
         level=CONFIDENCE,
         script=script,
