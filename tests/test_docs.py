@@ -110,6 +110,12 @@ def test_generated_parts_are_up_to_date():
     assert found.returncode == 0, found.stdout + found.stderr
 
 
+def test_the_ground_plan_has_every_package():
+    listed = runpy.run_path(str(ROOT / "docs/generate.py"))["PACKAGES"]
+    found = {p.parent.relative_to(ROOT / "bench").as_posix() for p in (ROOT / "bench").rglob("__init__.py")}
+    assert sorted(listed) == sorted(found - {"."})
+
+
 @pytest.mark.parametrize(
     "value, text",
     [
