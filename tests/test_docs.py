@@ -569,6 +569,16 @@ def test_whom_an_accuser_can_accuse(figures, tmp_path):
     assert "5 sources, 19 other innocents, preset `p`, 7 steps, c" in found.replace("), ", ", ").replace("(", "")
 
 
+def test_the_aucs_of_adversarial_extraction_on_cifar10_are_those_of_the_published_run():
+    with (ROOT / "results/cifar10-cpu/table.csv").open(newline="") as lines:
+        rows = {r["method"]: r for r in csv.DictReader(lines) if r["attack"] == "extract_adv"}
+    shown = [" [".join((f"{float(rows[m]['auc']):.2f}", f"{float(rows[m]['low']):.2f}, {float(rows[m]['high']):.2f}]"))
+             for m in ("sac_m", "sac_w", "cae", "ipguard", "akh")]  # fmt: skip
+    text = " ".join(read("docs/attacks.md").split())
+    assert "AUC {}, {}, {} and {}, where".format(*shown) in text
+    assert f"The baseline `akh` has {shown[-1]}." in text
+
+
 def test_every_method_of_the_field_has_a_card():
     page = read("docs/methods.md")
     named = set(re.findall(r"^\| `(\w+)` \|", page.split("Which to use")[0], re.MULTILINE))
