@@ -172,6 +172,17 @@ def test_the_paper_of_every_method_and_attack_is_cited():
         assert link in pages, f"{declaration.name}: {link}"
 
 
+def test_the_protocol_names_the_methods_with_several_draws():
+    (row,) = [line for line in read("docs/protocol.md").splitlines() if line.startswith("| fingerprint |")]
+    registry, counts = load_registry(), {}
+    for declared in registry.declarations("method"):
+        owner = declared.attributes["fingerprint_of"] or declared.name
+        counts[declared.name] = registry.get("method", owner).draws
+    several = set(re.findall(r"`(\w+)`", row)) - {"draws"}
+    assert several == {name for name, draws in counts.items() if draws > 1}
+    assert {counts[name] for name in several} == {5} and "5 times" in row
+
+
 def test_every_field_of_the_recipe_is_documented():
     for name in [f.name for f in fields(Recipe)]:
         assert f"`recipe.{name}`" in read("docs/presets.md"), name
