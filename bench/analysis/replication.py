@@ -41,7 +41,8 @@ AUC, ACCURACY = "AUC", "accuracy"
 class Figure(NamedTuple):
     """What is compared: the AUC of a method (`of`) against an attack, or the mean accuracy of networks.
 
-    `of` is then `plain`, or the watermark whose networks these are; `attack` names the attack, or the role.
+    `of` is then `plain`, or the watermark whose networks these are, or the method against which an adaptive attack made
+    them; `attack` names the attack, or the role.
     """
 
     dataset: str
