@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis.accuracies import Accuracy
@@ -157,6 +158,7 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
             "made": str(run.get("date") or "undated"),
         },
         "section_titles": [section_title(s.cells) for s in sections],
+        "again": _again(run, spec),
         "run": run,
         "components": [
             (kind, component_words(entry, name))
@@ -165,3 +167,11 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
             if name in present[kind]
         ],
     }
+
+
+def _again(run: Mapping[str, JSON], spec: Spec) -> str:
+    """Return the command that repeats a run; the reader has plugin files and descriptions of networks elsewhere."""
+    entries = (entry for components in run["components"].values() for entry in components.values())
+    files = sorted({Path(name).name for e in entries if (name := str(e.get("distribution") or "")).endswith(".py")})
+    more = [*(f"--plugin PATH/{file}" for file in files), *(["--models PATH/ZOO.toml"] if spec.models else [])]
+    return " ".join(["bench run --spec run.json", *more, "--out ANOTHER_FOLDER"])
