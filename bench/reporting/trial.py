@@ -10,7 +10,7 @@ from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, SuspectKind
 from bench.core.spec import Spec
 from bench.core.tasks import Task
-from bench.reporting.tables.table import listed
+from bench.reporting.tables.table import listed, three_digits
 from bench.reporting.tables.text import WIDTH
 from bench.results.columns import MODEL_COLUMNS, TRIAL_COLUMNS
 from bench.results.reader import load
@@ -193,7 +193,8 @@ def _artifacts(steps: Sequence[_Step], store: Store) -> Iterator[str]:
             details.append("not in this store")
         else:
             made, facts = step.record["made"], step.record["facts"]
-            details.append(f"{made.get('seconds', 0):.3g} s on {made.get('device', '')}, torch {made.get('torch', '')}")
+            spent = three_digits(made.get("seconds", 0))
+            details.append(f"{spent} s on {made.get('device', '')}, torch {made.get('torch', '')}")
             details.append(f"{size_of(store, step.key):,} bytes{', weights removed' * bool(step.record['dropped'])}")
             details += [f"{name} {facts[name]:.6g}" for name in FACTS if isinstance(facts.get(name), int | float)]
             details += [f"{name} {value}" for name, value in sorted((facts.get("notes") or {}).items())]

@@ -221,6 +221,14 @@ def test_aucs_stand_against_cost_and_against_the_number_of_queries(tmp_path):
     assert words[4] == "Mean of the attacks that stay: sac: 0.94 at 25, 0.94 at 100"
 
 
+def test_many_seconds_are_written_out(tmp_path):
+    text = made(tmp_path, [r | {"fingerprint_seconds": 2028.4, "seconds": 999.7} for r in trials()])
+    assert data_of(text)["costs"][0]["sac"].endswith("1000 s to verify one, 2028 s to make the fingerprint")
+    words = [f[1]["aria-label"] for f in Elements(text).all("figure")]
+    assert "sac: AUC 0.94, seconds 2028;" in words[0] and "e+0" not in " ".join(words)
+    assert re.search(r"\| 1000 +\| 2028 +\|", (tmp_path / "table.md").read_text())
+
+
 def test_the_papers_figures_stand_beside_ours(tmp_path):
     text = made(tmp_path)
     cell = cell_of(data_of(text), "sac", "extract_l")

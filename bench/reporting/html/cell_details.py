@@ -14,7 +14,7 @@ from bench.reporting.html.distributions import Curves, Detail, Distributions
 from bench.reporting.tables.auc import auc_lines, mean_lines
 from bench.reporting.tables.method_table import by_method
 from bench.reporting.tables.notes import MOST_NAMED, lacks
-from bench.reporting.tables.table import shown
+from bench.reporting.tables.table import shown, three_digits
 
 
 class ShownCell(NamedTuple):
@@ -145,8 +145,8 @@ def cost_words(c: Cost) -> str:
     parts = [
         f"asks for {c.access}" if c.access else "",
         f"{queries} queries per suspect" if queries else "",
-        f"{c.seconds_to_verify:.3g} s to verify one" if c.seconds_to_verify is not None else "",
-        f"{c.seconds_to_make:.3g} s to make the fingerprint" if c.seconds_to_make is not None else "",
+        f"{three_digits(c.seconds_to_verify)} s to verify one" if c.seconds_to_verify is not None else "",
+        f"{three_digits(c.seconds_to_make)} s to make the fingerprint" if c.seconds_to_make is not None else "",
         f"{c.networks} more networks trained" if c.networks else "",
         f"{100 * c.lost:.1f} points of the source's accuracy lost" if c.lost is not None else "",
     ]
