@@ -97,9 +97,9 @@ def test_the_page_tells_of_the_run_and_how_to_repeat_it(tmp_path):
 def test_the_command_that_repeats_a_run_names_plugin_files_and_descriptions(tmp_path):
     run = benchmark(models=({"name": "mine"},))
     run["components"]["method"]["sac"]["distribution"] = "docs/<variations>.py"
-    told = Elements(made(tmp_path, run=run)).all("pre")[0][2]
+    shown = Elements(made(tmp_path, run=run)).all("pre")[0][2]
     files = "--plugin PATH/<variations>.py --models PATH/ZOO.toml"
-    assert told == f"bench run --spec run.json {files} --out ANOTHER_FOLDER"
+    assert shown == f"bench run --spec run.json {files} --out ANOTHER_FOLDER"
 
 
 def test_the_same_results_give_the_same_page_wherever_they_lie(tmp_path):
