@@ -28,6 +28,7 @@ from bench.api import context, hookspecs
 from bench.api.components import BASES
 from bench.api.context import Context
 from bench.cli import COMMANDS
+from bench.core.kinds import TaskKind
 from bench.core.spec import Recipe
 from bench.planning.options import build
 from bench.planning.planner import Plan, plan
@@ -241,6 +242,11 @@ def test_every_dependency_is_accounted_for():
     for name in names:
         assert re.search(rf"^\|.*\b{name}\b", table, re.MULTILINE), name
         assert re.search(rf"^{name}==", pins, re.MULTILINE), f"{name} is not pinned"
+
+
+def test_the_design_describes_every_kind_of_task():
+    described = re.findall(r"^\| `(\w+)` \|.*\|.*\|$", read("DESIGN.md").split("## What flows")[1], re.MULTILINE)
+    assert described == list(TaskKind)
 
 
 def test_every_decision_has_its_date():
