@@ -51,10 +51,10 @@ class Networks:
     """The networks of some rows.
 
     `table` has a line for each network with a known accuracy, with the columns of NETWORK, `source_seed`, `replicate`
-    and `accuracy`; `chance` is True where this is no better than guessing, `unlearned` where it is that or far below
-    the `usual` one, the median of the network's peers, or where the answers fit the labels only once the classes are
-    renumbered, with the accuracy `renumbered` (else NaN). `source` and `suspect` are the numbers of the networks of
-    each row: the index of `table`.
+    and `accuracy`; `described` has the names of described networks, if there are any. `chance` is True where the
+    accuracy is no better than guessing, `unlearned` where it is that or far below the `usual` one, the median of the
+    network's peers, or where the answers fit the labels only once the classes are renumbered, with the accuracy
+    `renumbered` (else NaN). `source` and `suspect` are the numbers of the networks of each row: the index of `table`.
     """
 
     def __init__(self, frame: "pd.DataFrame", run: Mapping[str, JSON]) -> None:
@@ -86,6 +86,7 @@ class Networks:
         for n in self.table.loc[np.unique(numbers)].to_dict("records"):
             words = (n["owner"] if n["owner"] != "plain" else "", n["model"], n["suspect_architecture"], n["variant"])
             name = " ".join([*filter(None, words), f"{n['replicate']:g} of source {n['source_seed']:g}"])
+            name = n.get("described") or name
             other = n["renumbered"] if n["renumbered"] == n["renumbered"] else None
             found.append(Unlearned(name, n["accuracy"], n["usual"], other))
         return found
@@ -131,6 +132,7 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         origin=frame.source_seed.astype(str),
         accuracy=frame.source_accuracy,
         **_marks(frame.note, "source"),
+        **_described(frame, "source"),
     )
     irrelevant, digest = frame.suspect_kind == SuspectKind.IRRELEVANT, _digests(frame, whose)
     # Results without any digest are old: their irrelevant models belong to no source.
@@ -148,6 +150,7 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         origin=digest.where(digest != "", seeds),
         accuracy=frame.suspect_accuracy,
         **_marks(frame.note, "suspect"),
+        **_described(frame, "suspect"),
     )
     return [sources, stolen]
 
@@ -158,6 +161,11 @@ def _marks(notes: "pd.Series[str]", whose: str) -> "dict[str, pd.Series[float]]"
     Rows note them; NaN for all others.
     """
     return {name: _noted(notes, f"{whose}.{name}") for name in (RENUMBERED, MAJORITY)}
+
+
+def _described(frame: "pd.DataFrame", whose: str) -> "dict[str, pd.Series[str]]":
+    """Return the names of described networks, empty for all others; nothing where there are none."""
+    return {"described": frame[f"{whose}_model"]} if f"{whose}_model" in frame else {}
 
 
 def _noted(notes: "pd.Series[str]", name: str) -> "pd.Series[float]":

@@ -334,6 +334,17 @@ def test_one_image_that_is_wrong_is_not_far_below_peers_that_have_all_right(read
     assert [n.name for n in found.unlearned] == ["extract_l net 0 of source 3"] * failed
 
 
+def test_described_networks_that_did_not_learn_have_their_names(read):
+    rows = accurate(scored(), 3, 0.1)
+    for row in rows:
+        row["source_accuracy"] = 0.1 if row["source_seed"] == 2 else 0.9
+    frame, run = read(rows, seeds=SEEDS)
+    seeds = frame.source_seed.map("{:g}".format)
+    named = frame.suspect_architecture + frame.replicate.map("{:g}".format) + frame.attack + seeds
+    found = cells(frame.assign(source_model="mine" + seeds, suspect_model=named), run)[0]
+    assert {n.name for n in found.unlearned} == {"mine2", "net0extract_l3"}
+
+
 def test_few_peers_are_no_measure(read):
     rows = scored(seeds=(0, 1), stolen=1)
     frame, run = read(accurate(rows, 1, 0.5), seeds=(0, 1))

@@ -272,6 +272,14 @@ def test_the_page_shows_described_suspects_and_costs_though_nothing_was_stolen(t
     assert "irrelevant" in (tmp_path / "accuracy.md").read_text()
 
 
+def test_a_dot_of_a_described_network_has_its_name(tmp_path):
+    rows = [r | {"suspect_model": f"of-{r['attack']}-{r['suspect_architecture']}-{r['replicate']}"} for r in trials()]
+    data = data_of(made(tmp_path, rows, benchmark(models=({"name": "mine"},))))
+    ((stolen, irrelevant),) = cell_of(data, "sac", "extract_l")["spread"]["dots"]
+    assert data["models"][stolen[1]] == "of-extract_l-net-0"
+    assert data["models"][data["irrelevant"][irrelevant][1]] == "of--net-0"
+
+
 def test_described_suspects_stand_below_the_tables_of_what_was_stolen(tmp_path):
     rows = suspected()[0][3:]
     text = made(tmp_path, [*trials(), *rows], benchmark(models=({"name": "mine"},)))

@@ -67,10 +67,17 @@ def _shade(auc: float) -> str:
 class CellDetails:
     """Collects the details of cells. A text that many cells share is stored once, and numbered."""
 
-    def __init__(self, samples: Samples, variants: Sequence[str], detail: Detail | None, curves: Curves) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        variants: Sequence[str],
+        detail: Detail | None,
+        curves: Curves,
+        names: Sequence[str] = (),
+    ) -> None:
         self.texts: dict[str, int] = {}
         self.cells: list[JSON] = []
-        self.distributions = Distributions(samples, variants, detail, curves=curves) if detail else None
+        self.distributions = Distributions(samples, variants, detail, names, curves=curves) if detail else None
 
     def add(self, cells: Sequence[Cell]) -> list[JSON]:
         """Add the cells of one table, and return their details."""

@@ -29,11 +29,15 @@ LEVELS = (Detail(64, 32, 48, 10), Detail(24, 16, 24, 5), Detail(0, 12, 12, 2))
 
 @dataclass
 class Distributions:
-    """The scores behind cells. `models` numbers the names of suspects, `irrelevant` the lists that cells share."""
+    """The scores behind cells. `models` numbers the names of suspects, `irrelevant` the lists that cells share.
+
+    `names` are those of described suspects by row; nothing where there are none.
+    """
 
     samples: Samples
     variants: Sequence[str]
     detail: Detail
+    names: Sequence[str] = ()
     models: dict[str, int] = field(default_factory=dict)
     irrelevant: dict[tuple[float, ...], int] = field(default_factory=dict)
     known: dict[bytes, int] = field(default_factory=dict)
@@ -74,7 +78,8 @@ class Distributions:
         for row in rows[np.argsort(self.samples.score[rows], kind="stable")]:
             architecture = self.samples.architectures[self.samples.architecture[row]]
             variant = f" {self.variants[row]}" if self.variants[row] else ""
-            name = f"{architecture} {self.samples.replicate[row]}{variant}"
+            described = self.names[row] if self.names else ""
+            name = described or f"{architecture} {self.samples.replicate[row]}{variant}"
             result += [_short(float(self.samples.score[row])), self.models.setdefault(name, len(self.models))]
         return result
 

@@ -95,6 +95,7 @@ def html(
 def _data(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section], free: int) -> str:
     """Write the details of the cells as JSON, in as much detail as fits into `free` bytes."""
     samples, variants = Samples(frame, Spec.from_json(run["spec"]).seeds), frame.variant.to_list()
+    names = frame.suspect_model.to_list() if "suspect_model" in frame else ()
     about = {
         kind: {name: component_words(entry, name) for name, entry in run["components"][kind].items()}
         for kind in (ComponentKind.METHOD, ComponentKind.ATTACK)
@@ -102,7 +103,7 @@ def _data(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     costs = [{c.method: cost_words(c) for c in section.costs} for section in sections]
     curves: Curves = {}
     for detail in (*LEVELS, None):
-        details = CellDetails(samples, variants, detail, curves)
+        details = CellDetails(samples, variants, detail, curves, names)
         size = 0
         for section in sections:
             size += len(_script_json(details.add(section.cells)))
