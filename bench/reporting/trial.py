@@ -117,7 +117,7 @@ def _origin(found: Found) -> Mapping[str, JSON]:
 
 def _seed(found: Found) -> str:
     """Return the seed of the source and, where merging changed it, the one that it was made with."""
-    place = [found.row["dataset"], found.row["source_architecture"], int(found.row["source_seed"])]
+    place = [found.row["dataset"], found.row["source_architecture"], int(float(found.row["source_seed"]))]
     made = next((there for *here, there in _origin(found).get("sources") or () if here == place), place[-1])
     return f"{place[-1]}{f', made with {made}' if made != place[-1] else ''}"
 
