@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -324,6 +325,18 @@ def test_a_cell_says_what_makes_it_doubtful(tmp_path):
     assert [len(numbers) // 2 for numbers in cell["spread"]["dots"][0][:1]] == [6]  # of the first draw
     assert cell_of(data, "sac", "finetune_a")["equal"] == 1
     assert cell_of(data, "sac", "finetune_a")["n"] == [1, 9]
+
+
+@pytest.mark.parametrize("dots", [True, False])
+def test_the_largest_numbers_are_scores_as_any_other(tmp_path, monkeypatch, dots):
+    """A method may return them for what it cannot compare."""
+    monkeypatch.setattr(page, "LEVELS", page.LEVELS if dots else page.LEVELS[-1:])
+    most = sys.float_info.max
+    rows = [r | ({"score": most if r["attack"] else -most} if r["method"] == "sac" else {}) for r in trials()]
+    spread = cell_of(data_of(made(tmp_path, rows)), "sac", "extract_l")["spread"]
+    assert spread["dots"][0][0][0] == most if dots else [spread["from"], spread["to"]] == [-most, most]
+    if not dots:
+        assert [sum(kind) for kind in spread["bins"][0]] == [6, 9]
 
 
 def test_a_page_without_room_keeps_less_behind_its_cells(tmp_path, monkeypatch):

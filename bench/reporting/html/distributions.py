@@ -1,5 +1,6 @@
 """Summarise the scores behind a cell, small enough for a page; those of different sources are never pooled."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -68,7 +69,8 @@ class Distributions:
         scores = [(self.samples.score[s], self.samples.score[i]) for s, i in lines]
         low = min(float(min(s.min(), i.min())) for s, i in scores)
         high = max(float(max(s.max(), i.max())) for s, i in scores)
-        edges = np.linspace(low, high if high > low else low + 1.0, self.detail.bins + 1)
+        top = high if high > low else low + 1.0
+        edges = 2 * np.linspace(low / 2, top / 2, self.detail.bins + 1)  # the whole range may be above all floats
         counts = [[np.histogram(kind, edges)[0].tolist() for kind in pair] for pair in scores]
         return {"from": _short(low), "to": _short(float(edges[-1])), "bins": counts}
 
@@ -136,4 +138,6 @@ def _height(curve: Floats, fprs: Floats, upper: bool) -> Floats:
 
 
 def _short(value: float) -> float:
-    return float(f"{value:.5g}")
+    """Return a number with five digits, or all of them where it would be rounded to infinity."""
+    rounded = float(f"{value:.5g}")
+    return rounded if math.isfinite(rounded) else value
