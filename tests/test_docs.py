@@ -173,6 +173,12 @@ def test_the_paper_of_every_method_and_attack_is_cited():
         assert link in pages, f"{declaration.name}: {link}"
 
 
+def test_the_functions_that_statistics_name_are_public():
+    lists = re.findall(r"\(((?:`[^`]+`[,;]? ?)+)\)", read("docs/statistics.md"))
+    named = {name for text in lists for name in re.findall(r"`([a-z_]+)`", text)}
+    assert len(named) > 8 and named <= set(importlib.import_module("bench.metrics").__all__)
+
+
 def test_the_protocol_names_the_methods_with_several_draws():
     (row,) = [line for line in read("docs/protocol.md").splitlines() if line.startswith("| fingerprint |")]
     registry, counts = load_registry(), {}
