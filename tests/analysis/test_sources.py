@@ -463,6 +463,12 @@ def test_a_caption_names_methods_and_attacks_with_fewer_sources_than_others(read
     assert text.startswith("Drawn: 5 sources, but 2 for sac, 1 for mark (finetune_a); for each 4 stolen suspects by ")
 
 
+def test_a_caption_does_not_say_that_each_source_has_as_many_copies_as_one(read):
+    rows = [*scored(seeds=(0,), stolen=3), *scored(seeds=(1,), stolen=1)]
+    text = drawn(cells(*read(rows, seeds=(0, 1))))
+    assert text.startswith("Drawn: 2 sources; for each up to 6 stolen suspects by extract_l; 8 irrelevant models")
+
+
 def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):
     frame, run = read(scored(draws=3), seeds=SEEDS)
     models = "for each 4 stolen suspects by extract_l; 8 irrelevant models of digits; 3 fingerprints by each method."
