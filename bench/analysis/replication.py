@@ -192,7 +192,7 @@ def _welch(a: Floats, b: Floats) -> RunDifference:
     """Compare two samples by Welch's t test (Biometrika 34, 1947).
 
     Where neither varies, a difference has the least p-value that so many sources allow if they are exchanged between
-    the runs (Fisher, The Design of Experiments, 1935).
+    the runs (Fisher, The Design of Experiments, 1935), doubled for both sides.
     """
     from scipy.stats import ttest_ind
 
