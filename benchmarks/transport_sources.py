@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,12 +40,16 @@ class Committed:
 
 
 class World:
-    """A run that is done: its trials, and what is in its store."""
+    """A run that is done: its trials, and what is in its store.
+
+    It has as many innocents as `replicates` says, whatever the preset has for rates.
+    """
 
     def __init__(self, **options: Any) -> None:
         call = checked_call(options, "benchmarks.transport")
         reporter = Reporter()
-        self.prepared: PreparedRun = prepare(call.request, reporter)
+        spec = dataclasses.replace(call.request.spec, negatives=0)
+        self.prepared: PreparedRun = prepare(dataclasses.replace(call.request, spec=spec), reporter)
         run_tasks(self.prepared.missing, self.prepared.config, reporter, lambda key: {})
         request = self.prepared.request
         self.plan, self.store = self.prepared.inventory.plan, request.store

@@ -47,7 +47,7 @@ LARGEST_FILE, LARGEST_CLASS = 300, 150
 PACKAGES = re.findall(
     r"[\w/]+",
     "core stats api sandbox registry store training models datasets planning results execution analysis reporting "
-    "reporting/tables reporting/html testing testing/checks frontend cli cli/commands",
+    "reporting/tables reporting/html testing testing/checks verification frontend cli cli/commands",
 )
 """In the order of the layers, from below."""
 FILES: dict[str, Sequence[Any]] = {
@@ -64,7 +64,7 @@ FOLDERS = {
     "examples": "distributions as strangers would write them, for each hook",
     "results": "published runs, one folder each",
     "tests": "a folder per package; contract, house and documents; tests/outsider: a stranger's distribution",
-    "benchmarks": "speed relative to a plain reference loop",
+    "benchmarks": "the measurements in the documents: speed, error rates of verdicts, accusations, transport",
     "docs": "the documents; generate.py writes their generated parts",
 }
 

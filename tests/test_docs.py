@@ -28,6 +28,7 @@ from bench.api import context, hookspecs
 from bench.api.components import BASES
 from bench.api.context import Context
 from bench.cli import COMMANDS
+from bench.core.kinds import TaskKind
 from bench.core.spec import Recipe
 from bench.planning.options import build
 from bench.planning.planner import Plan, plan
@@ -117,6 +118,12 @@ def test_generated_parts_are_up_to_date():
     assert found.returncode == 0, found.stdout + found.stderr
 
 
+def test_the_ground_plan_has_every_package():
+    listed = runpy.run_path(str(ROOT / "docs/generate.py"))["PACKAGES"]
+    found = {p.parent.relative_to(ROOT / "bench").as_posix() for p in (ROOT / "bench").rglob("__init__.py")}
+    assert sorted(listed) == sorted(found - {"."})
+
+
 @pytest.mark.parametrize(
     "value, text",
     [
@@ -171,6 +178,23 @@ def test_the_paper_of_every_method_and_attack_is_cited():
     for declaration in (d for kind in ("method", "attack") for d in registry.declarations(kind)):
         link = str(declaration.attributes.get("paper") or "").rpartition(" ")[2]
         assert link in pages, f"{declaration.name}: {link}"
+
+
+def test_the_functions_that_statistics_name_are_public():
+    lists = re.findall(r"\(((?:`[^`]+`[,;]? ?)+)\)", read("docs/statistics.md"))
+    named = {name for text in lists for name in re.findall(r"`([a-z_]+)`", text)}
+    assert len(named) > 8 and named <= set(importlib.import_module("bench.metrics").__all__)
+
+
+def test_the_protocol_names_the_methods_with_several_draws():
+    (row,) = [line for line in read("docs/protocol.md").splitlines() if line.startswith("| fingerprint |")]
+    registry, counts = load_registry(), {}
+    for declared in registry.declarations("method"):
+        owner = declared.attributes["fingerprint_of"] or declared.name
+        counts[declared.name] = registry.get("method", owner).draws
+    several = set(re.findall(r"`(\w+)`", row)) - {"draws"}
+    assert several == {name for name, draws in counts.items() if draws > 1}
+    assert {counts[name] for name in several} == {5} and "5 times" in row
 
 
 def test_every_field_of_the_recipe_is_documented():
@@ -231,6 +255,11 @@ def test_every_dependency_is_accounted_for():
     for name in names:
         assert re.search(rf"^\|.*\b{name}\b", table, re.MULTILINE), name
         assert re.search(rf"^{name}==", pins, re.MULTILINE), f"{name} is not pinned"
+
+
+def test_the_design_describes_every_kind_of_task():
+    described = re.findall(r"^\| `(\w+)` \|.*\|.*\|$", read("DESIGN.md").split("## What flows")[1], re.MULTILINE)
+    assert described == list(TaskKind)
 
 
 def test_every_decision_has_its_date():
@@ -581,6 +610,16 @@ def test_whom_an_accuser_can_accuse(figures, tmp_path):
     assert f"| `m` | labels | 1 of 20 {share} | 20 of 20 {share} | 3 of 20 {share} | 18 | 2 |" in found
     assert "| `none` | – | – | – | – | – | – |" in found and "`none`: it holds no images." in found
     assert "5 sources, 19 other innocents, preset `p`, 7 steps, c" in found.replace("), ", ", ").replace("(", "")
+
+
+def test_the_aucs_of_adversarial_extraction_on_cifar10_are_those_of_the_published_run():
+    with (ROOT / "results/cifar10-cpu/table.csv").open(newline="") as lines:
+        rows = {r["method"]: r for r in csv.DictReader(lines) if r["attack"] == "extract_adv"}
+    shown = [" [".join((f"{float(rows[m]['auc']):.2f}", f"{float(rows[m]['low']):.2f}, {float(rows[m]['high']):.2f}]"))
+             for m in ("sac_m", "sac_w", "cae", "ipguard", "akh")]  # fmt: skip
+    text = " ".join(read("docs/attacks.md").split())
+    assert "AUC {}, {}, {} and {}, where".format(*shown) in text
+    assert f"The baseline `akh` has {shown[-1]}." in text
 
 
 def test_every_method_of_the_field_has_a_card():

@@ -25,10 +25,10 @@ Network: TypeAlias = tuple[float, bool, float]
 class Accuracy:
     """The test accuracies of a group of networks, and the figure of a paper for it, if there is one.
 
-    `owner` is `plain`, or the watermark whose source these networks are or come from; `model` is `source`,
-    `irrelevant` or an attack; an empty `suspect_architecture` means all of them together. `unlearned` counts the
-    networks that did not learn; `renumbered` are the accuracies of those whose answers fit once their classes are
-    renumbered.
+    `owner` is `plain`, the watermark whose source these networks are or come from, or the method against which an
+    adaptive attack made them; `model` is `source`, `irrelevant`, `undecided` or an attack; an empty
+    `suspect_architecture` means all of them together. `unlearned` counts the networks that did not learn; `renumbered`
+    are the accuracies of those whose answers fit once their classes are renumbered.
     """
 
     dataset: str

@@ -19,7 +19,7 @@ from bench.analysis.baselines import AgainstBaselines, against_baselines
 from bench.analysis.error_rates import ByRate, Division, hits
 from bench.analysis.estimates import Extremes, Strata
 from bench.analysis.evasion import Evasion, evasion
-from bench.analysis.groups import NOBODY, Matched, Planned, Rows, Samples, errors
+from bench.analysis.groups import NOBODY, Matched, Planned, Rows, Samples, errors, planned_models
 from bench.analysis.networks import Networks, Unlearned, adaptive_attacks, watermarks
 from bench.analysis.reported import ReportedAuc, reported_auc
 from bench.core.canonical import JSON
@@ -195,8 +195,8 @@ def by_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[AtBudget]:
         own = own_budget(run, method) or 0
         for budget in sorted({own, *estimators}):
             estimator = by_default if budget == own else estimators[budget]
-            made = [c for c, _ in estimator.table(dataset, source, [method]) if c.stolen_planned]
-            found += [AtBudget(budget, budget == own, c) for c in made]
+            row = [c for c, _ in estimator.table(dataset, source, [method])]
+            found += [AtBudget(budget, budget == own, c) for c in row if any(other.stolen_planned for other in row)]
     return found
 
 
@@ -244,8 +244,8 @@ class CellEstimator:
             home=home,
             reason=reason,
             drawn=_drawn(grouped),
-            stolen_planned=samples.planned(grouped, SuspectKind.STOLEN),
-            irrelevant_planned=samples.planned(grouped, SuspectKind.IRRELEVANT),
+            stolen_planned=planned_models(samples, grouped, SuspectKind.STOLEN),
+            irrelevant_planned=planned_models(samples, grouped, SuspectKind.IRRELEVANT),
             lost=dict(Counter(map(str, status[missing]))),
             errors=errors(samples, missing),
             untrained=untrained,
@@ -263,13 +263,13 @@ class CellEstimator:
         empty = {"equal": 0, "extremes": None, "figure": None, "same_architecture": None, "suspects_only": None}
         if matched is None:
             return {**empty, "by_variant": {}, "hits": {}}
-        samples = self.samples
+        samples, alike = self.samples, self.spec.models or source in self.spec.suspects  # no negatives were added
         return {
             "equal": matched.equal,
             "extremes": estimates.extremes(samples, matched),
             "figure": estimates.estimate(matched),
             "same_architecture": estimates.within_architectures(samples, matched),
-            "suspects_only": None if source in self.spec.suspects else estimates.without(samples, matched, source),
+            "suspects_only": None if alike else estimates.without(samples, matched, source),
             "by_variant": estimates.by_variant(samples, matched),
             "hits": hits(samples, matched),
         }

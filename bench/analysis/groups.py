@@ -85,6 +85,9 @@ class Samples:
         self.replicate: Rows = frame.replicate.to_numpy().astype(np.intp)
         self.place: Rows = self.architecture * (self.replicate.max(initial=0) + 1) + self.replicate
         """A number for each architecture and replicate."""
+        described = _described(frame)
+        self.own: Rows = np.where(described < 0, self.place, -1 - described)
+        """The place of each row's suspect or, below 0, a number for each described network, which sources may share."""
         self.model = suspects(frame)
         """A number for each different model of a kind."""
         self.named: bool = bool((frame.suspect_digest != "").any())
@@ -151,13 +154,6 @@ class Samples:
         """Count the different models of rows."""
         return len(np.unique(np.concatenate([self.model[r].ravel() for r in rows])))
 
-    def planned(self, planned: Iterable[Planned], kind: SuspectKind) -> int:
-        """Count the models of a kind, with a score or without; sources shared irrelevant ones before digests."""
-        own: list[set[int]] = [{int(p) for r in getattr(s, kind) for p in self.place[r]} for s in planned]
-        if kind == SuspectKind.STOLEN or self.named:
-            return sum(map(len, own))
-        return len(set[int]().union(*own))
-
     def both(self, a: Matched, b: Matched, paired: bool) -> dict[int, tuple[float, float]]:
         """Return the AUCs of two methods at the sources that both judged, by seed.
 
@@ -215,6 +211,28 @@ class Samples:
 def _warning(note: str) -> str:
     """Return the warning among the entries of a note, empty without one."""
     return next((e.removeprefix(WARNING) for e in note.split(";") if e.startswith(WARNING)), "")
+
+
+def _described(frame: "pd.DataFrame") -> Rows:
+    """Return a number for each described suspect, -1 for all others."""
+    import pandas as pd
+
+    if "suspect_model" not in frame:
+        return np.full(len(frame), -1)
+    numbers: Rows = pd.factorize(frame.suspect_model.where(frame.suspect_model != ""))[0]
+    return numbers
+
+
+def planned_models(samples: Samples, planned: Iterable[Planned], kind: SuspectKind) -> int:
+    """Count the models of a kind, with a score or without.
+
+    Sources share described irrelevant models, and shared all of them before digests.
+    """
+    own: list[set[int]] = [{int(p) for r in getattr(s, kind) for p in samples.own[r]} for s in planned]
+    different = set[int]().union(*own)
+    if kind == SuspectKind.STOLEN or samples.named:
+        return sum(p >= 0 for models in own for p in models) + sum(p < 0 for p in different)
+    return len(different)
 
 
 def errors(samples: Samples, rows: Rows) -> dict[str, int]:

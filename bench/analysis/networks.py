@@ -51,10 +51,10 @@ class Networks:
     """The networks of some rows.
 
     `table` has a line for each network with a known accuracy, with the columns of NETWORK, `source_seed`, `replicate`
-    and `accuracy`; `chance` is True where this is no better than guessing, `unlearned` where it is that or far below
-    the `usual` one, the median of the network's peers, or where the answers fit the labels only once the classes are
-    renumbered, with the accuracy `renumbered` (else NaN). `source` and `suspect` are the numbers of the networks of
-    each row: the index of `table`.
+    and `accuracy`; `described` has the names of described networks, if there are any. `chance` is True where the
+    accuracy is no better than guessing, `unlearned` where it is that or far below the `usual` one, the median of the
+    network's peers, or where the answers fit the labels only once the classes are renumbered, with the accuracy
+    `renumbered` (else NaN). `source` and `suspect` are the numbers of the networks of each row: the index of `table`.
     """
 
     def __init__(self, frame: "pd.DataFrame", run: Mapping[str, JSON]) -> None:
@@ -86,6 +86,7 @@ class Networks:
         for n in self.table.loc[np.unique(numbers)].to_dict("records"):
             words = (n["owner"] if n["owner"] != "plain" else "", n["model"], n["suspect_architecture"], n["variant"])
             name = " ".join([*filter(None, words), f"{n['replicate']:g} of source {n['source_seed']:g}"])
+            name = n.get("described") or name
             other = n["renumbered"] if n["renumbered"] == n["renumbered"] else None
             found.append(Unlearned(name, n["accuracy"], n["usual"], other))
         return found
@@ -131,6 +132,7 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         origin=frame.source_seed.astype(str),
         accuracy=frame.source_accuracy,
         **_marks(frame.note, "source"),
+        **_described(frame, "source"),
     )
     irrelevant, digest = frame.suspect_kind == SuspectKind.IRRELEVANT, _digests(frame, whose)
     # Results without any digest are old: their irrelevant models belong to no source.
@@ -148,6 +150,7 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
         origin=digest.where(digest != "", seeds),
         accuracy=frame.suspect_accuracy,
         **_marks(frame.note, "suspect"),
+        **_described(frame, "suspect"),
     )
     return [sources, stolen]
 
@@ -158,6 +161,11 @@ def _marks(notes: "pd.Series[str]", whose: str) -> "dict[str, pd.Series[float]]"
     Rows note them; NaN for all others.
     """
     return {name: _noted(notes, f"{whose}.{name}") for name in (RENUMBERED, MAJORITY)}
+
+
+def _described(frame: "pd.DataFrame", whose: str) -> "dict[str, pd.Series[str]]":
+    """Return the names of described networks, empty for all others; nothing where there are none."""
+    return {"described": frame[f"{whose}_model"]} if f"{whose}_model" in frame else {}
 
 
 def _noted(notes: "pd.Series[str]", name: str) -> "pd.Series[float]":
@@ -181,8 +189,8 @@ def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFra
     """Add `usual`, `chance` and `unlearned` to a table of networks.
 
     Chance is one over the number of classes, or the share of the most frequent one where it is noted that this is more.
-    The standard deviation of an accuracy is that of as many answers as the test set has images or, if that is larger,
-    1.4826 times the median distance of a network's peers from their median.
+    The standard deviation of an accuracy is that of as many answers as the test set has images, one image at least, or,
+    if that is larger, 1.4826 times the median distance of a network's peers from their median.
     """
     images = {on: images_tested(a.unique()) for on, a in networks.groupby("suspect_dataset", sort=False).accuracy}
     n = networks.suspect_dataset.map(images).to_numpy(dtype=np.float64)
@@ -192,7 +200,7 @@ def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFra
     usual, accuracy = peers.transform("median"), networks.accuracy.to_numpy()
     distance = (networks.accuracy - usual).abs()
     spread = 1.4826 * distance.groupby([networks[c] for c in PEERS], sort=False).transform("median")
-    sd = np.maximum(spread, np.sqrt(usual * (1 - usual) / n))
+    sd = np.maximum(spread, np.maximum(np.sqrt(usual * (1 - usual) / n), 1 / n))
     chance = accuracy <= guess + DEVIATIONS * np.sqrt(guess * (1 - guess) / n)
     renumbered = networks.renumbered.notna()
     below = (peers.transform("size") >= ENOUGH_PEERS) & (accuracy < usual - FAR * sd)

@@ -6,6 +6,7 @@ test is needed for.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
@@ -29,6 +30,8 @@ Run: TypeAlias = tuple["pd.DataFrame", Mapping[str, JSON]]
 """The rows and the `run.json` of a results folder."""
 ENOUGH = 2
 """Sources that each of both runs needs for a test."""
+DIGITS = 12
+"""Of a mean accuracy."""
 TRIAL = [c.name for c in TRIAL_COLUMNS if c.identity]
 SOURCE = ["dataset", "source_architecture", "source_seed"]
 DIGESTS = ("source_digest", "suspect_digest", "fingerprint_digest")
@@ -38,7 +41,8 @@ AUC, ACCURACY = "AUC", "accuracy"
 class Figure(NamedTuple):
     """What is compared: the AUC of a method (`of`) against an attack, or the mean accuracy of networks.
 
-    `of` is then `plain`, or the watermark whose networks these are; `attack` names the attack, or the role.
+    `of` is then `plain`, or the watermark whose networks these are, or the method against which an adaptive attack made
+    them; `attack` names the attack, or the role.
     """
 
     dataset: str
@@ -157,7 +161,8 @@ def evidence(run: Run) -> Evidence:
     for key, accuracies in table.groupby([*columns, "source_seed"], sort=False).accuracy:
         dataset, architecture, owner, model, on, _ = cast("tuple[str, ...]", key)
         means.setdefault(Figure(dataset, architecture, ACCURACY, owner, model, on), []).append(accuracies.mean())
-    return Evidence(aucs, {figure: np.array(values) for figure, values in means.items()})
+    # means of equal values differ in their last digits
+    return Evidence(aucs, {figure: np.round(values, DIGITS) for figure, values in means.items()})
 
 
 def compared(published: Evidence, here: Evidence) -> list[Judged]:
@@ -184,12 +189,19 @@ def _adjusted(found: Sequence[Judged]) -> Iterator[Judged]:
 
 
 def _welch(a: Floats, b: Floats) -> RunDifference:
-    """Compare two samples by Welch's t test (Biometrika 34, 1947); p is 1 or 0 where neither varies."""
+    """Compare two samples by Welch's t test (Biometrika 34, 1947).
+
+    Where neither varies, a difference has the least p-value that so many sources allow if they are exchanged between
+    the runs (Fisher, The Design of Experiments, 1935), doubled for both sides.
+    """
     from scipy.stats import ttest_ind
 
     difference = float(a.mean() - b.mean())
     if not (np.ptp(a) or np.ptp(b)):
-        return RunDifference(difference, difference, difference, float(difference == 0))
+        difference = float(a[0] - b[0])
+        least = min(1.0, 2 / math.comb(len(a) + len(b), len(a)))
+        low, high = (difference, difference) if least <= 1 - LEVEL else (-1.0, 1.0)
+        return RunDifference(difference, low, high, least if difference else 1.0)
     found = ttest_ind(a, b, equal_var=False)
     low, high = found.confidence_interval(LEVEL)
     return RunDifference(difference, float(low), float(high), float(found.pvalue))

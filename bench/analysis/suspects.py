@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from bench.core.kinds import Status, SuspectKind
+from bench.stats.auc import SLACK
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 class Standing:
     """The score of one suspect by one method, for one source: the mean over the draws of the fingerprint.
 
-    `at_least` of the `irrelevant` models that the method could score, with the same draws, score as high or higher.
+    `at_least` of the `irrelevant` models that the method could score, with the same draws, score as high or higher, up
+    to rounding of the means.
     `reason` is why there is no score.
     """
 
@@ -46,7 +48,7 @@ def standings(frame: "pd.DataFrame") -> list[Standing]:
         same = same[(same.suspect_dataset == rows.suspect_dataset.iloc[0]) & (same["size"] == len(rows))]
         score = float(done.score.mean()) if len(done) == len(rows) else None
         reason = "" if score is not None else _reason(rows[rows.status != Status.DONE])
-        count = int((same["mean"] >= score).sum()) if score is not None else 0
+        count = int((same["mean"] >= score - SLACK).sum()) if score is not None else 0
         source = str(rows.source_model.iloc[0])
         found.append(Standing(dataset, architecture, int(seed), source, name, method, score, count, len(same), reason))
     return found

@@ -1,4 +1,4 @@
-"""One handler per kind of task: data, train, embed, steal, fingerprint, score."""
+"""One handler per kind of task: data, train, model, embed, steal, fingerprint, score."""
 
 import dataclasses
 import functools

@@ -88,18 +88,35 @@ class Report:
         self.accused = accusations(folder)
         self.costs = list(costs(usual, run))
         self.short: list[Table] = []
-        """The tables of a terminal: AUCs and costs."""
+        """The tables of a terminal: AUCs, the price of evasion, costs, and described suspects."""
         self.full: list[Table] = []
         """These, and all others but those of accuracies."""
         self.accuracy_tables: list[Table] = []
         self.sections: list[page.Section] = []
+        self.further: list[Table] = []
+        """The tables of no section: of described suspects and, where nothing was stolen, of costs and accuracies."""
         cost_of, networks_of = _by_section(self.costs), _by_section(self.accuracies)
         points_of = grouped(((p.cell.dataset, p.cell.source_architecture), p) for p in self.budgets)
-        for section, group in _by_section(self.cells).items():
+        cells_of = _by_section(self.cells)
+        for section, group in cells_of.items():
             self._add(group, points_of.get(section, []), cost_of.get(section, []), networks_of.get(section, []))
-        suspects = suspects_tables(standings(usual))
-        suspects = [replace(t, caption=" ".join([t.caption, *meaningless(run)])) for t in suspects]
-        self.short, self.full = self.short + suspects, self.full + suspects
+        self._add_further(
+            suspects_tables(standings(usual)),
+            [cost_table(costly, self.accused) for section, costly in cost_of.items() if section not in cells_of],
+            [accuracy_table(of, run) for section, of in networks_of.items() if section not in cells_of],
+        )
+
+    def _add_further(self, suspects: list[Table], price: list[Table], accuracy: list[Table]) -> None:
+        """Add the tables of no section."""
+        price, accuracy = (list(map(with_legend, tables)) for tables in (price, accuracy))
+        suspects, price, accuracy = (
+            [replace(t, caption=" ".join([t.caption, *meaningless(self.run)])) for t in tables]
+            for tables in (suspects, price, accuracy)
+        )
+        self.short += [*suspects, *price]
+        self.full += [*suspects, *price]
+        self.accuracy_tables += accuracy
+        self.further = [*suspects, *price, *accuracy]
 
     def _add(self, group: list[Cell], points: list[AtBudget], costly: list[Cost], trained: list[Accuracy]) -> None:
         """Add the tables of one dataset and source architecture."""
@@ -141,7 +158,7 @@ class Report:
 
     def _page(self) -> str:
         try:
-            return page.html(self.frame, self.run, self.sections)
+            return page.html(self.frame, self.run, self.sections, self.further)
         except OSError as error:  # matplotlib has to write somewhere
             raise BenchError(f"The page cannot be drawn: {first_line(error)}") from error
 

@@ -104,7 +104,8 @@ def _table(section: tuple[str, str], results: Sequence[Results], found: Changes,
         caption=f"The AUC of A; of {letters} with the difference to A and its {CONFIDENCE} interval (for other "
         "sources; too wide, never too narrow, where some of the models are the same). =: all scores are equal. ~: the "
         "same seeds, made on other hardware, so other networks. ≠: 0 lies outside the interval, and both have several "
-        "sources. –: not applicable. *: incomplete.",
+        "sources. –: not applicable. *: incomplete. not trained: no stolen suspect is better than chance. none: not in "
+        "that folder.",
         baselines=next((n for n, m in enumerate(methods) if baseline[m]), None),
     )
 
@@ -131,7 +132,7 @@ def _auc(side: Cell | None) -> str:
     if side is None:
         return "none"
     if side.figure is None:
-        return "–" if side.reason else "*"
+        return "–" if side.reason else "not trained" if side.untrained else "*"
     return f"{side.figure.auc:.2f}{'*' * (side.status == 'incomplete')}"
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from bench.core.canonical import JSON, seed_of
 from bench.core.errors import BenchError
-from bench.core.kinds import ComponentKind
+from bench.core.kinds import ComponentKind, SuspectKind
 from bench.core.spec import Spec
 from bench.core.tasks import Task
-from bench.reporting.tables.table import listed
+from bench.reporting.tables.table import listed, three_digits
 from bench.reporting.tables.text import WIDTH
-from bench.results.columns import TRIAL_COLUMNS
+from bench.results.columns import MODEL_COLUMNS, TRIAL_COLUMNS
 from bench.results.reader import load
 from bench.results.writer import UNPRINTABLE, clean
 from bench.store.maintenance import size_of
@@ -54,7 +54,7 @@ def find(folder: Path, key: str) -> Found:
         raise BenchError(
             f"{len(matches)} trials of {folder} have keys that begin with {key!r}: type more of it ({where})"
         )
-    values = {c: matches[c.name].iloc[0] for c in TRIAL_COLUMNS}
+    values = {c: matches[c.name].iloc[0] for c in (*TRIAL_COLUMNS, *MODEL_COLUMNS) if c.name in matches}
     texts = {c.name: str(v or "") if c.type is str else f"{v:.10g}" for c, v in values.items() if v == v}
     return Found(folder, run, {c: text for c, text in texts.items() if text})
 
@@ -62,13 +62,13 @@ def find(folder: Path, key: str) -> Found:
 def describe(found: Found, store: Store, tasks: Mapping[str, Task]) -> str:
     """Describe a trial as text. `tasks`: those of its run's plan, if known; they describe what is not stored."""
     row, key = found.row, found.row["key"]
-    seeds = {"split seed": found.spec.split_seed, "source seed": row["source_seed"]}
+    seeds = {"split seed": found.spec.split_seed, "source seed": _seed(found)}
     seeds |= {"draw": row["draw"], "replicate": row["replicate"]}
     steps = list(_steps(key, store, tasks))
     logs = [_log(step, store) for step in steps if store.log(step.key).is_file()]
     parts = [
         [f"Trial {key}", f"of {found.folder}{EDITED * found.run['edited']}", "", _head(row)],
-        ["run", *_table(_run(found.run))],
+        ["run", *_table(_run(found))],
         ["trial", *_table((c, text) for c, text in row.items() if c != "key")],
         ["seeds", *_table((seeds | {"of each task": "made from its key, see below"}).items())],
         ["parameters", *_table(_parameters(found))],
@@ -96,21 +96,38 @@ def _wrapped(value: str, begin: str, then: str) -> list[str]:
 
 def _head(row: Mapping[str, str]) -> str:
     source = f"{row['source_architecture']} {row['source_seed']} of {row['dataset']}"
-    suspect = f"{row['suspect_architecture']} {row['replicate']}"
+    source = row.get("source_model", source)
+    suspect = row.get("suspect_model", f"{row['suspect_architecture']} {row['replicate']}")
+    trained = f"was trained alone on {row.get('suspect_dataset', row['dataset'])}"
+    if row["suspect_kind"] == SuspectKind.UNDECIDED:
+        trained = "is to be judged"
     made = (
         f"{row['attack']} made {suspect} from the source {source}"
         if "attack" in row
-        else f"{suspect} was trained alone on {row.get('suspect_dataset', row['dataset'])}; the source is {source}"
+        else f"{suspect} {trained}; the source is {source}"
     )
     result = f"score {row['score']}" if "score" in row else row["status"]
     return f"{made}; {row['method']} judged it: {result}"
 
 
-def _run(run: Mapping[str, JSON]) -> Iterator[tuple[str, str]]:
+def _origin(found: Found) -> Mapping[str, JSON]:
+    """Return the run that the trial comes from: one of several in merged results."""
+    return next((o for o in found.run.get("origins") or () if o["name"] == found.row.get("origin")), found.run)
+
+
+def _seed(found: Found) -> str:
+    """Return the seed of the source and, where merging changed it, the one that it was made with."""
+    place = [found.row["dataset"], found.row["source_architecture"], int(float(found.row["source_seed"]))]
+    made = next((there for *here, there in _origin(found).get("sources") or () if here == place), place[-1])
+    return f"{place[-1]}{f', made with {made}' if made != place[-1] else ''}"
+
+
+def _run(found: Found) -> Iterator[tuple[str, str]]:
+    made = _origin(found)
     for name in ("command", "date", "git_commit"):
-        yield name.replace("_", " "), str(run.get(name) or "unknown")
+        yield name.replace("_", " "), str(made.get(name) or "unknown")
     for name in ("hardware", "libraries"):
-        yield name, ", ".join(f"{k} {v}" for k, v in sorted((run.get(name) or {}).items()) if v != "")
+        yield name, ", ".join(f"{k} {v}" for k, v in sorted((made.get(name) or {}).items()) if v != "")
 
 
 def _parameters(found: Found) -> Iterator[tuple[str, str]]:
@@ -176,7 +193,8 @@ def _artifacts(steps: Sequence[_Step], store: Store) -> Iterator[str]:
             details.append("not in this store")
         else:
             made, facts = step.record["made"], step.record["facts"]
-            details.append(f"{made.get('seconds', 0):.3g} s on {made.get('device', '')}, torch {made.get('torch', '')}")
+            spent = three_digits(made.get("seconds", 0))
+            details.append(f"{spent} s on {made.get('device', '')}, torch {made.get('torch', '')}")
             details.append(f"{size_of(store, step.key):,} bytes{', weights removed' * bool(step.record['dropped'])}")
             details += [f"{name} {facts[name]:.6g}" for name in FACTS if isinstance(facts.get(name), int | float)]
             details += [f"{name} {value}" for name, value in sorted((facts.get("notes") or {}).items())]

@@ -148,6 +148,16 @@ def test_a_cell_without_a_figure_in_one_of_them_says_why(before):
     assert sac.split()[-1] == "–"  # not applicable in both
 
 
+def test_a_cell_whose_suspects_did_not_learn_is_not_incomplete(before):
+    rows = anew(trials())
+    for made in rows:
+        if made["method"] == "sac" and made["attack"] == "extract_l":
+            made["suspect_accuracy"] = 0.1
+    text = compare([before, after(before, rows)])
+    assert "B not trained" in text and "B *" not in text
+    assert "not trained: no stolen suspect is better than chance." in " ".join(text.split())
+
+
 def test_three_results_are_held_against_the_first(before):
     write(before.parent / "third", anew(trials()), benchmark())
     other = after(before)

@@ -136,6 +136,23 @@ def test_old_results_without_digests_are_judged_by_their_figures_only(tmp_path):
     assert [j.figure.what for j in found.contradictions] == ["AUC"]
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours", "accuracies", "p"),
+    [(3, 2, (0.1, 0.1), 1), (2, 2, (0.859, 0.862), 1 / 3), (8, 8, (0.859, 0.862), 2 / 12870)],
+)
+def test_accuracies_that_no_source_of_a_run_varies_are_no_certain_difference(tmp_path, theirs, ours, accuracies, p):
+    """Equal ones agree, though their means may differ in the last digit; of two sources, two equal ones are chance."""
+    made = [rows(range(theirs)), rows(range(ours), "beads", draw=1)]
+    for run_rows, accuracy in zip(made, accuracies, strict=True):
+        for r in run_rows:
+            r |= {"suspect_accuracy": accuracy, "source_accuracy": accuracy}
+    found = judge(run(tmp_path, "published", made[0]), run(tmp_path, "here", made[1]))
+    judged = [j for j in found.figures if j.figure.what == "accuracy"]
+    assert [j.difference.p for j in judged] == pytest.approx([p] * 3)
+    assert {j.contradicts for j in judged} == {p < 0.01}
+    assert all(j.difference.low <= 0 <= j.difference.high for j in judged if p > 0.05)
+
+
 @pytest.mark.parametrize(("theirs", "ours"), [(1, 8), (8, 1), (1, 1)])
 def test_one_source_cannot_be_judged(tmp_path, theirs, ours):
     found = judge(

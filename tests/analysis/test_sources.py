@@ -129,6 +129,28 @@ def test_equal_stolen_models_of_a_source_count_once_and_the_table_says_so(read):
     assert extracted.summary.n == 5
 
 
+def test_described_irrelevant_models_that_sources_share_count_once_among_the_planned_ones(read):
+    frame, run = read(scored(seeds=(0, 1)), seeds=(0, 1))
+    names = frame.suspect_architecture + frame.replicate.astype(str)
+    shared = frame.suspect_kind == "irrelevant"
+    frame = frame.assign(source_model="mine", suspect_model=names.where(shared, frame.suspect_digest))
+    frame["suspect_digest"] = names.where(shared, frame.suspect_digest)
+    (found,) = cells(frame, run)
+    assert (found.figure.stolen, found.figure.irrelevant) == (2 * 4, 8)
+    assert (found.stolen_planned, found.irrelevant_planned) == (2 * 4, 8)
+    assert "8 irrelevant models of digits (shared)" in drawn([found])
+    frame.loc[shared & (frame.suspect_architecture == "res"), "suspect_model"] = ""  # those that bench trained
+    assert cells(frame, run)[0].irrelevant_planned == 4 + 2 * 4
+
+
+def test_negatives_in_the_architecture_of_a_described_source_are_not_those_that_bench_adds(read):
+    rows = [*scored(seeds=(0,)), *(line(architecture="vgg", replicate=n, score=0.0) for n in range(3))]
+    frame, run = read(rows, seeds=(0,))
+    assert cells(frame, run)[0].suspects_only.irrelevant == 8
+    run["spec"]["models"] = [{"name": "mine", "role": "source"}]
+    assert cells(frame, run)[0].suspects_only is None
+
+
 def test_the_table_shows_what_a_method_warned_of_with_the_number_of_sources(read):
     rows = scored(methods=("sac", "noise"), draws=2)
     rows += [{**row, "attack": "finetune_a", "attack_version": 2} for row in rows if row["attack"]]
@@ -302,6 +324,27 @@ def test_of_unequal_classes_the_share_of_the_largest_is_chance(read, accuracy, f
     assert not counts.pop(("source", "vgg")) and set(counts.values()) == {failed}
 
 
+@pytest.mark.parametrize(("accuracy", "failed"), [(0.99, False), (0.9, True)])
+def test_one_image_that_is_wrong_is_not_far_below_peers_that_have_all_right(read, accuracy, failed):
+    rows = scored()
+    for row in rows:
+        if row["attack"]:
+            row["suspect_accuracy"] = 1.0
+    (found,) = cells(*read(accurate(rows, 3, accuracy), seeds=SEEDS))
+    assert [n.name for n in found.unlearned] == ["extract_l net 0 of source 3"] * failed
+
+
+def test_described_networks_that_did_not_learn_have_their_names(read):
+    rows = accurate(scored(), 3, 0.1)
+    for row in rows:
+        row["source_accuracy"] = 0.1 if row["source_seed"] == 2 else 0.9
+    frame, run = read(rows, seeds=SEEDS)
+    seeds = frame.source_seed.map("{:g}".format)
+    named = frame.suspect_architecture + frame.replicate.map("{:g}".format) + frame.attack + seeds
+    found = cells(frame.assign(source_model="mine" + seeds, suspect_model=named), run)[0]
+    assert {n.name for n in found.unlearned} == {"mine2", "net0extract_l3"}
+
+
 def test_few_peers_are_no_measure(read):
     rows = scored(seeds=(0, 1), stolen=1)
     frame, run = read(accurate(rows, 1, 0.5), seeds=(0, 1))
@@ -418,6 +461,12 @@ def test_a_caption_names_methods_and_attacks_with_fewer_sources_than_others(read
     more = {"methods": ("sac", "mark"), "baselines": ("noise",), "attacks": ("extract_l", "finetune_a")}
     text = drawn(cells(*read(rows, seeds=SEEDS, **more)))
     assert text.startswith("Drawn: 5 sources, but 2 for sac, 1 for mark (finetune_a); for each 4 stolen suspects by ")
+
+
+def test_a_caption_does_not_say_that_each_source_has_as_many_copies_as_one(read):
+    rows = [*scored(seeds=(0,), stolen=3), *scored(seeds=(1,), stolen=1)]
+    text = drawn(cells(*read(rows, seeds=(0, 1))))
+    assert text.startswith("Drawn: 2 sources; for each up to 6 stolen suspects by extract_l; 8 irrelevant models")
 
 
 def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):

@@ -38,3 +38,12 @@ def test_irrelevant_models_that_lack_a_draw_do_not_count():
     models = [{"draw": d, "replicate": r, "score": r + d} for r in range(3) for d in range(2) if (r, d) != (2, 0)]
     found = judged({"score": 1.0}, {"score": 2.0}, irrelevant=models)
     assert (found.score, found.at_least, found.irrelevant) == (1.5, 1, 2)
+
+
+def test_a_model_with_the_suspects_scores_scores_as_high_whatever_the_means_round_to():
+    """The mean of 0.2, 0.2 and 0.2 is another number if the additions are compensated."""
+    models = [{"draw": d, "score": s} for d, s in enumerate((0.2, 0.2, 0.2))]
+    models += [{"draw": d, "replicate": 1, "score": s} for d, s in enumerate((0.1, 0.2, 0.3))]
+    models += [{"draw": d, "replicate": 2, "score": s} for d, s in enumerate((0.3, 0.2, 0.1))]
+    found = judged({"score": 0.2}, {"score": 0.2}, {"score": 0.2}, irrelevant=models)
+    assert (found.at_least, found.irrelevant) == (3, 3)

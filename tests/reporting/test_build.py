@@ -466,6 +466,14 @@ def test_an_incomplete_cell_is_marked_and_explained(tmp_path):
     assert r"\*" in sac.split("|")[5]  # and so is the mean
 
 
+def test_a_cell_without_irrelevant_models_says_so(tmp_path):
+    rows = [r for r in trials() if r["attack"] or r["method"] != "sac"]
+    text = " ".join(write(tmp_path, rows, benchmark()).split())
+    assert "sac: finetune_a has no figure (no irrelevant models); extract_l has no figure" in text
+    page = (tmp_path / "index.html").read_text()
+    assert "<b>no irrelevant models</b>" in page and "no rows" not in page
+
+
 def test_the_mean_is_blank_where_one_of_its_attacks_is_missing(tmp_path):
     rows = trials()
     for made in rows:
@@ -758,6 +766,19 @@ def test_aucs_by_query_budget_stand_apart(tmp_path):
     assert found[1]["low"] == cell(tmp_path, "sac", "extract_l")["low"]
     shown = (tmp_path / "table.md").read_text().split("AUC by query budget")[1]
     assert [n.split("|")[2].strip() for n in shown.splitlines() if n.startswith("| sac")] == ["25", "100 (default)"]
+
+
+def test_a_budget_without_one_of_the_attacks_has_no_mean(tmp_path):
+    """Merged results may have an attack with one of the budgets only."""
+    rows = trials()
+    rows += [r | {"budget": 25, "key": digest(r["key"])} for r in rows if r["method"] == "sac"
+             and r["attack"] != "finetune_a"]  # fmt: skip
+    write(tmp_path, rows, benchmark(budgets=(25, 100)))
+    found = {(r["budget"], r["attack"]): r["status"] for r in table(tmp_path, "budgets.csv")}
+    assert (found["25", "finetune_a"], found["100", "finetune_a"]) == ("incomplete", "complete")
+    shown = (tmp_path / "table.md").read_text().split("AUC by query budget")[1].splitlines()
+    assert shown[2].split("|")[-2].strip() == "mean of 2"
+    assert [line.split("|")[-2].strip() for line in shown if line.startswith("| sac")] == ["", "0.94"]
 
 
 def test_without_budgets_there_is_no_such_file(tmp_path):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -92,6 +93,14 @@ def test_the_page_tells_of_the_run_and_how_to_repeat_it(tmp_path):
     assert told == ["bench run --spec run.json --out ANOTHER_FOLDER", "bench run --datasets digits"]
     for what in ("abacus", "2.13.0", "0" * 40, "2026-11-25", "samples=100"):
         assert what in text
+
+
+def test_the_command_that_repeats_a_run_names_plugin_files_and_descriptions(tmp_path):
+    run = benchmark(models=({"name": "mine"},))
+    run["components"]["method"]["sac"]["distribution"] = "docs/<variations>.py"
+    shown = Elements(made(tmp_path, run=run)).all("pre")[0][2]
+    files = "--plugin PATH/<variations>.py --models PATH/ZOO.toml"
+    assert shown == f"bench run --spec run.json {files} --out ANOTHER_FOLDER"
 
 
 def test_the_same_results_give_the_same_page_wherever_they_lie(tmp_path):
@@ -213,6 +222,14 @@ def test_aucs_stand_against_cost_and_against_the_number_of_queries(tmp_path):
     assert words[4] == "Mean of the attacks that stay: sac: 0.94 at 25, 0.94 at 100"
 
 
+def test_many_seconds_are_written_out(tmp_path):
+    text = made(tmp_path, [r | {"fingerprint_seconds": 2028.4, "seconds": 999.7} for r in trials()])
+    assert data_of(text)["costs"][0]["sac"].endswith("1000 s to verify one, 2028 s to make the fingerprint")
+    words = [f[1]["aria-label"] for f in Elements(text).all("figure")]
+    assert "sac: AUC 0.94, seconds 2028;" in words[0] and "e+0" not in " ".join(words)
+    assert re.search(r"\| 1000 +\| 2028 +\|", (tmp_path / "table.md").read_text())
+
+
 def test_the_papers_figures_stand_beside_ours(tmp_path):
     text = made(tmp_path)
     cell = cell_of(data_of(text), "sac", "extract_l")
@@ -235,6 +252,46 @@ def test_accuracies_of_all_models_are_drawn_and_listed(tmp_path):
     assert "Plain source and suspects" in titles
     assert "Source marked by mark and suspects" in titles
     assert any("Accuracy of each group" in s[2] for s in found.all("summary"))
+
+
+def suspected(name="theirs"):
+    """Make rows of a described suspect beside three irrelevant models, and the run; nothing was stolen."""
+    rows = [line(replicate=n, score=n / 10, source_model="mine", suspect_model=f"other{n}") for n in range(3)]
+    rows.append(line(architecture="res", replicate=9, score=0.15, source_model="mine", suspect_model=name,
+                     suspect_kind="undecided"))  # fmt: skip
+    return rows, benchmark(methods=("sac",), baselines=(), attacks=(), models=({"name": "mine"},))
+
+
+def test_the_page_shows_described_suspects_and_costs_though_nothing_was_stolen(tmp_path):
+    found = Elements(made(tmp_path, *suspected()))
+    titles = {h[2] for h in found.all("h2")}
+    assert {"digits, mine: suspects", "digits, source vgg: cost", "digits, source vgg: test accuracy"} <= titles
+    assert not found.all("table", class_="auc")
+    (row,) = [r[2] for r in found.all("tr") if r[2].startswith("theirs")]
+    assert row == "theirs0.15001 of 3"
+    assert "sac" in (tmp_path / "table.txt").read_text().split("digits, source vgg: cost")[1]
+    assert "irrelevant" in (tmp_path / "accuracy.md").read_text()
+
+
+def test_a_dot_of_a_described_network_has_its_name(tmp_path):
+    rows = [r | {"suspect_model": f"of-{r['attack']}-{r['suspect_architecture']}-{r['replicate']}"} for r in trials()]
+    data = data_of(made(tmp_path, rows, benchmark(models=({"name": "mine"},))))
+    ((stolen, irrelevant),) = cell_of(data, "sac", "extract_l")["spread"]["dots"]
+    assert data["models"][stolen[1]] == "of-extract_l-net-0"
+    assert data["models"][data["irrelevant"][irrelevant][1]] == "of--net-0"
+
+
+def test_described_suspects_stand_below_the_tables_of_what_was_stolen(tmp_path):
+    rows = suspected()[0][3:]
+    text = made(tmp_path, [*trials(), *rows], benchmark(models=({"name": "mine"},)))
+    titles = [h[2] for h in Elements(text).all("h2")]
+    assert titles[:3] == ["digits, source vgg", "digits, mine: suspects", "The run"]
+
+
+def test_tables_of_suspects_that_find_no_room_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "MOST_TABLES", 1)
+    text = made(tmp_path, *suspected())
+    assert "are in <a href=\"table.md\">table.md</a>: digits, mine: suspects; digits, source vgg: cost" in text
 
 
 # --- size ---------------------------------------------------------------------------------------------------------
@@ -268,6 +325,18 @@ def test_a_cell_says_what_makes_it_doubtful(tmp_path):
     assert [len(numbers) // 2 for numbers in cell["spread"]["dots"][0][:1]] == [6]  # of the first draw
     assert cell_of(data, "sac", "finetune_a")["equal"] == 1
     assert cell_of(data, "sac", "finetune_a")["n"] == [1, 9]
+
+
+@pytest.mark.parametrize("dots", [True, False])
+def test_the_largest_numbers_are_scores_as_any_other(tmp_path, monkeypatch, dots):
+    """A method may return them for what it cannot compare."""
+    monkeypatch.setattr(page, "LEVELS", page.LEVELS if dots else page.LEVELS[-1:])
+    most = sys.float_info.max
+    rows = [r | ({"score": most if r["attack"] else -most} if r["method"] == "sac" else {}) for r in trials()]
+    spread = cell_of(data_of(made(tmp_path, rows)), "sac", "extract_l")["spread"]
+    assert spread["dots"][0][0][0] == most if dots else [spread["from"], spread["to"]] == [-most, most]
+    if not dots:
+        assert [sum(kind) for kind in spread["bins"][0]] == [6, 9]
 
 
 def test_a_page_without_room_keeps_less_behind_its_cells(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
-from test_build import benchmark, trials
+from test_build import benchmark, line, trials
 
 from bench.cli.commands.show import command
 from bench.core.canonical import seed_of
@@ -134,6 +134,33 @@ def test_a_failed_trial_is_shown_with_its_error(tmp_path):
     assert "sac judged it: failed" in text
     assert "score sac: no luck" in text
     assert "not in this store" in text
+
+
+def test_a_suspect_that_is_to_be_judged_was_not_trained_alone(tmp_path):
+    row = line(suspect_kind="undecided", source_model="mine", suspect_model="theirs", score=0.5)
+    save(tmp_path / "judged", [row], benchmark(attacks=(), models=({"name": "mine"},)))
+    text = describe(find(tmp_path / "judged", row["key"]), Store(tmp_path / "none"), {})
+    assert "theirs is to be judged; the source is mine; sac judged it: score 0.5" in text
+    assert "trained alone" not in text
+    assert dict(n.split(None, 1) for n in part(text, "trial"))["suspect_model"] == "theirs"
+
+
+def test_a_trial_of_merged_results_is_shown_with_the_run_that_made_it(tmp_path):
+    made = trials((0, 3))
+    for row in made:
+        row["origin"] = "one" if row["source_seed"] == 0 else "two"
+    run = benchmark(seeds=(0, 3)) | {"command": "bench merge one two --out both"}
+    run["origins"] = [
+        {"name": name, "sources": [["digits", "vgg", here, 0]], "command": f"bench run --out {name}"}
+        for name, here in (("one", 0), ("two", 3))
+    ]
+    save(tmp_path / "both", made, run)
+    for origin, seed in (("one", "0"), ("two", "3, made with 0")):
+        key = next(r["key"] for r in made if r["origin"] == origin)
+        text = describe(find(tmp_path / "both", key), Store(tmp_path / "none"), {})
+        assert f"bench run --out {origin}" in text and "bench merge" not in text
+        (shown,) = [n for n in part(text, "seeds") if "source seed" in n]
+        assert shown.split(None, 2)[2] == seed
 
 
 @pytest.mark.parametrize(("key", "message"), [("", "begins with"), ("zz", "begins with 'zz'"), ("q" * 64, "begins")])

@@ -15,7 +15,7 @@ from zoo_files import trained
 from bench import Fingerprint
 from bench.core.errors import NotApplicable
 from bench.verification.likeness import ALIKE, compared
-from benchmarks import accusations, accused
+from benchmarks import accusations, accused, transport_sources
 from benchmarks.accusations import accuses, table
 from benchmarks.accuser import Accuser, score
 
@@ -253,6 +253,15 @@ def measured(folder, *words):
     small = ["--preset", "smoke", "--seeds", "1", "--replicates", "2", "--innocents", "1", "--steps", "20", *names]
     arguments = [str(folder / "work"), "--out", str(folder / "out"), *small, *words]
     return CliRunner().invoke(accusations.main, arguments, catch_exceptions=False)
+
+
+def test_a_preset_with_more_irrelevant_models_has_as_many_innocents_as_replicates_say(tmp_path, monkeypatch):
+    monkeypatch.setattr(transport_sources, "run_tasks", lambda *_: None)
+    names = {"datasets": "noisy_digits", "methods": "agreement", "attacks": "prune", "preset": "field"}
+    where = {"store": tmp_path / "store", "out": str(tmp_path / "run"), "workers": 0}
+    world = transport_sources.World(**names, **where, seeds=2, replicates=1, copies=1, no_baselines=True)
+    innocents = [t for t in world.plan.trials if t.suspect_kind == "irrelevant" and t.draw == 0]
+    assert len({t.suspect for t in innocents}) == 2 * len({t.suspect_architecture for t in innocents}) == 8
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from bench.core.kinds import Status
 from bench.reporting.html.distributions import Curves, Detail, Distributions
 from bench.reporting.tables.auc import auc_lines, mean_lines
 from bench.reporting.tables.method_table import by_method
-from bench.reporting.tables.notes import MOST_NAMED
-from bench.reporting.tables.table import shown
+from bench.reporting.tables.notes import MOST_NAMED, lacks
+from bench.reporting.tables.table import shown, three_digits
 
 
 class ShownCell(NamedTuple):
@@ -45,7 +45,7 @@ def _shown(c: Cell, number: int) -> ShownCell:
     if f is None:
         failed = c.lost.keys() & {Status.FAILED, Status.BLOCKED}
         lost = Status.FAILED.value if failed else "not run" if Status.NOT_RUN in c.lost else "not applicable"
-        value = "not trained" if c.untrained else lost if c.lost else "no rows"
+        value = "not trained" if c.untrained else lost if c.lost else lacks(c)
         return ShownCell(number, "lost", value, lines)
     style = f"{_shade(f.auc)};--l:{100 * f.low:.0f};--h:{100 * f.high:.0f};--v:{100 * f.auc:.0f}"
     return ShownCell(number, "low" if f.auc < 0.5 else "", value, lines, style)
@@ -67,10 +67,17 @@ def _shade(auc: float) -> str:
 class CellDetails:
     """Collects the details of cells. A text that many cells share is stored once, and numbered."""
 
-    def __init__(self, samples: Samples, variants: Sequence[str], detail: Detail | None, curves: Curves) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        variants: Sequence[str],
+        detail: Detail | None,
+        curves: Curves,
+        names: Sequence[str] = (),
+    ) -> None:
         self.texts: dict[str, int] = {}
         self.cells: list[JSON] = []
-        self.distributions = Distributions(samples, variants, detail, curves=curves) if detail else None
+        self.distributions = Distributions(samples, variants, detail, names, curves=curves) if detail else None
 
     def add(self, cells: Sequence[Cell]) -> list[JSON]:
         """Add the cells of one table, and return their details."""
@@ -145,8 +152,8 @@ def cost_words(c: Cost) -> str:
     parts = [
         f"asks for {c.access}" if c.access else "",
         f"{queries} queries per suspect" if queries else "",
-        f"{c.seconds_to_verify:.3g} s to verify one" if c.seconds_to_verify is not None else "",
-        f"{c.seconds_to_make:.3g} s to make the fingerprint" if c.seconds_to_make is not None else "",
+        f"{three_digits(c.seconds_to_verify)} s to verify one" if c.seconds_to_verify is not None else "",
+        f"{three_digits(c.seconds_to_make)} s to make the fingerprint" if c.seconds_to_make is not None else "",
         f"{c.networks} more networks trained" if c.networks else "",
         f"{100 * c.lost:.1f} points of the source's accuracy lost" if c.lost is not None else "",
     ]

@@ -1,5 +1,6 @@
 """Summarise the scores behind a cell, small enough for a page; those of different sources are never pooled."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -29,11 +30,15 @@ LEVELS = (Detail(64, 32, 48, 10), Detail(24, 16, 24, 5), Detail(0, 12, 12, 2))
 
 @dataclass
 class Distributions:
-    """The scores behind cells. `models` numbers the names of suspects, `irrelevant` the lists that cells share."""
+    """The scores behind cells. `models` numbers the names of suspects, `irrelevant` the lists that cells share.
+
+    `names` are those of described suspects by row; nothing where there are none.
+    """
 
     samples: Samples
     variants: Sequence[str]
     detail: Detail
+    names: Sequence[str] = ()
     models: dict[str, int] = field(default_factory=dict)
     irrelevant: dict[tuple[float, ...], int] = field(default_factory=dict)
     known: dict[bytes, int] = field(default_factory=dict)
@@ -64,7 +69,8 @@ class Distributions:
         scores = [(self.samples.score[s], self.samples.score[i]) for s, i in lines]
         low = min(float(min(s.min(), i.min())) for s, i in scores)
         high = max(float(max(s.max(), i.max())) for s, i in scores)
-        edges = np.linspace(low, high if high > low else low + 1.0, self.detail.bins + 1)
+        top = high if high > low else low + 1.0
+        edges = 2 * np.linspace(low / 2, top / 2, self.detail.bins + 1)  # the whole range may be above all floats
         counts = [[np.histogram(kind, edges)[0].tolist() for kind in pair] for pair in scores]
         return {"from": _short(low), "to": _short(float(edges[-1])), "bins": counts}
 
@@ -74,7 +80,8 @@ class Distributions:
         for row in rows[np.argsort(self.samples.score[rows], kind="stable")]:
             architecture = self.samples.architectures[self.samples.architecture[row]]
             variant = f" {self.variants[row]}" if self.variants[row] else ""
-            name = f"{architecture} {self.samples.replicate[row]}{variant}"
+            described = self.names[row] if self.names else ""
+            name = described or f"{architecture} {self.samples.replicate[row]}{variant}"
             result += [_short(float(self.samples.score[row])), self.models.setdefault(name, len(self.models))]
         return result
 
@@ -131,4 +138,6 @@ def _height(curve: Floats, fprs: Floats, upper: bool) -> Floats:
 
 
 def _short(value: float) -> float:
-    return float(f"{value:.5g}")
+    """Return a number with five digits, or all of them where it would be rounded to infinity."""
+    rounded = float(f"{value:.5g}")
+    return rounded if math.isfinite(rounded) else value

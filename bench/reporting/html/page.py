@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.analysis.accuracies import Accuracy
@@ -49,8 +50,13 @@ class Section:
     networks: Sequence[Accuracy]
 
 
-def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section]) -> str:
-    """Make the page from everything that was computed; the same numbers give the same bytes."""
+def html(
+    frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section], further: Sequence[Table] = ()
+) -> str:
+    """Make the page from everything that was computed; the same numbers give the same bytes.
+
+    `further` are tables of no section.
+    """
     environment = templates()
     charts = Charts(run)
     shown: list[str] = []
@@ -62,14 +68,22 @@ def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Sectio
                 break
             shown.append(text)
             first += len(section.cells)
+    left_out, more = [section_title(s.cells) for s in sections[len(shown) :]], list[str]()
+    for table in further:
+        text = environment.get_template("further_table.html").render(table=table, most_rows=MOST_ROWS)
+        if sum(map(len, (*shown, *more))) + len(text) > MOST_TABLES:
+            left_out.append(table.title)
+        else:
+            more.append(text)
     frame = default_budget(frame, run)
-    free = MOST_BYTES - sum(len(text.encode()) for text in shown) - 100_000
+    free = MOST_BYTES - sum(len(text.encode()) for text in (*shown, *more)) - 100_000
     script = "\n".join(['"use strict";', "(() => {", *map(part, SCRIPTS), "})();\n"])
     hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template("page.html").render(
         _head(frame, run, sections),
         sections=shown,
-        left_out=[section_title(s.cells) for s in sections[len(shown) :]],
+        further=more,
+        left_out=left_out,
         data=_data(frame, run, sections[: len(shown)], free),
         level=CONFIDENCE,
         script=script,
@@ -81,6 +95,7 @@ def html(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Sectio
 def _data(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Section], free: int) -> str:
     """Write the details of the cells as JSON, in as much detail as fits into `free` bytes."""
     samples, variants = Samples(frame, Spec.from_json(run["spec"]).seeds), frame.variant.to_list()
+    names = frame.suspect_model.to_list() if "suspect_model" in frame else ()
     about = {
         kind: {name: component_words(entry, name) for name, entry in run["components"][kind].items()}
         for kind in (ComponentKind.METHOD, ComponentKind.ATTACK)
@@ -88,7 +103,7 @@ def _data(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
     costs = [{c.method: cost_words(c) for c in section.costs} for section in sections]
     curves: Curves = {}
     for detail in (*LEVELS, None):
-        details = CellDetails(samples, variants, detail, curves)
+        details = CellDetails(samples, variants, detail, curves, names)
         size = 0
         for section in sections:
             size += len(_script_json(details.add(section.cells)))
@@ -144,6 +159,7 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
             "made": str(run.get("date") or "undated"),
         },
         "section_titles": [section_title(s.cells) for s in sections],
+        "again": _again(run, spec),
         "run": run,
         "components": [
             (kind, component_words(entry, name))
@@ -152,3 +168,11 @@ def _head(frame: pd.DataFrame, run: Mapping[str, JSON], sections: Sequence[Secti
             if name in present[kind]
         ],
     }
+
+
+def _again(run: Mapping[str, JSON], spec: Spec) -> str:
+    """Return the command that repeats a run; the reader has plugin files and descriptions of networks elsewhere."""
+    entries = (entry for components in run["components"].values() for entry in components.values())
+    files = sorted({Path(name).name for e in entries if (name := str(e.get("distribution") or "")).endswith(".py")})
+    more = [*(f"--plugin PATH/{file}" for file in files), *(["--models PATH/ZOO.toml"] if spec.models else [])]
+    return " ".join(["bench run --spec run.json", *more, "--out ANOTHER_FOLDER"])

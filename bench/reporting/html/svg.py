@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from xml.etree import ElementTree
 
 from bench.execution.environment import check_matplotlibrc
+from bench.reporting.tables.table import three_digits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +87,7 @@ def against_cost(title: str, points: Sequence[Point], label: str, log: bool) -> 
     for p in points:
         _mark(axes, [p.x], [p.y], p.series)
     _names(axes, points, height)
-    words = "; ".join(f"{p.name}: AUC {p.y:.2f}, {label} {p.x:.3g}" for p in points)
+    words = "; ".join(f"{p.name}: AUC {p.y:.2f}, {label} {three_digits(p.x)}" for p in points)
     return Chart(title, words, _svg(figure, f"{title} {label}"))
 
 

@@ -84,12 +84,12 @@ def drawn(cells: Sequence[Cell]) -> str:
     if not shown:
         return "Drawn: nothing."
     sources = max(c.drawn.sources for c in shown)
-    stolen = grouped((c.drawn.stolen, f"by {c.attack}") for c in shown)
+    stolen = grouped((_stolen(c), f"by {c.attack}") for c in shown)
     shared = sources > 1 and all(c.irrelevant_planned <= c.drawn.irrelevant for c in shown)
     others = grouped((c.drawn.irrelevant, f"of {c.suspect_dataset}") for c in shown)
     fingerprints = grouped((c.drawn.fingerprints, c.method) for c in shown)
     parts = [
-        *(f"{counted(n, 'stolen suspect')} {_list(by)}" for n, by in stolen.items()),
+        *(f"{text} {_list(by)}" for text, by in stolen.items()),
         *(f"{counted(n, 'irrelevant model')} {_list(of)}{' (shared)' * shared}" for n, of in others.items()),
         *(
             f"{counted(n, 'fingerprint')} by {_list(by) if len(fingerprints) > 1 else 'each method'}"
@@ -98,6 +98,12 @@ def drawn(cells: Sequence[Cell]) -> str:
     ]
     counts = f"{counted(sources, 'source')}{_fewer(shown, sources)}"
     return f"Drawn: {counts}; for {'each' if sources > 1 else 'it'} {'; '.join(parts)}."
+
+
+def _stolen(c: Cell) -> str:
+    """Return how many stolen suspects a source of a cell has; of described ones, some sources may have fewer."""
+    fewer = c.stolen_planned < c.drawn.sources * c.drawn.stolen
+    return f"{'up to ' * fewer}{counted(c.drawn.stolen, 'stolen suspect')}"
 
 
 def _fewer(cells: Sequence[Cell], sources: int) -> str:
@@ -265,8 +271,13 @@ def _incomplete(cells: Sequence[Cell]) -> Iterator[str]:
         yield f"*: and {len(errors) - MOST_ERRORS} other errors"
 
 
+def lacks(c: Cell) -> str:
+    """Return what a cell has none of that has neither an AUC nor lost trials."""
+    return "no irrelevant models" if c.stolen_planned else "no rows"
+
+
 def _described(c: Cell) -> str:
-    lost = ", ".join(f"{n} {status}" for status, n in sorted(c.lost.items())) or "no rows"
+    lost = ", ".join(f"{n} {status}" for status, n in sorted(c.lost.items())) or lacks(c)
     if c.figure is None:
         return f"{c.attack} has no figure ({lost})"
     return (

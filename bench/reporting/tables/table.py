@@ -121,7 +121,7 @@ def percent(accuracy: Summary | None) -> str:
 
 def three_digits(value: float | None) -> str:
     """Write a number with three digits; None as nothing."""
-    return "" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    return "" if value is None else f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
 
 
 def listed(values: Mapping[str, JSON]) -> str:
