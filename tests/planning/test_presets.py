@@ -165,7 +165,7 @@ def test_fields_that_a_component_takes_together_only_are_set_together(order):
     spec, declared = build({"preset": "smoke", "methods": "guess", "set": given}, None, known, "fp32")
     assert spec.settings == {"guess": {"low": 5, "high": 9}} and spec.recipe.epochs == 2
     assert declared.methods["guess"][0].method.params == {"low": 5, "high": 9}
-    with pytest.raises(BenchError, match="guess does not take {'low': 5}: low must be below high"):
+    with pytest.raises(BenchError, match=r"guess does not take {'low': 5}: low must be below high"):
         build({"preset": "smoke", "methods": "guess", "set": ("guess.low=5",)}, None, known, "fp32")
 
 

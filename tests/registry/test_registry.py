@@ -298,7 +298,7 @@ def test_an_unknown_name_gets_a_suggestion_and_the_way_out(kind):
 
 
 def test_a_name_of_another_kind_is_said_to_be_one():
-    with pytest.raises(BenchError, match="^'toy_tune' is of kind attack, not method: --attacks takes it. See: bench"):
+    with pytest.raises(BenchError, match=r"^'toy_tune' is of kind attack, not method: --attacks takes it. See: bench"):
         toy_registry().get("method", "toy_tune")
 
 

@@ -291,7 +291,7 @@ def test_described_suspects_stand_below_the_tables_of_what_was_stolen(tmp_path):
 def test_tables_of_suspects_that_find_no_room_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(page, "MOST_TABLES", 1)
     text = made(tmp_path, *suspected())
-    assert "are in <a href=\"table.md\">table.md</a>: digits, mine: suspects; digits, source vgg: cost" in text
+    assert 'are in <a href="table.md">table.md</a>: digits, mine: suspects; digits, source vgg: cost' in text
 
 
 # --- size ---------------------------------------------------------------------------------------------------------
