@@ -239,9 +239,10 @@ def _hint(model: Description, binary: bool, status: int, text: str) -> str:
     """Return what may help with a request that was refused, from the text of the error."""
     if model.batch > 1 and status in NOT_UNDERSTOOD and TOO_MANY.search(text):
         return f"Fewer images in a request: batch, which is {model.batch}"
-    if status == TOO_LARGE and (model.batch > 1 or not binary):
-        ways = [f"batch, which is {model.batch}"] * (model.batch > 1) + ["binary = true"] * (not binary)
-        return f"Smaller requests: {' or '.join(ways)}"
+    if status == TOO_LARGE:
+        fields = ((f"batch, which is {model.batch}", model.batch > 1), ("binary = true", not binary))
+        ways = " or ".join(text for text, helps in fields if helps)
+        return f"Smaller requests: {ways}" if ways else ""
     if "FP16" in text and "JSON" in text:
         if binary:  # KServe 0.21: its model writes FP16, and into JSON whatever the request asks for
             return "It writes its answers into JSON: no field of the description changes that, its own code does"
