@@ -317,6 +317,20 @@ def test_another_source_is_one_line(commitment, verify, judged, place, tmp_path)
         judged(folder, source=models)
 
 
+def test_a_helper_that_the_file_does_not_describe_is_one_line(verify, judged, place, tmp_path):
+    save_safetensors(trained(50), place / "helper.safetensors")
+    weights = {"format": "safetensors", "architecture": "tiny_linear"}
+    rows = [{"name": n, "role": r, "file": f"{n}.safetensors", **weights}
+            for n, r in (("mine", "source"), ("helper", "reference"))]  # fmt: skip
+    models = zoo(place, *rows, name="helped.toml")
+    files = {"models": models, "innocents": place / "innocents.toml"}
+    made = committed(place, tmp_path / "C", files, methods="ipguard")
+    folder, _ = verify(made)
+    with pytest.raises(BenchError, match=r"mine.toml does not describe helper \(reference\), which was committed"):
+        judged(folder)
+    assert judged(folder, source=models).ruling == Ruling.HOLDS
+
+
 def test_a_source_that_is_described_otherwise_is_one_line(commitment, verify, judged, place, tmp_path):
     folder, _ = verify(commitment)
     row = {"name": "mine", "role": "source", "file": place / "mine.safetensors", "format": "safetensors"}
