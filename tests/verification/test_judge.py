@@ -213,6 +213,22 @@ def test_a_chosen_seed_is_refuted(commitment, verify, judged, tmp_path, reproduc
     assert found.ruling == Ruling.REFUTED and "the protocol's is" in found.methods[0].text
 
 
+def with_draws(commitment, chosen, out):
+    methods = [
+        structs.replace(m, fingerprints=[m.fingerprints[i] for i in chosen] if m.name == "sac_m" else m.fingerprints)
+        for m in commitment.commitment.methods
+    ]
+    changed = structs.replace(commitment.commitment, methods=methods)
+    return forged(commitment_files.CommitmentFolder(commitment.folder, changed, commitment.digest), {}, out)
+
+
+def test_draws_that_were_left_out_are_refuted(commitment, verify, judged, tmp_path, reproducible):
+    folder, _ = verify(with_draws(commitment, (1, 3), tmp_path / "F"))
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED
+    assert found.methods[0].text == "it has 2 different fingerprints, and the protocol has 5"
+
+
 # --- scores and answers -------------------------------------------------------------------------------------------
 
 
