@@ -14,13 +14,16 @@ import bench
 from bench.cli.commands.judge import command
 from bench.core.errors import BenchError
 from bench.models.answers import image_digests
+from bench.registry.discovery import load_registry
 from bench.verification import child as verification
 from bench.verification import commitment_files, evidence_files, judge, regeneration
 from bench.verification.kinds import Origin, Ruling
 from bench.verification.likeness import PIXEL, compared
+from bench.verification.recorded import RecordedSuspect
 from bench.verification.regeneration import Regenerated
 from bench.verification.replay import replay
 from bench.verification.schema import Finding, MethodResult
+from bench.verification.suspect_checks import Opener
 from benchmarks.tuning import TUNED, forged
 
 INNOCENT = 77
@@ -320,6 +323,15 @@ def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment,
         commitment_files.read(folder / "commitment"),
     )
     assert judged(folder).ruling == Ruling.CANNOT_TELL  # another version may check otherwise
+
+
+def test_a_layout_that_was_not_asked_is_not_counted_as_asked(commitment, verify):
+    """An image that looks the same in another declaration is the next question about it in verify and in judge."""
+    folder, _ = verify(commitment)
+    recorded = RecordedSuspect(replay(folder), load_registry())
+    opener = Opener(recorded._recorder(), recorded.target, recorded.registry)
+    with pytest.raises(BenchError, match="layout: an installed architecture gets NCHW"):
+        opener(structs.replace(recorded.model, layout="NHWC"))
 
 
 # --- what is wrong input, or unknown ------------------------------------------------------------------------------
