@@ -40,6 +40,7 @@ TOO_MANY = re.compile(r"batch.?size|unexpected shape.*expected \[\d", re.IGNOREC
 ABOUT = ("name", "version")
 """What a server reports about itself, and evidence has, apart from its extensions."""
 MOST_EXTENSIONS = 32
+ENDED = "the process that asks it was ended: the same command again goes on"
 BINARY = "binary_tensor_data"
 """The extension of a server that understands binary tensors."""
 
@@ -118,6 +119,8 @@ class Client:
         if self.certain:
             return await self._inferred(values)
         async with self.first:
+            if self.stopped.is_set():
+                raise Failure("url", ENDED)
             return await self._inferred(values)
 
     async def _inferred(self, values: NDArray[np.float32]) -> Any:
