@@ -63,10 +63,9 @@ def line(finding: Finding) -> str:
     model, target = finding.model, finding.target
     size = model.size or target.shape[1:]
     shape = (*size, target.shape[0]) if model.layout == "NHWC" else (target.shape[0], *size)
-    if not finding.asked:
-        accuracy = "no test image among its answers"
-    else:
-        accuracy = f"{finding.right} of {finding.asked} right" if finding.labelled else "accuracy unknown (no data)"
+    accuracy = f"{finding.right} of {finding.asked} right" if finding.asked else "no test image among its answers"
+    if not finding.labelled:
+        accuracy = "accuracy unknown (no data)"
     table = model.format == ModelFormat.ANSWERS
     wants = "a table" if table else f"{'x'.join(map(str, shape))} {model.layout} {model.range}"
     content = model.url or f"sha256 {model.sha256[:DIGITS]}"

@@ -206,15 +206,15 @@ def _lines(verdict: Verdict) -> Iterator[str]:
     yield f"  {MEANS[verdict.verdict].format(**names)}"
     yield from (f"  Reason: {reason}" for reason in verdict.reasons)
     yield f"  {NOT_MEANS[verdict.verdict].format(**names)}"
-    judgement = verdict.judgement
     if verdict.p_value is not None and verdict.p_unseen is not None:
+        folder, used = verdict.evidence.commitment, [m.method for m in verdict.methods if m.adjusted is not None]
         yield (
-            f"  Made like one of our {judgement.innocents} innocents, a network scores so high "
-            f"{often(verdict.p_value)}: p = {verdict.p_value:.2g}"
+            f"  Made like one of our {max(len(folder.scores_of(name)) for name in used)} innocents, a network scores so "
+            f"high {often(verdict.p_value)}: p = {verdict.p_value:.2g}"
         )
         yield (
-            f"  Made in a way that is not among our {judgement.families} families of innocents, "
-            f"{often(verdict.p_unseen)}: p = {verdict.p_unseen:.2g} ({judgement.unseen})"
+            f"  Made in a way that is not among our {max(len(folder.families(name)) for name in used)} families of "
+            f"innocents, {often(verdict.p_unseen)}: p = {verdict.p_unseen:.2g} ({verdict.judgement.unseen})"
         )
     for method in verdict.methods:
         if method.reason:

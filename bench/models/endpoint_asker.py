@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError, describe_error
 from bench.models.description import Description
-from bench.models.endpoint_client import Client, Failure
+from bench.models.endpoint_client import ENDED, Client, Failure
 from bench.models.endpoint_frames import read_frame, write_frame
 from bench.models.journal import append, read
 from bench.store.locks import has_locks
@@ -124,7 +124,7 @@ class Asker:
         if failures:
             raise failures[0]
         if next(parts, None):
-            raise Failure("url", "the process that asks it was ended: the same command again goes on")
+            raise Failure("url", ENDED)
         rows = [found[part] for part in sorted(found)]
         if len({row.shape[1:] for row in rows}) > 1:
             raise Failure("output", "its answers differ in shape from one request to the next")

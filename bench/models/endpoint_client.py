@@ -40,6 +40,7 @@ TOO_MANY = re.compile(r"batch.?size|unexpected shape.*expected \[\d", re.IGNOREC
 ABOUT = ("name", "version")
 """What a server reports about itself, and evidence has, apart from its extensions."""
 MOST_EXTENSIONS = 32
+ENDED = "the process that asks it was ended: the same command again goes on"
 BINARY = "binary_tensor_data"
 """The extension of a server that understands binary tensors."""
 
@@ -118,6 +119,8 @@ class Client:
         if self.certain:
             return await self._inferred(values)
         async with self.first:
+            if self.stopped.is_set():
+                raise Failure("url", ENDED)
             return await self._inferred(values)
 
     async def _inferred(self, values: NDArray[np.float32]) -> Any:
@@ -239,9 +242,10 @@ def _hint(model: Description, binary: bool, status: int, text: str) -> str:
     """Return what may help with a request that was refused, from the text of the error."""
     if model.batch > 1 and status in NOT_UNDERSTOOD and TOO_MANY.search(text):
         return f"Fewer images in a request: batch, which is {model.batch}"
-    if status == TOO_LARGE and (model.batch > 1 or not binary):
-        ways = [f"batch, which is {model.batch}"] * (model.batch > 1) + ["binary = true"] * (not binary)
-        return f"Smaller requests: {' or '.join(ways)}"
+    if status == TOO_LARGE:
+        fields = ((f"batch, which is {model.batch}", model.batch > 1), ("binary = true", not binary))
+        ways = " or ".join(text for text, helps in fields if helps)
+        return f"Smaller requests: {ways}" if ways else ""
     if "FP16" in text and "JSON" in text:
         if binary:  # KServe 0.21: its model writes FP16, and into JSON whatever the request asks for
             return "It writes its answers into JSON: no field of the description changes that, its own code does"

@@ -13,6 +13,8 @@ from bench.models.preprocessing import Preprocessing
 from bench.store.tensors import ALIGNMENT
 from bench.training.networks import Normalised, with_memory_format
 
+NCHW_ONLY = "an installed architecture gets NCHW"
+
 
 class Described(Normalised):
     """A network in pixel space that resizes images if it was described so, and has the dataset's order of labels."""
@@ -43,7 +45,7 @@ def network(
     """Build a described network; BenchError if the file's tensors are not those of the architecture."""
     steps = Preprocessing.of(model, shape)
     if steps.channels_last:
-        raise model.fault("layout", "an installed architecture gets NCHW")
+        raise model.fault("layout", NCHW_ONLY)
     try:
         weights = load(content)
     except (SafetensorError, TypeError, ValueError, KeyError, OverflowError) as error:

@@ -126,6 +126,10 @@ def _origin(found: CommitmentFolder, method: CommittedMethod, made: Regenerated)
     name = method.name
     if name in made.reasons:
         return MethodRuling(name, Origin.CANNOT_TELL, printable(made.reasons[name]))
+    committed, protocol = {f.draw for f in method.fingerprints}, {draw for other, draw in made.draws if other == name}
+    if protocol - committed or len(committed) < len(method.fingerprints):  # the best of several, or one several times
+        text = f"it has {len(committed)} different fingerprints, and the protocol has {len(protocol)}"
+        return MethodRuling(name, Origin.REFUTED, text)
     pairs = zip(method.fingerprints, found.fingerprints(name), strict=True)
     rulings = [MethodRuling(name, *_of_draw(found, name, made, file, tensors)) for file, tensors in pairs]
     worst = max(rulings, key=lambda r: ORDER.index(r.origin))

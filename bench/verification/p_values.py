@@ -45,8 +45,8 @@ def at_least(right: int, asked: int, chance: float) -> float:
 
     It is the p-value of the exact binomial test (Clopper, Pearson, Biometrika 26, 1934). `chance` is within 0 and 1.
     """
-    if right <= 0:
-        return 1.0
+    if right <= 0 or right > asked:
+        return float(right <= 0)
     if not 0 < chance < 1:
         return float(chance >= 1)
     logs = [

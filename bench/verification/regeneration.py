@@ -72,8 +72,8 @@ class Place:
 def located(commitment: Commitment, file: str | Path) -> list[Description]:
     """Return the committed source, and helpers that were described, with the files that `file` names.
 
-    They are recognised by their content, whatever name and description they have there. BenchError if the source is
-    not among them.
+    They are recognised by their content, whatever name and description they have there. BenchError if one of them is
+    not there: with other helpers, other fingerprints are made.
     """
     given = {m.sha256: m for m in map(verified, read(file))}
     own = [m for m in _spec(commitment)[1] if m.role in (ModelRole.SOURCE, *HELPERS)]
@@ -83,6 +83,9 @@ def located(commitment: Commitment, file: str | Path) -> list[Description]:
         text = f"{file}: {sources[0].name} has the digest {sources[0].sha256[:16]}…"
         committed = f"{commitment.source.name}, with the digest {commitment.source.digest[:16]}…"
         raise BenchError(f"{text}, and the commitment is about {committed}: name the file that describes this one")
+    if missing := [f"{m.name} ({m.role})" for m in own if m.sha256 not in given]:
+        text = f"{file} does not describe {', '.join(missing[:5])}, which was committed with the source"
+        raise BenchError(f"{text}: without it, other fingerprints are made. Add it to the file")
     return found
 
 

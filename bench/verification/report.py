@@ -54,6 +54,7 @@ def page(folder: "EvidenceFolder", signed_by: str = "") -> str:
     used = [m for m in judgement.methods if not m.reason and m.score is not None]
     images, digests = folder.queries()
     limits = _limits(committed, judgement.alpha, [m.method for m in used or judgement.methods])
+    compared = max((len(committed.scores_of(m.method)) for m in used), default=None)
     found = power(committed.copies, limits)
     mark, symbol = MARKS[judgement.verdict]
     return (
@@ -68,7 +69,7 @@ def page(folder: "EvidenceFolder", signed_by: str = "") -> str:
             source=shown(committed.commitment.source.name, 80),
             when=_time(evidence.made.get("time", "")),
             committed=_time(committed.commitment.made.get("time", "")),
-            reasons=reasons(evidence) if judgement.verdict is VerdictKind.CANNOT_TELL else [],
+            reasons=reasons(evidence, compared) if judgement.verdict is VerdictKind.CANNOT_TELL else [],
             images=len(images),
             copies=[_copies(p, committed) for p in found[:MOST_ROWS]],
             missed=missed(found) if found else "",

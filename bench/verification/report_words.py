@@ -194,9 +194,12 @@ class Reason(NamedTuple):
     remedy: str
 
 
-def reasons(evidence: Evidence) -> list[Reason]:
-    """Return why there is no verdict, and what can be done about it."""
-    few = _too_few(evidence)
+def reasons(evidence: Evidence, compared: int | None = None) -> list[Reason]:
+    """Return why there is no verdict, and what can be done about it.
+
+    `compared` is the number of innocents with a score by a method that is used; None: as many as any method has.
+    """
+    few = _too_few(evidence, evidence.judgement.innocents if compared is None else compared)
     causes = [f for f in evidence.findings if f.blocks or "transport" in f.figures]
     found, covered = [], set()
     for reason in evidence.judgement.reasons:
@@ -220,14 +223,14 @@ def _explains(finding: Finding, reason: str) -> bool:
     return finding.text in reason or str(finding.figures.get("transport") or finding.text) in reason
 
 
-def _too_few(evidence: Evidence) -> str:
+def _too_few(evidence: Evidence, innocents: int) -> str:
     """Return what can be done about too few innocents; empty if there are enough for the methods that are used."""
     judgement = evidence.judgement
     methods = max(1, sum(not m.reason for m in judgement.methods))
-    if enough(judgement.innocents, judgement.alpha, methods):
+    if enough(innocents, judgement.alpha, methods):
         return ""
     needed = math.ceil(methods / judgement.alpha * (1 - 1e-12)) - 1
     return (
-        f"Make a new commitment with {needed:,} innocents or more (there are {judgement.innocents:,}). "
+        f"Make a new commitment with {needed:,} innocents or more (there are {innocents:,}). "
         "A larger limit needs fewer, but it has to be chosen before scores are known."
     )

@@ -12,7 +12,7 @@ from bench.core.kinds import Access
 from bench.models.answers import Table
 from bench.models.description import Description
 from bench.models.kinds import ModelFormat
-from bench.models.network import Described
+from bench.models.network import NCHW_ONLY, Described
 from bench.models.opening import DescribedAnswers, Target, open_model
 from bench.models.outputs import converted
 from bench.models.preflight import way_out
@@ -135,6 +135,8 @@ class Opener:
         declared = self.recorder.opened
         if model == declared.model:
             return self.recorder.answer
+        if model.format == ModelFormat.SAFETENSORS and model.layout == "NHWC":  # also where answers are recorded ones
+            raise model.fault("layout", NCHW_ONLY)
         if isinstance(declared.run, Described):  # this network takes the steps itself
             other = only_answers(model, open_model(model, self.target, self.registry), self.target)
         else:

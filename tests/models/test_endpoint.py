@@ -24,7 +24,7 @@ from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.content import verified
 from bench.models.description import read
-from bench.models.endpoint_client import Client, Failure
+from bench.models.endpoint_client import ENDED, Client, Failure
 from bench.models.opening import Target, close, open_model
 from bench.models.preflight import Attempt, tried
 from bench.registry.registry import Registry
@@ -358,6 +358,22 @@ def test_nothing_is_sent_after_an_end_within_a_pause(server, tmp_path):
 
     with pytest.raises(Failure, match="HTTP 503"):
         asyncio.run(asked())
+    assert len(server.requests) == 1
+
+
+def test_requests_that_wait_for_the_first_one_are_not_sent_after_an_end(server, tmp_path):
+    table = {"name": "a", "role": "suspect", "format": "http", "url": server.url}
+    (model,), server.delay = read(zoo(tmp_path, table)), 0.5
+
+    async def asked():
+        stopped = asyncio.Event()
+        client = Client(model, (), stopped)
+        await client.prepare()
+        asyncio.get_running_loop().call_later(0.2, stopped.set)
+        return await asyncio.gather(*(client.infer(x.numpy()) for x in X.split(5)), return_exceptions=True)
+
+    first, *others = asyncio.run(asked())
+    assert first.shape == (5, 10) and {str(error) for error in others} == {ENDED}
     assert len(server.requests) == 1
 
 

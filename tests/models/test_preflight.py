@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bench.core.errors import BenchError
+from bench.execution.model_report import line
 from bench.models import preflight
 from bench.models.description import Description
 from bench.models.kinds import ModelFormat
@@ -91,3 +92,10 @@ def test_the_first_network_that_cannot_be_used_stops_everything(fakes):
     with pytest.raises(BenchError, match=r"killer4.*killed its process"):
         preflight.preflight(map(attempt, ["m0", "m1", "m2", "m3", "killer4", "killer5", "m6"]), Registry())
     assert all(f.closed for f in fakes)
+
+
+def test_the_line_of_a_table_says_whether_there_are_test_images():
+    model = Description(name="a", role="suspect", format="answers", file="a.csv")
+    assert "no test image among its answers" in line(Finding(model, TARGET, 0, True))
+    assert "accuracy unknown (no data)" in line(Finding(model, TARGET, 0))
+    assert "3 of 10 right" in line(Finding(model, TARGET, 10, True, 3))

@@ -14,13 +14,16 @@ import bench
 from bench.cli.commands.judge import command
 from bench.core.errors import BenchError
 from bench.models.answers import image_digests
+from bench.registry.discovery import load_registry
 from bench.verification import child as verification
 from bench.verification import commitment_files, evidence_files, judge, regeneration
 from bench.verification.kinds import Origin, Ruling
 from bench.verification.likeness import PIXEL, compared
+from bench.verification.recorded import RecordedSuspect
 from bench.verification.regeneration import Regenerated
 from bench.verification.replay import replay
 from bench.verification.schema import Finding, MethodResult
+from bench.verification.suspect_checks import Opener
 from benchmarks.tuning import TUNED, forged
 
 INNOCENT = 77
@@ -213,6 +216,22 @@ def test_a_chosen_seed_is_refuted(commitment, verify, judged, tmp_path, reproduc
     assert found.ruling == Ruling.REFUTED and "the protocol's is" in found.methods[0].text
 
 
+def with_draws(commitment, chosen, out):
+    methods = [
+        structs.replace(m, fingerprints=[m.fingerprints[i] for i in chosen] if m.name == "sac_m" else m.fingerprints)
+        for m in commitment.commitment.methods
+    ]
+    changed = structs.replace(commitment.commitment, methods=methods)
+    return forged(commitment_files.CommitmentFolder(commitment.folder, changed, commitment.digest), {}, out)
+
+
+def test_draws_that_were_left_out_are_refuted(commitment, verify, judged, tmp_path, reproducible):
+    folder, _ = verify(with_draws(commitment, (1, 3), tmp_path / "F"))
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED
+    assert found.methods[0].text == "it has 2 different fingerprints, and the protocol has 5"
+
+
 # --- scores and answers -------------------------------------------------------------------------------------------
 
 
@@ -306,6 +325,15 @@ def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment,
     assert judged(folder).ruling == Ruling.CANNOT_TELL  # another version may check otherwise
 
 
+def test_a_layout_that_was_not_asked_is_not_counted_as_asked(commitment, verify):
+    """An image that looks the same in another declaration is the next question about it in verify and in judge."""
+    folder, _ = verify(commitment)
+    recorded = RecordedSuspect(replay(folder), load_registry())
+    opener = Opener(recorded._recorder(), recorded.target, recorded.registry)
+    with pytest.raises(BenchError, match="layout: an installed architecture gets NCHW"):
+        opener(structs.replace(recorded.model, layout="NHWC"))
+
+
 # --- what is wrong input, or unknown ------------------------------------------------------------------------------
 
 
@@ -315,6 +343,20 @@ def test_another_source_is_one_line(commitment, verify, judged, place, tmp_path)
     models = zoo(tmp_path, {**row, "architecture": "tiny_linear"}, name="other.toml")
     with pytest.raises(BenchError, match=r"mine has the digest .*, and the commitment is about mine, with the digest"):
         judged(folder, source=models)
+
+
+def test_a_helper_that_the_file_does_not_describe_is_one_line(verify, judged, place, tmp_path):
+    save_safetensors(trained(50), place / "helper.safetensors")
+    weights = {"format": "safetensors", "architecture": "tiny_linear"}
+    rows = [{"name": n, "role": r, "file": f"{n}.safetensors", **weights}
+            for n, r in (("mine", "source"), ("helper", "reference"))]  # fmt: skip
+    models = zoo(place, *rows, name="helped.toml")
+    files = {"models": models, "innocents": place / "innocents.toml"}
+    made = committed(place, tmp_path / "C", files, methods="ipguard")
+    folder, _ = verify(made)
+    with pytest.raises(BenchError, match=r"mine.toml does not describe helper \(reference\), which was committed"):
+        judged(folder)
+    assert judged(folder, source=models).ruling == Ruling.HOLDS
 
 
 def test_a_source_that_is_described_otherwise_is_one_line(commitment, verify, judged, place, tmp_path):

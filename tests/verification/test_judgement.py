@@ -147,6 +147,7 @@ def test_a_suspect_that_is_worse_than_every_innocent_is_a_finding_that_blocks_no
 
 def test_no_answers_to_check_images_are_no_damage():
     assert damage_finding(0, 0, [0.9]) is None
+    assert damage_finding(100, 100, [1.0, 1.0]) is None
 
 
 def test_chance_is_the_most_frequent_label():

@@ -46,6 +46,7 @@ def test_the_binomial_test_is_exact():
             expected = scipy.stats.binom.sf(right - 1, asked, chance)
             assert at_least(right, asked, chance) == pytest.approx(expected, rel=1e-9, abs=1e-300)
     assert at_least(0, 10, 0.0) == 1 and at_least(1, 10, 0.0) == 0 and at_least(1, 10, 1.0) == 1
+    assert at_least(11, 10, 1.0) == at_least(11, 10, 0.5) == 0
 
 
 ROUNDS = 4000

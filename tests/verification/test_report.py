@@ -15,12 +15,14 @@ from html_elements import Elements
 from msgspec.structs import replace
 
 from bench.stats.rates import binomial_bound
+from bench.verification.judgement import judge
 from bench.verification.kinds import FindingKind, VerdictKind
 from bench.verification.p_values import exchangeable
 from bench.verification.report import page
 from bench.verification.report_figures import Marks, Power, histogram, interval, limit, power
 from bench.verification.report_pictures import MOST_PICTURES, pictures
 from bench.verification.report_words import (
+    FEW,
     PLAIN,
     REMEDIES,
     TITLES,
@@ -34,7 +36,7 @@ from bench.verification.report_words import (
     reasons,
     share,
 )
-from bench.verification.schema import CopyScore, Finding
+from bench.verification.schema import CopyScore, Finding, MethodResult
 
 ROOT = Path(__file__).parents[2]
 
@@ -175,6 +177,17 @@ def test_too_few_innocents_are_counted_with_the_number_that_is_needed():
     ((plain, detail, remedy),) = reasons(folder(None).evidence)
     assert (plain, detail) == (UNUSED, "sac_m: the answers are not numbers.")
     assert remedy.startswith("Remove the cause")
+
+
+def test_too_few_innocents_of_the_method_that_is_used_are_the_reason():
+    blocked = Finding(kind=FindingKind.ANSWERS, text="they are too coarse", blocks=["sac_m"])
+    example = folder(-0.031, methods=("sac_m", "ipguard"), findings=[blocked])
+    example.commitment.nulls = [r for n, r in enumerate(example.commitment.nulls) if r.method == "sac_m" or n % 4 == 0]
+    asked = [MethodResult(method=m.method, queries=1, draws=[-0.031] * 5) for m in example.evidence.judgement.methods]
+    with_evidence(example, judgement=judge(example.commitment, 0.01, asked, [blocked]))
+    said = words(page(example))
+    assert "50 innocents are too few for alpha = 0.01: 99 are needed." in said and "(there are 50)" in said
+    assert FEW in said and UNUSED not in said
 
 
 # --- figures ------------------------------------------------------------------------------------------------------

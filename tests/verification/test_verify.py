@@ -174,6 +174,16 @@ def test_another_dataset_with_the_same_labels_is_a_finding(judged):
     assert "Accuracy: 81" in text
 
 
+def test_the_innocents_of_the_methods_that_are_used_are_counted(tmp_path, commitment, inline):
+    nulls = [row for n, row in enumerate(commitment.nulls) if row.method == "sac_m" or n % 3 == 0]
+    small_commitment(tmp_path / "C", nulls=nulls)
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx", ends=("ArgMax",))
+    path = zoo(tmp_path, {**SUSPECT, "output": "labels"})
+    found = bench.verify(path, commitment=tmp_path / "C", out=tmp_path / "E", alpha=0.05)
+    assert found.methods[0].reason  # sac_m wants logits
+    assert f"Made like one of our {sum(row.method == 'ipguard' for row in nulls)} innocents" in str(found)
+
+
 # --- limits, and what is begun for another ------------------------------------------------------------------------
 
 
