@@ -65,7 +65,12 @@ def _estimate(cell: Cell) -> AucEstimate:
 
 
 def _orders(x: tuple[AucEstimate, AucEstimate], y: tuple[AucEstimate, AucEstimate]) -> tuple[float, ...]:
-    """Return the differences of two methods in both runs; empty unless each is significant."""
+    """Return the differences of two methods in both runs; empty unless each is significant.
+
+    Methods of unlike numbers of sources, as in merged results, cannot be compared source by source.
+    """
+    if any(len(x[run].by_source) != len(y[run].by_source) for run in (0, 1)):
+        return ()
     found = [difference_over_sources(x[run].by_source, y[run].by_source) for run in (0, 1)]
     significant = all(d.two_sided is not None and d.two_sided <= LEVEL for d in found)
     return tuple(d.difference for d in found) if significant else ()
