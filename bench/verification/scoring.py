@@ -30,7 +30,7 @@ from bench.training.oracle import Suspect
 from bench.verification.schema import CommittedMethod, MethodResult
 
 AT_ONCE = 32
-"""Images that a suspect of this machine is asked at once: each time it has as long as `child.LIMIT` allows."""
+"""Images that a network on this machine is asked at once: each time it has as long as `child.LIMIT` allows."""
 
 
 class Recorder:
@@ -45,8 +45,8 @@ class Recorder:
         self, opened: DescribedAnswers, path: Path, limit: int | None, report: Callable[[int], object] = lambda _: None
     ) -> None:
         self.opened, self.path, self.limit, self.report = opened, path, limit, report
-        remote = opened.model.format == ModelFormat.HTTP  # its requests have sizes of their own
-        self.output, self.batch = opened.output, BATCH if remote else AT_ONCE
+        computed = opened.model.format not in (ModelFormat.ANSWERS, ModelFormat.HTTP)  # requests have their own sizes
+        self.output, self.batch = opened.output, AT_ONCE if computed else BATCH
         self.images: dict[str, Tensor] = {}
         self.known: dict[str, Tensor] = {}
         self._times: Counter[str] = Counter()
