@@ -122,8 +122,13 @@ def only_answers(model: Description, opened: Askable, target: Target) -> Describ
 
 
 def component(registry: Registry, committed: CommittedMethod) -> Method:
-    """Return a committed method as it is installed; BenchError if another version is."""
-    found: Method = registry.get(ComponentKind.METHOD, committed.name, committed.params)
+    """Return a committed method as it is installed; BenchError if it is not, or if another version is."""
+    try:
+        found: Method = registry.get(ComponentKind.METHOD, committed.name, committed.params)
+    except BenchError as error:
+        origin = f" of {committed.distribution}" if committed.distribution else ""
+        text = f"the fingerprints need {committed.name} version {committed.version}{origin}"
+        raise BenchError(printable(f"{text}: install it, or name its file with --plugin ({error})")) from None
     if found.version != committed.version:
         raise BenchError(
             f"the fingerprints were made by {committed.name} version {committed.version}, and version {found.version} "

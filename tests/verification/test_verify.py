@@ -25,8 +25,11 @@ from bench.core.errors import BenchError
 from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.onnx_session import OnnxNetwork
+from bench.registry.discovery import load_registry
 from bench.verification import child as verification
 from bench.verification import evidence_files, manifest, session
+from bench.verification.schema import CommittedMethod
+from bench.verification.scoring import component
 
 SUSPECT = {"name": "theirs", "role": "suspect", "format": "onnx", "file": "theirs.onnx"}
 
@@ -399,6 +402,13 @@ def test_a_fingerprint_of_another_version(judged, tmp_path, commitment):
     with pytest.raises(BenchError, match=rf"sac_m version {version + 1}, and version {version} is installed"):
         judged(commitment=tmp_path / "C")
     assert not (tmp_path / "E").exists()
+
+
+def test_a_method_that_is_not_installed():
+    made = {"version": 2, "params": {}, "access": "labels", "queries": 9, "source_digest": ""}
+    committed = CommittedMethod(name="static", distribution="noise.py", **made)
+    with pytest.raises(BenchError, match=r"need static version 2 of noise.py: install it, or name its file with"):
+        component(load_registry(), committed)
 
 
 # --- the command, in processes of its own -------------------------------------------------------------------------
