@@ -52,7 +52,7 @@ def _length(task: Task) -> float:
     """Return the field `length` of the attack or, without one, of the method that trains; 1 where there is none."""
     named = [task.params[k] for k in (ComponentKind.ATTACK, ComponentKind.METHOD) if k in task.params]
     length = named[0].get("params", {}).get("length") if named else None
-    return float(length) if type(length) in (int, float) and length > 0 else 1.0
+    return float(length) if isinstance(length, int | float) and length > 0 else 1.0
 
 
 @dataclass

@@ -210,7 +210,8 @@ def _lines(verdict: Verdict) -> Iterator[str]:
         folder, used = verdict.evidence.commitment, [m.method for m in verdict.methods if m.adjusted is not None]
         innocents = max(len(folder.scores_of(name)) for name in used)
         yield (
-            f"  Made like one of our {innocents} innocents, a network scores so high {often(verdict.p_value)}: p = {verdict.p_value:.2g}"
+            f"  Made like one of our {innocents} innocents, a network scores so high {often(verdict.p_value)}: "
+            f"p = {verdict.p_value:.2g}"
         )
         yield (
             f"  Made in a way that is not among our {max(len(folder.families(name)) for name in used)} families of "
