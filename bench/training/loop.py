@@ -77,7 +77,8 @@ def fit(
     batches = math.ceil(len(images) / recipe.batch)
     steps = max(1, round(recipe.epochs * length * batches)) if length else 0
     check_every = 1 if device.type == "cpu" else 50  # a check waits for the GPU
-    with _own_random_stream(generator, device), _trainable_only(model, trainable) as parameters:
+    stream = _own_random_stream(generator, device)
+    with torch.enable_grad(), stream, _trainable_only(model, trainable) as parameters:  # also where a caller has none
         momenta: Momenta = {}
         step, total = 0, torch.zeros((), device=device)
         while step < steps:

@@ -297,6 +297,14 @@ def test_a_source_is_not_asked_beyond_its_limit_by_images_that_it_knows():
         fit(network(), some_images(), source.labels, recipe=dataclasses.replace(RECIPE, epochs=4), generator=seeded())
 
 
+def test_a_network_is_trained_where_the_caller_computes_no_gradients():
+    usual = fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded())
+    with torch.no_grad():
+        model = fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded())
+        assert not torch.is_grad_enabled()
+    assert same(state(model), state(usual))
+
+
 def test_sure_probabilities_train_as_labels_do():
     trained = []
     for targets in (some_labels(), functional.one_hot(some_labels(), 3).float()):
