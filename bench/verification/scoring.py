@@ -45,8 +45,8 @@ class Recorder:
         self, opened: DescribedAnswers, path: Path, limit: int | None, report: Callable[[int], object] = lambda _: None
     ) -> None:
         self.opened, self.path, self.limit, self.report = opened, path, limit, report
-        remote = opened.model.format == ModelFormat.HTTP  # its requests have sizes of their own
-        self.output, self.batch = opened.output, BATCH if remote else AT_ONCE
+        elsewhere = opened.model.format in (ModelFormat.HTTP, ModelFormat.ANSWERS)  # nothing is computed here
+        self.output, self.batch = opened.output, BATCH if elsewhere else AT_ONCE
         self.images: dict[str, Tensor] = {}
         self.known: dict[str, Tensor] = {}
         self._times: Counter[str] = Counter()
