@@ -98,6 +98,7 @@ def test_a_result_whose_workers_are_gone_is_waited_for_no_longer_than_a_while(wo
 def impatient(monkeypatch):
     """Let Dask, by default, restart workers that are silent for five seconds, not for five minutes."""
     import dask
+    import distributed  # noqa: F401  it adds its own defaults
 
     impatience = {"distributed": {"scheduler": {"worker-ttl": "1s"}}}  # it allows ten heartbeats at least
     monkeypatch.setattr(dask.config, "defaults", [*dask.config.defaults, impatience])
