@@ -70,7 +70,7 @@ class Distributions:
         low = min(float(min(s.min(), i.min())) for s, i in scores)
         high = max(float(max(s.max(), i.max())) for s, i in scores)
         top = high if high > low else low + 1.0
-        edges = 2 * np.linspace(low / 2, top / 2, self.detail.bins + 1)  # the whole range may be above all floats
+        edges = 4 * np.linspace(low / 4, top / 4, self.detail.bins + 1)  # the whole range may be above all floats
         counts = [[np.histogram(kind, edges)[0].tolist() for kind in pair] for pair in scores]
         return {"from": _short(low), "to": _short(float(edges[-1])), "bins": counts}
 
