@@ -240,6 +240,14 @@ def test_pgd_stays_within_epsilon_and_the_pixel_range_and_raises_the_loss():
     assert torch.equal(attacked, pgd(student, x, labels, epsilon, 1 / 255, 10))  # no random start
 
 
+def test_pgd_attacks_each_image_as_if_it_were_alone():
+    student, x, labels = trained(), ATTACKER.x[:16], ATTACKER.labels[:16]
+    together = pgd(student, x, labels, 4 / 255, 1 / 255, 5)
+    alone = torch.cat([pgd(student, x[i : i + 1], labels[i : i + 1], 4 / 255, 1 / 255, 5) for i in range(16)])
+    assert (together != x).flatten(1).any(1).all()
+    assert float(torch.isclose(together, alone, atol=1e-6).double().mean()) > 0.99  # a gradient's sign may be rounding
+
+
 @pytest.mark.parametrize("train_mode", [False, True])
 def test_extract_adv_goes_on_with_the_student_and_leaves_it_alone(train_mode):
     student = trained("residual", 5, "attacker")
