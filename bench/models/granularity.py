@@ -15,6 +15,12 @@ FEWEST = 8
 """Values that are neither 0 nor 1, from which rounding is concluded."""
 SMALL = 0.05
 """Share of a grid's step that errors of float32 may have, so that a value by chance is on the grid once in ten."""
+LEVELS = 255
+"""Steps between the least and the greatest number of 8 bits."""
+USUAL_STEPS = tuple(1 / n for n in (127, 127.5, 128, 255, 256))
+"""Of probabilities in 8 bits whose greatest value is 1, with a sign and without, by what ONNX Runtime 1.32 makes."""
+OFF_STEP = 0.02
+"""Share of a step by which a whole number of steps may be missed: float32 in the numbers and in the step itself."""
 TINY = 1e-30
 """Smallest probability of which a logarithm is looked at."""
 
@@ -60,6 +66,21 @@ def granularity(answers: NDArray[np.floating], fewest: int = FEWEST) -> Granular
             if _is_rounded(logarithms, 1 + np.abs(logarithms), digits, fewest):
                 return Granularity(Rounding.LOGARITHMS, digits, 0.5 * 10.0**-digits)
     return FINE
+
+
+def eight_bit_step(answers: NDArray[np.floating]) -> float:
+    """Return the step of probabilities that a network in 8-bit integers answers with; 0 for finer ones.
+
+    Of few numbers the usual steps are looked for only: others, from a calibration, might be chance.
+    """
+    values = np.unique(np.asarray(answers, dtype=np.float32)).astype(np.float64)
+    values = values[values > 0]
+    found = [float(np.diff(values, prepend=0.0).min())] if len(values) >= FEWEST else []
+    for step in (*USUAL_STEPS, *found):
+        steps = values / step
+        if len(values) and steps[-1] <= LEVELS + OFF_STEP and np.all(np.abs(steps - np.round(steps)) <= OFF_STEP):
+            return step
+    return 0.0
 
 
 def _is_rounded(values: NDArray[np.float64], scale: NDArray[np.float64], digits: int, fewest: int) -> bool:

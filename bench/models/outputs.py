@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from bench.models.description import Description
-from bench.models.granularity import FEWEST, Granularity, granularity
+from bench.models.granularity import FEWEST, Granularity, eight_bit_step, granularity
 from bench.models.kinds import ModelOutput
 
 CLOSE = 1e-3
@@ -32,7 +32,7 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
         return "it answers with NaN or infinity"
     # A row or two may be too few to conclude that answers are rounded: here it is enough that they can be.
     fewest = FEWEST if output == ModelOutput.LOGITS else 1
-    shares = low >= 0 and _is_one(answers.double().sum(1), _rounded(answers, fewest).sum_error(classes))
+    shares = low >= 0 and _is_one(answers.double().sum(1), _sum_error(answers, fewest))
     logarithms = high <= CLOSE and _is_one(answers.double().exp().sum(1), _rounded(answers, fewest).error)
     if output == ModelOutput.PROBABILITIES and not shares:
         return "its answers are no probabilities: rows do not add up to 1, or have negative values"
@@ -55,6 +55,15 @@ def _way_out(answers: Tensor) -> str:
 
 def _rounded(answers: Tensor, fewest: int) -> Granularity:
     return granularity(answers.detach().float().cpu().numpy(), fewest)
+
+
+def _sum_error(answers: Tensor, fewest: int) -> float:
+    """Return how far from 1 sums of probabilities may be by rounding, or since a network has 8-bit integers.
+
+    Its greatest number may be one step below 1.
+    """
+    classes, step = answers.shape[1], eight_bit_step(answers.detach().float().cpu().numpy())
+    return max(_rounded(answers, fewest).sum_error(classes), step * (classes / 2 + 1))
 
 
 def _is_one(sums: Tensor, rounding: float) -> bool:

@@ -79,6 +79,19 @@ def test_an_image_alone_is_accepted_as_a_batch_is(classes, digits):
         assert fault(one, ModelOutput.PROBABILITIES, classes) != ""
 
 
+@pytest.mark.parametrize("step", [1 / 255, 1 / 256, 1 / 127, 2 / 255, 0.0036, 0.98 / 255])
+def test_probabilities_of_a_network_in_eight_bits_are_probabilities(step):
+    """Their sums miss 1 by more than decimals of that size would: each of ten numbers is off by half a step."""
+    z = logits() / 2
+    p = ((z.double().softmax(1) / step).round() * step).float()
+    assert float(p.max()) < 255 * step and float((p.sum(1) - 1).abs().max()) > 2e-3
+    assert fault(p, ModelOutput.PROBABILITIES, 10) == ""
+    assert "rows do not add up to 1" in fault(1.1 * p, ModelOutput.PROBABILITIES, 10)
+    assert "probabilities: write output" in fault(p, ModelOutput.LOGITS, 10)
+    if step in (1 / 255, 1 / 256, 1 / 127, 2 / 255):
+        assert all(fault(one, ModelOutput.PROBABILITIES, 10) == "" for one in p.split(1))
+
+
 def test_what_rounding_does_not_explain_is_refused():
     p = logits().softmax(1)
     wrong = "its answers are no probabilities: rows do not add up to 1, or have negative values"
