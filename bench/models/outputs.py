@@ -32,7 +32,7 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
         return "it answers with NaN or infinity"
     # A row or two may be too few to conclude that answers are rounded: here it is enough that they can be.
     fewest = FEWEST if output == ModelOutput.LOGITS else 1
-    shares = low >= 0 and _is_one(answers.double().sum(1), _sum_error(answers, fewest))
+    shares = low >= 0 and _are_shares(answers, fewest)
     logarithms = high <= CLOSE and _is_one(answers.double().exp().sum(1), _rounded(answers, fewest).error)
     if output == ModelOutput.PROBABILITIES and not shares:
         return "its answers are no probabilities: rows do not add up to 1, or have negative values"
@@ -57,13 +57,16 @@ def _rounded(answers: Tensor, fewest: int) -> Granularity:
     return granularity(answers.detach().float().cpu().numpy(), fewest)
 
 
-def _sum_error(answers: Tensor, fewest: int) -> float:
-    """Return how far from 1 sums of probabilities may be by rounding, or since a network has 8-bit integers.
+def _are_shares(answers: Tensor, fewest: int) -> bool:
+    """Return True if rows add up to 1, as far as rounding lets them, or as far as a network in 8-bit integers does.
 
-    Its greatest number may be one step below 1.
+    The greatest number of such a network may be one step below 1.
     """
-    classes, step = answers.shape[1], eight_bit_step(answers.detach().float().cpu().numpy())
-    return max(_rounded(answers, fewest).sum_error(classes), step * (classes / 2 + 1))
+    classes, sums = answers.shape[1], answers.double().sum(1)
+    if _is_one(sums, _rounded(answers, fewest).sum_error(classes)):
+        return True
+    step = eight_bit_step(answers.detach().float().cpu().numpy())
+    return _is_one(sums, step * (classes / 2 + 1))
 
 
 def _is_one(sums: Tensor, rounding: float) -> bool:

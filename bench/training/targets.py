@@ -27,7 +27,7 @@ class Targets:
         owner = getattr(given, "__self__", None)
         self._oracle = owner if isinstance(owner, Oracle) else None
         self._known: Tensor | None = None
-        self._asked = self._kept = 0
+        self._kept, self._checked = 0, False
 
     @torch.no_grad()
     def of(self, x: Tensor, indices: Tensor, plain: bool) -> Tensor:
@@ -38,9 +38,9 @@ class Targets:
             self._oracle.count_again(len(x))
             return self._known[indices]
         answers: Tensor = self._given(x)
-        if not self._asked:
+        if not self._checked:
             check_targets(answers, len(x), self._classified)
-        self._asked += len(x)
+            self._checked = True
         if plain and self._oracle:
             self._keep(answers, indices)
         return answers
