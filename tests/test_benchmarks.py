@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -685,6 +686,29 @@ def test_an_extraction_that_asks_once_is_compared_with_one_that_asks_each_time()
         r"tiny_resnet width=16, \w+, plain 0.5: asked once takes ([\d.]+) times asked each time \[\1, \1\]", line
     )
     assert ratio and 0.05 < float(ratio[1]) < 20
+
+
+def test_a_step_with_matrix_products_is_compared_with_one_with_convolutions(monkeypatch):
+    from click.testing import CliRunner
+
+    from benchmarks import step_convolutions
+
+    entered = []
+    monkeypatch.setattr(step_convolutions, "BATCH", 4)
+    monkeypatch.setattr(
+        step_convolutions, "pixel_by_pixel", lambda model, device: entered.append(model) or nullcontext()
+    )
+    threads = torch.get_num_threads()
+    try:
+        words = ["tiny_vgg", "tiny_resnet", "--steps", "1", "--rounds", "2"]
+        done = CliRunner().invoke(step_convolutions.main, words, catch_exceptions=False)
+    finally:
+        torch.set_num_threads(threads)
+    first, *lines = done.output.splitlines()
+    assert first.endswith("fp32") and len(entered) == 4
+    for name, line in zip(("tiny_vgg", "tiny_resnet"), lines, strict=True):
+        ratio = re.fullmatch(name + r": ([\d.]+) \[([\d.]+), ([\d.]+)\] times [\d.]+ s a step", line)
+        assert ratio and 0.02 < float(ratio[2]) <= float(ratio[1]) <= float(ratio[3]) < 50
 
 
 def test_a_compiled_step_is_compared_with_a_plain_one(monkeypatch):
