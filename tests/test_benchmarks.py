@@ -688,24 +688,23 @@ def test_an_extraction_that_asks_once_is_compared_with_one_that_asks_each_time()
     assert ratio and 0.05 < float(ratio[1]) < 20
 
 
-def test_a_step_with_matrix_products_is_compared_with_one_with_convolutions(monkeypatch):
+def test_a_step_with_fewer_products_is_compared_with_torchs(monkeypatch):
     from click.testing import CliRunner
 
-    from benchmarks import step_convolutions
+    from benchmarks import step_products
 
     entered = []
-    monkeypatch.setattr(step_convolutions, "BATCH", 4)
-    monkeypatch.setattr(
-        step_convolutions, "pixel_by_pixel", lambda model, device: entered.append(model) or nullcontext()
-    )
+    monkeypatch.setattr(step_products, "BATCH", 4)
+    for name in ("pixel_by_pixel", "repeats_summed"):
+        monkeypatch.setattr(step_products, name, lambda model, device: entered.append(model) or nullcontext())
     threads = torch.get_num_threads()
     try:
         words = ["tiny_vgg", "tiny_resnet", "--steps", "1", "--rounds", "2"]
-        done = CliRunner().invoke(step_convolutions.main, words, catch_exceptions=False)
+        done = CliRunner().invoke(step_products.main, words, catch_exceptions=False)
     finally:
         torch.set_num_threads(threads)
     first, *lines = done.output.splitlines()
-    assert first.endswith("fp32") and len(entered) == 4
+    assert first.endswith("fp32") and len(entered) == 8
     for name, line in zip(("tiny_vgg", "tiny_resnet"), lines, strict=True):
         ratio = re.fullmatch(name + r": ([\d.]+) \[([\d.]+), ([\d.]+)\] times [\d.]+ s a step", line)
         assert ratio and 0.02 < float(ratio[2]) <= float(ratio[1]) <= float(ratio[3]) < 50

@@ -6,14 +6,14 @@ kernel lie on padding then, and torch multiplies their weights by zeros.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import lru_cache
-from types import MethodType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from bench.training.own_forward import computed_by, with_torchs_forward
 
 PIXELS = 4
 """The most pixels of such an output."""
@@ -22,26 +22,16 @@ Window = tuple[slice, slice]
 Pair = tuple[int, int]
 
 
-@contextmanager
-def pixel_by_pixel(model: nn.Module, device: torch.device) -> Iterator[None]:
+def pixel_by_pixel(model: nn.Module, device: torch.device) -> AbstractContextManager[None]:
     """Compute the small convolutions of a network on a CPU by matrix products: equal but for rounding, and faster."""
-    parts = [part for part in model.modules() if device.type == "cpu" and _is_ordinary(part)]
-    for part in parts:
-        part.forward = MethodType(_forward, part)
-    try:
-        yield
-    finally:
-        for part in parts:
-            vars(part).pop("forward", None)
+    parts = with_torchs_forward(model, nn.Conv2d) if device.type == "cpu" else []
+    return computed_by([part for part in parts if _is_ordinary(part)], _forward)
 
 
-def _is_ordinary(part: nn.Module) -> bool:
-    """Return True for dense convolutions with zeros around the image, computed by torch's own `forward`."""
+def _is_ordinary(part: nn.Conv2d) -> bool:
+    """Return True for dense convolutions with zeros around the image."""
     return (
-        isinstance(part, nn.Conv2d)
-        and type(part).forward is nn.Conv2d.forward
-        and type(part)._conv_forward is nn.Conv2d._conv_forward
-        and not {"forward", "_conv_forward"} & vars(part).keys()
+        type(part)._conv_forward is nn.Conv2d._conv_forward
         and part.groups == 1
         and part.dilation == (1, 1)
         and part.padding_mode == "zeros"

@@ -23,6 +23,7 @@ from bench.training.convolutions import pixel_by_pixel
 from bench.training.input_checks import check_trained_images, logits_of
 from bench.training.memory_format import set_weight_format
 from bench.training.optimizer import Momenta, check_finite, clip_gradients, learning_rate, sgd_step
+from bench.training.repeated_inputs import repeats_summed
 from bench.training.sharing import moved
 from bench.training.targets import Targets
 
@@ -79,8 +80,9 @@ def fit(
     steps = max(1, round(recipe.epochs * length * batches)) if length else 0
     check_every = 1 if device.type == "cpu" else 50  # a check waits for the GPU
     stream = _own_random_stream(generator, device)
-    fast, gradients = pixel_by_pixel(model, device), torch.enable_grad()  # gradients also where a caller has none
-    with fast, gradients, stream, _trainable_only(model, trainable) as parameters:
+    faster = pixel_by_pixel(model, device), repeats_summed(model, device)
+    gradients = torch.enable_grad()  # also where a caller has none
+    with faster[0], faster[1], gradients, stream, _trainable_only(model, trainable) as parameters:
         momenta: Momenta = {}
         step, total = 0, torch.zeros((), device=device)
         while step < steps:
