@@ -17,6 +17,8 @@ from bench.training.own_forward import computed_by, with_torchs_forward
 
 PIXELS = 4
 """The most pixels of such an output."""
+CHANNELS = 128
+"""The fewest channels, of the image and of the output, if there is more than one pixel."""
 Window = tuple[slice, slice]
 """Positions along a side of an image on which taps of a kernel lie, and these taps."""
 Pair = tuple[int, int]
@@ -42,12 +44,13 @@ def _is_ordinary(part: nn.Conv2d) -> bool:
 def _forward(part: nn.Conv2d, x: Tensor) -> Tensor:
     padding: Pair = part.padding  # type: ignore[assignment]  # `_is_ordinary` excludes text
     found = windows(x.shape[2:], part.kernel_size, part.stride, padding)
-    if not found:
+    rows, columns = found or ([], [])
+    single = len(rows) * len(columns) == 1
+    if not found or not (single or min(part.in_channels, part.out_channels) >= CHANNELS):
         out: Tensor = nn.Conv2d.forward(part, x)
         return out
-    rows, columns = found
     pixels, taps = x.permute(0, 2, 3, 1), part.weight.permute(0, 2, 3, 1)
-    if len(rows) * len(columns) > 1:
+    if not single:
         taps = taps.contiguous()  # each is used more than once
     outputs = [
         functional.linear(pixels[:, i, j].flatten(1), taps[:, k, m].flatten(1), part.bias)

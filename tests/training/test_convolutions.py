@@ -40,27 +40,27 @@ def computed(part: nn.Module, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor], 
 
 FASTER = [
     ((1, 1), nn.Conv2d(5, 7, 3, padding=1)),
-    ((2, 2), nn.Conv2d(5, 7, 3, padding=1)),
+    ((2, 2), nn.Conv2d(128, 128, 3, padding=1)),
     ((2, 2), nn.Conv2d(5, 7, 3, padding=1, stride=2, bias=False)),
-    ((3, 3), nn.Conv2d(5, 7, 3, padding=1, stride=2)),
-    ((1, 2), nn.Conv2d(5, 7, (3, 5), padding=(1, 2))),
-    ((2, 2), nn.Conv2d(5, 7, 5, padding=2)),
-    ((1, 4), nn.Conv2d(5, 7, 3, padding=1)),
-    ((2, 1), nn.Conv2d(1, 7, 3, padding=1)),
-    ((4, 4), nn.Conv2d(5, 7, 3, padding=1, stride=2)),
+    ((3, 3), nn.Conv2d(128, 130, 3, padding=1, stride=2)),
+    ((1, 2), nn.Conv2d(128, 128, (3, 5), padding=(1, 2))),
+    ((2, 2), nn.Conv2d(128, 128, 5, padding=2, bias=False)),
+    ((1, 4), nn.Conv2d(128, 128, 3, padding=1)),
+    ((4, 4), nn.Conv2d(128, 128, 3, padding=1, stride=2)),
+    ((2, 1), nn.Conv2d(1, 7, (2, 1))),
     ((1, 1), nn.Conv2d(5, 7, 1)),
     ((3, 3), nn.Conv2d(5, 7, 3)),
 ]
 AS_EVER = [
-    ((4, 4), nn.Conv2d(6, 8, 3, padding=1)),
-    ((3, 3), nn.Conv2d(6, 8, 3, padding=1)),
-    ((2, 2), nn.Conv2d(6, 8, 1)),
-    ((4, 4), nn.Conv2d(6, 8, 3)),
-    ((5, 5), nn.Conv2d(6, 8, 3, stride=2)),
+    ((2, 2), nn.Conv2d(128, 127, 3, padding=1)),
+    ((3, 3), nn.Conv2d(128, 128, 3, padding=1)),
+    ((2, 2), nn.Conv2d(128, 128, 1)),
+    ((4, 4), nn.Conv2d(128, 128, 3)),
+    ((5, 5), nn.Conv2d(128, 128, 3, stride=2)),
     ((1, 1), nn.Conv2d(6, 8, 3, padding=1, groups=2)),
-    ((3, 3), nn.Conv2d(6, 8, 3, padding=2, dilation=2)),
+    ((3, 3), nn.Conv2d(6, 8, 3, padding=2, dilation=2, stride=3)),
     ((1, 1), nn.Conv2d(6, 8, 3, padding="same")),
-    ((2, 2), nn.Conv2d(6, 8, 3, padding=1, padding_mode="circular")),
+    ((1, 1), nn.Conv2d(6, 8, 3, padding=1, padding_mode="replicate")),
     ((1, 1), nn.Conv2d(6, 8, 3, padding=3)),
 ]
 
@@ -68,7 +68,7 @@ AS_EVER = [
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize(("size", "part"), FASTER)
 def test_small_convolutions_are_equal_but_for_rounding(size: tuple[int, int], part: nn.Conv2d, last: bool) -> None:
-    x = torch.randn(6, part.in_channels, *size)
+    part, x = part.double(), torch.randn(6, part.in_channels, *size, dtype=torch.float64)
     x = x.contiguous(memory_format=torch.channels_last) if last else x
     *expected, convolutions = computed(part, x)
     with pixel_by_pixel(part, CPU):
