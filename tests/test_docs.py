@@ -557,6 +557,8 @@ def test_costs_are_those_of_the_report(figures):
     attacks = figures["attack_costs"]("", "results/noisy_digits")
     row = next(line for line in attacks.splitlines() if "`extract_l`" in line)
     assert "| 6,600 | 80.0 % | 3.0 | 80 |" in row and row.endswith("| `ewe` 1.00 | `akh` 0.91 |")
+    row = next(line for line in attacks.splitlines() if "`extract_adv`" in line)
+    assert row.startswith("| `extract_adv` | 7,260 |")  # 660, and 6,600 of the student of `extract_l`
 
 
 @pytest.mark.parametrize("part", ["card", "method_costs", "attack_costs", "accused"])
