@@ -624,6 +624,16 @@ def test_the_aucs_of_adversarial_extraction_on_cifar10_are_those_of_the_publishe
     assert f"The baseline `akh` has {shown[-1]}." in text
 
 
+def test_the_queries_in_the_text_are_those_of_the_published_runs():
+    digits, field = (pd.read_csv(ROOT / f"results/{name}/trials.csv") for name in ("noisy_digits", "field"))
+    asked = digits[digits["method"] == "akh"]["queries"]
+    assert f"misclassifies {asked.min():.0f} to {asked.max():.0f} of the 299 `probe` images" in read("docs/sac.md")
+    (free,), (labels,) = (
+        field[field["attack"] == attack]["source_queries"].dropna().unique() for attack in ("data_free", "extract_l")
+    )
+    assert f"{free:,.0f} on `noisy_digits`, where `extract_l` asks {labels:,.0f}." in read("docs/attacks.md")
+
+
 def test_every_method_of_the_field_has_a_card():
     page = read("docs/methods.md")
     named = set(re.findall(r"^\| `(\w+)` \|", page.split("Which to use")[0], re.MULTILINE))
