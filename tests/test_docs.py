@@ -197,6 +197,12 @@ def test_the_protocol_names_the_methods_with_several_draws():
     assert {counts[name] for name in several} == {5} and "5 times" in row
 
 
+def test_the_first_run_counts_the_components_of_the_default_preset():
+    quick, words = PRESETS["quick"], {3: "three", 7: "seven", 9: "nine"}
+    counts = [words[len(names)] for names in (quick.methods, quick.baselines, quick.attacks)]
+    assert "`quick`: {} methods and {} baselines against {} attacks".format(*counts) in read("docs/start.md")
+
+
 def test_every_field_of_the_recipe_is_documented():
     for name in [f.name for f in fields(Recipe)]:
         assert f"`recipe.{name}`" in read("docs/presets.md"), name
