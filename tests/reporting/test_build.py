@@ -669,6 +669,17 @@ def test_fewer_than_five_sources_are_not_tested_and_the_note_says_why(tmp_path, 
     assert "p " not in (tmp_path / "table.md").read_text().split("against the baselines")[1].split("AUC minus")[0]
 
 
+def test_cells_with_too_few_sources_are_named_where_others_are_tested(tmp_path):
+    rows = better()
+    for made in rows:
+        if made["method"] == "sac" and made["source_seed"] > 3:
+            made |= {"status": "failed", "score": None, "error": "score sac: no"}
+    text = " ".join(write(tmp_path, rows, one_attack()).split())
+    assert "for all 1 test of this table together, of the differences by source; 1 of the 1 cell is." in text
+    assert "Not tested, since that needs 5 sources: sac (extract_l)." in text
+    assert "Not tested" not in write(tmp_path, better(), one_attack())
+
+
 def test_a_method_that_is_no_better_than_a_baseline_is_not_marked(tmp_path):
     rows = trials(SEEDS)
     for made in rows:
