@@ -751,6 +751,17 @@ def test_rates_that_need_more_models_are_not_reported(tmp_path):
     assert "n/r<br>needs ≥ 20" in shown
 
 
+def test_what_a_rate_needs_stands_beside_the_irrelevant_models_that_have_a_score(tmp_path):
+    rows = better(seeds=(0, 1))
+    for made in rows:  # the training of one of twenty failed
+        where = made["attack"], made["source_seed"], made["suspect_architecture"], made["replicate"]
+        if where == ("", 1, "net", 0):
+            made |= {"status": "blocked", "score": None, "error": "train net: no"}
+    write(tmp_path, rows, one_attack(seeds=(0, 1)))
+    (found,) = [n for n in (tmp_path / "table.md").read_text().splitlines() if n.startswith("| digits ")]
+    assert [c.strip() for c in found.split("|")[1:5]] == ["digits", "19", "n/r<br>needs ≥ 100", "n/r<br>needs ≥ 20"]
+
+
 def test_all_methods_are_calibrated_on_the_same_half(tmp_path):
     rows = better(irrelevant=40, seeds=(0, 1))
     for made in rows:
