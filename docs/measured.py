@@ -28,6 +28,8 @@ from benchmarks import own_p_values
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = 5
 """The least number of sources of a figure."""
+PLACE = ["dataset", "source_architecture", "source_seed", "suspect_architecture", "replicate"]
+"""What a copy has in common with the one that it was made from, where an attack starts from another one."""
 Rows = Iterable[Sequence[str]]
 
 
@@ -194,11 +196,22 @@ def attack_costs(found: Measured) -> str:
     plain = plain[~plain["method"].isin(watermarks(run))]
     rows = []
     for attack in run["spec"]["attacks"]:
-        copies = plain[plain["attack"] == attack].drop_duplicates("suspect_digest")
+        copies = _asked(plain[plain["attack"] == attack].drop_duplicates("suspect_digest"), plain, run)
         aucs = {c["method"]: float(c["auc"]) for c in found.known if c["attack"] == attack}
         rows.append((f"`{attack}`", *_copies(copies), *_found(aucs, run["spec"]["baselines"])))
     head = ("Attack", "queries of the source", "accuracy of copies", "points lost", "copies", "median AUC (methods)")
     return f"{table((*head, 'found best by', 'baseline that finds it best'), rows)}\n\n{found.about()}"
+
+
+def _asked(copies: pd.DataFrame, plain: pd.DataFrame, run: dict[str, Any]) -> pd.DataFrame:
+    """Add to the queries of an attack's copies those of the copies that they were made from."""
+    described = run["components"][ComponentKind.ATTACK]
+    starts = {described[attack]["attributes"].get("starts_from") for attack in copies["attack"].unique()} - {"", None}
+    for start in starts:
+        made_from = _asked(plain[plain["attack"] == start].drop_duplicates(PLACE), plain, run)
+        before = copies[PLACE].merge(made_from, "left", PLACE)["source_queries"].to_numpy()
+        copies = copies.assign(source_queries=copies["source_queries"] + before)
+    return copies
 
 
 def _copies(copies: pd.DataFrame) -> tuple[str, ...]:

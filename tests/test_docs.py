@@ -197,6 +197,12 @@ def test_the_protocol_names_the_methods_with_several_draws():
     assert {counts[name] for name in several} == {5} and "5 times" in row
 
 
+def test_the_first_run_counts_the_components_of_the_default_preset():
+    quick, words = PRESETS["quick"], {3: "three", 7: "seven", 9: "nine"}
+    counts = [words[len(names)] for names in (quick.methods, quick.baselines, quick.attacks)]
+    assert "`quick`: {} methods and {} baselines against {} attacks".format(*counts) in read("docs/start.md")
+
+
 def test_every_field_of_the_recipe_is_documented():
     for name in [f.name for f in fields(Recipe)]:
         assert f"`recipe.{name}`" in read("docs/presets.md"), name
@@ -557,6 +563,8 @@ def test_costs_are_those_of_the_report(figures):
     attacks = figures["attack_costs"]("", "results/noisy_digits")
     row = next(line for line in attacks.splitlines() if "`extract_l`" in line)
     assert "| 6,600 | 80.0 % | 3.0 | 80 |" in row and row.endswith("| `ewe` 1.00 | `akh` 0.91 |")
+    row = next(line for line in attacks.splitlines() if "`extract_adv`" in line)
+    assert row.startswith("| `extract_adv` | 7,260 |")  # 660, and 6,600 of the student of `extract_l`
 
 
 @pytest.mark.parametrize("part", ["card", "method_costs", "attack_costs", "accused"])
@@ -620,6 +628,16 @@ def test_the_aucs_of_adversarial_extraction_on_cifar10_are_those_of_the_publishe
     text = " ".join(read("docs/attacks.md").split())
     assert "AUC {}, {}, {} and {}, where".format(*shown) in text
     assert f"The baseline `akh` has {shown[-1]}." in text
+
+
+def test_the_queries_in_the_text_are_those_of_the_published_runs():
+    digits, field = (pd.read_csv(ROOT / f"results/{name}/trials.csv") for name in ("noisy_digits", "field"))
+    asked = digits[digits["method"] == "akh"]["queries"]
+    assert f"misclassifies {asked.min():.0f} to {asked.max():.0f} of the 299 `probe` images" in read("docs/sac.md")
+    (free,), (labels,) = (
+        field[field["attack"] == attack]["source_queries"].dropna().unique() for attack in ("data_free", "extract_l")
+    )
+    assert f"{free:,.0f} on `noisy_digits`, where `extract_l` asks {labels:,.0f}." in read("docs/attacks.md")
 
 
 def test_every_method_of_the_field_has_a_card():

@@ -120,7 +120,8 @@ def adaptive_attacks(run: Mapping[str, JSON]) -> set[str]:
 def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFrame]":
     """Return the sources and the suspects of all rows, in the order of the rows."""
     owner = frame.method.where(frame.method.isin(watermarks(run)), "plain")
-    whose = owner.where(~frame.attack.isin(adaptive_attacks(run)), frame.method)
+    whose = owner.where(frame.suspect_kind == SuspectKind.STOLEN, "plain")
+    whose = whose.where(~frame.attack.isin(adaptive_attacks(run)), frame.method)
     known = frame[["dataset", "source_architecture", "source_seed"]]
     sources = known.assign(
         owner=owner,
@@ -141,7 +142,7 @@ def _halves(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "list[pd.DataFram
     if "suspect_model" in frame:  # several sources may share a described one
         seeds = frame.suspect_model.where(frame.suspect_model != "", seeds)
     stolen = known.assign(
-        owner=whose.where(~irrelevant, "plain"),
+        owner=whose,
         model=frame.attack.where(frame.attack != "", frame.suspect_kind),
         variant=frame.variant,
         suspect_dataset=frame.suspect_dataset,

@@ -177,6 +177,19 @@ def test_a_network_counts_once_though_a_method_has_no_score_for_it(read):
     assert {a.summary.n for a in accuracies(frame, run) if a.model == "irrelevant"} == {5 * 4}
 
 
+def test_an_irrelevant_model_counts_once_though_a_watermark_could_not_be_embedded(read):
+    rows = scored(methods=("sac", "mark"))
+    for row in rows:
+        if row["method"] == "mark":
+            row |= {"status": "blocked", "score": None, "error": "no", "queries": None, "agreement": None}
+    frame, run = read(rows, seeds=SEEDS, methods=("sac", "mark"))
+    frame.loc[frame.method == "mark", "suspect_digest"] = ""
+    counts = {(a.owner, a.model, a.suspect_architecture): a.summary.n for a in accuracies(frame, run)}
+    assert counts["plain", "irrelevant", "net"] == counts["plain", "irrelevant", "res"] == 5 * 4
+    assert counts["plain", "extract_l", "net"] == counts["mark", "extract_l", "net"] == 5 * 2
+    assert not any(model == "irrelevant" for owner, model, _ in counts if owner == "mark")
+
+
 # --- differences, rates, variants ---------------------------------------------------------------------------------
 
 

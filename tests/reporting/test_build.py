@@ -669,6 +669,17 @@ def test_fewer_than_five_sources_are_not_tested_and_the_note_says_why(tmp_path, 
     assert "p " not in (tmp_path / "table.md").read_text().split("against the baselines")[1].split("AUC minus")[0]
 
 
+def test_cells_with_too_few_sources_are_named_where_others_are_tested(tmp_path):
+    rows = better()
+    for made in rows:
+        if made["method"] == "sac" and made["source_seed"] > 3:
+            made |= {"status": "failed", "score": None, "error": "score sac: no"}
+    text = " ".join(write(tmp_path, rows, one_attack()).split())
+    assert "for all 1 test of this table together, of the differences by source; 1 of the 1 cell is." in text
+    assert "Not tested, since that needs 5 sources: sac (extract_l)." in text
+    assert "Not tested" not in write(tmp_path, better(), one_attack())
+
+
 def test_a_method_that_is_no_better_than_a_baseline_is_not_marked(tmp_path):
     rows = trials(SEEDS)
     for made in rows:
@@ -738,6 +749,17 @@ def test_rates_that_need_more_models_are_not_reported(tmp_path):
     shown = (tmp_path / "table.md").read_text()
     assert "TPR at a fixed FPR" not in shown and "false accusations" not in shown
     assert "n/r<br>needs ≥ 20" in shown
+
+
+def test_what_a_rate_needs_stands_beside_the_irrelevant_models_that_have_a_score(tmp_path):
+    rows = better(seeds=(0, 1))
+    for made in rows:  # the training of one of twenty failed
+        where = made["attack"], made["source_seed"], made["suspect_architecture"], made["replicate"]
+        if where == ("", 1, "net", 0):
+            made |= {"status": "blocked", "score": None, "error": "train net: no"}
+    write(tmp_path, rows, one_attack(seeds=(0, 1)))
+    (found,) = [n for n in (tmp_path / "table.md").read_text().splitlines() if n.startswith("| digits ")]
+    assert [c.strip() for c in found.split("|")[1:5]] == ["digits", "19", "n/r<br>needs ≥ 100", "n/r<br>needs ≥ 20"]
 
 
 def test_all_methods_are_calibrated_on_the_same_half(tmp_path):

@@ -232,6 +232,8 @@ def _tests(cells: Sequence[Cell], more: str) -> Iterator[str]:
             f"†: better than every baseline that can judge there ({', '.join(baselines)}), p ≤ {ALPHA:g} for all "
             f"{counted(len(tested), 'test')} of this table together, of the differences by source; {found}."
         )
+        if few := [(c.attack, c.method) for c in cells if c.baselines and c.baselines.adjusted is None]:
+            yield f"Not tested, since that needs {TESTED_FROM} sources: {_named(few)}."
     elif compared:
         most = max(b.sources for b in compared)
         yield (

@@ -6,6 +6,7 @@ from bench.analysis.cell_statistics import CellStatistic, of_table
 from bench.analysis.cells import Cell
 from bench.reporting.tables.method_table import Column, attack_columns, method_table, no_figure, section_table
 from bench.reporting.tables.table import CONFIDENCE, Line, Table, cell
+from bench.stats.rates import NotReported
 
 HEADINGS = {"hits": "TPR at\n{} FPR", "accused": "accused\nat {}"}
 
@@ -55,12 +56,15 @@ def _accused_table(cells: Sequence[Cell], rates: Sequence[CellStatistic]) -> Tab
 
 
 def _needs_table(cells: Sequence[Cell], missing: Sequence[CellStatistic]) -> Iterator[Table]:
-    """Make the table of the rates that no cell has, and of how many irrelevant models they need."""
+    """Make the table of the rates that no cell has, and of how many irrelevant models they need.
+
+    Beside these numbers: how many have a score at the poorest source, by the method that has most of them.
+    """
     rows = []
     for dataset in dict.fromkeys(c.suspect_dataset for c in cells if c.hits):
         judged = [c for c in cells if c.suspect_dataset == dataset and c.hits]
-        counts = sorted({c.drawn.irrelevant for c in judged})
-        present = " to ".join(dict.fromkeys(map(str, (counts[0], counts[-1]))))
+        few = [r for c in judged for r in (*c.hits.values(), *c.accused.values()) if isinstance(r, NotReported)]
+        present = str(max(r.has for r in few))
         needs = [cell("n/r", f"needs ≥ {v.needs}") for s in missing if (v := s.value(judged[0]))]
         rows.append([cell(dataset), cell(present), *needs])
     if rows:
