@@ -231,6 +231,22 @@ def test_results_that_are_complete_are_not_changed_when_a_run_begins(tmp_path):
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
+def test_a_stopped_run_leaves_results_that_have_more_scores(tmp_path):
+    """Complete ones whose store is gone: the note of a run that begins a new one advises to stop it."""
+    folder, recorder = run_benchmark(request(tmp_path)).folder, Recorder(after=3)
+    before, scores = {p.name: p.read_bytes() for p in folder.iterdir()}, int(load(folder)[0].score.notna().sum())
+    shutil.rmtree(tmp_path / "store")
+    stopped = run_benchmark(request(tmp_path), recorder)
+    assert stopped.interrupted
+    assert stopped.trials[Status.NOT_RUN]
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert recorder.notes[-1] == (
+        f"Note: {folder} keeps its results of an earlier run, which have more scores ({scores:,}, this run has 0): the "
+        "same command goes on, and replaces them when it is complete"
+    )
+    assert run_benchmark(request(tmp_path)).complete
+
+
 def test_results_whose_store_is_gone_are_noted_before_all_is_computed_again(tmp_path):
     first, again = Recorder(), Recorder()
     run_benchmark(request(tmp_path), first)
