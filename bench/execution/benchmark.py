@@ -19,7 +19,6 @@ from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
 from bench.execution.run_config import ForwardingReporter, Reporter
 from bench.execution.scheduler import run_tasks
 from bench.planning.estimates import record_timings
-from bench.planning.inventory import stored_outcome
 from bench.planning.presets import PRESETS
 from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
@@ -206,8 +205,8 @@ def _finished_by_others(prepared: PreparedRun, outcomes: Mapping[str, Outcome]) 
     found = {}
     for key in prepared.missing.keys() - outcomes.keys():
         with suppress(StoreError):
-            if outcome := stored_outcome(prepared.inventory.store, key):
-                found[key] = outcome
+            if record := prepared.inventory.store.record(key):
+                found[key] = Outcome.of_record(key, record, True)
     return found
 
 

@@ -156,6 +156,17 @@ def test_weights_stay_that_a_run_still_needs_which_began_after_this_one(tmp_path
     assert any(asked.store.record(key)["dropped"] for key in tasks) is ended
 
 
+def test_suspects_are_trained_once_by_two_runs_of_the_same_results_that_remove_weights(tmp_path):
+    """As of one command on two machines that share store and folder: the second run removes all weights meanwhile."""
+    first = Joined(lambda: run_benchmark(request(tmp_path, keep="scores")))
+    result = run_benchmark(request(tmp_path, keep="scores"), first)
+    assert result.complete
+    assert result.executed == 1
+    assert {outcome.status for outcome in first.finished} == {Status.DONE}
+    store = Store(tmp_path / "store")
+    assert any(store.record(key)["dropped"] for key in store.all_keys())
+
+
 def test_a_note_names_the_lost_results_for_which_weights_stay(tmp_path):
     """A stopped run whose results were renamed or removed since."""
     asked, recorder, folder = request(tmp_path, keep="scores"), Recorder(), tmp_path / "renamed since"
