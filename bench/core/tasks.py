@@ -54,6 +54,7 @@ class Task:
 
     `kind` is a `TaskKind`, `role` a `Role`; `inputs` maps names of inputs to the keys of the tasks that compute them.
     `subject` distinguishes its name from those of other tasks, such as the watermark in its source; the key is without.
+    `needed_by` are the keys of the tasks of a run that need a suspect's weights: once these are stored, nothing does.
     """
 
     kind: str
@@ -62,6 +63,7 @@ class Task:
     inputs: Mapping[str, str]
     key: str = ""
     subject: str = ""
+    needed_by: tuple[str, ...] = ()
 
     @staticmethod
     def of(

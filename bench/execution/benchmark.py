@@ -19,11 +19,10 @@ from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
 from bench.execution.run_config import ForwardingReporter, Reporter
 from bench.execution.scheduler import run_tasks
 from bench.planning.estimates import record_timings
-from bench.planning.inventory import stored_outcome
 from bench.planning.presets import PRESETS
 from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
-from bench.results.references import UnfinishedElsewhere
+from bench.results.references import UnfinishedElsewhere, score_count
 from bench.results.rows import row
 from bench.results.writer import put, run_text, save
 from bench.sandbox.process_state import gc_paused, preserved_process_state
@@ -65,7 +64,8 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
     What the run needs is recorded before its first task: its Spec in `run.json`, its artifacts in the store. So they
     are kept however the run ends.
     BenchError if the request cannot be fulfilled; nothing was trained then. A task that fails does not raise: its
-    trials say so. KeyboardInterrupt, and BenchError if the workers are lost, after what is finished was written.
+    trials say so. KeyboardInterrupt, and BenchError if the workers are lost, after what is finished was written,
+    unless the folder has results with more scores.
     StoreError if the store is lost: rows would be worse than those of an earlier run, and are not written.
     The state of this process is what it was before: folder, environment, signal handlers, settings.
     """
@@ -82,7 +82,7 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
             raise
         except (KeyboardInterrupt, BenchError) as error:
             with suppress(BenchError):  # what is finished is written, if that is possible
-                _write(prepared, outcomes, interrupted=True)
+                _write(prepared, outcomes, reporter, interrupted=True)
             if isinstance(error, BenchError):
                 raise
             text = f"during the run: what is finished is in {request.folder}, and the same call goes on from there"
@@ -91,7 +91,7 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
             reporter.note(f"Note: {line}")
         interrupted = bool(reporter.stop_requested())
         with gc_paused():
-            return _write(prepared, outcomes, interrupted)
+            return _write(prepared, outcomes, reporter, interrupted)
 
 
 def _record_needs(prepared: PreparedRun, reporter: Reporter) -> None:
@@ -164,8 +164,11 @@ class _Recorder(ForwardingReporter):
         return lost
 
 
-def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: bool) -> RunResult:
-    """Record what tasks took, and write the two files of the results folder."""
+def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], reporter: Reporter, interrupted: bool) -> RunResult:
+    """Record what tasks took, and write the two files of the results folder.
+
+    A run that was interrupted does not replace results that have more scores: their artifacts may be gone.
+    """
     request, inventory, missing = prepared.request, prepared.inventory, prepared.missing
     if interrupted:
         outcomes = {**outcomes, **_finished_by_others(prepared, outcomes)}
@@ -182,10 +185,16 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], interrupted: 
     executed = sum(o.status == Status.DONE and not o.stored for o in outcomes.values())
     made = describe(request.spec, request.declarations, request.command, request.registry)
     made["machines"] = _machines(prepared, outcome)
-    save(request.folder, rows, made if executed else _with_origin(request.folder, made))
+    statuses = Counter(str(r["status"]) for r in rows)
+    if interrupted and (before := score_count(request.folder)) > statuses[Status.DONE]:
+        reporter.note(
+            f"Note: {request.folder} keeps its results of an earlier run, which have more scores ({before:,}, this run "
+            f"has {statuses[Status.DONE]:,}): the same command goes on, and replaces them when it is complete"
+        )
+    else:
+        save(request.folder, rows, made if executed else _with_origin(request.folder, made))
     counts = Counter(o.status for o in outcomes.values())
     cached = len(inventory.plan.tasks) - len(missing)
-    statuses = Counter(str(r["status"]) for r in rows)
     return RunResult(
         request.folder, executed, counts[Status.FAILED], counts[Status.BLOCKED], cached, statuses, interrupted
     )
@@ -196,8 +205,8 @@ def _finished_by_others(prepared: PreparedRun, outcomes: Mapping[str, Outcome]) 
     found = {}
     for key in prepared.missing.keys() - outcomes.keys():
         with suppress(StoreError):
-            if outcome := stored_outcome(prepared.inventory.store, key):
-                found[key] = outcome
+            if record := prepared.inventory.store.record(key):
+                found[key] = Outcome.of_record(key, record, True)
     return found
 
 

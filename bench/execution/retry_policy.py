@@ -23,6 +23,7 @@ from bench.core.errors import StoreError
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.run_config import MissingInputs, Reporter
+from bench.store.locks import lock_name
 
 if TYPE_CHECKING:
     from bench.execution.queue import TaskQueue
@@ -140,6 +141,14 @@ def _failure(task: Task, error: str, log: str) -> Outcome:
     return Outcome(task.key, Status.FAILED, error=error, root=task.name, log=log)
 
 
+def _is_locked_here(key: str, queue: TaskQueue) -> bool:
+    """Return True if a worker has another task of this run that may hold the lock of a task: some share one."""
+    waiting = {k for _, _, k in queue.ready} | {k for _, k in queue.delayed}
+    waiting = waiting.union(*queue.scores.scores.values(), [key])
+    alike = (k for k in queue.tasks.keys() - queue.settled.keys() - waiting if lock_name(k) == lock_name(key))
+    return any(k in queue.riding or not queue.waiting[k] for k in alike)
+
+
 def apply(
     decision: Decision,
     queue: TaskQueue,
@@ -152,7 +161,7 @@ def apply(
         case StopRun(error):
             raise StoreError(error)
         case Requeue(key, delay, waits):
-            if waits:
+            if waits and not _is_locked_here(key, queue):
                 reporter.note(
                     f"Note: waiting for another run in this store, which computes {queue.tasks[key].name}. If it was "
                     "suspended (Ctrl-Z), continue it or end it"

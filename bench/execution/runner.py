@@ -107,7 +107,7 @@ def _published(finished: Sequence[tuple[Task, Outcome]], state: WorkerState, cla
 def _execute(task: Task, state: WorkerState, claims: Claims, pressed: threading.Event) -> Outcome:
     log, started = Log(state.store.log(task.key)), time.perf_counter()
     try:
-        return stored_outcome(state.store, task.key) or _compute(task, state, claims, log, started)
+        return stored_outcome(state.store, task) or _compute(task, state, claims, log, started)
     except BaseException as failure:  # plugin code may raise anything, and the run has to go on
         if pressed.is_set():
             raise
@@ -133,7 +133,7 @@ def _compute(task: Task, state: WorkerState, claims: Claims, log: Log, started: 
     """Compute a task and save its artifact, unless another process is computing it or has just done so."""
     if not claims.add(task.key):
         return Outcome(task.key, Status.BUSY)
-    if outcome := stored_outcome(state.store, task.key):
+    if outcome := stored_outcome(state.store, task):
         return outcome
     with log.catching_crashes():
         facts, files = _with_restart(task, state, log)

@@ -5,8 +5,9 @@ A task is started when its inputs are stored. If it fails, the tasks that need i
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
-from bench.core.kinds import FailureCause
+from bench.core.kinds import FailureCause, Role, TaskKind
 from bench.core.tasks import Task
 from bench.execution.dask_engine import run_on_dask
 from bench.execution.queue import TaskQueue, complete
@@ -29,7 +30,7 @@ def run_tasks(
     if not tasks:
         return
     config.store.check_writable()
-    queue, policy = TaskQueue(tasks), RetryPolicy()
+    queue, policy = TaskQueue(_with_needs(tasks)), RetryPolicy()
     if config.slots or config.address:
         run_on_dask(queue, config, reporter, policy, missing_inputs)
         return
@@ -38,6 +39,15 @@ def run_tasks(
     except KeyboardInterrupt:
         if reporter.stop_requested() < StopRequest.NOW:  # it is not the reporter's way to stop, but the caller's own
             raise
+
+
+def _with_needs(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """Return tasks of which each suspect names those that need it: another run may remove its weights after these."""
+    needing = {key: list[str]() for key, t in tasks.items() if t.kind == TaskKind.STEAL or t.role == Role.IRRELEVANT}
+    for key, task in tasks.items():
+        for needed in needing.keys() & task.inputs.values():
+            needing[needed].append(key)
+    return {key: replace(t, needed_by=tuple(needing[key])) if key in needing else t for key, t in tasks.items()}
 
 
 def _run_inline(

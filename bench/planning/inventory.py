@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from bench.registry.registry import Registry
 
 
-def stored_outcome(store: Store, key: str) -> Outcome | None:
-    """Return the outcome of a task whose artifact is complete in the store."""
-    record = store.record(key)
-    return Outcome.of_record(key, record, True) if record and store.is_complete(key, record) else None
+def stored_outcome(store: Store, task: Task) -> Outcome | None:
+    """Return the outcome of a task whose artifact is complete in the store.
+
+    So counts a suspect whose weights another run has removed (`--keep scores`), once all that needs them is stored.
+    """
+    record = store.record(task.key)
+    if record is None:
+        return None
+    removed = record["dropped"] and task.needed_by and all(map(store.has, task.needed_by))
+    return Outcome.of_record(task.key, record, True) if removed or store.is_complete(task.key, record) else None
 
 
 @dataclass

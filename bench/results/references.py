@@ -47,6 +47,13 @@ def score_keys(folder: Path) -> list[str]:
     return [key for key in _statuses(folder) if key]
 
 
+def score_count(folder: Path) -> int:
+    """Return the number of scores in a results folder; 0 if it holds no results that can be read."""
+    with suppress(BenchError):
+        return sum(Status.DONE in statuses for statuses in _statuses(folder).values())
+    return 0
+
+
 def needed_keys(folder: Path, plugins: tuple[str, ...], planned: Container[str] = ()) -> list[str]:
     """Return the keys of the scores, and of all tasks of incomplete results: no score refers to some of them yet.
 

@@ -38,10 +38,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_all)
 
 
+def lock_name(key: str) -> str:
+    """Return the name of a task's lock; tasks whose keys share their first characters share it."""
+    return key[:4]
+
+
 class Claims:
     """The tasks that this object has locked against other runs in the same store, until `release`.
 
-    The operating system releases the locks of a dead owner. Tasks whose keys share their first characters share a lock.
+    The operating system releases the locks of a dead owner.
     """
 
     def __init__(self, store: StoreFolders) -> None:
@@ -50,7 +55,7 @@ class Claims:
 
     def add(self, key: str) -> bool:
         """Lock a task; return False if another run has locked it. StoreError if the store cannot be written."""
-        name = key[:4]
+        name = lock_name(key)
         if name not in self._held:
             with translated_errors(self.store.root):
                 release = _locked(self.store.subfolder("locks") / f"{name}.lock")

@@ -293,9 +293,10 @@ def test_the_default_folder_is_named_after_the_spec_and_is_found_again(there, be
 
 
 def test_refresh_makes_again_what_a_component_took_part_in(there, bench):
-    code, out, _ = bench(*RUN, "--refresh", "toy_match", "--out", "results/toy")
+    code, out, err = bench(*RUN, "--refresh", "toy_match", "--out", "results/toy")
     assert code == 0
     assert "executed 7 tasks" in out  # a fingerprint and six scores
+    assert "Note: to go on after an interruption, leave --refresh out: with it, all that it names is computed" in err
 
 
 def test_keep_scores_removes_the_suspects_weights_and_keeps_the_facts(bench, tmp_path):

@@ -122,6 +122,13 @@ def test_results_of_another_spec_are_not_overwritten(published, tmp_path):
     assert (tmp_path / "again" / "trials.csv").read_bytes() == before
 
 
+def test_the_store_of_the_published_run_is_refused(published, tmp_path):
+    """All of it would be found there, and be called reproduced."""
+    store = published.parent / "store"
+    message = refused(published, tmp_path, "--store", str(store))
+    assert message == f"{store} has the artifacts of {published}: nothing would be made again. Name another: --store"
+
+
 def test_the_published_folder_itself_is_not_written(published):
     before = (published / "run.json").read_bytes()
     words = [str(published), "--plugin", toy_plugins.__file__, "--out", str(published)]

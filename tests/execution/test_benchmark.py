@@ -156,6 +156,17 @@ def test_weights_stay_that_a_run_still_needs_which_began_after_this_one(tmp_path
     assert any(asked.store.record(key)["dropped"] for key in tasks) is ended
 
 
+def test_suspects_are_trained_once_by_two_runs_of_the_same_results_that_remove_weights(tmp_path):
+    """As of one command on two machines that share store and folder: the second run removes all weights meanwhile."""
+    first = Joined(lambda: run_benchmark(request(tmp_path, keep="scores")))
+    result = run_benchmark(request(tmp_path, keep="scores"), first)
+    assert result.complete
+    assert result.executed == 1
+    assert {outcome.status for outcome in first.finished} == {Status.DONE}
+    store = Store(tmp_path / "store")
+    assert any(store.record(key)["dropped"] for key in store.all_keys())
+
+
 def test_a_note_names_the_lost_results_for_which_weights_stay(tmp_path):
     """A stopped run whose results were renamed or removed since."""
     asked, recorder, folder = request(tmp_path, keep="scores"), Recorder(), tmp_path / "renamed since"
@@ -229,6 +240,22 @@ def test_results_that_are_complete_are_not_changed_when_a_run_begins(tmp_path):
     with pytest.raises(Killed):
         run_benchmark(request(tmp_path), Watching(lambda: None))
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_a_stopped_run_leaves_results_that_have_more_scores(tmp_path):
+    """Complete ones whose store is gone: the note of a run that begins a new one advises to stop it."""
+    folder, recorder = run_benchmark(request(tmp_path)).folder, Recorder(after=3)
+    before, scores = {p.name: p.read_bytes() for p in folder.iterdir()}, int(load(folder)[0].score.notna().sum())
+    shutil.rmtree(tmp_path / "store")
+    stopped = run_benchmark(request(tmp_path), recorder)
+    assert stopped.interrupted
+    assert stopped.trials[Status.NOT_RUN]
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    assert recorder.notes[-1] == (
+        f"Note: {folder} keeps its results of an earlier run, which have more scores ({scores:,}, this run has 0): the "
+        "same command goes on, and replaces them when it is complete"
+    )
+    assert run_benchmark(request(tmp_path)).complete
 
 
 def test_results_whose_store_is_gone_are_noted_before_all_is_computed_again(tmp_path):

@@ -179,6 +179,23 @@ def test_a_task_that_is_waited_for_is_named(queue):
     ]
 
 
+def test_a_task_that_shares_its_lock_with_a_running_one_of_this_run_waits_for_no_other_run():
+    """Among thousands of keys, some begin alike."""
+    queue, reporter = TaskQueue({key: task(key) for key in ("abcd1", "abcd2", "abcd3")}), Finished()
+    assert [keys(queue.take()), keys(queue.take())] == [["abcd1"], ["abcd2"]]
+
+    def decide(decision):
+        apply(decision, queue, reporter, lambda key: {}, [].append)
+
+    decide(Requeue("abcd2", 0.0, waits=True))
+    assert reporter.notes == []
+    decide(Settle(Outcome("abcd1", Status.DONE)))
+    assert keys(queue.take()) == ["abcd2"]
+    decide(Requeue("abcd2", 0.0, waits=True))
+    (note,) = reporter.notes
+    assert note.startswith("Note: waiting for another run in this store, which computes train source set_abcd2.")
+
+
 def test_a_task_that_runs_alone_is_for_the_engine_and_not_in_the_queue(run, queue):
     assert run(RunAlone("a")) == ([], ["a"])
     assert queue.take() == []

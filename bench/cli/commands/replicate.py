@@ -30,6 +30,7 @@ from bench.results.reader import load
 from bench.results.run_schema import remedy
 from bench.store.folders import default_root
 from bench.store.store import Store
+from bench.store.uses import uses
 
 NOT_JUDGED = 3
 """The exit code where a figure, or all of them, could not be judged."""
@@ -78,11 +79,15 @@ def command(name: str, **chosen: Any) -> int:
     out = results_folder(spec, chosen["out"] or str(usual))
     if out.resolve() == folder.resolve():
         raise BenchError(f"--out {out} is the published folder itself: name another one")
+    store = Store(chosen["store"] or f"{default_root()}-replicate")
+    if any(Path(use.path) == folder.resolve() for use in uses(store).values()):
+        known = f"{store.root} has the artifacts of {folder}"
+        raise BenchError(f"{known}: nothing would be made again. Name another: --store")
     request = BenchmarkRequest(
         spec,
         declarations,
         registry,
-        Store(chosen["store"] or f"{default_root()}-replicate"),
+        store,
         data_root(chosen["data"]),
         out,
         workers=chosen["workers"],
