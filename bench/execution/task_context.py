@@ -245,8 +245,8 @@ class TaskContext:
             device=self.device,
             generator=self.generator,
             fit=fit,
-            head=lambda model: architecture.head(_inner(model)),
-            stages=lambda model: list(architecture.stages(_inner(model))),  # `model.children()` is no list
+            head=lambda model: _builder(model, architecture).head(_inner(model)),
+            stages=lambda model: list(_builder(model, architecture).stages(_inner(model))),  # `children()` is no list
             start=start,
             budget=None if method is None else budget(method),
             surrogate_data=surrogate_data,
@@ -259,6 +259,12 @@ def _report_progress(state: WorkerState, key: str, epoch: float, epochs: float, 
     """Report the progress of a training."""
     if state.on_progress is not None:
         state.on_progress(key, epoch, epochs, loss)
+
+
+def _builder(model: nn.Module, otherwise: Architecture) -> Architecture:
+    """Return the architecture that built a network; `otherwise` if that is not known."""
+    found = getattr(model, "architecture", None)
+    return found if isinstance(found, Architecture) else otherwise
 
 
 def _inner(model: nn.Module) -> nn.Module:

@@ -60,6 +60,7 @@ def network(
     _check_weights(model, weights, expected)
     inner.load_state_dict({k: t.clone() if t.data_ptr() % ALIGNMENT else t for k, t in weights.items()}, strict=True)
     found = Described(inner, steps, shape[0], order)
+    found.architecture = architecture
     with_memory_format(found, architecture, shape)
     return found.eval()
 

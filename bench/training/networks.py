@@ -33,6 +33,8 @@ class Normalised(nn.Module):
         """Whether the inner network gets contiguous images; else, on a CPU, it gets `channels_last`."""
         self.recreate: Callable[[Mapping[str, Tensor]], nn.Module] | None = None
         """Builds the network once more, with the given state."""
+        self.architecture: Architecture | None = None
+        """The architecture that built the inner network, where that is known."""
         self.register_buffer("mean", mean.detach().clone().float().reshape(1, -1, 1, 1))
         self.register_buffer("std", std.detach().clone().float().reshape(1, -1, 1, 1))
 
@@ -57,10 +59,8 @@ class Normalised(nn.Module):
         try:
             if self.recreate is not None and any(isinstance(m, torch.jit.ScriptModule) for m in self.modules()):
                 raise TypeError("a ScriptModule cannot be copied")
-            memo[id(self)], memo[id(self.recreate)] = (
-                duplicate,
-                self.recreate,
-            )  # the latter holds no part of the network
+            memo[id(self)] = duplicate
+            memo |= {id(shared): shared for shared in (self.recreate, self.architecture)}  # no part of the network
             vars(duplicate).update(duplicate_attributes(self, memo))
         except Exception:  # third-party code, which may hold anything
             if self.recreate is None:
@@ -131,6 +131,7 @@ def wrapped(
             )
     _make_buffers_plain(inner)
     model.recreate = functools.partial(rebuild, architecture, num_classes, shape)
+    model.architecture = architecture
     return model
 
 

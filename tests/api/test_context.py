@@ -1,5 +1,6 @@
 """What a plugin notes: plain data at the line that notes it."""
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,3 +73,35 @@ def test_stages_are_a_list_whatever_the_architecture_returns():
     run = run_toy(spec, toy_registry(Lazy(), Last()))
     assert {outcome.status for outcome in run.outcomes.values()} == {Status.DONE}
     assert all("last=Linear" in row["note"] for row in run.rows())
+
+
+def test_head_and_stages_are_those_of_the_architecture_that_built_the_network():
+    @dataclass(frozen=True)
+    class Single(toy_plugins.ToyNet):
+        """Be one stage."""
+
+        name: str = "single"
+
+        def stages(self, model):
+            return [model]
+
+        def head(self, model):
+            return model[1]
+
+    @dataclass(frozen=True)
+    class Look(toy_plugins.ToyCopy):
+        """Look at the parts of the source, of a copy of that copy, and of the student."""
+
+        name: str = "look"
+
+        access = "weights"
+
+        def steal(self, source, data, build, context):
+            given, own = copy.deepcopy(source.model()), build()
+            context.note(given=len(context.stages(given)), own=len(context.stages(own)))
+            context.note(last=context.head(given) is given.inner[3], first=context.head(own) is own.inner[1])
+            return super().steal(source, data, build, context)
+
+    spec = toy_spec(sources=("toy_net",), suspects=("single",), attacks=("look",), methods=("toy_match",), replicates=1)
+    (row,) = (r for r in run_toy(spec, toy_registry(Single(), Look())).rows() if r["attack"])
+    assert "suspect.first=True;suspect.given=4;suspect.last=True;suspect.own=1" in row["note"]
