@@ -10,10 +10,15 @@ from bench.api.data import Split
 from bench.core.canonical import JSON, plain_data
 from bench.core.errors import BenchError, calling_line
 from bench.core.spec import Recipe
+from bench.stats.majority import MAJORITY
+from bench.stats.renumbering import RENUMBERED
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+
+OF_THE_HOST = (MAJORITY, RENUMBERED, "restarted")
+"""Notes that the host makes of a network: by them, tables decide which networks learned."""
 
 
 class Source(Protocol):
@@ -94,9 +99,12 @@ class Fit(Protocol):
 
 
 class Notes(dict[str, JSON]):
-    """What a task notes: plain data under names without `=` and `;`; `BenchError` names the line that sets another."""
+    """What a plugin notes: plain data under names without `=` and `;`; `BenchError` names the line of anything else."""
 
     def __setitem__(self, name: str, value: Any) -> None:
+        if name in OF_THE_HOST:
+            why = f"the host notes {name!r} itself, choose another"
+            raise BenchError(f"context.note({name}=...): {why}{calling_line()}")
         try:
             if not isinstance(name, str) or not name.isprintable() or set(name) & set("=;"):
                 raise ValueError("its name is no printable text without = and ;")

@@ -53,14 +53,14 @@ def endpoint_artifact(context: TaskContext, attack: Attack, stolen: object) -> A
 def _artifact(context: TaskContext, model: Askable, weights: Mapping[str, Tensor]) -> Artifact:
     data = context.data()
     answers, labels = ask(model, Access.LABELS, data.parts["test"].images), data.parts["test"].labels
-    context.recorded.notes |= renumbering_note(answers.cpu().numpy(), labels.cpu().numpy())
-    context.recorded.notes |= majority_note(labels.cpu().numpy(), data.facts["num_classes"])
+    notes = renumbering_note(answers.cpu().numpy(), labels.cpu().numpy())
+    notes |= majority_note(labels.cpu().numpy(), data.facts["num_classes"])
     facts: dict[str, JSON] = {
         "accuracy": float((answers == labels).double().mean()),
         "architecture": context.params["architecture"],
         "num_classes": data.facts["num_classes"],
         "shape": data.facts["shape"],
         "data": context.inputs["data"],
-        "notes": context.recorded.notes,
+        "notes": {**context.recorded.notes, **notes},
     }
     return facts, {"weights": weights, "answers": {"test": answers.to(torch.int32)}}

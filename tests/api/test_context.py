@@ -49,6 +49,17 @@ def test_a_name_that_would_not_be_read_back_is_refused(name):
         Notes()[name] = 1
 
 
+@pytest.mark.parametrize("way", ["update", "setdefault"])
+@pytest.mark.parametrize("name", ["majority", "renumbered", "restarted"])
+def test_what_the_host_notes_of_networks_is_refused(way, name):
+    """An ensemble that noted how often its majority is sure, 0.97, had no AUC: below that it counted as chance."""
+    notes = Notes()
+    line = rf"context.note\({name}=...\): the host notes '{name}' itself, choose another \(test_context.py, line \d+\)$"
+    with pytest.raises(BenchError, match=line):
+        notes.update({name: 0.97}) if way == "update" else notes.setdefault(name, 0.97)
+    assert not notes
+
+
 def test_stages_are_a_list_whatever_the_architecture_returns():
     @dataclass(frozen=True)
     class Lazy(toy_plugins.ToyNet):
