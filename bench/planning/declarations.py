@@ -111,11 +111,6 @@ def _previous_attack(attack: Declaration, registry: Registry) -> str:
         raise BenchError(f"Attack {attack.name!r} starts from {previous!r}, which makes other suspects for each method")
     if previous and previous not in registry.names(ComponentKind.ATTACK):
         raise BenchError(f"Attack {attack.name!r} starts from {previous!r}, which is not installed")
-    if previous and (attack.attributes["same_architecture"] or attack.attributes["target"]):
-        raise BenchError(
-            f"Attack {attack.name!r} starts from {previous!r} and inherits same_architecture and target: "
-            "it may not declare its own"
-        )
     return previous
 
 

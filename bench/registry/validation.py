@@ -267,6 +267,9 @@ def _wrong_declaration(component: Component) -> str:
         return ': its thief makes a fingerprint of the network that he holds: declare `access = "weights"`'
     if isinstance(component, Attack) and component.deterministic and component.strengths > 1:
         return ": it is deterministic, so that one copy is made: leave out strengths"
+    if isinstance(component, Attack) and component.starts_from and (component.same_architecture or component.target):
+        both = f": {component.name!r} starts from {component.starts_from!r} and inherits same_architecture and target"
+        return f"{both}: leave them out"
     if getattr(component, "fingerprint_of", "") == component.name:
         return ": fingerprint_of names itself: leave it out"
     return ""

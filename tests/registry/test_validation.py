@@ -162,6 +162,8 @@ VIOLATIONS = [
     (made(Watermark, embed=embed, score=score, draws=2), "a watermark's fingerprint is part of its source"),
     (made(Watermark, embed=embed, score=score, fingerprint_of="x"), "so leave out draws and fingerprint_of"),
     (made(Attack, steal=steal, access="labels", deterministic=1), "deterministic must be True or False"),
+    (made(Attack, steal=steal, access="weights", starts_from="finetune_a", same_architecture=True),
+     "'bad' starts from 'finetune_a' and inherits same_architecture and target: leave them out"),
     (made(Dataset, num_classes=4, shape=(1, 8, 8)), "does not define load(self, root, train)"),
     (made(Dataset, num_classes=1, shape=(1, 8, 8), load=score), "num_classes must be a whole number from 2"),
     (made(Dataset, num_classes=4, shape=(8, 8), load=score), "shape must be (channels, height, width)"),
