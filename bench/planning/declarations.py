@@ -82,7 +82,12 @@ def declare(spec: Spec, registry: Registry) -> Declarations:
             if queries != default.params[budget]:
                 versions[queries] = one(ComponentKind.METHOD, name, **{budget: queries})
         methods[name] = tuple(MethodVersion(q, m, _fingerprint_method(m, registry, one)) for q, m in versions.items())
-    helpers = {a for versions in methods.values() for a in versions[0].fingerprint.attributes["helper_architectures"]}
+    helpers = {a: n for n, v in methods.items() for a in v[0].fingerprint.attributes["helper_architectures"]}
+    for asked, name in helpers.items():
+        try:
+            registry.get(ComponentKind.ARCHITECTURE, asked)
+        except BenchError as error:
+            raise BenchError(f"Method {name!r} has helpers of the architecture {asked!r}: {error}") from None
     names = sorted({*spec.sources, *spec.suspects, *helpers} - models.unknown.keys())
     architectures = {n: one(ComponentKind.ARCHITECTURE, n, **models.settings(n)) for n in names}
     architectures |= {n: models.unknown[n] for n in spec.sources if n in models.unknown}

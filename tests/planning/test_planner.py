@@ -690,6 +690,20 @@ def test_helpers_have_the_architectures_that_the_method_names():
     assert "toy_other_net" not in {t.suspect_architecture for t in found.trials}
 
 
+def test_a_method_with_helpers_of_an_architecture_that_is_not_installed_is_named():
+    @dataclass(frozen=True)
+    class Choosy(toy_plugins.ToyRelation):
+        """Name an architecture of another plugin."""
+
+        name: str = "choosy"
+
+        helper_architectures = ("toy_net", "nowhere")
+
+    words = "^Method 'choosy' has helpers of the architecture 'nowhere': Unknown architecture 'nowhere'. See"
+    with pytest.raises(BenchError, match=words):
+        planned(toy_registry(Choosy()), methods=("toy_match", "choosy"))
+
+
 def test_a_helper_is_never_a_source_or_a_suspect():
     found = planned(seeds=(0, 1))
     helpers = {k for t in found.trials for k in t.helpers}
