@@ -157,7 +157,7 @@ def _lock_file(folder: Path) -> Path:
 
 def _remove_hidden(folder: Path, *patterns: str) -> None:
     """Remove what a process that died may have left: locks, or files that were being written."""
-    for path in (path for pattern in patterns for path in folder.glob(pattern)):
+    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
         if path.is_dir():  # half a commitment
             shutil.rmtree(path, ignore_errors=True)
         else:
