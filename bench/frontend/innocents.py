@@ -14,7 +14,7 @@ from bench.registry.discovery import load_registry
 from bench.store.folders import default_root
 from bench.store.store import Store
 from bench.verification.innocents import Distribution, Population, declared, make
-from bench.verification.recipes import DEFAULT, read_recipes
+from bench.verification.recipes import DEFAULT, MEANT_FOR, read_recipes
 
 Place = str | Path
 
@@ -73,6 +73,11 @@ def population(options: Options, reporter: BenchmarkReporter, command: str) -> P
     registry = load_registry([str(p) for p in options.plugins], data=_text(options.data))
     distribution = Distribution(options.dataset, families, options.seed, options.split_seed, options.images)
     spec, declarations = declared(distribution, registry, suitable_precision(gpus()))
+    if options.number and not options.recipes and options.dataset != MEANT_FOR:
+        reporter.note(
+            f"Note: the recipes are the default ones, small networks for {MEANT_FOR}: --recipes FILE states those that "
+            f"suspects of {options.dataset} may have"
+        )
     request = BenchmarkRequest(
         spec,
         declarations,

@@ -1,7 +1,7 @@
 """Tables of answers: what a network that is somewhere else answered to certain images.
 
-A table is an npz file with `answers` and, for each row, `digests` or `images`; or a CSV file whose first column is
-`image` and holds digests. Without these, the rows are those of the `probes` file that bench exported.
+A table is an npz file with `answers` and, for each row, `digests` or `images`; or a CSV file whose column `image` holds
+digests. Without these, the rows are those of the `probes` file that bench exported.
 """
 
 import csv
@@ -23,8 +23,8 @@ from bench.training.augmentation import pixels
 
 LARGEST = 1 << 32
 """Bytes of an unpacked array."""
-NO_ANSWERS = ("time", "output")
-"""Columns of a journal of answers that hold none."""
+NO_ANSWERS = ("", "time", "output")
+"""Columns that hold no answers: numbers of rows, as pandas writes them, and those of a journal."""
 
 
 def image_digests(images: Tensor) -> list[str]:
@@ -126,7 +126,7 @@ def _probe_digests(model: Description) -> list[str]:
 
 
 def _csv(model: Description, content: bytes) -> tuple[list[str] | None, Any]:
-    """Read a CSV file: a header, then a line for each image with K numbers, or one label, after its digest.
+    """Read a CSV file: a header, then a line for each image with its digest and K numbers, or one label.
 
     A line without a number is an image that was not answered.
     """
@@ -139,19 +139,21 @@ def _csv(model: Description, content: bytes) -> tuple[list[str] | None, Any]:
         raise model.fault("file", "it has no answers: a header is expected, and a line for each image")
     if len(rows[0]) == 1 and (marks := {";", "\t"} & {*rows[0][0]}):
         raise model.fault("file", f"its values must have commas between them, not {marks.pop()!r}, and decimal points")
-    named = rows[0][0] == "image"
-    used = [i for i, name in enumerate(rows[0]) if i >= named and not (named and name in NO_ANSWERS)]
+    names = [name.strip() for name in rows[0]]
+    named = "image" in names
+    at = names.index("image") if named else 0
+    used = [i for i, name in enumerate(names) if not named or (i != at and name not in NO_ANSWERS)]
     digests, values = [], []
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):
             raise model.fault("file", f"line {number} has {len(row)} values, but the header {len(rows[0])}")
         if named and not any(row[i].strip() for i in used):
             continue  # the image was not answered
-        digests.append(row[0])
+        digests.append(row[at])
         values.append([_number(model, row[i], number) for i in used])
     if not values:
         raise model.fault("file", "no image has an answer: fill in the table")
-    answers = np.array(values)[:, _order(model, [rows[0][i].strip() for i in used])]
+    answers = np.array(values)[:, _order(model, [names[i] for i in used])]
     answers = answers[:, 0] if answers.shape[1] == 1 else answers
     return (digests if named else None), answers
 

@@ -31,7 +31,7 @@ from bench.sandbox.process_state import preserved_process_state
 from bench.store.store import Store, content_digest
 from bench.verification import zoo
 from bench.verification.commitment_files import CommitmentFolder, check_free, read, write
-from bench.verification.measured import Measured, measured
+from bench.verification.measured import Measured, accuracy, measured
 from bench.verification.schema import FORMAT, Commitment, CommittedData, CommittedSource
 from bench.verification.source import asked_source
 
@@ -204,7 +204,7 @@ def _draft(request: CommitRequest, prepared: PreparedRun, found: Measured, key: 
             settings=model.settings,
             format=str(model.format),
             digest=model.sha256,
-            accuracy=(run.store.facts(measured_source) or {}).get("accuracy"),
+            accuracy=accuracy(run.store, measured_source),
         ),
         seed=request.seed,
         methods=found.methods,

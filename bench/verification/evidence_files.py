@@ -140,7 +140,7 @@ def working(folder: Path, keep: bool) -> Iterator[None]:
         failed = not begun and not (keep and (folder / ANSWERS).exists())
         raise
     finally:
-        _remove_hidden(folder)
+        _remove_hidden(folder, ".*.part")  # a process that still asks an endpoint needs its lock
         with suppress(OSError):
             path.unlink()
         lock.release()
@@ -155,9 +155,9 @@ def _lock_file(folder: Path) -> Path:
     return beside if os.access(place.parent, os.W_OK) else place / f".{ANSWERS}.writing"
 
 
-def _remove_hidden(folder: Path) -> None:
-    """Remove what a process that died may have left: locks, and files that were being written."""
-    for path in (*folder.glob(f".{ANSWERS}.*"), *folder.glob(".*.part")):
+def _remove_hidden(folder: Path, *patterns: str) -> None:
+    """Remove what a process that died may have left: locks, or files that were being written."""
+    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
         if path.is_dir():  # half a commitment
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -225,7 +225,7 @@ def _finished(folder: Path, evidence: Evidence, commitment: CommitmentFolder, si
     content = json.dumps(to_builtins(evidence), indent=1, sort_keys=True, allow_nan=False) + "\n"
     write_atomically(folder / EVIDENCE, content)
     found = EvidenceFolder(folder, evidence)
-    _remove_hidden(folder)
+    _remove_hidden(folder, f".{ANSWERS}.*", ".*.part")
     write_atomically(folder / REPORT, page(found, signer.public_key if signer else ""))
     manifest.write(folder)
     if signer:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -13,9 +14,12 @@ from bench.core.canonical import JSON, seed_of
 from bench.core.errors import DamagedArtifact
 from bench.core.kinds import Access, SuspectKind
 from bench.core.tasks import NOT_APPLICABLE, Trial
+from bench.datasets.partition import load
 from bench.execution.model_export import exported_digest
 from bench.execution.preparation import PreparedRun
 from bench.models.kinds import ModelRole
+from bench.stats.majority import MAJORITY
+from bench.store.store import Store
 from bench.verification.commitment_files import fingerprint_file
 from bench.verification.schema import CommittedMethod, CopyScore, NullScore
 
@@ -83,6 +87,25 @@ def _facts(prepared: PreparedRun, key: str) -> Mapping[str, JSON]:
     return prepared.request.store.facts(key) or {}
 
 
+def accuracy(store: Store, key: str) -> float | None:
+    """Return the accuracy of a network on `test`; None for a table that lacks some of these images.
+
+    Classes of unequal size have the same weight, as among the check images, with which it is compared.
+    """
+    facts = store.facts(key) or {}
+    found: float | None = facts.get("accuracy")
+    if found is None or MAJORITY not in facts.get("notes", {}):
+        return found
+    labels = _test_labels(store, facts["data"])
+    right = store.load(key, "answers")["test"] == labels
+    return fmean(float(right[labels == label].double().mean()) for label in labels.unique())
+
+
+@lru_cache(maxsize=2)
+def _test_labels(store: Store, data: str) -> "Tensor":
+    return load(store, data).parts["test"].labels
+
+
 def _reason(prepared: PreparedRun, trial: Trial) -> str:
     return trial.reason or str(_facts(prepared, trial.score).get(NOT_APPLICABLE, ""))
 
@@ -129,7 +152,7 @@ def _add_scores(
         common = {
             "model": name,
             "digest": facts["digests"]["suspect"],
-            "accuracy": _facts(prepared, key)["accuracy"],
+            "accuracy": accuracy(prepared.request.store, key),
             "method": method,
             "score": fmean(_facts(prepared, t.score)["score"] for t in draws),
         }

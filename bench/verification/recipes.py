@@ -20,7 +20,9 @@ from bench.planning.declarations import own_recipe
 from bench.planning.presets import preset
 
 DEFAULT = Path(__file__).with_name("recipes.toml")
-"""The distribution for the bundled default dataset, `noisy_digits`."""
+"""The distribution for the bundled default dataset."""
+MEANT_FOR = "noisy_digits"
+"""The dataset that DEFAULT is for."""
 PAGE = "docs/innocents.md"
 
 FamilyName = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.+-]{0,39}\Z")]

@@ -11,7 +11,8 @@ from torch import Tensor
 from bench.core.kinds import Access
 from bench.models.answers import Table
 from bench.models.description import Description
-from bench.models.kinds import ModelFormat
+from bench.models.granularity import granularity
+from bench.models.kinds import ModelFormat, Rounding
 from bench.models.network import NCHW_ONLY, Described
 from bench.models.opening import DescribedAnswers, Target, open_model
 from bench.models.outputs import converted
@@ -85,12 +86,23 @@ def checked(
 
 
 def _on_the_way(folder: CommitmentFolder, recorder: Recorder) -> list[Finding]:
-    """Return what happens to images and answers on the way to an endpoint; its labels do not matter."""
-    if recorder.opened.model.format != ModelFormat.HTTP or not len(folder.checks().images):
-        return []
-    from bench.verification.transports import detected  # it imports Pillow
+    """Return what happens to images and answers on the way to an endpoint, and how a file rounds its answers.
 
-    return detected(recorder.answer, folder.checks())
+    Its labels do not matter. How a table does is known before.
+    """
+    images, form = folder.checks().images, recorder.opened.model.format
+    if form == ModelFormat.ANSWERS or not len(images):
+        return []
+    if form == ModelFormat.HTTP:
+        from bench.verification.transports import detected  # it imports Pillow
+
+        return detected(recorder.answer, folder.checks())
+    answers = recorder.answer(torch.from_numpy(images))
+    if answers.dim() == 1 or granularity(answers.numpy()).kind == Rounding.NONE:
+        return []
+    from bench.verification.transports import of_answers
+
+    return of_answers(answers)
 
 
 def _stable(model: Description, recorder: Recorder, images: Tensor) -> list[Finding]:

@@ -261,6 +261,9 @@ def test_the_columns_of_a_table_are_those_of_its_header(tmp_path, opened):
     for header in ("abcdefghij", map(str, range(1, 11))):
         table(header, range(CLASSES))
         torch.testing.assert_close(ask(opened(fields), "logits", x), y)
+    rows = (f"{n},{','.join(repr(float(v)) for v in r)},{digests[n]}" for n, r in enumerate(y))  # as pandas writes it
+    (tmp_path / "a").write_text("\n".join([f",{','.join(map(str, range(CLASSES)))},image", *rows]))
+    torch.testing.assert_close(ask(opened(fields), "logits", x), y)
     table(map(str, (1, 10, 2, 3, 4, 5, 6, 7, 8, 9)), range(CLASSES))
     with pytest.raises(BenchError, match=r"file: its columns are numbered 1, 10, .*, not 0, 1, …: put them in order"):
         opened(fields)

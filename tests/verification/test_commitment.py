@@ -16,6 +16,7 @@ from zoo_files import save_onnx, save_safetensors, trained, zoo
 import bench
 from bench.cli.commands.commit import command
 from bench.core.errors import BenchError
+from bench.datasets.partition import PARTS
 from bench.execution.benchmark import BenchmarkReporter
 from bench.execution.model_export import networks, write_networks
 from bench.frontend.commit import commit_request
@@ -24,6 +25,8 @@ from bench.models.description import Description
 from bench.results.reader import load
 from bench.store.store import Store
 from bench.verification.commitment import make
+from bench.verification.judgement import damage_finding
+from bench.verification.measured import accuracy
 from bench.verification.queries import export_queries
 from bench.verification.zoo import note_datasets
 
@@ -117,6 +120,26 @@ def test_check_images_are_balanced_and_labelled(made):
         logits = trained(0)(torch.from_numpy(checks.images).float() / 255)
     assert (logits.argmax(1).numpy() == checks.source_labels).all()
     assert abs(logits.softmax(1).numpy() - checks.source_probabilities).max() < 1e-5
+
+
+def test_classes_of_unequal_size_have_the_same_weight_in_an_accuracy():
+    """A network like the innocents is right about half of the check images of the rare class, not less than they."""
+    labels, answers = torch.tensor([0] * 90 + [1] * 10), torch.tensor([0] * 95 + [1] * 5)
+    tensors = {f"{part}.{name}": labels for part in PARTS for name in ("images", "labels")}
+
+    class Kept:
+        def __init__(self, **notes):
+            self.notes = notes
+
+        def facts(self, key):
+            return {"accuracy": 0.95, "data": "d", "notes": self.notes}
+
+        def load(self, key, name, device="cpu"):
+            return {"answers": {"test": answers.int()}, "data": {**tensors, "mean": None, "std": None}}[name]
+
+    assert accuracy(Kept(majority=0.9), "k") == 0.75
+    assert accuracy(Kept(), "k") == 0.95
+    assert damage_finding(75, 100, [0.75]) is None and damage_finding(75, 100, [0.95])
 
 
 def test_nothing_names_a_path_or_a_user(made, place, store):

@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 
 import bench
+import bench.frontend.innocents as frontend
 from bench import BenchError
 from bench.cli import group
 from bench.core.kinds import TaskKind
@@ -334,6 +335,21 @@ def test_the_command_trains_and_its_networks_score(tmp_path):
     rows = results.trials
     assert {*rows["variant"]} == {"vgg", "resnet-half"}
     assert {*rows["status"]} == {"done"}
+
+
+def test_the_default_recipes_are_noted_for_another_dataset_than_theirs(tmp_path, monkeypatch):
+    noted = []
+
+    class Noting(BenchmarkReporter):
+        def note(self, text):
+            noted.append(text)
+
+    monkeypatch.setattr(frontend, "make", lambda *given: None)
+    (tmp_path / "recipes.toml").write_text(RECIPES)
+    for dataset, recipes in (("noisy_digits", None), ("digits", tmp_path / "recipes.toml"), ("digits", None)):
+        frontend.population(frontend.Options(dataset, tmp_path, recipes=recipes, store=tmp_path), Noting(), "")
+    (note,) = noted
+    assert note.endswith("small networks for noisy_digits: --recipes FILE states those that suspects of digits may have")
 
 
 def test_data_that_were_damaged_are_made_again_in_the_same_run(tmp_path):

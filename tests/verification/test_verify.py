@@ -306,6 +306,15 @@ def test_what_a_crash_left_beside_the_answers_goes(judged, tmp_path):
     assert judged().code == 1 and bench.frontend.verify.replay(tmp_path / "E").code == 1
 
 
+def test_an_interrupted_run_leaves_the_lock_of_the_process_that_still_asks(tmp_path):
+    """Without it the same command would ask, and record, again what is on its way."""
+    with pytest.raises(KeyboardInterrupt), evidence_files.working(tmp_path / "E", keep=True):
+        for name in (".answers.csv.asking", ".queries.npz.1.part"):
+            (tmp_path / "E" / name).touch()
+        raise KeyboardInterrupt
+    assert [p.name for p in (tmp_path / "E").iterdir()] == [".answers.csv.asking"]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 def test_a_folder_that_cannot_be_made(judged):
     with pytest.raises(BenchError, match="/proc/E cannot be written"):

@@ -70,6 +70,17 @@ def test_a_table_of_labels_alone(judged, tmp_path):
     assert "not testable here" in found.methods[0].reason or "labels" in found.methods[0].reason
 
 
+def test_how_a_file_rounds_its_answers_is_noticed_as_in_a_table(judged, tmp_path):
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx", ends=("Hardmax",))
+    found, findings = judged(output="probabilities")
+    assert findings[FindingKind.TRANSPORT].figures["transport"] == "labels"
+    assert found.methods[1].reason.startswith("not testable here: the suspect is asked through labels")
+    assert found.verdict == "cannot tell"
+    (tmp_path / "E").rename(tmp_path / "first")
+    table, _ = judged(format="answers", file="first/answers.csv", output="probabilities")
+    assert [m.reason for m in table.methods] == [m.reason for m in found.methods]
+
+
 def test_a_score_that_is_no_number_leaves_the_other_methods(judged, tmp_path, monkeypatch):
     save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
     monkeypatch.setattr(type(load_registry().get("method", "ipguard")), "score", lambda *_: float("nan"))
