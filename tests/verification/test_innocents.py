@@ -349,7 +349,9 @@ def test_the_default_recipes_are_noted_for_another_dataset_than_theirs(tmp_path,
     for dataset, recipes in (("noisy_digits", None), ("digits", tmp_path / "recipes.toml"), ("digits", None)):
         frontend.population(frontend.Options(dataset, tmp_path, recipes=recipes, store=tmp_path), Noting(), "")
     (note,) = noted
-    assert note.endswith("small networks for noisy_digits: --recipes FILE states those that suspects of digits may have")
+    assert note.endswith(
+        "small networks for noisy_digits: --recipes FILE states those that suspects of digits may have"
+    )
 
 
 def test_data_that_were_damaged_are_made_again_in_the_same_run(tmp_path):
