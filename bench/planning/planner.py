@@ -108,8 +108,12 @@ class _TrialPlanner:
         return self.tasks.variant(suspect.attack.name, suspect.replicate) if suspect.attack else ""
 
     def _described(self, method: Declaration, dataset: str, architecture: str, seed: int) -> Iterator[_Suspect]:
-        """Plan the described networks that are judged for a source."""
-        source = self.models.sources.get((architecture, seed))
+        """Plan the described networks that are judged for a source.
+
+        Irrelevant ones are numbered after those that the host trains in the same architecture.
+        """
+        spec, source = self.spec, self.models.sources.get((architecture, seed))
+        trained = max(spec.replicates, spec.negatives, spec.target_replicates)
         for role in KINDS:
             for model, number in self.models.suspects(source, role) if source else ():
                 attack = self.declarations.attacks[attack_of(model)] if role == ModelRole.STOLEN else None
@@ -119,7 +123,8 @@ class _TrialPlanner:
                 if source and method.watermark and role == ModelRole.STOLEN:
                     reason = f"{method.name} marks its own source, and {model.name} was stolen from {source.name}"
                 key = "" if reason else self.tasks.described(model)
-                yield _Suspect(key, reason, attack, on, model.kind, number, KINDS[role], model)
+                first = trained if role == ModelRole.IRRELEVANT and model.kind in spec.suspects else 0
+                yield _Suspect(key, reason, attack, on, model.kind, first + number, KINDS[role], model)
 
     def _irrelevant(
         self, method: Declaration, dataset: str, architecture: str, seed: int, impossible: str

@@ -202,6 +202,16 @@ def test_the_host_adds_what_is_asked_for(place):
     assert {r["suspect_model"] for r in found} == {""}
 
 
+def test_the_host_adds_irrelevant_models_of_an_architecture_that_described_ones_have(place):
+    save_safetensors(trained(11), place / "other")
+    zoo(place, SOURCE, SOURCE | {"name": "other", "role": "irrelevant", "file": "other"})
+    more = ("--methods", "sac_m", "--no-baselines", "--attacks", "finetune_l", "--preset", "smoke")
+    run(place, *more, "--architectures", "tiny_linear", "--replicates", "1", "--copies", "1")
+    irrelevant = [r for r in rows(place) if r["suspect_kind"] == "irrelevant"]
+    assert {r["suspect_architecture"] for r in irrelevant} == {"tiny_linear"}
+    assert {(r["replicate"], r["suspect_model"]) for r in irrelevant} == {("0", ""), ("1", "other")}
+
+
 @pytest.mark.slow
 def test_described_helpers_are_used_and_missing_ones_trained(place):
     helpers = [
