@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from bench.core.kinds import SuspectKind
 from bench.core.tasks import Trial
 from bench.stats.auc import auc as area
 
@@ -75,6 +76,8 @@ class LiveAucs:
         default_budgets: dict[str, int | None] = {}
         for t in trials:
             if t.budget != default_budgets.setdefault(t.method, t.budget):  # the default one comes first
+                continue
+            if t.suspect_kind == SuspectKind.UNDECIDED or (t.reason and not t.attack):  # of no cell
                 continue
             table = t.dataset, t.source_architecture
             row = self.cells.setdefault(table, {}).setdefault(t.method, {})

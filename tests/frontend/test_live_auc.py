@@ -49,6 +49,14 @@ def test_there_is_no_table_before_there_is_an_auc():
     assert LiveAucs([], (), nothing).table() is None
 
 
+def test_suspects_that_are_to_be_judged_and_what_cannot_be_judged_are_in_no_cell():
+    impossible = {"method": "mark", "reason": "mark marks its own source"}
+    trials = [*irrelevant(2), trial("undecided", 0), *stolen(2), *irrelevant(1, **impossible), *stolen(1, **impossible)]
+    found = LiveAucs(trials, (), nothing)
+    add_scores(found, trials[:5], [0.1, 0.2, 0.9, 0.3, 0.4])
+    assert found.table()[1] == {"sac": {"extract": (1.0, True, True)}, "mark": {"extract": None}}
+
+
 def test_an_auc_follows_its_scores():
     trials = [*irrelevant(2), *stolen(2)]
     found = LiveAucs(trials, (), nothing)
