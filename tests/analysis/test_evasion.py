@@ -191,6 +191,7 @@ def test_the_files_of_a_report_have_it(tmp_path):
     assert "+28.4" in text or "+28.5" in text
     assert "[+28.2, never]" in text
     assert "never: 1 of 6, up to +30.2" in text
+    assert "the largest loss that was tried (its mean over sources), is written below" in " ".join(text.split())
     page, markdown = ((tmp_path / name).read_text() for name in ("index.html", "table.md"))
     assert "accuracy lost to evade" in page
     assert "accuracy lost to evade" in markdown

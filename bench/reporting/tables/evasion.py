@@ -30,9 +30,9 @@ def evasion_table(cells: Sequence[Cell]) -> Table | None:
         f"The smallest loss of test accuracy, in points below the source, at which the TPR at {100 * FPR:g} % FPR "
         f"falls below {FOUND:g}: the median over sources, with scores and losses interpolated between "
         f"strengths, and its {CONFIDENCE} interval from order statistics.{fewer} Negative: the copy is better than the "
-        f"source. {NEVER}: no strength sufficed; how many sources that holds for, and the largest loss that was tried, "
-        f"is written below. {WEAKEST}: at so many sources the weakest strength sufficed, and less might do. n/r: not "
-        "reported, for the TPR needs so many irrelevant models of each source.",
+        f"source. {NEVER}: no strength sufficed; how many sources that holds for, and the largest loss that was tried "
+        f"(its mean over sources), is written below. {WEAKEST}: at so many sources the weakest strength sufficed, and "
+        "less might do. n/r: not reported, for the TPR needs so many irrelevant models of each source.",
         label="evasion",
     )
 
