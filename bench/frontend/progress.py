@@ -111,14 +111,17 @@ class Progress:
         notebook = in_notebook()
         if self.quiet or not self.tasks or not (notebook or sys.stderr.isatty()):
             return self
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        if not (notebook or console.is_interactive):  # lines cannot be replaced there
+            return self
         self.aucs = self.live_aucs() if self.live_aucs else None
         if notebook:
             self.notebook = NotebookDisplay(self.render)
         else:
-            from rich.console import Console
             from rich.live import Live
 
-            console = Console(stderr=True)
             self.live = Live(get_renderable=self.render, console=console, refresh_per_second=4, transient=True)
             self.live.start()
         return self

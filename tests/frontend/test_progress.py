@@ -142,6 +142,20 @@ def test_without_a_terminal_no_auc_is_computed(capsys, monkeypatch):
     ]
 
 
+def test_a_terminal_that_cannot_replace_lines_gets_plain_ones(terminal, monkeypatch):
+    shown = terminal()
+    monkeypatch.setenv("TERM", "dumb")  # as in a shell of Emacs
+    monkeypatch.setattr("bench.frontend.progress.LINE_INTERVAL", 0.0)
+    with Progress(made := tasks(score_sac=2)) as progress:
+        for key in made:
+            progress.task_started(key)
+            progress.task_finished(Outcome(key, "done", facts={"score": 0.5}, seconds=1.0))
+    assert shown.getvalue().splitlines() == [
+        "1 of 2 tasks done, 0 running, ? left",
+        "2 of 2 tasks done, 0 running, ? left",
+    ]
+
+
 def test_where_some_work_is_unknown_the_line_has_the_time_of_the_rest():
     tick = iter(range(0, 10_000, 60))
     progress = Progress(made := tasks(train_net=5, fingerprint_a=1))
