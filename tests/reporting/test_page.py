@@ -555,6 +555,18 @@ def test_other_figures_can_be_shown(visit):
     assert opened.locator("td.dim").count() == 6
 
 
+def test_the_name_of_a_cell_has_the_figure_that_is_shown(visit):
+    opened = visit()
+    for title, name in (
+        ("TPR at 5 % FPR", "TPR at 5 % FPR not reported, needs ≥ 20"),
+        ("number of sources", "number of sources 1"),
+        ("AUC", "AUC 0.89, 95 % interval 0.59 to 0.98"),
+    ):
+        opened.get_by_role("combobox", name="Show").select_option(label=title)
+        shown = button(opened, "sac", "extract_l").get_attribute("aria-label")
+        assert shown == f"sac against extract_l: {name}"
+
+
 def test_failed_cells_say_what_failed(visit):
     opened = visit(lost(trials()))
     button(opened, "sac", "extract_l").click()

@@ -37,10 +37,15 @@ let measure = "auc";
 
 const describe = (cell) => {
   const [, , method, attack] = cell.at.map(text);
-  const value = cell.m.auc;
-  if (cell.status === "not_applicable") return `${method} against ${attack}: not applicable`;
-  if (!value) return `${method} against ${attack}: no AUC`;
-  return `${method} against ${attack}: AUC ${two(value[0])}, ${data.level} interval ${two(value[1])} to ${two(value[2])}`;
+  const name = `${method} against ${attack}`;
+  if (cell.status === "not_applicable") return `${name}: not applicable`;
+  if (!cell.m.auc) return `${name}: no AUC`;
+  const { title, digits } = data.measures[measure];
+  const value = cell.m[measure];
+  if (value === undefined) return `${name}: no ${title}`;
+  if (!Array.isArray(value)) return `${name}: ${title} not reported, needs ≥ ${value}`;
+  const interval = value.length > 2 ? `, ${data.level} interval ${two(value[1])} to ${two(value[2])}` : "";
+  return `${name}: ${title} ${value[0].toFixed(digits)}${interval}`;
 };
 
 for (const button of buttons) {
@@ -62,6 +67,7 @@ const showMeasure = (button) => {
   const td = button.parentElement;
   const original = originals.get(button);
   const cell = cellOf(button);
+  button.setAttribute("aria-label", describe(cell));
   td.className = original.kind;
   td.setAttribute("style", original.style || "");
   if (measure === "auc" || !cell.m.auc) return button.replaceChildren(...original.children);
