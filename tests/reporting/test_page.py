@@ -267,6 +267,7 @@ def test_the_page_shows_described_suspects_and_costs_though_nothing_was_stolen(t
     titles = {h[2] for h in found.all("h2")}
     assert {"digits, mine: suspects", "digits, source vgg: cost", "digits, source vgg: test accuracy"} <= titles
     assert not found.all("table", class_="auc")
+    assert not found.all("ul", class_="key")
     (row,) = [r[2] for r in found.all("tr") if r[2].startswith("theirs")]
     assert row == "theirs0.15001 of 3"
     assert "sac" in (tmp_path / "table.txt").read_text().split("digits, source vgg: cost")[1]
@@ -491,6 +492,11 @@ def test_methods_and_attacks_are_found_by_name(visit):
     find.fill("")
     opened.get_by_role("checkbox", name="baselines").uncheck()
     assert methods(opened) == ["sac", "mark"]
+
+
+def test_nothing_is_filtered_where_there_is_no_table_of_aucs(visit):
+    assert not visit(*suspected()).locator("form.controls").is_visible()
+    assert visit().locator("form.controls").is_visible()
 
 
 def test_a_cell_opens_by_click_and_shows_its_scores_and_roc(visit):

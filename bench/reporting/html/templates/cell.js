@@ -124,7 +124,7 @@ byId("before").addEventListener("click", () => moveBy(-1));
 byId("after").addEventListener("click", () => moveBy(1));
 
 const form = document.querySelector("form.controls");
-form.hidden = false;
+form.hidden = !tables.length; // of described suspects alone there are none
 form.addEventListener("submit", (event) => event.preventDefault());
 for (const [key, { title }] of Object.entries(data.measures)) byId("measure").append(el("option", { value: key }, title));
 byId("find").addEventListener("input", filter);
