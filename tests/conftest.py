@@ -1,17 +1,23 @@
-"""What all tests share: a store that is not the user's, one thread, and one finished run of the toy world."""
+"""What all tests share: a store and data that are not the user's, one thread, and one finished run of the toy world."""
 
+import os
 import signal
+import tempfile
 
 import pytest
 from hypothesis import settings
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Set what no single test decides.
 
     A shell lets a command in the background ignore Ctrl-C, and so would all processes of tests. Examples of hypothesis
-    have no deadline: no test asserts a time.
+    have no deadline: no test asserts a time. Image folders of the user, which are datasets, too, stay out.
     """
+    if "BENCH_DATA" not in os.environ:
+        data = tempfile.TemporaryDirectory(prefix="bench-data-")
+        config.add_cleanup(data.cleanup)
+        os.environ["BENCH_DATA"] = data.name
     settings.register_profile("bench", deadline=None)
     settings.load_profile("bench")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

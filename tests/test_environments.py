@@ -79,6 +79,17 @@ def test_ci_runs_all_of_them():
     assert listed | named(text) - {"py"} == OTHERS - {"fix"} | {*PYTHONS, "latest", "lowest"}
 
 
+def test_other_systems_run_no_tests_since_these_ask_for_linux():
+    job = (ROOT / ".github/workflows/ci.yml").read_text().split("  other-systems:")[1].split("\n\n")[0]
+    assert "windows-latest" in job and named(job) == {"wheel"}
+    assert "pytest" not in ini("tox.ini")["testenv:wheel"]["commands"]
+
+
+def test_lowest_versions_of_compiled_packages_are_those_with_a_wheel():
+    taken = set(re.findall(r"--only-binary ([\w-]+)", ini("tox.ini")["lowest"]["wheels"]))
+    assert taken >= {"numpy", "pandas", "pillow", "onnx", "onnxruntime", "msgspec", "greenlet"}
+
+
 def test_lowest_versions_stand_beside_the_tested_torch():
     asked = re.findall(r"-P (torch\w*)==([\d.]+)", ini("tox.ini")["lowest"]["torch"])
     assert dict(asked) == {name: pins()[name] for name in ("torch", "torchvision")}

@@ -6,6 +6,7 @@ exception is a bug of bench or of a plugin; its traceback goes to the log of the
 
 import difflib
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def describe_error(error: BaseException) -> str:
 
 def calling_line() -> str:
     """Return the file and line of the code outside this package that called it, such as ` (mine.py, line 3)`."""
-    here, frame = str(Path(__file__).parents[1]), sys._getframe(1)
+    here, frame = f"{Path(__file__).parents[1]}{os.sep}", sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith((here, "<")):
         frame = frame.f_back
     return f" ({Path(frame.f_code.co_filename).name}, line {frame.f_lineno})"

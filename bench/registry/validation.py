@@ -164,7 +164,7 @@ def _stray_attribute(component: Component) -> str:
     for cls in type(component).__mro__:
         if cls.__module__ == Component.__module__ or cls is object:
             continue
-        annotated = vars(cls).get("__annotations__", {})
+        annotated = _annotations(cls)
         for name, value in vars(cls).items():
             if name.startswith("_") or name in known:
                 continue
@@ -184,6 +184,17 @@ def _stray_attribute(component: Component) -> str:
                 f"Write `{name}: {type(value).__name__} = {value!r}` to make it a hyper-parameter"
             )
     return ""
+
+
+def _annotations(cls: type) -> dict[str, Any]:
+    """Return the annotations of a class, without those of its bases; none if they cannot be read.
+
+    From Python 3.14 on, a class has none before somebody asks: reading them may raise anything.
+    """
+    try:
+        return inspect.get_annotations(cls)
+    except Exception:
+        return {}
 
 
 def _no_hyperparameter(component: Component, cls: type, name: str, annotation: str) -> str:

@@ -12,6 +12,7 @@ are recorded.
 
 import functools
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,9 +126,14 @@ def usable(what: str, registry: Registry) -> list[tuple[Component, list[Componen
 def contract(*names: str, registry: Registry | None = None) -> Callable[..., None]:
     """Return a pytest function with one test per check, for components by name or for a plugin file's by path.
 
-    Checks that are slow for a component carry the mark `slow`.
+    Checks that are slow for a component carry the mark `slow`, which a project need not register.
     """
     import pytest
+
+    def slow() -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", pytest.PytestUnknownMarkWarning)
+            return pytest.mark.slow
 
     @functools.cache
     def harness(component: Component, others: Sequence[Component]) -> Harness:
@@ -137,7 +143,7 @@ def contract(*names: str, registry: Registry | None = None) -> Callable[..., Non
     for what in names:
         for component, others in find(what, registry):
             for check in checks_of(component):
-                marks = [pytest.mark.slow] if is_slow(component, check) else []
+                marks = [slow()] if is_slow(component, check) else []
                 label = f"{component.name}-{check.__name__}"
                 cases.append(pytest.param(component, tuple(others), check, id=label, marks=marks))
 

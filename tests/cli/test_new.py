@@ -61,6 +61,7 @@ def test_it_makes_a_complete_distribution(new, kind):
     parser = configparser.ConfigParser()
     parser.read_string(files["tox.ini"])
     assert "bench check my_own_idea" in parser["testenv"]["commands"]
+    assert parser["tox"]["env_list"] == "py"  # the Python that is there, from the oldest supported one on
     tree = ast.parse(files["my_own_idea.py"])
     assert ast.get_docstring(tree)
     assert "class MyOwnIdea(" in files["my_own_idea.py"]

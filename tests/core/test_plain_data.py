@@ -11,8 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import bench
 from bench.core.canonical import DEEPEST, canonical, plain_data
 from bench.core.errors import MOST_LINES, calling_line, capped, limited
+
+PACKAGE = Path(bench.__file__).parent
 
 
 class Colour(str, enum.Enum):  # noqa: UP042 (its `str` is another)
@@ -70,6 +73,15 @@ def test_plain_data_stays_as_it_is(value):
 
 def test_the_calling_line_is_of_the_code_outside_the_package():
     assert calling_line().startswith(" (test_plain_data.py, line ")
+
+
+@pytest.mark.parametrize("file", ["bench-my-idea/my_idea.py", "bench_plugins/mine.py"])
+def test_code_beside_the_package_whose_name_begins_alike_is_outside(file):
+    """The folder that `bench new` makes in a checkout, and the shipped plugins beside an installed bench."""
+    mine = compile("\n\nline = calling_line()", str(PACKAGE.parent / file), "exec")
+    names = {"calling_line": calling_line}
+    exec(mine, names)
+    assert names["line"] == f" ({Path(file).name}, line 3)"
 
 
 def test_long_lists_are_cut_and_counted():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass, field
 from functools import cached_property, partialmethod
 from typing import Any, ClassVar, Literal
@@ -68,6 +69,35 @@ class WithHelpers(Sound):
 def test_constants_and_computed_attributes_are_ones_own():
     assert contract_violation(WithHelpers()) == ""
     assert hyperparameters(WithHelpers()) == hyperparameters(Sound())
+
+
+def test_a_constant_is_ones_own_where_a_class_has_no_annotations_before_somebody_asks(monkeypatch):
+    """As from Python 3.14 on, unless a module imports `annotations` from `__future__`, as this one does."""
+
+    @dataclass(frozen=True)
+    class Late(Sound):
+        """Keep the contract, with a constant of one's own."""
+
+        SHADES: ClassVar[tuple[int, ...]] = (1, 2)
+
+    asked = inspect.get_annotations
+    own = asked(Late)
+    del Late.__annotations__
+    monkeypatch.setattr(inspect, "get_annotations", lambda cls: own if cls is Late else asked(cls))
+    assert contract_violation(Late()) == ""
+
+
+EVALUATED = """
+@dataclass(frozen=True)
+class Evaluated(Sound):
+    SHADES: ClassVar[tuple[int, ...]] = (1, 2)
+"""
+
+
+def test_a_constant_is_ones_own_whose_annotation_is_no_text():
+    defined = dict(globals())
+    exec(compile(EVALUATED, "evaluated.py", "exec", dont_inherit=True), defined)
+    assert contract_violation(defined["Evaluated"]()) == ""
 
 
 HOOKS = (

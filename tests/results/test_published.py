@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,11 +22,27 @@ from bench.results.run_schema import load_run
 from bench.results.writer import save
 
 RESULTS = Path(__file__).parents[2] / "results"
-FOLDERS = sorted(path.parent.name for path in RESULTS.glob("*/run.json"))
+
+
+def published_in(results):
+    """List the folders that README.md names: beside them are runs that only this checkout has."""
+    named = re.findall(r"`([\w-]+)`", (results / "README.md").read_text())
+    return sorted(path.parent.name for path in results.glob("*/run.json") if path.parent.name in named)
+
+
+FOLDERS = published_in(RESULTS)
 
 
 def test_there_are_published_results():
-    assert "noisy_digits" in FOLDERS
+    assert {"noisy_digits", "field", "cifar10-cpu", "cifar10-cpu-1", "adversarial-1", "variations"} <= {*FOLDERS}
+
+
+def test_runs_that_were_only_made_here_are_not_published(tmp_path):
+    (tmp_path / "README.md").write_text("`one` is published.\n")
+    for name in ("one", "first"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").touch()
+    assert published_in(tmp_path) == ["one"]
 
 
 @pytest.fixture(params=FOLDERS)

@@ -1,5 +1,6 @@
 """Where the store and the data are, with and without a home folder."""
 
+import os
 import pwd
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from bench import BenchError
 from bench.datasets.files import data_root
 from bench.store.folders import default_root
 from bench.store.store import Store
+
+
+def test_tests_have_a_data_folder_that_need_not_be_the_users_own():
+    """Image folders that a user has added would be among the components that tests count."""
+    assert os.environ["BENCH_DATA"]
 
 
 @pytest.fixture

@@ -814,3 +814,39 @@ def test_three_lines_give_an_outside_project_its_tests(tmp_path):
     gpu = torch.cuda.is_available()
     assert f"{len(checks.CHECKS['method']) - 2 - (not gpu)} passed" in done.stdout  # one draw, no exact test
     assert gpu or "test_contract[mean-agrees_with_a_gpu] SKIPPED" in done.stdout
+
+
+LARGE = '''
+"""A network of a million weights."""
+from dataclasses import dataclass
+from math import prod
+from torch import nn
+from bench import Architecture, hookimpl
+
+@dataclass(frozen=True)
+class Large(Architecture):
+    """Three linear layers."""
+    name: str = "large"
+    version: int = 1
+
+    def build(self, num_classes, shape):
+        layers = nn.Linear(prod(shape), 1024), nn.Linear(1024, 1024), nn.Linear(1024, num_classes)
+        return nn.Sequential(nn.Flatten(), layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
+
+@hookimpl
+def bench_architectures():
+    return [Large()]
+'''
+
+
+def test_the_mark_of_slow_checks_is_no_error_in_a_project_that_has_not_registered_it(tmp_path):
+    """As `bench new` makes them, whose warnings are errors."""
+    (tmp_path / "large.py").write_text(LARGE)
+    (tmp_path / "test_large.py").write_text(
+        'from bench.testing import contract\n\ntest_contract = contract("large.py")\n'
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings =\n    error\n")
+    command = [sys.executable, "-m", "pytest", "-qp", "no:cacheprovider", "--collect-only", "-m", "slow"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "test_large.py::test_contract[large-" in done.stdout
