@@ -1,12 +1,12 @@
 // The charts of a cell: its scores, and its ROC.
 
 const ticks = (low, high, count) => {
-  const rough = (high - low) / count || 1;
+  const rough = (high - low) / count || Math.abs(high) || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((f) => f * power).find((s) => s >= rough);
-  const found = [];
-  for (let n = Math.ceil(low / step - 1e-9); n * step <= high + 1e-9 * step; n += 1) found.push(Number((n * step).toPrecision(12)));
-  return found;
+  const first = Math.ceil(low / step - 1e-9);
+  const found = Array.from({ length: 2 * count }, (_, n) => (first + n) * step).filter((tick) => tick <= high + 1e-9 * step);
+  return [...new Set(found.map((tick) => Number(tick.toPrecision(12))))]; // of huge numbers, n + 1 may be n
 };
 const axis = (svg, low, high, x, y, left, right) => {
   svg.append(shape("path", { class: "axis", d: `M${left} ${y}H${right}` }));
