@@ -31,13 +31,13 @@ def pixel_by_pixel(model: nn.Module, device: torch.device) -> AbstractContextMan
 
 
 def _is_ordinary(part: nn.Conv2d) -> bool:
-    """Return True for dense convolutions with zeros around the image."""
+    """Return True for dense convolutions with zeros around the image, whose sizes are pairs: some set `stride = 1`."""
     return (
         type(part)._conv_forward is nn.Conv2d._conv_forward
         and part.groups == 1
         and part.dilation == (1, 1)
         and part.padding_mode == "zeros"
-        and not isinstance(part.padding, str)
+        and all(isinstance(pair, tuple) for pair in (part.kernel_size, part.stride, part.padding))
     )
 
 
