@@ -27,7 +27,7 @@ Pair = tuple[int, int]
 def pixel_by_pixel(model: nn.Module, device: torch.device) -> AbstractContextManager[None]:
     """Compute the small convolutions of a network on a CPU by matrix products: equal but for rounding, and faster."""
     parts = with_torchs_forward(model, nn.Conv2d) if device.type == "cpu" else []
-    return computed_by([part for part in parts if _is_ordinary(part)], _forward)
+    return computed_by([part for part in parts if _is_ordinary(part)], forward)
 
 
 def _is_ordinary(part: nn.Conv2d) -> bool:
@@ -41,7 +41,9 @@ def _is_ordinary(part: nn.Conv2d) -> bool:
     )
 
 
-def _forward(part: nn.Conv2d, x: Tensor) -> Tensor:
+def forward(part: nn.Conv2d, input: Tensor) -> Tensor:
+    """Compute a convolution, by matrix products if its output has few pixels."""
+    x = input
     padding: Pair = part.padding  # type: ignore[assignment]  # `_is_ordinary` excludes text
     found = windows(x.shape[2:], part.kernel_size, part.stride, padding)
     rows, columns = found or ([], [])

@@ -22,12 +22,12 @@ def repeats_summed(model: nn.Module, device: torch.device) -> AbstractContextMan
     pools = [part for part in model.modules() if device.type == "cpu" and isinstance(part, nn.AdaptiveAvgPool2d)]
     times = max(map(_pixels, pools), default=1)
 
-    def forward(part: nn.Linear, x: Tensor) -> Tensor:
-        if x.ndim == 2 and x.shape[1] % times == 0 and _is_pooled(x):
-            each = x.unflatten(1, (-1, times))
+    def forward(part: nn.Linear, input: Tensor) -> Tensor:
+        if input.ndim == 2 and input.shape[1] % times == 0 and _is_pooled(input):
+            each = input.unflatten(1, (-1, times))
             if bool((each == each[..., :1]).all()):
                 return functional.linear(each[..., 0], part.weight.unflatten(1, (-1, times)).sum(2), part.bias)
-        return functional.linear(x, part.weight, part.bias)
+        return functional.linear(input, part.weight, part.bias)
 
     return computed_by(with_torchs_forward(model, nn.Linear) if times > 1 else [], forward)
 
