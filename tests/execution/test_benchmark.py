@@ -266,6 +266,17 @@ def test_a_stopped_run_leaves_results_that_have_more_scores(tmp_path):
     assert run_benchmark(request(tmp_path)).complete
 
 
+def test_a_stopped_run_that_refreshes_names_the_command_that_goes_on(tmp_path):
+    folder, recorder = run_benchmark(request(tmp_path)).folder, Recorder(after=1)
+    before, scores = (folder / "trials.csv").read_bytes(), int(load(folder)[0].score.notna().sum())
+    assert run_benchmark(request(tmp_path, refresh=("toy",)), recorder).interrupted
+    assert (folder / "trials.csv").read_bytes() == before
+    assert recorder.notes[-1] == (
+        f"Note: {folder} keeps its results of an earlier run, which have more scores ({scores:,}, this run has 0): the "
+        "same command without --refresh goes on, and replaces them when it is complete"
+    )
+
+
 def test_results_whose_store_is_gone_are_noted_before_all_is_computed_again(tmp_path):
     first, again = Recorder(), Recorder()
     run_benchmark(request(tmp_path), first)
