@@ -44,7 +44,7 @@ def run_tasks(
 def _with_needs(tasks: Mapping[str, Task]) -> dict[str, Task]:
     """Return tasks of which each suspect names those that need it: another run may remove its weights after these.
 
-    Of a suspect that is made from it, they are those that need that one, whose weights may be removed, too.
+    A suspect that is made from it counts by the tasks that need that one: its own weights may be removed, too.
     """
     needing = {key: list[str]() for key, t in tasks.items() if t.kind == TaskKind.STEAL or t.role == Role.IRRELEVANT}
     for key, task in reversed([*tasks.items()]):
