@@ -187,9 +187,10 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], reporter: Rep
     made["machines"] = _machines(prepared, outcome)
     statuses = Counter(str(r["status"]) for r in rows)
     if interrupted and (before := score_count(request.folder)) > statuses[Status.DONE]:
+        same = "the same command without --refresh" if request.refresh else "the same command"
         reporter.note(
             f"Note: {request.folder} keeps its results of an earlier run, which have more scores ({before:,}, this run "
-            f"has {statuses[Status.DONE]:,}): the same command goes on, and replaces them when it is complete"
+            f"has {statuses[Status.DONE]:,}): {same} goes on, and replaces them when it is complete"
         )
     else:
         save(request.folder, rows, made if executed else _with_origin(request.folder, made))

@@ -42,11 +42,14 @@ def run_tasks(
 
 
 def _with_needs(tasks: Mapping[str, Task]) -> dict[str, Task]:
-    """Return tasks of which each suspect names those that need it: another run may remove its weights after these."""
+    """Return tasks of which each suspect names those that need it: another run may remove its weights after these.
+
+    A suspect that is made from it counts by the tasks that need that one: its own weights may be removed, too.
+    """
     needing = {key: list[str]() for key, t in tasks.items() if t.kind == TaskKind.STEAL or t.role == Role.IRRELEVANT}
-    for key, task in tasks.items():
+    for key, task in reversed([*tasks.items()]):
         for needed in needing.keys() & task.inputs.values():
-            needing[needed].append(key)
+            needing[needed] += needing.get(key) or [key]
     return {key: replace(t, needed_by=tuple(needing[key])) if key in needing else t for key, t in tasks.items()}
 
 

@@ -27,21 +27,23 @@ Pair = tuple[int, int]
 def pixel_by_pixel(model: nn.Module, device: torch.device) -> AbstractContextManager[None]:
     """Compute the small convolutions of a network on a CPU by matrix products: equal but for rounding, and faster."""
     parts = with_torchs_forward(model, nn.Conv2d) if device.type == "cpu" else []
-    return computed_by([part for part in parts if _is_ordinary(part)], _forward)
+    return computed_by([part for part in parts if _is_ordinary(part)], forward)
 
 
 def _is_ordinary(part: nn.Conv2d) -> bool:
-    """Return True for dense convolutions with zeros around the image."""
+    """Return True for dense convolutions with zeros around the image, whose sizes are pairs: some set `stride = 1`."""
     return (
         type(part)._conv_forward is nn.Conv2d._conv_forward
         and part.groups == 1
         and part.dilation == (1, 1)
         and part.padding_mode == "zeros"
-        and not isinstance(part.padding, str)
+        and all(isinstance(pair, tuple) for pair in (part.kernel_size, part.stride, part.padding))
     )
 
 
-def _forward(part: nn.Conv2d, x: Tensor) -> Tensor:
+def forward(part: nn.Conv2d, input: Tensor) -> Tensor:
+    """Compute a convolution, by matrix products if its output has few pixels."""
+    x = input
     padding: Pair = part.padding  # type: ignore[assignment]  # `_is_ordinary` excludes text
     found = windows(x.shape[2:], part.kernel_size, part.stride, padding)
     rows, columns = found or ([], [])

@@ -80,7 +80,7 @@ def needs_guard(part: nn.Conv2d) -> bool:
 
     The upstream issue: https://github.com/uxlfoundation/oneDNN/issues/6035
     """
-    return part.kernel_size == (1, 1) and max(part.stride) > 1 and part.groups == 1 and part.in_channels < BLOCK
+    return part.kernel_size == (1, 1) and part.stride != (1, 1) and part.groups == 1 and part.in_channels < BLOCK
 
 
 def _to_contiguous(part: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -167,6 +167,14 @@ def test_suspects_are_trained_once_by_two_runs_of_the_same_results_that_remove_w
     assert any(store.record(key)["dropped"] for key in store.all_keys())
 
 
+def test_a_copy_whose_weights_were_removed_is_trained_again_before_the_one_that_is_made_from_it(tmp_path):
+    """Both are in the store, without weights, and only the latter is to be judged by a further method."""
+    run_benchmark(request(tmp_path, toy_spec(methods=("toy_match",)), keep="scores"))
+    spec, recorder = toy_spec(methods=("toy_match", "toy_relation"), attacks=("toy_polish",)), Recorder()
+    assert run_benchmark(replace(request(tmp_path, spec), folder=tmp_path / "more"), recorder).complete
+    assert recorder.notes == []
+
+
 def test_a_note_names_the_lost_results_for_which_weights_stay(tmp_path):
     """A stopped run whose results were renamed or removed since."""
     asked, recorder, folder = request(tmp_path, keep="scores"), Recorder(), tmp_path / "renamed since"
@@ -256,6 +264,17 @@ def test_a_stopped_run_leaves_results_that_have_more_scores(tmp_path):
         "same command goes on, and replaces them when it is complete"
     )
     assert run_benchmark(request(tmp_path)).complete
+
+
+def test_a_stopped_run_that_refreshes_names_the_command_that_goes_on(tmp_path):
+    folder, recorder = run_benchmark(request(tmp_path)).folder, Recorder(after=1)
+    before, scores = (folder / "trials.csv").read_bytes(), int(load(folder)[0].score.notna().sum())
+    assert run_benchmark(request(tmp_path, refresh=("toy",)), recorder).interrupted
+    assert (folder / "trials.csv").read_bytes() == before
+    assert recorder.notes[-1] == (
+        f"Note: {folder} keeps its results of an earlier run, which have more scores ({scores:,}, this run has 0): the "
+        "same command without --refresh goes on, and replaces them when it is complete"
+    )
 
 
 def test_results_whose_store_is_gone_are_noted_before_all_is_computed_again(tmp_path):

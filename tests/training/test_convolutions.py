@@ -51,6 +51,14 @@ FASTER = [
     ((1, 1), nn.Conv2d(5, 7, 1)),
     ((3, 3), nn.Conv2d(5, 7, 3)),
 ]
+
+
+def changed(part: nn.Conv2d, name: str, value: object) -> nn.Conv2d:
+    """Set an attribute of a convolution that was built, as code does that adapts networks to small images."""
+    setattr(part, name, value)
+    return part
+
+
 AS_EVER = [
     ((2, 2), nn.Conv2d(128, 127, 3, padding=1)),
     ((3, 3), nn.Conv2d(128, 128, 3, padding=1)),
@@ -62,6 +70,9 @@ AS_EVER = [
     ((1, 1), nn.Conv2d(6, 8, 3, padding="same")),
     ((1, 1), nn.Conv2d(6, 8, 3, padding=1, padding_mode="replicate")),
     ((1, 1), nn.Conv2d(6, 8, 3, padding=3)),
+    ((1, 1), changed(nn.Conv2d(6, 8, 3, stride=2, padding=1), "stride", 1)),
+    ((3, 3), changed(nn.Conv2d(6, 8, 3, padding=1), "padding", 0)),
+    ((3, 3), changed(nn.Conv2d(6, 8, 3), "stride", [1, 1])),
 ]
 
 

@@ -647,6 +647,12 @@ def test_convolutions_at_which_onednn_fails_get_contiguous_images():
         assert torch.allclose(part.grad.double(), reference.grad, atol=1e-5)
 
 
+def test_a_convolution_is_guarded_whose_stride_was_set_to_a_number():
+    part = nn.Conv2d(4, 6, 1)
+    part.stride = 2
+    assert needs_guard(part)
+
+
 def test_needing_contiguous_images_is_decided_by_trying_both_formats():
     class Picky(nn.Module):
         def __init__(self, *accepted):
