@@ -43,16 +43,15 @@ def _is_ordinary(part: nn.Conv2d) -> bool:
 
 def forward(part: nn.Conv2d, input: Tensor) -> Tensor:
     """Compute a convolution, by matrix products if its output has few pixels."""
-    x = input
     padding: Pair = part.padding  # type: ignore[assignment]  # `_is_ordinary` excludes text
-    found = windows(x.shape[2:], part.kernel_size, part.stride, padding)
-    rows, columns = found or ([], [])
-    single = len(rows) * len(columns) == 1
-    if not found or not (single or min(part.in_channels, part.out_channels) >= CHANNELS):
-        out: Tensor = nn.Conv2d.forward(part, x)
+    most = PIXELS if min(part.in_channels, part.out_channels) >= CHANNELS else 1
+    found = windows(input.shape[2:], part.kernel_size, part.stride, padding, most)
+    if found is None:
+        out: Tensor = nn.Conv2d.forward(part, input)
         return out
-    pixels, taps = x.permute(0, 2, 3, 1), part.weight.permute(0, 2, 3, 1)
-    if not single:
+    rows, columns = found
+    pixels, taps = input.permute(0, 2, 3, 1), part.weight.permute(0, 2, 3, 1)
+    if len(rows) * len(columns) > 1:
         taps = taps.contiguous()  # each is used more than once
     outputs = [
         functional.linear(pixels[:, i, j].flatten(1), taps[:, k, m].flatten(1), part.bias)
@@ -60,22 +59,24 @@ def forward(part: nn.Conv2d, input: Tensor) -> Tensor:
         for j, m in columns
     ]
     out = torch.stack(outputs, 1).unflatten(1, (len(rows), len(columns))).permute(0, 3, 1, 2)
-    return out.contiguous() if x.is_contiguous() else out
+    return out.contiguous() if input.is_contiguous() else out
 
 
 @lru_cache(maxsize=1024)
-def windows(size: Pair, kernel: Pair, stride: Pair, padding: Pair) -> tuple[list[Window], list[Window]] | None:
+def windows(
+    size: Pair, kernel: Pair, stride: Pair, padding: Pair, most: int
+) -> tuple[list[Window], list[Window]] | None:
     """Return which pixels each row and each column of an output is computed from, and by which taps.
 
-    None, where a matrix product for each pixel would not be faster: the output has many pixels, or a few and less than
-    a quarter of the taps lies on padding, or all of a pixel's do.
+    None, where a matrix product for each pixel would not be faster: the output has more pixels than `most`, or several
+    and less than a quarter of the taps lies on padding, or all of a pixel's do.
     """
     if len(size) != 2:
         return None
     rows, columns = (_along(*side) for side in zip(size, kernel, stride, padding, strict=True))
     outputs = len(rows) * len(columns)
     on_rows, on_columns = ([taps.stop - taps.start for _, taps in side] for side in (rows, columns))
-    if not 0 < outputs <= PIXELS or min(on_rows + on_columns) <= 0:
+    if not 0 < outputs <= most or min(on_rows + on_columns) <= 0:
         return None
     on_image = sum(on_rows) * sum(on_columns) / (outputs * kernel[0] * kernel[1])
     return (rows, columns) if outputs == 1 or on_image <= 0.75 else None

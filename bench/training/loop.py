@@ -79,10 +79,13 @@ def fit(
     batches = math.ceil(len(images) / recipe.batch)
     steps = max(1, round(recipe.epochs * length * batches)) if length else 0
     check_every = 1 if device.type == "cpu" else 50  # a check waits for the GPU
-    stream = _own_random_stream(generator, device)
-    faster = pixel_by_pixel(model, device), repeats_summed(model, device)
-    gradients = torch.enable_grad()  # also where a caller has none
-    with faster[0], faster[1], gradients, stream, _trainable_only(model, trainable) as parameters:
+    with (
+        torch.enable_grad(),  # also where a caller has none
+        pixel_by_pixel(model, device),
+        repeats_summed(model, device),
+        _own_random_stream(generator, device),
+        _trainable_only(model, trainable) as parameters,
+    ):
         momenta: Momenta = {}
         step, total = 0, torch.zeros((), device=device)
         while step < steps:
