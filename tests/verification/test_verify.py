@@ -448,6 +448,22 @@ def test_the_command(tmp_path, commitment):
     assert wrong.returncode == 2 and wrong.stderr.startswith("Error: E is finished") and wrong.stderr.count("\n") == 1
 
 
+def test_the_command_shows_now_and_then_how_many_images_are_answered(tmp_path, commitment, inline, monkeypatch):
+    from click.testing import CliRunner
+
+    suspect(tmp_path)
+    monkeypatch.setattr(session, "BEAT", 0.01)
+    chosen = ["--models", str(tmp_path / "zoo.toml"), "--commitment", str(commitment.folder)]
+    outputs = []
+    for out, seconds in (("often", 0.0), ("seldom", 1e9)):
+        monkeypatch.setattr(sys.modules[command.callback.__module__], "SHOWN_EVERY", seconds)
+        found = CliRunner().invoke(command, [*chosen, "--out", str(tmp_path / out)], standalone_mode=False)
+        assert found.exception is None and found.return_value == 1
+        outputs.append(found.stderr.splitlines())
+    evidence = json.loads((tmp_path / "often" / "evidence.json").read_text())
+    assert outputs[0][-1] == f"{evidence['queries']:,} images are answered" and outputs[1] == []
+
+
 @pytest.mark.parametrize("left_out", ("--models", "--commitment", "--out"))
 def test_an_option_that_is_missing(left_out, tmp_path):
     from click.testing import CliRunner

@@ -1,5 +1,7 @@
 """`bench verify`: judge one suspect, or compute a verdict again from its evidence."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from bench.verification.kinds import ALPHA
 if TYPE_CHECKING:
     from bench.frontend.verify import Verdict
 
+SHOWN_EVERY = 30.0
+"""Seconds between two lines about the number of answers."""
 _FILE, _FOLDER = click.Path(dir_okay=False), click.Path(file_okay=False)
 
 
@@ -111,7 +115,20 @@ def _verified(options: dict[str, Any]) -> "Verdict":
     with Child() as child:
         from bench.frontend.verify import judged, requested
 
-        return judged(requested(**options), child)
+        return judged(requested(**options), child, _answers_shown())
+
+
+def _answers_shown() -> Callable[[int], None]:
+    """Return a function that shows on standard error, now and then, how many images are answered."""
+    shown = time.monotonic()
+
+    def show(count: int) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= SHOWN_EVERY:
+            shown = time.monotonic()
+            click.echo(f"{count:,} images are answered", err=True)
+
+    return show
 
 
 def _with_commitment(options: dict[str, Any], made: dict[str, Any]) -> "Verdict":
@@ -122,7 +139,7 @@ def _with_commitment(options: dict[str, Any], made: dict[str, Any]) -> "Verdict"
     request = requested(**{**options, "commitment": Path(options["out"]) / COMMITMENT})
     make_commitment(request, made, TerminalReporter(False, False))
     with Child() as child:
-        return judged(request, child)
+        return judged(request, child, _answers_shown())
 
 
 def _json(verdict: "Verdict") -> str:
