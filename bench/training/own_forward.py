@@ -18,7 +18,7 @@ def with_torchs_forward(model: nn.Module, kind: type[Module]) -> list[Module]:
 
 @contextmanager
 def computed_by(parts: Sequence[Module], forward: Callable[[Module, Tensor], Tensor]) -> Iterator[None]:
-    """Give modules another `forward`, and take it away at the end.
+    """Set another `forward` for modules, and remove it at the end.
 
     It has the name `forward`, by which pickle finds a method again, and its argument that of torch's own, `input`.
     """
