@@ -175,6 +175,9 @@ def prepare(request: BenchmarkRequest, reporter: Reporter, planned: Plan | None 
             _note(reporter, [f"files in {store.root} cannot be locked: {what}"])
     if request.refresh:
         inventory.refresh(request.refresh)
+        if set(request.refresh) - {name for _, name in registry.of_session}:  # not only by changes of a notebook
+            again = "with it, all that it names is computed again"
+            _note(reporter, [f"to go on after an interruption, leave --refresh out: {again}"])
     _note(reporter, inventory.outdated(registry))
     damaged = [f"artifact {key[:8]} was damaged and is quarantined: it is recomputed" for key in store.quarantined]
     _note(reporter, damaged)

@@ -132,14 +132,10 @@ def checked_call(options: Mapping[str, Any], command: str, shown: Callable[[str]
         require_targets=bool(options.get("attacks")),
         command=command,
     )
-    notes = list[str]()
-    if values["refresh"]:
-        again = "with it, all that it names is computed again"
-        notes.append(f"Note: to go on after an interruption, leave {shown('refresh')} out: {again}")
     if registry.of_session:
-        request, more = _with_session(request)
-        notes += more
-    return Call(request, len(places), notes)
+        request, notes = _with_session(request)
+        return Call(request, len(places), notes)
+    return Call(request, len(places))
 
 
 def _with_session(request: BenchmarkRequest) -> tuple[BenchmarkRequest, list[str]]:

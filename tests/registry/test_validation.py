@@ -83,7 +83,7 @@ def test_a_constant_is_ones_own_where_a_class_has_no_annotations_before_somebody
     asked = inspect.get_annotations
     own = asked(Late)
     del Late.__annotations__
-    monkeypatch.setattr(inspect, "get_annotations", lambda cls: own if cls is Late else asked(cls))
+    monkeypatch.setattr(inspect, "get_annotations", lambda cls, **how: own if cls is Late else asked(cls, **how))
     assert contract_violation(Late()) == ""
 
 
