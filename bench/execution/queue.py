@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.core.kinds import Status, TaskKind
+from bench.core.kinds import Role, Status, TaskKind
 from bench.core.tasks import Outcome, Task
 from bench.sandbox.process_state import gc_paused
 
@@ -127,6 +127,21 @@ class _Graph:
             highest = max((self.height[d] for d in self.dependants.get(key, ())), default=0)
             self.height[key] = highest + (FINGERPRINT_HEIGHT if self.tasks[key].kind == TaskKind.FINGERPRINT else 1)
 
+    def _with_needs(self, key: str) -> Task:
+        """Return a task; a suspect names those that need it: another run may remove its weights after these."""
+        task = self.tasks[key]
+        suspect = task.kind == TaskKind.STEAL or task.role == Role.IRRELEVANT
+        return replace(task, needed_by=tuple(self._needing(key))) if suspect else task
+
+    def _needing(self, suspect: str) -> Iterator[str]:
+        """Yield the tasks that need the weights of a suspect; for a suspect made from it, those that need that one's.
+
+        Those of the latter may be removed, too.
+        """
+        for key in dict.fromkeys(self.dependants.get(suspect, ())):
+            chained = self.tasks[key].kind == TaskKind.STEAL and self.dependants.get(key)
+            yield from self._needing(key) if chained else (key,)
+
     @property
     def unfinished(self) -> int:
         """Return the number of tasks that are not settled."""
@@ -211,7 +226,7 @@ class TaskQueue(_Graph):
         for k in riding:
             self.scores.forget(key, k)
         self.riding.update(riding)
-        return [self.tasks[k] for k in (key, *riding)]
+        return [self._with_needs(key), *(self.tasks[k] for k in riding)]
 
     def _waits_only_for(self, suspect: str, key: str) -> bool:
         """Return True for a score of a suspect that nothing else delays."""

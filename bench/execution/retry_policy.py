@@ -143,10 +143,9 @@ def _failure(task: Task, error: str, log: str) -> Outcome:
 
 def _is_locked_here(key: str, queue: TaskQueue) -> bool:
     """Return True if a worker has another task of this run that may hold the lock of a task: some share one."""
-    waiting = {k for _, _, k in queue.ready} | {k for _, k in queue.delayed}
-    waiting = waiting.union(*queue.scores.scores.values(), [key])
-    alike = (k for k in queue.tasks.keys() - queue.settled.keys() - waiting if lock_name(k) == lock_name(key))
-    return any(k in queue.riding or not queue.waiting[k] for k in alike)
+    alike = {k for k in queue.tasks if k != key and lock_name(k) == lock_name(key)} - queue.settled.keys()
+    idle = {k for *_, k in (*queue.ready, *queue.delayed)}.union(*queue.scores.scores.values())
+    return any(k in queue.riding or not (queue.waiting[k] or k in idle) for k in alike)
 
 
 def apply(

@@ -5,9 +5,8 @@ A task is started when its inputs are stored. If it fails, the tasks that need i
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 
-from bench.core.kinds import FailureCause, Role, TaskKind
+from bench.core.kinds import FailureCause
 from bench.core.tasks import Task
 from bench.execution.dask_engine import run_on_dask
 from bench.execution.queue import TaskQueue, complete
@@ -30,7 +29,7 @@ def run_tasks(
     if not tasks:
         return
     config.store.check_writable()
-    queue, policy = TaskQueue(_with_needs(tasks)), RetryPolicy()
+    queue, policy = TaskQueue(tasks), RetryPolicy()
     if config.slots or config.address:
         run_on_dask(queue, config, reporter, policy, missing_inputs)
         return
@@ -39,18 +38,6 @@ def run_tasks(
     except KeyboardInterrupt:
         if reporter.stop_requested() < StopRequest.NOW:  # it is not the reporter's way to stop, but the caller's own
             raise
-
-
-def _with_needs(tasks: Mapping[str, Task]) -> dict[str, Task]:
-    """Return tasks of which each suspect names those that need it: another run may remove its weights after these.
-
-    A suspect that is made from it counts by the tasks that need that one: its own weights may be removed, too.
-    """
-    needing = {key: list[str]() for key, t in tasks.items() if t.kind == TaskKind.STEAL or t.role == Role.IRRELEVANT}
-    for key, task in reversed([*tasks.items()]):
-        for needed in needing.keys() & task.inputs.values():
-            needing[needed] += needing.get(key) or [key]
-    return {key: replace(t, needed_by=tuple(needing[key])) if key in needing else t for key, t in tasks.items()}
 
 
 def _run_inline(

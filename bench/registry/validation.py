@@ -146,13 +146,22 @@ def contract_violation(component: Component) -> str:
     if parameters is None or not parameters.frozen:
         return f"class {cls.__name__} is not a frozen dataclass: write @dataclass(frozen=True) above it"
     reason = (
-        _stray_attribute(component)
+        _unreadable_annotation(component)
+        or _stray_attribute(component)
         or _wrong_identity(component)
         or _wrong_field(component)
         or _wrong_declaration(component)
         or _wrong_method(component, base)
     )
     return f"class {cls.__name__}{reason}" if reason else ""
+
+
+def _unreadable_annotation(component: Component) -> str:
+    try:
+        typing.get_type_hints(type(component))
+    except Exception as error:  # an annotation is an expression, which may raise anything
+        return f": its annotations cannot be read: {type(error).__name__}: {error}"
+    return ""
 
 
 def _stray_attribute(component: Component) -> str:
@@ -164,7 +173,7 @@ def _stray_attribute(component: Component) -> str:
     for cls in type(component).__mro__:
         if cls.__module__ == Component.__module__ or cls is object:
             continue
-        annotated = _annotations(cls)
+        annotated = inspect.get_annotations(cls)  # from Python 3.14 on, vars(cls) has them later
         for name, value in vars(cls).items():
             if name.startswith("_") or name in known:
                 continue
@@ -184,17 +193,6 @@ def _stray_attribute(component: Component) -> str:
                 f"Write `{name}: {type(value).__name__} = {value!r}` to make it a hyper-parameter"
             )
     return ""
-
-
-def _annotations(cls: type) -> dict[str, Any]:
-    """Return the annotations of a class, without those of its bases; none if they cannot be read.
-
-    From Python 3.14 on, a class has none before somebody asks: reading them may raise anything.
-    """
-    try:
-        return inspect.get_annotations(cls)
-    except Exception:
-        return {}
 
 
 def _no_hyperparameter(component: Component, cls: type, name: str, annotation: str) -> str:
@@ -227,10 +225,6 @@ def _wrong_identity(component: Component) -> str:
 
 
 def _wrong_field(component: Component) -> str:
-    try:
-        typing.get_type_hints(type(component))
-    except Exception as error:  # an annotation is an expression, which may raise anything
-        return f": its annotations cannot be read: {type(error).__name__}: {error}"
     for f in fields_of(component):
         value = getattr(component, f.name)
         if not _is_immutable(value):

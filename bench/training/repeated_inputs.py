@@ -19,8 +19,8 @@ from bench.training.own_forward import computed_by, with_torchs_forward
 
 def repeats_summed(model: nn.Module, device: torch.device) -> AbstractContextManager[None]:
     """Add up the weights of linear layers on a CPU whose inputs repeat: equal but for rounding, and faster."""
-    pools = [part for part in model.modules() if device.type == "cpu" and isinstance(part, nn.AdaptiveAvgPool2d)]
-    times = max(map(_pixels, pools), default=1)
+    pools = (part for part in model.modules() if isinstance(part, nn.AdaptiveAvgPool2d))
+    times = max(map(_pixels, pools), default=1) if device.type == "cpu" else 1
 
     def forward(part: nn.Linear, input: Tensor) -> Tensor:
         if input.ndim == 2 and input.shape[1] % times == 0 and _is_pooled(input):
