@@ -557,6 +557,15 @@ def test_what_named_results_need_can_be_exported_alone(bench, place):
     assert keys("other") == before
 
 
+def test_results_of_another_store_are_no_empty_archive(bench, place):
+    (place / "other").mkdir()
+    code, out, err = bench("store", "export", "toy.tar", "--store", "other", "--results", "results/toy")
+    assert (code, out) == (2, "")
+    text = "has nothing of results/toy: name the store that its run used with --store\n"
+    assert err == f"Error: The store {place / 'other'} {text}"
+    assert not Path("toy.tar").exists()
+
+
 def test_a_damaged_artifact_is_told_by_export_and_by_import(bench, place):
     assert bench("store", "export", "good.tar", "--store", "store")[0] == 0
     key = spoil("store", "answers.safetensors")

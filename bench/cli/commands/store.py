@@ -203,11 +203,19 @@ def export_(file: str, store: str | None, results: tuple[str, ...]) -> int:
 
 
 def _keys(store: Store, results: tuple[str, ...]) -> Iterator[str]:
-    """Yield the keys that folders refer to, and what the store remembers of them: a stopped run needs more."""
-    named = {str(Path(folder).resolve()): list(score_keys(Path(folder))) for folder in results}
-    needed = {digits for use in uses(store).values() if use.path in named for digits in use.keys}
-    yield from (key for keys in named.values() for key in keys)
-    yield from (key for key in store.all_keys() if key[:DIGITS] in needed)
+    """Yield the stored keys that folders refer to, and what the store remembers of them: a stopped run needs more.
+
+    Raise BenchError for a folder of which the store has nothing.
+    """
+    stored = {key[:DIGITS]: key for key in store.all_keys()}
+    for folder in results:
+        path = str(Path(folder).resolve())
+        named = {key[:DIGITS] for key in score_keys(Path(folder))}
+        named |= {digits for use in uses(store).values() if use.path == path for digits in use.keys}
+        if not (found := named & stored.keys()):
+            text = f"The store {store.root} has nothing of {folder}: name the store that its run used with --store"
+            raise BenchError(printable(text))
+        yield from (stored[digits] for digits in found)
 
 
 @command.command("import")
