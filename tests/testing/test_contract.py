@@ -489,6 +489,26 @@ def test_a_breach_is_told(kind, fault, promise, told):
     assert told in finding.reason
 
 
+@dataclass(frozen=True)
+class Surrounded(Pictures):
+    """Have a related dataset to query with."""
+
+    name: str = "surrounded"
+
+    related = {"surrogate": "wide"}
+
+
+def test_a_related_dataset_of_another_shape_is_a_remark_since_attacks_can_query_with_it():
+    promise = datasets.leads_to_images_of_equal_shape
+    finding = run_check(harness.Harness(Surrounded(), (toy_plugins.ToyImages("wide", side=16),)), promise)
+    assert finding.ok, finding.reason
+    assert finding.reason == (
+        "wide, its 'surrogate' dataset, has images of shape (1, 16, 16): attacks can query with them, but no "
+        "suspect can move there"
+    )
+    assert run_check(harness.Harness(Surrounded(), (toy_plugins.ToyImages("wide"),)), promise).reason == ""
+
+
 GROUNDS = {}
 
 
