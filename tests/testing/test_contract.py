@@ -570,6 +570,31 @@ def test_a_method_that_scores_the_fingerprints_of_another_is_judged_by_these():
 
 
 @dataclass(frozen=True)
+class Mover(toy_plugins.ToyMove):
+    """Train a copy of the source on images that other attacks do not know."""
+
+    name: str = "mover"
+
+    target = "elsewhere"
+
+
+@dataclass(frozen=True)
+class Follower(toy_plugins.ToyPolish):
+    """Go on with a suspect that was moved there."""
+
+    name: str = "follower"
+
+    starts_from = "mover"
+
+
+def test_an_attack_that_goes_on_with_one_on_other_images_is_run():
+    own = harness.Harness(Follower(), (Mover(),))
+    assert {task.kind for task in own.own_tasks()} == {"steal"}
+    finding = run_check(own, runs.works_in_the_toy_world)
+    assert finding.ok, finding.reason
+
+
+@dataclass(frozen=True)
 class Odd(toy_plugins.ToyConv):
     """Build a network of one of the makes that runs take."""
 
