@@ -268,6 +268,8 @@ def _wrong_declaration(component: Component) -> str:
         is_valid, requirement = rules[name]
         if not is_valid(value):
             return f": {name} {requirement}, not {value!r:.80}"
+        if name == "budget" and value and (type(asked := getattr(component, value)) is not int or asked < 1):
+            return f": {component.name}.{value} must be a whole number from 1, not {asked!r:.80}: it is the budget"
     if isinstance(component, Watermark) and (component.draws != 1 or component.fingerprint_of):
         return ": a watermark's fingerprint is part of its source, so leave out draws and fingerprint_of"
     if isinstance(component, Attack) and type(component).rebuild is not Attack.rebuild and not component.answers:
