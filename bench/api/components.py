@@ -51,7 +51,7 @@ class Dataset(Component):
     label_names: ClassVar[Any] = ()
     """Names of the labels, in their order, which label maps of described networks may use; empty: none are known."""
     related: ClassVar[Any] = {}
-    """Datasets of equal shape on which attacks may train, such as {"transfer": "cifar100_first10"}."""
+    """Datasets that attacks may use, by key, such as {"transfer": "cifar100_first10"}; targets are of equal shape."""
     checksums: ClassVar[Any] = {}
     """Files below the data root that `load` reads, each with its published checksum (`md5:...`), or empty."""
     downloads: ClassVar[Any] = ()

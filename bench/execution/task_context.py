@@ -63,18 +63,19 @@ class WorkerState:
 
     def component(self, kind: str, identity: Mapping[str, JSON]) -> Any:
         """Return the component that a task names; BenchError if another version of it is installed."""
+        name, version = identity["name"], identity["version"]
 
         def configured() -> Component:
-            component: Component = self.registry.get(kind, identity["name"], identity.get("params") or None)
+            component: Component = self.registry.get(kind, name)
+            if component.version != version:  # its fields may be others, too
+                raise BenchError(
+                    f"{kind} {name!r} is version {component.version} here, but the task needs version {version}: "
+                    "install the same version on every machine"
+                )
+            component = self.registry.get(kind, name, identity.get("params") or None)
             return component
 
-        component = self.cached("component", f"{kind} {canonical(identity)}", configured, 64)
-        if component.version != identity["version"]:
-            raise BenchError(
-                f"{kind} {component.name!r} is version {component.version} here, but the task needs version "
-                f"{identity['version']}: install the same version on every machine"
-            )
-        return component
+        return self.cached("component", f"{kind} {canonical(identity)}", configured, 64)
 
     def record(self, key: str) -> dict[str, JSON] | None:
         """Return the record of an artifact, read once as long as its file is the same; None if it is missing."""

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.core.canonical import JSON
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, BrokenPlugin
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe, Spec
 from bench.core.tasks import Declaration
@@ -100,8 +100,7 @@ def _fingerprint_method(method: Declaration, registry: Registry, one: Callable[.
     if not name:
         return method
     scores = f"Method {method.name!r} scores the fingerprints of {name!r}"
-    if name not in registry.names(ComponentKind.METHOD):
-        raise BenchError(f"{scores}, which is not installed")
+    _needed(registry, ComponentKind.METHOD, name, scores)
     owner = one(ComponentKind.METHOD, name)
     if owner.watermark or owner.attributes["fingerprint_of"]:
         raise BenchError(f"{scores}, which makes none of its own")
@@ -112,11 +111,20 @@ def _fingerprint_method(method: Declaration, registry: Registry, one: Callable[.
 def _previous_attack(attack: Declaration, registry: Registry) -> str:
     """Return the attack that an attack starts from (empty: none); BenchError if it may not start from that."""
     previous = str(attack.attributes["starts_from"])
-    if previous in registry.names(ComponentKind.ATTACK) and registry.get(ComponentKind.ATTACK, previous).knows_method:
-        raise BenchError(f"Attack {attack.name!r} starts from {previous!r}, which makes other suspects for each method")
-    if previous and previous not in registry.names(ComponentKind.ATTACK):
-        raise BenchError(f"Attack {attack.name!r} starts from {previous!r}, which is not installed")
+    starts = f"Attack {attack.name!r} starts from {previous!r}"
+    if previous and _needed(registry, ComponentKind.ATTACK, previous, starts).knows_method:
+        raise BenchError(f"{starts}, which makes other suspects for each method")
     return previous
+
+
+def _needed(registry: Registry, kind: ComponentKind, name: str, needs: str) -> Any:
+    """Return a component that another one `needs`; BenchError says that it is not installed, or how it is broken."""
+    try:
+        return registry.get(kind, name)
+    except BrokenPlugin as error:
+        raise BrokenPlugin(f"{needs}. {error}") from None
+    except BenchError:
+        raise BenchError(f"{needs}, which is not installed") from None
 
 
 def chain(attacks: Mapping[str, Declaration], name: str) -> list[Declaration]:

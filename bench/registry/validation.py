@@ -148,7 +148,7 @@ def contract_violation(component: Component) -> str:
     reason = (
         _unreadable_annotation(component)
         or _stray_attribute(component)
-        or _wrong_identity(component)
+        or _wrong_identity(component, base)
         or _wrong_field(component)
         or _wrong_declaration(component)
         or _wrong_method(component, base)
@@ -207,8 +207,12 @@ def _no_hyperparameter(component: Component, cls: type, name: str, annotation: s
     )
 
 
-def _wrong_identity(component: Component) -> str:
-    fields = {f.name for f in dataclasses.fields(component)}  # type: ignore[arg-type]
+def _wrong_identity(component: Component, base: type[Component]) -> str:
+    fields = [f.name for f in dataclasses.fields(component)]  # type: ignore[arg-type]
+    for name in fields:
+        if inspect.isfunction(method := getattr(base, name, None)):
+            arguments = ", ".join(inspect.signature(method).parameters)
+            return f": {name!r} is the method {name}({arguments}), which a field hides: give the field another name"
     for name in component.declarations:
         if name in fields:
             return f": {name!r} is a declaration, not a field: write `{name} = ...` without annotation"
@@ -264,6 +268,8 @@ def _wrong_declaration(component: Component) -> str:
         is_valid, requirement = rules[name]
         if not is_valid(value):
             return f": {name} {requirement}, not {value!r:.80}"
+        if name == "budget" and value and (type(asked := getattr(component, value)) is not int or asked < 1):
+            return f": {component.name}.{value} must be a whole number from 1, not {asked!r:.80}: it is the budget"
     if isinstance(component, Watermark) and (component.draws != 1 or component.fingerprint_of):
         return ": a watermark's fingerprint is part of its source, so leave out draws and fingerprint_of"
     if isinstance(component, Attack) and type(component).rebuild is not Attack.rebuild and not component.answers:

@@ -155,9 +155,11 @@ class Harness(Subject):
             raise Skipped(f"it has not the form of a component: {reason}")
         if self.missing_requirement():
             raise Skipped(self.missing_requirement())
-        leads = ",".join(str(getattr(self.component, name, "")) for name in ("target", "surrogate_data"))
+        several = (self.component, *self.required)
+        leads = [str(getattr(c, name, "")) for c in several for name in ("target", "surrogate_data")]
         channels, side, _ = self.shape
-        sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3, "leads": leads}
+        sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3}
+        sizes["leads"] = ",".join(dict.fromkeys(filter(None, leads)))
         sizes |= {"channels": channels, "side": side}
         others = [*self.required, *(configured(d, sizes) for d in toy_plugins.bench_datasets())]
         recorded_one = recorded(self.component, self.record)

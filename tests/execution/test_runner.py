@@ -454,6 +454,9 @@ def test_an_unknown_version_is_one_clear_line(base):
     )
     missing = Task.of("steal", "stolen", {**task.params, "attack": {**task.params["attack"], "name": "x"}}, task.inputs)
     assert execute(missing, found.store, toy_registry()).error.startswith("Unknown attack 'x'")
+    fields = {**task.params["attack"], "version": 9, "params": {"share": 0.3}}
+    renamed = Task.of("steal", "stolen", {**task.params, "attack": fields}, task.inputs)
+    assert execute(renamed, found.store, toy_registry()).error == outcome.error
 
 
 def test_a_damaged_input_is_reported_and_not_used(tmp_path):

@@ -527,6 +527,17 @@ def test_a_chain_with_a_cycle_or_an_unknown_attack_is_one_line():
         planned(toy_registry(after("nowhere")), attacks=("later",))
 
 
+def test_what_a_component_needs_is_named_where_two_plugins_have_its_name():
+    registry = toy_registry(after("toy_copy"), Drawn(), Reader())
+    for component in (toy_plugins.ToyCopy(), Drawn()):
+        registry.add(component, "a stranger 1.0")
+    broken = "is broken: two plugins have this name: .* and .* of a stranger 1.0. Rename one, uninstall it"
+    with pytest.raises(BenchError, match=f"'later' starts from 'toy_copy'. Plugin 'toy_copy' of .* {broken}"):
+        planned(registry, attacks=("later",))
+    with pytest.raises(BenchError, match=f"'reader' scores the fingerprints of 'drawn'. Plugin 'drawn' of .* {broken}"):
+        planned(registry, attacks=(), methods=("reader",))
+
+
 def test_a_chain_of_three_is_walked_to_its_end():
     third = after("toy_polish")
     known = declare(toy_spec(attacks=("later",)), toy_registry(third)).attacks

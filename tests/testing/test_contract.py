@@ -489,6 +489,26 @@ def test_a_breach_is_told(kind, fault, promise, told):
     assert told in finding.reason
 
 
+@dataclass(frozen=True)
+class Surrounded(Pictures):
+    """Have a related dataset to query with."""
+
+    name: str = "surrounded"
+
+    related = {"surrogate": "wide"}
+
+
+def test_a_related_dataset_of_another_shape_is_a_remark_since_attacks_can_query_with_it():
+    promise = datasets.leads_to_images_of_equal_shape
+    finding = run_check(harness.Harness(Surrounded(), (toy_plugins.ToyImages("wide", side=16),)), promise)
+    assert finding.ok, finding.reason
+    assert finding.reason == (
+        "wide, its 'surrogate' dataset, has images of shape (1, 16, 16): attacks can query with them, but no "
+        "suspect can move there"
+    )
+    assert run_check(harness.Harness(Surrounded(), (toy_plugins.ToyImages("wide"),)), promise).reason == ""
+
+
 GROUNDS = {}
 
 
@@ -547,6 +567,31 @@ def test_a_method_that_scores_the_fingerprints_of_another_is_judged_by_these():
     registry = load_registry()
     (found, others), *_ = find("sac_m_probabilities", registry)
     assert [c.name for c in others] == ["sac_m"] == [found.fingerprint_of]
+
+
+@dataclass(frozen=True)
+class Mover(toy_plugins.ToyMove):
+    """Train a copy of the source on images that other attacks do not know."""
+
+    name: str = "mover"
+
+    target = "elsewhere"
+
+
+@dataclass(frozen=True)
+class Follower(toy_plugins.ToyPolish):
+    """Go on with a suspect that was moved there."""
+
+    name: str = "follower"
+
+    starts_from = "mover"
+
+
+def test_an_attack_that_goes_on_with_one_on_other_images_is_run():
+    own = harness.Harness(Follower(), (Mover(),))
+    assert {task.kind for task in own.own_tasks()} == {"steal"}
+    finding = run_check(own, runs.works_in_the_toy_world)
+    assert finding.ok, finding.reason
 
 
 @dataclass(frozen=True)

