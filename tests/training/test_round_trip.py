@@ -281,6 +281,15 @@ def test_the_message_names_what_cannot_be_loaded():
         stored_state(trained("TiedLayers"), recreate, SHAPE, "it")
 
 
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_memory_that_is_full_when_a_network_comes_back_is_no_fault_of_the_network(error):
+    def recreate(state):
+        raise error("CUDA out of memory")
+
+    with pytest.raises(error, match="CUDA out of memory"):
+        stored_state(trained("TiedLayers"), recreate, SHAPE, "it")
+
+
 def test_a_network_that_answers_by_chance_is_not_judged(tmp_path):
     class Chance(Net):
         def forward(self, x):
