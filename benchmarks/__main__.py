@@ -109,7 +109,7 @@ def main(
     """Measure part after part: a line per row as it is known, and a table per part when it is done.
 
     Training has a table per network. `--out` keeps each table at once, in place of the last one of the same part and
-    machine.
+    machine. Ctrl-C, or a row that fails, leaves a table of the rows before it.
     """
     if on_gpu and parts:
         raise click.UsageError("--gpu measures the GPU's own rows: leave --part out")
@@ -131,14 +131,18 @@ def main(
     for of, found in (table for part in chosen for table in sections(part, choice)):
         title = f"{of}, tiny" if tiny else of
         before, begun, measured = results_file.load_average(), time.perf_counter(), []
-        for row in found:
-            measured.append(row)
-            click.echo("  ".join(filter(None, row.cells())), err=True)
-        if measured:
-            text = results_file.section(title, measured, command, before, time.perf_counter() - begun)
-            click.echo(text)
-            if out is not None:
-                results_file.keep(out, title, text)
+        early = f"{results_file.OF}ended early"
+        try:
+            for row in found:
+                measured.append(row)
+                click.echo("  ".join(filter(None, row.cells())), err=True)
+            early = ""
+        finally:
+            if measured:
+                text = results_file.section(title + early, measured, command, before, time.perf_counter() - begun)
+                click.echo(text)
+                if out is not None:
+                    results_file.keep(out, title + early, text)
 
 
 def _without_paths(words: Sequence[str]) -> list[str]:

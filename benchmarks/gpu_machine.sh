@@ -96,8 +96,12 @@ step() {
         report "$name: not begun, no time is left"
         return 1
     fi
+    local limited=(timeout -s INT -k 30 "$seconds")
+    # the first Ctrl-C lets a run wait for its tasks, which train for minutes; the second lets it write its tables
+    [ "$name" = medium ] &&
+        limited=(timeout --foreground -s INT $((seconds + 10)) timeout --foreground -s INT -k 40 "$seconds")
     begun=$(date +%s)
-    (cd "$SOURCE" && timeout -s INT -k 30 "$seconds" "$@") >"$OUT/$name.log" 2>&1
+    (cd "$SOURCE" && "${limited[@]}" "$@") >"$OUT/$name.log" 2>&1
     code=$?
     case $code in
     0) report "$name: done in $(($(date +%s) - begun)) s" ;;

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 
 from bench.analysis.replication import Evidence, Figure
 from bench.core.hardware import computes_bf16, instruction_set
@@ -50,7 +51,7 @@ from benchmarks import (  # noqa: E402
     training,
     two_runs,
 )
-from benchmarks.__main__ import Choice, sections  # noqa: E402
+from benchmarks.__main__ import Choice, main, sections  # noqa: E402
 from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E402
 
 # --- rows and tables ----------------------------------------------------------------------------------------------
@@ -137,6 +138,30 @@ def test_a_network_that_is_measured_alone_replaces_its_rows_and_no_others(tmp_pa
 def test_training_has_a_table_for_each_network():
     titles = [title for title, _ in sections("training", Choice(1, ("vgg16_bn", "tiny_vgg"), False, None))]
     assert titles == ["training: tiny_vgg", "training: vgg16_bn"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("CUDA out of memory")])
+def test_rows_before_an_interruption_or_a_failure_are_kept(tmp_path, monkeypatch, error):
+    path, early = tmp_path / "RESULTS.md", True
+
+    def some(*choice):
+        yield Row("one", [1.0], [4.0])
+        if early:
+            raise error
+        yield Row("two", [1.0], [2.0])
+
+    def titles():
+        (own,) = (tmp_path / "results").iterdir()
+        return re.findall(r"^## (.*)$", own.read_text(), re.MULTILINE)
+
+    monkeypatch.setattr(gpu, "rows", some)
+    words = ["--gpu", "--tiny", "--out", str(path)]
+    assert CliRunner().invoke(main, words).exit_code == 1
+    assert titles() == ["gpu, tiny: ended early"]
+    assert [line.split("|")[1].strip() for line in path.read_text().splitlines() if line[:1] == "|"][2:] == ["one"]
+    early = False
+    assert CliRunner().invoke(main, words).exit_code == 0
+    assert titles() == ["gpu, tiny"]
 
 
 def test_variables_that_cap_the_instructions_make_another_machine(monkeypatch):
@@ -653,8 +678,6 @@ def test_groups_of_dataset_inference_are_scored_with_one_fingerprint():
 
 
 def test_a_step_in_bf16_is_compared_with_one_in_fp32(monkeypatch):
-    from click.testing import CliRunner
-
     from benchmarks import step_precision
 
     monkeypatch.setattr(step_precision, "BATCH", 8)
@@ -671,8 +694,6 @@ def test_a_step_in_bf16_is_compared_with_one_in_fp32(monkeypatch):
 
 
 def test_an_extraction_that_asks_once_is_compared_with_one_that_asks_each_time():
-    from click.testing import CliRunner
-
     from benchmarks import known_answers
 
     threads = torch.get_num_threads()
@@ -689,8 +710,6 @@ def test_an_extraction_that_asks_once_is_compared_with_one_that_asks_each_time()
 
 
 def test_a_step_with_fewer_products_is_compared_with_torchs(monkeypatch):
-    from click.testing import CliRunner
-
     from benchmarks import step_products
 
     entered = []
@@ -711,8 +730,6 @@ def test_a_step_with_fewer_products_is_compared_with_torchs(monkeypatch):
 
 
 def test_a_compiled_step_is_compared_with_a_plain_one(monkeypatch):
-    from click.testing import CliRunner
-
     from benchmarks import step_compiled
 
     compiled = []

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,29 @@ def test_a_step_that_takes_longer_than_what_is_left_is_stopped(pack, tmp_path):
     found = steps(out)
     assert found["rows"].startswith("stopped after its 1")
     assert found["medium"] == "not begun, no time is left"
+
+
+STUBBORN = """#!{python}
+import signal, sys, time
+pressed = []
+signal.signal(signal.SIGINT, lambda *_: pressed.append(time.monotonic()))
+print("it trains", flush=True)
+while not pressed or pressed[-1] - pressed[0] < 5:
+    time.sleep(0.1)
+print("its tables are written", flush=True)
+sys.exit(130)
+"""
+"""In place of a run whose tasks take minutes: it ends at a second Ctrl-C."""
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_writes_its_tables(tmp_path):
+    pack, out, program = tmp_path / "pack", tmp_path / "out", tmp_path / "python"
+    (pack / "data").mkdir(parents=True)
+    tarfile.open(pack / "source.tar.gz", "w:gz").close()
+    program.write_text(STUBBORN.format(python=sys.executable))
+    program.chmod(0o755)
+    done = shell(SCRIPT, "run", pack, out, PYTHON=str(program), ONLY="medium", SECONDS_LEFT="8")
+    assert done.returncode == 1
+    assert steps(out)["medium"].startswith("stopped after its ")
+    assert (out / "medium.log").read_text() == "it trains\nits tables are written\n"

@@ -12,7 +12,8 @@ from bench.api.components import Architecture, Attack
 from bench.core.canonical import JSON, seed_of
 from bench.core.errors import BenchError, NotApplicable
 from bench.core.kinds import Access, ComponentKind
-from bench.training.answering import Askable, Endpoint, output_of
+from bench.training.answering import Askable, Endpoint, device_of, output_of
+from bench.training.memory_format import set_weight_format
 from bench.training.networks import Normalised, with_memory_format, wrapped
 from bench.training.oracle import Oracle
 from bench.training.randomness import unchanged_generators
@@ -100,7 +101,10 @@ def rebuilt_endpoint(
 
 
 def check_endpoint(rebuilt: Endpoint, stolen: nn.Module, images: Tensor, classes: int) -> None:
-    """Raise BenchError unless a rebuilt suspect answers as the stolen one, and again as before."""
+    """Raise BenchError unless a rebuilt suspect answers as the stolen one, and again as before.
+
+    The weights of the stolen one become contiguous, as those that come from the store are.
+    """
     who, x = f"attack {rebuilt.attack!r}", images[:SAMPLE]
     answers = rebuilt.answer(x)
     if rebuilt.output == Access.LABELS:
@@ -113,6 +117,8 @@ def check_endpoint(rebuilt: Endpoint, stolen: nn.Module, images: Tensor, classes
             f"{who}: its suspect answers otherwise when it is asked again. Draw only from torch's global generator, "
             "which is seeded from the image, and keep no state"
         )
+    # a training leaves weights in another memory format, in which a GPU, with TF32, rounds otherwise
+    set_weight_format(stolen, device_of(stolen), True)
     before = Endpoint(stolen, rebuilt.output, rebuilt.seed, rebuilt.attack).answer(x)
     gap = float((answers.double() - before.to(answers.device).double()).abs().max()) if len(x) else 0.0
     if gap > TOLERANCE:

@@ -7,6 +7,7 @@ import functools
 import os
 import random
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -49,6 +50,7 @@ def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu", own_pro
             apply(None)
             if torch.device(device).type == "cuda":
                 torch.set_deterministic_debug_mode("warn")
+                warnings.filterwarnings("default", ".*deterministic", UserWarning)  # no error, as in pytest
                 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
             torch.set_num_threads(threads)
             seed_everything(seed)

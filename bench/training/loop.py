@@ -185,5 +185,8 @@ def _own_random_stream(generator: torch.Generator, device: torch.device) -> Iter
     """Seed torch's global generators, which dropout uses, from the generator alone; restore them after."""
     seed = int(torch.randint(1 << 62, (1,), device=generator.device, generator=generator))
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        if device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed GPUs, too
+        else:
+            torch.manual_seed(seed)
         yield

@@ -147,7 +147,8 @@ def rebuild(
     On the meta device where that makes the same network (four times faster), otherwise in memory. Weights are not
     copied on the meta device.
     """
-    build = functools.partial(wrapped, architecture, num_classes, shape, weights["mean"], weights["std"])
+    mean, std = weights["mean"].cpu(), weights["std"].cpu()  # as the rest of a network that is just built
+    build = functools.partial(wrapped, architecture, num_classes, shape, mean, std)
     with unchanged_generators():
         model = _without_memory(build, weights) or _in_memory(build, weights)
         return with_memory_format(model, architecture, shape)

@@ -58,7 +58,7 @@ def stored_state(model: nn.Module, recreate: Recreate, shape: tuple[int, int, in
     try:
         again = moved(recreate(stored), next(model.parameters()).device)
         others = answers_of(again, x)
-    except BenchError:
+    except (BenchError, MemoryError, torch.OutOfMemoryError):  # full memory is no fault of the network
         raise
     except Exception as error:  # third-party code
         raise BenchError(f"{who} cannot be loaded from the store: {describe_error(error)}") from error

@@ -9,6 +9,7 @@ from torch import nn
 from bench import Architecture, Attack, BenchError, Fingerprint, NotApplicable
 from bench.core.kinds import ComponentKind, Status
 from bench.execution.runner import execute
+from bench.execution.suspects import check_endpoint
 from bench.execution.task_context import WorkerState
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
@@ -18,6 +19,7 @@ from bench.store.record_schema import is_valid
 from bench.store.store import Store
 from bench.testing import run_toy, toy_registry, toy_spec
 from bench.testing.toy_plugins import ToyImages, ToyMatch, ToyTune
+from bench.training.answering import Endpoint
 
 FAST = {"epochs": 1.0, "replicates": 1, "copies": 1}
 
@@ -504,6 +506,21 @@ def test_what_a_service_may_not_do_is_one_line(changes, error):
     (row,) = (r for r in rows if r["attack"])
     assert row["status"] == "blocked"
     assert error in row["error"]
+
+
+class Rounding(nn.Conv2d):
+    """Answer a little otherwise if the weights are in another memory format, as the kernels of a GPU do."""
+
+    def forward(self, x):
+        """Return the mean over all places."""
+        return super().forward(x).mean((2, 3)) + 0.01 * self.weight.is_contiguous()
+
+
+def test_a_suspect_is_rebuilt_in_another_memory_format_than_that_of_its_training():
+    stolen, again = Rounding(3, 4, 3).to(memory_format=torch.channels_last), Rounding(3, 4, 3)
+    again.load_state_dict(stolen.state_dict())
+    assert again.weight.is_contiguous() and not stolen.weight.is_contiguous()
+    check_endpoint(Endpoint(again, "logits", 0, "trained"), stolen, torch.rand(5, 3, 6, 6), 4)
 
 
 def test_an_attack_that_rebuilds_says_what_its_suspects_answer():

@@ -112,6 +112,22 @@ def test_a_gpu_is_set_to_deterministic_algorithms_for_the_task_only(log, device,
     assert torch.get_deterministic_debug_mode() == 0 and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "adaptive_max_pool2d_backward_cuda does not have a deterministic implementation, but you set ...",
+        "Memory Efficient attention defaults to a non-deterministic algorithm. ...",
+    ],
+)
+def test_an_operation_without_a_deterministic_algorithm_is_no_error_where_warnings_are(log, text):
+    with pytest.warns(UserWarning, match="deterministic"):
+        warnings.simplefilter("error")
+        with isolated(1, log, device="cuda:0"):
+            warnings.warn(text, stacklevel=1)
+            with pytest.raises(UserWarning, match="another"):
+                warnings.warn("another", stacklevel=1)
+
+
 def test_the_state_that_a_task_starts_from_is_always_the_same(log):
     """Whatever a plugin's module did to torch and numpy when it was imported."""
     as_it_starts = observed()

@@ -401,13 +401,21 @@ def test_two_trainings_with_one_generator_differ():
     assert not same(state(trained[0]), state(trained[1]))
 
 
+def test_a_training_on_a_cpu_leaves_the_generators_of_gpus_alone(monkeypatch):
+    """`torch.manual_seed` seeds those of all devices."""
+    model, seeds = network(dropout=0.5), []
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded())
+    assert not seeds
+
+
 @pytest.mark.gpu
 def test_a_gpu_trains_the_same_views_and_leaves_its_generator_alone():
+    models = {device: network() for device in ("cpu", "cuda")}  # seeded by torch.manual_seed, which seeds GPUs, too
     torch.cuda.manual_seed(7)
     before = torch.cuda.get_rng_state()
     logits = []
-    for device in ("cpu", "cuda"):
-        model = network()
+    for device, model in models.items():
         fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded(), device=device, crop=1, flip=True)
         logits.append(predict(model, some_images(), device).cpu())
     assert torch.allclose(*logits, atol=0.05)

@@ -281,6 +281,15 @@ def test_the_message_names_what_cannot_be_loaded():
         stored_state(trained("TiedLayers"), recreate, SHAPE, "it")
 
 
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_memory_that_is_full_when_a_network_comes_back_is_no_fault_of_the_network(error):
+    def recreate(state):
+        raise error("CUDA out of memory")
+
+    with pytest.raises(error, match="CUDA out of memory"):
+        stored_state(trained("TiedLayers"), recreate, SHAPE, "it")
+
+
 def test_a_network_that_answers_by_chance_is_not_judged(tmp_path):
     class Chance(Net):
         def forward(self, x):
@@ -305,6 +314,37 @@ def test_lazy_modules_that_no_image_reaches_are_named():
 
     with pytest.raises(BenchError, match=r"'lost.weight' has no shape, even after a forward pass on images"):
         wrapped(Architecture(), 7, SHAPE, torch.zeros(1), torch.ones(1))
+
+
+class Elsewhere(torch.Tensor):
+    """Stands for a tensor on a GPU: others may copy it, and compute with it once it is on the CPU."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if function.__name__ == "cpu":
+            with torch._C.DisableTorchFunctionSubclass():
+                return args[0].as_subclass(torch.Tensor)
+        if function.__name__ != "copy_" and any(type(a) is torch.Tensor for a in args):
+            raise RuntimeError("Expected all tensors to be on the same device")
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_lazy_modules_come_back_from_tensors_of_another_device():
+    model = trained("Lazy")
+    state = detached(network_state(model))
+    loaded = {n: t.as_subclass(Elsewhere) if n in ("mean", "std") else t for n, t in state.items()}
+    again = rebuild(Zoo(net="Lazy"), 7, SHAPE, loaded).eval()
+    assert difference(model, again, random_images(SHAPE)) == ""
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("net", ["Lazy", "TiedLayers"])
+def test_a_network_comes_back_from_tensors_on_a_gpu(net):
+    model = trained(net)
+    loaded = {name: tensor.cuda() for name, tensor in detached(network_state(model)).items()}
+    again = moved(rebuild(Zoo(net=net), 7, SHAPE, loaded), "cuda").eval()
+    assert {t.device.type for t in named_tensors(again).values()} == {"cuda"}
+    assert difference(model, moved(again, "cpu"), random_images(SHAPE)) == ""
 
 
 # --- training -----------------------------------------------------------------------------------------------------
