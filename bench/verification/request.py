@@ -16,7 +16,7 @@ from bench.verification.schema import Finding, MethodResult, Suspect
 class Request(NamedTuple):
     """Which suspect is judged (`suspect`: its name; empty: the only one), by which commitment, into which folder.
 
-    `sign` is the secret key that signs the folder.
+    `sign` is the secret key that signs the folder, `data` the folder of the datasets; None: the usual one.
     """
 
     models: Path
@@ -28,6 +28,7 @@ class Request(NamedTuple):
     allow_code: bool = False
     plugins: tuple[str, ...] = ()
     sign: Path | None = None
+    data: Path | None = None
 
 
 class Session(NamedTuple):

@@ -101,9 +101,10 @@ def _registry(folder: CommitmentFolder, model: Description, request: Request) ->
     needed = {ComponentKind.METHOD: {m.name for m in folder.commitment.methods}}
     needed |= {ComponentKind.ARCHITECTURE: {model.architecture}, ComponentKind.DATASET: {model.trained_on}}
     words = tuple(f'"{name}"'.encode() for names in needed.values() for name in names if name)
-    registry = load_registry(request.plugins, [e for e in entry_points(group="bench") if _mentions(e.module, words)])
+    used = [entry for entry in entry_points(group="bench") if _mentions(entry.module, words)]
+    registry = load_registry(request.plugins, used, request.data)
     known = (not name or name in registry.names(kind) for kind, names in needed.items() for name in names)
-    return registry if all(known) else load_registry(request.plugins)
+    return registry if all(known) else load_registry(request.plugins, data=request.data)
 
 
 def _mentions(module: str, words: Sequence[bytes]) -> bool:
