@@ -475,6 +475,17 @@ def test_an_onnx_network_with_another_number_of_labels(tmp_path, fault):
     )
 
 
+def test_the_best_labels_only_are_no_answer_that_a_description_has():
+    text = outputs.fault(torch.tensor([[0.6, 0.3, 0.05]] * 4), "probabilities", 7)
+    assert text.startswith("it answers with [3] numbers an image, not with [7]: if it was trained on a dataset of")
+    assert text.endswith("; if they are of its best labels only, see docs/endpoints.md")
+    for labels in (torch.tensor([[2, 0, 6]] * 4), torch.tensor([[2.0, 0.0, 6.0]] * 4)):
+        text = outputs.fault(labels, "labels", 7)
+        assert text.endswith("not with one label: if they are of its best labels only, see docs/endpoints.md")
+    assert outputs.fault(torch.rand(4, 3), "labels", 7).endswith("not with one label: name their kind")
+    assert outputs.fault(torch.ones(4, 8), "logits", 7).endswith("of other classes, name that as trained_on")
+
+
 def test_answers_that_were_not_flattened():
     text = outputs.fault(torch.zeros(4, 10, 1, 1), "logits", 10)
     assert text.startswith("it answers with [10, 1, 1] numbers an image, not with [10]: end the network with one")
