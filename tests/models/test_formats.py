@@ -261,6 +261,11 @@ def test_the_columns_of_a_table_are_those_of_its_header(tmp_path, opened):
     for header in ("abcdefghij", map(str, range(1, 11))):
         table(header, range(CLASSES))
         torch.testing.assert_close(ask(opened(fields), "logits", x), y)
+    table("abcdefghij", range(CLASSES))
+    named = Target(CLASSES, SHAPE, [*"jihgfedcba"])  # the dataset's labels in another order
+    torch.testing.assert_close(ask(opened(fields, named), "logits", x), y.flip(1))
+    fields_in_order = fields | {"labels": [*range(CLASSES)]}  # that of the network, as described
+    torch.testing.assert_close(ask(opened(fields_in_order, named), "logits", x), y)
     rows = (f"{n},{','.join(repr(float(v)) for v in r)},{digests[n]}" for n, r in enumerate(y))  # as pandas writes it
     (tmp_path / "a").write_text("\n".join([f",{','.join(map(str, range(CLASSES)))},image", *rows]))
     torch.testing.assert_close(ask(opened(fields), "logits", x), y)
