@@ -99,6 +99,11 @@ class ImageFolder(Dataset):
         return len(self._description.classes)
 
     @property
+    def label_names(self) -> Sequence[str]:
+        """Return the names of the class folders, in the order of the labels."""
+        return tuple(self._description.classes)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Return the shape that the images are brought into."""
         return self._description.shape

@@ -117,21 +117,19 @@ def verify(
     `suspect` names it if there are several. `alpha` is how often, at most, an innocent is accused. `sign` is a minisign
     key that signs the folder. `progress` is called with the number of answers. Without `commitment`, one is made first,
     from the source that `models` describes, too: `made` are options of `bench.commit`, such as `datasets`, `methods`
-    and `innocents`. A call that was interrupted goes on with the answers that it has. BenchError for what the caller
-    can correct.
+    and `innocents`. Of these, `data` is read with a commitment, too: the suspect may be of another dataset. A call that
+    was interrupted goes on with the answers that it has. BenchError for what the caller can correct.
     """
     if made:
         from bench.frontend.commit import check_known
 
         check_known(made, "verify", verify.__annotations__.keys() - {"made", "return"})
     place = commitment or path("out", out) / COMMITMENT
-    request = requested(models, place, out, suspect, alpha, max_queries, allow_code, plugins, sign)
+    request = requested(models, place, out, suspect, alpha, max_queries, allow_code, plugins, sign, made.get("data"))
     if commitment is None:
         make_commitment(request, made)
-    elif made:
-        raise BenchError(
-            f"{next(iter(made))} is an option of a new commitment, and commitment names one: leave one out"
-        )
+    elif foreign := [name for name in made if name != "data"]:
+        raise BenchError(f"{foreign[0]} is an option of a new commitment, and commitment names one: leave one out")
     with Child() as child:
         return judged(request, child, progress)
 
@@ -169,6 +167,7 @@ def requested(
     allow_code: bool = False,
     plugins: Sequence[str | PathLike[str]] = (),
     sign: str | PathLike[str] | None = None,
+    data: str | PathLike[str] | None = None,
 ) -> Request:
     """Return what options ask for."""
     return Request(
@@ -181,6 +180,7 @@ def requested(
         allow_code=allow_code,
         plugins=tuple(map(str, paths("plugins", plugins))),
         sign=path("sign", sign) if sign else None,
+        data=path("data", data) if data else None,
     )
 
 

@@ -33,10 +33,13 @@ def image_digests(images: Tensor) -> list[str]:
 
 
 class Table:
-    """Returns the raw answers of a table to images; `NotApplicable` if it has no answer to some of them."""
+    """Returns the raw answers of a table to images; `NotApplicable` if it has no answer to some of them.
 
-    def __init__(self, model: Description, content: bytes) -> None:
-        digests, answers = _csv(model, content) if _is_text(content) else _npz(model, content)
+    `names` are those of the dataset's labels, if they are known: columns may have them.
+    """
+
+    def __init__(self, model: Description, content: bytes, names: Sequence[str] = ()) -> None:
+        digests, answers = _csv(model, content, names) if _is_text(content) else _npz(model, content)
         if digests is None:
             digests = _probe_digests(model)
         if len(digests) != len(answers):
@@ -125,7 +128,7 @@ def _probe_digests(model: Description) -> list[str]:
     return image_digests(_images(model, arrays["images"], "probes"))
 
 
-def _csv(model: Description, content: bytes) -> tuple[list[str] | None, Any]:
+def _csv(model: Description, content: bytes, labels: Sequence[str]) -> tuple[list[str] | None, Any]:
     """Read a CSV file: a header, then a line for each image with its digest and K numbers, or one label.
 
     A line without a number is an image that was not answered.
@@ -153,15 +156,19 @@ def _csv(model: Description, content: bytes) -> tuple[list[str] | None, Any]:
         values.append([_number(model, row[i], number) for i in used])
     if not values:
         raise model.fault("file", "no image has an answer: fill in the table")
-    answers = np.array(values)[:, _order(model, [names[i] for i in used])]
+    answers = np.array(values)[:, _order(model, [names[i] for i in used], labels)]
     answers = answers[:, 0] if answers.shape[1] == 1 else answers
     return (digests if named else None), answers
 
 
-def _order(model: Description, names: Sequence[str]) -> list[int]:
-    """Return where the columns 0, 1, … are among columns of these names, which are in order if they are no numbers."""
+def _order(model: Description, names: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """Return where the columns 0, 1, … are among columns of these names.
+
+    If these are no numbers, they are the dataset's `labels` in any order, or the columns are in order.
+    """
     if not all(name.isascii() and name.isdecimal() for name in names):
-        return list(range(len(names)))
+        named = not model.labels and sorted(names) == sorted(labels)
+        return [names.index(label) for label in labels] if named else list(range(len(names)))
     numbers = [int(name) for name in names]
     if numbers != sorted(numbers) and sorted(numbers) != list(range(len(numbers))):
         raise model.fault("file", f"its columns are numbered {', '.join(names)[:80]}, not 0, 1, …: put them in order")

@@ -79,7 +79,7 @@ def open_model(
     content = read(model)
     check_content(model, content)
     if model.format == ModelFormat.ANSWERS:
-        return DescribedAnswers(model, Table(model, content), lambda images: images, target)
+        return DescribedAnswers(model, Table(model, content, target.label_names), lambda images: images, target)
     steps = Preprocessing.of(model, target.shape)
     if model.format == ModelFormat.SAFETENSORS:
         return _torch_network(model, target, registry, content)

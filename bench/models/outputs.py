@@ -11,6 +11,8 @@ from bench.models.kinds import ModelOutput
 
 CLOSE = 1e-3
 """Largest distance of a sum of probabilities from 1, apart from what their rounding explains."""
+BEST_ONLY = "if they are of its best labels only, see docs/endpoints.md"
+"""What to write about answers that are fewer than the classes."""
 
 
 def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
@@ -21,7 +23,8 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
     if output == ModelOutput.LABELS:
         return _label_fault(answers, classes)
     if answers.dim() != 2 or answers.shape[1] != classes:
-        return f"it answers with {list(answers.shape[1:])} numbers an image, not with [{classes}]: {_way_out(answers)}"
+        start = f"it answers with {list(answers.shape[1:])} numbers an image, not with [{classes}]"
+        return f"{start}: {_way_out(answers, classes)}"
     if not answers.is_floating_point():
         return f"it answers with {answers.dtype}: whole numbers are labels"
     if not answers.numel():
@@ -44,13 +47,14 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
     return ""
 
 
-def _way_out(answers: Tensor) -> str:
+def _way_out(answers: Tensor, classes: int) -> str:
     """Return what to write for answers that are none of the dataset's classes."""
     if answers.dim() == 1 or answers.shape[1:] == (1,):
         return 'if they are labels, write output = "labels"'
     if answers.dim() > 2:
         return "end the network with one number for each class, by a pooling or a flattening before its export"
-    return "if it was trained on a dataset of other classes, name that as trained_on"
+    other = "if it was trained on a dataset of other classes, name that as trained_on"
+    return f"{other}; {BEST_ONLY}" if answers.shape[1] < classes else other
 
 
 def _rounded(answers: Tensor, fewest: int) -> Granularity:
@@ -76,7 +80,9 @@ def _is_one(sums: Tensor, rounding: float) -> bool:
 def _label_fault(answers: Tensor, classes: int) -> str:
     labels = answers.squeeze(1) if answers.dim() == 2 and answers.shape[1] == 1 else answers
     if labels.dim() != 1:
-        return f"it answers with {list(answers.shape[1:])} numbers an image, not with one label: name their kind"
+        whole = not labels.is_floating_point() or bool((labels == labels.round()).all())
+        way = BEST_ONLY if labels.dim() == 2 and labels.shape[1] < classes and whole else "name their kind"
+        return f"it answers with {list(answers.shape[1:])} numbers an image, not with one label: {way}"
     if labels.is_floating_point() and not bool(torch.isfinite(labels).all()):
         return "it answers with NaN or infinity"
     if labels.is_floating_point() and not bool((labels == labels.round()).all()):

@@ -165,6 +165,10 @@ def finish(prepared: PreparedRun, reporter: BenchmarkReporter) -> None:
 def _note_weakness(found: Measured, attacks: Sequence[str], note: Callable[[str], None]) -> None:
     for name in sorted({*attacks} - {row.attack for row in found.copies}):
         note(f"Note: there is no copy by {name}: --architectures names those in which copies are trained")
+    asked = [method.access for method in found.methods if method.access != Access.WEIGHTS]
+    if asked and min(asked, key=Access.rank) == Access.LOGITS:
+        text = "no verdict is possible about a suspect that answers with probabilities or labels"
+        note(f"Note: each method asks for logits: {text}. See: bench list methods")
     for method in found.methods:
         if method.access == Access.WEIGHTS:
             note(f"Note: {method.name} looks at weights: bench verify asks a suspect for answers, and does not use it")

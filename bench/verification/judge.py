@@ -21,9 +21,9 @@ from bench.verification.p_values import SLACK
 from bench.verification.recorded import RecordedSuspect, other_findings
 from bench.verification.regeneration import Place, Regenerated, regenerated
 from bench.verification.replay import replay
+from bench.verification.request import BENCH, version_of
 from bench.verification.schema import CommittedMethod, FingerprintFile, MethodResult
 from bench.verification.scoring import component
-from bench.verification.session import BENCH, version_of
 from bench.verification.spread import elsewhere
 
 CLOSE, TINY = 1e-4, 1e-6

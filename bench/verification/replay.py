@@ -18,6 +18,7 @@ from bench.verification import evidence_files, known_networks, manifest
 from bench.verification.evidence_files import ANSWERS, EVIDENCE, QUERIES, EvidenceFolder, texts
 from bench.verification.judgement import accuracy_finding, damage_finding, judge
 from bench.verification.kinds import FindingKind
+from bench.verification.request import BENCH, version_of
 
 CLOSE = 1e-9
 """Largest relative difference of a number that is computed again."""
@@ -27,8 +28,9 @@ def replay(folder: str | Path) -> EvidenceFolder:
     """Read a folder of evidence and compute everything again that follows from its files; return it.
 
     BenchError, one line, names the file that was changed, and the answer, the query, the score of an innocent or the
-    figure, where that can be known: also after the manifest was written again. What cannot be known here, whether the
-    scores of the suspect follow from its answers and the fingerprints from the source, `bench judge` computes.
+    figure, where that can be known: also after the manifest was written again. Another version of bench may compute a
+    figure otherwise: then the line names both. What cannot be known here, whether the scores of the suspect follow from
+    its answers and the fingerprints from the source, `bench judge` computes.
     """
     found = evidence_files.read(folder)
     if found.commitment.digest != found.evidence.commitment:
@@ -36,10 +38,23 @@ def replay(folder: str | Path) -> EvidenceFolder:
     _check_queries(found)
     _check_answers(found)
     _check_files(found)
-    _check_suspect(found)
-    _check_judgement(found)
+    try:
+        _check_suspect(found)
+        _check_judgement(found)
+    except BenchError as error:
+        raise BenchError(f"{error}{_other_version(found)}") from None
     manifest.check(found.folder, manifest.read(found.folder), manifest.MANIFEST)
     return found
+
+
+def _other_version(found: EvidenceFolder) -> str:
+    """Return that another version of bench made the evidence, the end of a message; empty if it was this one."""
+    versions, here = found.evidence.made.get("versions"), version_of(BENCH)
+    made = versions.get(BENCH) if isinstance(versions, Mapping) else None
+    if made in (None, here):
+        return ""
+    text = f", unless bench {made}, which made it, computes that otherwise than {here} here: replay it with {made}"
+    return printable(text)
 
 
 def _changed(found: EvidenceFolder, name: str, text: str) -> BenchError:

@@ -1,6 +1,7 @@
 """What `bench verify` is asked for, and what its session sends back. Nothing imports torch."""
 
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +13,14 @@ from bench.verification import evidence_files
 from bench.verification.kinds import ALPHA
 from bench.verification.schema import Finding, MethodResult, Suspect
 
+BENCH = "fingerprint-bench"
+"""The distribution of this code, whose version evidence has."""
+
 
 class Request(NamedTuple):
     """Which suspect is judged (`suspect`: its name; empty: the only one), by which commitment, into which folder.
 
-    `sign` is the secret key that signs the folder.
+    `sign` is the secret key that signs the folder, `data` the folder of the datasets; None: the usual one.
     """
 
     models: Path
@@ -28,6 +32,7 @@ class Request(NamedTuple):
     allow_code: bool = False
     plugins: tuple[str, ...] = ()
     sign: Path | None = None
+    data: Path | None = None
 
 
 class Session(NamedTuple):
@@ -39,6 +44,14 @@ class Session(NamedTuple):
     queries: int
     seconds: float
     made: dict[str, Any]
+
+
+def version_of(distribution: str) -> str:
+    """Return the version of an installed distribution."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def chosen(models: Sequence[Description], name: str) -> Description:

@@ -4,7 +4,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from bench.sandbox.logs import Log
 from bench.verification import commitment_files, evidence_files, known_networks
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.endpoint_finding import endpoint_finding
-from bench.verification.request import Request, Session
+from bench.verification.request import BENCH, Request, Session, version_of
 from bench.verification.schema import MethodResult, Suspect
 from bench.verification.scoring import Recorder, component, only_answers, scored, unbridged
 from bench.verification.suspect_checks import checked, queries_needed
@@ -39,8 +39,6 @@ RUNTIMES = {
 """The library that runs a format."""
 BEAT = 10.0
 """Seconds between two reports while queries are written: to compress large images may take longer than the limit."""
-BENCH = "fingerprint-bench"
-"""The distribution of this code."""
 
 
 def ask_and_score(send: Callable[[Any], None], described: Description, request: Request, threads: int) -> None:
@@ -101,9 +99,10 @@ def _registry(folder: CommitmentFolder, model: Description, request: Request) ->
     needed = {ComponentKind.METHOD: {m.name for m in folder.commitment.methods}}
     needed |= {ComponentKind.ARCHITECTURE: {model.architecture}, ComponentKind.DATASET: {model.trained_on}}
     words = tuple(f'"{name}"'.encode() for names in needed.values() for name in names if name)
-    registry = load_registry(request.plugins, [e for e in entry_points(group="bench") if _mentions(e.module, words)])
+    used = [entry for entry in entry_points(group="bench") if _mentions(entry.module, words)]
+    registry = load_registry(request.plugins, used, request.data)
     known = (not name or name in registry.names(kind) for kind, names in needed.items() for name in names)
-    return registry if all(known) else load_registry(request.plugins)
+    return registry if all(known) else load_registry(request.plugins, data=request.data)
 
 
 def _mentions(module: str, words: Sequence[bytes]) -> bool:
@@ -151,11 +150,3 @@ def _made(model: Description, threads: int) -> dict[str, Any]:
         "machine": machine("cpu"),
         "versions": {name: version_of(name) for name in (BENCH, "torch", "numpy")},
     }
-
-
-def version_of(distribution: str) -> str:
-    """Return the version of an installed distribution."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "unknown"

@@ -18,6 +18,7 @@ from bench import cli
 from bench.core.errors import BenchError
 from bench.datasets.image_folder import adapted, decoded, description_path, read_description
 from bench.datasets.image_survey import Options, survey
+from bench.models.description import Description, label_order
 from bench.registry.discovery import load_registry
 
 
@@ -180,6 +181,15 @@ def test_loaded_images_are_those_of_the_files(birds, tmp_path, bench):
             expected = torch.from_numpy(np.array(Image.open(birds / path).convert("RGB"))).permute(2, 0, 1)
             assert torch.equal(image, expected)
             assert path.startswith(described.classes[label])
+
+
+def test_the_classes_are_the_names_of_the_labels(birds, tmp_path, bench):
+    """Descriptions of networks use them, and servers that answer with names."""
+    bench("data", "add", "birds", birds, data=tmp_path / "data")
+    dataset = load_registry(data=tmp_path / "data").get("dataset", "birds")
+    assert dataset.label_names == ("Zaunkönig", "a crow", "wren")
+    model = Description(name="m", role="suspect", format="onnx", labels=["wren", "Zaunkönig", "a crow"])
+    assert label_order(model, dataset.num_classes, dataset.label_names) == (2, 0, 1)
 
 
 # --- modes and sizes ------------------------------------------------------------------------------------------------

@@ -261,6 +261,11 @@ def test_the_columns_of_a_table_are_those_of_its_header(tmp_path, opened):
     for header in ("abcdefghij", map(str, range(1, 11))):
         table(header, range(CLASSES))
         torch.testing.assert_close(ask(opened(fields), "logits", x), y)
+    table("abcdefghij", range(CLASSES))
+    named = Target(CLASSES, SHAPE, [*"jihgfedcba"])  # the dataset's labels in another order
+    torch.testing.assert_close(ask(opened(fields, named), "logits", x), y.flip(1))
+    fields_in_order = fields | {"labels": [*range(CLASSES)]}  # that of the network, as described
+    torch.testing.assert_close(ask(opened(fields_in_order, named), "logits", x), y)
     rows = (f"{n},{','.join(repr(float(v)) for v in r)},{digests[n]}" for n, r in enumerate(y))  # as pandas writes it
     (tmp_path / "a").write_text("\n".join([f",{','.join(map(str, range(CLASSES)))},image", *rows]))
     torch.testing.assert_close(ask(opened(fields), "logits", x), y)
@@ -473,6 +478,17 @@ def test_an_onnx_network_with_another_number_of_labels(tmp_path, fault):
         "model 'a': output: it answers with [7] numbers an image, not with [10]: if it was trained on a dataset"
         in fault(ONNX)
     )
+
+
+def test_the_best_labels_only_are_no_answer_that_a_description_has():
+    text = outputs.fault(torch.tensor([[0.6, 0.3, 0.05]] * 4), "probabilities", 7)
+    assert text.startswith("it answers with [3] numbers an image, not with [7]: if it was trained on a dataset of")
+    assert text.endswith("; if they are of its best labels only, see docs/endpoints.md")
+    for labels in (torch.tensor([[2, 0, 6]] * 4), torch.tensor([[2.0, 0.0, 6.0]] * 4)):
+        text = outputs.fault(labels, "labels", 7)
+        assert text.endswith("not with one label: if they are of its best labels only, see docs/endpoints.md")
+    assert outputs.fault(torch.rand(4, 3), "labels", 7).endswith("not with one label: name their kind")
+    assert outputs.fault(torch.ones(4, 8), "logits", 7).endswith("of other classes, name that as trained_on")
 
 
 def test_answers_that_were_not_flattened():

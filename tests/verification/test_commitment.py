@@ -221,6 +221,13 @@ def test_without_innocents_there_is_a_note(place, files, store, tmp_path, capsys
     assert made.nulls == [] and "there are no innocents, so no verdict will be possible" in capsys.readouterr().err
 
 
+def test_methods_that_all_ask_for_logits_are_noted(place, files, store, tmp_path, capsys):
+    for methods, noted in (("sac_m", True), ("sac_m,ipguard", False)):
+        committed(place, tmp_path / methods, files, store=store, methods=methods, progress=True)
+        text = "Note: each method asks for logits: no verdict is possible about a suspect that answers with"
+        assert (text in capsys.readouterr().err) == noted
+
+
 def test_a_broken_innocent_stops_the_commitment(place, files, store, tmp_path):
     save_safetensors(trained(0), tmp_path / "cut.safetensors")
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "cut.safetensors").read_bytes()[:-40])

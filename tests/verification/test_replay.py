@@ -1,6 +1,7 @@
 """Replay: the verdict follows from the folder alone, and what was changed in it is named, manifest or not."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -14,6 +15,7 @@ from bench.core.errors import BenchError
 from bench.verification import child as verification
 from bench.verification import manifest
 from bench.verification.replay import replay
+from bench.verification.request import BENCH, version_of
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +214,16 @@ def test_what_was_changed_is_named(folder, change, again):
     with pytest.raises(BenchError, match=named) as error:
         replay(folder)
     assert "\n" not in str(error.value) and str(folder) in str(error.value)
+
+
+def test_another_version_may_compute_a_figure_otherwise(folder):
+    figure(folder, lambda e: e["made"]["versions"].update({BENCH: "0.9"}))
+    sealed(folder)
+    assert replay(folder).evidence.judgement.verdict == "evidence of copying"
+    damage(folder)
+    ways = f"unless bench 0.9, which made it, computes that otherwise than {version_of(BENCH)} here: replay it with 0.9"
+    with pytest.raises(BenchError, match=re.escape(f"does not follow from the suspect's answers, {ways}")):
+        replay(folder)
 
 
 @pytest.mark.parametrize("name", ("evidence.json", "answers.csv", "queries.npz", "commitment/nulls.csv",

@@ -22,6 +22,7 @@ from zoo_files import PLUGIN, copied, save_onnx, save_safetensors, trained, zoo
 import bench
 from bench.cli.commands.verify import command
 from bench.core.errors import BenchError
+from bench.datasets.image_folder import Description, write_description
 from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.onnx_session import OnnxNetwork
@@ -168,6 +169,15 @@ def test_other_labels_block_what_cannot_bridge_them(judged):
     assert not sac.reason and "cannot bridge them" in ipguard.reason and ipguard.score is None
     assert found.evidence.evidence.suspect.accuracy is None
     assert "Finding (label_space): its labels are those of cifar10: its accuracy is not known" in str(found)
+
+
+def test_the_dataset_of_a_suspect_may_be_an_image_folder_of_any_data_folder(judged, tmp_path):
+    described = Description("theirs_ten", "images", (1, 8, 8), "crop", [*"abcdefghij"], [], [])
+    write_description(tmp_path / "data", described)
+    with pytest.raises(BenchError, match="trained_on: Unknown dataset 'theirs_ten'"):
+        judged(fields={"trained_on": "theirs_ten"})
+    found = judged(out="E2", fields={"trained_on": "theirs_ten"}, data=tmp_path / "data")
+    assert "Finding (label_space): its labels are those of theirs_ten: its accuracy is not known" in str(found)
 
 
 def test_another_dataset_with_the_same_labels_is_a_finding(judged):

@@ -71,6 +71,9 @@ def test_options_of_a_commitment_that_is_there(described, tmp_path):
     words[-2:] = ["--split-seed", "3"]
     found = CliRunner().invoke(command, words, standalone_mode=False)
     assert "--split-seed is an option of a new commitment" in str(found.exception)
+    words[-2:] = ["--data", "d"]  # the suspect may be of another dataset
+    found = CliRunner().invoke(command, words, standalone_mode=False)
+    assert "a cannot be read: No such file" in str(found.exception)
 
 
 @pytest.mark.parametrize(("name", "meant"), (("innocent", "innocents"), ("max_query", "max_queries")))

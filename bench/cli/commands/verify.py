@@ -27,16 +27,16 @@ MADE = [
     *(
         click.Option([f"--{name}"], metavar=metavar, help="Without --commitment: as in bench commit.")
         for name, metavar in (("datasets", "NAME"), ("methods", "NAMES"), ("attacks", "NAMES"), ("source", "NAME"),
-                              ("architectures", "NAMES"), ("preset", "NAME"), ("gpus", "LIST"), ("store", "DIR"),
-                              ("data", "DIR"))
+                              ("architectures", "NAMES"), ("preset", "NAME"), ("gpus", "LIST"), ("store", "DIR"))
     ),
+    click.Option(["--data"], metavar="DIR", help="Folder of the datasets; default: $BENCH_DATA."),
     *(
         click.Option([f"--{name}"], type=click.IntRange(0), help="Without --commitment: as in bench commit.")
         for name in ("seed", "draws", "replicates", "split-seed", "workers", "threads")
     ),
     click.Option(["--set"], multiple=True, metavar="NAME.FIELD=VALUE", help="As in bench commit."),
 ]  # fmt: skip
-"""The options of a commitment that is made first."""
+"""The options of a commitment that is made first; `--data` is read with `--commitment`, too."""
 
 
 @click.command("verify")
@@ -107,11 +107,11 @@ def _verified(options: dict[str, Any]) -> "Verdict":
     for name in ("models", "out", *(() if {"datasets", "methods"} & made.keys() else ("commitment",))):
         if not options[name]:
             raise BenchError(f"--{name} is missing: see bench verify --help, or bench verify --replay DIR")
+    options["data"] = made.get("data")
     if not options["commitment"]:
         return _with_commitment(options, made)
-    if made:
-        name = next(iter(made)).replace("_", "-")
-        raise BenchError(f"--{name} is an option of a new commitment, and --commitment names one")
+    if foreign := [name.replace("_", "-") for name in made if name != "data"]:
+        raise BenchError(f"--{foreign[0]} is an option of a new commitment, and --commitment names one")
     with Child() as child:
         from bench.frontend.verify import judged, requested
 
