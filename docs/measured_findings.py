@@ -3,11 +3,13 @@
 import math
 from statistics import fmean, median, stdev
 
+import pandas as pd
 from measured import SOURCES, Measured, cells_of, interval, part, rows_of, table
 
 from bench.analysis.cells import Cell
 from bench.analysis.networks import watermarks
 from bench.core.kinds import Status, SuspectKind
+from bench.stats.intervals import AucEstimate, estimate_auc, source_auc
 
 NEAR = 0.05
 """How far from the mean an AUC of one source may lie to be near it."""
@@ -107,6 +109,94 @@ def beyond(found: Measured, *baselines: str) -> str:
 
 
 @part
+def accuracy(found: Measured, *attacks: str) -> str:
+    """Return how far scores follow test accuracy, and AUCs against some attacks without that.
+
+    The correlation is that of irrelevant models within their source and draw. For an AUC at equal accuracy a score
+    loses slope times accuracy, with the slope of the irrelevant models of all other sources. The share of copies is
+    told whose accuracy is outside that of their source's irrelevant models: for them the line is drawn further.
+    """
+    known = {(c.method, c.attack): c for c in cells_of(found.folder) if c.figure}
+    rows, outside = [], dict.fromkeys(attacks, 0.0)
+    for method in methods_of(found):
+        scores = _scores(found, method)
+        row = [named(found, method), f"{_centred(scores).corr().iloc[0, 1]:.2f}"]
+        for attack in attacks:
+            cell = known[method, attack]
+            assert cell.figure is not None and cell.same_architecture is not None
+            row += [_with_ends(cell.figure), f"{cell.same_architecture.auc:.2f}", _with_ends(_level(scores, attack))]
+            outside[attack] = _outside(scores, attack)
+        rows.append(row)
+    negatives = ("all", "of its architecture", "all, at equal accuracy")
+    head = ("Method", "correlation with accuracy", *(f"`{a}`: {n}" for a in attacks for n in negatives))
+    shares = ", ".join(f"`{a}` {100 * share:.0f} %" for a, share in outside.items())
+    said = f"Copies whose accuracy is outside that of their source's irrelevant models: {shares}."
+    return f"{table(head, rows)}\n\n{said} {found.about()}"
+
+
+def _with_ends(figure: AucEstimate) -> str:
+    return f"{figure.auc:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
+
+
+def _scores(found: Measured, method: str) -> pd.DataFrame:
+    """Return the rows of a method that have a score, of suspects on the sources' own dataset."""
+    frame, _ = rows_of(found.folder)
+    own = (
+        (frame["method"] == method) & (frame["status"] == Status.DONE) & (frame["suspect_dataset"] == frame["dataset"])
+    )
+    return frame[own]
+
+
+def _centred(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return accuracy and score of irrelevant models, less their means within each source and draw."""
+    innocent = scores[scores["suspect_kind"] == SuspectKind.IRRELEVANT]
+    values = innocent[["suspect_accuracy", "score"]]
+    return values - values.groupby([innocent["source_seed"], innocent["draw"]]).transform("mean")
+
+
+def _level(scores: pd.DataFrame, attack: str) -> AucEstimate:
+    """Return the AUC against an attack at equal accuracy."""
+    sources, centred = [], _centred(scores)
+    for seed, own in scores.groupby("source_seed"):
+        accuracies, others = centred[scores.loc[centred.index, "source_seed"] != seed].to_numpy().T
+        slope = (accuracies * others).sum() / (accuracies**2).sum()
+        level = own.assign(score=own["score"] - slope * own["suspect_accuracy"])
+        both = (level["attack"] == attack, level["suspect_kind"] == SuspectKind.IRRELEVANT)
+        sources.append(
+            source_auc(*(level[kind].pivot(index="draw", columns="suspect_digest", values="score") for kind in both))
+        )
+    return estimate_auc(sources)
+
+
+def _outside(scores: pd.DataFrame, attack: str) -> float:
+    """Return the share of the copies by an attack that no irrelevant model of the source is as good or as bad as."""
+    shares = []
+    for _, own in scores.groupby("source_seed"):
+        innocent = own.loc[own["suspect_kind"] == SuspectKind.IRRELEVANT, "suspect_accuracy"]
+        shares.append(
+            1 - own.loc[own["attack"] == attack, "suspect_accuracy"].between(innocent.min(), innocent.max()).mean()
+        )
+    return fmean(shares)
+
+
+@part
+def irrelevant(found: Measured, *methods: str) -> str:
+    """Return the mean accuracy of the irrelevant models of each architecture, and their mean scores by some methods."""
+    rows = []
+    frames = {method: _scores(found, method) for method in methods}
+    innocent = {
+        m: f[f["suspect_kind"] == SuspectKind.IRRELEVANT].groupby("suspect_architecture") for m, f in frames.items()
+    }
+    best_first = innocent[methods[0]]["suspect_accuracy"].mean().sort_values(ascending=False)
+    for architecture, share in best_first.items():
+        own = (f"{innocent[m]['score'].mean()[architecture]:.3f}" for m in methods)
+        rows.append((f"`{architecture}`", f"{100 * share:.1f} %", *own))
+    return (
+        f"{table(('Irrelevant models', 'mean test accuracy', *(f'`{m}`' for m in methods)), rows)}\n\n{found.about()}"
+    )
+
+
+@part
 def means(found: Measured, first: str) -> str:
     """Return the mean AUC of each method over two parts of the attacks that all methods have figures for.
 
@@ -127,4 +217,4 @@ def means(found: Measured, first: str) -> str:
     return f"{table(('Method', *parts), rows)}\n\n{said}. {found.about()}"
 
 
-GENERATORS = (aucs, accused_at_5, copies, one_source, beyond, means)
+GENERATORS = (aucs, accused_at_5, copies, one_source, beyond, accuracy, irrelevant, means)

@@ -682,3 +682,39 @@ def test_how_far_single_sources_lie_from_the_mean_is_counted_from_their_scores(f
         line = next(line for line in found.splitlines() if line.startswith(f"| `{method}`"))
         assert f"| {own.min():.2f} to {own.max():.2f} | {near} of 20 | {reverse} of 20 |" in line
         assert f"| {own.std(ddof=1):.2f} |" in line
+
+
+def test_aucs_at_equal_accuracy_are_those_of_a_regression_on_the_other_sources(figures):
+    rows = pd.read_csv(ROOT / "results/noisy_digits/trials.csv").dropna(subset=["score"])
+    rows = rows[(rows["suspect_dataset"] == rows["dataset"]) & (rows["method"] == "sac_m")]
+    innocent = rows[rows["suspect_kind"] == "irrelevant"]
+    by_source = []
+    for seed, source in rows.groupby("source_seed"):
+        others = innocent[innocent["source_seed"] != seed]
+        levels = pd.get_dummies(others["source_seed"].astype(str) + " " + others["draw"].astype(str))
+        columns = np.column_stack([others["suspect_accuracy"], levels]).astype(float)
+        slope = np.linalg.lstsq(columns, others["score"], rcond=None)[0][0]
+        own = source[(source["attack"] == "extract_l") | source["attack"].isna()]
+        by_source.append(
+            np.mean(
+                [
+                    roc_auc_score(d["suspect_kind"] == "stolen", d["score"] - slope * d["suspect_accuracy"])
+                    for _, d in own.groupby("draw")
+                ]
+            )
+        )
+    found = figures["accuracy"]("", "results/noisy_digits", "extract_l")
+    line = next(line for line in found.splitlines() if line.startswith("| `sac_m` |"))
+    assert re.search(rf"\| {np.mean(by_source):.2f} \[[\d., ]+\] \|$", line), line
+    within = innocent.groupby(["source_seed", "draw"])[["suspect_accuracy", "score"]].transform(lambda v: v - v.mean())
+    assert f"| `sac_m` | {np.corrcoef(within.T)[0, 1]:.2f} |" in line
+
+
+def test_accuracies_and_scores_of_irrelevant_models_are_their_means(figures):
+    rows = pd.read_csv(ROOT / "results/noisy_digits/trials.csv")
+    rows = rows[(rows["suspect_kind"] == "irrelevant") & (rows["suspect_dataset"] == rows["dataset"])]
+    found = figures["irrelevant"]("", "results/noisy_digits", "akh", "sac_m")
+    for architecture, own in rows.groupby("suspect_architecture"):
+        scores = [own.loc[own["method"] == method, "score"].mean() for method in ("akh", "sac_m")]
+        share = own.loc[own["method"] == "akh", "suspect_accuracy"].mean()
+        assert f"| `{architecture}` | {100 * share:.1f} % | {scores[0]:.3f} | {scores[1]:.3f} |" in found
