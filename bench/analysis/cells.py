@@ -54,11 +54,12 @@ class Cell:
     (mean over architectures); `suspects_only` leaves out the negatives in the source's architecture, where that is not
     among the suspects'; `by_variant` has the AUCs of an attack's variants, where there are several. `lost` counts the
     trials without a score by status, `errors` by message. `reason` is why the cell is not applicable; `home`: the
-    suspects stay with the source's dataset. `hits` are TPRs by FPR, `accused` the models that frozen thresholds accuse
-    by the rate promised; `baselines` is None for a baseline, and where no baseline can judge or one has no score.
-    `equal` counts the stolen suspects whose weights another one has, `unlearned` are the networks of the cell that did
-    not learn, `untrained`: none of the stolen suspects is better than chance. `warnings` are the method's own, with the
-    seeds of the sources concerned. `evasion`: the loss of accuracy at which the suspects are no longer found.
+    suspects stay with the source's dataset. `follows` is the correlation of score and accuracy of irrelevant models.
+    `hits` are TPRs by FPR, `accused` the models that frozen thresholds accuse by the rate promised; `baselines` is None
+    for a baseline, and where no baseline can judge or one has no score. `equal` counts the stolen suspects whose
+    weights another one has, `unlearned` are the networks of the cell that did not learn, `untrained`: none of the
+    stolen suspects is better than chance. `warnings` are the method's own, with the seeds of the sources concerned.
+    `evasion`: the loss of accuracy at which the suspects are no longer found.
     """
 
     dataset: str
@@ -86,6 +87,7 @@ class Cell:
     same_architecture: Strata | None
     suspects_only: AucEstimate | None
     by_variant: Mapping[str, AucEstimate]
+    follows: float | None
     paper: ReportedAuc | None
     hits: ByRate
     accused: ByRate
@@ -262,7 +264,7 @@ class CellEstimator:
         """Return the fields of a cell that are made from its scores."""
         empty = {"equal": 0, "extremes": None, "figure": None, "same_architecture": None, "suspects_only": None}
         if matched is None:
-            return {**empty, "by_variant": {}, "hits": {}}
+            return {**empty, "by_variant": {}, "follows": None, "hits": {}}
         samples, alike = self.samples, self.spec.models or source in self.spec.suspects  # no negatives were added
         return {
             "equal": matched.equal,
@@ -271,6 +273,7 @@ class CellEstimator:
             "same_architecture": estimates.within_architectures(samples, matched),
             "suspects_only": None if alike else estimates.without(samples, matched, source),
             "by_variant": estimates.by_variant(samples, matched),
+            "follows": estimates.follows_accuracy(samples, matched),
             "hits": hits(samples, matched),
         }
 
@@ -284,17 +287,3 @@ class CellEstimator:
 def _drawn(planned: Sequence[Planned]) -> Drawn:
     stolen, irrelevant = (max((len(r) for s in planned for r in rows(s)), default=0) for rows in KINDS)
     return Drawn(len(planned), stolen, irrelevant, max((len(s.stolen) for s in planned), default=0))
-
-
-def mean(cells: Sequence[Cell]) -> float | None:
-    """Average a method's AUCs over the attacks that stay at home; None where one is missing or not applicable."""
-    figures = [c.figure for c in cells if c.home]
-    return sum(f.auc for f in figures if f) / len(figures) if figures and all(figures) else None
-
-
-def paper_mean(cells: Sequence[Cell]) -> ReportedAuc | None:
-    """Average the paper's AUCs over the same attacks; None where it lacks one."""
-    known = [c.paper for c in cells if c.home and c.paper]
-    if not known or len(known) < sum(c.home for c in cells):
-        return None
-    return ReportedAuc(sum(p.auc for p in known) / len(known), 0, 0, all(p.same for p in known))

@@ -13,6 +13,8 @@ from bench.stats.intervals import AucEstimate, estimate_auc
 
 MOST = 0.5
 """A share above this is most."""
+KNOWN = 10
+"""Irrelevant models, besides one for each source, from which a correlation is told."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,25 @@ def by_variant(samples: Samples, matched: Matched) -> dict[str, AucEstimate]:
         if own:
             found[name] = estimate(own)
     return found
+
+
+def follows_accuracy(samples: Samples, matched: Matched) -> float | None:
+    """Return the correlation of score and test accuracy of the irrelevant models, within their source and draw.
+
+    None if they are fewer than KNOWN besides one for each source, if an accuracy is not known, or if all are equal.
+    """
+    rows = [s.irrelevant for s in matched.samples]
+    if samples.count(rows) - len(rows) < KNOWN:
+        return None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        accuracy, score = (np.concatenate([_centred(v[r]) for r in rows]) for v in (-samples.lost, samples.score))
+        r = np.corrcoef(accuracy, score)[0, 1]
+    return float(r) if np.isfinite(r) else None
+
+
+def _centred(values: Floats) -> Floats:
+    """Return values [draws, models] less the mean of their draw, in one row."""
+    return np.asarray(values - values.mean(axis=1, keepdims=True)).ravel()
 
 
 def extremes(samples: Samples, matched: Matched) -> Extremes:

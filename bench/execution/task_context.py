@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.api.components import Architecture, Component, Method
+from bench.api.components import Architecture, Method
 from bench.api.context import Context, Notes
 from bench.api.data import Split
 from bench.core.canonical import JSON, canonical, digest
@@ -65,15 +65,14 @@ class WorkerState:
         """Return the component that a task names; BenchError if another version of it is installed."""
         name, version = identity["name"], identity["version"]
 
-        def configured() -> Component:
-            component: Component = self.registry.get(kind, name)
+        def configured() -> Any:
+            component = self.registry.get(kind, name)
             if component.version != version:  # its fields may be others, too
                 raise BenchError(
                     f"{kind} {name!r} is version {component.version} here, but the task needs version {version}: "
                     "install the same version on every machine"
                 )
-            component = self.registry.get(kind, name, identity.get("params") or None)
-            return component
+            return self.registry.get(kind, name, identity.get("params") or None)
 
         return self.cached("component", f"{kind} {canonical(identity)}", configured, 64)
 

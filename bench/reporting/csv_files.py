@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 from bench.analysis.accuracies import Accuracy
 from bench.analysis.cell_statistics import STATISTICS, CellStatistic
-from bench.analysis.cells import LOST, AtBudget, AtVariant, Cell, mean, paper_mean
+from bench.analysis.cells import LOST, AtBudget, AtVariant, Cell
 from bench.analysis.evasion import Evasion
+from bench.analysis.means import mean, paper_mean
 from bench.core.kinds import Status
 from bench.reporting.tables.method_table import grouped
 from bench.results.columns import Column, Kind

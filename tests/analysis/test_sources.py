@@ -492,3 +492,36 @@ def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):
         texts = [path.read_text().replace("\\_", "_") for path in (tmp_path / "report").glob(name)]
         text = " ".join(" ".join(texts).split())
         assert text.count(sentence.replace(" of digits", " of digits (shared)")) >= tables - 1, name
+
+
+# --- scores that follow accuracy ----------------------------------------------------------------------------------
+
+
+def followed(slope, seeds=SEEDS, draws=2, irrelevant=2):
+    """Make rows of irrelevant models whose scores follow their accuracy, but for noise and the level of their source."""
+    random = np.random.default_rng(1)
+    rows = scored(seeds=seeds, draws=draws, irrelevant=irrelevant)
+    accuracy = {(r["source_seed"], r["suspect_architecture"], r["replicate"]): random.uniform(0.6, 0.9) for r in rows}
+    for row in rows:
+        row["suspect_accuracy"] = accuracy[row["source_seed"], row["suspect_architecture"], row["replicate"]]
+        row["score"] = slope * row["suspect_accuracy"] + 10 * row["source_seed"] + 0.02 * random.normal()
+    return rows
+
+
+@pytest.mark.parametrize("slope", [1, -1, 0])
+def test_how_far_scores_follow_accuracy_is_the_correlation_within_sources_and_draws(read, slope):
+    frame, run = read(followed(slope), seeds=SEEDS)
+    (found,) = cells(frame, run)
+    innocent = frame[frame.suspect_kind == "irrelevant"]
+    within = innocent.groupby(["source_seed", "draw"])[["suspect_accuracy", "score"]].transform(lambda v: v - v.mean())
+    assert found.follows == pytest.approx(np.corrcoef(within.T)[0, 1])
+    notes = auc_table([found], run).notes
+    told = [n for n in notes if n.startswith("Scores of irrelevant models follow their test accuracy")]
+    assert [f"(correlation: sac {found.follows:.2f})" in note for note in told] == [True] * (slope != 0)
+
+
+def test_no_correlation_is_told_of_few_models_or_unknown_or_equal_accuracies(read):
+    for rows in (followed(1, seeds=(0, 1, 2)), scored(), [r | {"suspect_accuracy": None} for r in followed(1)]):
+        frame, run = read(rows, seeds=tuple({row["source_seed"]: None for row in rows}))
+        (found,) = cells(frame, run)
+        assert found.figure is not None and found.follows is None

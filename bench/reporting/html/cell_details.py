@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bench.analysis.cell_statistics import STATISTICS, Value
-from bench.analysis.cells import Cell, mean
+from bench.analysis.cells import Cell
 from bench.analysis.costs import Cost
 from bench.analysis.groups import Samples
+from bench.analysis.means import mean
 from bench.core.canonical import JSON
 from bench.core.kinds import Status
 from bench.reporting.html.distributions import Curves, Detail, Distributions

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from bench.analysis.accuracies import Accuracy
-from bench.analysis.cells import AtBudget, Cell, mean
+from bench.analysis.cells import AtBudget, Cell
 from bench.analysis.costs import Cost
+from bench.analysis.means import mean
 from bench.core.canonical import JSON
 from bench.core.kinds import Role
 from bench.core.spec import Spec

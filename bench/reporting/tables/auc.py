@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.cell_statistics import of_table
-from bench.analysis.cells import AtBudget, Cell, mean, paper_mean
+from bench.analysis.cells import AtBudget, Cell
+from bench.analysis.means import mean, paper_mean
 from bench.analysis.reported import ReportedAuc
 from bench.core.canonical import JSON
 from bench.reporting.tables.method_table import Column, attack_columns, grouped, method_table, no_figure

@@ -18,6 +18,8 @@ MOST_ERRORS = 10
 """Different errors that are printed under a table; the others are counted."""
 MOST_NAMED = 10
 """Networks that did not learn that are named under a table; the others are counted."""
+FOLLOWS = 0.7
+"""A correlation, of either sign, that explains half of the variance."""
 
 OTHER_ORDER = (
     "Networks that are right once their classes are renumbered have learned, but their test images number the classes "
@@ -133,7 +135,7 @@ def notes(cells: Sequence[Cell], home: Sequence[str], described: bool) -> list[s
     `home` has the attacks that stay with the source's dataset; `described`: the sources come from elsewhere.
     """
     more = "describe further sources" if described else f"bench run --seeds {TESTED_FROM}"
-    found = [*_meanings(cells, home), *_tests(cells, more), *_networks(cells), *_warnings(cells)]
+    found = [*_meanings(cells, home), *_tests(cells, more), *_networks(cells), *_following(cells), *_warnings(cells)]
     found += [*_inapplicable(cells), *_incomplete(cells)]
     if any(c.verdict != Verdict.NO_FIGURE for c in cells):
         found.append(f"Against the papers' figures: {verdicts(cells)}.")
@@ -204,6 +206,16 @@ def _compared(network: Unlearned) -> str:
     if network.renumbered is not None:
         return f"{100 * network.renumbered:.1f} % once its classes are renumbered"
     return f"its peers {100 * network.usual:.1f} %"
+
+
+def _following(cells: Sequence[Cell]) -> Iterator[str]:
+    """Name the methods whose scores of irrelevant models follow accuracy, with the correlation."""
+    found = {c.method: f"{c.method} {c.follows:.2f}" for c in cells if c.home and abs(c.follows or 0) >= FOLLOWS}
+    if found:
+        yield (
+            f"Scores of irrelevant models follow their test accuracy (correlation: {', '.join(found.values())}). A "
+            "difference in accuracy (accuracy.md) moves these AUCs by itself, up or down."
+        )
 
 
 def _warnings(cells: Sequence[Cell]) -> Iterator[str]:
