@@ -17,7 +17,7 @@ from bench.datasets.files import absent, ready
 from bench.execution.environment import check_environment
 from bench.execution.model_checks import check_models
 from bench.execution.run_config import Reporter, RunConfig
-from bench.execution.slots import inline_device, slots
+from bench.execution.slots import own_device, slots
 from bench.planning.declarations import Declarations
 from bench.planning.graph import Plan
 from bench.planning.inventory import Inventory
@@ -230,19 +230,17 @@ def _unavailable(missing: Mapping[str, Task], request: BenchmarkRequest) -> dict
 
 
 def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunConfig:
-    present = gpus()
+    present, inline = gpus(), is_inline(request, missing)
     return RunConfig(
         store=request.store,
         registry=request.registry,
         data=request.data.absolute(),
-        slots=()
-        if is_inline(request, missing)
-        else tuple(slots(request.workers, request.use_gpus, request.per_gpu, present)),
+        slots=() if inline else tuple(slots(request.workers, request.use_gpus, request.per_gpu, present)),
         address=request.scheduler,
         plugins=tuple(p if isinstance(p, bytes) else str(Path(p).absolute()) for p in request.plugins),
         threads=request.threads,
         timeout=request.timeout,
-        device=inline_device(request.use_gpus, present),
+        device=own_device(request.use_gpus, present, inline),
         zoo=request.declarations.zoo,
     )
 

@@ -39,12 +39,17 @@ def slots(workers: int | None, requested: Sequence[int] | None, per_gpu: int, pr
     return found[:workers] if workers else found
 
 
-def inline_device(requested: Sequence[int] | None, present: Sequence[int]) -> str:
-    """Return the device of an inline run; BenchError for a MIG slice other than the one that this process sees."""
+def own_device(requested: Sequence[int] | None, present: Sequence[int], inline: bool = True) -> str:
+    """Return the device of this process, which runs the tasks if it is `inline`.
+
+    This process sees one slice of MIG, the first: BenchError if it should run tasks on another one.
+    """
     chosen = present if requested is None else requested
     if chosen:
         names = gpu_names()
         if chosen[0] and len(names) == len(present) and is_slice(names[chosen[0]]):
+            if not inline:
+                return "cuda:0"
             raise BenchError(
                 f"A process sees one MIG slice only, here GPU 0: set CUDA_VISIBLE_DEVICES={names[chosen[0]]} and leave "
                 "--gpus out, or use worker processes (--workers 1)"

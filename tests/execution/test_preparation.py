@@ -1,12 +1,13 @@
 """What is refused before anything is trained: folders under names and paths that are too long, or not writable."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from bench import BenchError
 from bench.core.errors import StoreError
+from bench.execution import preparation, slots
 from bench.execution.benchmark import BenchmarkReporter, run_benchmark
 from bench.execution.preparation import LONGEST_NAME, BenchmarkRequest, prepare, results_folder
 from bench.planning.declarations import declare
@@ -25,6 +26,16 @@ def request(root, registry=None, folder=None, **changes):
     spec, registry = toy_spec(**changes), registry or toy_registry()
     declarations, store = declare(spec, registry), Store(root / "store")
     return BenchmarkRequest(spec, declarations, registry, store, root, folder or root / "out", inline=True)
+
+
+def test_workers_may_have_a_slice_of_mig_that_this_process_does_not_see(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "gpus", lambda: (0, 1))
+    monkeypatch.setattr(slots, "gpu_names", lambda: ("MIG-5c2a", "MIG-5d3b"))
+    one = replace(request(tmp_path), inline=False, workers=1, use_gpus=[1])
+    (slot,) = prepare(one, BenchmarkReporter()).config.slots
+    assert slot.environment == {"CUDA_VISIBLE_DEVICES": "MIG-5d3b"}
+    with pytest.raises(BenchError, match="CUDA_VISIBLE_DEVICES=MIG-5d3b"):
+        prepare(replace(one, inline=True, workers=None), BenchmarkReporter())
 
 
 def test_many_datasets_make_no_long_name():

@@ -5,7 +5,7 @@ import pytest
 from bench import BenchError
 from bench.core.hardware import cores
 from bench.execution import slots as module
-from bench.execution.slots import Slot, inline_device, slots
+from bench.execution.slots import Slot, own_device, slots
 
 
 @pytest.fixture(autouse=True)
@@ -46,14 +46,15 @@ def test_each_slice_of_mig_has_a_worker_of_its_own(monkeypatch):
     assert named(slots(None, None, 1, (0, 1, 2))) == ["MIG-5c2a", "MIG-5d3b", "1"]
     assert named(slots(None, [1], 2, (0, 1, 2))) == ["MIG-5d3b", "MIG-5d3b"]
     assert {s.device for s in slots(None, None, 1, (0, 1, 2))} == {"cuda:0"}
-    assert inline_device(None, (0, 1, 2)) == "cuda:0"
+    assert own_device(None, (0, 1, 2)) == "cuda:0"
     with pytest.raises(BenchError, match=r"sees one MIG slice only, .* CUDA_VISIBLE_DEVICES=MIG-5d3b and leave --gpus"):
-        inline_device([1], (0, 1, 2))
+        own_device([1], (0, 1, 2))
+    assert own_device([1], (0, 1, 2), inline=False) == "cuda:0"  # its workers have the slice
 
 
 def test_gpus_may_be_declined():
     assert {s.device for s in slots(2, [], 1, (0, 1))} == {"cpu"}
-    assert inline_device([], (0, 1)) == "cpu"
+    assert own_device([], (0, 1)) == "cpu"
 
 
 def test_a_gpu_that_is_not_there_is_one_line():
@@ -66,11 +67,11 @@ def test_a_gpu_that_is_not_there_is_one_line():
 def test_a_mac_counts_as_one_slot(monkeypatch):
     monkeypatch.setattr(module, "has_mps", lambda: True)
     assert slots(None, None, 1, ()) == [Slot("mps")]
-    assert inline_device(None, ()) == "mps"
+    assert own_device(None, ()) == "mps"
     assert {s.device for s in slots(2, [], 1, ())} == {"cpu"}
 
 
-def test_the_inline_device_is_the_first_that_was_asked_for():
-    assert inline_device(None, (0, 1)) == "cuda:0"
-    assert inline_device([1], (0, 1)) == "cuda:1"
-    assert inline_device(None, ()) == "cpu"
+def test_the_own_device_is_the_first_that_was_asked_for():
+    assert own_device(None, (0, 1)) == "cuda:0"
+    assert own_device([1], (0, 1)) == "cuda:1"
+    assert own_device(None, ()) == "cpu"
