@@ -113,8 +113,9 @@ def accuracy(found: Measured, *attacks: str) -> str:
     """Return how far scores follow test accuracy, and AUCs against some attacks without that.
 
     The correlation is that of irrelevant models within their source and draw. For an AUC at equal accuracy a score
-    loses slope times accuracy, with the slope of the irrelevant models of all other sources. The share of copies is
-    told whose accuracy is outside that of their source's irrelevant models: for them the line is drawn further.
+    loses slope times accuracy, with the slope of the irrelevant models of all other sources. The text below
+    states the share of copies whose accuracy is outside that of their source's irrelevant models: for them the line is
+    drawn further.
     """
     known = {(c.method, c.attack): c for c in cells_of(found.folder) if c.figure}
     rows, outside = [], dict.fromkeys(attacks, 0.0)

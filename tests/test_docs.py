@@ -513,7 +513,7 @@ def rows_of(text):
     return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[2:]}
 
 
-@pytest.mark.parametrize("name", ["noisy_digits"])
+@pytest.mark.parametrize("name", ["noisy_digits", "cifar10-cpu"])
 def test_the_tables_of_readme_are_those_of_the_published_runs(name):
     published = read(f"results/{name}/table.md").split("\n## ")[1].split("\n\nEach AUC")[0]
     _, after = read("README.md").split(f"(results/{name}/table.md)")

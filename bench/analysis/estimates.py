@@ -14,7 +14,7 @@ from bench.stats.intervals import AucEstimate, estimate_auc
 MOST = 0.5
 """A share above this is most."""
 KNOWN = 10
-"""Irrelevant models, besides one for each source, from which a correlation is told."""
+"""Irrelevant models, besides one for each source, from which a correlation is stated."""
 
 
 @dataclass(frozen=True)

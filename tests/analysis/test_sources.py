@@ -498,7 +498,7 @@ def test_a_caption_says_what_was_drawn_how_often(read, tmp_path):
 
 
 def followed(slope, seeds=SEEDS, draws=2, irrelevant=2):
-    """Make rows of irrelevant models whose scores follow their accuracy, but for noise and the level of their source."""
+    """Make rows whose scores follow their accuracy, but for noise and the level of their source."""
     random = np.random.default_rng(1)
     rows = scored(seeds=seeds, draws=draws, irrelevant=irrelevant)
     accuracy = {(r["source_seed"], r["suspect_architecture"], r["replicate"]): random.uniform(0.6, 0.9) for r in rows}
