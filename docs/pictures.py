@@ -71,8 +71,7 @@ def sources(found: Measured) -> Any:
                 markeredgewidth=0,
             )
             axis.plot([cell.figure.auc], [row], "|", markersize=9, markeredgewidth=2, color=colour(cell))
-    for axis in axes.flat[len(attacks) :]:
-        axis.set_visible(False)
+    leave_out(axes, len(attacks))
     axes[0, 0].set_yticks(range(len(methods)), methods, fontsize=8)
     axes[0, 0].set_ylim(len(methods) - 0.5, -0.5)
     axes[0, 0].set_xlim(-0.03, 1.03)
@@ -94,8 +93,7 @@ def accuracy(found: Measured) -> Any:
             assert cell.figure is not None
             axis.plot([lost[cell.attack]] * 2, [cell.figure.low, cell.figure.high], color=colour(cell), linewidth=0.8)
             axis.plot(lost[cell.attack], cell.figure.auc, "o", markersize=4, color=colour(cell))
-    for axis in axes.flat[len(methods) :]:
-        axis.set_visible(False)
+    leave_out(axes, len(methods))
     axes[0, 0].set_ylim(-0.03, 1.03)
     figure.supxlabel("points of test accuracy that the copies of an attack lose against the source, mean", fontsize=10)
     figure.supylabel("AUC", fontsize=10)
@@ -130,6 +128,14 @@ def cost(found: Measured) -> Any:
 
 
 PICTURES = (sources, accuracy, cost)
+
+
+def leave_out(axes: Any, used: int) -> None:
+    """Hide the panels after the first `used` ones; the panels above these show the numbers of their axis."""
+    for number in range(used, axes.size):
+        axes.flat[number].set_visible(False)
+        if number >= PANELS:
+            axes.flat[number - PANELS].tick_params(labelbottom=True)
 
 
 def style(axes: Sequence[Axes]) -> None:

@@ -656,6 +656,7 @@ def test_the_pictures_show_every_method_and_attack_with_an_auc_over_sources(tmp_
     at_home = [name for name in spec["attacks"] if not name.startswith("transfer") and name != "finetune_c"]
     assert all(f">{name}</text>" in drawn["sources"] for name in at_home)
     assert ">transfer_a</text>" not in drawn["sources"]
+    assert drawn["sources"].count(">0.4</text>") == 4, "six panels in two rows: each column has the numbers of its axis"
 
 
 def test_how_far_single_sources_lie_from_the_mean_is_counted_from_their_scores(figures):
