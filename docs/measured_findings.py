@@ -113,12 +113,11 @@ def accuracy(found: Measured, *attacks: str) -> str:
     """Return how far scores follow test accuracy, and AUCs against some attacks without that.
 
     The correlation is that of irrelevant models within their source and draw. For an AUC at equal accuracy a score
-    loses slope times accuracy, with the slope of the irrelevant models of all other sources. The text below
-    states the share of copies whose accuracy is outside that of their source's irrelevant models: for them the line is
-    drawn further.
+    loses slope times accuracy, with the slope of the irrelevant models of all other sources. The text below counts the
+    copies whose accuracy is outside that of their source's irrelevant models: for them the line is drawn further.
     """
     known = {(c.method, c.attack): c for c in cells_of(found.folder) if c.figure}
-    rows, outside = [], dict.fromkeys(attacks, 0.0)
+    rows = []
     for method in methods_of(found):
         scores = _scores(found, method)
         row = [named(found, method), f"{_centred(scores).corr().iloc[0, 1]:.2f}"]
@@ -126,12 +125,12 @@ def accuracy(found: Measured, *attacks: str) -> str:
             cell = known[method, attack]
             assert cell.figure is not None and cell.same_architecture is not None
             row += [_with_ends(cell.figure), f"{cell.same_architecture.auc:.2f}", _with_ends(_level(scores, attack))]
-            outside[attack] = _outside(scores, attack)
         rows.append(row)
     negatives = ("all", "of its architecture", "all, at equal accuracy")
-    head = ("Method", "correlation with accuracy", *(f"`{a}`: {n}" for a in attacks for n in negatives))
-    shares = ", ".join(f"`{a}` {100 * share:.0f} %" for a, share in outside.items())
-    said = f"Copies whose accuracy is outside that of their source's irrelevant models: {shares}."
+    head = ("Method", "correlation of irrelevant models", *(f"`{a}`: {n}" for a in attacks for n in negatives))
+    plain = _scores(found, next(m for m in methods_of(found) if m not in watermarks(found.run)))
+    counts = ", ".join(f"`{a}` {_outside(plain, a)}" for a in attacks)
+    said = f"Copies of plain sources whose accuracy is outside that of their source's irrelevant models: {counts}."
     return f"{table(head, rows)}\n\n{said} {found.about()}"
 
 
@@ -169,15 +168,34 @@ def _level(scores: pd.DataFrame, attack: str) -> AucEstimate:
     return estimate_auc(sources)
 
 
-def _outside(scores: pd.DataFrame, attack: str) -> float:
-    """Return the share of the copies by an attack that no irrelevant model of the source is as good or as bad as."""
-    shares = []
-    for _, own in scores.groupby("source_seed"):
+def _outside(scores: pd.DataFrame, attack: str) -> str:
+    """Count the copies by an attack that are better or worse than every irrelevant model of their source."""
+    inside = []
+    for _, own in scores.drop_duplicates(["source_seed", "attack", "suspect_digest"]).groupby("source_seed"):
         innocent = own.loc[own["suspect_kind"] == SuspectKind.IRRELEVANT, "suspect_accuracy"]
-        shares.append(
-            1 - own.loc[own["attack"] == attack, "suspect_accuracy"].between(innocent.min(), innocent.max()).mean()
-        )
-    return fmean(shares)
+        copies = own.loc[own["attack"] == attack, "suspect_accuracy"]
+        inside += copies.between(innocent.min(), innocent.max()).tolist()
+    return f"{inside.count(False)} of {len(inside)}"
+
+
+@part
+def below(found: Measured, attack: str) -> str:
+    """Return the AUC against an attack, and how many of its copies score below irrelevant models of their source.
+
+    Scores are means over draws.
+    """
+    known = {c.method: c.figure for c in cells_of(found.folder) if c.attack == attack and c.figure}
+    rows = []
+    for method in methods_of(found):
+        shares = []
+        for _, own in _scores(found, method).groupby("source_seed"):
+            kinds = (own["suspect_kind"] == SuspectKind.IRRELEVANT, own["attack"] == attack)
+            innocent, copies = (own[kind].groupby("suspect_digest")["score"].mean().to_numpy() for kind in kinds)
+            shares += [(innocent > score).mean() for score in copies]
+        counts = (f"{sum(test)} of {len(shares)}" for test in ([s > 0.5 for s in shares], [s == 1 for s in shares]))
+        rows.append((named(found, method), _with_ends(known[method]), *counts))
+    head = ("Method", f"AUC, `{attack}`", "copies below most irrelevant models", "copies below all of them")
+    return f"{table(head, rows)}\n\n{found.about()}"
 
 
 @part
@@ -218,4 +236,4 @@ def means(found: Measured, first: str) -> str:
     return f"{table(('Method', *parts), rows)}\n\n{said}. {found.about()}"
 
 
-GENERATORS = (aucs, accused_at_5, copies, one_source, beyond, accuracy, irrelevant, means)
+GENERATORS = (aucs, accused_at_5, copies, one_source, beyond, accuracy, below, irrelevant, means)

@@ -719,3 +719,20 @@ def test_accuracies_and_scores_of_irrelevant_models_are_their_means(figures):
         scores = [own.loc[own["method"] == method, "score"].mean() for method in ("akh", "sac_m")]
         share = own.loc[own["method"] == "akh", "suspect_accuracy"].mean()
         assert f"| `{architecture}` | {100 * share:.1f} % | {scores[0]:.3f} | {scores[1]:.3f} |" in found
+
+
+def test_copies_below_irrelevant_models_are_counted(figures):
+    rows = pd.read_csv(ROOT / "results/noisy_digits/trials.csv").dropna(subset=["score"])
+    rows = rows[(rows["suspect_dataset"] == rows["dataset"]) & (rows["method"] == "sac_m")]
+    most = every = copies = 0
+    for seed in rows["source_seed"].unique():
+        own = rows[rows["source_seed"] == seed]
+        innocent = [d["score"].mean() for _, d in own[own["attack"].isna()].groupby("suspect_digest")]
+        for _, copy in own[own["attack"] == "extract_l"].groupby("suspect_digest"):
+            above = sum(score > copy["score"].mean() for score in innocent)
+            most, every, copies = most + (above > len(innocent) / 2), every + (above == len(innocent)), copies + 1
+    assert copies == 80 and 0 < every < most
+    line = next(
+        line for line in figures["below"]("", "results/noisy_digits", "extract_l").splitlines() if "`sac_m`" in line
+    )
+    assert line.endswith(f"| {most} of 80 | {every} of 80 |")
