@@ -98,9 +98,7 @@ def part(make: Callable[..., str]) -> Callable[..., str]:
     def generator(old: str, name: str, *words: str) -> str:
         found = Measured(name)
         if found.missing:
-            return (
-                f"*Not measured: `{name}` {found.missing}. `bench run --preset field --seeds 5 --out {name}` makes it.*"
-            )
+            return f"*Not measured: `{name}` {found.missing}. [How results are made](../results/README.md).*"
         return make(found, *words)
 
     generator.__name__ = make.__name__
