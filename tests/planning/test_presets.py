@@ -203,6 +203,8 @@ def test_scaling_keeps_one_helper_of_a_method_that_has_any():
 def test_a_recipe_without_sizes_changes_nothing():
     assert scaled(declaration(params=METHOD, budget="samples"), Recipe()) == {}
     assert scaled(declaration("architecture", {"width": 8}), Recipe()) == {}
+    for other in (1.0, None, "wide", [8, 16]):
+        assert scaled(declaration("architecture", {"width": other}), Recipe(width=16)) == {}
 
 
 def test_sizes_enter_no_training_key_by_themselves():
