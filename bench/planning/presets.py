@@ -163,8 +163,8 @@ def preset(name: str) -> Preset:
 def scaled(declaration: Declaration, recipe: Recipe) -> dict[str, JSON]:
     """Return the settings of a component that follow from a recipe's sizes.
 
-    They are the `width` of an architecture, if its default is a whole number, and a method's budget field, `surrogates` and `references`. The last two
-    are its own defaults times `helpers`, at least 1 if the default is not 0.
+    They are the `width` of an architecture, if its default is a whole number, and a method's budget field, `surrogates`
+    and `references`. The last two are its own defaults times `helpers`, at least 1 if the default is not 0.
     """
     settings: dict[str, JSON] = {}
     counted = type(declaration.params.get("width")) is int  # a float is a factor, and no number of channels
