@@ -89,8 +89,7 @@ def _of_one_source(cell: Cell, rival: Cell) -> tuple[str, ...]:
     near = sum(abs(a - mean) <= NEAR + 1e-9 for a in own)
     reverse = sum((a - b) * order < 0 for a, b in zip(own, theirs, strict=True))
     span = f"{min(own):.2f} to {max(own):.2f}"
-    ends = f"{mean:.2f} [{cell.figure.low:.2f}, {cell.figure.high:.2f}]"
-    return ends, f"{stdev(own):.2f}", span, f"{near} of {len(own)}", f"{reverse} of {len(own)}"
+    return _with_ends(cell.figure), f"{stdev(own):.2f}", span, f"{near} of {len(own)}", f"{reverse} of {len(own)}"
 
 
 @part

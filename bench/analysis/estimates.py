@@ -15,6 +15,8 @@ MOST = 0.5
 """A share above this is most."""
 KNOWN = 10
 """Irrelevant models, besides one for each source, from which a correlation is stated."""
+ROUNDING = 1e-12
+"""Relative to the values."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +99,16 @@ def follows_accuracy(samples: Samples, matched: Matched) -> float | None:
     rows = [s.irrelevant for s in matched.samples]
     if samples.count(rows) - len(rows) < KNOWN:
         return None
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         accuracy, score = (np.concatenate([_centred(v[r]) for r in rows]) for v in (-samples.lost, samples.score))
-        r = np.corrcoef(accuracy, score)[0, 1]
+        r = np.corrcoef(accuracy, score / np.abs(score).max())[0, 1]  # a plugin may score 1e300
     return float(r) if np.isfinite(r) else None
 
 
 def _centred(values: Floats) -> Floats:
-    """Return values [draws, models] less the mean of their draw, in one row."""
-    return np.asarray(values - values.mean(axis=1, keepdims=True)).ravel()
+    """Return values [draws, models] less the mean of their draw, in one row; 0 where only rounding is left."""
+    gaps = values - values.mean(axis=1, keepdims=True)
+    return np.where(np.abs(gaps) > ROUNDING * np.abs(values).max(axis=1, keepdims=True), gaps, 0).ravel()
 
 
 def extremes(samples: Samples, matched: Matched) -> Extremes:

@@ -521,7 +521,17 @@ def test_how_far_scores_follow_accuracy_is_the_correlation_within_sources_and_dr
 
 
 def test_no_correlation_is_told_of_few_models_or_unknown_or_equal_accuracies(read):
-    for rows in (followed(1, seeds=(0, 1, 2)), scored(), [r | {"suspect_accuracy": None} for r in followed(1)]):
+    few, equal, unknown = followed(1, seeds=(0, 1, 2)), scored(), [r | {"suspect_accuracy": None} for r in followed(1)]
+    flat = [r | {"score": 0.1} for r in followed(1, irrelevant=3)]  # whose mean is another number than 0.1
+    for rows in (few, equal, unknown, flat):
         frame, run = read(rows, seeds=tuple({row["source_seed"]: None for row in rows}))
         (found,) = cells(frame, run)
         assert found.figure is not None and found.follows is None
+
+
+def test_the_correlation_does_not_depend_on_the_unit_of_scores(read):
+    of_unit = []
+    for unit in (1, 1e300):
+        (found,) = cells(*read([r | {"score": r["score"] * unit} for r in followed(1)], seeds=SEEDS))
+        of_unit.append(found.follows)
+    assert of_unit[0] == pytest.approx(of_unit[1], rel=1e-9)
