@@ -22,11 +22,7 @@ def slots(workers: int | None, requested: Sequence[int] | None, per_gpu: int, pr
     `requested` are the numbers of the GPUs to use (None: all that are `present`; empty: none). BenchError if one of
     them is not present.
     """
-    for gpu in requested or ():
-        if gpu not in present:
-            available = f"there are {', '.join(map(str, present))}" if present else "there is none that torch can use"
-            raise BenchError(f"There is no GPU {gpu}: {available}. Leave --gpus out to use what there is")
-    chosen = list(present if requested is None else requested)
+    chosen = _chosen(requested, present)
     if chosen:
         visible = [v for v in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if v.strip()]
         visible = [*gpu_names()] if len(gpu_names()) == len(present) else visible  # with the slices of MIG
@@ -39,12 +35,22 @@ def slots(workers: int | None, requested: Sequence[int] | None, per_gpu: int, pr
     return found[:workers] if workers else found
 
 
+def _chosen(requested: Sequence[int] | None, present: Sequence[int]) -> list[int]:
+    """Return the numbers of the GPUs to use; BenchError if one of them is not present."""
+    for gpu in requested or ():
+        if gpu not in present:
+            available = f"there are {', '.join(map(str, present))}" if present else "there is none that torch can use"
+            raise BenchError(f"There is no GPU {gpu}: {available}. Leave --gpus out to use what there is")
+    return list(present if requested is None else requested)
+
+
 def own_device(requested: Sequence[int] | None, present: Sequence[int], inline: bool = True) -> str:
     """Return the device of this process, which runs the tasks if it is `inline`.
 
-    This process sees one slice of MIG, the first: BenchError if it should run tasks on another one.
+    This process sees one slice of MIG, the first: BenchError if it should run tasks on another one, or on a GPU that is
+    not present.
     """
-    chosen = present if requested is None else requested
+    chosen = _chosen(requested, present)
     if chosen:
         names = gpu_names()
         if chosen[0] and len(names) == len(present) and is_slice(names[chosen[0]]):

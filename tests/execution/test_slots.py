@@ -62,6 +62,8 @@ def test_a_gpu_that_is_not_there_is_one_line():
         slots(None, [0, 3], 1, (0, 1))
     with pytest.raises(BenchError, match="There is no GPU 0: there is none that torch can use"):
         slots(None, [0], 1, ())
+    with pytest.raises(BenchError, match=r"There is no GPU 3: there are 0, 1\. Leave --gpus out"):
+        own_device([3], (0, 1))
 
 
 def test_a_mac_counts_as_one_slot(monkeypatch):
