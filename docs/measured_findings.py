@@ -119,7 +119,7 @@ def accuracy(found: Measured, *attacks: str) -> str:
     rows = []
     for method in methods_of(found):
         scores = _scores(found, method)
-        row = [named(found, method), f"{_centred(scores).corr().iloc[0, 1]:.2f}"]
+        row = [named(found, method), f"{known[method, attacks[0]].follows:.2f}"]
         for attack in attacks:
             cell = known[method, attack]
             assert cell.figure is not None and cell.same_architecture is not None

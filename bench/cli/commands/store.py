@@ -207,11 +207,11 @@ def _keys(store: Store, results: tuple[str, ...]) -> Iterator[str]:
 
     Raise BenchError for a folder of which the store has nothing.
     """
-    stored = {key[:DIGITS]: key for key in store.all_keys()}
+    stored, used = {key[:DIGITS]: key for key in store.all_keys()}, list(uses(store).values())
     for folder in results:
         path = str(Path(folder).resolve())
         named = {key[:DIGITS] for key in score_keys(Path(folder))}
-        named |= {digits for use in uses(store).values() if use.path == path for digits in use.keys}
+        named |= {digits for use in used if use.path == path for digits in use.keys}
         if not (found := named & stored.keys()):
             text = f"The store {store.root} has nothing of {folder}: name the store that its run used with --store"
             raise BenchError(printable(text))
