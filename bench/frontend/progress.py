@@ -171,13 +171,15 @@ class Progress:
             self.print(self.line())
 
     def print(self, text: str) -> None:
-        """Print a line above the display."""
+        """Print a line above the display. A run goes on where that fails: its reader has ended, or a disk is full."""
         if self.printed is not None:
             self.printed(text)
-        elif self.live is not None:
-            self.live.console.print(text, markup=False, highlight=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
+            return
+        with suppress(OSError):
+            if self.live is not None:
+                self.live.console.print(text, markup=False, highlight=False)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
     def stopping(self, text: str) -> None:
         """Show that the run is about to stop. Called by a signal handler: takes no lock, writes to no buffer."""

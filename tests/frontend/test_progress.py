@@ -28,6 +28,22 @@ def test_many_failures_are_not_all_printed(capsys, count, errors, shown):
         assert lines[-1] == "others like these are not listed"
 
 
+class Unread(io.StringIO):
+    """A pipe whose reader has ended, as Ctrl-C ends the `tee` of `bench run 2>&1 | tee log`, too."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_a_run_goes_on_where_nobody_reads_its_lines_any_more(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Unread())
+    monkeypatch.setattr("bench.frontend.progress.LINE_INTERVAL", 0.0)
+    progress = Progress(tasks(score_sac=2))
+    for key, status in zip(progress.tasks, ("done", "failed"), strict=True):
+        progress.task_finished(Outcome(key, status, error="no picture"))
+    assert (progress.counts["done"], progress.counts["failed"]) == (1, 1)
+
+
 class Terminal(io.StringIO):
     """A stream that looks like a terminal."""
 
