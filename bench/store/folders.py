@@ -23,6 +23,8 @@ WRITING = 10.0
 """Seconds in which the record of an artifact is written."""
 
 KEY = re.compile(r"[0-9a-f]{64}")
+GROUP = re.compile(r"[0-9a-f]{2}")
+"""The name of a folder of artifacts: how their keys begin."""
 
 REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -162,7 +164,9 @@ class StoreFolders:
         """Yield the keys of all artifacts."""
         top = self.root / "artifacts"
         with translated_read_errors(top):
-            groups = sorted(p for p in top.iterdir() if p.is_dir()) if top.is_dir() else []
+            # no others: `check_writable` of another process may remove its own at this moment
+            found = [p for p in top.iterdir() if GROUP.fullmatch(p.name)] if top.is_dir() else []
+            groups = sorted(p for p in found if p.is_dir())
         for group in groups:
             with translated_read_errors(group):
                 keys = sorted(p.name for p in group.iterdir() if KEY.fullmatch(p.name))

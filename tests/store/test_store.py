@@ -111,6 +111,34 @@ def test_a_damaged_or_foreign_artifact_is_replaced_when_others_are_published(sto
     assert leftovers(store) == []
 
 
+def test_artifacts_can_be_listed_while_another_run_begins(store, monkeypatch):
+    """It writes a folder among them and removes it at once, which may be between two steps of the listing."""
+    save(store)
+    listed, rename = [], os.rename
+
+    def renamed(source, target, **more):
+        rename(source, target, **more)
+        if Path(target).parent.name == "artifacts":
+            monkeypatch.setattr(Path, "iterdir", gone_after_the_listing(Path(target)))
+            listed.extend(store.all_keys())
+
+    monkeypatch.setattr(os, "rename", renamed)
+    Store(store.root).check_writable()
+    assert listed == [KEY]
+
+
+def gone_after_the_listing(folder):
+    """Return `Path.iterdir` for which a folder is there in its parent's list, and is gone when it is listed itself."""
+    iterdir = Path.iterdir
+
+    def listing(path):
+        if path == folder:
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        return iterdir(path)
+
+    return listing
+
+
 def test_what_is_not_there_is_absent(store):
     assert store.record(KEY) is None
     assert store.facts(KEY) is None
