@@ -246,7 +246,10 @@ def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunCon
 
 
 def is_inline(request: BenchmarkRequest, missing: Mapping[str, Task]) -> bool:
-    """Return True if the tasks run in this process: on request, or if starting workers would take longer."""
+    """Return True if the tasks run in this process: on request, or if starting workers would take longer.
+
+    A missing task with a log was begun before: it may have ended its process, so that workers are started for it.
+    """
     if request.scheduler:
         return False
     asked = request.inline or request.workers == 0
@@ -254,4 +257,6 @@ def is_inline(request: BenchmarkRequest, missing: Mapping[str, Task]) -> bool:
         if asked:
             raise BenchError("--task-timeout stops a worker process: leave --workers 0 and --debug out")
         return False
-    return asked or (request.workers is None and all(t.kind in SHORT_TASKS for t in missing.values()))
+    if asked or request.workers is not None:
+        return asked
+    return all(t.kind in SHORT_TASKS for t in missing.values()) and not request.store.has_log(missing)

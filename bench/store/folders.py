@@ -6,7 +6,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -120,6 +120,12 @@ class StoreFolders:
     def log(self, key: str) -> Path:
         """Return the path of a task's log."""
         return self.root / "logs" / f"{key}.txt"
+
+    def has_log(self, keys: Collection[str]) -> bool:
+        """Return True if one of some tasks has a log."""
+        with suppress(OSError):
+            return bool(keys) and any(path.stem in keys for path in self.log("").parent.iterdir())
+        return False
 
     def check_writable(self) -> None:
         """Write PROBE bytes under the longest path that the store uses, and move them. StoreError if that fails."""

@@ -38,6 +38,22 @@ def test_workers_may_have_a_slice_of_mig_that_this_process_does_not_see(tmp_path
         prepare(replace(one, inline=True, workers=None), BenchmarkReporter())
 
 
+def test_a_score_that_was_begun_before_and_is_missing_is_computed_in_a_worker(tmp_path):
+    """It may have ended its process, which would be this one, each time that the command is repeated."""
+    run_benchmark(request(tmp_path))
+    asked = replace(request(tmp_path), inline=False)
+    done = prepare(asked, BenchmarkReporter())
+    assert not done.missing and done.inline
+    key = next(trial.score for trial in done.inventory.plan.trials if trial.score)
+    asked.store.forget(key)
+    assert prepare(asked, BenchmarkReporter()).inline
+    asked.store.log(key).parent.mkdir(exist_ok=True)
+    asked.store.log(key).touch()  # what is left of a task whose process was killed
+    begun = prepare(asked, BenchmarkReporter())
+    assert [*begun.missing] == [key] and not begun.inline
+    assert prepare(replace(asked, workers=0), BenchmarkReporter()).inline
+
+
 def test_many_datasets_make_no_long_name():
     names = tuple(f"dataset_of_a_long_name_{n:02}" for n in range(30))
     folder = results_folder(toy_spec(datasets=names))
