@@ -70,7 +70,7 @@ class WorkerState:
             if component.version != version:  # its fields may be others, too
                 raise BenchError(
                     f"{kind} {name!r} is version {component.version} here, but the task needs version {version}: "
-                    "install the same version on every machine"
+                    "install the same version on every machine, and restart the workers that began before"
                 )
             return self.registry.get(kind, name, identity.get("params") or None)
 

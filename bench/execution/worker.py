@@ -30,6 +30,8 @@ def dask_setup(worker: Worker) -> None:
 
 
 _states: dict[tuple[Any, ...], WorkerState] = {}
+MOST_RUNS = 4
+"""Runs of which a worker keeps the state."""
 _process_lock = threading.Lock()
 """Held while tasks run: they share the generators, streams and folder of their process, but a worker may have
 several threads."""
@@ -39,9 +41,14 @@ _device_lost = threading.Event()
 """Set when this process cannot use its device any more: it executes no more tasks, and the driver restarts it."""
 
 
-def worker_state(store: str, data: str, plugins: tuple[str | bytes, ...], threads: int, zoo: Zoo) -> WorkerState:
-    """Return the state of this process; the first call loads the plugins and chooses the device."""
-    arguments = (store, data, plugins, threads, zoo)
+def worker_state(
+    run: str, store: str, data: str, plugins: tuple[str | bytes, ...], threads: int, zoo: Zoo
+) -> WorkerState:
+    """Return the state of this process for a run; the first call loads the plugins and chooses the device.
+
+    A worker of a cluster outlives runs: plugin files may have been edited since the last one.
+    """
+    arguments = (run, store, data, plugins, threads, zoo)
     if arguments not in _states:
         import torch
 
@@ -55,6 +62,10 @@ def worker_state(store: str, data: str, plugins: tuple[str | bytes, ...], thread
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         registry = load_registry(plugins, data=data)
+        for earlier in [*_states][: 1 - MOST_RUNS]:
+            del _states[earlier]
+        for other in _states.values():  # their runs may have ended
+            other.cache.clear()
         state = WorkerState(Store(store, exists=True), registry, device, Path(data), threads)
         state.zoo, state.own_process, _states[arguments] = zoo, ours, state
         gc.freeze()  # or every full collection visits all that was imported
@@ -129,7 +140,7 @@ def execute_unit(
     outcomes = []
     with _process_lock:
         try:
-            state = worker_state(store, data, plugins, threads, zoo)
+            state = worker_state(topic, store, data, plugins, threads, zoo)
         except BenchError as error:
             return [Outcome(t.key, Status.FAILED, error=str(error), root=t.name) for t in unit], ""
         state.on_progress = lambda *progress: worker.log_event(topic, {"progress": progress})

@@ -450,7 +450,8 @@ def test_an_unknown_version_is_one_clear_line(base):
     other = Task.of("steal", "stolen", {**task.params, "attack": {**task.params["attack"], "version": 9}}, task.inputs)
     outcome = execute(other, found.store, toy_registry())
     assert outcome.error == (
-        "attack 'toy_tune' is version 1 here, but the task needs version 9: install the same version on every machine"
+        "attack 'toy_tune' is version 1 here, but the task needs version 9: install the same version on every machine, "
+        "and restart the workers that began before"
     )
     missing = Task.of("steal", "stolen", {**task.params, "attack": {**task.params["attack"], "name": "x"}}, task.inputs)
     assert execute(missing, found.store, toy_registry()).error.startswith("Unknown attack 'x'")
