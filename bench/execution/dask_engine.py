@@ -16,7 +16,7 @@ from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
 from bench.execution import cluster
 from bench.execution.queue import TaskQueue
-from bench.execution.retry_policy import RETRY_DELAY, Decision, RetryPolicy, apply
+from bench.execution.retry_policy import MEMORY_HINT, RETRY_DELAY, Decision, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
 from bench.execution.worker import execute_unit
 from bench.sandbox.child_processes import safe_start
@@ -296,5 +296,5 @@ def _reason(future: Future[Any]) -> str:
 
     error: BaseException = future.exception()
     if isinstance(error, KilledWorker):
-        return f"the worker died {error.allowed_failures + 1} times while it ran this task"
+        return f"the worker died {error.allowed_failures + 1} times while it ran this task; {MEMORY_HINT}"
     return f"the worker could not run it: {type(error).__name__}: {cluster.one_line(error)}"

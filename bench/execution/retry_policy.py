@@ -34,6 +34,8 @@ LONG_WAIT = 60.0
 """Seconds of asking again and again after which the user is to know."""
 PAUSE = 5.0
 """Seconds between two requests for a task after which its wait begins again: something else was computed meanwhile."""
+MEMORY_HINT = "if its log is empty, memory may have run out: use fewer --workers"
+"""What may help a task whose worker died: the system kills a process for want of memory without a trace."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import faulty_plugin as faulty
 import pytest
 from processes import TIMINGS
 
+from bench.execution.retry_policy import MEMORY_HINT
 from bench.registry.discovery import load_registry
 from bench.testing import toy_plugins
 
@@ -356,10 +357,11 @@ def test_workers_survive_the_same_faults_and_give_the_same_rows(attacked, judged
     assert contained == {*THIEVES, *JUDGES}
 
 
+DIED = f"the worker died 3 times while it ran this task; {MEMORY_HINT}"
 DEATHS = {
-    "die_by_exit": "the worker died 3 times while it ran this task",
-    "die_by_segfault": "the worker died 3 times while it ran this task",
-    "die_by_kill": "the worker died 3 times while it ran this task",
+    "die_by_exit": DIED,
+    "die_by_segfault": DIED,
+    "die_by_kill": DIED,
     "hang": "it ran longer than --task-timeout 20 s and was stopped",
 }
 
