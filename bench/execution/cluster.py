@@ -92,10 +92,10 @@ def connect(client: Any, cluster: SpecCluster | None, address: str) -> Any:
     """Return a client of the cluster, or of the scheduler at an address; BenchError if none answers."""
     try:
         return client(cluster or address, timeout=CONNECT_TIMEOUT if address else 60)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise BenchError(
-            f"No Dask scheduler answers at {address!r}: {one_line(error)}. Start one: dask scheduler"
-        ) from error
+    except (OSError, ValueError, TypeError) as error:  # TypeError: an address of TLS, and no certificates
+        tls = isinstance(error, TypeError)
+        way = "Name its certificates, as docs/cluster.md shows" if tls else "Start one: dask scheduler"
+        raise BenchError(f"No Dask scheduler answers at {address!r}: {one_line(error)}. {way}") from error
 
 
 def one_line(error: BaseException) -> str:

@@ -94,6 +94,24 @@ def test_a_result_whose_workers_are_gone_is_waited_for_no_longer_than_a_while(wo
     assert workers.result_of(future) == 3
 
 
+@pytest.mark.parametrize(
+    ("error", "way"),
+    [
+        (TypeError("TLS expects a `ssl_context` argument"), "Name its certificates, as docs/cluster.md shows"),
+        (OSError("Timed out"), "Start one: dask scheduler"),
+    ],
+)
+def test_a_scheduler_that_cannot_be_reached_is_one_line_that_names_the_way_out(error, way):
+    """distributed raises a TypeError for an address of TLS where its configuration names no certificates."""
+
+    def client(address, timeout):
+        raise error
+
+    with pytest.raises(BenchError) as caught:
+        cluster.connect(client, None, "tls://10.0.0.1:8786")
+    assert str(caught.value) == f"No Dask scheduler answers at 'tls://10.0.0.1:8786': {error}. {way}"
+
+
 @pytest.fixture
 def impatient(monkeypatch):
     """Let Dask, by default, restart workers that are silent for five seconds, not for five minutes."""
