@@ -7,7 +7,7 @@ import random
 import re
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -204,7 +204,7 @@ class Client:
 
     async def _metadata(self, url: str) -> dict[str, Any]:
         with suppress(Failure, httpx.HTTPError, ValueError, RecursionError):
-            reply = await self._sent("GET", url)
+            reply = await _when_ready(lambda: self._sent("GET", url), self.model.retries, self.stopped)
             found = json.loads(reply.content) if reply.status == 200 else None
             return found if isinstance(found, dict) else {}
         return {}
@@ -214,6 +214,17 @@ class Client:
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return printable(text)
+
+
+async def _when_ready(send: Callable[[], Awaitable[Reply]], retries: int, stopped: asyncio.Event) -> Reply:
+    """Send a request, and again while the server answers that it is busy."""
+    for pause in _pauses(retries):
+        reply = await send()
+        wish = _wish(reply.headers.get("retry-after", "")) or 0.0
+        busy = reply.status in RETRIED and wish <= LONGEST_WISH
+        if not busy or await _is_set_within(stopped, max(pause, wish)):
+            return reply
+    return await send()
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:

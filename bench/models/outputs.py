@@ -13,6 +13,8 @@ CLOSE = 1e-3
 """Largest distance of a sum of probabilities from 1, apart from what their rounding explains."""
 BEST_ONLY = "if they are of its best labels only, see docs/endpoints.md"
 """What to write about answers that are fewer than the classes."""
+PERCENTAGES = "its answers are percentages, and no description divides them by 100: see docs/endpoints.md"
+"""What is wrong with answers whose rows add up to 100."""
 
 
 def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
@@ -36,7 +38,10 @@ def fault(answers: Tensor, output: ModelOutput, classes: int) -> str:
     # A row or two may be too few to conclude that answers are rounded: here it is enough that they can be.
     fewest = FEWEST if output == ModelOutput.LOGITS else 1
     shares = low >= 0 and _are_shares(answers, fewest)
+    percent = low >= 0 and not shares and _are_shares(answers / 100, fewest)
     logarithms = high <= CLOSE and _is_one(answers.double().exp().sum(1), _rounded(answers, fewest).error)
+    if percent and (len(answers) > 1 or output != ModelOutput.LOGITS):
+        return PERCENTAGES
     if output == ModelOutput.PROBABILITIES and not shares:
         return "its answers are no probabilities: rows do not add up to 1, or have negative values"
     if output == ModelOutput.LOG_PROBABILITIES and not logarithms:

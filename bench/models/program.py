@@ -94,7 +94,7 @@ class ProgramNetwork:
         except TimeoutError:
             self.close()
             raise self.model.fault(field, f"it ran longer than {limit:g} s and was stopped") from None
-        except (OSError, EOFError):
+        except (OSError, EOFError, ValueError):  # its pipes are closed if it ended before
             self.close()
             code = self.process.returncode
             raise self.model.fault(field, f"it ended its process (exit code {code})") from None

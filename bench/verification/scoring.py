@@ -37,7 +37,7 @@ class Recorder:
     """A suspect whose answers are recorded (`bench.training.answering.Answering`).
 
     An image is asked unless the journal has its answer, `batch` images at a time. `images` has every image that was
-    asked, by its digest.
+    asked, by its digest. With `whole`, a network on this machine gets no smaller batches: they are filled.
     Interrupted if more than `limit` images would be asked; BenchError if answers contradict the description.
     """
 
@@ -47,6 +47,7 @@ class Recorder:
         self.opened, self.path, self.limit, self.report = opened, path, limit, report
         computed = opened.model.format not in (ModelFormat.ANSWERS, ModelFormat.HTTP)  # requests have their own sizes
         self.output, self.batch = opened.output, AT_ONCE if computed else BATCH
+        self.whole = False
         self.images: dict[str, Tensor] = {}
         self.known: dict[str, Tensor] = {}
         self._times: Counter[str] = Counter()
@@ -92,15 +93,19 @@ class Recorder:
 
     def _ask(self, keys: list[str], images: Tensor, opened: DescribedAnswers) -> None:
         with torch.no_grad():
-            inputs = opened.steps(images)
             into = getattr(opened.run, "answer_into", None)
             if into is not None:
-                into(self.path, keys, inputs, self.report)
+                into(self.path, keys, opened.steps(images), self.report)
                 return self._read()
-            raw = opened.run(inputs).detach().cpu()
+            raw = opened.run(opened.steps(self._filled(images))).detach().cpu()[: len(keys)]
         _check(raw, opened)
         journal.append(self.path, keys, raw.numpy(), opened.model.output, synced=False)  # a file answers again for free
         return self.known.update(zip(keys, raw.reshape(len(keys), -1).double(), strict=True))
+
+    def _filled(self, images: Tensor) -> Tensor:
+        """Return images and, up to a whole batch if that is needed, others that were asked before."""
+        others = [*self.images.values()][: self.batch - len(images)] if self.whole else []
+        return torch.cat([images, torch.stack(others)]) if others else images
 
     def _read(self) -> None:
         found = journal.read(self.path)

@@ -116,7 +116,10 @@ def _mentions(module: str, words: Sequence[bytes]) -> bool:
 
 
 def target_of(model: Description, folder: CommitmentFolder, registry: Registry) -> tuple[Target, bool]:
-    """Return what a suspect answers about, and True if its labels are those of the commitment's dataset."""
+    """Return what a suspect answers about, and True if its labels are those of the commitment's dataset.
+
+    One of another dataset gets images of the size there, as the innocents of that dataset did.
+    """
     data = folder.commitment.data
     if not model.trained_on or model.trained_on == data.name:
         return Target(data.classes, data.shape, tuple(data.label_names)), True
@@ -124,7 +127,8 @@ def target_of(model: Description, folder: CommitmentFolder, registry: Registry) 
         dataset = registry.get(ComponentKind.DATASET, model.trained_on)
     except BenchError as error:
         raise model.fault("trained_on", str(error)) from None
-    target = Target(dataset.num_classes, data.shape, tuple(dataset.label_names))
+    _, height, width = dataset.shape
+    target = Target(dataset.num_classes, (data.shape[0], height, width), tuple(dataset.label_names))
     return target, (dataset.label_space or dataset.name) == data.label_space
 
 

@@ -112,7 +112,9 @@ def _stable(model: Description, recorder: Recorder, images: Tensor) -> list[Find
         if finding.figures.get("each_time"):
             text = "it answers differently when it is asked the same images again"
             raise model.fault("output", f"{text}: {finding.text}{way_out(model)}")
-        recorder.batch = int(finding.figures.get("batch", recorder.batch))
+        if "batch" in finding.figures:
+            recorder.batch = int(finding.figures["batch"])
+            recorder.whole = recorder.batch > 1  # images alone mean nothing
     return found
 
 

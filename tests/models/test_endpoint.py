@@ -509,6 +509,24 @@ def test_retries_have_an_end(opened, server):
     assert fault(opened, server, retries=0) == "url: HTTP 503: no room"
 
 
+def test_a_server_that_limits_requests_is_asked_for_its_metadata_again(opened, server):
+    """They name the input: servers that check its name refuse another one."""
+    get, limited = server.get, set()
+
+    def limiting(handler):
+        if handler.path in limited:
+            return get(handler)
+        limited.add(handler.path)
+        return reply(handler, 429, b'{"error": "one request a second"}', Retry_After="0")
+
+    server.get = limiting
+    found = opened(server)
+    torch.testing.assert_close(ask(found, "logits", X), right(), atol=0, rtol=0)
+    assert limited == {"/v2", "/v2/models/net"}
+    assert b'"name":"x"' in server.requests[0][2] and found.run.record["server"]["name"] == "own"
+    assert found.run.record["counts"] == {"requests": 1, "images": 20}
+
+
 def test_a_server_that_starts_late_is_waited_for(opened):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

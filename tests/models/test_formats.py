@@ -349,6 +349,16 @@ def test_a_program_gets_batches_that_it_takes(tmp_path, opened, taken):
         torch.testing.assert_close(ask(found, "logits", x[:count]), logits(model, x[:count]), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_program_that_ended_is_one_line_each_time(tmp_path, opened):
+    torch.jit.script(network()).save(tmp_path / "a")
+    found = opened(ONNX | {"format": "torchscript"}, allow_code=True)
+    found.run.process.kill()
+    for _ in range(2):
+        with pytest.raises(BenchError, match=r"model 'a': output: it ended its process \(exit code -9\)"):
+            ask(found, "logits", images(1))
+
+
 class Pair(nn.Module):
     def forward(self, x):
         return x.flatten(1)[:, :10], x.flatten(1)[:, :10]

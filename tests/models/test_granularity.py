@@ -6,7 +6,7 @@ import torch
 
 from bench.models.granularity import FINE, granularity
 from bench.models.kinds import ModelOutput, Rounding
-from bench.models.outputs import fault
+from bench.models.outputs import PERCENTAGES, fault
 
 
 def logits(seed=0, n=16, classes=10, scale=3.0):
@@ -90,6 +90,15 @@ def test_probabilities_of_a_network_in_eight_bits_are_probabilities(step):
     assert "probabilities: write output" in fault(p, ModelOutput.LOGITS, 10)
     if step in (1 / 255, 1 / 256, 1 / 127, 2 / 255):
         assert all(fault(one, ModelOutput.PROBABILITIES, 10) == "" for one in p.split(1))
+
+
+@pytest.mark.parametrize("digits", [0, 1, 2, 12])
+def test_percentages_are_no_probabilities_and_no_logits(digits):
+    p = (100 * logits().double().softmax(1)).round(decimals=digits)
+    for answers in (p, p.float()):
+        assert fault(answers, ModelOutput.LOGITS, 10) == fault(answers, ModelOutput.PROBABILITIES, 10) == PERCENTAGES
+        assert fault(answers[:1], ModelOutput.PROBABILITIES, 10) == PERCENTAGES
+        assert fault(answers[:1], ModelOutput.LOGITS, 10) == ""  # a single row may add up to 100 by chance
 
 
 def test_what_rounding_does_not_explain_is_refused():

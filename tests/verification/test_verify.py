@@ -17,7 +17,7 @@ import torch
 from inline_session import InlineProcess
 from rights import like_anybody
 from small_commitment import labelled, small_commitment
-from zoo_files import PLUGIN, copied, save_onnx, save_safetensors, trained, zoo
+from zoo_files import PLUGIN, copied, network, save_onnx, save_safetensors, trained, zoo
 
 import bench
 from bench.cli.commands.verify import command
@@ -84,9 +84,6 @@ def test_how_often_is_never_less_than_the_p_value():
 
 
 def test_an_untrained_network_cannot_be_judged(judged):
-    torch.manual_seed(5)
-    from zoo_files import network
-
     found = judged(network(5))
     assert found.verdict == "cannot tell" and found.code == 3 and "no more than chance" in found.reasons[0]
     assert found.p_value is None and "Reason: " in str(found)
@@ -164,7 +161,7 @@ def test_a_table_without_the_queries(tmp_path, commitment, inline, fields):
 def test_other_labels_block_what_cannot_bridge_them(judged):
     found = judged(fields={"trained_on": "noisy_digits"})
     assert found.verdict == "evidence of copying"
-    found = judged(out="E2", fields={"trained_on": "cifar10"})
+    found = judged(out="E2", fields={"trained_on": "cifar10", "size": [8, 8]})
     sac, ipguard = found.methods
     assert not sac.reason and "cannot bridge them" in ipguard.reason and ipguard.score is None
     assert found.evidence.evidence.suspect.accuracy is None
@@ -178,6 +175,20 @@ def test_the_dataset_of_a_suspect_may_be_an_image_folder_of_any_data_folder(judg
         judged(fields={"trained_on": "theirs_ten"})
     found = judged(out="E2", fields={"trained_on": "theirs_ten"}, data=tmp_path / "data")
     assert "Finding (label_space): its labels are those of theirs_ten: its accuracy is not known" in str(found)
+
+
+def test_a_suspect_of_another_dataset_gets_images_of_the_size_there(tmp_path, commitment, inline):
+    """As the innocents of that dataset do in `bench commit`: its size needs no field in either description."""
+    shape = (1, 16, 16)
+    described = Description("theirs_large", "images", shape, "crop", [*"abcdefghij"], [], [])
+    write_description(tmp_path / "data", described)
+    save_onnx(network(shape=shape), tmp_path / "theirs.onnx", shape=shape)
+    path = zoo(tmp_path, {**SUSPECT, "trained_on": "theirs_large"})
+    found = bench.verify(path, commitment=commitment.folder, out=tmp_path / "E", data=tmp_path / "data")
+    sac, _ = found.methods
+    assert sac.score is not None and not sac.reason
+    images, _ = found.evidence.queries()
+    assert images.shape[1:] == (1, 8, 8)
 
 
 def test_another_dataset_with_the_same_labels_is_a_finding(judged):

@@ -4,7 +4,7 @@ import pytest
 from inline_session import InlineProcess
 from onnx import helper
 from small_commitment import small_commitment
-from zoo_files import copied, onnx_proto, save_onnx, trained, zoo
+from zoo_files import copied, neighbourly, onnx_proto, save_onnx, trained, zoo
 
 import bench
 from bench.models.onnx_session import OnnxNetwork
@@ -58,6 +58,17 @@ def test_answers_that_depend_on_the_batch_fix_it(judged, tmp_path, monkeypatch):
     found, findings = judged()
     assert findings[FindingKind.BATCH].figures["batch"] == 1 and "depend on the batch" in str(found)
     assert set(batches[40:]) == {1} and max(batches) == 16
+
+
+def test_answers_that_mean_nothing_alone_are_asked_in_whole_batches(judged, tmp_path, monkeypatch):
+    """Of 100 check images four are left, and of as many as a method asks it may be one, to which there is no answer."""
+    (tmp_path / "theirs.onnx").write_bytes(neighbourly(copied(trained(0), 1)))
+    batches, genuine = [], OnnxNetwork.__call__
+    monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (batches.append(len(x)), genuine(self, x))[1])
+    found, findings = judged()
+    assert findings[FindingKind.BATCH].figures["batch"] == 16 and "the same label" in str(found)
+    assert sum(batches[:35]) == 50 and set(batches[35:]) == {16}
+    assert len(found.evidence.answers.keys) == found.evidence.evidence.queries
 
 
 def test_a_table_of_labels_alone(judged, tmp_path):

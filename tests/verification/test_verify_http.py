@@ -67,7 +67,7 @@ def test_what_the_server_does_to_images_is_a_finding(tmp_path, commitment, inlin
 
 def test_the_way_to_a_suspect_with_other_labels_is_looked_at_too(tmp_path, commitment, inline):
     with InferenceServer(eight_bits) as server:
-        path = described(tmp_path, server, trained_on="cifar10")
+        path = described(tmp_path, server, trained_on="cifar10", size=[8, 8])
         found = bench.verify(path, commitment=commitment, out=tmp_path / "E")
     labels, way = noticed(found)
     assert labels.kind == FindingKind.LABEL_SPACE and way.figures["transport"] == "uint8"
