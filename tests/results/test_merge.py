@@ -108,6 +108,21 @@ def test_methods_that_judged_one_source_in_two_folders_meet_in_it(tmp_path):
     assert {name: set(rows.method) for name, rows in frame.groupby("origin")} == {"a": {"sac", "noise"}, "b": {"mark"}}
 
 
+def test_results_of_another_dataset_with_another_source_architecture_have_a_table_of_their_own(tmp_path):
+    changes = {"methods": ("sac",), "baselines": ()}
+    a = folder(tmp_path, "a", of(made_by("abacus", trials()), "sac"), **changes)
+    rows = [
+        r | {"dataset": "letters", "source_architecture": "net", "key": digest([r["key"]])}
+        for r in of(made_by("beads", trials()), "sac")
+    ]
+    b = folder(tmp_path, "b", rows, "beads", datasets=("letters",), sources=("net",), **changes)
+    spec = Spec.from_json(merged(tmp_path, a, b)[2]["spec"])
+    assert (spec.datasets, spec.sources) == (("digits", "letters"), ("vgg", "net"))
+    assert "no rows" not in render(tmp_path / "merged")
+    places = {(r["dataset"], r["source_architecture"]) for r in table(tmp_path / "merged")}
+    assert places == {("digits", "vgg"), ("letters", "net")}
+
+
 def test_a_source_is_known_whose_last_row_has_no_score(tmp_path):
     """A row without a score has no digests, and each method ends with a landing place that it does not apply to."""
     nothing = {"source_digest": "", "suspect_digest": "", "source_accuracy": None, "suspect_accuracy": None}
