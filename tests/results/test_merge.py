@@ -137,6 +137,26 @@ def test_a_source_is_known_whose_last_row_has_no_score(tmp_path):
     assert again.run["spec"]["seeds"] == [0, 1] and again.united == len(of(rows, "sac", "noise"))
 
 
+def test_a_source_that_one_machine_did_not_make_is_that_of_the_same_seed_of_another_one(tmp_path):
+    """A run that was stopped after its first source leaves rows of the second one."""
+    nothing = {"source_digest": "", "suspect_digest": "", "source_accuracy": None, "suspect_accuracy": None}
+    not_run = dict.fromkeys(("score", "queries", "agreement", "seconds")) | {"access": "", "status": "not_run"}
+    stopped = [
+        r | nothing | (not_run if r["status"] == "done" else {}) if r["source_seed"] == 1 else r
+        for r in made_by("abacus", trials((0, 1)))
+    ]
+    a = folder(tmp_path, "a", stopped)
+    b = folder(tmp_path, "b", made_by("beads", trials((1,))), "beads")
+    c = folder(tmp_path, "c", made_by("chalk", trials((1,))), "chalk")
+    for pair in ([a, b], [b, a]):
+        found = merge(pair, "")
+        assert (found.run["spec"]["seeds"], found.renumbered) == ([0, 1], [])
+        assert {r["origin"] for r in found.rows if r["status"] == "done" and r["source_seed"] == 1} == {"b"}
+        assert {r["status"] for r in found.rows} == {"done", "not_applicable"}
+    for several in ([a, b, c], [b, c, a]):
+        assert merge(several, "").renumbered == ["c: source seed 1 of digits, vgg is 2 here"]
+
+
 def test_a_watermark_meets_other_methods_by_the_irrelevant_models(tmp_path):
     rows = made_by("abacus", trials())
     changes = {"baselines": ()}
