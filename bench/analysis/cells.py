@@ -167,12 +167,16 @@ def default_budget(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> "pd.DataFr
 
 
 def cells(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Cell]:
-    """Return all cells, in the order of the Spec: dataset, source architecture, methods and then baselines, attacks."""
+    """Return all cells, in the order of the Spec: dataset, source architecture, methods and then baselines, attacks.
+
+    Merged results need not have rows of each source architecture for each dataset: there are no cells of those without.
+    """
     estimator, spec = CellEstimator(default_budget(frame, run), run), Spec.from_json(run["spec"])
     methods = methods_in_order(run)
     own_suspects = watermarks(run), adaptive_attacks(run)
     found: list[Cell] = []
-    for dataset, source in itertools.product(spec.datasets, spec.sources):
+    present = {place[:2] for place in estimator.samples.draws}
+    for dataset, source in filter(present.__contains__, itertools.product(spec.datasets, spec.sources)):
         table = estimator.table(dataset, source, methods)
         matched = {(c.method, c.attack): rows for c, rows in table}
         impossible = {(c.method, c.attack) for c, _ in table if c.reason}

@@ -83,7 +83,7 @@ class Change:
 
 def read(folders: Sequence[Path]) -> list[Results]:
     """Read results folders, with the shortest names that differ; BenchError where one is damaged."""
-    names = [f.name for f in folders]
+    names = [f.resolve().name for f in folders]
     if len(set(names)) < len(names):
         names = [str(f) for f in folders]
     found = []

@@ -48,7 +48,10 @@ def standings(frame: "pd.DataFrame") -> list[Standing]:
         same = same[(same.suspect_dataset == rows.suspect_dataset.iloc[0]) & (same["size"] == len(rows))]
         score = float(done.score.mean()) if len(done) == len(rows) else None
         reason = "" if score is not None else _reason(rows[rows.status != Status.DONE])
-        count = int((same["mean"] >= score - SLACK).sum()) if score is not None else 0
+        count = 0
+        if score is not None:
+            rounding = SLACK * float(done.score.abs().max())
+            count = int((same["mean"] >= score - rounding).sum())
         source = str(rows.source_model.iloc[0])
         found.append(Standing(dataset, architecture, int(seed), source, name, method, score, count, len(same), reason))
     return found

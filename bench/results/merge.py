@@ -58,9 +58,13 @@ class Part:
 
 @dataclass(frozen=True)
 class _Source:
-    """What identifies a source: digests of its own weights by owner, of its irrelevant models, and accuracies."""
+    """What identifies a source: digests of its own weights by owner, of its irrelevant models, and accuracies.
+
+    `made`: the folder has a source, whose digest or accuracy is known; a run that was stopped or failed may have none.
+    """
 
     place: Place
+    made: bool
     digests: Mapping[str, str]
     irrelevant: frozenset[str]
     accuracies: Mapping[tuple[object, ...], float]
@@ -71,10 +75,12 @@ class _Source:
 
         That is one of the same digest or, where they judged no source in common (watermarks have their own), one with
         an irrelevant model in common. Without digests, in old results: seed, processor, torch, and all accuracies of
-        the source and its irrelevant models are equal.
+        the source and its irrelevant models are equal. One that was not made is that of its seed.
         """
         if self.place[:2] != other.place[:2]:
             return False
+        if not (self.made and other.made):
+            return self.place == other.place
         if owners := self.digests.keys() & other.digests.keys():
             return any(self.digests[o] == other.digests[o] for o in owners)
         if self.digests and other.digests:
@@ -155,6 +161,7 @@ def _sources(part: Part) -> list[_Source]:
         found.append(
             _Source(
                 Place(dataset, architecture, int(seed)),
+                bool((rows.source_digest != "").any() or rows.source_accuracy.notna().any()),
                 # a row without a score has neither digest nor accuracy: others of its network have them
                 {o: d for o, d in zip(owner, rows.source_digest, strict=True) if d},
                 frozenset(others.suspect_digest) - {""},
@@ -175,7 +182,8 @@ def _numbered(parts: Sequence[Part]) -> list[dict[Place, int]]:
         for source in _sources(part):
             others = known[source.place[:2]]
             used = {number for place, number in numbers.items() if place[:2] == source.place[:2]}
-            same = [n for n, group in others.items() if n not in used and any(map(source.is_same, group))]
+            made = {n: [s for s in group if s.made] or group for n, group in others.items() if n not in used}
+            same = [n for n, group in made.items() if any(map(source.is_same, group))]
             own = source.place.source_seed
             number = same[0] if same else own if own not in others else max(highest, *others) + 1
             others.setdefault(number, []).append(source)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -167,6 +168,15 @@ def test_three_results_are_held_against_the_first(before):
     made = lines_of(before, other, before.parent / "third")
     assert {name for _, _, name in made} == {"after", "third"}
     assert {r["before"] for r in made.values()} == {"before"}
+
+
+def test_the_folder_where_one_is_has_its_name(before, monkeypatch):
+    other = after(before)
+    monkeypatch.chdir(before)
+    assert [r.name for r in read([Path(), other])] == ["before", "after"]
+    (other / "inner").mkdir()
+    monkeypatch.chdir(other / "inner")
+    assert [r.name for r in read([before, Path("..")])] == ["before", "after"]
 
 
 def test_baselines_stand_below_the_line_and_new_methods_above_it(before):

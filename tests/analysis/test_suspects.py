@@ -5,6 +5,7 @@ import pytest
 from test_build import line
 
 from bench.analysis.suspects import standings
+from bench.reporting.tables.suspects import suspects_tables
 
 SUSPECT = {"suspect_kind": "undecided", "suspect_model": "theirs", "source_model": "mine"}
 
@@ -47,3 +48,21 @@ def test_a_model_with_the_suspects_scores_scores_as_high_whatever_the_means_roun
     models += [{"draw": d, "replicate": 2, "score": s} for d, s in enumerate((0.3, 0.2, 0.1))]
     found = judged({"score": 0.2}, {"score": 0.2}, {"score": 0.2}, irrelevant=models)
     assert (found.at_least, found.irrelevant) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("score", "others", "shown"),
+    [
+        (0.15, (0.1, 0.1499), "0.1500"),
+        (0.0, (-1.0, -0.5), "0.0000"),
+        (-2.2e-08, (-2.3e-08, -3e-8), "-2.2e-08"),
+        (2e-12, (-5e-12, 1e-12), "2e-12"),
+        (3e30, (1e30, 2e30), "3e+30"),
+    ],
+)
+def test_scores_of_any_size_are_compared_and_shown(score, others, shown):
+    """Rounding is relative: below 1e-9, scores are not all alike."""
+    found = judged({"score": score}, irrelevant=[{"replicate": n, "score": s} for n, s in enumerate(others)])
+    assert (found.at_least, found.irrelevant) == (0, 2)
+    ((_, lines),) = suspects_tables([found])[0].rows
+    assert lines[0].text == shown

@@ -5,6 +5,7 @@ import hashlib
 import io
 import itertools
 import json
+import re
 import subprocess
 import sys
 
@@ -518,6 +519,24 @@ def test_a_wide_table_is_cut_on_a_terminal_and_nowhere_else(tmp_path):
     assert max(map(len, text.splitlines())) <= 100
     assert text.count("\nmethod  ") == 4 + 1  # AUCs, costs
     assert (tmp_path / "table.md").read_text().count("| method ") == 4  # against the baselines and other negatives, too
+
+
+def test_each_part_of_a_table_that_is_too_wide_for_a_page_has_the_names_of_its_rows(tmp_path):
+    names = [f"extract_with_a_name_that_is_as_long_as_this_{n}" for n in range(3)]
+    run, rows = benchmark(attacks=tuple(names), budgets=(25, 100)), []
+    for n, name in enumerate(names):
+        run["components"]["attack"][name] = component()
+        stolen = [r for r in trials() if r["attack"] == "extract_l"]
+        rows += [r | {"attack": name, "key": digest([r["key"], n])} for r in stolen]
+    rows += [r for r in trials() if not r["attack"]]
+    rows += [r | {"budget": 25, "key": digest([r["key"], 25])} for r in rows if r["method"] == "sac"]
+    write(tmp_path, rows, run)
+    budgets, accuracy = ((tmp_path / "tex" / f"digits-vgg-{name}.tex").read_text() for name in ("budgets", "accuracy"))
+    parts = budgets.count(r"\begin{table}")
+    found = [line.split(" & ")[1].strip() for line in budgets.splitlines() if line.startswith("sac ")]
+    assert parts > 1 and found == ["25", "100 (default)"] * parts
+    assert accuracy.count(r"\begin{table}") == 1
+    assert r"source & model" in re.sub(" +", " ", accuracy) and "accuracy & n & paper" in re.sub(" +", " ", accuracy)
 
 
 def test_only_the_default_budget_stands_in_the_tables(tmp_path):

@@ -514,6 +514,21 @@ def test_a_cell_opens_by_click_and_shows_its_scores_and_roc(visit):
     assert not dialog.is_visible()
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e30])
+def test_scores_of_any_size_have_dots_at_places_of_their_own(visit, scale):
+    opened = visit([r | {"score": r["score"] and scale * r["score"]} for r in trials()])
+    button(opened, "sac", "extract_l").click()
+    places = opened.locator("dialog circle").evaluate_all("all => all.map((c) => Math.round(c.getAttribute('cx')))")
+    assert len(places) == 15 and (min(places), max(places)) == (82, 440)
+
+
+def test_equal_scores_have_dots_in_the_middle_however_large_they_are(visit):
+    opened = visit([r | {"score": None if r["score"] is None else 1e30} for r in trials()])
+    button(opened, "sac", "extract_l").click()
+    places = opened.locator("dialog circle").evaluate_all("all => all.map((c) => Math.round(c.getAttribute('cx')))")
+    assert len(places) == 15 and set(places) == {261}
+
+
 def test_a_doubtful_cell_says_so_when_it_is_opened(visit):
     opened = visit(doubtful())
     button(opened, "sac", "extract_l").click()

@@ -108,6 +108,21 @@ def test_methods_that_judged_one_source_in_two_folders_meet_in_it(tmp_path):
     assert {name: set(rows.method) for name, rows in frame.groupby("origin")} == {"a": {"sac", "noise"}, "b": {"mark"}}
 
 
+def test_results_of_another_dataset_with_another_source_architecture_have_a_table_of_their_own(tmp_path):
+    changes = {"methods": ("sac",), "baselines": ()}
+    a = folder(tmp_path, "a", of(made_by("abacus", trials()), "sac"), **changes)
+    rows = [
+        r | {"dataset": "letters", "source_architecture": "net", "key": digest([r["key"]])}
+        for r in of(made_by("beads", trials()), "sac")
+    ]
+    b = folder(tmp_path, "b", rows, "beads", datasets=("letters",), sources=("net",), **changes)
+    spec = Spec.from_json(merged(tmp_path, a, b)[2]["spec"])
+    assert (spec.datasets, spec.sources) == (("digits", "letters"), ("vgg", "net"))
+    assert "no rows" not in render(tmp_path / "merged")
+    places = {(r["dataset"], r["source_architecture"]) for r in table(tmp_path / "merged")}
+    assert places == {("digits", "vgg"), ("letters", "net")}
+
+
 def test_a_source_is_known_whose_last_row_has_no_score(tmp_path):
     """A row without a score has no digests, and each method ends with a landing place that it does not apply to."""
     nothing = {"source_digest": "", "suspect_digest": "", "source_accuracy": None, "suspect_accuracy": None}
@@ -120,6 +135,26 @@ def test_a_source_is_known_whose_last_row_has_no_score(tmp_path):
     assert found.united == len(of(rows, "noise"))
     again = merge([tmp_path / "merged", a], "")
     assert again.run["spec"]["seeds"] == [0, 1] and again.united == len(of(rows, "sac", "noise"))
+
+
+def test_a_source_that_one_machine_did_not_make_is_that_of_the_same_seed_of_another_one(tmp_path):
+    """A run that was stopped after its first source leaves rows of the second one."""
+    nothing = {"source_digest": "", "suspect_digest": "", "source_accuracy": None, "suspect_accuracy": None}
+    not_run = dict.fromkeys(("score", "queries", "agreement", "seconds")) | {"access": "", "status": "not_run"}
+    stopped = [
+        r | nothing | (not_run if r["status"] == "done" else {}) if r["source_seed"] == 1 else r
+        for r in made_by("abacus", trials((0, 1)))
+    ]
+    a = folder(tmp_path, "a", stopped)
+    b = folder(tmp_path, "b", made_by("beads", trials((1,))), "beads")
+    c = folder(tmp_path, "c", made_by("chalk", trials((1,))), "chalk")
+    for pair in ([a, b], [b, a]):
+        found = merge(pair, "")
+        assert (found.run["spec"]["seeds"], found.renumbered) == ([0, 1], [])
+        assert {r["origin"] for r in found.rows if r["status"] == "done" and r["source_seed"] == 1} == {"b"}
+        assert {r["status"] for r in found.rows} == {"done", "not_applicable"}
+    for several in ([a, b, c], [b, c, a]):
+        assert merge(several, "").renumbered == ["c: source seed 1 of digits, vgg is 2 here"]
 
 
 def test_a_watermark_meets_other_methods_by_the_irrelevant_models(tmp_path):

@@ -87,10 +87,11 @@ def accuracy_table(networks: Sequence[Accuracy], run: Mapping[str, JSON]) -> Tab
         value, n = percent(a.summary), f"{a.summary.n}{f', {a.unlearned}‡' if a.unlearned else ''}"
         texts = (a.owner, a.model, a.variant, a.suspect_dataset, a.suspect_architecture or "all", value, n)
         rows.append([*map(cell, texts), cell(f"{100 * a.paper:.1f}" if a.paper is not None else "")])
+    header = ["source", "model", "variant", "tested on", "architecture", "accuracy", "n", "paper"]
     return section_table(
         networks,
         "test accuracy",
-        ["source", "model", "variant", "tested on", "architecture", "accuracy", "n", "paper"],
+        header,
         rows,
         caption(
             run,
@@ -100,6 +101,7 @@ def accuracy_table(networks: Sequence[Accuracy], run: Mapping[str, JSON]) -> Tab
         notes=[*[_unlearned_note()] * any(a.unlearned for a in networks), *_renumbered_notes(networks)],
         label="accuracy",
         level=2,
+        leading=len(header),  # most columns name a row: the table is not divided
     )
 
 

@@ -32,12 +32,11 @@ def section_table(
     label: str = "",
     level: int = 3,
     white_box: int | None = None,
+    leading: int = 1,
 ) -> Table:
     """Make a table of one dataset and source architecture."""
-    where = (results[0].dataset, results[0].source_architecture, label)
-    return Table(
-        f"{section_title(results)}: {subject}", header, rows, caption, notes, baselines, where, level, white_box
-    )
+    where, title = (results[0].dataset, results[0].source_architecture, label), f"{section_title(results)}: {subject}"
+    return Table(title, header, rows, caption, notes, baselines, where, level, white_box, leading)
 
 
 def grouped(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
@@ -97,4 +96,5 @@ def method_table(
         label=label,
         level=level,
         white_box=white,
+        leading=len(heads),
     )

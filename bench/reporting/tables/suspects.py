@@ -11,6 +11,9 @@ CAPTION = (
     "no verdict: with few irrelevant models, a high score says little."
 )
 
+LEAST, MOST = 0.01, 1e6
+"""The sizes of scores between which four digits after the point show them."""
+
 
 def suspects_tables(standings: Sequence[Standing]) -> list[Table]:
     """Return a table for each source: a row for each suspect, a column for each method."""
@@ -37,4 +40,5 @@ def suspects_tables(standings: Sequence[Standing]) -> list[Table]:
 def _lines(s: Standing) -> list[Line]:
     if s.score is None:
         return cell("none")
-    return cell(f"{s.score:.4f}", f"{s.at_least} of {s.irrelevant}")
+    digits = ".4f" if s.score == 0 or LEAST <= abs(s.score) < MOST else ".4g"
+    return cell(f"{s.score:{digits}}", f"{s.at_least} of {s.irrelevant}")

@@ -26,7 +26,8 @@ class Table:
 
     Rules separate the rows of methods that look at weights, from number `white_box` on, and of the baselines, from
     number `baselines` on. `label` identifies the table among those of a results folder: dataset, source architecture,
-    subject. `level` is that of its heading in Markdown.
+    subject. `level` is that of its heading in Markdown. Where a table is divided, each part has the first `leading`
+    columns.
     """
 
     title: str
@@ -38,6 +39,7 @@ class Table:
     label: tuple[str, ...] = ()
     level: int = 2
     white_box: int | None = None
+    leading: int = 1
 
     @property
     def rules(self) -> dict[int, str]:
@@ -76,10 +78,11 @@ def shown(x: Line) -> str:
 
 
 def column_groups(table: Table, width: int) -> list[list[int]]:
-    """Divide the columns into as few parts as fit into `width`; the first column leads each of them."""
+    """Divide the columns into as few parts as fit into `width`; the leading columns are in each of them."""
     widths = [column_width(table, column) for column in range(len(table.header))]
-    parts = _packed(widths, width)
-    return next(packed for limit in range(1, width + 1) if len(packed := _packed(widths, limit)) == len(parts))
+    limits = (_packed(widths, table.leading, limit) for limit in range(1, width + 1))
+    count = len(_packed(widths, table.leading, width))
+    return next(parts for parts in limits if len(parts) == count)
 
 
 def column_width(table: Table, column: int) -> int:
@@ -88,13 +91,13 @@ def column_width(table: Table, column: int) -> int:
     return 2 + max(title, *(len(shown(x)) for row in table.rows for x in row[column]), 0)
 
 
-def _packed(widths: Sequence[int], limit: int) -> list[list[int]]:
-    parts: list[list[int]] = [[0]]
-    free = limit - widths[0]
-    for column in range(1, len(widths)):
-        if widths[column] > free and len(parts[-1]) > 1:
-            parts.append([0])
-            free = limit - widths[0]
+def _packed(widths: Sequence[int], leading: int, limit: int) -> list[list[int]]:
+    parts = [[*range(leading)]]
+    free = room = limit - sum(widths[:leading])
+    for column in range(leading, len(widths)):
+        if widths[column] > free and len(parts[-1]) > leading:
+            parts.append([*range(leading)])
+            free = room
         parts[-1].append(column)
         free -= widths[column]
     return parts

@@ -57,7 +57,10 @@ const scoreChart = (spread) => {
     const scores = lines.flat(2).map(([score]) => score);
     [low, high] = [Math.min(...scores), Math.max(...scores)];
   }
-  if (high - low < 1e-12) [low, high] = [low - 0.5, high + 0.5];
+  if (high - low <= 1e-12 * Math.max(Math.abs(low), Math.abs(high))) {
+    const room = Math.abs(high) / 2 || 0.5;
+    [low, high] = [low - room, high + room];
+  }
   const [left, right] = [74, 448];
   const x = (value) => left + 8 + ((value - low) / (high - low)) * (right - left - 16);
   const highest = spread.dots ? Math.max(...lines.flat().map((scores) => tallestStack(scores, x))) : 6;
