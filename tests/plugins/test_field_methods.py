@@ -1,5 +1,6 @@
 """The methods that came after the paper: their formulas, their bounds, and what they distinguish."""
 
+import copy
 import io
 import math
 import statistics
@@ -236,6 +237,17 @@ def test_neurons_are_excited_and_those_of_other_architectures_are_not_compared()
     assert float((fingerprint["outputs"] > plain).double().mean()) > 0.9
     with pytest.raises(NotApplicable, match="another architecture"):
         score(method, fingerprint, trained("residual", 0))
+
+
+def test_images_of_many_neurons_are_made_and_asked_in_batches():
+    sizes = []
+    source = copy.deepcopy(trained())
+    source.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    method = DeepJudgeNeurons(probes=60, steps=1)
+    fingerprint, _ = extract(method, source)
+    assert len(fingerprint["probes"]) == 600
+    assert math.isclose(score(method, fingerprint, source), 0, abs_tol=1e-5)
+    assert max(sizes) == deepjudge.BATCH == 512
 
 
 def test_without_a_correct_answer_there_is_no_seed():
