@@ -279,17 +279,18 @@ class EWE(Watermark):
             if getattr(self, name) not in choices:
                 raise BenchError(f"ewe.{name} is {getattr(self, name)!r}, but must be one of: {', '.join(choices)}")
         source, target = self.source_class, self.target_class
+        others = "choose others with --set ewe.source_class=... and ewe.target_class=..."
         if source == target or not {source, target} <= set(range(classes)):
             raise BenchError(
                 f"ewe.source_class = {source} and ewe.target_class = {target} must be two different classes of the "
-                f"dataset's {classes}, 0 to {classes - 1}"
+                f"dataset's {classes}, 0 to {classes - 1}: {others}"
             )
         wanted = ((data.train, source, "train"), (data.train, target, "train"), (data.probe, source, "probe"))
         for split, label, part in wanted:
             if (count := int((split.labels == label).sum())) < FEWEST:
                 raise BenchError(
-                    f"ewe needs at least {FEWEST} images of class {label} in {part}, but there are {count}: choose "
-                    "others with --set ewe.source_class=... and ewe.target_class=..., or use more images"
+                    f"ewe needs at least {FEWEST} images of class {label} in {part}, but there are {count}: {others}, "
+                    "or use more images"
                 )
         mine, legitimate, unseen = (split.images[split.labels == label].float() / 255 for split, label, _ in wanted)
         return mine, legitimate, unseen[: self.samples]

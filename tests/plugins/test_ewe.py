@@ -362,8 +362,9 @@ def test_the_p_value_is_the_upper_tail_of_the_binomial_distribution(k, n, p0):
 
 @pytest.mark.parametrize("source,target", [(8, 8), (10, 0), (8, 10), (-1, 0)])
 def test_two_different_classes_of_the_dataset_are_needed(source, target):
+    way = r"choose others with --set ewe\.source_class=\.\.\. and ewe\.target_class=\.\.\.$"
     with pytest.raises(
-        BenchError, match=rf"source_class = {source} and .* must be two different classes of .* 10, 0 to 9"
+        BenchError, match=rf"source_class = {source} and .* must be two different classes of .* 10, 0 to 9: {way}"
     ):
         EWE(source_class=source, target_class=target).embed(build, HELD, context())
 
