@@ -316,6 +316,13 @@ def test_the_p_value_is_that_of_the_exact_binomial_test():
     assert taggants.log10_p(100, 100, 10) == pytest.approx(-100)
 
 
+def test_a_p_value_below_the_smallest_float_has_a_logarithm():
+    for matches, keys, classes in ((150, 200, 100), (170, 200, 100), (200, 200, 100), (380, 400, 10), (400, 400, 10)):
+        ways = sum(math.comb(keys, k) * (classes - 1) ** (keys - k) for k in range(matches, keys + 1))
+        exact = math.log10(ways) - keys * math.log10(classes)
+        assert math.isclose(taggants.log10_p(matches, keys, classes), exact, rel_tol=1e-9)
+
+
 @pytest.mark.parametrize("answers", ["network", "constant", "two classes", "uniform"])
 def test_under_the_null_hypothesis_the_p_value_is_valid_at_every_level(answers):
     """Of one suspect whose answers are fixed, over the random labels: P(p <= alpha) <= alpha, with equality where the
