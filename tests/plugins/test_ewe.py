@@ -396,6 +396,12 @@ def test_an_architecture_of_one_stage_is_one_line():
         EWE().embed(build, HELD, around)
 
 
+def test_a_stage_that_is_not_called_is_one_line_before_anything_is_trained():
+    around = dataclasses.replace(context(), stages=lambda m: [m.inner.stage1, nn.Identity()], fit=None)
+    with pytest.raises(BenchError, match=r"this one does not call each once: define stages\(\)$"):
+        EWE().embed(build, HELD, around)
+
+
 # --- the paper ----------------------------------------------------------------------------------------------------
 
 
