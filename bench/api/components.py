@@ -99,8 +99,14 @@ class Architecture(Component):
         return layers[-1]
 
     def stages(self, model: nn.Module) -> Sequence[nn.Module]:
-        """Return the blocks of a network, first to last (default: its top-level children)."""
-        return list(model.children())
+        """Return the blocks of a network, first to last (default: its children, and those of a `ModuleList`)."""
+        from torch import nn
+
+        return [
+            stage
+            for child in model.children()
+            for stage in (child.children() if isinstance(child, nn.ModuleList) else (child,))
+        ]
 
 
 class Attack(Component):

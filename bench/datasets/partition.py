@@ -100,7 +100,7 @@ def partition(train: Split, test: Split | None, seed: int, images: int) -> dict[
                 tensors[f"{name}.origin"] = split.origin[index]
     seen = torch.cat([tensors["defender.images"], tensors["attacker.images"]]).movedim(1, 0).flatten(1)
     levels = torch.arange(256).double() / 255
-    share = torch.stack([torch.bincount(c.long(), minlength=256).double() / c.numel() for c in seen])
+    share = torch.stack([torch.bincount(c, minlength=256).double() / c.numel() for c in seen])
     mean = share @ levels
     std = (share @ levels**2 - mean**2).clamp_min(0).sqrt().clamp_min(1e-3)
     tensors["mean"], tensors["std"] = mean.float(), std.float()

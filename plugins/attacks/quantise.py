@@ -7,8 +7,9 @@ for each output channel of the weights. The scale of a layer's inputs is that of
 dynamic), or was set on images of the thief's beforehand (`quantise_static`).
 
 Deviations: symmetric instead of affine, batch normalisation is not folded into the weights, and the rest of the network
-stays in floats. The products are computed exactly, in floats that hold them, so that the answers are the same on every
-processor; nothing is faster than the source. Nothing is trained. The suspect only answers.
+stays in floats, layers that it does not call included. The products are computed exactly, in floats that hold them, so
+that the answers are the same on every processor; nothing is faster than the source. Nothing is trained. The suspect
+only answers.
 """
 
 from collections.abc import Callable
@@ -41,6 +42,7 @@ class Int8(nn.Module):
         self.register_buffer("scale", scale)
         self.register_buffer("bias", bias)
         self.register_buffer("step", step)
+        self.register_forward_hook(lambda layer, inputs, output: None)  # nn.TransformerEncoderLayer calls it then
         names = ("stride", "padding", "dilation", "groups") if isinstance(layer, nn.Conv2d) else ()
         self.places = {name: getattr(layer, name) for name in names}
         exact = self.weight[0].numel() * LARGEST**2 < 1 << 24
@@ -61,17 +63,14 @@ class Int8(nn.Module):
 
 
 def layers(model: nn.Module) -> dict[str, Any]:
-    """Return the layers to quantise by name; NotApplicable if there are none."""
+    """Return the layers that can be quantised, by name."""
     found = {name: module for name, module in model.named_modules() if type(module) in (nn.Conv2d, nn.Linear)}
-    found = {name: module for name, module in found.items() if getattr(module, "padding_mode", "zeros") == "zeros"}
-    if not found:
-        raise NotApplicable("quantise found no convolution and no linear layer")
-    return found
+    return {name: module for name, module in found.items() if getattr(module, "padding_mode", "zeros") == "zeros"}
 
 
 def quantised(model: nn.Module, steps: dict[str, Tensor]) -> nn.Module:
-    """Replace the layers of a network in place, given the step of each layer's inputs, and return it."""
-    made = {layer: Int8(layer, steps[name]) for name, layer in layers(model).items()}
+    """Replace layers of a network in place, given the step of each one's inputs by its name, and return it."""
+    made = {layer: Int8(layer, steps[name]) for name, layer in layers(model).items() if name in steps}
     for name, layer in [*model.named_modules(remove_duplicate=False)]:  # one layer may be in several places
         if layer in made:
             parent, _, last = name.rpartition(".")
@@ -81,7 +80,11 @@ def quantised(model: nn.Module, steps: dict[str, Tensor]) -> nn.Module:
 
 @torch.no_grad()
 def largest_inputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Measure the largest |input| of each layer on float images."""
+    """Measure the largest |input| of each layer that a network calls on float images; NotApplicable if it calls none.
+
+    Of a layer that is not called, the network may take the weight alone (as torchvision's Swin does), which has to stay
+    in floats then.
+    """
     found: dict[str, Tensor] = {}
 
     def listener(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
@@ -95,6 +98,8 @@ def largest_inputs(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         model(part)
     for hook in hooks:
         hook.remove()
+    if not found:
+        raise NotApplicable("quantise found no convolution and no linear layer that the network calls")
     return found
 
 
@@ -118,17 +123,16 @@ class Quantise(Attack):
         """Quantise a copy of the source."""
         if self.ranges not in ("dynamic", "static"):
             raise BenchError(f"{self.name}.ranges is 'dynamic' or 'static', not {self.ranges!r}")
-        model, steps = source.model(), {}
-        if self.ranges == "static":
-            largest = largest_inputs(model, data.images[: self.calibration].float() / 255)
-            steps = {name: value.clamp_min(TINY) / LARGEST for name, value in largest.items()}
-        own = torch.zeros((), device=context.device)
-        return quantised(model, {name: steps.get(name, own) for name in layers(model)})
+        model, static, own = source.model(), self.ranges == "static", torch.zeros((), device=context.device)
+        largest = largest_inputs(model, data.images[: self.calibration if static else 1].float() / 255)
+        steps = {name: value.clamp_min(TINY) / LARGEST if static else own for name, value in largest.items()}
+        return quantised(model, steps)
 
     def rebuild(self, build: Callable[[], nn.Module], tensors: dict[str, Tensor]) -> nn.Module:
         """Return a fresh network with its layers replaced and what was stored loaded into it."""
         model = build()
-        model = quantised(model, {name: layer.weight.new_ones(()) for name, layer in layers(model).items()})
+        stored = {name: layer for name, layer in layers(model).items() if f"{name}.step" in tensors}
+        model = quantised(model, {name: layer.weight.new_ones(()) for name, layer in stored.items()})
         model.load_state_dict(tensors)
         return model
 

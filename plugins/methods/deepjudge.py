@@ -127,6 +127,24 @@ def neurons(model: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
     return seen[-1].flatten(2).mean(2) if seen[-1].dim() > 2 else seen[-1]
 
 
+def excited(model: nn.Module, layer: nn.Module, x: Tensor, neuron: Tensor, lr: float, steps: int) -> Tensor:
+    """Move images within [0, 1] up the output of a channel for each of them, `neuron` [N]."""
+    moved = x.clone()
+    for _ in range(steps):
+        moved.requires_grad_()
+        total = neurons(model, layer, moved).gather(1, neuron[:, None]).sum()
+        (gradient,) = torch.autograd.grad(total, moved)
+        moved = (moved.detach() + lr * gradient.sign()).clamp(0, 1)
+    return moved.detach()
+
+
+@torch.no_grad()
+def outputs_of(model: nn.Module, layer: nn.Module, x: Tensor, neuron: Tensor) -> Tensor:
+    """Compute the output of a channel for each image, `neuron` [N], in batches: [N]."""
+    parts = zip(x.split(BATCH), neuron.split(BATCH), strict=True)
+    return torch.cat([neurons(model, layer, part).gather(1, own[:, None])[:, 0] for part, own in parts])
+
+
 def shape_of(model: nn.Module, device: torch.device) -> Tensor:
     """Return the sizes of all parameters in their order, which differ between architectures, int64 [P, 4]."""
     sizes = [[*p.shape[:4], *[0] * (4 - min(4, p.dim()))] for p in model.parameters()]
@@ -162,17 +180,12 @@ class DeepJudgeNeurons(Fingerprint):
             channels = neurons(source, layer, images[:2].float() / 255).shape[1]
         neuron = torch.arange(channels, device=images.device).repeat(self.probes)
         seeds = torch.randint(len(images), neuron.shape, generator=random, device=random.device).to(images.device)
-        x = images[seeds].float() / 255
-        for _ in range(self.steps):
-            x.requires_grad_()
-            excited = neurons(source, layer, x).gather(1, neuron[:, None]).sum()
-            (gradient,) = torch.autograd.grad(excited, x)
-            x = (x.detach() + self.lr * gradient.sign()).clamp(0, 1)
-        with torch.no_grad():
-            outputs = neurons(source, layer, x).gather(1, neuron[:, None])[:, 0]
+        parts = zip((images[seeds].float() / 255).split(BATCH), neuron.split(BATCH), strict=True)
+        x = torch.cat([excited(source, layer, part, own, self.lr, self.steps) for part, own in parts])
+        outputs = outputs_of(source, layer, x, neuron)
         here = torch.tensor([place], device=images.device)
         shape = shape_of(source, images.device)
-        return {"probes": x.detach(), "neuron": neuron, "outputs": outputs, "layer": here, "shape": shape}
+        return {"probes": x, "neuron": neuron, "outputs": outputs, "layer": here, "shape": shape}
 
     def score(self, fingerprint: dict[str, Tensor], suspect: Suspect) -> float:
         """Return minus the NOD, as a share of the source's mean output; 0 for the source itself."""
@@ -180,8 +193,7 @@ class DeepJudgeNeurons(Fingerprint):
         if not torch.equal(shape_of(model, neuron.device), fingerprint["shape"]):
             raise NotApplicable("the suspect is of another architecture than the source: its neurons are others")
         layer = list(model.modules())[int(fingerprint["layer"])]
-        with torch.no_grad():
-            mine = neurons(model, layer, fingerprint["probes"]).gather(1, neuron[:, None])[:, 0]
+        mine = outputs_of(model, layer, fingerprint["probes"], neuron)
         return -float((mine - own).abs().double().mean() / own.abs().double().mean().clamp_min(1e-12))
 
 

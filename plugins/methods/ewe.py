@@ -64,10 +64,15 @@ def answers_and_activations(model: nn.Module, x: Tensor, context: Context) -> tu
     hooks = [s.register_forward_hook(lambda _, i, output: seen.append(output)) for s in context.stages(model)[-2:]]
     hooks.append(context.head(model).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])))
     try:
-        return model(x), seen
+        logits = model(x)
     finally:
         for hook in hooks:
             hook.remove()
+    if len(seen) != len(hooks):
+        raise BenchError(
+            "ewe uses an architecture's last two stages, but this one does not call each once: define stages()"
+        )
+    return logits, seen
 
 
 @contextmanager
@@ -191,11 +196,11 @@ class EWE(Watermark):
         `target`: int64 [1]; `corner`: int64 [2], the patch's first row and column.
         """
         model = build().eval()
-        with torch.no_grad():
-            classes = model(data.train.images[:1].float() / 255).shape[1]
-        mine, legitimate, unseen = self._images(classes, data)
         if len(context.stages(model)) < 2:
             raise BenchError("ewe uses an architecture's last two stages, but this one has fewer: define stages()")
+        with torch.no_grad():
+            classes = answers_and_activations(model, data.train.images[:1].float() / 255, context)[0].shape[1]
+        mine, legitimate, unseen = self._images(classes, data)
         context.fit(model, data.train.images, data.train.labels, length=self.length)
         corner = window(self.gradient(model, mine, legitimate, context).mean(0))
         marked, triggers = (self.refine(model, add_trigger(x, corner), legitimate, context) for x in (mine, unseen))
@@ -279,17 +284,18 @@ class EWE(Watermark):
             if getattr(self, name) not in choices:
                 raise BenchError(f"ewe.{name} is {getattr(self, name)!r}, but must be one of: {', '.join(choices)}")
         source, target = self.source_class, self.target_class
+        others = "choose others with --set ewe.source_class=... and ewe.target_class=..."
         if source == target or not {source, target} <= set(range(classes)):
             raise BenchError(
                 f"ewe.source_class = {source} and ewe.target_class = {target} must be two different classes of the "
-                f"dataset's {classes}, 0 to {classes - 1}"
+                f"dataset's {classes}, 0 to {classes - 1}: {others}"
             )
         wanted = ((data.train, source, "train"), (data.train, target, "train"), (data.probe, source, "probe"))
         for split, label, part in wanted:
             if (count := int((split.labels == label).sum())) < FEWEST:
                 raise BenchError(
-                    f"ewe needs at least {FEWEST} images of class {label} in {part}, but there are {count}: choose "
-                    "others with --set ewe.source_class=... and ewe.target_class=..., or use more images"
+                    f"ewe needs at least {FEWEST} images of class {label} in {part}, but there are {count}: {others}, "
+                    "or use more images"
                 )
         mine, legitimate, unseen = (split.images[split.labels == label].float() / 255 for split, label, _ in wanted)
         return mine, legitimate, unseen[: self.samples]

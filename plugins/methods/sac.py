@@ -118,6 +118,11 @@ class MixedCorrelation(SampleCorrelation):
     representation: str
     correlation: str
 
+    @property
+    def access(self) -> str:
+        """Return the kind of answers that it asks for."""
+        return ASKED.get(self.representation, "logits")
+
     def check(self) -> None:
         """Raise BenchError for an unknown representation or correlation."""
         for field, known in (("representation", ASKED), ("correlation", ("cosine", "rbf"))):

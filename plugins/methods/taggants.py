@@ -27,12 +27,19 @@ from torch.nn import functional
 
 from bench import BenchError, Context, DefenderData, Suspect, Watermark, hookimpl
 
+NEAR_ZERO = -700.0
+"""Logarithm of a probability below which it is computed from logarithms: the smallest float is exp(-745)."""
+
 
 def log10_p(matches: int, keys: int, classes: int) -> float:
     """Compute log10 of the p-value: of the probability of so many matches or more under the null hypothesis."""
     from scipy.stats import binom
 
-    return float(binom.logsf(matches - 1, keys, 1 / classes)) / math.log(10)
+    found = float(binom.logsf(matches - 1, keys, 1 / classes))
+    if found < NEAR_ZERO:
+        terms = [float(binom.logpmf(count, keys, 1 / classes)) for count in range(matches, keys + 1)]
+        found = float(torch.tensor(terms, dtype=torch.float64).logsumexp(0))
+    return found / math.log(10)
 
 
 def draw_labels(keys: int, classes: int, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a plugin notes: plain data at the line that notes it."""
+"""What a plugin notes: plain data at the line that notes it; what an architecture says of its networks."""
 
 import copy
 from dataclasses import dataclass
@@ -6,11 +6,19 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from bench import BenchError
+from bench import Architecture, BenchError
 from bench.api.context import Notes
 from bench.core.kinds import Status
 from bench.testing import run_toy, toy_plugins, toy_registry, toy_spec
+
+
+def test_the_members_of_a_list_of_modules_are_stages_since_the_list_is_never_called():
+    first, *blocks, last = (nn.Linear(2, 2) for _ in range(4))
+    model = nn.Module()
+    model.first, model.blocks, model.last = first, nn.ModuleList(blocks), last
+    assert Architecture().stages(model) == [first, *blocks, last]
 
 
 def test_numbers_of_numpy_and_torch_are_noted_as_numbers():

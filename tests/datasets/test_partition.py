@@ -52,3 +52,18 @@ def test_channels_at_the_end_are_named_as_that(tmp_path):
 
     with pytest.raises(BenchError, match=r"not uint8 .*: move the channels, images\.movedim\(-1, 1\)$"):
         read(Turned(), tmp_path, True)
+
+
+def test_pixels_are_counted_as_they_are_without_a_copy_of_eight_bytes_each(monkeypatch):
+    counted, count = [], torch.bincount
+
+    def counting(pixels, **options):
+        counted.append(pixels.dtype)
+        return count(pixels, **options)
+
+    monkeypatch.setattr(torch, "bincount", counting)
+    images = torch.randint(256, (40, 3, 6, 5), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    made = partition(Split(images, torch.arange(40) % 4), Split(images[:8], torch.arange(8) % 4), 0, 0)
+    assert counted == [torch.uint8] * 3
+    assert torch.allclose(made["mean"], (images.float() / 255).mean((0, 2, 3)), atol=1e-6)
+    assert torch.allclose(made["std"], (images.float() / 255).std((0, 2, 3), correction=0), atol=1e-6)

@@ -362,8 +362,9 @@ def test_the_p_value_is_the_upper_tail_of_the_binomial_distribution(k, n, p0):
 
 @pytest.mark.parametrize("source,target", [(8, 8), (10, 0), (8, 10), (-1, 0)])
 def test_two_different_classes_of_the_dataset_are_needed(source, target):
+    way = r"choose others with --set ewe\.source_class=\.\.\. and ewe\.target_class=\.\.\.$"
     with pytest.raises(
-        BenchError, match=rf"source_class = {source} and .* must be two different classes of .* 10, 0 to 9"
+        BenchError, match=rf"source_class = {source} and .* must be two different classes of .* 10, 0 to 9: {way}"
     ):
         EWE(source_class=source, target_class=target).embed(build, HELD, context())
 
@@ -392,6 +393,12 @@ def test_options_that_do_not_exist_are_named_with_those_that_do():
 def test_an_architecture_of_one_stage_is_one_line():
     around = dataclasses.replace(context(), stages=lambda m: [m.inner.stage1])
     with pytest.raises(BenchError, match="last two stages, but this one has fewer"):
+        EWE().embed(build, HELD, around)
+
+
+def test_a_stage_that_is_not_called_is_one_line_before_anything_is_trained():
+    around = dataclasses.replace(context(), stages=lambda m: [m.inner.stage1, nn.Identity()], fit=None)
+    with pytest.raises(BenchError, match=r"this one does not call each once: define stages\(\)$"):
         EWE().embed(build, HELD, around)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections import Counter
 
 import pytest
@@ -16,7 +17,20 @@ from bench_plugins.attacks.finetune_wash import FinetuneWash
 from bench_plugins.attacks.knockoff import Knockoff
 from bench_plugins.attacks.quantise import Quantise
 from bench_plugins.attacks.removal import Removal
-from small_world import ATTACKER, LETTERS, RECIPE, TEST, agreement, builder, context, head, hits, steal, trained
+from small_world import (
+    ATTACKER,
+    LETTERS,
+    RECIPE,
+    TEST,
+    agreement,
+    builder,
+    context,
+    head,
+    hits,
+    network,
+    steal,
+    trained,
+)
 from torch import nn
 
 from bench import BenchError, NotApplicable, Split
@@ -257,6 +271,51 @@ def test_a_layer_in_several_places_is_quantised_in_all():
     made = quantise.quantised(nn.Sequential(layer, nn.ReLU(), layer), {"0": torch.zeros(())})
     assert isinstance(made[0], quantise.Int8) and made[2] is made[0]
     assert torch.equal(made(x), made[0](made[0](x).relu()))
+
+
+class Attending(nn.Module):
+    """Patches, torch's transformer layer, which takes weights alone if it can, and a layer that is never called."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.cut, self.block = nn.Conv2d(1, 16, 4, stride=4), nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.not_called, self.last = nn.Linear(16, 16), nn.Linear(16, classes)
+
+    def forward(self, x):
+        x = self.block(self.cut(x).flatten(2).transpose(1, 2))
+        x = nn.functional.linear(x, self.not_called.weight, self.not_called.bias)
+        return self.last(x.mean(1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attack", quantise.bench_attacks(), ids=lambda a: a.name)
+def test_layers_that_a_network_calls_are_quantised_and_weights_that_it_takes_alone_are_not(attack):
+    torch.manual_seed(0)
+    build = builder(make=lambda kind, classes: Attending(classes))
+    source = build().eval()
+    suspect, _ = steal(attack, source, build=build)
+    x, tensors = TEST.x[:20], state(suspect)
+    answers, expected = suspect(x), source(x)
+    assert 0 < float((answers - expected).abs().max()) < 0.1 * float(expected.abs().max())
+    called = {name.removesuffix(".step") for name in tensors if name.endswith(".step")}
+    assert called == {f"inner.{name}" for name in ("cut", "block.linear1", "block.linear2", "last")}
+    assert torch.equal(attack.rebuild(build, tensors)(x), answers)
+
+
+@pytest.mark.parametrize("attack", quantise.bench_attacks(), ids=lambda a: a.name)
+def test_a_weight_that_a_hook_computes_is_quantised_as_it_was_learned(attack):
+    def normed(kind, classes):
+        model = network(kind, classes)
+        with warnings.catch_warnings(action="ignore"):  # it is deprecated
+            nn.utils.weight_norm(model[0][0])
+        return model
+
+    build = builder(make=normed)
+    learned = context().fit(build(), ATTACKER.images, ATTACKER.labels)
+    source = build().eval()
+    source.load_state_dict(learned.state_dict())  # as from the store: until it runs, the weight is that of its start
+    suspect, _ = steal(attack, source, build=build)
+    assert agreement(suspect, learned) > 0.9
 
 
 def test_what_is_no_convolution_and_no_linear_layer_is_not_applicable():

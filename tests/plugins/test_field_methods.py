@@ -1,5 +1,6 @@
 """The methods that came after the paper: their formulas, their bounds, and what they distinguish."""
 
+import copy
 import io
 import math
 import statistics
@@ -238,6 +239,17 @@ def test_neurons_are_excited_and_those_of_other_architectures_are_not_compared()
         score(method, fingerprint, trained("residual", 0))
 
 
+def test_images_of_many_neurons_are_made_and_asked_in_batches():
+    sizes = []
+    source = copy.deepcopy(trained())
+    source.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    method = DeepJudgeNeurons(probes=60, steps=1)
+    fingerprint, _ = extract(method, source)
+    assert len(fingerprint["probes"]) == 600
+    assert math.isclose(score(method, fingerprint, source), 0, abs_tol=1e-5)
+    assert max(sizes) == deepjudge.BATCH == 512
+
+
 def test_without_a_correct_answer_there_is_no_seed():
     wrong = DefenderData(HELD.train, Split(PROBE.images[:30], (PROBE.labels[:30] + 1) % 10))
     right = trained()(wrong.probe.x).argmax(1) == wrong.probe.labels
@@ -302,6 +314,13 @@ def test_the_p_value_is_that_of_the_exact_binomial_test():
         exact = binomtest(matches, keys, 1 / classes, alternative="greater").pvalue
         assert math.isclose(taggants.log10_p(matches, keys, classes), math.log10(exact), rel_tol=1e-9, abs_tol=1e-12)
     assert taggants.log10_p(100, 100, 10) == pytest.approx(-100)
+
+
+def test_a_p_value_below_the_smallest_float_has_a_logarithm():
+    for matches, keys, classes in ((150, 200, 100), (170, 200, 100), (200, 200, 100), (380, 400, 10), (400, 400, 10)):
+        ways = sum(math.comb(keys, k) * (classes - 1) ** (keys - k) for k in range(matches, keys + 1))
+        exact = math.log10(ways) - keys * math.log10(classes)
+        assert math.isclose(taggants.log10_p(matches, keys, classes), exact, rel_tol=1e-9)
 
 
 @pytest.mark.parametrize("answers", ["network", "constant", "two classes", "uniform"])

@@ -342,6 +342,14 @@ def test_two_instances_are_listed_and_only_logits_have_reported_figures():
     assert len(logits.reported) == 20 and not probabilities.reported
 
 
+def test_a_representation_declares_the_answers_that_it_asks_for_and_asks_for_no_others():
+    assert [m.access for m in sac.bench_methods()] == ["logits", "probabilities", "logits"]
+    fingerprint, _ = extract(SacM())
+    for method in VARIANTS:
+        suspect = Suspect(trained(), method.name, access=method.access)
+        assert method.score(fingerprint, suspect) > -1e-3 and suspect.strongest == method.access
+
+
 def test_probabilities_are_read_off_the_answers_to_the_same_probes():
     logits, probabilities, _ = sac.bench_methods()
     assert (probabilities.fingerprint_of, probabilities.samples) == (logits.name, logits.samples)
