@@ -20,5 +20,6 @@ def try_suspect(model: Description, making: CommitRequest) -> None:
     dataset = making.registry.get(ComponentKind.DATASET, name, settings)
     target = Target(dataset.num_classes, tuple(dataset.shape), tuple(dataset.label_names))
     if model.format == ModelFormat.HTTP:
-        return close(open_model(model, target, making.registry))
-    preflight([Attempt.noise(verified(model), target)], making.registry, making.allow_code)
+        close(open_model(model, target, making.registry))
+    else:
+        preflight([Attempt.noise(verified(model), target)], making.registry, making.allow_code)
