@@ -16,6 +16,7 @@ from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
 from bench.models.description import Zoo
 from bench.sandbox.child_processes import complete_start
+from bench.sandbox.signals import ignore_from_now_on
 from bench.store.store import Store
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 
 def dask_setup(worker: Worker) -> None:
-    """Ignore Ctrl-C: a terminal sends it to every process of the group, but running tasks have to finish."""
+    """Ignore Ctrl-C and SIGTERM: a terminal, SLURM and systemd send them to all processes, but tasks have to finish."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ignore_from_now_on(signal.SIGTERM)  # a Pool ends its processes by this signal
 
 
 _states: dict[tuple[Any, ...], WorkerState] = {}

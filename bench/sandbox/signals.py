@@ -40,6 +40,15 @@ def handling(functions: Mapping[int, Handler]) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
+def ignore_from_now_on(number: int) -> None:
+    """Do nothing at a signal, in this process only: it ends processes that are forked from this one, as usual.
+
+    Only the main thread may call this.
+    """
+    signal.signal(number, lambda number, frame: None)
+    _handled.append(number)
+
+
 def interrupt_until_left() -> None:
     """Raise KeyboardInterrupt every second in the main thread until `handling` is left; not on Windows.
 

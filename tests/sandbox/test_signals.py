@@ -8,7 +8,7 @@ import pytest
 
 from bench.sandbox.forced_end import ended_by_third_signal
 from bench.sandbox.process_state import genuine_interrupts
-from bench.sandbox.signals import handling, interrupt_until_left
+from bench.sandbox.signals import handling, ignore_from_now_on, interrupt_until_left
 
 
 def in_a_child(function):
@@ -45,6 +45,19 @@ def test_a_forked_child_has_no_handler_of_its_parent():
             os.kill(os.getpid(), signal.SIGINT)
         assert in_a_child(dispositions) == 0
     assert got == [2, 1]
+
+
+def test_a_signal_that_a_worker_ignores_ends_what_it_forks():
+    def worker():
+        ignore_from_now_on(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 0 if in_a_child(terminated) == -signal.SIGTERM else 1
+
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a worker
+    try:
+        assert in_a_child(worker) == 0
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def test_handlers_are_put_back_and_what_is_ignored_stays_ignored():
