@@ -355,3 +355,12 @@ def test_a_method_that_looks_at_weights_is_named_and_asks_nothing(place, files, 
     committed(place, tmp_path / "D", files, methods="sac_m", **options)
     assert with_weights == export_queries(tmp_path / "D", tmp_path / "Q", list(map(str, plugins)))
     assert "(logits)" in (tmp_path / "P" / "README.txt").read_text()
+
+
+def test_a_method_that_looks_at_weights_asks_for_no_more_innocents(place, files, store, tmp_path):
+    (tmp_path / "inside.py").write_text(INSIDE)
+    arguments = ["--datasets", "noisy_digits", "--methods", "sac_m,inside", "--preset", "smoke", "--quiet"]
+    arguments += ["--models", files["models"], "--innocents", files["innocents"], "--plugin", place / "tiny.py"]
+    arguments += ["--plugin", tmp_path / "inside.py", "--store", store, "--workers", "0", "--out", tmp_path / "C"]
+    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+    assert "Too few innocents for bench verify's level of 0.01: 99 are needed for so many methods" in result.output

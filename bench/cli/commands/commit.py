@@ -8,6 +8,7 @@ import click
 from bench.cli.commands.run import TerminalReporter
 from bench.cli.shared_options import DATA, PLUGINS, STORE
 from bench.cli.spec_options import OPTIONS
+from bench.core.kinds import Access
 from bench.frontend.commit import CHOSEN, commit_request, execute
 
 _FILE = click.Path(dir_okay=False)
@@ -52,7 +53,7 @@ def command(quiet: bool, **chosen: Any) -> int:
     made = execute(commit_request(chosen), TerminalReporter(quiet, False), chosen["sign"])
     made = made.for_suspect("")  # innocents of other datasets are none for its own suspects
     methods = made.commitment.methods
-    least = min(len(made.scores_of(method.name)) for method in methods)
+    asked = [method.name for method in methods if method.access != Access.WEIGHTS]  # verdicts use these
     for method in methods:
         nulls, copies = len(made.scores_of(method.name)), sum(row.method == method.name for row in made.copies)
         draws, copied = len(method.fingerprints), "copy" if copies == 1 else "copies"
@@ -60,9 +61,9 @@ def command(quiet: bool, **chosen: Any) -> int:
             f"{method.name} version {method.version}: {draws} fingerprint{'s' * (draws > 1)}, {method.queries} queries "
             f"of {method.access}, {nulls} innocents in {len(made.families(method.name))} families, {copies} {copied}"
         )
-    if not enough(least, ALPHA, len(methods)):
+    if asked and not enough(min(len(made.scores_of(name)) for name in asked), ALPHA, len(asked)):
         click.echo(
-            f"Too few innocents for bench verify's level of {ALPHA:g}: {needed(ALPHA, len(methods))} are needed for so "
+            f"Too few innocents for bench verify's level of {ALPHA:g}: {needed(ALPHA, len(asked))} are needed for so "
             "many methods, or a larger --alpha there"
         )
     click.echo(f"commitment: {made.folder}")
