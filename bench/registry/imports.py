@@ -137,6 +137,13 @@ def module_path(name: str) -> str:
     return os.path.realpath(file) if isinstance(file, str) else ""
 
 
+def is_local(name: str) -> bool:
+    """Return True for a loaded module of the user's own: its file is neither Python's, nor bench's, nor installed."""
+    top = name.partition(".")[0]
+    is_other = top in NEVER_OWN or top in _finder.packages
+    return not is_other and _folder(module_path(top) or module_path(name)) != ""
+
+
 def is_file(path: str | os.PathLike[str]) -> bool:
     """Return True if a path is that of a file that this user may look up."""
     with suppress(OSError, ValueError):
