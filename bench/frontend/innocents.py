@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.core.arguments import path
 from bench.core.hardware import gpus, suitable_precision
 from bench.datasets.files import data_root
 from bench.execution.benchmark import BenchmarkReporter
@@ -84,7 +85,7 @@ def population(options: Options, reporter: BenchmarkReporter, command: str) -> P
         registry,
         Store(options.store or default_root()),
         data_root(_text(options.data)),
-        Path(options.out),
+        path("out", options.out),
         workers=options.workers,
         plugins=tuple(str(p) for p in options.plugins),
         require_targets=True,
