@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.core.arguments import path
+from bench.core.arguments import path, paths
 from bench.core.hardware import gpus, suitable_precision
 from bench.datasets.files import data_root
 from bench.execution.benchmark import BenchmarkReporter
@@ -71,7 +71,8 @@ def population(options: Options, reporter: BenchmarkReporter, command: str) -> P
     for name in ("seed", "split_seed", "images"):
         check_number(f"--{name.replace('_', '-')}", getattr(options, name), 0, MOST_SEED)
     families = read_recipes(options.recipes or DEFAULT)
-    registry = load_registry([str(p) for p in options.plugins], data=_text(options.data))
+    plugins = tuple(map(str, paths("plugins", options.plugins)))
+    registry = load_registry(plugins, data=_text(options.data))
     distribution = Distribution(options.dataset, families, options.seed, options.split_seed, options.images)
     spec, declarations = declared(distribution, registry, suitable_precision(gpus()))
     if options.number and not options.recipes and options.dataset != MEANT_FOR:
@@ -87,7 +88,7 @@ def population(options: Options, reporter: BenchmarkReporter, command: str) -> P
         data_root(_text(options.data)),
         path("out", options.out),
         workers=options.workers,
-        plugins=tuple(str(p) for p in options.plugins),
+        plugins=plugins,
         require_targets=True,
         command=command,
     )
