@@ -107,6 +107,13 @@ def install() -> None:
         sys.meta_path.insert(0, _finder)
 
 
+def module_of(entry: importlib.metadata.EntryPoint) -> str:
+    """Return the module that an entry point names; empty if its text is none, as that of `my_idea = "my-idea"`."""
+    with suppress(AttributeError, ValueError):  # so Python says that the text is none
+        return entry.module
+    return ""
+
+
 def add_package(name: str, distribution: importlib.metadata.Distribution | None) -> None:
     """Record the package or module of an installed plugin; what is imported already is read now."""
     top = name.partition(".")[0]
