@@ -14,6 +14,7 @@ from click.types import StringParamType
 
 from bench.core.kinds import ComponentKind
 from bench.datasets.files import DESCRIPTIONS, data_root
+from bench.registry.imports import module_of
 from bench.registry.registry import HOOKS
 
 
@@ -25,7 +26,7 @@ def component_names(kinds: Iterable[str] = tuple(ComponentKind), files: Sequence
     for entry in importlib.metadata.entry_points(group="bench"):
         if entry.name == DESCRIPTIONS:
             continue
-        found.update(name for kind, name in _components(_source(entry.module), entry.name) if kind in wanted)
+        found.update(name for kind, name in _components(_source(module_of(entry)), entry.name) if kind in wanted)
     for file in map(Path, files):
         found.update(name for kind, name in _components(file, file.stem) if kind in wanted)
     return sorted(found)

@@ -7,10 +7,13 @@ from bench.core.errors import BenchError
 
 
 def path(name: str, value: object) -> Path:
-    """Return an argument as a path; BenchError if it is none, or empty."""
+    """Return an argument as a path, with the home folder in place of ~; BenchError if it is none, or empty."""
     if not isinstance(value, str | PathLike) or not str(value):
         raise BenchError(f"{name} takes a path, not {value!r:.80}")
-    return Path(value)
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise BenchError(f"{name}: the user of {str(value)!r:.80} has no home folder: write the whole path") from None
 
 
 def paths(name: str, value: object) -> tuple[Path, ...]:

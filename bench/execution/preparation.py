@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.core.arguments import path
 from bench.core.errors import BenchError, capped
 from bench.core.hardware import gpus
 from bench.core.kinds import ComponentKind, TaskKind
@@ -101,7 +102,7 @@ def results_folder(spec: Spec, out: str | None = None) -> Path:
     datasets = "+".join(spec.datasets)
     if len(datasets) > LONGEST_NAME:
         datasets = f"{spec.datasets[0]}+{len(spec.datasets) - 1}_more"
-    folder = Path(out) if out else Path("results") / f"{datasets}-{spec.preset}-{spec.digest()[:8]}"
+    folder = path("--out", out) if out else Path("results") / f"{datasets}-{spec.preset}-{spec.digest()[:8]}"
     with _usable(folder):
         if folder.exists() and not folder.is_dir():
             raise BenchError(f"--out {folder} is a file: name a folder")

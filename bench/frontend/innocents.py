@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.core.arguments import path, paths
 from bench.core.hardware import gpus, suitable_precision
 from bench.datasets.files import data_root
 from bench.execution.benchmark import BenchmarkReporter
@@ -70,7 +71,8 @@ def population(options: Options, reporter: BenchmarkReporter, command: str) -> P
     for name in ("seed", "split_seed", "images"):
         check_number(f"--{name.replace('_', '-')}", getattr(options, name), 0, MOST_SEED)
     families = read_recipes(options.recipes or DEFAULT)
-    registry = load_registry([str(p) for p in options.plugins], data=_text(options.data))
+    plugins = tuple(map(str, paths("plugins", options.plugins)))
+    registry = load_registry(plugins, data=_text(options.data))
     distribution = Distribution(options.dataset, families, options.seed, options.split_seed, options.images)
     spec, declarations = declared(distribution, registry, suitable_precision(gpus()))
     if options.number and not options.recipes and options.dataset != MEANT_FOR:
@@ -84,9 +86,9 @@ def population(options: Options, reporter: BenchmarkReporter, command: str) -> P
         registry,
         Store(options.store or default_root()),
         data_root(_text(options.data)),
-        Path(options.out),
+        path("out", options.out),
         workers=options.workers,
-        plugins=tuple(str(p) for p in options.plugins),
+        plugins=plugins,
         require_targets=True,
         command=command,
     )

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core.arguments import path
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.core.kinds import Status
@@ -127,7 +128,7 @@ def load_results(folder: str | PathLike[str]) -> Results:
     """
     if not isinstance(folder, str | PathLike):
         raise BenchError(f"load_results takes a folder, not {folder!r:.80}")
-    results = Results(folder_of(str(folder)))
+    results = Results(folder_of(str(path("load_results", folder))))
     _ = results.run  # read and checked now
     return results
 

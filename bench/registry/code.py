@@ -7,31 +7,36 @@ import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bench.registry.imports import is_local
+
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
 CALLED = ("__init__", "__call__")
 """Special methods that authors write; the others of a class are made by Python and by `dataclass`."""
 
 
 def code_digest(cls: type) -> str:
-    """Return a digest of a class's code, and of what it uses of the module or the function that defines it."""
-    reading = _Reading(cls.__module__)
-    reading.describe(cls)
-    return hashlib.sha256("\n".join(reading.parts).encode(errors="backslashreplace")).hexdigest()
+    """Return a digest of a class's code, and of what it uses of the module or the function that defines it.
+
+    So does what it uses of the user's other modules, unless it is imported inside a function.
+    """
+    return hashlib.sha256("\n".join(_read(cls).parts).encode(errors="backslashreplace")).hexdigest()
 
 
 def imported_packages(cls: type) -> set[str]:
     """Return the top-level names of what a class's code uses of other modules, without Python's own."""
-    reading = _Reading(cls.__module__)
-    reading.describe(cls)
-    names = {module.partition(".")[0] for module in reading.modules}
+    names = {module.partition(".")[0] for module in _read(cls).modules}
     return {name for name in names if name and name not in sys.stdlib_module_names and name != "bench"}
 
 
 @dataclass
 class _Reading:
-    """Descriptions of a class of a module and of all that it uses there, the same in every session."""
+    """Descriptions of a class of a module and of all that it uses there, the same in every session.
+
+    `elsewhere` is what it uses of the user's other modules and is still to be described, each with its module.
+    """
 
     module: str
+    elsewhere: list[tuple[str, object]] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     modules: set[str] = field(default_factory=set)
     seen: dict[int, object] = field(default_factory=dict)
@@ -74,6 +79,8 @@ class _Reading:
         named = value if hasattr(value, "__qualname__") else type(value)
         module = str(getattr(named, "__module__", ""))
         self.modules.add(module)
+        if module != self.module and is_local(module):
+            self.elsewhere.append((module, value))
         self.parts.append(
             f"{module} {getattr(named, '__qualname__', '')} {_numbers(value) if named is type(value) else ''}"
         )
@@ -87,14 +94,28 @@ class _Reading:
             else:
                 self.describe(constant)
         known = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-        for name in code.co_names:
-            if name in function.__globals__:
-                self.describe(function.__globals__[name])
+        spaces = [function.__globals__]
+        for space in spaces:  # and those of the user's modules that the code names
+            for value in (space[name] for name in code.co_names if name in space):
+                self.describe(value)
+                if isinstance(value, types.ModuleType) and is_local(value.__name__):
+                    spaces += [] if any(vars(value) is other for other in spaces) else [vars(value)]
         for cell in (known[name] for name in code.co_freevars if name in known):
             try:
                 self.describe(cell.cell_contents)
             except ValueError:  # it is empty
                 self.parts.append("an empty cell")
+
+
+def _read(cls: type) -> _Reading:
+    """Return the descriptions of a class, and of what it uses of the user's modules."""
+    reading = _Reading(cls.__module__)
+    reading.describe(cls)
+    while reading.elsewhere:  # no recursion: there may be many
+        reading.module, value = reading.elsewhere.pop()
+        del reading.seen[id(value)]
+        reading.describe(value)
+    return reading
 
 
 def _functions(attribute: object) -> tuple[object, ...]:

@@ -193,8 +193,12 @@ def _load_registry(
     used: list[_Plugin] = []
     folders: set[str] = set()
     for entry, where in sorted(found, key=lambda pair: (pair[0].name, pair[1])):
-        imports.add_package(entry.module, entry.dist)
-        plugin = _Plugin(entry.name, where, entry.load, entry.module)
+        if not (module := imports.module_of(entry)):
+            reason = f"its entry point {entry.value!r} names no module: write it as Python imports it, such as my_idea"
+            registry.broken.append(Broken(entry.name, where, reason))
+            continue
+        imports.add_package(module, entry.dist)
+        plugin = _Plugin(entry.name, where, entry.load, module)
         if reason := _use(registry, manager, plugin, partial):
             registry.broken.append(Broken(entry.name, where, reason))
         else:

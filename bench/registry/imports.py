@@ -107,6 +107,13 @@ def install() -> None:
         sys.meta_path.insert(0, _finder)
 
 
+def module_of(entry: importlib.metadata.EntryPoint) -> str:
+    """Return the module that an entry point names; empty if its text is none, as that of `my_idea = "my-idea"`."""
+    with suppress(AttributeError, ValueError):  # so Python says that the text is none
+        return entry.module
+    return ""
+
+
 def add_package(name: str, distribution: importlib.metadata.Distribution | None) -> None:
     """Record the package or module of an installed plugin; what is imported already is read now."""
     top = name.partition(".")[0]
@@ -135,6 +142,13 @@ def module_path(name: str) -> str:
     """Return the real path of a loaded module's file; empty if it has none."""
     file = getattr(sys.modules.get(name), "__file__", None)
     return os.path.realpath(file) if isinstance(file, str) else ""
+
+
+def is_local(name: str) -> bool:
+    """Return True for a loaded module of the user's own: its file is neither Python's, nor bench's, nor installed."""
+    top = name.partition(".")[0]
+    is_other = top in NEVER_OWN or top in _finder.packages
+    return not is_other and _folder(module_path(top) or module_path(name)) != ""
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:

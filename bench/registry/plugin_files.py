@@ -53,7 +53,7 @@ def import_file(path: str, folders: set[str]) -> ModuleType:
     folders.add(folder)
     helpers = closure(name, path, imports.read)
     _forget_edited(helpers)
-    single = "." not in name and Path(path).stem == name
+    single = name == _plain_name(path)
     for helper, file in helpers.items():
         if file != path or not single:
             _check_unique(helper.partition(".")[0], file, folders)
@@ -67,14 +67,22 @@ def import_file(path: str, folders: set[str]) -> ModuleType:
 
 
 def _location(path: str) -> tuple[str, str]:
-    """Return the folder that a plugin file's imports start from, and the module's name there."""
+    """Return the folder that a plugin file's imports start from, and the module's name there.
+
+    A file is a module of its package, unless the package has a name of Python's or bench's, or no name for an import.
+    """
     folder, parts = Path(path).parent, [Path(path).stem]
     while imports.is_file(folder / "__init__.py"):
         parts.insert(0, folder.name)
         folder = folder.parent
-    if parts[0] in imports.NEVER_OWN:
-        return str(Path(path).parent), Path(path).stem
+    if parts[0] in imports.NEVER_OWN or any("." in part for part in parts):
+        return str(Path(path).parent), _plain_name(path)
     return str(folder), ".".join(parts).removesuffix(".__init__")
+
+
+def _plain_name(path: str) -> str:
+    """Return the name of a file without its suffix and without dots, which would make it a module of a package."""
+    return Path(path).stem.replace(".", "_")
 
 
 def _execute(name: str, path: str) -> ModuleType:

@@ -20,6 +20,7 @@ from bench.models.kinds import ModelFormat
 from bench.models.opening import Target, close, open_model
 from bench.models.outputs import fault
 from bench.registry.discovery import load_registry
+from bench.registry.imports import module_of
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
 from bench.verification import commitment_files, evidence_files, known_networks
@@ -99,7 +100,7 @@ def _registry(folder: CommitmentFolder, model: Description, request: Request) ->
     needed = {ComponentKind.METHOD: {m.name for m in folder.commitment.methods}}
     needed |= {ComponentKind.ARCHITECTURE: {model.architecture}, ComponentKind.DATASET: {model.trained_on}}
     words = tuple(f'"{name}"'.encode() for names in needed.values() for name in names if name)
-    used = [entry for entry in entry_points(group="bench") if _mentions(entry.module, words)]
+    used = [entry for entry in entry_points(group="bench") if _mentions(module_of(entry), words)]
     registry = load_registry(request.plugins, used, request.data)
     known = (not name or name in registry.names(kind) for kind, names in needed.items() for name in names)
     return registry if all(known) else load_registry(request.plugins, data=request.data)

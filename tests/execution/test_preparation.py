@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from bench import BenchError
+from bench.core.arguments import path
 from bench.core.errors import StoreError
 from bench.execution import preparation, slots
 from bench.execution.benchmark import BenchmarkReporter, run_benchmark
@@ -62,6 +63,14 @@ def test_many_datasets_make_no_long_name():
     assert results_folder(toy_spec(datasets=("a", "b"))).name.startswith("a+b-")
     longest = "d" * 64
     assert len(results_folder(toy_spec(datasets=(longest,) * 3, methods=("m",))).name) < LONGEST_NAME + 64
+
+
+def test_a_results_folder_may_be_below_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert results_folder(toy_spec(), "~/results") == path("out", "~/results") == tmp_path / "results"
+    message = "^--out: the user of '~no_such_user/x' has no home folder: write the whole path$"
+    with pytest.raises(BenchError, match=message):
+        results_folder(toy_spec(), "~no_such_user/x")
 
 
 @pytest.mark.parametrize("name", [LONG, f"{LONG}/results", "/".join([LONG, LONG])])

@@ -1,5 +1,6 @@
 """The digest of a class that has no file: equal for equal code, other for other code."""
 
+import importlib
 import subprocess
 import sys
 
@@ -97,6 +98,50 @@ def test_what_a_class_uses_of_a_function_around_it_counts():
 
     assert code_digest(make(1)) == code_digest(make(1))
     assert code_digest(make(1)) != code_digest(make(2))
+
+
+AID = """
+SIZE = 3
+
+class Settings:
+    def __init__(self, power):
+        self.power = power
+
+def inner(x):
+    return x + SIZE
+
+def factor(x):
+    return inner(x)
+"""
+
+
+@pytest.mark.parametrize(
+    "line, used",
+    [
+        ("import aid_of_mine", "aid_of_mine.factor(1) ** aid_of_mine.Settings(2).power"),
+        ("from aid_of_mine import Settings, factor\nPOWER = Settings(2)", "factor(1) ** POWER.power"),
+    ],
+)
+def test_what_it_uses_of_another_module_of_the_user_counts(tmp_path, monkeypatch, line, used):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def digest(text=AID, power=2):
+        (tmp_path / "aid_of_mine.py").write_text(text)
+        importlib.invalidate_caches()
+        before = line.replace("(2)", f"({power})")
+        changed = CELL.replace("x * SCALE", f"x * {used}")
+        assert changed != CELL
+        try:
+            return code_digest(cell(f"{before}\n{changed}"))
+        finally:
+            del sys.modules["aid_of_mine"]
+
+    assert digest() == digest(f"# a comment\n{AID}\ndef other():\n    return 1\n")
+    for old, new in (("SIZE = 3", "SIZE = 4"), ("x + SIZE", "x - SIZE"), ("= power", "= -power")):
+        assert old in AID
+        assert digest() != digest(AID.replace(old, new))
+    assert "POWER" not in line or digest() != digest(power=3)
 
 
 def test_the_packages_that_it_uses_are_found_inside_functions_too():

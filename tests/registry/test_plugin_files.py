@@ -161,6 +161,19 @@ def test_a_package_can_be_the_plugin(write):
         loaded(folder)
 
 
+@pytest.mark.parametrize("marked", [False, True])
+def test_the_name_of_a_plugin_file_may_have_dots(write, marked):
+    folder = write(a__mine={"imports": "import aid", "body": "return aid.x"}, a__aid="x = 7") / "a"
+    file = (folder / "mine.py").rename(folder / "mine_v1.2.py")
+    if marked:  # as a package, in which no import could name it
+        (folder / "__init__.py").write_text("")
+    registry = loaded(file)
+    assert registry.get("dataset", "mine").load(None, True) == 7
+    before = registry.source_digest("dataset", "mine")
+    write(a__aid="x = 8")
+    assert loaded(file).source_digest("dataset", "mine") != before
+
+
 def test_a_relative_import_without_a_package_has_a_way_out(write):
     folder = write(a__mine={"imports": "from . import aid"}, a__aid="")
     with pytest.raises(BenchError, match=r"by its plain name, `import helper` \(mine\.py, line 5\)"):

@@ -203,6 +203,19 @@ def test_a_broken_plugin_is_reported_and_does_not_stop_the_others(plugin, case):
     assert "\n" not in broken.reason
 
 
+def test_an_entry_point_that_names_no_module_breaks_its_own_plugin_only(plugin):
+    """Some tools build such a distribution without a word; setuptools refuses to."""
+    entry = importlib.metadata.EntryPoint("bad", "my-idea", "bench")
+    vars(entry)["dist"] = _Distribution("strangers-plugin")
+    registry = load_registry(entry_points=[entry, plugin("", "good")])
+    assert registry.names("method") == ("good",)
+    (broken,) = registry.broken
+    assert (broken.name, broken.distribution) == ("bad", "strangers-plugin 1.2")
+    assert broken.reason.startswith("its entry point 'my-idea' names no module: write it as Python imports it, such as")
+    with pytest.raises(BenchError, match="Plugin 'bad' of strangers-plugin 1.2 is broken: its entry point 'my-idea'"):
+        registry.get("method", "bad")
+
+
 PRESSED = """
 import contextlib
 import signal

@@ -387,6 +387,8 @@ def test_python_makes_the_same_population(tmp_path):
         ({"number": 0}, "There is no innocent"),
         ({"recipes": "absent.toml"}, "absent.toml cannot be read"),
         ({"models": "absent.toml", "number": 0}, "absent.toml cannot be read"),
+        ({"plugins": "absent.py"}, "There is no plugin file absent.py"),
+        ({"plugins": 5}, "plugins takes paths, not 5"),
     ],
 )
 def test_wrong_options_are_one_line(tmp_path, options, message):
