@@ -17,7 +17,7 @@ CALLED = ("__init__", "__call__")
 def code_digest(cls: type) -> str:
     """Return a digest of a class's code, and of what it uses of the module or the function that defines it.
 
-    So does what it uses of the user's other modules, unless it is imported inside a function.
+    What it uses of the user's other modules counts, too, unless it is imported inside a function.
     """
     return hashlib.sha256("\n".join(_read(cls).parts).encode(errors="backslashreplace")).hexdigest()
 
