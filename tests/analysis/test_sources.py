@@ -235,6 +235,22 @@ def test_a_threshold_belongs_to_one_source_and_one_draw(read):
     assert found.accused[0.01] == NotReported(needs=198, has=40)
 
 
+def test_a_suspect_that_one_of_two_draws_finds_is_found_by_half(read):
+    """One of 20 irrelevant models may be accused, so 18 is the threshold: two suspects exceed it, and then one does.
+
+    That is 1.5 of 4 suspects. P(1 or more of 4 | low) = 0.025, and P(3 or more of 4 | high) = 0.975.
+    """
+    rows = []
+    for draw, scores in enumerate(((19.5, 18.5, 3.0, 3.0), (18.5, 18.0, 3.0, 3.0))):
+        rows += [line(architecture="net", replicate=n, score=float(n), draw=draw) for n in range(20)]
+        rows += [line(attack="extract_l", replicate=n, score=s, draw=draw) for n, s in enumerate(scores)]
+    (found,) = cells(*read(rows, seeds=(0,)))
+    rate = found.hits[0.05]
+    assert (rate.rate, rate.hits, rate.of) == (3 / 8, 1.5, 4)
+    assert rate.low == pytest.approx(1 - 0.975 ** (1 / 4))
+    assert 4 * rate.high**3 - 3 * rate.high**4 == pytest.approx(0.975)
+
+
 def test_false_accusations_are_of_all_sources_whichever_attack_comes_first(read):
     """After a merge, an attack may have been run for some of the sources only."""
     rows = scored(irrelevant=20)
