@@ -29,5 +29,5 @@ def test_the_keys_of_a_presets_default_plan_are_unchanged(preset):
 
 def test_the_seed_of_a_task_is_the_first_60_bits_of_its_key():
     """A change here trains other networks under the same keys."""
-    assert seed_of("0123456789abcdef" * 4) == 0x123456789ABCDE == 5_124_095_576_030_430
+    assert seed_of("0123456789abcdef" * 4) == 0x123456789ABCDE
     assert seed_of("f" * 64) == 2**60 - 1

@@ -113,7 +113,7 @@ def test_a_transport_that_breaks_a_method_for_the_source_itself(folder):
 
 
 def test_a_transport_does_not_break_a_method_whose_innocents_allow_no_smaller_p_value(folder):
-    """Of 199 innocents none scores as high as the source through JPEG: p = 1 / 200, above alpha by their number alone."""
+    """None of 199 innocents scores as high as the source through JPEG: p = 1 / 200 is above alpha by their number."""
     found = judge(folder, 0.001, asked(), [finding(FindingKind.TRANSPORT, transport="jpeg_q75")])
     assert found.methods[0].reason == "" and found.methods[0].p_value == 1 / 200
     assert found.methods[1].reason.startswith("not testable here: the suspect is asked through jpeg_q75")
