@@ -12,6 +12,7 @@ from torch import nn
 from bench import BenchError, Split
 from bench.core.errors import NonFiniteLoss, StoreError
 from bench.core.tasks import Task
+from bench.datasets.partition import load
 from bench.datasets.sampling import halve
 from bench.execution import runner
 from bench.execution.runner import execute, execute_together
@@ -22,6 +23,8 @@ from bench.store.locks import claim
 from bench.store.store import Store
 from bench.testing import run_toy, toy_plugins, toy_registry, toy_spec
 from bench.testing.toy_run import execute_all
+from bench.training.inference import predict
+from bench.training.networks import rebuild
 
 SMALL = {"suspects": ("toy_net",), "replicates": 1, "copies": 1}
 
@@ -748,7 +751,11 @@ def test_agreement_across_datasets_of_one_label_space_is_asked_on_the_sources_im
     found = run(Corrupt(), root=tmp_path, attacks=("corrupt", "toy_move"), methods=("toy_relation",))
     rows = {r["attack"]: r for r in found.rows() if r["attack"]}
     assert rows["toy_move"]["agreement"] is None
-    assert 0 <= rows["corrupt"]["agreement"] <= 1
+    (trial,) = [t for t in found.plan.trials if t.attack == "corrupt"]
+    images = load(found.store, found.plan.tasks[trial.score].inputs["data"]).parts["test"].images
+    suspect = rebuild(toy_plugins.ToyNet(), 4, (1, 8, 8), found.store.load(trial.suspect, "weights"))
+    own = found.store.load(trial.source, "answers")["test"]
+    assert rows["corrupt"]["agreement"] == float((predict(suspect, images).argmax(1) == own).double().mean())
     assert rows["corrupt"]["suspect_dataset"] == "toy_corrupted"
 
 

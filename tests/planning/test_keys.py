@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from bench.core.canonical import seed_of
 from bench.planning.options import build
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
@@ -24,3 +25,9 @@ component, or changing its default parameters, changes them rightly: then write 
 def test_the_keys_of_a_presets_default_plan_are_unchanged(preset):
     tasks = plan(*build({"preset": preset}, None, load_registry(), "fp32")).tasks
     assert (len(tasks), hashlib.sha256("\n".join(sorted(tasks)).encode()).hexdigest()) == DIGESTS[preset]
+
+
+def test_the_seed_of_a_task_is_the_first_60_bits_of_its_key():
+    """A change here trains other networks under the same keys."""
+    assert seed_of("0123456789abcdef" * 4) == 0x123456789ABCDE
+    assert seed_of("f" * 64) == 2**60 - 1

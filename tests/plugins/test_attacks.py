@@ -273,6 +273,26 @@ def test_extract_adv_goes_on_with_the_student_and_leaves_it_alone(train_mode):
     check(model, build(), "extract_adv")
 
 
+class Even(nn.Module):
+    """A network of two classes that gives both the same probability, whatever it is asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(2))
+
+    def forward(self, x):
+        return self.bias + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+def test_the_loss_of_extract_adv_is_that_on_clean_images_and_that_on_attacked_ones_added():
+    """CE(z(a(x)), l) + CE(z(x'), l), of which each is log 2 for a student that gives 1/2 to everything."""
+    losses, around = [], context(start=Even())
+    around.fit = lambda model, images, labels, loss, **how: losses.append(loss) or model
+    ExtractAdv(steps=2).steal(Source(trained(), "labels", "extract_adv"), ATTACKER, lambda: None, around)
+    found = losses[0](Even(), ATTACKER.x[:6], torch.zeros(6, dtype=torch.int64))
+    assert math.isclose(float(found.detach()), 2 * math.log(2), rel_tol=1e-5)
+
+
 def test_adversarial_training_hardens_the_student():
     student = trained("residual", 5, "attacker")
     labels = Source(trained(), "labels", "test").labels(TEST.x)

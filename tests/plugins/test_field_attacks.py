@@ -9,6 +9,7 @@ import pytest
 import torch
 from bench_plugins.attacks import data_free, defended, distil, ensemble, quantise, removal
 from bench_plugins.attacks.active import Active, entropy
+from bench_plugins.attacks.adaptive import Adaptive, Uninformed
 from bench_plugins.attacks.data_free import DataFree
 from bench_plugins.attacks.defended import Defended
 from bench_plugins.attacks.distil import Distil
@@ -205,6 +206,44 @@ def test_the_distillation_loss_is_zero_at_the_sources_answers_only():
     p, q = logits[:1].softmax(1), logits[1:2].softmax(1)
     by_hand = float((p * (p / q).log()).sum())
     assert math.isclose(float(distil.softened(logits[1:2], p, 1.0)), by_hand, rel_tol=1e-4)
+
+
+def test_the_distillation_loss_is_multiplied_by_the_square_of_its_temperature():
+    """At T = 2 the odds 4 : 1 of the source become 2 : 1. With q = 1 / 2: 4 (2/3 log(4/3) + 1/3 log(2/3)) = 0.2265."""
+    by_hand = 4 * (2 / 3 * math.log(4 / 3) + 1 / 3 * math.log(2 / 3))
+    found = float(distil.softened(torch.zeros(1, 2), torch.tensor([[0.8, 0.2]]), 2.0))
+    assert math.isclose(found, by_hand, rel_tol=1e-4)
+
+
+class Sure(nn.Module):
+    """A network of two classes that gives any image these odds."""
+
+    def __init__(self, odds):
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor([math.log(odds), 0.0]))
+
+    def forward(self, x):
+        return self.logits + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("attack", "kept"),
+    [
+        (Removal(weight=2.0, margin=0.5), 0.5 - 0.25),
+        (Removal(weight=2.0, margin=0.2), 0.0),
+        (Adaptive(weights=(2.0,), margin=0.9), 0.9 - 0.25),
+        (Uninformed(weights=(2.0,), margin=0.9), 0.9 - 0.25),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_loss_of_who_moves_answers_is_that_of_its_formula(attack, kept):
+    """The source has 3/4 and 1/4, the copy 1/2 and 1/2, whatever is asked: TV = (1/4 + 1/4) / 2, and CE = log 2."""
+    losses, around = [], context()
+    around.probes = torch.rand(5, 1, 8, 8, generator=generator())
+    around.fit = lambda model, images, labels, loss, **how: losses.append(loss) or model
+    attack.steal(Source(Sure(3.0), attack.access, attack.name), ATTACKER, lambda: None, around)
+    found = float(losses[0](Sure(1.0), ATTACKER.x[:9], torch.zeros(9, dtype=torch.int64)).detach())
+    assert math.isclose(found, math.log(2) + 2 * kept, rel_tol=1e-5)
 
 
 def test_logits_are_recovered_from_probabilities_up_to_their_mean():

@@ -239,6 +239,13 @@ def test_neurons_are_excited_and_those_of_other_architectures_are_not_compared()
         score(method, fingerprint, trained("residual", 0))
 
 
+def test_the_neuron_output_distance_is_a_share_of_the_sources_mean_output():
+    """Were the source's outputs twice as large, its own would be half of them away: |x - 2 x| / |2 x| = 1 / 2."""
+    fingerprint, _ = extract(DeepJudgeNeurons())
+    doubled = {**fingerprint, "outputs": 2 * fingerprint["outputs"]}
+    assert math.isclose(score(DeepJudgeNeurons(), doubled, trained()), -0.5, abs_tol=1e-4)
+
+
 def test_images_of_many_neurons_are_made_and_asked_in_batches():
     sizes = []
     source = copy.deepcopy(trained())
@@ -422,6 +429,8 @@ def test_a_learned_verifier_repeats(method, helpers):
     source = trained()
     fingerprint, notes = extract(method, source, helpers=helpers)
     assert notes
+    # of its own source: metav's logit is that of its note, uap's cosine that of one code with itself
+    assert math.isclose(score(method, fingerprint, source), notes.get("source", 1.0), rel_tol=1e-3, abs_tol=2e-3)
     again, _ = extract(method, source, helpers=helpers)
     assert all(torch.equal(again[name], value) for name, value in fingerprint.items())
     probes = fingerprint.get("questions", fingerprint.get("probes"))
@@ -455,10 +464,11 @@ def test_a_learned_verifier_needs_helpers(method):
 def test_the_verdict_is_that_of_its_formula():
     weights = metav.fresh(12, generator(), torch.device("cpu"))
     weights["first_bias"] += 0.1
+    weights["second_bias"] += 0.7
     answers = torch.randn(3, 4, generator=generator(1)).softmax(1)
     hidden = [max(0.0, float(answers.flatten() @ weights["first"][:, i]) + 0.1) for i in range(metav.HIDDEN)]
-    by_hand = sum(h * float(w) for h, w in zip(hidden, weights["second"], strict=True))
-    assert math.isclose(float(metav.verdict(answers, weights)), by_hand, rel_tol=1e-4)
+    by_hand = sum(h * float(w) for h, w in zip(hidden, weights["second"], strict=True)) + 0.7
+    assert math.isclose(float(metav.verdict(answers, weights)), by_hand, rel_tol=1e-4, abs_tol=1e-5)
 
 
 def test_metavs_questions_part_the_two_groups(helpers):

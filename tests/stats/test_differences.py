@@ -94,6 +94,15 @@ def test_equal_methods_have_no_difference_and_no_test_that_could_reject():
     assert (better.greater, better.smallest) == (1 / 512, 1 / 512)
 
 
+@pytest.mark.parametrize("sources", range(14, 24))
+def test_a_sample_of_signs_gives_no_p_value_below_the_smallest_that_is_stated(sources):
+    """One source decides: its sign is kept in half of all choices, and in about half of the sample."""
+    found = difference_over_sources([0.9] + [0.5] * (sources - 1), [0.5] * sources)
+    assert found.greater == pytest.approx(0.5, abs=0.03) and found.two_sided == 1.0
+    assert found.smallest == min(0.5, found.greater)
+    assert holm([found.greater], [found.smallest]) == pytest.approx([1.0])
+
+
 def stepped_down(differences):
     """Westfall and Young's algorithm for all signs, written out."""
     d = np.nan_to_num(differences)
@@ -160,6 +169,9 @@ def test_the_interval_of_two_runs_leaves_out_zero_where_p_is_small(a, b):
 def test_two_runs_at_auc_one_do_not_differ_and_know_that_they_are_few():
     same = difference_of_two_runs(run_of(*[1.0] * 5, models=4), run_of(*[1.0] * 5, models=4))
     assert same.p == 1.0 and -0.25 < same.low < -0.05 and same.high == -same.low
+    # 20 models of each kind: at 21 of 22 pseudo-models, Newcombe's variance of either run.
+    variance = 21 / 22**2 * (1 + 19 / 23 + 19 * 21 / 43) / 20**2
+    assert same.high == pytest.approx(1.959963984540054 * math.sqrt(2 * variance))
     many = difference_of_two_runs(run_of(*[1.0] * 20), run_of(*[1.0] * 20))
     assert many.high < same.high / 3
     apart = difference_of_two_runs(run_of(*[1.0] * 8), run_of(*[0.8] * 8))
@@ -184,6 +196,20 @@ def test_agreement_with_a_paper():
     assert agrees(wide, 0.6, 20, 20) == "too few models to tell"
     assert agrees(wide, 0.1, 20, 20) == "too few models to tell"
     assert agrees(run_of(*(0.93, 0.6, 0.9, 0.7, 0.91) * 4), 0.05, 20, 20) == "differs"
+
+
+def test_agreement_with_a_paper_ends_where_the_formula_of_the_document_says():
+    """The half of our interval towards the paper is 0.05 upwards and 0.1 downwards; t of five sources is 2.7764.
+
+    s² = 0.00025, t s = 0.0439: 0.8 + √(0.05² + t² s²) + 0.005 = 0.87154, and 0.8 - √(0.1² + t² s²) - 0.005 = 0.68579.
+    s² = 0.025, 20 models of each kind here and there: v = 0.0050444 at 0.8, and w = 0.0083453 at (0.33800 + 0.8) / 2:
+    0.8 - √(0.1² + t² (s² - 2 v / 3) + z² w) - 0.005 = 0.33800.
+    """
+    near = AucEstimate(0.8, 0.7, 0.85, 100, 100, (0.78, 0.79, 0.8, 0.81, 0.82), False)
+    said = [agrees(near, paper) for paper in (0.6857, 0.6858, 0.8715, 0.8716)]
+    assert said == ["differs", "agrees", "agrees", "differs"]
+    far = AucEstimate(0.8, 0.7, 0.85, 100, 100, (0.6, 0.7, 0.8, 0.9, 1.0), False)
+    assert [agrees(far, paper, 20, 20) for paper in (0.3378, 0.3382)] == ["differs", "agrees"]
 
 
 def test_a_wider_spread_of_sources_never_turns_agreement_into_difference():

@@ -152,6 +152,10 @@ def test_one_source_widens_where_models_vary_more_than_the_formula_expects():
     found, plain = over((stolen, irrelevant)), newcombe_interval(0.5, 6, 40)
     assert found.auc == 0.5
     assert found.high - found.low > 1.2 * (plain[1] - plain[0])
+    # The models' variance is 0.3 / 6, Newcombe's 0.25 (1 + 22 / 3 + 22 / 3) / 240 = 47 / 2880: 144 / 47 times as large.
+    for end in (found.low, found.high):
+        largest = 1.959963984540054**2 * 144 / 47 * newcombe_variance(end, 6, 40)
+        assert (end - 0.5) ** 2 == pytest.approx(largest, rel=1e-6)
 
 
 def test_the_variance_of_a_source_is_delongs_written_out():
@@ -213,6 +217,26 @@ def test_the_interval_over_sources_is_students_where_sources_differ_most():
     t = scipy.stats.t.interval(0.95, 4, np.mean(aucs), scipy.stats.sem(aucs))
     # Newcombe's variance at 0.5 is the largest: the ends bend towards the middle by little.
     assert (found.low, found.high) == pytest.approx(t, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("aucs", "models"),
+    [((0.9, 0.9), 12), ((0.8, 0.9, 0.97), 12), ((0.95,) * 5, 200)],
+    ids=["two sources: a tenth more", "the spread of sources", "sources that are unseen"],
+)
+def test_the_interval_over_sources_ends_where_the_formula_of_the_document_says(aucs, models):
+    sources, a, m = len(aucs), np.mean(aucs), models * len(aucs)
+    t, z = scipy.stats.t.ppf(0.975, sources - 1), 1.959963984540054
+
+    def variance(theta):
+        return theta * (1 - theta) * (1 + (m - 1) * (1 - theta) / (2 - theta) + (m - 1) * theta / (1 + theta)) / m**2
+
+    unseen = 0.088 * (1 - 4 / sources**2) * a * (1 - a) * (a - 0.5) ** 2
+    shown = (t**2 * np.var(aucs, ddof=1) + z**2 * unseen) / (sources * variance(a))
+    factor = max(1.1 * z**2 if sources == 2 else z**2, shown)
+    ends = [brentq(lambda x: (x - a) ** 2 - factor * variance(x), *side) for side in ((1e-15, a), (a, 1 - 1e-15))]
+    found = estimate_auc(sources_at(*aucs, models=models))
+    assert (found.low, found.high) == pytest.approx(ends, abs=1e-9)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=8), st.integers(1, 20))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.stats.rates import NotReported
+from bench.stats.rates import NotReported, binomial_bound
 from bench.stats.thresholds import Frozen, calibration_half, frozen_threshold
 
 
@@ -52,6 +52,7 @@ def test_frozen_thresholds_of_several_sources_that_share_models_count_them_once(
     assert isinstance(found, Frozen) and found.thresholds == (16.0, 98.0)
     rate = found.false_accusations
     assert (rate.rate, rate.hits, rate.of) == (0.15, 1.5, 10)
+    assert (rate.low, rate.high) == (binomial_bound(1, 10)[0], binomial_bound(2, 10)[1])
     single = frozen_threshold(irrelevant[0], half, 0.2)
     assert isinstance(single, Frozen) and rate.high == single.false_accusations.high
 

@@ -463,6 +463,23 @@ def test_one_step_is_stochastic_gradient_descent_with_weight_decay():
         assert torch.allclose(trained, expected, atol=1e-6)
 
 
+def test_a_second_step_goes_on_with_the_momentum_of_the_first():
+    model, images, labels = network(), some_images(8), some_labels(8)
+    mirror = copy.deepcopy(model).train()
+    recipe = Recipe(epochs=2, batch=8, lr=0.1, momentum=0.9, weight_decay=0.1, warmup=0, clip=0, precision="fp32")
+    fit(model, images, labels, recipe=recipe, generator=seeded(), schedule="constant")
+    velocity = [torch.zeros_like(p) for p in mirror.parameters()]
+    for _ in range(2):
+        mirror.zero_grad()
+        functional.cross_entropy(mirror(images / 255), labels).backward()
+        with torch.no_grad():
+            for p, v in zip(mirror.parameters(), velocity, strict=True):
+                v.mul_(0.9).add_(p.grad + 0.1 * p)
+                p.sub_(0.1 * v)
+    for trained, expected in zip(model.parameters(), mirror.parameters(), strict=True):
+        assert torch.allclose(trained, expected, atol=1e-5)
+
+
 def test_the_gradient_norm_is_clipped():
     model = network()
     before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])

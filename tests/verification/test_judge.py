@@ -505,10 +505,14 @@ def test_nothing_is_left_behind(commitment, verify, judged, monkeypatch, tmp_pat
     [
         (torch.zeros(20, 1, 8, 8), torch.full((20, 1, 8, 8), PIXEL / 2), True),
         (torch.zeros(20, 1, 8, 8), torch.full((20, 1, 8, 8), PIXEL * 2), False),
+        (torch.zeros(20, 1, 8, 8), torch.full((20, 1, 8, 8), 0.0009), True),  # pixels within 0.001
+        (torch.zeros(20, 1, 8, 8), torch.full((20, 1, 8, 8), 0.0011), False),
         (torch.zeros(20, 1, 8, 8), torch.zeros(20, 1, 8, 7), False),
         (torch.zeros(20, 1, 8, 8, dtype=torch.uint8), torch.ones(20, 1, 8, 8, dtype=torch.uint8), False),
         (torch.arange(100), torch.arange(100), True),
         (torch.arange(100), torch.arange(100).clamp_max(96), True),
+        (torch.arange(100), torch.arange(100).clamp_max(94), True),  # 95 of 100 rows are the same
+        (torch.arange(100), torch.arange(100).clamp_max(93), False),
         (torch.arange(100), torch.arange(100).clamp_max(90), False),
         (torch.arange(100), torch.arange(100).float(), False),
         (torch.full((3, 4), torch.nan), torch.full((3, 4), torch.nan), False),
@@ -517,6 +521,8 @@ def test_nothing_is_left_behind(commitment, verify, judged, monkeypatch, tmp_pat
         (torch.tensor(1.0), torch.tensor(1.1), False),
         (torch.zeros(0, 3), torch.zeros(0, 3), True),
         (torch.tensor([[1e4, 0.0]]), torch.tensor([[1e4, 5.0]]), True),
+        (torch.tensor([[1e4, 0.0]]), torch.tensor([[1e4, 9.9]]), True),  # within 0.1 % of the largest number
+        (torch.tensor([[1e4, 0.0]]), torch.tensor([[1e4, 10.1]]), False),
         (torch.tensor([True, False]), torch.tensor([True, True]), False),
     ],
 )

@@ -112,6 +112,14 @@ def test_a_transport_that_breaks_a_method_for_the_source_itself(folder):
     assert found.verdict == VerdictKind.CANNOT_TELL
 
 
+def test_a_transport_does_not_break_a_method_whose_innocents_allow_no_smaller_p_value(folder):
+    """None of 199 innocents scores as high as the source through JPEG: p = 1 / 200 is above alpha by their number."""
+    found = judge(folder, 0.001, asked(), [finding(FindingKind.TRANSPORT, transport="jpeg_q75")])
+    assert found.methods[0].reason == "" and found.methods[0].p_value == 1 / 200
+    assert found.methods[1].reason.startswith("not testable here: the suspect is asked through jpeg_q75")
+    assert found.reasons == ["199 innocents are too few for alpha = 0.001: 999 are needed"]
+
+
 LABELS = Counter(dict.fromkeys(range(10), 10))
 
 
@@ -120,9 +128,11 @@ LABELS = Counter(dict.fromkeys(range(10), 10))
     (
         (10, 0.9, "no more than chance"),
         (17, 0.9, "no more than chance"),
+        (18, 0.9, "no more than chance"),  # P(18 or more of 100 | 0.1) = 0.01001, P(19 or more) = 0.0046
         (0, 0.9, "no more than chance"),
         (19, 0.9, "far less than the worst of the innocents"),
-        (37, 0.9, "far less than the worst of the innocents"),
+        (37, 0.9, "far less than the worst of the innocents"),  # P(37 or fewer of 100 | 0.5) = 0.0060
+        (38, 0.9, ""),  # 0.0105
         (39, 0.9, ""),
         (90, 0.9, ""),
         (19, 0.2, ""),
@@ -135,7 +145,14 @@ def test_accuracies(right, lowest, text):
 
 @pytest.mark.parametrize(
     ("right", "innocents", "found"),
-    [(72, [0.9, 0.84], True), (80, [0.9, 0.84], False), (90, [0.84], False), (72, [0.9, 0.7], False), (72, [], False)],
+    [
+        (72, [0.9, 0.84], True),
+        (75, [0.9, 0.84], False),  # P(75 or fewer of 100 | 0.84) = 0.0135, P(74 or fewer) = 0.0071
+        (80, [0.9, 0.84], False),
+        (90, [0.84], False),
+        (72, [0.9, 0.7], False),
+        (72, [], False),
+    ],
 )
 def test_a_suspect_that_is_worse_than_every_innocent_is_a_finding_that_blocks_nothing(right, innocents, found):
     finding = damage_finding(right, 100, innocents)

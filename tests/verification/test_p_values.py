@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from bench.verification.p_values import at_least, enough, exchangeable, unseen_family
+from bench.verification.p_values import at_least, enough, exchangeable, needed, unseen_family
 
 
 def test_by_hand():
@@ -38,6 +38,14 @@ def test_enough_innocents():
     assert enough(199, 0.01, methods=2) and not enough(198, 0.01, methods=2)
     assert enough(299, 0.01, methods=3)
     assert not enough(0, 0.5)
+
+
+def test_the_needed_number_of_innocents_is_the_least_that_is_enough():
+    assert [needed(0.05), needed(0.01), needed(0.01, 3), needed(0.006, 2)] == [19, 99, 299, 333]
+    for alpha in (0.5, 0.1, 0.07, 0.05, 0.01, 0.006, 0.003, 0.001):
+        for methods in range(1, 40):
+            least = needed(alpha, methods)
+            assert enough(least, alpha, methods) and not enough(least - 1, alpha, methods), (alpha, methods)
 
 
 def test_the_binomial_test_is_exact():
