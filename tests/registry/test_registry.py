@@ -212,7 +212,7 @@ def test_an_entry_point_that_names_no_module_breaks_its_own_plugin_only(plugin):
     (broken,) = registry.broken
     assert (broken.name, broken.distribution) == ("bad", "strangers-plugin 1.2")
     assert broken.reason.startswith("its entry point 'my-idea' names no module: write it as Python imports it, such as")
-    with pytest.raises(BenchError, match="Plugin 'bad' of strangers-plugin 1.2 is broken: its entry point 'my-idea'"):
+    with pytest.raises(BenchError, match=r"Plugin 'bad' of strangers-plugin 1\.2 is broken: its entry point 'my-idea'"):
         registry.get("method", "bad")
 
 
