@@ -488,6 +488,28 @@ def test_on_a_cpu_all_weights_but_those_of_dense_convolutions_are_channels_last(
     assert depthwise.stride() == (9, 1, 3, 1)
 
 
+class OwnKernel(nn.Module):
+    """A convolution as tutorials write it, which flattens its kernel by `view`, with a parameter of five dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(4, 2, 3, 3) / 4)
+        self.gain = nn.Parameter(torch.ones(1, 1, 4, 1, 1))
+
+    def forward(self, x):
+        columns = functional.unfold(x, 3, padding=1)
+        return (self.kernel.view(4, -1) @ columns).unflatten(2, x.shape[2:]) * self.gain[0]
+
+
+def test_parameters_of_a_module_of_ones_own_stay_in_the_format_in_which_they_were_built():
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), OwnKernel(), nn.Flatten(), nn.Linear(100, 3))
+    before = state(model)
+    fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded())
+    assert model[1].kernel.stride() == (18, 9, 3, 1)
+    assert all(not torch.equal(value, before[name]) for name, value in state(model).items())
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_the_training_at_once(value):
     steps = []
