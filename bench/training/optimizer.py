@@ -1,5 +1,6 @@
 """The learning rate of a step, a step of SGD, gradient clipping."""
 
+import itertools
 import math
 from typing import TypeAlias
 
@@ -34,14 +35,16 @@ def sgd_step(parameters: list[nn.Parameter], momenta: Momenta, recipe: Recipe, l
     Complex parameters move as pairs of real numbers.
     """
     trained = [p for p in parameters if p.grad is not None]
-    # The function takes momenta of all parameters or of none, so parameters with a first gradient go separately.
-    for group in ([p for p in trained if p in momenta], [p for p in trained if p not in momenta]):
+    # The function takes momenta of all parameters or of none, so parameters with a first gradient go separately. Fused,
+    # it walks through memory: of a slice of a larger tensor, it would change what is beside it.
+    for known, fused in itertools.product((True, False), repeat=2):
+        group = [p for p in trained if (p in momenta) is known and _is_dense(p) is fused]
         buffers = [momenta.get(p) for p in group]
         sgd(
             [_real(p) for p in group],
             [_real(p.grad) for p in group if p.grad is not None],
             buffers,
-            fused=True,
+            fused=fused,
             weight_decay=recipe.weight_decay,
             momentum=recipe.momentum,
             lr=lr,
@@ -50,6 +53,10 @@ def sgd_step(parameters: list[nn.Parameter], momenta: Momenta, recipe: Recipe, l
             maximize=False,
         )
         momenta.update(zip(group, buffers, strict=True))
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def _real(tensor: Tensor) -> Tensor:
