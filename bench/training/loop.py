@@ -103,7 +103,7 @@ def fit(
                 if recipe.clip:
                     clip_gradients(parameters, recipe.clip)
                 sgd_step(parameters, momenta, recipe, learning_rate(step, steps, recipe))
-                total += value.detach()
+                total += value.detach().squeeze()  # one of shape [1] is a scalar to autograd, too
                 step += 1
                 if step % check_every == 0 or step == steps:
                     check_finite(total, step, steps)

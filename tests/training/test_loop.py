@@ -536,6 +536,17 @@ def test_a_loss_that_is_no_number_stops_the_training_at_once(value):
     assert len(steps) == 3
 
 
+def test_a_loss_of_one_element_may_have_dimensions():
+    """As a mean has that is multiplied by a parameter of shape [1]."""
+
+    def loss(model, x, targets):
+        return functional.cross_entropy(model(x), targets)[None]
+
+    usual = fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded())
+    model = fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded(), loss=loss)
+    assert same(state(model), state(usual))
+
+
 def test_bf16_stays_close_to_fp32_and_keeps_float_weights():
     images, labels = some_images(64), some_labels(64)
     models = []
