@@ -371,6 +371,27 @@ def test_flags_and_mode_are_restored_when_training_fails():
     assert all(p.requires_grad for p in model.parameters()) and not model.training
 
 
+class MakesItsHead(nn.Module):
+    """Knows how many inputs its head has when it sees an image."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 3), None
+
+    def forward(self, x):
+        x = self.conv(x).flatten(1)
+        if self.head is None:
+            self.head = nn.Linear(x.shape[1], 3)
+        return self.head(x)
+
+
+def test_a_layer_that_the_network_makes_in_its_first_step_is_named_since_nothing_trains_it():
+    model = MakesItsHead()
+    with pytest.raises(BenchError, match=r"did not train 'head.weight', which the network made meanwhile: make all"):
+        fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded())
+    assert not model.training and all(p.requires_grad for p in model.parameters())
+
+
 # --- determinism --------------------------------------------------------------------------------------------------
 
 
