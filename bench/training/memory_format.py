@@ -22,14 +22,19 @@ def channels_last(x: Tensor) -> Tensor:
     """
     if x.shape[1] == 1:
         return x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
-    return x.contiguous(memory_format=torch.channels_last)
+    return _pixels_first(x)
+
+
+def _pixels_first(x: Tensor) -> Tensor:
+    """Return `x.contiguous(memory_format=torch.channels_last)`, at which `torch.func.vmap` fails."""
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def per_pixel(values: Tensor, x: Tensor) -> Tensor:
     """Repeat a value per channel for each pixel: on a CPU, arithmetic with `channels_last` images is faster then."""
     if x.shape[1] == 1:
         return values
-    return values.expand(1, *x.shape[1:]).contiguous(memory_format=torch.channels_last)
+    return _pixels_first(values.expand(1, *x.shape[1:]))
 
 
 def set_weight_format(model: nn.Module, device: torch.device, contiguous_only: bool) -> None:
@@ -93,4 +98,4 @@ def _to_contiguous(part: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor,
 
 
 def _to_channels_last(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return output.contiguous(memory_format=torch.channels_last) if output.device.type == "cpu" else output
+    return _pixels_first(output) if output.device.type == "cpu" else output

@@ -722,6 +722,22 @@ def test_convolutions_at_which_onednn_fails_get_contiguous_images():
         assert torch.allclose(part.grad.double(), reference.grad, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gradients_of_single_images_can_be_computed_by_vmap(channels):
+    """As for training with differential privacy."""
+    shape = (channels, 7, 6)
+    torch.manual_seed(0)
+    inner, x = Strided().build(5, shape), torch.rand(4, *shape)
+    with torch.no_grad():
+        inner(x)  # gives the head its size
+    model = with_memory_format(Normalised(inner, torch.zeros(channels), torch.ones(channels)), Strided(), shape).eval()
+    assert inner[1]._forward_hooks
+    found = torch.func.vmap(torch.func.grad(lambda image: model(image[None])[0, 0]))(x)
+    expected = x.clone().requires_grad_()
+    model(expected)[:, 0].sum().backward()
+    assert torch.allclose(found, expected.grad, atol=1e-5)
+
+
 def test_a_convolution_is_guarded_whose_stride_was_set_to_a_number():
     part = nn.Conv2d(4, 6, 1)
     part.stride = 2
