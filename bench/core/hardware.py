@@ -77,7 +77,7 @@ def _visible(devices: Sequence[tuple[str, list[str]]], variable: str | None) -> 
             known = [s for _, slices in devices for s in slices]
             named = [entry] if not known or any(s.startswith(entry) for s in known) else []
         else:
-            numbers = [n for n, (name, _) in enumerate(devices) if entry in (str(n), name) or _begins(name, entry)]
+            numbers = [n for n, (name, _) in enumerate(devices) if entry == str(n) or _begins(name, entry)]
             named = devices[numbers[0]][1] or [entry] if numbers else []
         if not named:
             break

@@ -103,7 +103,7 @@ def fit(
                 if recipe.clip:
                     clip_gradients(parameters, recipe.clip)
                 sgd_step(parameters, momenta, recipe, learning_rate(step, steps, recipe))
-                total += value.detach()
+                total += value.detach().squeeze()  # one of shape [1] is a scalar to autograd, too
                 step += 1
                 if step % check_every == 0 or step == steps:
                     check_finite(total, step, steps)
@@ -174,9 +174,14 @@ def _trainable_only(model: nn.Module, trainable: nn.Module | None) -> Iterator[l
         for p in model.parameters():
             p.requires_grad_(id(p) in chosen)
         yield [p for p in model.parameters() if id(p) in chosen]
+        if made := [name for name, p in model.named_parameters() if id(p) not in flags]:
+            raise BenchError(
+                f"fit() did not train {made[0]!r}, which the network made meanwhile: make all layers before, in "
+                "build() or as lazy modules such as nn.LazyLinear"
+            )
     finally:
         for p in model.parameters():
-            p.requires_grad_(flags[id(p)])
+            p.requires_grad_(flags.get(id(p), p.requires_grad))
         model.eval()
 
 

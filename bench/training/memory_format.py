@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.training.duplicates import DetachedCopies
+from bench.training.own_forward import with_torchs_forward
 from bench.training.randomness import unchanged_generators
 from bench.training.sharing import keeping_shared
 
@@ -21,28 +22,37 @@ def channels_last(x: Tensor) -> Tensor:
     """
     if x.shape[1] == 1:
         return x.reshape(x.shape[0], *x.shape[2:], 1).permute(0, 3, 1, 2)
-    return x.contiguous(memory_format=torch.channels_last)
+    return _pixels_first(x)
+
+
+def _pixels_first(x: Tensor) -> Tensor:
+    """Return `x.contiguous(memory_format=torch.channels_last)`, at which `torch.func.vmap` fails."""
+    return x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
 
 
 def per_pixel(values: Tensor, x: Tensor) -> Tensor:
     """Repeat a value per channel for each pixel: on a CPU, arithmetic with `channels_last` images is faster then."""
     if x.shape[1] == 1:
         return values
-    return values.expand(1, *x.shape[1:]).contiguous(memory_format=torch.channels_last)
+    return _pixels_first(values.expand(1, *x.shape[1:]))
 
 
 def set_weight_format(model: nn.Module, device: torch.device, contiguous_only: bool) -> None:
-    """Bring the weights into the memory format that trains fastest: `channels_last`, with one exception.
+    """Bring the weights of torch's convolutions into the memory format that trains fastest.
 
-    On a CPU, dense convolutions stay contiguous: oneDNN converts their weights and gradients in every step. A network
-    that runs on contiguous images only is contiguous throughout.
+    It is `channels_last`, but on a CPU dense ones stay contiguous: oneDNN converts their weights and gradients in every
+    step. Other parameters stay as they were built: a module may call `view` on its own, or give them five dimensions.
+    A network that runs on contiguous images only is contiguous throughout.
     """
     formats = (torch.contiguous_format, torch.channels_last)
     with keeping_shared(model):
-        model.to(memory_format=formats[not contiguous_only])  # type: ignore[call-overload]  # torch's stubs lack it
-        for part in model.modules() if device.type == "cpu" else ():
-            if isinstance(part, nn.Conv2d) and part.groups == 1:
-                part.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        if contiguous_only:
+            model.to(memory_format=formats[0])  # type: ignore[call-overload]  # torch's stubs lack it
+            return
+        for part in with_torchs_forward(model, nn.Conv2d):
+            if "weight" in part._parameters:  # and no parametrization computes it
+                dense = device.type == "cpu" and part.groups == 1
+                part.to(memory_format=formats[not dense])  # type: ignore[call-overload]
 
 
 def needs_contiguous(network: nn.Module, shape: tuple[int, int, int], device: torch.device) -> bool:
@@ -88,4 +98,4 @@ def _to_contiguous(part: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor,
 
 
 def _to_channels_last(part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return output.contiguous(memory_format=torch.channels_last) if output.device.type == "cpu" else output
+    return _pixels_first(output) if output.device.type == "cpu" else output

@@ -33,15 +33,18 @@ def sgd_step(parameters: list[nn.Parameter], momenta: Momenta, recipe: Recipe, l
     This calls torch's function. The class imports torch's compiler at the first step of a process, for a second.
     Complex parameters move as pairs of real numbers.
     """
-    trained = [p for p in parameters if p.grad is not None]
-    # The function takes momenta of all parameters or of none, so parameters with a first gradient go separately.
-    for group in ([p for p in trained if p in momenta], [p for p in trained if p not in momenta]):
+    # The function takes momenta of all parameters or of none, so parameters with a first gradient go separately. Fused,
+    # it walks through memory: of a slice of a larger tensor, it would change what is beside it.
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for p in (p for p in parameters if p.grad is not None):
+        groups.setdefault((p in momenta, _is_dense(p)), []).append(p)
+    for (_, fused), group in groups.items():
         buffers = [momenta.get(p) for p in group]
         sgd(
             [_real(p) for p in group],
             [_real(p.grad) for p in group if p.grad is not None],
             buffers,
-            fused=True,
+            fused=fused,
             weight_decay=recipe.weight_decay,
             momentum=recipe.momentum,
             lr=lr,
@@ -50,6 +53,10 @@ def sgd_step(parameters: list[nn.Parameter], momenta: Momenta, recipe: Recipe, l
             maximize=False,
         )
         momenta.update(zip(group, buffers, strict=True))
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    return tensor.is_contiguous() or tensor.is_contiguous(memory_format=torch.channels_last)
 
 
 def _real(tensor: Tensor) -> Tensor:

@@ -113,6 +113,8 @@ OLD = "GPU 0: A100 (UUID: GPU-aa11)\\n  MIG 1g.5gb Device 0: (UUID: MIG-GPU-aa11
         (TWO, "MIG-5c2a", ("MIG-5c2a",)),
         ("", "MIG-5c2a", ()),
         ("", "0", ()),
+        ("GPU[0]\\t: Device Name: MI300X\\n", "", ()),  # rocm-smi shows no ID
+        ("GPU[0]\\t: Device Name: MI300X\\n", "0", ("0",)),
     ],
 )
 def test_slices_of_mig_are_gpus_of_their_own(smi, monkeypatch, listing, shown, names):

@@ -371,6 +371,27 @@ def test_flags_and_mode_are_restored_when_training_fails():
     assert all(p.requires_grad for p in model.parameters()) and not model.training
 
 
+class MakesItsHead(nn.Module):
+    """Knows how many inputs its head has when it sees an image."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(1, 4, 3), None
+
+    def forward(self, x):
+        x = self.conv(x).flatten(1)
+        if self.head is None:
+            self.head = nn.Linear(x.shape[1], 3)
+        return self.head(x)
+
+
+def test_a_layer_that_the_network_makes_in_its_first_step_is_named_since_nothing_trains_it():
+    model = MakesItsHead()
+    with pytest.raises(BenchError, match=r"did not train 'head.weight', which the network made meanwhile: make all"):
+        fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded())
+    assert not model.training and all(p.requires_grad for p in model.parameters())
+
+
 # --- determinism --------------------------------------------------------------------------------------------------
 
 
@@ -480,6 +501,19 @@ def test_a_second_step_goes_on_with_the_momentum_of_the_first():
         assert torch.allclose(trained, expected, atol=1e-5)
 
 
+def test_a_parameter_that_is_a_slice_of_a_larger_tensor_is_trained_as_any_other():
+    """torch's fused step walks through memory, and changed what is beside the slice."""
+    trained = []
+    for dense in (True, False):
+        model = network()
+        weight = torch.cat([model[6].weight.detach()] * 2, 1)[:, :16]
+        model[6].weight = nn.Parameter(weight.clone() if dense else weight)
+        assert model[6].weight.stride() == ((16, 1) if dense else (32, 1))
+        trained.append(fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded()))
+    for one, other in zip(*(model.parameters() for model in trained), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
 def test_the_gradient_norm_is_clipped():
     model = network()
     before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
@@ -505,6 +539,28 @@ def test_on_a_cpu_all_weights_but_those_of_dense_convolutions_are_channels_last(
     assert depthwise.stride() == (9, 1, 3, 1)
 
 
+class OwnKernel(nn.Module):
+    """A convolution as tutorials write it, which flattens its kernel by `view`, with a parameter of five dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.randn(4, 2, 3, 3) / 4)
+        self.gain = nn.Parameter(torch.ones(1, 1, 4, 1, 1))
+
+    def forward(self, x):
+        columns = functional.unfold(x, 3, padding=1)
+        return (self.kernel.view(4, -1) @ columns).unflatten(2, x.shape[2:]) * self.gain[0]
+
+
+def test_parameters_of_a_module_of_ones_own_stay_in_the_format_in_which_they_were_built():
+    torch.manual_seed(5)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), OwnKernel(), nn.Flatten(), nn.Linear(100, 3))
+    before = state(model)
+    fit(model, some_images(), some_labels(), recipe=RECIPE, generator=seeded())
+    assert model[1].kernel.stride() == (18, 9, 3, 1)
+    assert all(not torch.equal(value, before[name]) for name, value in state(model).items())
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_the_training_at_once(value):
     steps = []
@@ -516,6 +572,17 @@ def test_a_loss_that_is_no_number_stops_the_training_at_once(value):
     with pytest.raises(NonFiniteLoss, match="at step 3 of 6"):
         fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded(), loss=loss)
     assert len(steps) == 3
+
+
+def test_a_loss_of_one_element_may_have_dimensions():
+    """As a mean has that is multiplied by a parameter of shape [1]."""
+
+    def loss(model, x, targets):
+        return functional.cross_entropy(model(x), targets)[None]
+
+    usual = fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded())
+    model = fit(network(), some_images(), some_labels(), recipe=RECIPE, generator=seeded(), loss=loss)
+    assert same(state(model), state(usual))
 
 
 def test_bf16_stays_close_to_fp32_and_keeps_float_weights():
@@ -670,6 +737,22 @@ def test_convolutions_at_which_onednn_fails_get_contiguous_images():
     expected.square().sum().backward()
     for part, reference in zip(inner.parameters(), exact.parameters(), strict=True):
         assert torch.allclose(part.grad.double(), reference.grad, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gradients_of_single_images_can_be_computed_by_vmap(channels):
+    """As for training with differential privacy."""
+    shape = (channels, 7, 6)
+    torch.manual_seed(0)
+    inner, x = Strided().build(5, shape), torch.rand(4, *shape)
+    with torch.no_grad():
+        inner(x)  # gives the head its size
+    model = with_memory_format(Normalised(inner, torch.zeros(channels), torch.ones(channels)), Strided(), shape).eval()
+    assert inner[1]._forward_hooks
+    found = torch.func.vmap(torch.func.grad(lambda image: model(image[None])[0, 0]))(x)
+    expected = x.clone().requires_grad_()
+    model(expected)[:, 0].sum().backward()
+    assert torch.allclose(found, expected.grad, atol=1e-5)
 
 
 def test_a_convolution_is_guarded_whose_stride_was_set_to_a_number():
