@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import httpx
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.core.errors import describe_error, printable
 from bench.models.description import Description
-from bench.models.endpoint_address import address, resolved
+from bench.models.endpoint_address import Address, address, resolved
 from bench.models.endpoint_protocol import DEFAULT_INPUT, LONGEST, Malformed, answers, error_text, request
 
 RETRIED = (429, 502, 503, 504)
@@ -68,7 +69,7 @@ class Client:
     """Asks one endpoint. `stopped`, once set, ends pauses and prevents retries.
 
     `counts` has the number of requests, of images that were sent, and of retries by reason. `server` is what the server
-    reports about itself. `names` are the names of the model's labels, in its own order.
+    reports about itself. `names` are those of the model's labels, in its order, `models` those of the model in answers.
     """
 
     def __init__(self, model: Description, names: Sequence[str], stopped: asyncio.Event) -> None:
@@ -77,6 +78,7 @@ class Client:
         self.server: dict[str, Any] = {}
         self.binary, self.certain = model.binary is True, model.binary != "auto"
         self.input, self.prepared = model.input, False
+        self.models: tuple[str, ...] = ()
         self.first = asyncio.Lock()
         self.address = address(model.url)
         self.url = self.address.infer
@@ -105,9 +107,8 @@ class Client:
         if self.model.binary == "auto":
             self.binary = isinstance(extensions, list) and BINARY in extensions
             self.certain = not self.binary
-        inputs = (await self._metadata(self.address.metadata)).get("inputs")
-        inputs = inputs if isinstance(inputs, list) else []
-        names = [str(i["name"]) for i in inputs if isinstance(i, dict) and "name" in i]
+        about = await self._metadata(self.address.metadata)
+        self.models, names = _models(about, self.address), _inputs(about)
         if not self.input and len(names) > 1:
             listed = self._clean(", ".join(names[:8]))
             raise Failure("input", f"the model has {len(names)} inputs ({listed}): name that of the images")
@@ -139,7 +140,7 @@ class Client:
             raise Failure("url", self._clean(f"HTTP {reply.status}: {text}"), reply.status in NOT_UNDERSTOOD)
         self.certain = True
         try:
-            return answers(reply.headers, reply.content, len(values), self.model.output_name, self.names)
+            return answers(reply.headers, reply.content, len(values), self.model.output_name, self.names, self.models)
         except Malformed as error:
             raise Failure("output", self._clean(str(error)), refused=True) from None
 
@@ -173,10 +174,10 @@ class Client:
         """Send a request, and again where the same host wants it at another path."""
         for _ in range(3):
             reply = await self._sent("POST", self.url, body, headers)
-            moved = (
-                httpx.URL(self.url).join(reply.headers.get("location", "")) if reply.status in KEEPING_METHOD else None
-            )
-            if moved is None or f"{moved.scheme}://{moved.netloc.decode()}" != self.address.origin:
+            if reply.status not in KEEPING_METHOD:
+                return reply
+            moved = httpx.URL(self.url).join(reply.headers.get("location", ""))
+            if f"{moved.scheme}://{moved.netloc.decode()}" != self.address.origin:
                 return reply
             self.url = str(moved)
         return reply
@@ -241,6 +242,17 @@ def _about(found: Mapping[str, Any], clean: Callable[[str], str]) -> dict[str, A
     if isinstance(listed, list):
         kept["extensions"] = [clean(str(one))[:LONGEST] for one in listed[:MOST_EXTENSIONS]]
     return kept
+
+
+def _models(about: Mapping[str, Any], where: Address) -> tuple[str, ...]:
+    """Return the names that a model may have in its answers: that in its URL and, if there is one, in its metadata."""
+    return (unquote(where.model), str(about["name"])) if about.get("name") else ()
+
+
+def _inputs(about: Mapping[str, Any]) -> list[str]:
+    """Return the names of a model's inputs in its metadata."""
+    inputs = about.get("inputs")
+    return [str(i["name"]) for i in inputs if isinstance(i, dict) and "name" in i] if isinstance(inputs, list) else []
 
 
 def _pauses(number: int) -> Iterator[float]:

@@ -60,11 +60,18 @@ def request(
     return head + raw, {"Content-Type": "application/octet-stream", LENGTH: str(len(head))}
 
 
-def answers(headers: Mapping[str, str], content: bytes, count: int, output: str, names: Sequence[str]) -> Any:
+def answers(
+    headers: Mapping[str, str],
+    content: bytes,
+    count: int,
+    output: str,
+    names: Sequence[str],
+    models: Sequence[str] = (),
+) -> Any:
     """Return the tensor of numbers, an array [count] or [count, K], in the body of an answer to `count` images.
 
     `output` is its name; empty: there must be only one. Texts become labels: whole numbers, or indices in `names`.
-    Raises Malformed.
+    `models` are the names that the model may have in it; empty: any. Raises Malformed.
     """
     kind = headers.get("content-type", "").split(";")[0] or "no content type"
     length = headers.get(LENGTH.lower(), "")
@@ -78,12 +85,24 @@ def answers(headers: Mapping[str, str], content: bytes, count: int, output: str,
     outputs = head.get("outputs") if isinstance(head, dict) else None
     if not isinstance(outputs, list) or not all(isinstance(o, dict) for o in outputs) or not outputs:
         raise Malformed("it answers without outputs: is it a server of the Open Inference Protocol v2?")
+    _check_model(head.get("model_name"), models)
     array = _array(*_chosen(outputs, output, memoryview(content)[end:]), names)
     if array.ndim == 2 and array.shape[0] == 1 < count == array.shape[1] and array.dtype.kind in "iu":
         array = array[0]  # labels as one row, as some servers write an array [N]
     if array.ndim not in (1, 2) or array.shape[0] != count:
         raise Malformed(f"it answers {count} images with the shape {list(array.shape)}")
     return array
+
+
+def _check_model(name: Any, models: Sequence[str]) -> None:
+    """Raise Malformed if an answer names a model that was not asked: a cache or an experiment may answer for it."""
+    if not isinstance(name, str) or not name or not models:
+        return
+    if not any(re.fullmatch(rf"{re.escape(model)}(_\d+)?", name) for model in models):  # Seldon Core adds a version
+        raise Malformed(
+            f"its answer is by the model {printable(name)!r:.60}, not by {printable(models[0])!r:.60}: a cache of the "
+            "server, or a test of two models, may mix them"
+        )
 
 
 def _chosen(

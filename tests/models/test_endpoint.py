@@ -502,6 +502,27 @@ def test_retry_after_is_waited_for(opened, server):
     assert fault(opened, server) == "url: it asks to wait 3600 s: try again later (HTTP 429: quota)"
 
 
+@pytest.mark.parametrize("called", ["net", "net_12", "inner", "", None])
+def test_a_model_may_have_the_names_of_its_url_and_of_its_metadata(opened, server, called):
+    server.metadata, server.called = {**server.metadata, "name": "inner"}, called
+    torch.testing.assert_close(ask(opened(server), "logits", X), right(), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("called", ["source", "net2", "net_a", "the net"])
+def test_an_answer_of_another_model_is_refused(opened, server, called):
+    """As a cache gives them that knows no models, or a test of two models behind one name."""
+    server.called = called
+    said = (
+        f"output: its answer is by the model {called!r}, not by 'net': a cache of the server, or a test of two models"
+    )
+    assert fault(opened, server) == f"{said}, may mix them"
+
+
+def test_a_server_without_metadata_may_call_its_model_as_it_likes(opened, server):
+    server.metadata, server.called = {"inputs": []}, "source"
+    torch.testing.assert_close(ask(opened(server, input="x"), "logits", X), right(), atol=0, rtol=0)
+
+
 def test_retries_have_an_end(opened, server):
     server.faults = [answering(503, b'{"error": "no room"}')] * 9
     assert fault(opened, server, retries=1) == "url: HTTP 503: no room, after 1 retries"
