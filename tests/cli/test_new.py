@@ -73,8 +73,10 @@ def test_it_makes_a_complete_distribution(new, kind):
 
 
 def test_it_goes_where_it_is_told_to(new, tmp_path):
-    assert new("attack", "my_own_idea", "--into", tmp_path / "some" / "where")[0] == 0
-    assert (tmp_path / "some" / "where" / "bench-my-own-idea" / "my_own_idea.py").is_file()
+    code, out, _ = new("attack", "my_own_idea", "--into", tmp_path / "some where")
+    folder = tmp_path / "some where" / "bench-my-own-idea"
+    assert code == 0 and (folder / "my_own_idea.py").is_file()
+    assert f"\n    cd '{folder}'\n" in out
 
 
 def test_a_plugin_file_of_that_name_may_lie_here_already(new, tmp_path):
@@ -170,6 +172,9 @@ def test_they_give_a_table(installed):
         (("method", "recipe"), "'recipe' has another meaning already: choose another name"),
         (("attack", "source"), "'source' has another meaning already: choose another name"),
         (("method", "plain"), "'plain' has another meaning already: choose another name"),
+        (("method", "setup"), "'setup' has another meaning already: choose another name"),
+        (("dataset", "split"), "'split' has another meaning already: choose another name"),  # bench.Split
+        (("method", "idea_"), "'idea_' cannot be the name of a distribution: choose one without _ at its end"),
         (("method", "akh"), "fingerprint-bench .* has the method 'akh' already: choose another name"),
         (("attack", "digits"), "fingerprint-bench .* has the dataset 'digits' already: choose another name"),
         (("method", "torch"), "Python has a module 'torch' already: choose another name"),

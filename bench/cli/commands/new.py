@@ -3,12 +3,14 @@
 import importlib.util
 import keyword
 import re
+import shlex
 import sys
 from importlib.resources import files
 from pathlib import Path
 
 import click
 
+import bench
 from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind
 from bench.registry.discovery import load_registry
@@ -24,6 +26,8 @@ PATHS = {
     "workflow.yml.txt": ".github/workflows/test.yml",
 }
 """Path of each file of the template. `my_idea` is replaced by the name."""
+OF_TOOLS = ("setup", "conftest")
+"""Names of files that pip and pytest run."""
 
 
 def rendered(kind: str, name: str) -> dict[str, str]:
@@ -32,7 +36,7 @@ def rendered(kind: str, name: str) -> dict[str, str]:
     words = {
         "my_idea": name,
         "my-idea": name.replace("_", "-"),
-        "MyIdea": "".join(part.capitalize() for part in name.split("_")),
+        "MyIdea": _class_name(name),
         "A_KIND": f"{article} {kind}",
         "KINDS": f"{kind}s",
         "KIND": kind,
@@ -44,6 +48,10 @@ def rendered(kind: str, name: str) -> dict[str, str]:
     return {pattern.sub(lambda m: words[m[0]], path): text for path, text in texts.items()}
 
 
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
 def check_name(kind: str, name: str) -> None:
     """Raise BenchError if a name cannot be that of a component of a kind and of a module, or is in use."""
     if not NAME.fullmatch(name):
@@ -52,7 +60,9 @@ def check_name(kind: str, name: str) -> None:
         raise BenchError(
             f"{name!r:.80} cannot be a component's name: it takes lower-case letters, digits and _, up to 64{hint}"
         )
-    if keyword.iskeyword(name) or is_reserved(kind, name):
+    if name.endswith("_"):
+        raise BenchError(f"{name!r} cannot be the name of a distribution: choose one without _ at its end")
+    if keyword.iskeyword(name) or is_reserved(kind, name) or name in OF_TOOLS or _class_name(name) in bench.__all__:
         raise BenchError(f"{name!r} has another meaning already: choose another name")
     registry = load_registry()
     other = registry.kind_of(name)
@@ -87,5 +97,5 @@ def command(kind: str, name: str, into: str) -> None:
         ) from error
     click.echo(f"{folder}: a distribution with the {kind} {name}. Edit {name}.py, then:")
     run = f"bench run --{kind}s {name} --preset smoke"
-    for line in (f"cd {folder}", "pip install -e .", f"bench check {name}", run):
+    for line in (shlex.join(["cd", str(folder)]), "pip install -e .", f"bench check {name}", run):
         click.echo(f"    {line}")
