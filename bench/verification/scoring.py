@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -104,7 +105,7 @@ class Recorder:
 
     def _filled(self, images: Tensor) -> Tensor:
         """Return images and, up to a whole batch if that is needed, others that were asked before."""
-        others = [*self.images.values()][: self.batch - len(images)] if self.whole else []
+        others = [*islice(self.images.values(), self.batch - len(images))] if self.whole else []
         return torch.cat([images, torch.stack(others)]) if others else images
 
     def _read(self) -> None:

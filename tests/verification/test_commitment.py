@@ -306,11 +306,16 @@ def test_wrong_options_are_one_line(options, message, place, files, store, tmp_p
     assert "\n" not in str(error.value)
 
 
+def invoked(files, plugins, *more):
+    """Run `bench commit` in this process."""
+    arguments = ["--datasets", "noisy_digits", "--preset", "smoke", "--quiet", "--workers", "0", *plugins, *more]
+    arguments += ["--models", files["models"], "--innocents", files["innocents"]]
+    return CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+
+
 def test_the_command_prints_the_digest(place, files, store, tmp_path, made):
-    arguments = ["--datasets", "noisy_digits", "--methods", "sac_m,ipguard", "--preset", "smoke", "--quiet"]
-    arguments += ["--models", files["models"], "--innocents", files["innocents"], "--plugin", place / "tiny.py"]
-    arguments += ["--store", store, "--workers", "0", "--out", tmp_path / "C"]
-    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+    plugins = ["--plugin", place / "tiny.py"]
+    result = invoked(files, plugins, "--methods", "sac_m,ipguard", "--store", store, "--out", tmp_path / "C")
     digest = hashlib.sha256((tmp_path / "C" / "commitment.json").read_bytes()).hexdigest()
     assert f"digest: {digest}" in result.output and "24 innocents in 6 families, 1 copy\n" in result.output
     assert "time-stamped" in result.output
@@ -359,8 +364,6 @@ def test_a_method_that_looks_at_weights_is_named_and_asks_nothing(place, files, 
 
 def test_a_method_that_looks_at_weights_asks_for_no_more_innocents(place, files, store, tmp_path):
     (tmp_path / "inside.py").write_text(INSIDE)
-    arguments = ["--datasets", "noisy_digits", "--methods", "sac_m,inside", "--preset", "smoke", "--quiet"]
-    arguments += ["--models", files["models"], "--innocents", files["innocents"], "--plugin", place / "tiny.py"]
-    arguments += ["--plugin", tmp_path / "inside.py", "--store", store, "--workers", "0", "--out", tmp_path / "C"]
-    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+    plugins = ["--plugin", place / "tiny.py", "--plugin", tmp_path / "inside.py"]
+    result = invoked(files, plugins, "--methods", "sac_m,inside", "--store", store, "--out", tmp_path / "C")
     assert "Too few innocents for bench verify's level of 0.01: 99 are needed for so many methods" in result.output
