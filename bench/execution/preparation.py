@@ -108,7 +108,7 @@ def results_folder(spec: Spec, out: str | None = None) -> Path:
             raise BenchError(f"--out {folder} is a file: name a folder")
         saved = folder / "run.json"
         if saved.is_file():
-            _check_same(saved, spec)
+            check_same(saved, spec)
         elif folder.is_dir() and set(folder.iterdir()) - set(partials(folder)):
             raise BenchError(f"{folder} holds files but no results of bench: choose another folder with --out")
     return folder
@@ -124,7 +124,7 @@ def _usable(folder: Path) -> Iterator[None]:
         raise BenchError(text) from error
 
 
-def _check_same(saved: Path, spec: Spec) -> None:
+def check_same(saved: Path, spec: Spec) -> None:
     """Raise BenchError if a `run.json` is of anything but this Spec."""
     try:
         content = json.loads(saved.read_text(encoding="utf-8-sig"))
