@@ -21,7 +21,7 @@ from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import own_device, slots
 from bench.planning.declarations import Declarations
 from bench.planning.graph import Plan
-from bench.planning.inventory import Inventory
+from bench.planning.inventory import Inventory, needs_no_workers
 from bench.planning.planner import plan
 from bench.registry.registry import Registry
 from bench.results.provenance import describe
@@ -35,9 +35,6 @@ LONGEST_NAME = 100
 
 LONGEST_FILE = "x" * 40
 """A name as long as that of any file of a report."""
-
-SHORT_TASKS = (TaskKind.FINGERPRINT, TaskKind.SCORE)
-"""Starting workers for these alone costs more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -247,10 +244,7 @@ def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunCon
 
 
 def is_inline(request: BenchmarkRequest, missing: Mapping[str, Task]) -> bool:
-    """Return True if the tasks run in this process: on request, or if starting workers would take longer.
-
-    A missing task with a log was begun before: it may have ended its process, so that workers are started for it.
-    """
+    """Return True if the tasks run in this process: on request, or if starting workers would take longer."""
     if request.scheduler:
         return False
     asked = request.inline or request.workers == 0
@@ -260,4 +254,4 @@ def is_inline(request: BenchmarkRequest, missing: Mapping[str, Task]) -> bool:
         return False
     if asked or request.workers is not None:
         return asked
-    return all(t.kind in SHORT_TASKS for t in missing.values()) and not request.store.has_log(missing)
+    return needs_no_workers(missing, request.store)
