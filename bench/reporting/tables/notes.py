@@ -51,9 +51,13 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
 
 
 def _made(run: Mapping[str, JSON]) -> Iterator[str]:
-    """Return where and when results were made; merged ones: each machine, with its seeds."""
+    """Return where and when results were made; merged ones: each machine, with its seeds.
+
+    A run that finds its networks in the store, as after an import, may be on another machine than they were made on.
+    """
     if not run.get("origins"):
-        yield from _origin(run)
+        machines, here = run.get("machines") or {}, str((run.get("hardware") or {}).get("cpu") or "")
+        yield from _origin(run, "" if any(here in machine for machine in machines) else "; ".join(machines))
     by_machine = grouped((". ".join(_origin(o, "; ".join(o.get("machines") or ()))), o) for o in run.get("origins", ()))
     for made, same in by_machine.items():
         seeds = sorted({here for o in same for _, _, here, _ in o["sources"]})
