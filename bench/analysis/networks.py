@@ -85,7 +85,7 @@ class Networks:
         found = []
         for n in self.table.loc[np.unique(numbers)].to_dict("records"):
             words = (n["owner"] if n["owner"] != "plain" else "", n["model"], n["suspect_architecture"], n["variant"])
-            name = " ".join([*filter(None, words), f"{n['replicate']:g} of source {n['source_seed']:g}"])
+            name = " ".join([*filter(None, words), f"{n['replicate']:.0f} of source {n['source_seed']:.0f}"])
             name = n.get("described") or name
             other = n["renumbered"] if n["renumbered"] == n["renumbered"] else None
             found.append(Unlearned(name, n["accuracy"], n["usual"], other))

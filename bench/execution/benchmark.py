@@ -15,7 +15,7 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError, StoreError, limited, printable
 from bench.core.kinds import Status
 from bench.core.tasks import Outcome, Task
-from bench.execution.preparation import BenchmarkRequest, PreparedRun, prepare
+from bench.execution.preparation import BenchmarkRequest, PreparedRun, check_same, prepare
 from bench.execution.run_config import ForwardingReporter, Reporter
 from bench.execution.scheduler import run_tasks
 from bench.planning.estimates import record_timings
@@ -97,11 +97,12 @@ def run_benchmark(request: BenchmarkRequest, reporter: BenchmarkReporter | None 
 def _record_needs(prepared: PreparedRun, reporter: Reporter) -> None:
     """Record the artifacts that a run needs in the store, and its Spec in the results folder unless that has one.
 
-    StoreError or BenchError if a disk is full or fails. A store that may not be written, or that only has to be read,
-    need not know the folder.
+    BenchError if another run has begun there since the options were read, StoreError or BenchError if a disk is full or
+    fails. A store that may not be written, or that only has to be read, need not know the folder.
     """
-    request, store = prepared.request, prepared.request.store
-    started = (request.folder / "run.json").is_file()
+    request, store, saved = prepared.request, prepared.request.store, prepared.request.folder / "run.json"
+    if started := saved.is_file():
+        check_same(saved, request.spec)
     try:
         remember(store, request.folder, request.spec.digest(), prepared.inventory.plan.tasks, started)
     except OSError as error:
@@ -115,7 +116,7 @@ def _record_needs(prepared: PreparedRun, reporter: Reporter) -> None:
         )
     if prepared.missing and not started:
         made = describe(request.spec, request.declarations, request.command)
-        put(request.folder / "run.json", run_text(made))
+        put(saved, run_text(made))
 
 
 class _Recorder(ForwardingReporter):

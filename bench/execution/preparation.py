@@ -21,7 +21,7 @@ from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import own_device, slots
 from bench.planning.declarations import Declarations
 from bench.planning.graph import Plan
-from bench.planning.inventory import Inventory
+from bench.planning.inventory import Inventory, needs_no_workers
 from bench.planning.planner import plan
 from bench.registry.registry import Registry
 from bench.results.provenance import describe
@@ -35,9 +35,6 @@ LONGEST_NAME = 100
 
 LONGEST_FILE = "x" * 40
 """A name as long as that of any file of a report."""
-
-SHORT_TASKS = (TaskKind.FINGERPRINT, TaskKind.SCORE)
-"""Starting workers for these alone costs more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def results_folder(spec: Spec, out: str | None = None) -> Path:
             raise BenchError(f"--out {folder} is a file: name a folder")
         saved = folder / "run.json"
         if saved.is_file():
-            _check_same(saved, spec)
+            check_same(saved, spec)
         elif folder.is_dir() and set(folder.iterdir()) - set(partials(folder)):
             raise BenchError(f"{folder} holds files but no results of bench: choose another folder with --out")
     return folder
@@ -124,7 +121,7 @@ def _usable(folder: Path) -> Iterator[None]:
         raise BenchError(text) from error
 
 
-def _check_same(saved: Path, spec: Spec) -> None:
+def check_same(saved: Path, spec: Spec) -> None:
     """Raise BenchError if a `run.json` is of anything but this Spec."""
     try:
         content = json.loads(saved.read_text(encoding="utf-8-sig"))
@@ -247,10 +244,7 @@ def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunCon
 
 
 def is_inline(request: BenchmarkRequest, missing: Mapping[str, Task]) -> bool:
-    """Return True if the tasks run in this process: on request, or if starting workers would take longer.
-
-    A missing task with a log was begun before: it may have ended its process, so that workers are started for it.
-    """
+    """Return True if the tasks run in this process: on request, or if starting workers would take longer."""
     if request.scheduler:
         return False
     asked = request.inline or request.workers == 0
@@ -260,4 +254,4 @@ def is_inline(request: BenchmarkRequest, missing: Mapping[str, Task]) -> bool:
         return False
     if asked or request.workers is not None:
         return asked
-    return all(t.kind in SHORT_TASKS for t in missing.values()) and not request.store.has_log(missing)
+    return needs_no_workers(missing, request.store)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import Status
+from bench.core.kinds import Status, TaskKind
 from bench.core.tasks import Outcome, Task
 from bench.planning.graph import Plan, missing_tasks
 from bench.sandbox.process_state import gc_paused
@@ -18,6 +18,17 @@ from bench.store.store import Store
 
 if TYPE_CHECKING:
     from bench.registry.registry import Registry
+
+SHORT_TASKS = (TaskKind.FINGERPRINT, TaskKind.SCORE)
+"""Starting workers for these alone costs more than it saves."""
+
+
+def needs_no_workers(missing: Mapping[str, Task], store: Store) -> bool:
+    """Return True if a run does the missing tasks in its own process unless workers are asked for.
+
+    A missing task with a log was begun before: it may have ended its process, so that workers are started for it.
+    """
+    return all(t.kind in SHORT_TASKS for t in missing.values()) and not store.has_log(missing)
 
 
 def stored_outcome(store: Store, task: Task) -> Outcome | None:

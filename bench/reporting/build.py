@@ -61,13 +61,17 @@ def render(folder: Path) -> str:
 
 
 def write_report(report: "Report") -> "Report":
-    """Write every file of a report, and return it; raise NotWritable if that is impossible."""
+    """Write every file of a report, and return it; raise NotWritable if that is impossible.
+
+    Of LaTeX, only what the last report wrote is removed: a user may keep own files there.
+    """
     folder, files = report.folder, report.files()
     for name, content in files.items():
         put(folder / name, content)
-    for path in (*(folder / name for name in OPTIONAL), *(folder / TEX).glob("*.tex")):
-        if path.relative_to(folder).as_posix() not in files and path.exists():
-            remove(path)
+    tables = (f"{TEX}/{path.name}" for path in (folder / TEX).glob("*.tex"))
+    for name in (*OPTIONAL, *(n for n in tables if n not in files and cache.is_as_written(folder, n))):
+        if name not in files and (folder / name).exists():
+            remove(folder / name)
     cache.write_stamp(folder, files)
     return report
 

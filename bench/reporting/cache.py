@@ -15,6 +15,8 @@ LIBRARIES = ("numpy", "pandas", "scipy", "tabulate", "jinja2", "matplotlib")
 PACKAGES = ("core", "stats", "planning", "results", "analysis", "reporting")
 """The libraries, and the packages of the host with all below them, that the bytes of a report depend on."""
 HOST = Path(__file__).parents[1]
+ERRORS = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""Of a stamp that is missing or damaged, or of a file that cannot be read."""
 
 
 def write_stamp(folder: Path, names: Iterable[str]) -> None:
@@ -29,7 +31,16 @@ def is_current(folder: Path) -> bool:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
         files = stamp["files"].items()
         return stamp["from"] == _origin(folder) and all(_digest((folder / n).read_bytes()) == d for n, d in files)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except ERRORS:
+        return False
+
+
+def is_as_written(folder: Path, name: str) -> bool:
+    """Return True if a file is as the last report of its folder wrote it."""
+    try:
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        return bool(stamp["files"][name] == _digest((folder / name).read_bytes()))
+    except ERRORS:
         return False
 
 

@@ -55,7 +55,8 @@ def find(folder: Path, key: str) -> Found:
             f"{len(matches)} trials of {folder} have keys that begin with {key!r}: type more of it ({where})"
         )
     values = {c: matches[c.name].iloc[0] for c in (*TRIAL_COLUMNS, *MODEL_COLUMNS) if c.name in matches}
-    texts = {c.name: str(v or "") if c.type is str else f"{v:.10g}" for c, v in values.items() if v == v}
+    digits: dict[type, str] = {int: ".0f", float: ".10g"}
+    texts = {c.name: str(v or "") if c.type is str else f"{v:{digits[c.type]}}" for c, v in values.items() if v == v}
     return Found(folder, run, {c: text for c, text in texts.items() if text})
 
 
@@ -117,7 +118,7 @@ def _origin(found: Found) -> Mapping[str, JSON]:
 
 def _seed(found: Found) -> str:
     """Return the seed of the source and, where merging changed it, the one that it was made with."""
-    place = [found.row["dataset"], found.row["source_architecture"], int(float(found.row["source_seed"]))]
+    place = [found.row["dataset"], found.row["source_architecture"], int(found.row["source_seed"])]
     made = next((there for *here, there in _origin(found).get("sources") or () if here == place), place[-1])
     return f"{place[-1]}{f', made with {made}' if made != place[-1] else ''}"
 

@@ -237,7 +237,7 @@ def _check_run(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> None:
     ):
         strange = [n for n in frame[column].unique() if n not in ("", *names)]
         if strange:
-            shown = repr(strange[0]) if isinstance(strange[0], str) else f"{strange[0]:g}"
+            shown = repr(strange[0]) if isinstance(strange[0], str) else f"{strange[0]:.0f}"
             raise SchemaError(f"it has rows of the {column} {shown}, which run.json beside it does not name")
     for kind in (ComponentKind.METHOD, ComponentKind.ATTACK):
         versions = frame[frame[kind] != ""].groupby(kind, sort=False)[f"{kind}_version"].unique()

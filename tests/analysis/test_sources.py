@@ -339,6 +339,13 @@ def test_networks_near_chance_or_far_below_their_peers_did_not_learn(read, accur
     assert counts.pop(("extract_l", "net")) == failed and not any(counts.values())
 
 
+def test_a_network_is_named_with_all_digits_of_its_seed(read):
+    seeds = (20261129, 20261130)
+    frame, run = read(accurate(scored(seeds), 20261130, 0.1), seeds=seeds)
+    (found,) = cells(frame, run)
+    assert [n.name for n in found.unlearned] == ["extract_l net 0 of source 20261130"]
+
+
 @pytest.mark.parametrize(
     ("accuracy", "failed"), [(0.9, True), (0.92, True), (0.928, True), (0.929, False), (0.98, False)]
 )

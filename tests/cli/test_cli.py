@@ -271,6 +271,15 @@ def test_a_dry_run_expects_one_task_at_once_where_the_run_does_them_in_one_proce
     refused(bench, there, *RUN, "--task-timeout", "5", "--dry-run")
 
 
+def test_a_plan_expects_one_task_at_once_where_the_run_does_them_in_one_process(there, bench, monkeypatch):
+    """Only a score is missing: no worker is started for it."""
+    monkeypatch.setattr("bench.cli.commands.plan.cores", lambda: 16)
+    store = Store(there / "store")
+    assert store.forget(next(key for key in store.all_keys() if store.record(key)["kind"] == "score"))
+    _, out, _ = bench("plan", *WORLD)
+    assert re.search(r"Expected for 1 of them: 0\.\d minutes on 1 slot\(s\), ", out)
+
+
 def test_a_dry_run_for_a_cluster_counts_none_of_this_machines_slots(there, bench):
     cluster = ("--scheduler", "tcp://127.0.0.1:1", "--dry-run")
     code, out, _ = bench("run", *WORLD, "--replicates", "3", *cluster)

@@ -241,6 +241,17 @@ def test_what_a_run_needs_is_recorded_before_its_first_task(tmp_path):
     assert load(result.folder)[1]["trials_sha256"]
 
 
+def test_a_folder_in_which_another_run_has_begun_meanwhile_is_refused(tmp_path):
+    """The folder was free when the options of both were read."""
+    recorder = Recorder()
+    with pytest.raises(Killed):
+        run_benchmark(request(tmp_path), Watching(lambda: None))
+    with pytest.raises(BenchError, match="results was begun with a different Spec: choose another folder with --out"):
+        run_benchmark(request(tmp_path, toy_spec(seeds=(5,))), recorder)
+    assert recorder.started == []
+    assert Spec.from_run(load_run(tmp_path / "results/run.json")) == toy_spec()
+
+
 def test_results_that_are_complete_are_not_changed_when_a_run_begins(tmp_path):
     folder = run_benchmark(request(tmp_path)).folder
     before = {p.name: p.read_bytes() for p in folder.iterdir()}

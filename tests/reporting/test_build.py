@@ -1094,6 +1094,14 @@ def test_networks_of_several_machines_are_counted_below_the_table(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("machine", "named"), [("Linux, beads, AVX2", "Linux, beads, AVX2"), ("Linux, abacus, AVX2", "cores 2, cpu abacus")]
+)
+def test_the_caption_names_the_machine_that_made_the_networks_that_a_run_found_in_its_store(tmp_path, machine, named):
+    write(tmp_path, trials(), benchmark() | {"machines": {machine: 25}})
+    assert f"split seed 0. Hardware: {named}. torch 2.13.0. 2026-11-25." in (tmp_path / "table.md").read_text()
+
+
 @pytest.mark.parametrize("options", [["--check"], ["--format", "csv"], []])
 def test_every_report_of_changed_rows_warns(tmp_path, options):
     write(tmp_path, trials(), benchmark())

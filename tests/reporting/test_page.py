@@ -214,7 +214,9 @@ def test_aucs_stand_against_cost_and_against_the_number_of_queries(tmp_path):
         rows.append(line(**{k: row[k] for k in ("method", "attack", "suspect_dataset")} | {
             "architecture": row["suspect_architecture"], "replicate": row["replicate"], "budget": 25,
             "score": row["score"] / 2}))  # fmt: skip
-    found = Elements(made(tmp_path, rows, benchmark(budgets=(25,))))
+    text = made(tmp_path, rows, benchmark(budgets=(25,)))
+    assert "<dd>84: 80 done, 4 not applicable</dd>" in text  # the trials, those of 25 queries included
+    found = Elements(text)
     titles = [c[2] for c in found.all("figcaption")]
     assert titles[:2] == ["Making a fingerprint", "Networks trained for it"]
     assert titles[4:8] == ["Mean of the attacks that stay", "finetune_a", "extract_l", "transfer"]

@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 from test_build import benchmark, component, trials
 
+from bench.core.canonical import digest
 from bench.reporting.bibliography import bibtex, escaped
-from bench.reporting.build import Report, render, write
+from bench.reporting.build import Report, write
 from bench.reporting.tables.latex import file_name
 from bench.reporting.tables.table import Table, cell
 from bench.results.protocol import took_part
@@ -38,13 +39,17 @@ def test_two_tables_whose_names_run_together_have_files_and_labels_of_their_own(
     assert not any("/" in n or n.startswith(".") or len(n) > 200 for n in names)
 
 
-def test_files_of_tables_that_are_no_more_are_removed(tmp_path):
-    write(tmp_path, trials(), benchmark())
-    (tmp_path / "tex" / "old-table-auc.tex").write_text("")
+def test_files_of_tables_that_are_no_more_are_removed_but_no_file_of_the_user(tmp_path):
+    budgets = [r | {"budget": 25, "key": digest([r["key"]])} for r in trials() if r["method"] == "sac"]
+    write(tmp_path, [*trials(), *budgets], benchmark(budgets=(25,)))
+    old, mine = tmp_path / "tex" / "digits-vgg-budgets.tex", tmp_path / "tex" / "main.tex"
+    assert old.exists()
+    mine.write_text("a document with these tables")
     (tmp_path / "table.tex").write_text("one file for all, as it was before")
-    render(tmp_path)
-    assert not (tmp_path / "tex" / "old-table-auc.tex").exists()
+    write(tmp_path, trials(), benchmark())
+    assert not old.exists()
     assert not (tmp_path / "table.tex").exists()
+    assert mine.read_text() == "a document with these tables"
 
 
 @pytest.mark.parametrize("preset, epochs, says", [("smoke", 3, True), ("smoke", 30, False), ("quick", 3, False)])

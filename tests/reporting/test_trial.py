@@ -163,6 +163,16 @@ def test_a_trial_of_merged_results_is_shown_with_the_run_that_made_it(tmp_path):
         assert shown.split(None, 2)[2] == seed
 
 
+def test_a_large_seed_is_shown_with_all_its_digits(tmp_path):
+    row = line(source_seed=202611301200)
+    save(tmp_path / "large", [row], benchmark(seeds=(202611301200,)))
+    text = describe(find(tmp_path / "large", row["key"]), Store(tmp_path / "none"), {})
+    assert "the source is vgg 202611301200 of digits" in text
+    assert dict(n.split(None, 1) for n in part(text, "trial"))["source_seed"] == "202611301200"
+    (shown,) = [n for n in part(text, "seeds") if "source seed" in n]
+    assert shown.split() == ["source", "seed", "202611301200"]
+
+
 @pytest.mark.parametrize(("key", "message"), [("", "begins with"), ("zz", "begins with 'zz'"), ("q" * 64, "begins")])
 def test_a_key_that_is_none_is_refused_with_the_place_where_keys_stand(finished, key, message):
     with pytest.raises(BenchError, match=message) as caught:

@@ -13,7 +13,7 @@ from bench.core.kinds import TaskKind
 from bench.core.spec import Spec
 from bench.core.tasks import Task
 from bench.planning.estimates import estimate
-from bench.planning.inventory import Inventory
+from bench.planning.inventory import Inventory, needs_no_workers
 from bench.planning.options import build
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
@@ -72,5 +72,7 @@ def command(file: str | None, store: str | None, data: str | None, plugins: tupl
     spec, known = build(chosen, file, load_registry(plugins, data=data), suitable_precision(present))
     inventory = Inventory(plan(spec, known), Store(store or default_root()))
     with gc_paused():
-        text = lines(spec, inventory, inventory.missing(), len(present) or cores())
+        missing = inventory.missing()
+        at_once = 1 if needs_no_workers(missing, inventory.store) else len(present) or cores()
+        text = lines(spec, inventory, missing, at_once)
     click.echo("\n".join(text))

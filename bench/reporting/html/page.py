@@ -75,7 +75,6 @@ def html(
             left_out.append(table.title)
         else:
             more.append(text)
-    frame = default_budget(frame, run)
     free = MOST_BYTES - sum(len(text.encode()) for text in (*shown, *more)) - 100_000
     script = "\n".join(['"use strict";', "(() => {", *map(part, SCRIPTS), "})();\n"])
     hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -84,7 +83,7 @@ def html(
         sections=shown,
         further=more,
         left_out=left_out,
-        data=_data(frame, run, sections[: len(shown)], free),
+        data=_data(default_budget(frame, run), run, sections[: len(shown)], free),
         level=CONFIDENCE,
         script=script,
         style=part("colours.css") + part("page.css"),

@@ -36,10 +36,8 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
     counts += f", negatives {spec.negatives}" if spec.negatives else ""
     described, seeds = "", f"source seeds {', '.join(map(str, spec.seeds))}; "
     if spec.models:
-        described, seeds = (
-            f"{counted(len(spec.models), 'described network')}; of those that bench trained, if any: ",
-            "",
-        )
+        described = f"{counted(len(spec.models), 'described network')}; of those that bench trained, if any: "
+        seeds = ""
     changed = [f"{n}.{f}={v}" for n, fields in sorted(spec.settings.items()) for f, v in sorted(fields.items())]
     parts = [
         f"{what[:1].upper()}{what[1:]}",
@@ -52,8 +50,9 @@ def caption(run: Mapping[str, JSON], what: str) -> str:
 
 def _made(run: Mapping[str, JSON]) -> Iterator[str]:
     """Return where and when results were made; merged ones: each machine, with its seeds."""
-    if not run.get("origins"):
-        yield from _origin(run)
+    if not run.get("origins"):  # a run may find all networks in its store, made on other machines
+        machines, cpu = run.get("machines") or {}, str((run.get("hardware") or {}).get("cpu") or "")
+        yield from _origin(run, "" if any(cpu in machine for machine in machines) else "; ".join(machines))
     by_machine = grouped((". ".join(_origin(o, "; ".join(o.get("machines") or ()))), o) for o in run.get("origins", ()))
     for made, same in by_machine.items():
         seeds = sorted({here for o in same for _, _, here, _ in o["sources"]})
