@@ -77,6 +77,7 @@ def test_scores_of_innocents_and_copies(made):
         assert copy.model == "copy" and copy.attack == "noise" and copy.score > max(made.scores_of(method))
         through = {row.transport: row.score for row in made.transports if row.method == method}
         assert through["direct"] == made.commitment.made["source_scores"][method]
+    assert made.commitment.made["device"] in ("cpu", "cuda:0", "mps")
     assert made.method("sac_m").access == "logits" and made.method("ipguard").access == "labels"
 
 
