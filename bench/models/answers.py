@@ -145,7 +145,7 @@ def _csv(model: Description, content: bytes, labels: Sequence[str]) -> tuple[lis
     names = [name.strip() for name in rows[0]]
     named = "image" in names
     at = names.index("image") if named else 0
-    used = [i for i, name in enumerate(names) if not named or (i != at and name not in NO_ANSWERS)]
+    used = [i for i, name in enumerate(names) if name not in (("image", *NO_ANSWERS) if named else ("",))]
     digests, values = [], []
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(rows[0]):

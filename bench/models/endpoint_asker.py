@@ -24,6 +24,7 @@ from bench.core.errors import BenchError, describe_error
 from bench.models.description import Description
 from bench.models.endpoint_client import ENDED, Client, Failure
 from bench.models.endpoint_frames import read_frame, write_frame
+from bench.models.endpoint_protocol import filled, fixed_batch
 from bench.models.journal import append, read
 from bench.store.locks import has_locks
 
@@ -68,11 +69,7 @@ class Asker:
             finally:
                 beat.cancel()
             if self.client:
-                found |= {
-                    "counts": dict(self.client.counts),
-                    "server": self.client.server,
-                    "binary": self.client.binary,
-                }
+                found |= {name: getattr(self.client, name) for name in ("counts", "server", "binary")}
             with suppress(OSError):  # the parent is gone
                 write_frame(replies, found, more)
         self._unlock()
@@ -116,8 +113,9 @@ class Asker:
 
         After a failure nothing more is sent, but requests that are on their way are waited for.
         """
-        assert self.model is not None
-        size, found, failures = self.model.batch, dict[int, Any](), list[Exception]()
+        assert self.model is not None and self.client is not None
+        size, found = fixed_batch(values, self.client.shape) or self.model.batch, dict[int, Any]()
+        failures = list[Exception]()
         parts = iter([wanted[i : i + size] for i in range(0, len(wanted), size)])
         workers = [self._worker(parts, values, found, failures, path, keys) for _ in range(self.model.concurrency)]
         await asyncio.gather(*workers)
@@ -144,7 +142,7 @@ class Asker:
             if failures or self.stopped.is_set():
                 return
             try:
-                rows = await self.client.infer(values[list(part)])
+                rows = (await self.client.infer(filled(values[list(part)], self.client.shape)))[: len(part)]
                 rows = rows.astype(np.float64 if rows.dtype.kind == "f" else np.int64)
                 self._keep(rows, [keys[i] for i in part] if path else [], path)
                 found[part[0]] = rows

@@ -68,8 +68,8 @@ class Reply(NamedTuple):
 class Client:
     """Asks one endpoint. `stopped`, once set, ends pauses and prevents retries.
 
-    `counts` has the number of requests, of images that were sent, and of retries by reason. `server` is what the server
-    reports about itself. `names` are those of the model's labels, in its order, `models` those of the model in answers.
+    `counts` has the numbers of requests, images and retries by reason, `server` what the server reports about itself.
+    `names` are the labels in the model's order, `models` its names in answers, `shape` that of its input by metadata.
     """
 
     def __init__(self, model: Description, names: Sequence[str], stopped: asyncio.Event) -> None:
@@ -79,10 +79,10 @@ class Client:
         self.binary, self.certain = model.binary is True, model.binary != "auto"
         self.input, self.prepared = model.input, False
         self.models: tuple[str, ...] = ()
+        self.shape: Any = None
         self.first = asyncio.Lock()
         self.address = address(model.url)
         self.url = self.address.infer
-        self.secrets: list[str] = []
         try:
             headers, self.secrets = resolved(model.headers)
         except ValueError as error:
@@ -108,12 +108,12 @@ class Client:
             self.binary = isinstance(extensions, list) and BINARY in extensions
             self.certain = not self.binary
         about = await self._metadata(self.address.metadata)
-        self.models, names = _models(about, self.address), _inputs(about)
-        if not self.input and len(names) > 1:
-            listed = self._clean(", ".join(names[:8]))
-            raise Failure("input", f"the model has {len(names)} inputs ({listed}): name that of the images")
-        self.input = self.input or (names[0] if names else DEFAULT_INPUT)
-        self.prepared = True
+        self.models, shapes = _models(about, self.address), _inputs(about)
+        if not self.input and len(shapes) > 1:
+            listed = self._clean(", ".join([*shapes][:8]))
+            raise Failure("input", f"the model has {len(shapes)} inputs ({listed}): name that of the images")
+        self.input = self.input or next(iter(shapes), DEFAULT_INPUT)
+        self.shape, self.prepared = shapes.get(self.input), True
 
     async def infer(self, values: NDArray[np.float32]) -> Any:
         """Return the raw answers, an array [N] or [N, K], to input images; Failure if there are none."""
@@ -249,10 +249,11 @@ def _models(about: Mapping[str, Any], where: Address) -> tuple[str, ...]:
     return (unquote(where.model), str(about["name"])) if about.get("name") else ()
 
 
-def _inputs(about: Mapping[str, Any]) -> list[str]:
-    """Return the names of a model's inputs in its metadata."""
+def _inputs(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the shapes of a model's inputs in its metadata, by their names."""
     inputs = about.get("inputs")
-    return [str(i["name"]) for i in inputs if isinstance(i, dict) and "name" in i] if isinstance(inputs, list) else []
+    listed = inputs if isinstance(inputs, list) else []
+    return {str(i["name"]): i.get("shape") for i in listed if isinstance(i, dict) and "name" in i}
 
 
 def _pauses(number: int) -> Iterator[float]:

@@ -27,10 +27,28 @@ TYPES = {
 """numpy's name of each datatype whose values have a fixed size; there are also BYTES (text) and BF16."""
 LONGEST = 300
 """Characters of an error of a server."""
+MOST_AT_ONCE = 4096
+"""Images of a fixed batch, at most: metadata are hints."""
 
 
 class Malformed(ValueError):
     """An answer that is none in this protocol, or not the one that was asked for; the message says how."""
+
+
+def fixed_batch(values: NDArray[np.float32], shape: Any) -> int:
+    """Return how many images each request must have by the `shape` in a model's metadata; 0 if any number will do.
+
+    1 may be what somebody wrote there for any number; the field `batch` asks one at a time.
+    """
+    if not isinstance(shape, list) or tuple(shape[1:]) != values.shape[1:]:
+        return 0
+    return int(shape[0]) if type(shape[0]) is int and 1 < shape[0] <= MOST_AT_ONCE else 0
+
+
+def filled(values: NDArray[np.float32], shape: Any) -> NDArray[np.float32]:
+    """Return images and, up to a fixed batch, copies of the last one."""
+    missing = max(0, fixed_batch(values, shape) - len(values))
+    return np.concatenate([values, values[-1:].repeat(missing, axis=0)]) if missing else values
 
 
 def request(

@@ -232,6 +232,7 @@ def _made(prepared: PreparedRun, found: Measured) -> dict[str, JSON]:
         "time": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
         **{name: about[name] for name in ("libraries", "hardware", "git_commit")},
         "machine": machine(prepared.config.device),
+        "device": prepared.config.device,
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "threads": run.threads,
         "sources": {

@@ -83,7 +83,8 @@ def is_finished(folder: Path) -> bool:
 
 def begin(folder: Path, model: Description, commitment: str, alpha: float) -> None:
     """Record for whom a folder is; BenchError if it is for another suspect, commitment or level, or something else."""
-    identity = {"suspect": model.identity(), "commitment": commitment, "alpha": alpha}
+    trained_on = {"trained_on": model.trained_on} if model.trained_on else {}  # images get the size there
+    identity = {"suspect": {**model.identity(), **trained_on}, "commitment": commitment, "alpha": alpha}
     path = folder / STARTED
     if path.exists():
         before = _json(path)

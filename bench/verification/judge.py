@@ -34,11 +34,15 @@ CHECKS = "checks of the suspect"
 
 
 class MethodRuling(NamedTuple):
-    """What was found about a method: the origin of its fingerprints, and why, in one line."""
+    """What was found about a method: the origin of its fingerprints, and why, in one line.
+
+    `rounding`: another processor may explain it.
+    """
 
     method: str
     origin: Origin
     text: str = ""
+    rounding: bool = False
 
     def __str__(self) -> str:
         return f"{self.method}: {self.origin}{f' ({self.text})' if self.text else ''}"
@@ -86,9 +90,11 @@ def origins(found: CommitmentFolder, made: Regenerated, other: Callable[[], Rege
     once, and only if a fingerprint would be refuted.
     """
     rulings = [_origin(found, method, made) for method in found.commitment.methods]
-    if any(r.origin == Origin.REFUTED for r in rulings):
+    if any(r.rounding and r.origin == Origin.REFUTED for r in rulings):
         older = other()
-        rulings = [_reproducible(found, r, made, older) if r.origin == Origin.REFUTED else r for r in rulings]
+        rulings = [
+            _reproducible(found, r, made, older) if r.origin == Origin.REFUTED and r.rounding else r for r in rulings
+        ]
     return rulings
 
 
@@ -132,7 +138,7 @@ def _origin(found: CommitmentFolder, method: CommittedMethod, made: Regenerated)
         return MethodRuling(name, Origin.REFUTED, text)
     pairs = zip(method.fingerprints, found.fingerprints(name), strict=True)
     rulings = [MethodRuling(name, *_of_draw(found, name, made, file, tensors)) for file, tensors in pairs]
-    worst = max(rulings, key=lambda r: ORDER.index(r.origin))
+    worst = max(rulings, key=lambda r: (ORDER.index(r.origin), not r.rounding))
     if worst.origin != Origin.EXACT and (difference := _other_input(found, method, made)):
         return MethodRuling(name, Origin.CANNOT_TELL, difference)
     return worst
@@ -140,16 +146,18 @@ def _origin(found: CommitmentFolder, method: CommittedMethod, made: Regenerated)
 
 def _of_draw(
     found: CommitmentFolder, name: str, made: Regenerated, file: FingerprintFile, committed: Mapping[str, Tensor]
-) -> tuple[Origin, str]:
+) -> tuple[Origin, str, bool]:
     draw = made.draws.get((name, file.draw))
     if draw is None:
-        return Origin.REFUTED, f"fingerprint {file.draw} is none of this method"
+        return Origin.REFUTED, f"fingerprint {file.draw} is none of this method", False
     if draw.seed != file.seed:
-        return Origin.REFUTED, f"fingerprint {file.draw} has the seed {file.seed}, and the protocol's is {draw.seed}"
+        text = f"fingerprint {file.draw} has the seed {file.seed}, and the protocol's is {draw.seed}"
+        return Origin.REFUTED, text, False
     if tensor_digest(dict(draw.tensors)) == file.digest:
-        return Origin.EXACT, ""
+        return Origin.EXACT, "", False
     likeness = compared(committed, draw.tensors, found.commitment.data.shape)
-    return (Origin.ELSEWHERE if _alike(likeness) else Origin.REFUTED), f"fingerprint {file.draw}: {_text(likeness)}"
+    text = f"fingerprint {file.draw}: {_text(likeness)}"
+    return (Origin.ELSEWHERE if _alike(likeness) else Origin.REFUTED), text, True
 
 
 def _alike(likeness: Sequence[Likeness]) -> bool:

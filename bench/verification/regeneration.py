@@ -58,11 +58,15 @@ class Regenerated:
 
 @dataclass(frozen=True)
 class Place:
-    """Where fingerprints are made again: files of plugins, folder of the datasets, whether programs may run."""
+    """Where fingerprints are made again: files of plugins, folder of the datasets, whether programs may run.
+
+    With `cpu`, no GPU is used; else they are made on a GPU if the committed ones were.
+    """
 
     data: Path
     plugins: tuple[str, ...] = ()
     allow_code: bool = False
+    cpu: bool = False
 
     def registry(self) -> Registry:
         """Return the installed components."""
@@ -93,6 +97,11 @@ def threads_of(made: Mapping[str, object]) -> int:
     """Return the number of threads that a commitment or evidence records; 1 for what is no such number."""
     threads = made.get("threads")
     return threads if type(threads) is int and 0 < threads <= MOST_THREADS else 1
+
+
+def on_gpu(made: Mapping[str, object]) -> bool:
+    """Return True if a commitment was made on a GPU; an older one names that in the line of its machine only."""
+    return str(made.get("device", "cpu")) != "cpu" or "CUDA" in str(made.get("machine"))
 
 
 def _spec(commitment: Commitment) -> tuple[Spec, tuple[Description, ...]]:
@@ -189,10 +198,17 @@ def _prepared(
     )
     known = declare(spec, registry)
     known = replace(known, zoo=Zoo(str(file), place.allow_code))
-    store = Store(folder / "store")
-    threads = threads_of(commitment.made)
     request = BenchmarkRequest(
-        spec, known, registry, store, place.data, folder / "run", threads=threads, inline=True, plugins=place.plugins
+        spec,
+        known,
+        registry,
+        Store(folder / "store"),
+        place.data,
+        folder / "run",
+        use_gpus=None if on_gpu(commitment.made) and not place.cpu else (),  # a GPU rounds otherwise
+        threads=threads_of(commitment.made),
+        inline=True,
+        plugins=place.plugins,
     )
     return prepare(request, reporter)
 

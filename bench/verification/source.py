@@ -58,6 +58,9 @@ def _checks(source: Askable, data: Data) -> Checks:
     known = known_images(source, test.images)
     index = torch.arange(len(test)) if known is None else known
     index = index[torch.from_numpy(balanced(test.labels[index].numpy(), CHECK_IMAGES, CHECK_SEED, "checks"))]
+    labels = test.labels[index]
+    before = (labels[:, None] == labels).tril(-1).sum(1)  # images of the same class
+    index = index[before.argsort(stable=True)]  # some checks ask the first ones only, of a dataset sorted by class too
     images = test.images[index]
     labels = ask(source, Access.LABELS, images)
     probabilities = np.zeros((0, int(data.facts["num_classes"])), np.float32)

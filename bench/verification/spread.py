@@ -3,14 +3,17 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import BenchError
+from bench.core.hardware import gpus
+from bench.execution.slots import own_device
 from bench.sandbox.supervised_process import Died, SupervisedProcess
 from bench.verification import commitment_files
 from bench.verification.commitment_files import CommitmentFolder
-from bench.verification.regeneration import Draw, Place, Regenerated, regenerated
+from bench.verification.regeneration import Draw, Place, Regenerated, on_gpu, regenerated
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,11 +25,16 @@ LIMIT = 6 * 3600.0
 
 
 def elsewhere(found: CommitmentFolder, source: str | Path, place: Place) -> Regenerated | str:
-    """Return fingerprints as a processor with older instructions makes them, or why that cannot be tried here."""
+    """Return fingerprints as a processor with older instructions makes them, or why that cannot be tried here.
+
+    What one processor makes twice does not show how far a GPU, on which the committed ones were made, rounds otherwise.
+    """
+    if on_gpu(found.commitment.made) and own_device(None, gpus()) == "cpu":
+        return "it was made on a GPU, and there is none here"
     with _environment(CAPPED):
         process = SupervisedProcess(LIMIT)
     try:
-        ((capability, draws),) = process.submit(_make, str(found.folder), str(source), place)
+        ((capability, draws),) = process.submit(_make, str(found.folder), str(source), replace(place, cpu=True))
     except (Died, BenchError) as error:
         return f"its process failed: {error}"
     finally:

@@ -24,7 +24,9 @@ from bench.models import journal
 from bench.models.answers import image_digests
 from bench.models.content import verified
 from bench.models.description import read
+from bench.models.endpoint_asker import Asker
 from bench.models.endpoint_client import ENDED, Client, Failure
+from bench.models.endpoint_protocol import filled, fixed_batch
 from bench.models.opening import Target, close, open_model
 from bench.models.preflight import Attempt, tried
 from bench.registry.registry import Registry
@@ -177,6 +179,32 @@ def test_a_named_input_sends_a_json_body_that_is_refused_once(opened, server):
     server.extensions, server.faults = [], [answering(500, b'{"error": "x"}')]
     assert fault(opened, server, input="x") == "url: HTTP 500: x"
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_fixed_batch_is_filled_and_cut(server, tmp_path, binary):
+    """Triton names the number of images of an ONNX file with a fixed batch, and refuses any other."""
+    server.metadata = {"inputs": [{"name": "x", "shape": [8, 1, 8, 8]}]}
+    server.answer = lambda values: linear()(values) if len(values) == 8 else 1 / 0
+    table = {"name": "a", "role": "suspect", "format": "http", "url": server.url, "binary": binary, "batch": 3}
+    (model,) = read(zoo(tmp_path, table))
+
+    async def asked():
+        asker = Asker()
+        await asker._done({"model": model.plain(), "names": []}, None)
+        return [(await asker._done({}, x.numpy()))[1] for x in (X, X[:1])], asker.client.counts
+
+    (many, one), counts = asyncio.run(asked())
+    assert many.shape == (20, 10) and np.allclose(many, right().numpy())
+    assert one.shape == (1, 10) and np.allclose(one, right()[:1].numpy())
+    assert counts == {"requests": 4, "images": 32}
+
+
+@pytest.mark.parametrize(
+    "shape", [[1, 1, 8, 8], [-1, 1, 8, 8], [8, 8, 8, 1], ["8", 1, 8, 8], [10**9, 1, 8, 8], [8], [], 8, None]
+)
+def test_a_shape_that_fixes_no_number_of_images(shape):
+    assert fixed_batch(X.numpy(), shape) == 0 and len(filled(X.numpy(), shape)) == 20
 
 
 def test_versions_prefixes_and_addresses_without_infer(opened, server):

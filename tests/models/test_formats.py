@@ -235,7 +235,8 @@ def test_tables_answer_what_they_have_and_nothing_else(tmp_path, opened):
         "\n".join([f"image,{header}", *(f"{d},{r}" for d, r in zip(digests, rows, strict=True))])
     )
     (tmp_path / "rows.csv").write_text("\n".join([header, *rows]))
-    for file in ("digests.npz", "images.npz", "rows.npz", "named.csv", "rows.csv"):
+    (tmp_path / "rows_of_pandas.csv").write_text("\n".join([f",{header}", *(f"{n},{r}" for n, r in enumerate(rows))]))
+    for file in ("digests.npz", "images.npz", "rows.npz", "named.csv", "rows.csv", "rows_of_pandas.csv"):
         more = {"probes": "probes.npz"} if file.startswith("rows") else {}
         found = opened(fields | {"file": file} | more)
         chosen = x[[5, 0, 19]]

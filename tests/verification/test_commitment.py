@@ -77,6 +77,7 @@ def test_scores_of_innocents_and_copies(made):
         assert copy.model == "copy" and copy.attack == "noise" and copy.score > max(made.scores_of(method))
         through = {row.transport: row.score for row in made.transports if row.method == method}
         assert through["direct"] == made.commitment.made["source_scores"][method]
+    assert made.commitment.made["device"] in ("cpu", "cuda:0", "mps")
     assert made.method("sac_m").access == "logits" and made.method("ipguard").access == "labels"
 
 
@@ -115,6 +116,7 @@ def test_the_same_commitment_computes_nothing_again(place, files, store, made, t
 def test_check_images_are_balanced_and_labelled(made):
     checks = made.checks()
     assert len(checks.images) == 100 and [(checks.labels == k).sum() for k in range(10)] == [10] * 10
+    assert [sorted(part) for part in checks.labels.reshape(10, 10).tolist()] == [[*range(10)]] * 10
     assert len({*image_digests(torch.from_numpy(checks.images))}) == 100
     with torch.no_grad():
         logits = trained(0)(torch.from_numpy(checks.images).float() / 255)

@@ -1,6 +1,7 @@
 """`bench judge`: honest evidence holds, a fingerprint that was tuned on an innocent suspect is refuted."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from bench.core.errors import BenchError
 from bench.models.answers import image_digests
 from bench.registry.discovery import load_registry
 from bench.verification import child as verification
-from bench.verification import commitment_files, evidence_files, judge, regeneration
+from bench.verification import commitment_files, evidence_files, judge, regeneration, spread
 from bench.verification.kinds import Origin, Ruling
 from bench.verification.likeness import PIXEL, compared
 from bench.verification.recorded import RecordedSuspect
@@ -196,6 +197,27 @@ def test_a_fingerprint_that_no_processor_repeats_cannot_be_judged(commitment, ve
     assert judged(folder).methods[1].origin == Origin.CANNOT_TELL
 
 
+@pytest.mark.parametrize(("device", "cpu", "gpus"), [("cpu", False, ()), ("cuda:0", False, None), ("cuda:0", True, ())])
+def test_a_gpu_is_used_only_if_the_commitment_was_made_on_one(
+    commitment, place, tmp_path, monkeypatch, device, cpu, gpus
+):
+    """On a GPU, older instructions of the processor make the same fingerprints: an honest one would be refuted."""
+    changed = structs.replace(commitment.commitment, made={"device": device})
+    where = regeneration.Place(tmp_path, (str(place / "tiny.py"),), cpu=cpu)
+    models = regeneration.located(changed, place / "mine.toml")
+    monkeypatch.setattr(regeneration, "prepare", lambda request, reporter: request)
+    asked = regeneration._prepared(changed, models, changed.methods, (where, where.registry()), tmp_path, None)
+    assert asked.use_gpus == gpus
+
+
+def test_what_a_gpu_made_is_not_refuted_without_one(commitment, tmp_path, monkeypatch):
+    monkeypatch.setattr(spread, "own_device", lambda *_: "cpu")
+    for made in ({"device": "cuda:0"}, {"machine": "Linux, NVIDIA H200, driver 1, CUDA 13.0"}):
+        found = replace(commitment, commitment=structs.replace(commitment.commitment, made=made))
+        text = spread.elsewhere(found, "mine.toml", regeneration.Place(tmp_path))
+        assert text == "it was made on a GPU, and there is none here"
+
+
 def with_seed(commitment, out):
     methods = [
         structs.replace(m, fingerprints=[structs.replace(f, seed=f.seed + 1) for f in m.fingerprints])
@@ -210,7 +232,8 @@ def with_seed(commitment, out):
     )
 
 
-def test_a_chosen_seed_is_refuted(commitment, verify, judged, tmp_path, reproducible):
+def test_a_chosen_seed_is_refuted_on_any_processor(commitment, verify, judged, tmp_path, monkeypatch):
+    monkeypatch.setattr(judge, "elsewhere", lambda *_: "it is not tried")
     folder, _ = verify(with_seed(commitment, tmp_path / "F"))
     found = judged(folder)
     assert found.ruling == Ruling.REFUTED and "the protocol's is" in found.methods[0].text
@@ -225,7 +248,8 @@ def with_draws(commitment, chosen, out):
     return forged(commitment_files.CommitmentFolder(commitment.folder, changed, commitment.digest), {}, out)
 
 
-def test_draws_that_were_left_out_are_refuted(commitment, verify, judged, tmp_path, reproducible):
+def test_draws_that_were_left_out_are_refuted_on_any_processor(commitment, verify, judged, tmp_path, monkeypatch):
+    monkeypatch.setattr(judge, "elsewhere", lambda *_: "it is not tried")
     folder, _ = verify(with_draws(commitment, (1, 3), tmp_path / "F"))
     found = judged(folder)
     assert found.ruling == Ruling.REFUTED

@@ -292,15 +292,17 @@ def test_an_interrupted_run_asks_nothing_twice(judged, tmp_path, monkeypatch):
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize("what", ("suspect", "alpha", "commitment"))
+@pytest.mark.parametrize("what", ("suspect", "trained_on", "alpha", "commitment"))
 def test_a_folder_that_was_begun_for_another(judged, tmp_path, monkeypatch, what):
     interrupted(judged, monkeypatch)
     before = (tmp_path / "E" / "answers.csv").read_bytes()
     changes = {"suspect": {"model": trained(1)}, "alpha": {"alpha": 0.05}}
+    changes["trained_on"] = {"fields": {"trained_on": "noisy_letters"}}
     if what == "commitment":
         small_commitment(tmp_path / "C2", innocents=50)
         changes["commitment"] = {"commitment": tmp_path / "C2"}
-    with pytest.raises(BenchError, match=f"E was begun for another {what}: name another folder with --out"):
+    named = "suspect" if what == "trained_on" else what
+    with pytest.raises(BenchError, match=f"E was begun for another {named}: name another folder with --out"):
         judged(**changes[what])
     assert (tmp_path / "E" / "answers.csv").read_bytes() == before
 
