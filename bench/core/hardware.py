@@ -89,11 +89,6 @@ def _begins(name: str, entry: str) -> bool:
     return entry.startswith("GPU-") and name.startswith(entry)
 
 
-def has_mps() -> bool:
-    """Return True on a Mac whose GPU torch can use."""
-    return platform.system() == "Darwin" and platform.machine() == "arm64"
-
-
 def cores() -> int:
     """Return the number of CPU cores that this process may use: those it may run on, at most its quota, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
