@@ -121,7 +121,7 @@ def run_on_dask(
     """Start the workers or connect to the scheduler; run until every task is settled or the run has to stop."""
     slots = () if config.address else config.slots
     with (
-        safe_start(),  # it restores the environment, which Dask changes
+        safe_start(len(slots)),  # it restores the environment, which Dask changes
         cluster.running_forkserver(slots),  # it imports torch while this process imports Dask
         tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
     ):
