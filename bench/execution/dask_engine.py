@@ -218,9 +218,8 @@ class DaskEngine:
             return len(self.config.slots)
         count, address = len(self.workers.known()), self.config.address
         if count == 0 and not self.without_workers:
-            self.reporter.note(
-                f"No worker is at {address}: waiting for one. Start it: dask worker {address} --nthreads 1"
-            )
+            command = f"dask worker {address} --nthreads 1 --memory-limit 0"
+            self.reporter.note(f"No worker is at {address}: waiting for one. Start it: {command}")
         self.without_workers = count == 0
         return count
 
