@@ -191,6 +191,13 @@ def test_a_command_of_dask_is_one_that_dask_reads(case, tmp_path, monkeypatch):
     read(main, words[2:])
 
 
+def test_workers_of_a_cluster_may_use_the_memory_of_their_machine():
+    """By default Dask pauses a worker of one thread above 80 % of the share of one core, and kills it above 95 %."""
+    workers = [words for _, _, words in ALL if words[:2] in (["dask", "worker"], ["dask", "ssh"])]
+    assert len(workers) >= 5
+    assert all(words[words.index("--memory-limit") + 1] == "0" for words in workers)
+
+
 @pytest.mark.parametrize("case", [pytest.param(c, id=named(c)) for c in ALL if c[2][0] not in ("bench", "dask")])
 def test_any_other_command_names_what_is_there(case):
     """Installs and tests are what tox does: their files, extras and marks are looked up here."""

@@ -34,13 +34,17 @@ def gpus() -> tuple[int, ...]:
     _names.clear()
     for backend, command in (("cuda", ["nvidia-smi", "--list-gpus"]), ("hip", ["rocm-smi", "--showid"])):
         if _torch_has(backend):
-            try:
-                listing = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout
-            except (OSError, subprocess.SubprocessError):
-                continue
-            _names.extend(_visible(_devices(listing), os.environ.get("CUDA_VISIBLE_DEVICES")))
+            _names.extend(_visible(_devices(_printed(command)), os.environ.get("CUDA_VISIBLE_DEVICES")))
             break
     return tuple(range(len(_names)))
+
+
+def _printed(command: Sequence[str]) -> str:
+    """Return what a vendor's tool prints; nothing if it fails."""
+    try:
+        return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def gpu_names() -> tuple[str, ...]:
@@ -87,11 +91,6 @@ def _visible(devices: Sequence[tuple[str, list[str]]], variable: str | None) -> 
 
 def _begins(name: str, entry: str) -> bool:
     return entry.startswith("GPU-") and name.startswith(entry)
-
-
-def has_mps() -> bool:
-    """Return True on a Mac whose GPU torch can use."""
-    return platform.system() == "Darwin" and platform.machine() == "arm64"
 
 
 def cores() -> int:
@@ -143,14 +142,24 @@ def keep_freed_memory() -> None:
         mallopt(-1, 1 << 28)  # M_TRIM_THRESHOLD: bytes that may stay unused
 
 
+WITH_BF16 = 8.0
+"""The compute capability from which on NVIDIA's GPUs have bf16. On others torch convolves it without cuDNN, image by
+image (`slow_conv2d`)."""
+
+
 def suitable_precision(devices: Sequence[int]) -> str:
-    """Return `bf16` for GPUs and `fp32` for CPUs, where bf16 slows small networks down.
+    """Return `bf16` for GPUs that all have it, else `fp32`, as for CPUs, where bf16 slows small networks down.
+
+    All of NVIDIA's GPUs that the driver lists count; those whose capability is not known have it.
 
     Measured on one thread of an AVX512-BF16 processor: bf16 takes 1.01 to 1.10 times as long as fp32 at width 8, and
     2.2 to 2.7 times as long for depthwise networks. Only wider networks on larger images gain (0.85):
     `--set recipe.precision=bf16`.
     """
-    return "bf16" if devices else "fp32"
+    query = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    listing = _printed(query) if devices and _torch_has("cuda") else ""
+    oldest = min(map(float, re.findall(r"^\d+\.\d+", listing, re.MULTILINE)), default=WITH_BF16)
+    return "bf16" if devices and oldest >= WITH_BF16 else "fp32"
 
 
 def cpu_model() -> str:

@@ -38,7 +38,7 @@ class Recipe:
     plain: float = 0.0
     """Share of the epochs, the last ones, whose images are neither shifted nor mirrored."""
     precision: str = "auto"
-    """`fp32` or `bf16`; before planning, `auto` becomes `bf16` on GPUs, `native` on CPUs with bf16 as well."""
+    """`fp32` or `bf16`; before planning, `auto` becomes `bf16` on GPUs with bf16, `native` on such CPUs as well."""
     width: int = 0
     """Width of the networks that have such a field; 0 = their own default."""
     helpers: float = 1.0

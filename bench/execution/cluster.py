@@ -202,7 +202,7 @@ def start_workers(slots: Sequence[Slot], scratch: str) -> SpecCluster:
         except (OSError, RuntimeError, TimeoutError) as error:
             raise BenchError(
                 f"The worker processes cannot be started: {one_line(_origin(error))}. "
-                "--workers 0 runs everything in this process"
+                "Use fewer --workers; --workers 0 runs everything in this process"
             ) from error
 
 

@@ -51,6 +51,7 @@ class Unit:
     """None: no worker has started it."""
     started: set[str] = field(default_factory=set)
     """Its tasks that were reported to have started: short ones are not."""
+    alone: bool = False  # no other unit is submitted before it ends
 
     def report_starts(self, outcomes: Sequence[Outcome], reporter: Reporter) -> None:
         """Report the start of each task that ran and was not reported before."""
@@ -121,7 +122,7 @@ def run_on_dask(
     """Start the workers or connect to the scheduler; run until every task is settled or the run has to stop."""
     slots = () if config.address else config.slots
     with (
-        safe_start(),  # it restores the environment, which Dask changes
+        safe_start(len(slots)),  # it restores the environment, which Dask changes
         cluster.running_forkserver(slots),  # it imports torch while this process imports Dask
         tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as scratch,
     ):
@@ -199,12 +200,12 @@ class DaskEngine:
 
     def _submit_ready(self) -> None:
         slots = self._slot_count()
-        if self.run_alone:
-            if not self.in_flight:
-                key = self.run_alone.pop()
-                if key in self.policy.out_of_memory:
-                    self.workers.free_memory(self.name)
-                self._submit([self.queue.tasks[key]])
+        if self.run_alone and not self.in_flight:
+            key = self.run_alone.pop()
+            if key in self.policy.out_of_memory:
+                self.workers.free_memory(self.name)
+            self._submit([self.queue.tasks[key]], alone=True)
+        if self.run_alone or any(unit.alone for unit in self.in_flight.by_future.values()):
             return
         while len(self.in_flight) < QUEUED_PER_SLOT * slots:
             unit = self.queue.take()
@@ -218,17 +219,16 @@ class DaskEngine:
             return len(self.config.slots)
         count, address = len(self.workers.known()), self.config.address
         if count == 0 and not self.without_workers:
-            self.reporter.note(
-                f"No worker is at {address}: waiting for one. Start it: dask worker {address} --nthreads 1"
-            )
+            command = f"dask worker {address} --nthreads 1 --memory-limit 0"
+            self.reporter.note(f"No worker is at {address}: waiting for one. Start it: {command}")
         self.without_workers = count == 0
         return count
 
-    def _submit(self, tasks: list[Task]) -> None:
+    def _submit(self, tasks: list[Task], alone: bool = False) -> None:
         config = self.config
         self.submitted += 1
         name = f"{self.name}-{self.submitted}"
-        unit = self.in_flight.by_name[name] = Unit(tasks)  # before a worker can report its start
+        unit = self.in_flight.by_name[name] = Unit(tasks, alone=alone)  # before a worker can report its start
         where = str(config.store.root), str(config.data), config.plugins, config.threads
         arguments = (tasks, *where, self.name, name, config.zoo)
         future = self.client.submit(execute_unit, *arguments, key=name, priority=-self.submitted, pure=False, retries=0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.core.errors import BenchError
-from bench.core.hardware import cores, gpu_names, has_mps, is_slice
+from bench.core.hardware import cores, gpu_names, is_slice
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,6 @@ def slots(workers: int | None, requested: Sequence[int] | None, per_gpu: int, pr
         visible = [*gpu_names()] if len(gpu_names()) == len(present) else visible  # with the slices of MIG
         names = [visible[g] if g < len(visible) else str(g) for g in chosen]
         found = [Slot("cuda:0", {"CUDA_VISIBLE_DEVICES": name}) for _ in range(per_gpu) for name in names]
-    elif requested is None and has_mps():
-        found = [Slot("mps")]
     else:
         found = [Slot("cpu", {"CUDA_VISIBLE_DEVICES": ""})] * (workers or cores())
     return found[:workers] if workers else found
@@ -61,4 +59,4 @@ def own_device(requested: Sequence[int] | None, present: Sequence[int], inline: 
                 "--gpus out, or use worker processes (--workers 1)"
             )
         return f"cuda:{chosen[0]}"
-    return "mps" if requested is None and has_mps() else "cpu"
+    return "cpu"

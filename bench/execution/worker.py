@@ -62,7 +62,7 @@ def worker_state(
         device = os.environ.get("BENCH_DEVICE", "")
         ours = bool(device)  # a worker that was started elsewhere may do other work as well
         if not device:
-            device = "cuda:0" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+            device = "cuda:0" if torch.cuda.is_available() else "cpu"
         registry = load_registry(plugins, data=data)
         for earlier in [*_states][: 1 - MOST_RUNS]:
             del _states[earlier]

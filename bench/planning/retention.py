@@ -26,20 +26,20 @@ class WeightRetention:
 
     def __post_init__(self) -> None:
         self.suspects = {t.suspect for t in self.plan.trials if t.suspect} - {t.source for t in self.plan.trials}
-        for task in self.missing.values():
-            self.needed.update(set(task.inputs.values()) & self.suspects)
+        self.unfinished: dict[str, Task] = {}
+        self.add_tasks(self.missing)
 
     def add_tasks(self, more: Mapping[str, Task]) -> None:
-        """Count tasks that have to run in addition."""
+        """Count tasks that have to run, those that were done and have to run once more included."""
         for key, task in more.items():
-            if key not in self.missing:
+            if key not in self.unfinished:
                 self.needed.update(set(task.inputs.values()) & self.suspects)
-        self.missing = {**self.missing, **more}
+                self.unfinished[key] = task
 
     def task_finished(self, outcome: Outcome) -> None:
         """Count an outcome. The next run may retry a failed task, so the weights that it needs stay."""
-        if outcome.key in self.missing and outcome.status == Status.DONE:
-            for key in set(self.missing[outcome.key].inputs.values()) & self.suspects:
+        if outcome.status == Status.DONE and (task := self.unfinished.pop(outcome.key, None)):
+            for key in set(task.inputs.values()) & self.suspects:
                 self.needed[key] -= 1
                 if not self.needed[key] and key[:DIGITS] not in self.elsewhere:
                     self.store.drop(key, "weights")

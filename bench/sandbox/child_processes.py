@@ -14,6 +14,8 @@ from types import ModuleType
 from bench.sandbox.import_path import without_working_folder, working_folder_last
 from bench.sandbox.process_state import restore_environment
 
+FILES = 32
+"""Open files of this process for each of Dask's workers, at most: pipes, and both ends of connections."""
 SAFE_PATH = "bench"
 """Value of PYTHONSAFEPATH that is ours: any text means yes to Python."""
 MARK = "BENCH_PARENT"
@@ -54,9 +56,30 @@ def changed_environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def safe_start() -> Iterator[None]:
+def more_open_files(count: int) -> Iterator[None]:
+    """Let this process open so many files more, as far as the system allows; restore its limit afterwards."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        yield
+        return
+    soft, hard = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY:
+        wanted = soft + count if hard == resource.RLIM_INFINITY else min(soft + count, hard)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@contextmanager
+def safe_start(workers: int = 0) -> Iterator[None]:
     """Start Python processes in this context: no file of the working folder hides a module from them.
 
+    This process may open the files that so many of Dask's `workers` need: a hundred exceed the usual limit of 1024.
     It sets PYTHONSAFEPATH, removes the working folder from PYTHONPATH and moves it to the end of `sys.path`, which
     multiprocessing copies. It also hides the main script, which multiprocessing would run again: without a guard in it,
     processes would start without end. All of this is restored.
@@ -68,7 +91,7 @@ def safe_start() -> Iterator[None]:
     sys.path[:] = safe = working_folder_last(path, keep=True)
     main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
-        with changed_environment(values):
+        with changed_environment(values), more_open_files(FILES * workers):
             yield
     finally:
         sys.modules["__main__"] = main

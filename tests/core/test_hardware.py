@@ -52,6 +52,25 @@ def test_gpus_are_counted_without_torch(smi):
 
 
 @pytest.mark.parametrize(
+    ("listed", "precision"),
+    [
+        ("8.0\\n9.0\\n", "bf16"),
+        ("12.0\\n", "bf16"),
+        ("7.5\\n", "fp32"),  # a T4
+        ("8.6\\n7.5\\n", "fp32"),
+        ("[N/A]\\n", "bf16"),
+        (TWO, "bf16"),
+    ],
+)
+def test_gpus_without_bf16_compute_in_fp32(smi, listed, precision):
+    smi(listed)
+    assert suitable_precision((0,)) == precision
+    assert suitable_precision(()) == "fp32"
+    smi("", code=2)  # an old driver, which knows no compute capability
+    assert suitable_precision((0,)) == "bf16"
+
+
+@pytest.mark.parametrize(
     ("shown", "count"),
     [
         ("", 0),

@@ -4,7 +4,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from bench.core.kinds import Status
+from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.dask_engine import DaskEngine, InFlightTable, Unit
 from bench.execution.queue import TaskQueue
@@ -118,6 +118,9 @@ class Cluster:
         self.restarted.append(address)
         self.meanwhile(self)
 
+    def free_memory(self, run):
+        pass
+
 
 class Finished(Reporter):
     def __init__(self):
@@ -176,3 +179,30 @@ def test_each_worker_with_an_overdue_task_is_stopped(tmp_path):
     outcomes, cluster = run_with_limit(tmp_path, 2, "a", "b", "c", meanwhile=lambda *world: None)
     assert {key: o.status for key, o in outcomes.items()} == dict.fromkeys("abc", Status.FAILED)
     assert cluster.restarted == ["tcp://0", "tcp://1", "tcp://2"]
+
+
+# --- full memory ----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_submitted_beside_a_task_that_runs_alone(tmp_path):
+    """Two workers may share a GPU whose memory is enough for one task."""
+    store, cluster = Store(tmp_path / "store"), Cluster(None)
+    tasks = {t.key: t for t in map(training, "abcde")}
+    config = RunConfig(store, None, tmp_path, slots=["cuda:0"])
+    engine = DaskEngine(TaskQueue(tasks), config, Finished(), RetryPolicy(), lambda key: {}, cluster)
+    cluster.event = engine._receive
+
+    def end(number, **how):
+        future = cluster.futures[number]
+        future.result.append([Outcome(engine.in_flight.by_future[future].tasks[0].key, **how)])
+        engine._finish(future)
+        engine._submit_ready()
+        engine._submit_ready()  # some time later
+        return ["".join(t.key[0] for t in unit.tasks) for unit in engine.in_flight.by_future.values()]
+
+    engine._submit_ready()
+    full = {"status": Status.FAILED, "error": "out of memory: 9 GiB", "cause": FailureCause.MEMORY}
+    assert end(0, **full) == ["b"]
+    assert end(1, **full) == ["b"], "the last one first, alone"
+    assert end(2, status=Status.DONE) == ["a"]
+    assert end(3, status=Status.DONE) == ["c", "d"]

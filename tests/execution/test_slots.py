@@ -1,5 +1,7 @@
 """Device slots, with declared fake devices: no GPU is needed."""
 
+import platform
+
 import pytest
 
 from bench import BenchError
@@ -9,8 +11,7 @@ from bench.execution.slots import Slot, own_device, slots
 
 
 @pytest.fixture(autouse=True)
-def no_mac(monkeypatch):
-    monkeypatch.setattr(module, "has_mps", lambda: False)
+def all_visible(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
@@ -66,11 +67,13 @@ def test_a_gpu_that_is_not_there_is_one_line():
         own_device([3], (0, 1))
 
 
-def test_a_mac_counts_as_one_slot(monkeypatch):
-    monkeypatch.setattr(module, "has_mps", lambda: True)
-    assert slots(None, None, 1, ()) == [Slot("mps")]
-    assert own_device(None, ()) == "mps"
-    assert {s.device for s in slots(2, [], 1, ())} == {"cpu"}
+def test_a_mac_uses_its_processor(monkeypatch):
+    """Its GPU has no float64, in which accuracies and most scores are computed: each task failed there."""
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(platform, "machine", lambda: "arm64")
+    assert {s.device for s in slots(None, None, 1, ())} == {"cpu"}
+    assert slots(2, None, 1, ()) == [Slot("cpu", {"CUDA_VISIBLE_DEVICES": ""})] * 2
+    assert own_device(None, ()) == "cpu"
 
 
 def test_the_own_device_is_the_first_that_was_asked_for():

@@ -193,6 +193,24 @@ def test_a_failed_task_may_be_retried_so_its_suspect_stays(tmp_path):
     assert all(store.is_complete(t.suspect) for t in found.trials)
 
 
+def test_weights_stay_for_the_scores_that_need_them_while_an_attack_runs_once_more(monkeypatch, tmp_path):
+    """A polished copy that was damaged is made again, from the copy that a score still needs."""
+    found, store = planned(methods=("toy_match", "toy_relation")), Store(tmp_path)
+    dropped = []
+    monkeypatch.setattr(store, "drop", lambda key, name: dropped.append(key))
+    retention = WeightRetention(found, store, found.tasks)
+    polished = next(t for t in found.tasks.values() if "start" in t.inputs)
+    start = polished.inputs["start"]
+    *before, last = (t for t in found.tasks.values() if start in t.inputs.values() and t is not polished)
+    for task in (polished, *before):
+        retention.task_finished(Outcome(task.key, "done"))
+    retention.add_tasks({polished.key: polished})
+    retention.task_finished(Outcome(polished.key, "done"))
+    assert before and not dropped
+    retention.task_finished(Outcome(last.key, "done"))
+    assert dropped == [start]
+
+
 def test_weights_that_no_task_of_this_run_needed_stay(inventory):
     """Only tasks of this run are waited for: a task that was stored before needs nothing any more."""
     retention = WeightRetention(inventory.plan, inventory.store, {})
