@@ -8,7 +8,8 @@ that boundary and a network trained independently has another one. The score is 
 returns the source's label.
 
 `ipguard` takes the largest k, relative to the source's own margins, that 95 % of the points reach on networks of the
-defender's side. `ipguard_k10` takes the published k = 10, which most points of the networks of `noisy_digits` do not reach.
+defender's side. `ipguard_k10` takes the published k = 10, which most points of networks of `noisy_digits` do not
+reach.
 """
 
 from dataclasses import dataclass
