@@ -254,6 +254,17 @@ class Namer(Shaver):
 
 
 @dataclass(frozen=True)
+class Counter(toy_plugins.ToyTune):
+    """Name no more copies than its shares."""
+
+    name: str = "counter"
+    shares: tuple[float, ...] = (0.1, 0.2, 0.3)
+
+    def variant(self, replicate):
+        return f"share={self.shares[replicate]}"
+
+
+@dataclass(frozen=True)
 class Foreigner(toy_plugins.ToyMatch):
     """Claim to judge any label space."""
 
@@ -420,6 +431,13 @@ BREACHES = [
     (Judge, "nowhere", runs.applies_somewhere, "no fingerprint task is applicable: not here"),
     (Thief, "nowhere", runs.applies_somewhere, "no steal task is applicable: not here"),
     (Namer, None, attacks.has_no_variants_that_are_never_made, "names variants ('copy=0', 'copy=1'): leave one out"),
+    (
+        Counter,
+        None,
+        attacks.varies_with_the_replicate,
+        "counter.variant(3) failed: IndexError: tuple index out of range. There may be any number of copies: take "
+        "replicate % N (test_contract.py, line ",
+    ),
     (Judge, "seed", runs.leaves_the_process_alone, "extract seeded the generator of `random`"),
     (Judge, "memory", runs.gives_the_same_on_two_workers, "done by another process: score was"),
     (Judge, "constant", methods.asks_every_suspect, "returned 1.0 without asking the suspect anything"),
