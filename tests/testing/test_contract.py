@@ -749,6 +749,24 @@ def test_a_component_without_docstring_and_one_whose_default_does_not_fit_are_to
 
 
 @dataclass(frozen=True)
+class Keyed(toy_plugins.ToyNet):
+    """Have a field that a run refuses, for no report could show it."""
+
+    name: str = "keyed"
+    key: object = None
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [(1 << 60, "the number 1152921504606846976"), ("two\nlines", "text that cannot be shown, 'two\\nlines'")],
+)
+def test_a_parameter_that_no_report_could_show_is_told(key, reason):
+    finding = run_check(harness.Harness(Keyed(key=key)), components.survives_json)
+    assert finding.reason == f"keyed.key cannot be written into run.json: it holds {reason}"
+    assert run_check(harness.Harness(Keyed()), components.survives_json).ok
+
+
+@dataclass(frozen=True)
 class Lost(Dataset):
     """Declare a file that is nowhere."""
 
