@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.core.canonical import JSON
+from bench.core.canonical import JSON, plain_data
 from bench.core.errors import BenchError, did_you_mean, first_line, printable
 from bench.core.kinds import ComponentKind
 from bench.core.renamed import new_name
@@ -295,6 +295,6 @@ def _recipe_value(field: str, value: Any) -> JSON:
         hint = did_you_mean(field, known)
         raise BenchError(f"--set recipe.{field}: the recipe has no such field. {hint}It has {', '.join(known)}")
     try:
-        return convert(value, hints[field])
+        return convert(plain_data(value), hints[field])
     except ValueError:
         raise BenchError(f"--set recipe.{field} must be {hints[field].__name__}, not {value!r}") from None

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from bench.api.components import Component, fields_of
-from bench.core.canonical import JSON, canonical
+from bench.core.canonical import JSON, canonical, plain_data
 from bench.core.errors import BenchError, did_you_mean
 from bench.core.renamed import new_name
 
@@ -26,7 +26,7 @@ def plain_attributes(component: Component) -> dict[str, JSON]:
 
 
 def coerce(component: Component, name: str, value: JSON) -> JSON:
-    """Convert a JSON value, or text as typed, to a field's annotation; BenchError if it does not fit."""
+    """Convert a JSON value, a number of numpy's or text as typed to a field's annotation; BenchError for others."""
     known = [f.name for f in fields_of(component)]
     if name not in known:
         hint, has = new_name(name) or did_you_mean(name, known), ", ".join(known) or "none"
@@ -34,7 +34,7 @@ def coerce(component: Component, name: str, value: JSON) -> JSON:
         raise BenchError(f"{component.name} has no field {name!r}. {hint}It has {has}. {see}")
     hints = typing.get_type_hints(type(component))
     try:
-        return convert(value, hints[name])
+        return convert(plain_data(value), hints[name])
     except ValueError:
         wanted = " or ".join(_choices(hints[name]))
         raise BenchError(f"{component.name}.{name} must be {wanted}, not {value!r}") from None

@@ -179,7 +179,8 @@ def _variant(attack: Attack, replicate: int) -> str:
         try:
             text = attack.variant(replicate)
         except BaseException as error:  # plugin code may raise anything
-            raise BenchError(f"{attack.name}.variant({replicate}) failed: {describe_error(error)}") from error
+            way = ". There may be any number of copies: take replicate % N" if isinstance(error, LookupError) else ""
+            raise BenchError(f"{attack.name}.variant({replicate}) failed: {describe_error(error)}{way}") from error
     if not isinstance(text, str) or not text.isprintable() or len(text) > LONGEST_VARIANT:
         most = f"at most {LONGEST_VARIANT} printable characters"
         raise BenchError(f"{attack.name}.variant({replicate}) must return {most}, not {text!r:.80}")

@@ -244,7 +244,7 @@ def _advice(value: object) -> str:
         return "derive the enumeration from enum.StrEnum, or annotate the field with Literal"
     if dataclasses.is_dataclass(value) or isinstance(value, Mapping):
         return "make each of its entries a field"
-    return "use tuples"
+    return "use tuples" if isinstance(value, list | set) else "Python's finite numbers, text, None, tuples of these"
 
 
 def _is_immutable(value: object) -> bool:

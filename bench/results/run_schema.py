@@ -171,7 +171,7 @@ def check_readable(run: Mapping[str, JSON]) -> None:
 def _parsed(text: str) -> dict[str, JSON]:
     """Return the content of a `run.json`; raise KeyError, or one of ERRORS, if bench did not write it."""
     run = json.loads(text, parse_constant=_refuse)
-    _check_values(run)
+    check_values(run)
     run = _current_format(run)
     convert(run, _Run)
     spec = Spec.from_json(run["spec"])
@@ -199,13 +199,13 @@ def _current_format(run: JSON) -> dict[str, JSON]:
     return dict(run) | {"format": FORMAT, "spec": translated(run["spec"]), "components": components}
 
 
-def _check_values(value: JSON) -> None:
+def check_values(value: JSON) -> None:
     """Raise SchemaError for text that cannot be shown, and for a number that a float cannot represent exactly."""
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list):
         for inner in value:
-            _check_values(inner)
+            check_values(inner)
     elif isinstance(value, str):
         if len(value) > LONGEST_TEXT or UNPRINTABLE.search(value):
             raise SchemaError(f"it holds text that cannot be shown, {value!r:.60}")

@@ -41,6 +41,8 @@ class Targets:
         if not self._checked:
             check_targets(answers, len(x), self._classified)
             self._checked = True
+        if self._classified and not answers.is_floating_point():
+            answers = answers.long()
         if plain and self._oracle:
             self._keep(answers, indices)
         return answers

@@ -124,7 +124,13 @@ def neurons(model: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
         model(x)
     finally:
         hook.remove()
-    return seen[-1].flatten(2).mean(2) if seen[-1].dim() > 2 else seen[-1]
+    output = seen[-1] if seen else None
+    if not isinstance(output, Tensor) or output.shape[:1] != x.shape[:1]:
+        raise BenchError(
+            "deepjudge_neurons looks at what an architecture's last stage returns, but that is no tensor with an entry "
+            "for each image: define stages()"
+        )
+    return output.flatten(2).mean(2) if output.dim() > 2 else output
 
 
 def excited(model: nn.Module, layer: nn.Module, x: Tensor, neuron: Tensor, lr: float, steps: int) -> Tensor:

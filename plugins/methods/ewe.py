@@ -72,6 +72,11 @@ def answers_and_activations(model: nn.Module, x: Tensor, context: Context) -> tu
         raise BenchError(
             "ewe uses an architecture's last two stages, but this one does not call each once: define stages()"
         )
+    if not all(isinstance(a, Tensor) and a.shape[:1] == x.shape[:1] for a in seen):
+        raise BenchError(
+            "ewe compares what an architecture's last two stages return, but one of these is no tensor with an entry "
+            "for each image: define stages()"
+        )
     return logits, seen
 
 

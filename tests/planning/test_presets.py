@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from bench import Attack, BenchError, Fingerprint
@@ -167,6 +168,16 @@ def test_fields_that_a_component_takes_together_only_are_set_together(order):
     assert declared.methods["guess"][0].method.params == {"low": 5, "high": 9}
     with pytest.raises(BenchError, match=r"guess does not take {'low': 5}: low must be below high"):
         build({"preset": "smoke", "methods": "guess", "set": ("guess.low=5",)}, None, known, "fp32")
+
+
+def test_settings_may_be_numpys_numbers():
+    """As in a loop of a notebook over `np.arange` or `np.linspace`."""
+    numpys = {"sac_m.samples": np.int64(25), "recipe.lr": np.float64(0.05), "recipe.batch": np.int32(32)}
+    given = {"preset": "quick", "methods": "sac_m"}
+    spec, _ = build({**given, "set": numpys}, None, load_registry(), "fp32")
+    assert (spec.settings, spec.recipe.lr, spec.recipe.batch) == ({"sac_m": {"samples": 25}}, 0.05, 32)
+    usual, _ = build({**given, "set": {name: n.item() for name, n in numpys.items()}}, None, load_registry(), "fp32")
+    assert spec.digest() == usual.digest()
 
 
 def test_an_unknown_preset_gets_a_suggestion():

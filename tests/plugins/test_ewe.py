@@ -402,6 +402,41 @@ def test_a_stage_that_is_not_called_is_one_line_before_anything_is_trained():
         EWE().embed(build, HELD, around)
 
 
+class Formed(nn.Module):
+    """Returns its input in some form."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form = form
+
+    def forward(self, x):
+        return self.form(x)
+
+
+class Shown(nn.Module):
+    """A linear network that has such a block."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.flat, self.block, self.head = nn.Flatten(), Formed(form), nn.Linear(64, 10)
+
+    def forward(self, x):
+        x = self.flat(x)
+        self.block(x)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("form", [lambda a: (a, None), lambda a: {"hidden": a}, lambda a: a.T])
+def test_a_stage_that_returns_no_tensor_of_all_images_is_one_line_before_anything_is_trained(form):
+    """As the blocks of some transformers do: their attention comes along, or images are in the second dimension."""
+    around = dataclasses.replace(
+        context(), head=lambda m: m.inner.head, stages=lambda m: [m.inner.flat, m.inner.block], fit=None
+    )
+    message = r"but one of these is no tensor with an entry for each image: define stages\(\)$"
+    with pytest.raises(BenchError, match=message):
+        EWE().embed(builder(data=DEFENDER, make=lambda kind, classes: Shown(form)), HELD, around)
+
+
 # --- the paper ----------------------------------------------------------------------------------------------------
 
 

@@ -246,6 +246,25 @@ def test_the_neuron_output_distance_is_a_share_of_the_sources_mean_output():
     assert math.isclose(score(DeepJudgeNeurons(), doubled, trained()), -0.5, abs_tol=1e-4)
 
 
+class Answering(nn.Module):
+    """Answers whatever it is asked with one thing."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [(torch.zeros(2, 3), None), {"hidden": torch.zeros(2, 3)}, torch.zeros(3, 2)])
+@pytest.mark.parametrize("called", [True, False])
+def test_a_last_stage_that_returns_no_tensor_of_all_images_is_one_line(answer, called):
+    layer = Answering(answer)
+    with pytest.raises(BenchError, match=r"no tensor with an entry for each image: define stages\(\)$"):
+        deepjudge.neurons(layer if called else nn.Flatten(), layer, PROBE.x[:2])
+
+
 def test_images_of_many_neurons_are_made_and_asked_in_batches():
     sizes = []
     source = copy.deepcopy(trained())

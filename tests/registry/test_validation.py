@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partialmethod
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -176,6 +177,9 @@ VIOLATIONS = [
           annotations={"name": "str", "version": "int", "ratio": "float"}), "'ratio' must hold JSON-able"),
     (made(Attack, access="labels", steal=steal, sizes=field(default_factory=list),
           annotations={"name": "str", "version": "int", "sizes": "list"}), "'sizes' must hold JSON-able, immutable"),
+    (made(Attack, access="labels", steal=steal, count=np.int64(3),
+          annotations={"name": "str", "version": "int", "count": "int"}),
+     "'count' must hold JSON-able, immutable data (Python's finite numbers, text, None, tuples of these), not "),
     (made(Attack, access="labels", steal=steal, ratio=1, annotations={"name": "str", "version": "int",
           "ratio": "Nowhere"}), "its annotations cannot be read: NameError"),
     (made(Fingerprint, extract=extract, score=score, budget="samples"), "budget must name a field"),
@@ -276,7 +280,9 @@ FITTING = [
     ("ratio", "2.5e-1", 0.25), ("mode", "slow", "slow"), ("sizes", "3", (3,)), ("sizes", "3,4", (3, 4)),
     ("sizes", "(3, 4)", (3, 4)), ("sizes", "[3, 4]", (3, 4)), ("sizes", [3, 4], (3, 4)), ("sizes", "", ()),
     ("pair", "3,4", (3, 4.0)), ("flag", "true", True), ("flag", "False", False), ("flag", True, True),
-    ("limit", "none", None), ("limit", None, None), ("limit", "3", 3), ("label", "7", "7"),
+    ("limit", "none", None), ("limit", None, None), ("limit", "3", 3), ("label", "7", "7"), ("samples", np.int64(7), 7),
+    ("ratio", np.float64(0.25), 0.25), ("ratio", np.float32(1), 1.0), ("sizes", list(np.arange(3, 5)), (3, 4)),
+    ("flag", np.bool_(True), True), ("limit", np.int8(3), 3),
 ]  # fmt: skip
 
 

@@ -254,6 +254,17 @@ class Namer(Shaver):
 
 
 @dataclass(frozen=True)
+class Counter(toy_plugins.ToyTune):
+    """Name no more copies than its shares."""
+
+    name: str = "counter"
+    shares: tuple[float, ...] = (0.1, 0.2, 0.3)
+
+    def variant(self, replicate):
+        return f"share={self.shares[replicate]}"
+
+
+@dataclass(frozen=True)
 class Foreigner(toy_plugins.ToyMatch):
     """Claim to judge any label space."""
 
@@ -420,6 +431,13 @@ BREACHES = [
     (Judge, "nowhere", runs.applies_somewhere, "no fingerprint task is applicable: not here"),
     (Thief, "nowhere", runs.applies_somewhere, "no steal task is applicable: not here"),
     (Namer, None, attacks.has_no_variants_that_are_never_made, "names variants ('copy=0', 'copy=1'): leave one out"),
+    (
+        Counter,
+        None,
+        attacks.varies_with_the_replicate,
+        "counter.variant(3) failed: IndexError: tuple index out of range. There may be any number of copies: take "
+        "replicate % N (test_contract.py, line ",
+    ),
     (Judge, "seed", runs.leaves_the_process_alone, "extract seeded the generator of `random`"),
     (Judge, "memory", runs.gives_the_same_on_two_workers, "done by another process: score was"),
     (Judge, "constant", methods.asks_every_suspect, "returned 1.0 without asking the suspect anything"),
@@ -728,6 +746,24 @@ def test_a_component_without_docstring_and_one_whose_default_does_not_fit_are_to
     assert run_check(harness.Harness(Mute()), components.says_what_it_is).reason == "class Mute has no docstring"
     finding = run_check(harness.Harness(Forgetful()), components.survives_json)
     assert "forgetful.share must be int, not 0.5" in finding.reason
+
+
+@dataclass(frozen=True)
+class Keyed(toy_plugins.ToyNet):
+    """Have a field that a run refuses, for no report could show it."""
+
+    name: str = "keyed"
+    key: object = None
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [(1 << 60, "the number 1152921504606846976"), ("two\nlines", "text that cannot be shown, 'two\\nlines'")],
+)
+def test_a_parameter_that_no_report_could_show_is_told(key, reason):
+    finding = run_check(harness.Harness(Keyed(key=key)), components.survives_json)
+    assert finding.reason == f"keyed.key cannot be written into run.json: it holds {reason}"
+    assert run_check(harness.Harness(Keyed()), components.survives_json).ok
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,14 @@ def test_labels_of_other_integers_and_targets_of_a_loss_of_ones_own_are_taken():
         trained(targets=X[:3], loss=lambda model, x, t: model(x).sum())
 
 
+def test_a_function_may_answer_with_labels_of_other_integers_and_with_a_comparison():
+    weights = [
+        trained(targets=lambda x, t=t: (x.mean((1, 2, 3)) > 0.5).to(t), model=seeded()).state_dict()
+        for t in (torch.int64, torch.int32, torch.uint8, torch.bool)
+    ]
+    assert all(torch.equal(weights[0][k], w[k]) for w in weights for k in w)
+
+
 def test_a_function_that_answers_with_logits_is_refused_at_the_first_step():
     model = Counting()
     with pytest.raises(BenchError, match=r"probabilities in \[0, 1\], not from -4 to -0\.1"):

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from bench.core.errors import BenchError
 from bench.core.kinds import Access, ComponentKind, TaskKind
 from bench.core.tasks import Task
 from bench.execution.suspects import rebuilt_endpoint
@@ -12,6 +13,9 @@ from bench.testing.checks.runs import recorded_queries
 from bench.testing.harness import Harness, Skipped, applies_to
 from bench.testing.recorder import content
 from bench.training.networks import rebuild
+
+COPIES = 20
+"""Copies whose variants are read: presets make up to ten, users as many as they ask for."""
 
 
 @applies_to(ComponentKind.ATTACK)
@@ -90,6 +94,10 @@ def has_no_variants_that_are_never_made(harness: Harness) -> str:
 @applies_to(ComponentKind.ATTACK)
 def varies_with_the_replicate(harness: Harness) -> str:
     """Make another suspect for another replicate, unless it is declared deterministic."""
+    try:
+        harness.registry.declaration(ComponentKind.ATTACK, harness.component.name, copies=COPIES)
+    except BenchError as error:
+        return f"{error}{harness.location(error.__cause__ or error)}"
     if harness.component.deterministic:
         raise Skipped("it declares that it is deterministic")
     seen: dict[Any, Task] = {}

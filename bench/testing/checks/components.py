@@ -6,10 +6,11 @@ import sys
 
 from bench.api.components import fields_of
 from bench.core.kinds import ComponentKind
-from bench.registry.fields import coerce, hyperparameters
+from bench.registry.fields import coerce, hyperparameters, plain_attributes
 from bench.registry.imports import text_of
 from bench.registry.registry import HOOKS
 from bench.registry.validation import contract_violation
+from bench.results.run_schema import SchemaError, check_values
 from bench.sandbox.torch_state import isolated
 from bench.testing.harness import Harness, Skipped, applies_to
 from bench.testing.recorder import GENERATORS, changes, generator_states, process_snapshot
@@ -37,6 +38,12 @@ def survives_json(harness: Harness) -> str:
         was, now = getattr(component, f.name), coerce(component, f.name, values[f.name])
         if was != now or type(was) is not type(now):
             return f"field {f.name!r} was {was!r} and came back as {now!r}"
+    declared = {} if contract_violation(component) else plain_attributes(component)
+    for name, value in {**values, **declared}.items():
+        try:
+            check_values(value)
+        except SchemaError as error:
+            return f"{component.name}.{name} cannot be written into run.json: {error}"
     return ""
 
 
