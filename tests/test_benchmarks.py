@@ -4,6 +4,7 @@ Nothing here asserts a time. What the GPU's rows do is done on a CPU, with sizes
 """
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import bench
 from bench.analysis.replication import Evidence, Figure
 from bench.core.hardware import computes_bf16, instruction_set
 from bench.core.spec import Recipe
@@ -39,6 +41,7 @@ from benchmarks import (  # noqa: E402
     defender_side,
     gpu,
     million,
+    other_copies,
     own_p_values,
     planted_faults,
     precision,
@@ -751,3 +754,31 @@ def test_a_compiled_step_is_compared_with_a_plain_one(monkeypatch):
             r"tiny_vgg width=48, \w+: compiled takes ([\d.]+) times plain \[\1, \1\]; compiling: \d+ CPU s, \d+ s", line
         )
         assert ratio and 0.02 < float(ratio[1]) < 50
+
+
+# --- copies of other sources --------------------------------------------------------------------------------------
+
+
+def test_copies_are_compared_with_those_of_other_sources_draw_by_draw():
+    copies = {(0, "a"): [3.0, 9.0], (0, "b"): [1.0, 1.0], (1, "c"): [2.0, 0.0], (1, "d"): [math.nan, 5.0]}
+    irrelevant = {(0, "e"): [0.0, 2.0], (0, "f"): [4.0, 0.0], (1, "g"): [9.0, 9.0]}
+    own, others, strangers = other_copies.three_aucs({0: (copies, irrelevant)})
+    assert own.auc == pytest.approx((2 / 4 + 3 / 4) / 2)  # 3, 1 against 0, 4; 9, 1 against 2, 0
+    assert others.auc == pytest.approx((1 / 2 + 2 / 2) / 2)  # against 2, then 0: "d" has no score of the first draw
+    assert strangers.auc == pytest.approx((1 / 2 + 0.5 / 2) / 2)  # 2 against 0, 4; 0 against 2, 0
+    assert (own.stolen, own.irrelevant, others.irrelevant, strangers.stolen) == (2, 2, 1, 1)
+    with pytest.raises(ValueError):
+        other_copies.three_aucs({0: ({(0, "a"): [1.0]}, {(0, "e"): [0.0]})})
+
+
+@pytest.mark.slow
+def test_copies_of_other_sources_begin_with_the_figures_of_the_tables(tmp_path):
+    out, store = tmp_path / "results", tmp_path / "store"
+    bench.run(preset="smoke", methods="sac_m,ewe", attacks="extract_l", seeds=2, out=out, store=store, workers=0)
+    line = [sys.executable, "-m", "benchmarks.other_copies", str(out), "--attacks", "extract_l", "--store", str(store)]
+    printed = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    rows = [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in printed.splitlines()[2:]]
+    cells = pd.read_csv(out / "table.csv").query("attack == 'extract_l'").set_index("method")
+    assert [row[0] for row in rows] == [*cells.index]
+    for method, _, own, *_ in rows:
+        assert own == "{auc:.2f} [{low:.2f}, {high:.2f}]".format(**cells.loc[method])

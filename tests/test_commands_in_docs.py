@@ -118,7 +118,7 @@ def place_of(tmp_path_factory):
             return made[path]
         made[path] = folder = tmp_path_factory.mktemp(path.stem)
         (folder / "docs").mkdir()
-        for name in ("variations.py", "adversarial.py", "causes.py"):
+        for name in ("variations.py", "adversarial.py", "causes.py", "strangers.py"):
             shutil.copy(ROOT / "docs" / name, folder / "docs")
         for document in DOCUMENTS:
             for language, text in FENCE.findall(document.read_text()):

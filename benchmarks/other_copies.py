@@ -1,0 +1,127 @@
+"""`python -m benchmarks.other_copies RESULTS`: copies of each source against copies of the other sources.
+
+A student of another source is innocent of this one. It was made in the same way, of the same images and architectures,
+so it is as accurate as a student of this source; irrelevant models, trained on true labels, may be more accurate. For
+each method and attack there are three AUCs: copies of a source against its irrelevant models (the figure of all
+tables), against copies of the other sources, and these against the irrelevant models. Where the last one is far from
+0.5, a part of the first one has nothing to do with the source.
+
+All sources of a run are trained on the same images, and so are all thieves. So copies of two of them may have more in
+common than copies of strangers. Networks and fingerprints are taken from the store; what is not there is made.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from torch import Tensor
+
+from bench.core.kinds import ComponentKind, SuspectKind
+from bench.core.tasks import Trial
+from bench.results.folders import folder_of
+from bench.stats.intervals import AucEstimate, estimate_auc, source_auc
+from bench.verification.distortions import DIRECT
+from bench.verification.transports import through
+from benchmarks.transport_sources import World
+
+PAIRS = ("own copies against irrelevant models", "against others' copies", "others' copies against irrelevant models")
+Scores = Mapping[tuple[int, str], Sequence[float]]
+"""Scores by the fingerprints of one source, one for each draw, of suspects by their source's seed and their key."""
+
+
+def three_aucs(by_source: Mapping[int, tuple[Scores, Scores]]) -> list[AucEstimate]:
+    """Return the mean AUC over sources of each of PAIRS, of the scores of copies and irrelevant models.
+
+    A suspect without a score for each draw does not count; ValueError if a source has no others.
+    """
+    found = []
+    for seed, (copies, irrelevant) in by_source.items():
+        groups = (
+            [s for (source, _), s in copies.items() if source == seed],
+            [s for (source, _), s in copies.items() if source != seed],
+            [s for (source, _), s in irrelevant.items() if source == seed],
+        )
+        own, others, innocent = ([*zip(*group, strict=True)] for group in map(_complete, groups))
+        found.append([source_auc(*pair) for pair in ((own, innocent), (own, others), (others, innocent))])
+    return [estimate_auc([aucs[i] for aucs in found]) for i in range(len(PAIRS))]
+
+
+def _complete(group: Sequence[Sequence[float]]) -> list[Sequence[float]]:
+    return [scores for scores in group if not any(map(math.isnan, scores))]
+
+
+class Crossed:
+    """What the fingerprints of each source of a run say about the suspects of all its sources."""
+
+    def __init__(self, world: World, methods: Sequence[str]) -> None:
+        self.world, self.methods = world, methods
+        self.trials = [t for t in world.plan.trials if t.score and t.suspect_dataset == t.dataset]
+        drawn: dict[tuple[str, int], dict[int, Trial]] = {}
+        for trial in self._of(SuspectKind.IRRELEVANT):
+            drawn.setdefault((trial.method, trial.source_seed), {})[trial.draw] = trial
+        self.judges = {place: self._judge(list(trials.values())) for place, trials in drawn.items()}
+        """The method and its fingerprints of each source, by the method's name and the source's seed."""
+
+    def _of(self, kind: SuspectKind, attack: str = "") -> list[Trial]:
+        return [t for t in self.trials if t.method in self.methods and (t.suspect_kind, t.attack) == (kind, attack)]
+
+    def _judge(self, drawn: Sequence[Trial]) -> tuple[Any, list[dict[str, Tensor]]]:
+        method = self.world.context(drawn[0].score).component(ComponentKind.METHOD)
+        return method, [self.world.store.load(t.fingerprint, "fingerprint") for t in drawn]
+
+    def scores(self, kind: SuspectKind, attack: str = "") -> dict[tuple[str, int], dict[tuple[int, str], list[float]]]:
+        """Score the suspects of an attack, or irrelevant models, by the fingerprints of each method and source."""
+        found: dict[tuple[str, int], dict[tuple[int, str], list[float]]] = {place: {} for place in self.judges}
+        owners: dict[str, set[tuple[str, int]]] = {}
+        for trial in self._of(kind, attack):
+            owners.setdefault(trial.suspect, set()).add((trial.method, trial.source_seed))
+        for key, owned in owners.items():
+            network = self.world.model(key)
+            for name, seed in sorted(owned):
+                asked = [place for place in self.judges if place[0] == name and (attack or place[1] == seed)]
+                for place in asked:
+                    method, draws = self.judges[place]
+                    scores = [through(DIRECT, network, [draw], method) for draw in draws]
+                    found[place][seed, key] = [math.nan if s is None else s for s in scores]
+        return found
+
+    def rows(self, attacks: Sequence[str]) -> Iterator[tuple[str, ...]]:
+        """Yield the rows of the table."""
+        yield "Method", "Attack", *PAIRS
+        innocent = self.scores(SuspectKind.IRRELEVANT)
+        for attack in attacks:
+            copies = self.scores(SuspectKind.STOLEN, attack)
+            for method in self.methods:
+                pairs = {p[1]: (copies[p], own) for p, own in innocent.items() if p[0] == method}
+                shown = (f"{e.auc:.2f} [{e.low:.2f}, {e.high:.2f}]" for e in three_aucs(pairs))
+                yield f"`{method}`", f"`{attack}`", *shown
+
+
+@click.command()
+@click.argument("folder")
+@click.option("--attacks", default="extract_l,extract_p,extract_adv", show_default=True, help="Attacks of the run.")
+@click.option("--methods", default="", help="Methods of the run; default: all, and the baselines.")
+@click.option("--store", type=click.Path(path_type=Path), help="The store; default: that of bench run.")
+@click.option("--data", type=click.Path(exists=True, path_type=Path), envvar="BENCH_DATA")
+def main(folder: str, attacks: str, methods: str, store: Path | None, data: Path | None) -> None:
+    """Compare the copies of each source of a results folder with those of its other sources."""
+    torch.set_num_threads(1)
+    places = {name: str(path) for name, path in (("store", store), ("data", data)) if path}
+    with tempfile.TemporaryDirectory() as out:
+        world = World(spec=str(folder_of(folder) / "run.json"), out=out, **places)
+    spec = world.prepared.request.spec
+    chosen = methods.split(",") if methods else [*spec.methods, *spec.baselines]
+    for number, row in enumerate(Crossed(world, chosen).rows(attacks.split(","))):
+        click.echo(f"| {' | '.join(row)} |")
+        if not number:
+            click.echo(f"|{'---|' * len(row)}")
+
+
+if __name__ == "__main__":
+    main()
