@@ -4,7 +4,8 @@ A student of another source is innocent of this one. It was made in the same way
 so it is as accurate as a student of this source; irrelevant models, trained on true labels, may be more accurate. For
 each method and attack there are three AUCs: copies of a source against its irrelevant models (the figure of all
 tables), against copies of the other sources, and these against the irrelevant models. Where the last one is far from
-0.5, a part of the first one has nothing to do with the source.
+0.5, a part of the first one has nothing to do with the source. Behind each interval is the AUC of the pairs of one
+architecture.
 
 All sources of a run are trained on the same images, and so are all thieves. So copies of two of them may have more in
 common than copies of strangers. Networks and fingerprints are taken from the store; what is not there is made.
@@ -16,7 +17,8 @@ import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import click
 import torch
@@ -25,35 +27,54 @@ from torch import Tensor
 from bench.core.kinds import ComponentKind, SuspectKind
 from bench.core.tasks import Trial
 from bench.results.folders import folder_of
-from bench.stats.intervals import AucEstimate, estimate_auc, source_auc
+from bench.stats.intervals import AucEstimate, SourceAuc, estimate_auc, source_auc
 from bench.verification.distortions import DIRECT
 from bench.verification.transports import through
 from benchmarks.transport_sources import World
 
 PAIRS = ("own copies against irrelevant models", "against others' copies", "others' copies against irrelevant models")
-Scores = Mapping[tuple[int, str], Sequence[float]]
-"""Scores by the fingerprints of one source, one for each draw, of suspects by their source's seed and their key."""
 
 
-def three_aucs(by_source: Mapping[int, tuple[Scores, Scores]]) -> list[AucEstimate]:
-    """Return the mean AUC over sources of each of PAIRS, of the scores of copies and irrelevant models.
+class Suspect(NamedTuple):
+    """A network: the seed of its source, its architecture, its key in the store."""
 
-    A suspect without a score for each draw does not count; ValueError if a source has no others.
+    source: int
+    architecture: str
+    key: str
+
+
+Scores = Mapping[Suspect, Sequence[float]]
+"""Scores by the fingerprints of one source, one for each draw."""
+
+
+def three_aucs(by_source: Mapping[int, tuple[Scores, Scores]]) -> list[tuple[AucEstimate, float]]:
+    """Return the mean AUC over sources of each of PAIRS, and that of pairs of one architecture.
+
+    The scores are those of copies and of irrelevant models. A suspect without a score for each draw does not count, nor
+    a pair of which one side is empty; ValueError if that leaves nothing.
     """
-    found = []
+    found: list[list[tuple[SourceAuc, list[float]]]] = [[] for _ in PAIRS]
     for seed, (copies, irrelevant) in by_source.items():
-        groups = (
-            [s for (source, _), s in copies.items() if source == seed],
-            [s for (source, _), s in copies.items() if source != seed],
-            [s for (source, _), s in irrelevant.items() if source == seed],
-        )
-        own, others, innocent = ([*zip(*group, strict=True)] for group in map(_complete, groups))
-        found.append([source_auc(*pair) for pair in ((own, innocent), (own, others), (others, innocent))])
-    return [estimate_auc([aucs[i] for aucs in found]) for i in range(len(PAIRS))]
+        own, others = ({s: v for s, v in copies.items() if (s.source == seed) == mine} for mine in (True, False))
+        innocent = {s: v for s, v in irrelevant.items() if s.source == seed}
+        for pairs, (ours, theirs) in zip(found, ((own, innocent), (own, others), (others, innocent)), strict=True):
+            known = sorted({s.architecture for s in ours})
+            each = [_auc(*(_of(side, name) for side in (ours, theirs))) for name in known]
+            if whole := _auc(ours, theirs):
+                pairs.append((whole, [auc.auc for auc in each if auc]))
+    return [
+        (estimate_auc([whole for whole, _ in pairs]), fmean(fmean(each) for _, each in pairs if each))
+        for pairs in found
+    ]
 
 
-def _complete(group: Sequence[Sequence[float]]) -> list[Sequence[float]]:
-    return [scores for scores in group if not any(map(math.isnan, scores))]
+def _of(scores: Scores, architecture: str) -> Scores:
+    return {suspect: values for suspect, values in scores.items() if suspect.architecture == architecture}
+
+
+def _auc(first: Scores, second: Scores) -> SourceAuc | None:
+    sides = [[v for v in scores.values() if not any(map(math.isnan, v))] for scores in (first, second)]
+    return source_auc(*([*zip(*side, strict=True)] for side in sides)) if all(sides) else None
 
 
 class Crossed:
@@ -75,20 +96,21 @@ class Crossed:
         method = self.world.context(drawn[0].score).component(ComponentKind.METHOD)
         return method, [self.world.store.load(t.fingerprint, "fingerprint") for t in drawn]
 
-    def scores(self, kind: SuspectKind, attack: str = "") -> dict[tuple[str, int], dict[tuple[int, str], list[float]]]:
+    def scores(self, kind: SuspectKind, attack: str = "") -> dict[tuple[str, int], dict[Suspect, list[float]]]:
         """Score the suspects of an attack, or irrelevant models, by the fingerprints of each method and source."""
-        found: dict[tuple[str, int], dict[tuple[int, str], list[float]]] = {place: {} for place in self.judges}
-        owners: dict[str, set[tuple[str, int]]] = {}
-        for trial in self._of(kind, attack):
-            owners.setdefault(trial.suspect, set()).add((trial.method, trial.source_seed))
+        found: dict[tuple[str, int], dict[Suspect, list[float]]] = {place: {} for place in self.judges}
+        owners: dict[str, set[tuple[str, Suspect]]] = {}
+        for t in self._of(kind, attack):
+            suspect = Suspect(t.source_seed, t.suspect_architecture, t.suspect)
+            owners.setdefault(t.suspect, set()).add((t.method, suspect))
         for key, owned in owners.items():
             network = self.world.model(key)
-            for name, seed in sorted(owned):
-                asked = [place for place in self.judges if place[0] == name and (attack or place[1] == seed)]
+            for name, suspect in sorted(owned):
+                asked = [place for place in self.judges if place[0] == name and (attack or place[1] == suspect.source)]
                 for place in asked:
                     method, draws = self.judges[place]
                     scores = [through(DIRECT, network, [draw], method) for draw in draws]
-                    found[place][seed, key] = [math.nan if s is None else s for s in scores]
+                    found[place][suspect] = [math.nan if s is None else s for s in scores]
         return found
 
     def rows(self, attacks: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -99,7 +121,7 @@ class Crossed:
             copies = self.scores(SuspectKind.STOLEN, attack)
             for method in self.methods:
                 pairs = {p[1]: (copies[p], own) for p, own in innocent.items() if p[0] == method}
-                shown = (f"{e.auc:.2f} [{e.low:.2f}, {e.high:.2f}]" for e in three_aucs(pairs))
+                shown = (f"{e.auc:.2f} [{e.low:.2f}, {e.high:.2f}], {same:.2f}" for e, same in three_aucs(pairs))
                 yield f"`{method}`", f"`{attack}`", *shown
 
 

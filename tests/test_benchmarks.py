@@ -760,15 +760,23 @@ def test_a_compiled_step_is_compared_with_a_plain_one(monkeypatch):
 
 
 def test_copies_are_compared_with_those_of_other_sources_draw_by_draw():
-    copies = {(0, "a"): [3.0, 9.0], (0, "b"): [1.0, 1.0], (1, "c"): [2.0, 0.0], (1, "d"): [math.nan, 5.0]}
-    irrelevant = {(0, "e"): [0.0, 2.0], (0, "f"): [4.0, 0.0], (1, "g"): [9.0, 9.0]}
-    own, others, strangers = other_copies.three_aucs({0: (copies, irrelevant)})
+    copies = {
+        (0, "x", "a"): [3.0, 9.0],
+        (0, "y", "b"): [1.0, 1.0],
+        (1, "x", "c"): [2.0, 0.0],
+        (1, "x", "d"): [math.nan, 5.0],
+    }
+    irrelevant = {(0, "x", "e"): [0.0, 2.0], (0, "y", "f"): [4.0, 0.0], (1, "x", "g"): [9.0, 9.0]}
+    named = [{other_copies.Suspect(*name): values for name, values in group.items()} for group in (copies, irrelevant)]
+    (own, same), (others, same_others), (strangers, _) = other_copies.three_aucs({0: tuple(named)})
     assert own.auc == pytest.approx((2 / 4 + 3 / 4) / 2)  # 3, 1 against 0, 4; 9, 1 against 2, 0
+    assert same == pytest.approx((1 + 0.5) / 2)  # 3 against 0, 9 against 2; 1 against 4, 1 against 0
     assert others.auc == pytest.approx((1 / 2 + 2 / 2) / 2)  # against 2, then 0: "d" has no score of the first draw
+    assert same_others == 1  # "b" has no other copy of its architecture
     assert strangers.auc == pytest.approx((1 / 2 + 0.5 / 2) / 2)  # 2 against 0, 4; 0 against 2, 0
     assert (own.stolen, own.irrelevant, others.irrelevant, strangers.stolen) == (2, 2, 1, 1)
     with pytest.raises(ValueError):
-        other_copies.three_aucs({0: ({(0, "a"): [1.0]}, {(0, "e"): [0.0]})})
+        other_copies.three_aucs({0: ({}, named[1])})
 
 
 @pytest.mark.slow
@@ -781,4 +789,4 @@ def test_copies_of_other_sources_begin_with_the_figures_of_the_tables(tmp_path):
     cells = pd.read_csv(out / "table.csv").query("attack == 'extract_l'").set_index("method")
     assert [row[0] for row in rows] == [*cells.index]
     for method, _, own, *_ in rows:
-        assert own == "{auc:.2f} [{low:.2f}, {high:.2f}]".format(**cells.loc[method])
+        assert own == "{auc:.2f} [{low:.2f}, {high:.2f}], {same_architecture_auc:.2f}".format(**cells.loc[method])
