@@ -8,7 +8,8 @@ tables), against copies of the other sources, and these against the irrelevant m
 architecture.
 
 All sources of a run are trained on the same images, and so are all thieves. So copies of two of them may have more in
-common than copies of strangers. Networks and fingerprints are taken from the store; what is not there is made.
+common than copies of strangers; the row `source`, in which the sources themselves take the place of copies, shows how
+much the same images do by themselves. Networks and fingerprints are taken from the store; what is not there is made.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from bench.verification.transports import through
 from benchmarks.transport_sources import World
 
 PAIRS = ("own copies against irrelevant models", "against others' copies", "others' copies against irrelevant models")
+IRRELEVANT, SOURCES = "irrelevant", "source"
+"""In place of an attack: irrelevant models, and the sources themselves, as copies."""
 
 
 class Suspect(NamedTuple):
@@ -96,17 +99,25 @@ class Crossed:
         method = self.world.context(drawn[0].score).component(ComponentKind.METHOD)
         return method, [self.world.store.load(t.fingerprint, "fingerprint") for t in drawn]
 
-    def scores(self, kind: SuspectKind, attack: str = "") -> dict[tuple[str, int], dict[Suspect, list[float]]]:
-        """Score the suspects of an attack, or irrelevant models, by the fingerprints of each method and source."""
+    def _suspects(self, group: str) -> Iterator[tuple[str, Suspect]]:
+        """Yield the method and the network of each suspect of an attack, irrelevant model or source."""
+        own = group in (IRRELEVANT, SOURCES)
+        for t in self._of(SuspectKind.IRRELEVANT) if own else self._of(SuspectKind.STOLEN, group):
+            if group == SOURCES:
+                yield t.method, Suspect(t.source_seed, t.source_architecture, t.source)
+            else:
+                yield t.method, Suspect(t.source_seed, t.suspect_architecture, t.suspect)
+
+    def scores(self, group: str) -> dict[tuple[str, int], dict[Suspect, list[float]]]:
+        """Score a group of suspects by the fingerprints of each method and source; irrelevant models by their own."""
         found: dict[tuple[str, int], dict[Suspect, list[float]]] = {place: {} for place in self.judges}
         owners: dict[str, set[tuple[str, Suspect]]] = {}
-        for t in self._of(kind, attack):
-            suspect = Suspect(t.source_seed, t.suspect_architecture, t.suspect)
-            owners.setdefault(t.suspect, set()).add((t.method, suspect))
+        for method, suspect in self._suspects(group):
+            owners.setdefault(suspect.key, set()).add((method, suspect))
         for key, owned in owners.items():
             network = self.world.model(key)
             for name, suspect in sorted(owned):
-                asked = [place for place in self.judges if place[0] == name and (attack or place[1] == suspect.source)]
+                asked = [p for p in self.judges if p[0] == name and (group != IRRELEVANT or p[1] == suspect.source)]
                 for place in asked:
                     method, draws = self.judges[place]
                     scores = [through(DIRECT, network, [draw], method) for draw in draws]
@@ -116,9 +127,9 @@ class Crossed:
     def rows(self, attacks: Sequence[str]) -> Iterator[tuple[str, ...]]:
         """Yield the rows of the table."""
         yield "Method", "Attack", *PAIRS
-        innocent = self.scores(SuspectKind.IRRELEVANT)
+        innocent = self.scores(IRRELEVANT)
         for attack in attacks:
-            copies = self.scores(SuspectKind.STOLEN, attack)
+            copies = self.scores(attack)
             for method in self.methods:
                 pairs = {p[1]: (copies[p], own) for p, own in innocent.items() if p[0] == method}
                 shown = (f"{e.auc:.2f} [{e.low:.2f}, {e.high:.2f}], {same:.2f}" for e, same in three_aucs(pairs))
@@ -127,7 +138,9 @@ class Crossed:
 
 @click.command()
 @click.argument("folder")
-@click.option("--attacks", default="extract_l,extract_p,extract_adv", show_default=True, help="Attacks of the run.")
+@click.option(
+    "--attacks", default="source,extract_l,extract_p,extract_adv", show_default=True, help="Of the run, or `source`."
+)
 @click.option("--methods", default="", help="Methods of the run; default: all, and the baselines.")
 @click.option("--store", type=click.Path(path_type=Path), help="The store; default: that of bench run.")
 @click.option("--data", type=click.Path(exists=True, path_type=Path), envvar="BENCH_DATA")
