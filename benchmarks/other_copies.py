@@ -14,6 +14,7 @@ much the same images do by themselves. Networks and fingerprints are taken from 
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,9 @@ import click
 import torch
 from torch import Tensor
 
+from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, SuspectKind
+from bench.core.spec import Spec
 from bench.core.tasks import Trial
 from bench.results.folders import folder_of
 from bench.stats.intervals import AucEstimate, SourceAuc, estimate_auc, source_auc
@@ -136,6 +139,14 @@ class Crossed:
                 yield f"`{method}`", f"`{attack}`", *shown
 
 
+def _check(spec: Spec, methods: Sequence[str], attacks: Sequence[str]) -> None:
+    if len(spec.datasets) != 1 or len(spec.sources) != 1 or len(spec.seeds) < 2 or spec.budgets:
+        raise click.UsageError("it needs a run of one dataset and one source architecture, of several sources")
+    for chosen, known in ((methods, (*spec.methods, *spec.baselines)), (attacks, (*spec.attacks, SOURCES))):
+        if unknown := sorted({*chosen} - {*known}):
+            raise click.UsageError(f"the run has no {', '.join(unknown)}: it has {', '.join(known)}")
+
+
 @click.command()
 @click.argument("folder")
 @click.option(
@@ -146,13 +157,18 @@ class Crossed:
 @click.option("--data", type=click.Path(exists=True, path_type=Path), envvar="BENCH_DATA")
 def main(folder: str, attacks: str, methods: str, store: Path | None, data: Path | None) -> None:
     """Compare the copies of each source of a results folder with those of its other sources."""
+    try:
+        saved = folder_of(folder) / "run.json"
+    except BenchError as error:
+        raise click.UsageError(str(error)) from None
+    spec, asked = Spec.from_run(json.loads(saved.read_text(encoding="utf-8"))), attacks.split(",")
+    chosen = methods.split(",") if methods else [*spec.methods, *spec.baselines]
+    _check(spec, chosen, asked)
     torch.set_num_threads(1)
     places = {name: str(path) for name, path in (("store", store), ("data", data)) if path}
     with tempfile.TemporaryDirectory() as out:
-        world = World(spec=str(folder_of(folder) / "run.json"), out=out, **places)
-    spec = world.prepared.request.spec
-    chosen = methods.split(",") if methods else [*spec.methods, *spec.baselines]
-    for number, row in enumerate(Crossed(world, chosen).rows(attacks.split(","))):
+        world = World(spec=str(saved), out=out, **places)
+    for number, row in enumerate(Crossed(world, chosen).rows(asked)):
         click.echo(f"| {' | '.join(row)} |")
         if not number:
             click.echo(f"|{'---|' * len(row)}")

@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pandas as pd
 import pytest
@@ -777,6 +778,20 @@ def test_copies_are_compared_with_those_of_other_sources_draw_by_draw():
     assert (own.stolen, own.irrelevant, others.irrelevant, strangers.stolen) == (2, 2, 1, 1)
     with pytest.raises(ValueError):
         other_copies.three_aucs({0: ({}, named[1])})
+
+
+@pytest.mark.parametrize(
+    ("folder", "words", "message"),
+    [
+        ("fashion_mnist-cpu-0", [], "of several sources"),
+        ("nowhere", [], "no results folder"),
+        ("noisy_digits", ["--methods", "sac"], "the run has no sac: it has ipguard, cae"),
+        ("noisy_digits", ["--attacks", "source,extract_x"], "the run has no extract_x: it has finetune_a"),
+    ],
+)
+def test_copies_of_other_sources_need_a_run_that_has_them(folder, words, message):
+    with pytest.raises(click.UsageError, match=message):
+        other_copies.main([str(ROOT / "results" / folder), *words], standalone_mode=False)
 
 
 @pytest.mark.slow
