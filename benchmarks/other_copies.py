@@ -57,21 +57,36 @@ def three_aucs(by_source: Mapping[int, tuple[Scores, Scores]]) -> list[tuple[Auc
     """Return the mean AUC over sources of each of PAIRS, and that of pairs of one architecture.
 
     The scores are those of copies and of irrelevant models. A suspect without a score for each draw does not count, nor
-    a pair of which one side is empty; ValueError if that leaves nothing.
+    a pair of which one side is empty; ValueError if that leaves nothing. Others' copies are shared by sources: the
+    interval counts each once.
     """
-    found: list[list[tuple[SourceAuc, list[float]]]] = [[] for _ in PAIRS]
-    for seed, (copies, irrelevant) in by_source.items():
+    groups = []
+    for seed, scores in by_source.items():
+        copies, irrelevant = ({s: v for s, v in of.items() if not any(map(math.isnan, v))} for of in scores)
         own, others = ({s: v for s, v in copies.items() if (s.source == seed) == mine} for mine in (True, False))
-        innocent = {s: v for s, v in irrelevant.items() if s.source == seed}
-        for pairs, (ours, theirs) in zip(found, ((own, innocent), (own, others), (others, innocent)), strict=True):
-            known = sorted({s.architecture for s in ours})
-            each = [_auc(*(_of(side, name) for side in (ours, theirs))) for name in known]
-            if whole := _auc(ours, theirs):
-                pairs.append((whole, [auc.auc for auc in each if auc]))
+        groups.append((own, others, {s: v for s, v in irrelevant.items() if s.source == seed}))
+    against_others = _estimate([(innocent, others) for _, others, innocent in groups])
     return [
-        (estimate_auc([whole for whole, _ in pairs]), fmean(fmean(each) for _, each in pairs if each))
-        for pairs in found
+        _estimate([(own, innocent) for own, _, innocent in groups]),
+        _estimate([(own, others) for own, others, _ in groups]),
+        (_reversed(against_others[0]), 1 - against_others[1]),
     ]
+
+
+def _estimate(pairs: Sequence[tuple[Scores, Scores]]) -> tuple[AucEstimate, float]:
+    """Return the mean AUC of first sides against second ones, which may share suspects, and that of one architecture."""
+    found, alike = [], []
+    for first, second in pairs:
+        if whole := _auc(first, second):
+            found.append(whole)
+            each = [_auc(_of(first, name), _of(second, name)) for name in sorted({s.architecture for s in first})]
+            alike += [fmean(auc.auc for auc in each if auc)] if any(each) else []
+    return estimate_auc(found, len({s for _, second in pairs for s in second})), fmean(alike)
+
+
+def _reversed(e: AucEstimate) -> AucEstimate:
+    by_source = tuple(1 - auc for auc in e.by_source)
+    return AucEstimate(1 - e.auc, 1 - e.high, 1 - e.low, e.irrelevant, e.stolen, by_source, e.conditional)
 
 
 def _of(scores: Scores, architecture: str) -> Scores:
@@ -79,8 +94,8 @@ def _of(scores: Scores, architecture: str) -> Scores:
 
 
 def _auc(first: Scores, second: Scores) -> SourceAuc | None:
-    sides = [[v for v in scores.values() if not any(map(math.isnan, v))] for scores in (first, second)]
-    return source_auc(*([*zip(*side, strict=True)] for side in sides)) if all(sides) else None
+    sides = [[*zip(*scores.values(), strict=True)] for scores in (first, second)]
+    return source_auc(*sides) if all(sides) else None
 
 
 class Crossed:

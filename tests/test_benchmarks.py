@@ -780,6 +780,17 @@ def test_copies_are_compared_with_those_of_other_sources_draw_by_draw():
         other_copies.three_aucs({0: ({}, named[1])})
 
 
+def test_copies_that_sources_share_count_once():
+    copies = {other_copies.Suspect(seed, "x", str(i)): [float(i)] for i, seed in enumerate((0, 1, 2, 0, 1, 2))}
+    irrelevant = {other_copies.Suspect(seed, "x", f"i{seed}"): [0.5] for seed in range(3)}
+    own, others, strangers = (e for e, _ in other_copies.three_aucs(dict.fromkeys(range(3), (copies, irrelevant))))
+    assert (own.stolen, own.irrelevant) == (6, 3) and (others.stolen, others.irrelevant) == (6, 6)
+    assert (strangers.stolen, strangers.irrelevant) == (6, 3)
+    assert (
+        strangers.auc == pytest.approx((4 / 4 + 3 / 4 + 3 / 4) / 3) and strangers.low < strangers.auc < strangers.high
+    )
+
+
 @pytest.mark.parametrize(
     ("folder", "words", "message"),
     [
