@@ -50,6 +50,11 @@ def published(request):
     return RESULTS / request.param
 
 
+def of_one_source(name):
+    """Return True for a part of merged results: their tables are made by the same code from the same rows."""
+    return re.fullmatch(r"(cifar10|fashion_mnist)-cpu-\d.*", name) is not None
+
+
 def known(run):
     """Return today's components with the versions, params and attributes of run.json, where a version may be older."""
 
@@ -107,6 +112,11 @@ def aucs(folder):
     return [[r[n] for n in names] for r in csv.DictReader((folder / "table.csv").read_text().splitlines())]
 
 
+@pytest.mark.parametrize(
+    "published",
+    [pytest.param(name, marks=[pytest.mark.slow] if of_one_source(name) else []) for name in FOLDERS],
+    indirect=True,
+)
 def test_the_tables_are_rebuilt_byte_for_byte(published, tmp_path):
     """A report with other columns was made by older code: then its AUCs are rebuilt, from the same two files."""
     folder = tmp_path / published.name  # labels of LaTeX have the folder's name
