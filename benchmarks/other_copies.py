@@ -34,6 +34,7 @@ from bench.results.folders import folder_of
 from bench.stats.intervals import AucEstimate, SourceAuc, estimate_auc, source_auc
 from bench.verification.distortions import DIRECT
 from bench.verification.transports import through
+from benchmarks.transport import show
 from benchmarks.transport_sources import World
 
 PAIRS = ("own copies against irrelevant models", "against others' copies", "others' copies against irrelevant models")
@@ -183,10 +184,7 @@ def main(folder: str, attacks: str, methods: str, store: Path | None, data: Path
     places = {name: str(path) for name, path in (("store", store), ("data", data)) if path}
     with tempfile.TemporaryDirectory() as out:
         world = World(spec=str(saved), out=out, **places)
-    for number, row in enumerate(Crossed(world, chosen).rows(asked)):
-        click.echo(f"| {' | '.join(row)} |")
-        if not number:
-            click.echo(f"|{'---|' * len(row)}")
+    show(Crossed(world, chosen).rows(asked))
 
 
 if __name__ == "__main__":
