@@ -20,7 +20,7 @@ from bench.verification.likeness import Likeness, compared
 from bench.verification.p_values import SLACK
 from bench.verification.recorded import RecordedSuspect, other_findings
 from bench.verification.regeneration import Place, Regenerated, regenerated
-from bench.verification.replay import replay
+from bench.verification.replay import made_by, replay
 from bench.verification.request import BENCH, version_of
 from bench.verification.schema import CommittedMethod, FingerprintFile, MethodResult
 from bench.verification.scoring import component
@@ -123,7 +123,7 @@ def _of_checks(found: EvidenceFolder, registry: Registry) -> MethodRuling:
         return MethodRuling(CHECKS, Origin.CANNOT_TELL, f"they cannot be made again here: {error}")
     if not (difference := other_findings(found.evidence.findings, again)):
         return MethodRuling(CHECKS, Origin.EXACT)
-    same = found.evidence.made.get("versions", {}).get(BENCH) == version_of(BENCH)  # others may check otherwise
+    same = made_by(found) == version_of(BENCH)  # others may check otherwise
     return MethodRuling(CHECKS, Origin.REFUTED if same else Origin.CANNOT_TELL, difference)
 
 

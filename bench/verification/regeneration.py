@@ -108,6 +108,8 @@ def _spec(commitment: Commitment) -> tuple[Spec, tuple[Description, ...]]:
     """Return the Spec of a commitment and its described networks; BenchError if it has none."""
     try:
         spec = Spec.from_json(commitment.spec)
+        if not spec.datasets:
+            raise ValueError("it names no dataset")
         return spec, of_spec(spec.models)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BenchError(f"{COMMITMENT} holds no Spec that bench wrote: {first_line(error)}") from None

@@ -47,10 +47,15 @@ def replay(folder: str | Path) -> EvidenceFolder:
     return found
 
 
+def made_by(found: EvidenceFolder) -> object:
+    """Return the version of bench that made the evidence; None if it does not say."""
+    versions = found.evidence.made.get("versions")
+    return versions.get(BENCH) if isinstance(versions, Mapping) else None
+
+
 def _other_version(found: EvidenceFolder) -> str:
     """Return that another version of bench made the evidence, the end of a message; empty if it was this one."""
-    versions, here = found.evidence.made.get("versions"), version_of(BENCH)
-    made = versions.get(BENCH) if isinstance(versions, Mapping) else None
+    made, here = made_by(found), version_of(BENCH)
     if made in (None, here):
         return ""
     text = f", unless bench {made}, which made it, computes that otherwise than {here} here: replay it with {made}"
@@ -148,8 +153,14 @@ def _labels(found: EvidenceFolder, rows: list[int]) -> "np.ndarray[Any, Any]":
         raise _changed(found, EVIDENCE, f"the suspect's description is none: {first_line(error)}") from None
     order = np.array(label_order(model, data.classes, data.label_names), dtype=int)
     if model.output == ModelOutput.LABELS:
+        if not np.isin(answers[:, 0], np.arange(data.classes)).all():
+            raise _changed(found, ANSWERS, f"an answer is none of the labels 0 to {data.classes - 1}")
         labels = answers[:, 0].astype(int)
         return order[labels] if len(order) else labels
+    if answers.shape[1] != data.classes:
+        raise _changed(
+            found, ANSWERS, f"its answers have {answers.shape[1]} numbers, and there are {data.classes} labels"
+        )
     if model.output == ModelOutput.LOG_PROBABILITIES:
         answers = np.exp(answers)
     return np.asarray((answers[:, order.argsort()] if len(order) else answers).argmax(1))

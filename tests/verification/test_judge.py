@@ -1,5 +1,6 @@
 """`bench judge`: honest evidence holds, a fingerprint that was tuned on an innocent suspect is refuted."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from bench.core.errors import BenchError
 from bench.models.answers import image_digests
 from bench.registry.discovery import load_registry
 from bench.verification import child as verification
-from bench.verification import commitment_files, evidence_files, judge, regeneration, spread
+from bench.verification import commitment_files, evidence_files, judge, manifest, regeneration, spread
 from bench.verification.kinds import Origin, Ruling
 from bench.verification.likeness import PIXEL, compared
 from bench.verification.recorded import RecordedSuspect
@@ -347,6 +348,9 @@ def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment,
         commitment_files.read(folder / "commitment"),
     )
     assert judged(folder).ruling == Ruling.CANNOT_TELL  # another version may check otherwise
+    odd = structs.replace(replay(folder).evidence, made={"versions": ["fingerprint-bench"]})
+    evidence_files.finish(folder, odd, commitment_files.read(folder / "commitment"))
+    assert judged(folder).ruling == Ruling.CANNOT_TELL
 
 
 def test_a_layout_that_was_not_asked_is_not_counted_as_asked(commitment, verify):
@@ -397,6 +401,17 @@ def test_a_commitment_without_a_spec_is_one_line(verify, judged, tmp_path, place
     found = small_commitment(tmp_path / "S")
     folder, _ = verify(found)
     with pytest.raises(BenchError, match=r"commitment\.json holds no Spec that bench wrote"):
+        judged(folder)
+
+
+def test_a_spec_without_a_dataset_is_one_line(commitment, verify, judged, tmp_path):
+    place = tmp_path / "C"
+    shutil.copytree(commitment.folder, place)
+    content = json.loads((place / "commitment.json").read_text())
+    (place / "commitment.json").write_text(json.dumps(content | {"spec": content["spec"] | {"datasets": []}}))
+    manifest.write(place)
+    folder, _ = verify(commitment_files.read(place))
+    with pytest.raises(BenchError, match=r"commitment\.json holds no Spec that bench wrote: it names no dataset"):
         judged(folder)
 
 

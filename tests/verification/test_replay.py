@@ -13,7 +13,7 @@ from zoo_files import copied, save_onnx, trained, zoo
 import bench
 from bench.core.errors import BenchError
 from bench.verification import child as verification
-from bench.verification import manifest
+from bench.verification import evidence_files, manifest
 from bench.verification.replay import replay
 from bench.verification.request import BENCH, version_of
 
@@ -214,6 +214,41 @@ def test_what_was_changed_is_named(folder, change, again):
     with pytest.raises(BenchError, match=named) as error:
         replay(folder)
     assert "\n" not in str(error.value) and str(folder) in str(error.value)
+
+
+def with_answers(folder, output, values):
+    """Replace all answers by `values` of the kind `output`, and every digest that depends on them."""
+    path, evidence = folder / "answers.csv", folder / "evidence.json"
+    rows = [row.split(",")[:2] for row in path.read_text().splitlines()[1:]]
+    header = ",".join(["image", "time", "output", *map(str, range(len(values)))])
+    path.write_text("\n".join([header, *(",".join([*row, output, *map(str, values)]) for row in rows), ""]))
+    with np.load(folder / "queries.npz") as arrays:
+        found = {name: arrays[name].copy() for name in arrays.files}
+    found["answers"] = np.array([*evidence_files.answer_digests(path).values()], dtype="S16")
+    np.savez_compressed(folder / "queries.npz", **found)
+    figures = json.loads(evidence.read_text())
+    figures["suspect"]["output"] = figures["suspect"]["description"]["output"] = output
+    figures["made"]["files"] = {name: manifest.digest(folder / name) for name in ("answers.csv", "queries.npz")}
+    evidence.write_text(json.dumps(figures))
+    sealed(folder)
+
+
+@pytest.mark.parametrize(
+    ("output", "values", "named"),
+    [
+        ("labels", [12], "an answer is none of the labels 0 to 9"),
+        ("labels", [-1], "an answer is none of the labels 0 to 9"),
+        ("labels", [1e30], "an answer is none of the labels 0 to 9"),
+        ("labels", [1], "the suspect's accuracy is .* by its answers"),
+        ("logits", [0.5] * 9, "its answers have 9 numbers, and there are 10 labels"),
+        ("logits", [0.5] * 10, "the suspect's accuracy is .* by its answers"),
+    ],
+)
+def test_answers_that_no_suspect_gives_are_named(folder, output, values, named):
+    figure(folder, lambda e: e["suspect"]["description"].update(labels=[*range(1, 10), 0]))
+    with_answers(folder, output, values)
+    with pytest.raises(BenchError, match=named):
+        replay(folder)
 
 
 def test_another_version_may_compute_a_figure_otherwise(folder):
