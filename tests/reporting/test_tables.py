@@ -11,7 +11,8 @@ from bench.reporting.build import Report
 from bench.reporting.tables.latex import latex
 from bench.reporting.tables.table import Line, Table, cell
 
-RESULTS = Report(Path(__file__).parents[2] / "results" / "noisy_digits").text("tex")
+PUBLISHED = Path(__file__).parents[2] / "results"
+RESULTS = Report(PUBLISHED / "noisy_digits").text("tex")
 PAPER = r"""\documentclass{article}
 \usepackage{booktabs,graphicx}
 \begin{document}
@@ -74,9 +75,35 @@ def test_a_narrow_table_is_one():
     assert " of " not in text
 
 
+def high(count, lines=4):
+    """Make a table of `count` rows of `lines` lines each; white boxes and baselines are its last two thirds."""
+    rows = [[cell(f"method{n}"), cell(*(f"{n}.{line}" for line in range(lines)))] for n in range(count)]
+    label = ("data", "net", "auc")
+    return Table("AUC", ["method", "extract"], rows, label=label, white_box=count // 3, baselines=2 * count // 3)
+
+
+@pytest.mark.parametrize(("count", "lines"), [(30, 4), (100, 1), (3, 80), (31, 3)])
+def test_a_high_table_is_cut_between_rows_and_keeps_their_order_and_its_rules(count, lines):
+    text = latex(high(count, lines), "folder")
+    parts = [body for _, body in grids(text)]
+    assert len(parts) > 1
+    assert text.count(f"({len(parts)} of {len(parts)})") == 1
+    figures = [line.removesuffix(r" \\").split("&")[1].strip() for body in parts for line in body[1:]]
+    assert figures == [f"{n}.{line}" for n in range(count) for line in range(lines)]
+    assert max(len(body) for body in parts) <= max(52, lines + 1)
+    assert all(body[1].startswith("method") for body in parts)
+    within = sum(f"method{n} " in line for n in (count // 3, 2 * count // 3) for body in parts for line in body[2:])
+    assert text.count("\\midrule") == len(parts) + within
+
+
+def test_a_table_of_no_rows_is_one():
+    assert latex(high(0), "folder").count(r"\begin{table}") == 1
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
-@pytest.mark.parametrize("text", [latex(table(3), "folder"), latex(table(20), "folder"), RESULTS])
-def test_latex_sets_it_without_an_error_or_a_line_too_wide(tmp_path, text):
+@pytest.mark.parametrize("made", [table(3), table(20), high(9), high(40), "noisy_digits", "field", "variations"])
+def test_latex_sets_it_without_an_error_or_a_line_too_wide(tmp_path, made):
+    text = Report(PUBLISHED / made).text("tex") if isinstance(made, str) else latex(made, "folder")
     (tmp_path / "table.tex").write_text(text, encoding="utf-8")
     (tmp_path / "paper.tex").write_text(PAPER, encoding="utf-8")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]

@@ -1,4 +1,4 @@
-"""Tables as LaTeX. A table that is too wide for a page is divided."""
+"""Tables as LaTeX. A table that is too wide or too high for a page is divided."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.reporting.tables.table import Line, Table, column_groups, column_width, flat_rows
+from bench.reporting.tables.table import Line, Table, column_groups, column_width, flat_rows, row_groups
 
 if TYPE_CHECKING:
     from tabulate import TableFormat
@@ -16,6 +16,8 @@ LONGEST_PART = 60
 """Characters of a part of a label."""
 PAGE = 110
 """Characters of a printed line in the smallest letters: a wider table is divided."""
+LINES = {"small": 38, "footnotesize": 44, "scriptsize": 52}
+"""Lines in each size of letters that leave room on a page for a caption and notes: a higher table is divided."""
 
 TEXT = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}
 MATHS = {"×": r"\times", "±": r"\pm", "−": "-", "≥": r"\geq", "≤": r"\leq", "†": r"\dagger", "‡": r"\ddagger"}
@@ -73,23 +75,24 @@ def latex(table: Table, folder: str) -> str:
     Its label, `tab:FOLDER-DATASET-SOURCE-SUBJECT`, begins with the name of the results folder, as those of other
     folders do with theirs.
     """
-    groups = column_groups(table, PAGE)
+    size = _size(table)
+    groups = [(r, c) for r in row_groups(table, LINES[size]) for c in column_groups(table, PAGE)]
     below = latex_escaped(" ".join((table.caption, *table.notes)).strip())
     notes = [r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize", below, r"\end{minipage}"]
     label = f"{identifier(folder)}-{file_name(table)}"
     floats = [rf"% needs \usepackage{{booktabs,graphicx}}; see \ref{{tab:{label}}}"]
-    for number, columns in enumerate(groups, start=1):
+    for number, (rows, columns) in enumerate(groups, start=1):
         part = f" ({number} of {len(groups)})" if len(groups) > 1 else ""
         suffix = f"-{number}" if number > 1 else ""
-        floats += [r"\begin{table}", rf"\centering\{_size(table)}\setlength{{\tabcolsep}}{{3pt}}"]
+        floats += [r"\begin{table}", rf"\centering\{size}\setlength{{\tabcolsep}}{{3pt}}"]
         floats += [rf"\caption{{{latex_escaped(table.title)}{part}}}\label{{tab:{label}{suffix}}}"]
-        floats += [r"\sbox0{%", *_latex_grid(table, columns), r"}%"]
+        floats += [r"\sbox0{%", *_latex_grid(table, rows, columns), r"}%"]
         floats += [r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"]
         floats += [*(notes if number == len(groups) else []), r"\end{table}", ""]
     return "\n".join(floats)
 
 
-def _latex_grid(table: Table, columns: Sequence[int]) -> list[str]:
+def _latex_grid(table: Table, rows: Sequence[int], columns: Sequence[int]) -> list[str]:
     from tabulate import tabulate
 
     def shown(x: Line) -> str:
@@ -97,8 +100,8 @@ def _latex_grid(table: Table, columns: Sequence[int]) -> list[str]:
             return rf"\textit{{({latex_escaped(x.short or x.text)})}}"
         return latex_escaped(re.sub(r"^-(?=\d)", "−", x.text))
 
-    rows = [[[shown(x) for x in c] for c in row] for row in table.rows]
-    physical, gaps = flat_rows(rows, columns, table.rules)
+    cells = [[[shown(x) for x in c] for c in table.rows[n]] for n in rows]
+    physical, gaps = flat_rows(cells, columns, {rows.index(n) for n in table.rules if n in rows})
     for row in physical:
         row[0] = "{}" + row[0] if row[0].startswith(("[", "*")) else row[0]  # no argument of the row's end above
     header = [_header(table.header[c]) for c in columns]

@@ -79,10 +79,20 @@ def shown(x: Line) -> str:
 
 def column_groups(table: Table, width: int) -> list[list[int]]:
     """Divide the columns into as few parts as fit into `width`; the leading columns are in each of them."""
-    widths = [column_width(table, column) for column in range(len(table.header))]
-    limits = (_packed(widths, table.leading, limit) for limit in range(1, width + 1))
-    count = len(_packed(widths, table.leading, width))
-    return next(parts for parts in limits if len(parts) == count)
+    return _divided([column_width(table, column) for column in range(len(table.header))], width, table.leading)
+
+
+def row_groups(table: Table, height: int) -> list[list[int]]:
+    """Divide the rows into as few parts as have at most `height` lines; a gap between rows counts as half a line."""
+    heights = [max(1, *map(len, row)) for row in table.rows]
+    gap = 0.5 if max(heights, default=1) > 1 else 0
+    return _divided([lines + gap for lines in heights], height)
+
+
+def _divided(sizes: Sequence[float], room: int, leading: int = 0) -> list[list[int]]:
+    """Divide into as few parts as fit into `room`, of sizes as equal as may be."""
+    count = len(_packed(sizes, leading, room))
+    return next(parts for limit in range(1, room + 1) if len(parts := _packed(sizes, leading, limit)) == count)
 
 
 def column_width(table: Table, column: int) -> int:
@@ -91,15 +101,15 @@ def column_width(table: Table, column: int) -> int:
     return 2 + max(title, *(len(shown(x)) for row in table.rows for x in row[column]), 0)
 
 
-def _packed(widths: Sequence[int], leading: int, limit: int) -> list[list[int]]:
+def _packed(sizes: Sequence[float], leading: int, limit: int) -> list[list[int]]:
     parts = [[*range(leading)]]
-    free = room = limit - sum(widths[:leading])
-    for column in range(leading, len(widths)):
-        if widths[column] > free and len(parts[-1]) > leading:
+    free = room = limit - sum(sizes[:leading])
+    for number in range(leading, len(sizes)):
+        if sizes[number] > free and len(parts[-1]) > leading:
             parts.append([*range(leading)])
             free = room
-        parts[-1].append(column)
-        free -= widths[column]
+        parts[-1].append(number)
+        free -= sizes[number]
     return parts
 
 
