@@ -337,7 +337,11 @@ class InFours(nn.Module):
         return self.inner(groups.flatten(0, 1))
 
 
-@pytest.mark.parametrize("taken", BATCHES)
+LONG = ("at least 16", "multiples of 4", "two or more")
+"""What they show, the others show, too."""
+
+
+@pytest.mark.parametrize("taken", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in BATCHES])
 def test_a_program_gets_batches_that_it_takes(tmp_path, opened, taken):
     example, size = BATCHES[taken]
     model, x = network(), images(70)
