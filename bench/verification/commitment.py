@@ -108,6 +108,8 @@ def planned(request: CommitRequest, place: Path, note: Callable[[str], None]) ->
         raise BenchError(f"{shown('methods')} names the methods: they are chosen before anybody is accused")
     file = zoo.write(zoo.collected(request.models, request.innocents, request.copies, request.source, note), place)
     chosen = {**request.chosen, "models": str(file), "no_baselines": True}
+    if request.chosen.get("replicates"):  # a commitment has one number for copies of each kind
+        chosen["copies"] = request.chosen["replicates"]
     spec, known = build(chosen, None, request.registry, request.precision, shown, request.allow_code)
     models = zoo.without_duplicates(of_spec(spec.models), note)
     zoo.note_datasets(models, spec.datasets[0], note)

@@ -206,9 +206,10 @@ def _check_methods(found: CommitmentFolder) -> None:
     for number, row in enumerate(found.nulls, 2):
         if row.method not in names:
             raise BenchError(printable(f"{found.folder / NULLS}: line {number}: no method {row.method} is committed"))
-        if (row.model, row.method) in seen:
-            raise BenchError(printable(f"{found.folder / NULLS}: line {number} repeats {row.model} and {row.method}"))
-        seen.add((row.model, row.method))
+        for name in {row.model, row.digest} - {""}:
+            if (name, row.method) in seen:
+                raise BenchError(printable(f"{found.folder / NULLS}: line {number} repeats {name} and {row.method}"))
+            seen.add((name, row.method))
 
 
 def fingerprint_file(method: str, draw: int, seed: int, tensors: "Mapping[str, Tensor]") -> FingerprintFile:

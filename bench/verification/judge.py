@@ -141,6 +141,12 @@ def _origin(found: CommitmentFolder, method: CommittedMethod, made: Regenerated)
     worst = max(rulings, key=lambda r: (ORDER.index(r.origin), not r.rounding))
     if worst.origin != Origin.EXACT and (difference := _other_input(found, method, made)):
         return MethodRuling(name, Origin.CANNOT_TELL, difference)
+    helpers = made.helpers.get(name)
+    if helpers and worst.origin != Origin.REFUTED:  # trained on the suspect's answers, they tune what is made with them
+        text = f"it is made with {', '.join(helpers)}, and nobody sees here what these were trained on"
+        return MethodRuling(
+            name, Origin.CANNOT_TELL, printable(f"{text}: describe no helpers, so that bench trains them")
+        )
     return worst
 
 

@@ -22,6 +22,8 @@ Ask = Callable[[Tensor], Tensor]
 ASKED = 64
 """Check images that each declaration is asked, so that there are at most ASKED times MOST_DECLARATIONS queries."""
 MOST_DECLARATIONS = 16
+SIZES = ((64, 64), (96, 96), (224, 224))
+"""Sizes of images for which networks are made, beside twice that of the dataset's."""
 LOW, FITS = 0.01, 0.001
 """Levels of significance: that a suspect is worse than the source, and that another declaration fits better.
 
@@ -156,9 +158,10 @@ def _right(
 
 
 def _others(model: Description, images: Tensor) -> Iterator[Declaration]:
-    """Yield other declarations, at most MOST_DECLARATIONS: of range and normalisation, of layout, colours, brightness.
+    """Yield other declarations, at most MOST_DECLARATIONS: of range, normalisation, layout, colours, brightness, size.
 
-    The normalisations are none, that of the check images, that of ImageNet, and [-1, 1].
+    The normalisations are none, that of the check images, that of ImageNet, and [-1, 1]. The sizes are those of
+    networks that were made for larger images; one that an architecture builds has the size of the dataset's.
     """
     if model.format == ModelFormat.ANSWERS:
         return
@@ -182,4 +185,8 @@ def _others(model: Description, images: Tensor) -> Iterator[Declaration]:
     found.append(Declaration("with dark and bright exchanged", model, lambda x: 1 - x))
     if images.shape[2] == images.shape[3]:
         found.append(Declaration("with rows and columns exchanged", model, lambda x: x.transpose(2, 3).contiguous()))
+    if not model.size and model.format != ModelFormat.SAFETENSORS:
+        height, width = images.shape[2:]
+        for size in dict.fromkeys(((2 * height, 2 * width), *SIZES)):
+            found.append(Declaration(f"with size = {list(size)}", structs.replace(model, size=size), same, True))
     yield from (d for d in found if d.model != model or d.change is not same)

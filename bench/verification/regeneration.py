@@ -27,12 +27,12 @@ from bench.sandbox.process_state import preserved_process_state
 from bench.store.store import Store, content_digest
 from bench.verification import zoo
 from bench.verification.commitment_files import COMMITMENT, CommitmentFolder
+from bench.verification.known_networks import HELPERS
 from bench.verification.schema import Commitment, CommittedMethod
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-HELPERS = (ModelRole.SURROGATE, ModelRole.REFERENCE)
 MOST_THREADS = 256
 
 
@@ -47,13 +47,15 @@ class Draw(NamedTuple):
 class Regenerated:
     """The draws of methods, by name and number, and why other methods have none.
 
-    `data` is the digest of the dataset here, `sources` those of the source code that was used.
+    `data` is the digest of the dataset here, `sources` those of the source code that was used. `helpers` has the names
+    of described surrogates and references with which a method's fingerprints were made.
     """
 
     reasons: dict[str, str] = field(default_factory=dict)
     draws: dict[tuple[str, int], Draw] = field(default_factory=dict)
     data: str = ""
     sources: dict[str, str] = field(default_factory=dict)
+    helpers: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ def regenerated(found: CommitmentFolder, source: str | Path, place: Place, repor
             else:
                 tensors = store.load(trial.fingerprint, "fingerprint")
                 result.draws[name, draw] = Draw(seed_of(trial.fingerprint), tensors)
+                result.helpers[name] = _described_helpers(prepared, trial.fingerprint)
         data = next(key for key, task in prepared.inventory.plan.tasks.items() if task.kind == TaskKind.DATA)
         result.data = content_digest(store, data, "data") if store.record(data) else ""
         result.sources = {
@@ -213,6 +216,12 @@ def _prepared(
         plugins=place.plugins,
     )
     return prepare(request, reporter)
+
+
+def _described_helpers(prepared: PreparedRun, fingerprint: str) -> list[str]:
+    """Return the names of the described surrogates and references that a fingerprint is made with."""
+    tasks = [prepared.inventory.plan.tasks[key] for key in sorted(_needed(prepared, [fingerprint]))]
+    return [str(t.params["model"]["name"]) for t in tasks if t.kind == TaskKind.MODEL and t.role in HELPERS]
 
 
 def _needed(prepared: PreparedRun, keys: Sequence[str]) -> set[str]:

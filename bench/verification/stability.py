@@ -14,12 +14,12 @@ from bench.verification.schema import Finding
 Ask = Callable[[Tensor], Tensor]
 IMAGES = 16
 """Images that are asked alone, in a batch, and once more."""
-QUERIES = 3 * IMAGES + 2
-"""Queries of all questions together."""
+QUERIES, MOST_QUERIES = 3 * IMAGES, 5 * IMAGES
+"""Queries of a suspect that answers the same again, and of any other."""
 
 
 def findings(ask: Ask, images: Tensor, remote: bool = False) -> list[Finding]:
-    """Ask the first IMAGES images alone, in one batch, once more, and one of them twice in a row: QUERIES at most.
+    """Ask the first IMAGES images alone, in one batch and once more, and if answers moved, each twice in a row.
 
     `ask` takes float images [N, C, H, W] in [0, 1] as one batch, and must pass every question on: answers that were
     recorded show nothing. A finding names the composition of batches to which all further questions should keep:
@@ -37,10 +37,11 @@ def findings(ask: Ask, images: Tensor, remote: bool = False) -> list[Finding]:
         return [Finding(kind=FindingKind.BATCH, text=text, figures={"batch": len(images)})]
     together = ask(images.flip(0)).flip(0)
     again = torch.cat([ask(image) for image in images.split(1)])
-    repeated = torch.cat([ask(images[-1:]), ask(images[-1:])])
     found = []
     if moved(alone, again):
-        found.append(_history(alone, again, repeated))
+        pairs = [(ask(image), ask(image)) for image in images.split(1)]
+        first, second = map(torch.cat, zip(*pairs, strict=True))
+        found.append(_history(alone, again, first, second))
     if (rows := moved(alone, together)) > moved(alone, again):
         batch = 1 if _kinds(alone) * 2 >= _kinds(together) else len(images)
         text = f"answers depend on the batch: {rows} of {len(images)} images are answered differently alone"
@@ -50,21 +51,20 @@ def findings(ask: Ask, images: Tensor, remote: bool = False) -> list[Finding]:
     return found
 
 
-def _history(alone: Tensor, again: Tensor, repeated: Tensor) -> Finding:
-    """Return the finding for images that were answered differently the second time."""
+def _history(alone: Tensor, again: Tensor, first: Tensor, second: Tensor) -> Finding:
+    """Return the finding for images that were answered differently later; `second` follows `first` at once.
+
+    Answers drift if one question moves them far less than all those between `alone` and `again` do.
+    """
     rows = moved(alone, again)
     figures: dict[str, Any] = {"images": rows, "difference": difference(alone, again)}
-    if moved(repeated[:1], repeated[1:]) and not _drifts(alone, again, repeated):
+    drift = difference(first, second) < difference(alone, again) / 4
+    if moved(first, second) and not drift:
         figures["each_time"] = True
         text = f"answers differ each time: {rows} of {len(alone)} images, asked alone again, are answered differently"
     else:
         text = f"answers depend on earlier queries: {rows} of {len(alone)} images are answered differently later"
     return Finding(kind=FindingKind.HISTORY, text=text, figures=figures)
-
-
-def _drifts(alone: Tensor, again: Tensor, repeated: Tensor) -> bool:
-    """Return True if one question moves answers far less than all those between `alone` and `again` do."""
-    return difference(repeated[:1], repeated[1:]) < difference(alone[-1:], again[-1:]) / 4
 
 
 def _kinds(answers: Tensor) -> int:

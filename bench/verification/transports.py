@@ -112,7 +112,10 @@ def detected(ask: Ask, checks: Checks) -> list[Finding]:
 
 
 def of_answers(answers: Tensor) -> list[Finding]:
-    """Return what answers, [N, K] or labels [N], show of themselves: how they are rounded."""
+    """Return what answers, [N, K] or labels [N], show of themselves: how they are rounded.
+
+    No commitment has the source's score through logits of one decimal at most: no method is used there.
+    """
     if answers.dim() == 1:
         return [_finding("labels", f"only labels are answered{UNSEEN}")]
     scale = Scale(answers)
@@ -121,7 +124,9 @@ def of_answers(answers: Tensor) -> list[Finding]:
         return [_finding("labels", f"answers are zeros and ones, which say no more than labels{UNSEEN}")]
     if rounding.kind == Rounding.DECIMALS and rounding.digits <= COARSE:
         what = "probabilities" if shares else "answers"
-        name = f"probabilities_{max(2, rounding.digits)}" if shares else ""
+        name = (
+            f"probabilities_{rounding.digits}" if shares else "" if rounding.digits > 1 else f"logits_{rounding.digits}"
+        )
         return [_finding(name, f"{what} are rounded to {rounding.digits} decimals", {"decimals": rounding.digits})]
     if rounding.kind == Rounding.LOGARITHMS and rounding.digits <= COARSE:
         text = f"logarithms of probabilities are rounded to {rounding.digits} decimals"

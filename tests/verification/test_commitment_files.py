@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from small_commitment import DRAWS, QUERIES, fingerprint, small_commitment
 
 from bench.core.errors import BenchError
@@ -220,6 +221,13 @@ def test_nothing_is_written_over(made, tmp_path):
         small_commitment(tmp_path / "file")
     (tmp_path / "empty").mkdir()
     assert small_commitment(tmp_path / "empty").nulls
+
+
+@pytest.mark.parametrize(("model", "digest"), [("a", "e" * 64), ("b", "d" * 64)])
+def test_an_innocent_counts_once_by_name_and_by_content(tmp_path, model, digest):
+    row = NullScore(model="a", family="", digest="d" * 64, accuracy=None, method="sac_m", score=0.0)
+    with pytest.raises(BenchError, match=r"nulls\.csv: line 3 repeats (a|d{64}) and sac_m"):
+        small_commitment(tmp_path / "c", nulls=[row, structs.replace(row, model=model, digest=digest)])
 
 
 def test_a_fault_leaves_nothing_behind(tmp_path):

@@ -155,6 +155,21 @@ def test_small_changes_are_refuted(method, commitment, verify, judged, tmp_path,
     assert judged(folder).ruling == Ruling.REFUTED
 
 
+def test_a_scale_that_hides_what_was_tuned_is_refuted(commitment, verify, judged, tmp_path, reproducible):
+    """Cosines of answers do not see that a row is multiplied; the tolerance may not follow from it."""
+    tuned = {}
+    for file, own in zip(commitment.method("sac_m").fingerprints, commitment.fingerprints("sac_m"), strict=True):
+        with torch.no_grad():
+            logits = trained(INNOCENT)(own["probes"].float() / (255 if own["probes"].dtype == torch.uint8 else 1))
+        logits[0] *= 1e7
+        tuned[file.file] = {**own, "logits": logits.to(own["logits"].dtype)}
+    false = forged(commitment, tuned, tmp_path / "F")
+    folder, verdict = verify(false, "innocent")
+    assert {m.method: m.p_value for m in verdict.methods}["sac_m"] == 1 / (INNOCENTS + 1)
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED and "sac_m" in {m.method for m in found.methods if m.origin == Origin.REFUTED}
+
+
 def test_other_labels_are_refuted(commitment, verify, judged, tmp_path, reproducible):
     (file,), (own,) = commitment.method("ipguard").fingerprints, commitment.fingerprints("ipguard")
     with torch.no_grad():
@@ -336,6 +351,25 @@ def test_findings_that_block_are_made_again(commitment, verify, judged):
     assert "checks of the suspect: refuted (the evidence lacks a finding that follows" in str(found)
 
 
+def test_a_finding_that_speaks_for_the_suspect_cannot_be_left_out(commitment, verify, judged, place):
+    damaged = trained(INNOCENT)
+    random = torch.Generator().manual_seed(0)
+    noise = [torch.randn(p.shape, generator=random) for p in damaged.parameters()]
+    for step in range(20):  # until it is worse than every innocent, and yet nothing that blocks
+        with torch.no_grad():
+            for p, n in zip(damaged.parameters(), noise, strict=True):
+                p += 0.02 * n
+        save_safetensors(damaged, place / "damaged-suspect.safetensors")
+        folder, verdict = verify(commitment, "damaged", out=f"E{step}")
+        kinds = {f.kind for f in verdict.evidence.evidence.findings}
+        if "damage" in kinds:
+            break
+    assert kinds == {"damage"} and judged(folder).ruling == Ruling.HOLDS
+    forge(commitment, folder, lambda m: m, lambda f: f.kind != "damage")
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED and "lacks a finding that follows from the recorded answers" in str(found)
+
+
 def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment, verify, judged):
     folder, _ = verify(commitment)
     blocked = Finding(kind="transport", text="images are compressed", blocks=["ipguard"])
@@ -385,6 +419,23 @@ def test_a_helper_that_the_file_does_not_describe_is_one_line(verify, judged, pl
     with pytest.raises(BenchError, match=r"mine.toml does not describe helper \(reference\), which was committed"):
         judged(folder)
     assert judged(folder, source=models).ruling == Ruling.HOLDS
+
+
+def test_what_was_made_with_a_described_helper_cannot_be_judged(verify, judged, place, tmp_path):
+    """Such a helper may be the suspect under another name, or its student: then the queries are tuned on it."""
+    save_safetensors(trained(50), place / "friend.safetensors")
+    weights = {"format": "safetensors", "architecture": "tiny_linear"}
+    rows = [{"name": n, "role": r, "file": f"{n}.safetensors", **weights}
+            for n, r in (("mine", "source"), ("friend", "surrogate"))]  # fmt: skip
+    models = zoo(place, *rows, name="befriended.toml")
+    files = {"models": models, "innocents": place / "innocents.toml"}
+    made = committed(place, tmp_path / "C", files, methods="sac_w,ipguard", set={"sac_w.surrogates": 1})
+    folder, _ = verify(made)
+    found = {m.method: m for m in judged(folder, source=models).methods}
+    assert found["ipguard"].origin == Origin.EXACT
+    assert (
+        found["sac_w"].origin == Origin.CANNOT_TELL and "it is made with friend, and nobody sees" in found["sac_w"].text
+    )
 
 
 def test_a_source_that_is_described_otherwise_is_one_line(commitment, verify, judged, place, tmp_path):
@@ -563,6 +614,14 @@ def test_nothing_is_left_behind(commitment, verify, judged, monkeypatch, tmp_pat
         (torch.tensor([[1e4, 0.0]]), torch.tensor([[1e4, 9.9]]), True),  # within 0.1 % of the largest number
         (torch.tensor([[1e4, 0.0]]), torch.tensor([[1e4, 10.1]]), False),
         (torch.tensor([True, False]), torch.tensor([True, True]), False),
+        (torch.cat([torch.tensor([1e7]), torch.rand(99)]), torch.rand(100), False),  # its own scale decides nothing
+        (torch.cat([torch.tensor([1e7]), torch.ones(99)]), torch.ones(100), False),  # nor is a free row without bounds
+        (torch.cat([torch.tensor([-1.0]), torch.ones(99)]), torch.linspace(-1, 1, 100).sign(), False),
+        (torch.cat([torch.tensor([torch.inf]), torch.ones(99)]), torch.ones(100), False),
+        (torch.cat([torch.tensor([torch.nan]), torch.ones(99)]), torch.ones(100), False),
+        (torch.arange(100.0), torch.cat([torch.tensor([50.0]), torch.arange(1.0, 100)]), True),  # within what was made
+        (torch.cat([torch.full((1, 1, 8, 8), 2.1), torch.zeros(19, 1, 8, 8)]), torch.zeros(20, 1, 8, 8), False),
+        (torch.cat([torch.ones(1, 1, 8, 8), torch.zeros(19, 1, 8, 8)]), torch.zeros(20, 1, 8, 8), True),
     ],
 )
 def test_likeness(one, other, alike):

@@ -38,3 +38,11 @@ def test_the_source_and_a_known_copy_are_named_and_judged(folder):
     assert found.text == "it is known, a known copy (prune): the content is the same" and not found.blocks
     (found,) = known_networks.findings(folder.commitment.source.digest, folder)
     assert found.text == "it is the source itself: the content is the same" and not found.blocks
+
+
+@pytest.mark.parametrize(("role", "blocks"), [("surrogate", ["all"]), ("reference", ["all"]), ("stolen", None)])
+def test_a_helper_is_not_judged_by_what_was_made_with_it(folder, role, blocks):
+    folder.commitment.spec["models"] = [{"name": "helper", "role": role, "sha256": NEW}]
+    found = known_networks.findings(NEW, folder)
+    assert [f.blocks for f in found] == ([blocks] if blocks else [])
+    assert all(f.text.startswith(f"it is helper, the {role} with which fingerprints were made") for f in found)

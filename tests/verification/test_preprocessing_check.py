@@ -145,6 +145,25 @@ def test_colours_in_another_order():
     assert "with colours in the order blue, green, red" in found.text
 
 
+@pytest.mark.parametrize("wanted_size", [(8, 8), (224, 224)])
+def test_a_forgotten_size_is_named(wanted_size):
+    """A server may take images of any size, and be right at the one that its network was trained with."""
+    random = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (80,), generator=random)
+    images = torch.randint(256, (80, 3, 4, 4), generator=random).to(torch.uint8)
+    p = np.eye(3)[labels]
+    wanted = types.SimpleNamespace(
+        images=images.numpy(), labels=labels.numpy(), source_labels=labels.numpy(), source_probabilities=p
+    )
+
+    def open_as(model):
+        half = torch.where(torch.arange(80) % 2 == 0, labels, (labels + 1) % 3)
+        return lambda x: (labels if model.size == wanted_size else half)[: len(x)]
+
+    (found,) = findings(read_one(), open_as, wanted)
+    assert f"with size = {list(wanted_size)}: correct the description" in found.text and found.blocks == ["all"]
+
+
 def read_one():
     from bench.models.description import Description
 
