@@ -76,7 +76,8 @@ def against_baselines(
             compared[method, attack] = found
     p = {where: _largest_p(found) for where, found in compared.items()}
     tested = {(w, b): d for w, found in compared.items() if p[w] is not None for b, d in found.items()}
-    differences = [[d.of(seed) for seed in samples.seeds] for d in tested.values()]
+    seeds = [seed for seed in samples.seeds if any(seed in d.aucs for d in tested.values())]
+    differences = [[d.of(seed) for seed in seeds] for d in tested.values()]
     adjusted = dict(zip(tested, better_jointly(differences).tolist() if tested else (), strict=True))
     result = {}
     for where, found in compared.items():

@@ -61,3 +61,11 @@ def test_a_cell_with_too_few_sources_in_common_with_a_baseline_is_not_tested_and
     untested = found["sac", "prune"]
     assert (untested.p, untested.adjusted, untested.beaten, untested.tests) == (None, None, False, 1)
     assert found["sac", "extract_l"].adjusted == 1 / 32
+
+
+def test_seeds_at_which_a_table_has_no_source_are_no_sources_of_it():
+    """A folder has the seeds of all its tables; this one has five of the fifteen: 1/32, not a sample of signs."""
+    seeds = range(4, 9)
+    aucs = {("noise", "prune"): dict.fromkeys(seeds, 0.4), ("sac", "prune"): dict.fromkeys(seeds, 0.5)}
+    found = compared(aucs, seeds=range(15), baselines=("noise",))["sac", "prune"]
+    assert (found.p, found.adjusted, found.sources) == (1 / 32, 1 / 32, 5)
