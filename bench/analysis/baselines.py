@@ -52,9 +52,9 @@ def against_baselines(
 ) -> dict[Where, AgainstBaselines]:
     """Compare the cells of one table with its baselines.
 
-    A baseline that is not applicable to an attack is left out there; where one has no score although it should, or none
-    is left, a cell is not compared. A watermark has stolen suspects of its own, and an adaptive attack makes other ones
-    against each method: they need not be the same.
+    `inapplicable`: a method cannot judge an attack, or was not planned there; such a baseline is left out. Where one
+    has no score although it should, or none is left, a cell is not compared. A watermark has stolen suspects of its
+    own, and an adaptive attack makes other ones against each method: they need not be the same.
     """
 
     def paired(method: str, baseline: str, attack: str) -> bool:

@@ -205,6 +205,15 @@ def test_methods_are_compared_by_source_on_the_models_that_both_judged(read):
     assert (found.difference, found.p, found.sources) == pytest.approx((expected.difference, expected.greater, 5))
 
 
+def test_a_baseline_that_was_never_planned_in_a_table_is_no_rival_there(read):
+    """After a merge, a folder has the baselines of all its runs, and each may be of another dataset or attack."""
+    frame, run = read(scored(methods=("sac", "noise")), seeds=SEEDS, baselines=("noise",))
+    (expected,) = (c.baselines for c in cells(frame, run) if c.method == "sac")
+    run["spec"]["baselines"].append("mark")
+    assert next(c for c in cells(frame, run) if c.method == "sac").baselines == expected
+    assert expected.baselines == ("noise",)
+
+
 def test_equal_methods_are_not_better_and_do_not_count_as_tests(read):
     """A cell whose AUCs equal those of a baseline at every source cannot be found better, and costs others nothing."""
     rows = scored(methods=("sac", "mark", "noise"), shift=0.0)
