@@ -437,6 +437,19 @@ def test_networks_that_are_right_once_their_classes_are_renumbered_are_named_as_
     assert "renumbered" in (tmp_path / "report" / "index.html").read_text()
 
 
+def test_suspects_whose_classes_are_renumbered_have_learned_and_have_an_auc(read):
+    rows = scored()
+    for row in rows:
+        if row["attack"]:
+            row |= {"suspect_accuracy": 0.02, "note": "suspect.renumbered=0.93"}
+    frame, run = read(rows, seeds=SEEDS)
+    (found,) = cells(frame, run)
+    assert (found.untrained, found.status, len(found.unlearned)) == (False, CellStatus.COMPLETE, 5 * 4)
+    assert found.figure.by_source == pytest.approx(by_hand(frame))
+    table = auc_table([found], run)
+    assert table.rows[0][1][0].text.endswith("‡") and not any(n.startswith("not trained") for n in table.notes)
+
+
 def test_without_such_a_note_nothing_is_said_of_an_order(read):
     frame, run = read(scored(), seeds=SEEDS)
     assert not any(a.renumbered for a in accuracies(frame, run))
