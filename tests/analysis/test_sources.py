@@ -260,6 +260,25 @@ def test_a_suspect_that_one_of_two_draws_finds_is_found_by_half(read):
     assert 4 * rate.high**3 - 3 * rate.high**4 == pytest.approx(0.975)
 
 
+LOST = {"status": "failed", "score": None, "error": "no", "queries": None, "agreement": None}
+
+
+def test_a_source_counts_once_however_many_of_its_draws_have_scores(read):
+    """Five draws of source 0 find all of its four suspects, the only one of source 1 none: 4 of 8, not 20 of 24."""
+    rows = scored(seeds=(0, 1), draws=5, irrelevant=20)
+    for row in rows:
+        if row["source_seed"]:
+            row |= LOST if row["draw"] else {"score": -9.0 if row["attack"] else 0.0}  # ties accuse nobody
+        elif row["attack"]:
+            row["score"] = 9.0
+    (found,) = cells(*read(rows, seeds=(0, 1)))
+    assert found.figure.auc == 0.5
+    assert (found.hits[0.05].rate, found.hits[0.05].hits, found.hits[0.05].of) == (0.5, 4, 8)
+    apart = [cells(*read([r for r in rows if r["source_seed"] == s], seeds=(s,)))[0].accused[0.05] for s in (0, 1)]
+    assert found.accused[0.05].rate == pytest.approx(sum(one.rate for one in apart) / 2)
+    assert apart[0].rate > apart[1].rate == 0 and found.accused[0.05].of == 2 * 20
+
+
 def test_false_accusations_are_of_all_sources_whichever_attack_comes_first(read):
     """After a merge, an attack may have been run for some of the sources only."""
     rows = scored(irrelevant=20)
