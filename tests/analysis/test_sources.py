@@ -20,6 +20,7 @@ from bench.stats.rates import NotReported, tpr_at_fpr
 
 SEEDS = (0, 1, 2, 3, 4)
 ONE = {"methods": ("sac",), "baselines": (), "attacks": ("extract_l",)}
+LOST = {"status": "failed", "score": None, "error": "no", "queries": None, "agreement": None}
 
 
 def scored(seeds=SEEDS, draws=1, methods=("sac",), irrelevant=4, stolen=2, shift=0.8):
@@ -127,6 +128,22 @@ def test_equal_stolen_models_of_a_source_count_once_and_the_table_says_so(read):
     )
     extracted = next(a for a in accuracies(frame, run) if (a.model, a.suspect_architecture) == ("extract_l", "net"))
     assert extracted.summary.n == 5
+
+
+def test_notes_count_the_equal_suspects_of_the_method_with_most_scores_and_name_them_where_others_are_lost(read):
+    rows = scored(seeds=(0,), stolen=3, methods=("sac", "noise"))
+    for row in rows:
+        if row["attack"] and row["method"] == "noise" and row["replicate"] == 2:
+            row |= LOST
+    frame, run = read(rows, seeds=(0,), baselines=("noise",))
+    twins = (frame.suspect_kind == "stolen") & (frame.suspect_architecture == "net")
+    frame.loc[twins, "suspect_digest"] = "twin"
+    found = cells(frame, run)
+    assert [(c.equal, c.figure.stolen) for c in found] == [(2, 4), (1, 3)]
+    notes = auc_table(found, run).notes
+    assert any("count once: extract_l (2 of 6 left out)." in n for n in notes)
+    left = "extract_l from 3 of 6 stolen, 8 of 8 irrelevant models (2 failed, 1 left out as equal)."
+    assert f"*: incomplete: noise: {left}" in notes
 
 
 def test_described_irrelevant_models_that_sources_share_count_once_among_the_planned_ones(read):
@@ -258,9 +275,6 @@ def test_a_suspect_that_one_of_two_draws_finds_is_found_by_half(read):
     assert (rate.rate, rate.hits, rate.of) == (3 / 8, 1.5, 4)
     assert rate.low == pytest.approx(1 - 0.975 ** (1 / 4))
     assert 4 * rate.high**3 - 3 * rate.high**4 == pytest.approx(0.975)
-
-
-LOST = {"status": "failed", "score": None, "error": "no", "queries": None, "agreement": None}
 
 
 def test_a_source_counts_once_however_many_of_its_draws_have_scores(read):
