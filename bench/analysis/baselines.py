@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from bench.analysis.groups import Matched, Samples
@@ -23,8 +22,9 @@ class AgainstBaselines:
     """A cell compared with every baseline that applies; the figures are those of the baseline that is hardest to beat.
 
     `difference` is the mean over `sources` of the AUC minus that baseline's, from the models that both judged. `p` is
-    the largest of the one-sided p-values, None with too few sources for a test; `adjusted` is that of all `tests` cells
-    of the table together. `paired`: the baselines judged the same stolen suspects.
+    the largest of the one-sided p-values, None with too few sources for a test; `adjusted` is the largest of those that
+    hold for all `tests` cells of the table, and all their baselines, together. `paired`: the baselines judged the same
+    stolen suspects.
     """
 
     baseline: str
@@ -52,9 +52,9 @@ def against_baselines(
 ) -> dict[Where, AgainstBaselines]:
     """Compare the cells of one table with its baselines.
 
-    A baseline that is not applicable to an attack is left out there; where one has no score although it should, or none
-    is left, a cell is not compared. A watermark has stolen suspects of its own, and an adaptive attack makes other ones
-    against each method: they need not be the same.
+    `inapplicable`: a method cannot judge an attack, or was not planned there; such a baseline is left out. Where one
+    has no score although it should, or none is left, a cell is not compared. A watermark has stolen suspects of its
+    own, and an adaptive attack makes other ones against each method: they need not be the same.
     """
 
     def paired(method: str, baseline: str, attack: str) -> bool:
@@ -74,23 +74,26 @@ def against_baselines(
                 found[baseline] = _Difference(both, difference_over_sources(ours, theirs))
         if rivals and len(found) == len(rivals):
             compared[method, attack] = found
-    hardest = {where: max(found, key=partial(_hardness, found)) for where, found in compared.items()}
-    tested = {w: compared[w][name] for w, name in hardest.items() if compared[w][name].found.greater is not None}
-    differences = [[d.of(seed) for seed in samples.seeds] for d in tested.values()]
+    p = {where: _largest_p(found) for where, found in compared.items()}
+    tested = {(w, b): d for w, found in compared.items() if p[w] is not None for b, d in found.items()}
+    seeds = [seed for seed in samples.seeds if any(seed in d.aucs for d in tested.values())]
+    differences = [[d.of(seed) for seed in seeds] for d in tested.values()]
     adjusted = dict(zip(tested, better_jointly(differences).tolist() if tested else (), strict=True))
-    return {
-        where: AgainstBaselines(
+    result = {}
+    for where, found in compared.items():
+        hardness = {b: _hardness(d.found, adjusted.get((where, b))) for b, d in found.items()}
+        name = max(hardness, key=hardness.__getitem__)
+        result[where] = AgainstBaselines(
             baseline=name,
-            baselines=tuple(compared[where]),
-            difference=round(compared[where][name].found.difference, DIGITS) + 0.0,
-            sources=len(compared[where][name].aucs),
-            p=compared[where][name].found.greater,
-            adjusted=adjusted.get(where),
-            tests=len(tested),
+            baselines=tuple(found),
+            difference=round(found[name].found.difference, DIGITS) + 0.0,
+            sources=len(found[name].aucs),
+            p=p[where],
+            adjusted=adjusted.get((where, name)),
+            tests=len({w for w, _ in tested}),
             paired=paired(where[0], name, where[1]),
         )
-        for where, name in hardest.items()
-    }
+    return result
 
 
 class _Difference(NamedTuple):
@@ -105,7 +108,13 @@ class _Difference(NamedTuple):
         return mine - others
 
 
-def _hardness(found: Mapping[str, _Difference], baseline: str) -> tuple[float, float]:
-    """Order the baselines of a cell: by p-value, then by difference."""
-    against = found[baseline].found
-    return (1.0 if against.greater is None else against.greater), -against.difference
+def _largest_p(found: Mapping[str, _Difference]) -> float | None:
+    """Return the p-value of "better than every baseline" of a cell; None where one of them cannot be tested."""
+    known = [d.found.greater for d in found.values() if d.found.greater is not None]
+    return max(known) if len(known) == len(found) else None
+
+
+def _hardness(against: SourceDifference, adjusted: float | None) -> tuple[float, float, float]:
+    """Order the baselines of a cell: by the p-value for the whole table, by that of the test, then by difference."""
+    of_table, alone = (1.0 if p is None else p for p in (adjusted, against.greater))
+    return of_table, alone, -against.difference

@@ -179,8 +179,8 @@ def cells(frame: "pd.DataFrame", run: Mapping[str, JSON]) -> list[Cell]:
     for dataset, source in filter(present.__contains__, itertools.product(spec.datasets, spec.sources)):
         table = estimator.table(dataset, source, methods)
         matched = {(c.method, c.attack): rows for c, rows in table}
-        impossible = {(c.method, c.attack) for c, _ in table if c.reason}
-        compared = against_baselines(estimator.samples, matched, impossible, spec.baselines, *own_suspects)
+        without = {(c.method, c.attack) for c, _ in table if c.reason or not c.stolen_planned}
+        compared = against_baselines(estimator.samples, matched, without, spec.baselines, *own_suspects)
         found += [dataclasses.replace(c, baselines=compared.get((c.method, c.attack))) for c, _ in table]
     return found
 

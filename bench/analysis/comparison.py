@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from bench.analysis.cells import Cell, cells, default_budget
 from bench.core.canonical import JSON
-from bench.core.kinds import ComponentKind, Status
+from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
 from bench.results.protocol import OF_METHODS, Fact, component_facts, differences, size_facts, used
 from bench.results.reader import load
@@ -99,7 +99,7 @@ def _scores(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, di
 
     Merged results have the same key once for each machine, at other seeds.
     """
-    done = frame[frame.status == Status.DONE]
+    done = frame[(frame.status == Status.DONE) & (frame.suspect_kind != SuspectKind.UNDECIDED)]
     known = done.groupby(["dataset", "source_architecture", "method", "attack", "suspect_dataset"], sort=False)
     scores = {
         where: dict(zip(zip(rows.key, rows.source_seed, strict=True), rows.score, strict=True)) for where, rows in known

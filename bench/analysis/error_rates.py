@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from fractions import Fraction
+from itertools import chain
+from operator import attrgetter
 from typing import TypeAlias
 
 import numpy as np
@@ -23,18 +25,28 @@ irrelevant models that are accused."""
 
 def hits(samples: Samples, matched: Matched) -> ByRate:
     """Return the share of stolen suspects found at each of RATES, with a threshold for each draw of each source."""
-    stolen = [samples.score[rows] for s in matched.samples for rows in s.stolen]
-    irrelevant = [samples.score[rows] for s in matched.samples for rows in s.irrelevant]
-    found = {rate: tpr_at_fpr(stolen, irrelevant, rate) for rate in RATES}
-    of = sum(s.stolen for s in matched.sources)
-    return {rate: _of_models(r, of) if isinstance(r, Rate) else r for rate, r in found.items()}
+    scores = [(samples.score[s.stolen], samples.score[s.irrelevant]) for s in matched.samples]
+    models = [s.stolen for s in matched.sources]
+    # All draws of a source have the same models here: their share is the mean over the draws.
+    found = {rate: [[tpr_at_fpr(*of_source, rate)] for of_source in scores] for rate in RATES}
+    return {rate: _over_sources(of_rate, models, sum(models)) for rate, of_rate in found.items()}
 
 
-def _of_models(found: Rate, of: int) -> Rate:
-    """Return a rate of suspects with the interval of so many: each counts once, however many draws judged it."""
-    count = round(found.rate * of, 9)
-    low, high = (binomial_bound(k, of)[end] for end, k in enumerate((math.floor(count), math.ceil(count))))
-    return Rate(found.rate, low, high, count, of)
+def _over_sources(
+    found: Sequence[Sequence[Rate | NotReported]], models: Sequence[int], different: int
+) -> Rate | NotReported:
+    """Average rates, by source and draw, over the draws of each source, then over sources by their numbers of models.
+
+    The interval is that of all `different` models: each counts once, however many draws or sources judged it.
+    """
+    if few := [r for draws in found for r in draws if isinstance(r, NotReported)]:
+        return min(few, key=attrgetter("has"))
+    shares = [[Fraction(round(r.hits), r.of) for r in draws if isinstance(r, Rate)] for draws in found]
+    total = sum((sum(s, Fraction()) / len(s) * m for s, m in zip(shares, models, strict=True)), Fraction())
+    rate = float(total / sum(models))
+    count = round(rate * different, 9)
+    low, high = (binomial_bound(k, different)[end] for end, k in enumerate((math.floor(count), math.ceil(count))))
+    return Rate(rate, low, high, count, different)
 
 
 class Division:
@@ -65,19 +77,25 @@ class Division:
         """
         key = (*place, on)
         if key not in self.known:
-            scored = [rows for rows in self._scored(place, on) if len(rows)]
+            scored = [draws for draws in self._scored(place, on) if draws]
             self.known[key] = {rate: self._rate(scored, on, rate) for rate in RATES} if scored else {}
         return self.known[key]
 
-    def _scored(self, place: tuple[str, str, str], on: str) -> Iterator[Rows]:
-        """Yield the irrelevant models with a score, by source and draw."""
+    def _scored(self, place: tuple[str, str, str], on: str) -> Iterator[list[Rows]]:
+        """Yield the irrelevant models with a score of each source, by draw."""
         samples = self.samples
-        for seed, draw in product(map(float, samples.seeds), samples.draws.get(place, ())):
-            rows = samples.rows.get((*place, SuspectKind.IRRELEVANT, "", seed, draw), NOBODY)
-            yield rows[(samples.column["suspect_dataset"][rows] == on) & samples.done[rows]]
+        for seed in map(float, samples.seeds):
+            keys = [(*place, SuspectKind.IRRELEVANT, "", seed, draw) for draw in samples.draws.get(place, ())]
+            planned = [samples.rows.get(key, NOBODY) for key in keys]
+            scored = [rows[(samples.column["suspect_dataset"][rows] == on) & samples.done[rows]] for rows in planned]
+            yield [rows for rows in scored if len(rows)]
 
-    def _rate(self, draws: Sequence[Rows], on: str, rate: float) -> Rate | NotReported:
-        halves = [self.calibration[on][self.samples.place[rows]] for rows in draws]
-        judged = self.samples.count(rows[~half] for rows, half in zip(draws, halves, strict=True))
-        found = frozen_threshold([self.samples.score[rows] for rows in draws], halves, rate, judged=judged)
-        return found if isinstance(found, NotReported) else found.false_accusations
+    def _rate(self, sources: Sequence[Sequence[Rows]], on: str, rate: float) -> Rate | NotReported:
+        found: list[list[Rate | NotReported]] = []
+        judged: list[list[Rows]] = []
+        for draws in sources:
+            halves = [self.calibration[on][self.samples.place[rows]] for rows in draws]
+            frozen = [frozen_threshold(self.samples.score[r], h, rate) for r, h in zip(draws, halves, strict=True)]
+            found.append([f if isinstance(f, NotReported) else f.false_accusations for f in frozen])
+            judged.append([rows[~half] for rows, half in zip(draws, halves, strict=True)])
+        return _over_sources(found, [*map(self.samples.count, judged)], self.samples.count(chain(*judged)))

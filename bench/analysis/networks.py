@@ -52,9 +52,10 @@ class Networks:
 
     `table` has a line for each network with a known accuracy, with the columns of NETWORK, `source_seed`, `replicate`
     and `accuracy`; `described` has the names of described networks, if there are any. `chance` is True where the
-    accuracy is no better than guessing, `unlearned` where it is that or far below the `usual` one, the median of the
-    network's peers, or where the answers fit the labels only once the classes are renumbered, with the accuracy
-    `renumbered` (else NaN). `source` and `suspect` are the numbers of the networks of each row: the index of `table`.
+    accuracy is no better than guessing, however the classes are numbered; `unlearned` where it is that or far below the
+    `usual` one, the median of the network's peers, or where the answers fit the labels only once the classes are
+    renumbered, with the accuracy `renumbered` (else NaN). `source` and `suspect` are the numbers of the networks of
+    each row: the index of `table`.
     """
 
     def __init__(self, frame: "pd.DataFrame", run: Mapping[str, JSON]) -> None:
@@ -202,8 +203,8 @@ def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFra
     distance = (networks.accuracy - usual).abs()
     spread = 1.4826 * distance.groupby([networks[c] for c in PEERS], sort=False).transform("median")
     sd = np.maximum(spread, np.maximum(np.sqrt(usual * (1 - usual) / n), 1 / n))
-    chance = accuracy <= guess + DEVIATIONS * np.sqrt(guess * (1 - guess) / n)
     renumbered = networks.renumbered.notna()
+    chance = (accuracy <= guess + DEVIATIONS * np.sqrt(guess * (1 - guess) / n)) & ~renumbered
     below = (peers.transform("size") >= ENOUGH_PEERS) & (accuracy < usual - FAR * sd)
     return networks.assign(usual=usual, chance=chance, unlearned=chance | below | renumbered)
 

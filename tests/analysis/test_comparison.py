@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_build import benchmark, trials
+from test_build import benchmark, line, trials
 
 from bench.analysis.comparison import changes, obstacles, read, remarks
 from bench.cli.commands.compare import command
@@ -119,6 +119,14 @@ def test_equal_scores_need_no_interval(before):
     assert "B 0.89 =" in text
     assert "[" not in text.split("The AUC of A")[0]
     assert all(made["same"] in ("1", "") for made in lines_of(before, before).values())
+
+
+def test_suspects_that_are_to_be_judged_belong_to_no_cell(tmp_path):
+    folders = [tmp_path / "before", tmp_path / "after"]
+    for folder, score in zip(folders, (0.1, 0.2), strict=True):
+        suspect = line(replicate=9, score=score, suspect_kind="undecided", source_model="mine", suspect_model="theirs")
+        write(folder, [*trials(), suspect], benchmark(models=({"name": "mine"},)))
+    assert all(change.same for change in changes(*read(folders)).values())
 
 
 def test_cells_that_were_added_or_lost_are_named(before):

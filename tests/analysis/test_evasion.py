@@ -3,6 +3,7 @@
 import csv
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -183,6 +184,14 @@ def test_copies_made_against_one_method_are_not_those_of_another(tmp_path):
     thieves = table[table.model == "thief"]
     assert set(thieves.owner) == {"sac", "mark", "noise"}
     assert len(thieves) == 3 * 6 * 3 * 2
+
+
+def test_the_page_draws_copies_that_were_made_against_methods_without_a_source(tmp_path):
+    write(tmp_path, rows(), run())
+    page = (tmp_path / "index.html").read_text()
+    (chart,) = re.findall(r"<figcaption>Copies that only one method judges</figcaption>.*?</figure>", page, re.DOTALL)
+    assert "thief, sac" in chart and "thief, noise" in chart
+    assert "thief, mark" not in chart and "Source marked by mark and suspects" in page
 
 
 def test_the_files_of_a_report_have_it(tmp_path):

@@ -20,6 +20,7 @@ from bench.stats.rates import NotReported, tpr_at_fpr
 
 SEEDS = (0, 1, 2, 3, 4)
 ONE = {"methods": ("sac",), "baselines": (), "attacks": ("extract_l",)}
+LOST = {"status": "failed", "score": None, "error": "no", "queries": None, "agreement": None}
 
 
 def scored(seeds=SEEDS, draws=1, methods=("sac",), irrelevant=4, stolen=2, shift=0.8):
@@ -129,6 +130,22 @@ def test_equal_stolen_models_of_a_source_count_once_and_the_table_says_so(read):
     assert extracted.summary.n == 5
 
 
+def test_notes_count_the_equal_suspects_of_the_method_with_most_scores_and_name_them_where_others_are_lost(read):
+    rows = scored(seeds=(0,), stolen=3, methods=("sac", "noise"))
+    for row in rows:
+        if row["attack"] and row["method"] == "noise" and row["replicate"] == 2:
+            row |= LOST
+    frame, run = read(rows, seeds=(0,), baselines=("noise",))
+    twins = (frame.suspect_kind == "stolen") & (frame.suspect_architecture == "net")
+    frame.loc[twins, "suspect_digest"] = "twin"
+    found = cells(frame, run)
+    assert [(c.equal, c.figure.stolen) for c in found] == [(2, 4), (1, 3)]
+    notes = auc_table(found, run).notes
+    assert any("count once: extract_l (2 of 6 left out)." in n for n in notes)
+    left = "extract_l from 3 of 6 stolen, 8 of 8 irrelevant models (2 failed, 1 left out as equal)."
+    assert f"*: incomplete: noise: {left}" in notes
+
+
 def test_described_irrelevant_models_that_sources_share_count_once_among_the_planned_ones(read):
     frame, run = read(scored(seeds=(0, 1)), seeds=(0, 1))
     names = frame.suspect_architecture + frame.replicate.astype(str)
@@ -205,6 +222,15 @@ def test_methods_are_compared_by_source_on_the_models_that_both_judged(read):
     assert (found.difference, found.p, found.sources) == pytest.approx((expected.difference, expected.greater, 5))
 
 
+def test_a_baseline_that_was_never_planned_in_a_table_is_no_rival_there(read):
+    """After a merge, a folder has the baselines of all its runs, and each may be of another dataset or attack."""
+    frame, run = read(scored(methods=("sac", "noise")), seeds=SEEDS, baselines=("noise",))
+    (expected,) = (c.baselines for c in cells(frame, run) if c.method == "sac")
+    run["spec"]["baselines"].append("mark")
+    assert next(c for c in cells(frame, run) if c.method == "sac").baselines == expected
+    assert expected.baselines == ("noise",)
+
+
 def test_equal_methods_are_not_better_and_do_not_count_as_tests(read):
     """A cell whose AUCs equal those of a baseline at every source cannot be found better, and costs others nothing."""
     rows = scored(methods=("sac", "mark", "noise"), shift=0.0)
@@ -249,6 +275,22 @@ def test_a_suspect_that_one_of_two_draws_finds_is_found_by_half(read):
     assert (rate.rate, rate.hits, rate.of) == (3 / 8, 1.5, 4)
     assert rate.low == pytest.approx(1 - 0.975 ** (1 / 4))
     assert 4 * rate.high**3 - 3 * rate.high**4 == pytest.approx(0.975)
+
+
+def test_a_source_counts_once_however_many_of_its_draws_have_scores(read):
+    """Five draws of source 0 find all of its four suspects, the only one of source 1 none: 4 of 8, not 20 of 24."""
+    rows = scored(seeds=(0, 1), draws=5, irrelevant=20)
+    for row in rows:
+        if row["source_seed"]:
+            row |= LOST if row["draw"] else {"score": -9.0 if row["attack"] else 0.0}  # ties accuse nobody
+        elif row["attack"]:
+            row["score"] = 9.0
+    (found,) = cells(*read(rows, seeds=(0, 1)))
+    assert found.figure.auc == 0.5
+    assert (found.hits[0.05].rate, found.hits[0.05].hits, found.hits[0.05].of) == (0.5, 4, 8)
+    apart = [cells(*read([r for r in rows if r["source_seed"] == s], seeds=(s,)))[0].accused[0.05] for s in (0, 1)]
+    assert found.accused[0.05].rate == pytest.approx(sum(one.rate for one in apart) / 2)
+    assert apart[0].rate > apart[1].rate == 0 and found.accused[0.05].of == 2 * 20
 
 
 def test_false_accusations_are_of_all_sources_whichever_attack_comes_first(read):
@@ -426,6 +468,19 @@ def test_networks_that_are_right_once_their_classes_are_renumbered_are_named_as_
     text = (tmp_path / "report" / "accuracy.md").read_text()
     assert "Right once their classes are renumbered: source vgg (1 of 5, up to 87.5 %), extract_l net (1 of" in text
     assert "renumbered" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_suspects_whose_classes_are_renumbered_have_learned_and_have_an_auc(read):
+    rows = scored()
+    for row in rows:
+        if row["attack"]:
+            row |= {"suspect_accuracy": 0.02, "note": "suspect.renumbered=0.93"}
+    frame, run = read(rows, seeds=SEEDS)
+    (found,) = cells(frame, run)
+    assert (found.untrained, found.status, len(found.unlearned)) == (False, CellStatus.COMPLETE, 5 * 4)
+    assert found.figure.by_source == pytest.approx(by_hand(frame))
+    table = auc_table([found], run)
+    assert table.rows[0][1][0].text.endswith("‡") and not any(n.startswith("not trained") for n in table.notes)
 
 
 def test_without_such_a_note_nothing_is_said_of_an_order(read):

@@ -78,14 +78,21 @@ class Charts:
         return group
 
     def accuracies(self, networks: Sequence[Accuracy]) -> ChartGroup:
-        """Draw the accuracies of all networks, a chart for each owner: the plain source, and each watermark."""
+        """Draw the accuracies of all networks, a chart for each owner: the plain source, and each watermark.
+
+        One more has the copies of adaptive attacks, which belong to methods without a source of their own.
+        """
         group = ChartGroup(note="Means and standard deviations of test accuracies, by architecture.")
-        for owner in dict.fromkeys(a.owner for a in networks if a.model == Role.SOURCE):
-            own = [a for a in networks if a.owner == owner and a.suspect_architecture]
+        titles = {a.owner: f"Source marked by {a.owner} and suspects" for a in networks if a.model == Role.SOURCE}
+        titles |= {"plain": "Plain source and suspects"} if "plain" in titles else {}
+        known = grouped((a.owner if a.owner in titles else "", a) for a in networks if a.suspect_architecture)
+        known[""] = [a for a in known.pop("", []) if a.owner != "plain"]
+        for owner, own in known.items():
+            whose = titles.get(owner, "Copies that only one method judges")
             colours = [self.architectures.get(a.suspect_architecture, 0) for a in own]
-            kinds = zip(own, colours, strict=True)
-            groups = [NetworkGroup(_row(a), a.suspect_architecture, *a.summary[:2], n, a.paper) for a, n in kinds]
-            whose = "Plain source and suspects" if owner == "plain" else f"Source marked by {owner} and suspects"
+            rows = [_row(a) if owner else f"{_row(a)}, {a.owner}" for a in own]
+            kinds = zip(rows, own, colours, strict=True)
+            groups = [NetworkGroup(row, a.suspect_architecture, *a.summary[:2], n, a.paper) for row, a, n in kinds]
             if groups and len({g.row for g in groups}) <= 60:
                 self._draw(group, svg.accuracies, whose, groups)
         shown = dict.fromkeys(a.suspect_architecture for a in networks if a.suspect_architecture)

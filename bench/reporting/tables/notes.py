@@ -195,9 +195,9 @@ def _networks(cells: Sequence[Cell]) -> Iterator[str]:
             "§: more than half of the scores are one value, the lowest or the highest, of stolen and irrelevant models "
             f"alike, and such ties count half: {_named(tied)}."
         )
-    equal = {c.attack: (c.equal, c.equal + c.figure.stolen) for c in cells if c.figure and c.equal}
+    equal = grouped((c.attack, (c.equal, c.equal + c.figure.stolen)) for c in cells if c.figure and c.equal)
     if equal:
-        counts = ", ".join(f"{attack} ({n} of {of} left out)" for attack, (n, of) in equal.items())
+        counts = ", ".join("{} ({} of {} left out)".format(attack, *max(found)) for attack, found in equal.items())
         yield f"Stolen suspects of one source whose weights are equal count once: {counts}."
 
 
@@ -290,7 +290,8 @@ def lacks(c: Cell) -> str:
 
 
 def _described(c: Cell) -> str:
-    lost = ", ".join(f"{n} {status}" for status, n in sorted(c.lost.items())) or lacks(c)
+    equal = {"left out as equal": c.equal} if c.equal else {}
+    lost = ", ".join(f"{n} {what}" for what, n in (*sorted(c.lost.items()), *equal.items())) or lacks(c)
     if c.figure is None:
         return f"{c.attack} has no figure ({lost})"
     return (
