@@ -117,7 +117,10 @@ class DeepJudgeRob(Fingerprint):
 
 
 def neurons(model: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
-    """Compute the outputs of a layer's channels, averaged over their places, [N, channels]."""
+    """Compute the outputs of a layer's channels, averaged over their places, [N, channels].
+
+    An output of three dimensions is read as [N, tokens, channels], one of four as [N, channels, height, width].
+    """
     seen: list[Tensor] = []
     hook = layer.register_forward_hook(lambda module, inputs, output: seen.append(output))
     try:
@@ -130,7 +133,9 @@ def neurons(model: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
             "deepjudge_neurons looks at what an architecture's last stage returns, but that is no tensor with an entry "
             "for each image: define stages()"
         )
-    return output.flatten(2).mean(2) if output.dim() > 2 else output
+    if output.dim() == 3:
+        return output.mean(1)
+    return output.flatten(2).mean(2) if output.dim() > 3 else output
 
 
 def excited(model: nn.Module, layer: nn.Module, x: Tensor, neuron: Tensor, lr: float, steps: int) -> Tensor:
