@@ -34,6 +34,7 @@ from torch import nn
 from torch.nn import functional
 
 from bench import BenchError, Split
+from bench.registry.registry import configured
 from bench.training.networks import check
 from bench.training.oracle import Source
 
@@ -426,6 +427,18 @@ def test_plain_functions_and_modules_are_followed_alike():
         assert torch.equal(*sizes)
         with torch.no_grad():
             assert torch.allclose(sizes[0], other(TEST.x).mean((0, 2, 3)), atol=1e-5)
+    of_channels = {"GLU", "Softmax", "Softmax2d", "Softmin", "LogSoftmax", "MultiheadAttention"}
+    elementwise = [name for name in nn.modules.activation.__all__ if name not in of_channels]
+    modules = [nn.Threshold(0.1, 0.0) if name == "Threshold" else getattr(nn, name)() for name in elementwise]
+    modules += [make(inplace=True) for make in (nn.ELU, nn.Hardtanh, nn.LeakyReLU, nn.Mish, nn.SELU, nn.SiLU)]
+    in_place = [getattr(functional, f"{name}_") for name in ("celu", "elu", "hardtanh", "leaky_relu", "rrelu", "selu")]
+    others = [torch.tanh, torch.Tensor.tanh_, torch.sigmoid_, torch.special.expit, functional.mish]
+    for activation in (*modules, *in_place, *others):
+        other = Plain(activation).eval()
+        other.load_state_dict(one.state_dict(), strict=False)
+        (size,) = (size for _, size in pruning.activations(other, TEST.x, "activation").values())
+        with torch.no_grad():
+            assert torch.allclose(size, other(TEST.x).abs().mean((0, 2, 3)), atol=1e-5), activation
 
 
 def test_a_bare_dense_convolution_counts_as_it_is():
@@ -496,6 +509,12 @@ def test_networks_that_cannot_be_pruned_say_so():
 
 def test_copies_take_the_ratios_in_turn():
     assert [Prune().variant(i) for i in (0, 2, 4, 5, 8)] == [f"ratio={r}" for r in (0.1, 0.3, 0.5, 0.1, 0.4)]
+
+
+def test_no_ratio_is_refused_before_anything_is_trained():
+    with pytest.raises(BenchError, match=r"^prune does not take .*at least one share .*: --set prune\.ratios=0\.3$"):
+        configured(Prune(), {"ratios": []})
+    assert configured(Prune(), {"ratios": "0.3"}).ratios == (0.3,)
 
 
 # --- the science --------------------------------------------------------------------------------------------------
