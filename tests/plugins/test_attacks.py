@@ -42,6 +42,17 @@ KINDS = ("plain", "residual", "dense", "depthwise")
 SHORT = dataclasses.replace(RECIPE, epochs=4)
 
 
+class Convolutional(nn.Module):
+    """Classifies by a convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.last = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU()), nn.Conv2d(8, 10, 6)
+
+    def forward(self, x):
+        return self.last(self.body(x)).flatten(1)
+
+
 def differing(one, other):
     """Name the entries in which two networks differ by a bit."""
     return {k for k, v in one.state_dict().items() if not torch.equal(v, other.state_dict()[k])}
@@ -90,6 +101,14 @@ def test_the_classifier_block_is_all_linear_layers_and_batch_statistics_go_on():
     assert (
         differing(model, source) == {f"inner.classifier.{i}.{p}" for i in (0, 3) for p in ("weight", "bias")} | counted
     )
+
+
+def test_a_convolutional_head_is_the_classifier_itself():
+    build, around = builder(make=lambda kind, classes: Convolutional()), context(recipe=SHORT)
+    around.head = lambda model: model.inner.last
+    source = build()
+    model = FinetuneL(part="classifier", lr=0.05).steal(Source(source, "weights", "test"), ATTACKER, build, around)
+    assert differing(model, source) == {"inner.last.weight", "inner.last.bias"}
 
 
 def test_finetune_l_knows_two_parts():
@@ -475,14 +494,6 @@ def test_the_published_ranking_leaves_bias_and_normalisation_alone():
 
 
 def test_a_convolutional_head_is_never_pruned():
-    class Convolutional(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body, self.last = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU()), nn.Conv2d(8, 10, 6)
-
-        def forward(self, x):
-            return self.last(self.body(x)).flatten(1)
-
     build = builder(make=lambda kind, classes: Convolutional())
     around = context(recipe=SHORT)
     around.head = lambda model: model.inner.last
