@@ -59,12 +59,13 @@ def all_in_train_mode(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
 
 
 def block_of(model: nn.Module, head: nn.Module) -> nn.Module:
-    """Find the classifier: the largest part of a network that holds its head and no convolution."""
-    return next(
+    """Find the classifier: the largest part of a network that holds its head and no convolution; else the head."""
+    parts = (
         part
         for part in model.modules()
         if any(m is head for m in part.modules()) and not any(isinstance(m, nn.Conv2d) for m in part.modules())
     )
+    return next(parts, head)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Networks by Backdooring, USENIX Security 2018, https://arxiv.org/abs/1802.04633,
 the last layer is initialised again and all layers are trained.
 
 Deviations: besides the last layer, the last `blocks` of the architecture's stages are initialised again; the rate is
-that of a training from scratch and follows the recipe's schedule, where the paper goes on at its last, small one.
+high, 0.1 whatever the recipe's, and follows the recipe's schedule, where the paper goes on at its last, small one.
 """
 
 from collections.abc import Callable

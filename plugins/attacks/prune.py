@@ -8,8 +8,9 @@ silenced, over all layers at once. Activations of different layers are compared 
 Euclidean norm (Molchanov et al.: Pruning Convolutional Neural Networks for Resource Efficient Inference, ICLR 2017,
 https://arxiv.org/abs/1611.06440), and a share `keep` of every layer stays. The activation is what follows a convolution
 directly: its normalisation and its non-linearity, or its bare output where there is neither. Silenced means that the
-channel's weights and bias and the gain, offset and running mean of that normalisation are 0: the channel's output is
-then exactly 0, also while the rest is fine-tuned.
+channel's weights and bias and the gain, offset and running mean of that normalisation are 0, also while the rest is
+fine-tuned: the channel's output is then exactly 0 if its non-linearity has f(0) = 0, and a constant f(0) behind others,
+such as sigmoid and softplus.
 
 The authors' code ranks the bare outputs of the convolutions and silences their weights only, so that bias and batch
 normalisation still produce a constant: `rank = "convolution"`.
@@ -27,7 +28,12 @@ from torch.overrides import TorchFunctionMode
 from bench import Attack, BenchError, Context, NotApplicable, Source, Split, hookimpl
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
-NONLINEAR = {"relu", "relu_", "relu6", "hardtanh", "leaky_relu", "prelu", "elu", "gelu", "silu", "hardswish"}
+NONLINEAR = {
+    *("relu", "relu6", "leaky_relu", "prelu", "rrelu", "elu", "celu", "selu", "gelu", "silu", "mish", "hardswish"),
+    *("hardtanh", "tanh", "sigmoid", "special_expit", "hardsigmoid", "log_sigmoid", "softplus", "softsign"),
+    *("threshold", "hardshrink", "softshrink", "tanhshrink"),
+}
+"""Names of torch's element-wise non-linearities, without the underscores of functions such as `relu_`, in place."""
 
 
 class NonlinearityListener(TorchFunctionMode):
@@ -40,7 +46,7 @@ class NonlinearityListener(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = function(*args, **(kwargs or {}))
         name = getattr(function, "__name__", "")
-        if name in NONLINEAR and args:
+        if name.strip("_") in NONLINEAR and args:
             self.callback(args[0], out)
         elif args and out is args[0] and name != name.strip("_") and hasattr(out, "call"):
             del out.call  # changed in place (`out += shortcut`): no longer the convolution's own activation
@@ -146,6 +152,10 @@ class Prune(Attack):
 
     access = "weights"
     same_architecture = True
+
+    def __post_init__(self) -> None:
+        if not self.ratios:
+            raise ValueError("ratios takes at least one share of the channels: --set prune.ratios=0.3")
 
     def variant(self, replicate: int) -> str:
         """Name the share of channels that a copy loses."""

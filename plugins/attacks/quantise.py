@@ -2,14 +2,17 @@
 
 B. Jacob, S. Kligys, B. Chen, M. Zhu, M. Tang, A. Howard, H. Adam, D. Kalenichenko: Quantization and Training of Neural
 Networks for Efficient Integer-Arithmetic-Only Inference, CVPR 2018, https://arxiv.org/abs/1712.05877. Weights and
-inputs of convolutions and linear layers are integers within +-127: r = S q (Eq. 1 with zero point 0), with a scale S
-for each output channel of the weights. The scale of a layer's inputs is that of each image by itself (`quantise`:
-dynamic), or was set on images of the thief's beforehand (`quantise_static`).
+inputs of convolutions and linear layers are integers within +-127: r = S q (Eq. 1 with zero point 0). The scale of a
+layer's inputs is that of each image by itself (`quantise`: dynamic), or was set on images of the thief's beforehand
+(`quantise_static`).
 
-Deviations: symmetric instead of affine, batch normalisation is not folded into the weights, and the rest of the network
-stays in floats, layers that it does not call included. The products are computed exactly, in floats that hold them, so
-that the answers are the same on every processor; nothing is faster than the source. Nothing is trained. The suspect
-only answers.
+Deviations: symmetric instead of affine. The paper has one scale for each array of weights and of activations; here each
+output channel of the weights has its own (R. Krishnamoorthi: Quantizing Deep Convolutional Networks for Efficient
+Inference: A Whitepaper, 2018, https://arxiv.org/abs/1806.08342), and with `quantise` each image. Nothing is trained,
+where the paper trains with simulated quantisation. Batch normalisation is not folded into the weights, and the rest of
+the network stays in floats, layers that it does not call included. The products are computed exactly, in floats that
+hold them, so that the answers are the same on every processor; nothing is faster than the source. The suspect only
+answers.
 """
 
 from collections.abc import Callable

@@ -178,7 +178,7 @@ class CAE(Fingerprint):
             with torch.no_grad():
                 y = model(x).argmax(1)
                 conf = conferrability(transfer(surrogates, x), transfer(references, x)).gather(1, y[:, None])[:, 0]
-            found.append((x, y, conf * (y != truth[part])))
+            found.append((x, y, torch.where(y != truth[part], conf, -1)))
             points, labels, conf = map(torch.cat, zip(*found, strict=True))
             wanted = self.tau if len(conf) < tried else self.lowest_tau
             if int((conf >= wanted).sum()) >= self.samples:

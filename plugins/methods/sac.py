@@ -245,7 +245,8 @@ class SacW(SampleCorrelation):
     def extract(self, source: nn.Module, data: DefenderData, helpers: Helpers, context: Context) -> dict[str, Tensor]:
         """Choose the probes and compute the source's C of them.
 
-        The note counts the probes of each step: `common`, `most`, `source_only`, `right`.
+        The note counts the probes of each step: `common`, `most`, `source_only`, `right`; and all, `probes`, if there
+        are fewer than `samples`.
         """
         if not len(helpers.surrogates):
             raise BenchError("sac_w needs surrogates: --set sac_w.surrogates=8")
@@ -255,6 +256,8 @@ class SacW(SampleCorrelation):
         chosen = order[: self.samples]
         counts = torch.bincount(step[chosen], minlength=4).tolist()
         context.note(**dict(zip(("common", "most", "source_only", "right"), counts, strict=True)))
+        if len(images) < self.samples:
+            context.note(probes=len(images))
         return {
             "probes": images[chosen].contiguous(),
             "matrix": correlation(logits[chosen], "logits", "cosine", logits.shape[1]),

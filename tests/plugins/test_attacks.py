@@ -34,11 +34,23 @@ from torch import nn
 from torch.nn import functional
 
 from bench import BenchError, Split
+from bench.registry.registry import configured
 from bench.training.networks import check
 from bench.training.oracle import Source
 
 KINDS = ("plain", "residual", "dense", "depthwise")
 SHORT = dataclasses.replace(RECIPE, epochs=4)
+
+
+class Convolutional(nn.Module):
+    """Classifies by a convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.last = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU()), nn.Conv2d(8, 10, 6)
+
+    def forward(self, x):
+        return self.last(self.body(x)).flatten(1)
 
 
 def differing(one, other):
@@ -89,6 +101,14 @@ def test_the_classifier_block_is_all_linear_layers_and_batch_statistics_go_on():
     assert (
         differing(model, source) == {f"inner.classifier.{i}.{p}" for i in (0, 3) for p in ("weight", "bias")} | counted
     )
+
+
+def test_a_convolutional_head_is_the_classifier_itself():
+    build, around = builder(make=lambda kind, classes: Convolutional()), context(recipe=SHORT)
+    around.head = lambda model: model.inner.last
+    source = build()
+    model = FinetuneL(part="classifier", lr=0.05).steal(Source(source, "weights", "test"), ATTACKER, build, around)
+    assert differing(model, source) == {"inner.last.weight", "inner.last.bias"}
 
 
 def test_finetune_l_knows_two_parts():
@@ -426,6 +446,18 @@ def test_plain_functions_and_modules_are_followed_alike():
         assert torch.equal(*sizes)
         with torch.no_grad():
             assert torch.allclose(sizes[0], other(TEST.x).mean((0, 2, 3)), atol=1e-5)
+    of_channels = {"GLU", "Softmax", "Softmax2d", "Softmin", "LogSoftmax", "MultiheadAttention"}
+    elementwise = [name for name in nn.modules.activation.__all__ if name not in of_channels]
+    modules = [nn.Threshold(0.1, 0.0) if name == "Threshold" else getattr(nn, name)() for name in elementwise]
+    modules += [make(inplace=True) for make in (nn.ELU, nn.Hardtanh, nn.LeakyReLU, nn.Mish, nn.SELU, nn.SiLU)]
+    in_place = [getattr(functional, f"{name}_") for name in ("celu", "elu", "hardtanh", "leaky_relu", "rrelu", "selu")]
+    others = [torch.tanh, torch.Tensor.tanh_, torch.sigmoid_, torch.special.expit, functional.mish]
+    for activation in (*modules, *in_place, *others):
+        other = Plain(activation).eval()
+        other.load_state_dict(one.state_dict(), strict=False)
+        (size,) = (size for _, size in pruning.activations(other, TEST.x, "activation").values())
+        with torch.no_grad():
+            assert torch.allclose(size, other(TEST.x).abs().mean((0, 2, 3)), atol=1e-5), activation
 
 
 def test_a_bare_dense_convolution_counts_as_it_is():
@@ -462,14 +494,6 @@ def test_the_published_ranking_leaves_bias_and_normalisation_alone():
 
 
 def test_a_convolutional_head_is_never_pruned():
-    class Convolutional(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body, self.last = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU()), nn.Conv2d(8, 10, 6)
-
-        def forward(self, x):
-            return self.last(self.body(x)).flatten(1)
-
     build = builder(make=lambda kind, classes: Convolutional())
     around = context(recipe=SHORT)
     around.head = lambda model: model.inner.last
@@ -496,6 +520,12 @@ def test_networks_that_cannot_be_pruned_say_so():
 
 def test_copies_take_the_ratios_in_turn():
     assert [Prune().variant(i) for i in (0, 2, 4, 5, 8)] == [f"ratio={r}" for r in (0.1, 0.3, 0.5, 0.1, 0.4)]
+
+
+def test_no_ratio_is_refused_before_anything_is_trained():
+    with pytest.raises(BenchError, match=r"^prune does not take .*at least one share .*: --set prune\.ratios=0\.3$"):
+        configured(Prune(), {"ratios": []})
+    assert configured(Prune(), {"ratios": "0.3"}).ratios == (0.3,)
 
 
 # --- the science --------------------------------------------------------------------------------------------------

@@ -204,6 +204,15 @@ def test_a_point_is_chosen_by_the_conferrability_of_the_label_that_is_asked_not_
     assert around.notes == {"tau": 0.25, "passed": 1.0, "warning": "tau 0.95 is not reached"}
 
 
+def test_an_image_that_keeps_its_label_is_no_point_at_any_threshold():
+    steadfast, other = Answering([0.8, 0.1, 0.1], [0.8, 0.1, 0.1]), Answering([0.8, 0.1, 0.1], [0.1, 0.8, 0.1])
+    data = DefenderData(Split(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)), PROBE)
+    method = Brightening(samples=2, tau=0.0, lowest_tau=0.0)
+    with pytest.raises(BenchError, match="needs 2 points, but only 0 of 4 seeds became adversarial"):
+        method.extract(steadfast, data, Helpers([other], [other]), context())
+    assert method.extract(other, data, Helpers([other], [other]), context())["labels"].tolist() == [1, 1]
+
+
 def test_the_source_agrees_wholly_after_a_round_trip_and_surrogates_more_than_references():
     fingerprint, _ = made()
     assert scores(SMALL, load(save(fingerprint)), [trained()]) == [1.0]
@@ -250,7 +259,8 @@ def test_more_seeds_are_tried_only_while_too_few_points_reach_the_lowest_thresho
     tried = 20 if notes["passed"] == 1 else round(int((fingerprint["conf"] >= notes["tau"]).sum()) / notes["passed"])
     assert tried > 20
     easy, notes = made(dataclasses.replace(method, samples=5, tau=0.0, lowest_tau=0.0))
-    assert notes == {"tau": 0.0, "passed": 1.0} and len(easy["points"]) == 5
+    assert notes["tau"] == 0 and 0 < notes["passed"] < 1 and len(easy["points"]) == 5
+    assert bool((easy["labels"] != DEFENDER.labels[easy["seeds"]]).all())
 
 
 def test_it_says_which_helpers_it_lacks_and_which_options_there_are():

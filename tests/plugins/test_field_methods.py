@@ -265,6 +265,14 @@ def test_a_last_stage_that_returns_no_tensor_of_all_images_is_one_line(answer, c
         deepjudge.neurons(layer if called else nn.Flatten(), layer, PROBE.x[:2])
 
 
+def test_neurons_of_a_transformer_are_averaged_over_its_tokens():
+    tokens, places = torch.randn(3, 16, 32), torch.randn(3, 32, 4, 5)
+    for answer, expected in ((tokens, tokens.mean(1)), (places, places.mean((2, 3))), (tokens[:, 0], tokens[:, 0])):
+        layer = Answering(answer)
+        found = deepjudge.neurons(layer, layer, PROBE.x[:3])
+        assert found.shape == (3, 32) and torch.allclose(found, expected, atol=1e-6)
+
+
 def test_images_of_many_neurons_are_made_and_asked_in_batches():
     sizes = []
     source = copy.deepcopy(trained())

@@ -404,6 +404,13 @@ def test_sac_w_asks_what_source_and_surrogates_get_wrong_and_says_how_far_it_rel
     assert all(bool((a != PROBE.labels[places]).all()) for a in answers)
 
 
+def test_sac_w_notes_how_many_probes_it_has_if_images_are_fewer_than_samples():
+    held = DefenderData(HELD.train, Split(PROBE.images[:30], PROBE.labels[:30]))
+    for samples, note in ((31, 30), (30, None)):
+        fingerprint, around = extract(SacW(samples=samples), data=held, surrogates=[trained("residual", 0)])
+        assert len(fingerprint["probes"]) == 30 and around.notes.get("probes") == note
+
+
 def test_sac_w_takes_its_distance_as_sac_m_does():
     fingerprint, _ = extract(SacW(), surrogates=[trained("residual", 0)])
     suspect = trained("residual", 1, "attacker")
