@@ -5,10 +5,10 @@
 
 import json
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.core.canonical import JSON
@@ -19,6 +19,7 @@ from bench.execution.preparation import BenchmarkRequest, PreparedRun, check_sam
 from bench.execution.run_config import ForwardingReporter, Reporter
 from bench.execution.scheduler import run_tasks
 from bench.planning.estimates import record_timings
+from bench.planning.inventory import stored_outcome
 from bench.planning.presets import PRESETS
 from bench.planning.retention import WeightRetention
 from bench.results.provenance import ORIGIN, describe
@@ -171,8 +172,10 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], reporter: Rep
     A run that was interrupted does not replace results that have more scores: their artifacts may be gone.
     """
     request, inventory, missing = prepared.request, prepared.inventory, prepared.missing
-    if interrupted:
-        outcomes = {**outcomes, **_finished_by_others(prepared, outcomes)}
+    others = _finished_by_others(prepared, outcomes)
+    if settled := len(others.keys() & outcomes.keys()):
+        reporter.note(f"Note: another run in this store has done {settled:,} tasks that failed or were blocked here")
+    outcomes = {**outcomes, **others}
     sizes = {k: size_of(inventory.store, k) for k, o in outcomes.items() if o.status == Status.DONE}
     record_timings(inventory.store, inventory.plan.tasks, outcomes, sizes)
     for key in outcomes:
@@ -203,12 +206,20 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], reporter: Rep
 
 
 def _finished_by_others(prepared: PreparedRun, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
-    """Return the outcomes of the tasks that other runs in this store have finished while this one waited for them."""
+    """Return the outcomes of the tasks that other runs in this store have finished, and this one has not.
+
+    A suspect without weights counts only if all that needs it is stored: its record may be older than a failure here.
+    """
+    store, missing, needing = prepared.inventory.store, prepared.missing, defaultdict[str, list[str]](list)
+    for key, task in missing.items():
+        for needed in task.inputs.values():
+            needing[needed].append(key)
     found = {}
-    for key in prepared.missing.keys() - outcomes.keys():
-        with suppress(StoreError):
-            if record := prepared.inventory.store.record(key):
-                found[key] = Outcome.of_record(key, record, True)
+    for key, task in missing.items():
+        if key not in outcomes or outcomes[key].status != Status.DONE:
+            with suppress(StoreError):
+                if outcome := stored_outcome(store, replace(task, needed_by=tuple(needing[key]))):
+                    found[key] = outcome
     return found
 
 

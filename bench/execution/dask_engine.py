@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import MEMORY_HINT, RETRY_DELAY, Decision, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
 from bench.execution.worker import execute_unit
+from bench.planning.inventory import stored_outcome
 from bench.sandbox.child_processes import safe_start
 from bench.sandbox.process_state import deferred_interrupts
 
@@ -60,9 +61,9 @@ class Unit:
                 reporter.task_started(outcome.key)
 
     def stored(self, store: Store) -> dict[str, Outcome]:
-        """Return the outcomes of the tasks whose artifacts are stored."""
-        records = {task.key: store.record(task.key) for task in self.tasks}
-        return {key: Outcome.of_record(key, record, False) for key, record in records.items() if record}
+        """Return the outcomes of the tasks whose artifacts are complete in the store."""
+        found = {task.key: stored_outcome(store, task) for task in self.tasks}
+        return {key: replace(outcome, stored=False) for key, outcome in found.items() if outcome}
 
 
 class InFlightTable:
@@ -275,10 +276,9 @@ class DaskEngine:
             self.in_flight.remove(future)
             future.cancel(force=True)
             self.workers.restart(running.worker)
-            finished = unit.stored(store)
             error = f"it ran longer than --task-timeout {timeout:g} s and was stopped"
             log = str(store.log(running.key))
-            self._apply(*self.policy.after_timeout(unit.tasks, running.key, finished, error, log))
+            self._apply(*self.policy.after_timeout(unit.tasks, running.key, unit.stored(store), error, log))
             return
 
     def _replace_lost(self) -> None:

@@ -29,6 +29,7 @@ from bench.results.run_schema import check_readable
 from bench.results.writer import partials
 from bench.store.locks import supports_locks
 from bench.store.store import Store
+from bench.store.uses import remember
 
 LONGEST_NAME = 100
 """Characters of the datasets' names in the name of a results folder."""
@@ -92,6 +93,18 @@ class PreparedRun:
         lost = self.inventory.missing_inputs(key)
         self.missing.update(lost)
         return lost
+
+    def remember(self, folder: Path, content: str) -> None:
+        """Record in the store that a folder needs the run's artifacts; `content` as `uses.remember` has it.
+
+        BenchError if that cannot be written, unless the store only has to be read: it need not know the folder.
+        """
+        try:
+            remember(self.request.store, folder, content, self.inventory.plan.tasks)
+        except OSError as error:
+            if self.missing:
+                text = f"{self.request.store.root} cannot be written: {error.strerror or error}"
+                raise BenchError(text) from error
 
 
 def results_folder(spec: Spec, out: str | None = None) -> Path:

@@ -8,7 +8,8 @@
 - the store cannot be used: stop the run;
 - its worker died: each task of the unit runs again, alone; a task that was alone fails. Dask itself has run the unit
   again before that (`cluster.RETRIES_AFTER_DEATH`);
-- its worker was stopped by the time limit: the task that was running fails, the others of its unit run again.
+- its worker was stopped by the time limit: what is stored of its unit is kept. Each other task runs again, alone; it
+  fails if it is the only one, and was reported to run.
 """
 
 from __future__ import annotations
@@ -124,19 +125,16 @@ class RetryPolicy:
     def after_timeout(
         self, unit: Sequence[Task], running: str, finished: Mapping[str, Outcome], error: str, log: str
     ) -> list[Decision]:
-        """Return what follows if the worker that had a unit was stopped because the task `running` took too long.
+        """Return what follows if the worker that had a unit was stopped because one of its tasks took too long.
 
-        `finished` holds the outcomes of the tasks of the unit whose artifacts are stored.
+        `finished` holds the outcomes of the tasks of the unit whose artifacts are stored, `running` is the task whose
+        start was reported last. Another one may have run since: a task that keeps Python's lock prevents its report.
         """
-        decisions: list[Decision] = []
-        for task in unit:
-            if task.key in finished:
-                decisions.append(Settle(finished[task.key]))
-            elif task.key == running:
-                decisions.append(Settle(_failure(task, error, log)))
-            else:
-                decisions.append(Requeue(task.key))
-        return decisions
+        decisions: list[Decision] = [Settle(finished[task.key]) for task in unit if task.key in finished]
+        left = [task for task in unit if task.key not in finished]
+        if [task.key for task in left] == [running]:
+            return [*decisions, Settle(_failure(left[0], error, log))]
+        return [*decisions, *(RunAlone(task.key) for task in left)]
 
 
 def _failure(task: Task, error: str, log: str) -> Outcome:

@@ -104,6 +104,9 @@ def checked_call(options: Mapping[str, Any], command: str, shown: Callable[[str]
     values, present = read(options, shown), gpus()
     if values["debug"] and values["scheduler"]:
         raise BenchError(f"{shown('debug')} runs everything in this process: leave {shown('scheduler')} out")
+    for name, default in (("workers", None), ("per_gpu", 1)) if values["scheduler"] else ():
+        if values[name] != default:
+            raise BenchError(f"The workers are those of the scheduler: leave {shown(name)} out")
     files = tuple(str(p) for p in values["plugins"] if isinstance(p, str | PathLike))
     registry = load_registry(files, data=values["data"])
     options = with_names(options, registry)

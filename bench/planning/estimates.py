@@ -37,7 +37,8 @@ class _Signatures:
         if same not in self.known:
             params = {k: v for k, v in task.params.items() if k not in ("replicate", "source_seed", "draw")}
             facts: dict[str, JSON] = {"kind": task.kind, "role": task.role, "params": params}
-            on = [self.tasks[key].params["dataset"] for key in data if key in self.tasks]
+            known = [self.tasks[key].params for key in data if key in self.tasks]
+            on: list[JSON] = [{name: params.get(name) for name in ("dataset", "images")} for params in known]
             closer = [facts | {"data": on, "architecture": architecture}, facts | {"data": on}] if on else []
             self.known[same] = tuple(digest(f)[:16] for f in (*closer, facts))
         return self.known[same]
@@ -69,8 +70,8 @@ def _timings(store: Store) -> dict[str, tuple[int, float, int]]:
 class Estimate:
     """Expected costs of tasks: seconds on one slot, bytes, and the number of tasks that were never measured.
 
-    `elsewhere` is the number of tasks whose like was measured on other data only, or by a version that did not record
-    on which.
+    `elsewhere` is the number of tasks whose like was measured on other data, or another number of images, only, or by a
+    version that did not record on which.
     """
 
     seconds: float

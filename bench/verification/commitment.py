@@ -85,6 +85,7 @@ def make(request: CommitRequest, reporter: BenchmarkReporter | None = None) -> C
         how = {"threads": 1, **(request.how or {})}
         run = BenchmarkRequest(spec, known, request.registry, request.store, request.data, Path(place), **how)
         prepared = prepare(replace(run, require_targets="attacks" in request.chosen), reporter)
+        prepared.remember(request.out, spec.digest())
         finish(prepared, reporter)
         source = next(m for m in known.models.all if m.role == ModelRole.SOURCE)
         found = measured(prepared, source.name, reporter.note)

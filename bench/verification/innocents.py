@@ -28,7 +28,6 @@ from bench.results.provenance import ORIGIN, describe
 from bench.sandbox.process_state import preserved_process_state
 from bench.store.atomic import write_atomically
 from bench.store.store import Store
-from bench.store.uses import remember
 from bench.verification.existing import described_innocents, stored_innocents
 from bench.verification.recipes import Family, drawn
 
@@ -240,11 +239,7 @@ def _train(request: BenchmarkRequest, planned: Plan, stated: JSON, reporter: Ben
         prepared = prepare(request, reporter, planned)
         if not (request.folder / RECORD).is_file():
             _record(request.folder, stated, 0, [])
-        try:
-            remember(request.store, request.folder, digest(stated), planned.tasks)
-        except OSError as error:  # a store that only has to be read need not know the folder
-            if prepared.missing:
-                raise BenchError(f"{request.store.root} cannot be written: {error.strerror or error}") from error
+        prepared.remember(request.folder, digest(stated))
         recorder = _Recorder(reporter)
         with reporter.executing(prepared):
             run_tasks(prepared.missing, prepared.config, recorder, prepared.missing_inputs)

@@ -286,7 +286,8 @@ def test_a_dry_run_for_a_cluster_counts_none_of_this_machines_slots(there, bench
     assert code == 0
     assert " minutes on 1 slot(s), " in out
     assert "\nThe cluster was not asked how many workers it has: divide the time by their number\n" in out
-    _, out, _ = bench(*RUN, *cluster)
+    code, out, _ = bench("run", *WORLD, *cluster)
+    assert code == 0
     assert "cluster" not in out
 
 
@@ -474,6 +475,10 @@ BAD = [
     (
         ["--debug", "--scheduler", "tcp://127.0.0.1:1"],
         r"--debug runs everything in this process: leave --scheduler out",
+    ),
+    (
+        ["--scheduler", "tcp://127.0.0.1:1"],  # RUN has --workers 0
+        r"^Error: The workers are those of the scheduler: leave --workers out$",
     ),
     (["--nonsense"], r"No such option '--nonsense'|No such option: --nonsense"),
     (["--no-floors"], r"^Error: --no-floors is now --no-baselines$"),

@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -126,6 +126,62 @@ def test_a_stopped_benchmark_has_the_rows_that_another_run_has_finished_meanwhil
     assert stopped.complete
     frames = [load(folder)[0] for folder in (stopped.folder, other.folder)]
     assert frames[0].score.equals(frames[1].score)
+
+
+def failing(root, flag, **options):
+    """Return a request with an attack that fails as long as a file is there."""
+
+    @dataclass(frozen=True)
+    class Failing(toy_plugins.ToyTune):
+        """Take the place of toy_tune."""
+
+        def steal(self, source, data, build, context):
+            if flag.exists():
+                raise ValueError("no")
+            return super().steal(source, data, build, context)
+
+    return replace(request(root, **options), registry=toy_registry(Failing()))
+
+
+class Rescued(Recorder):
+    """Removes the cause of the first failure, and lets another run in the same store finish everything."""
+
+    def __init__(self, flag, other):
+        super().__init__()
+        self.flag, self.other = flag, other
+
+    def task_finished(self, outcome):
+        super().task_finished(outcome)
+        if outcome.status == Status.FAILED:
+            self.flag.unlink()
+            run_benchmark(self.other)
+
+
+def test_what_failed_here_and_another_run_has_finished_is_done(tmp_path):
+    flag = tmp_path / "flag"
+    flag.touch()
+    other = replace(failing(tmp_path, flag), folder=tmp_path / "other")
+    recorder = Rescued(flag, other)
+    result = run_benchmark(failing(tmp_path, flag), recorder)
+    bad = [outcome.status for outcome in recorder.finished if outcome.status != Status.DONE]
+    assert bad[0] == Status.FAILED and {*bad[1:]} == {Status.BLOCKED}
+    assert (result.failed, result.blocked, result.interrupted) == (0, 0, False)
+    assert result.complete
+    frames = [load(folder)[0] for folder in (result.folder, other.folder)]
+    assert all(frames[0][name].equals(frames[1][name]) for name in ("status", "score", "suspect_accuracy"))
+    assert recorder.notes == [
+        f"Note: another run in this store has done {len(bad)} tasks that failed or were blocked here"
+    ]
+
+
+def test_a_suspect_that_fails_when_it_is_trained_again_for_its_weights_is_counted(tmp_path):
+    """The store has its record, as weights are removed by `--keep scores`."""
+    flag = tmp_path / "flag"
+    assert run_benchmark(failing(tmp_path, flag, spec=toy_spec(methods=("toy_match",)), keep="scores")).complete
+    flag.touch()
+    more = failing(tmp_path, flag, spec=toy_spec(methods=("toy_match", "toy_relation")), keep="scores")
+    result = run_benchmark(replace(more, folder=tmp_path / "more"))
+    assert result.failed and result.trials[Status.BLOCKED]
 
 
 class Joined(Recorder):

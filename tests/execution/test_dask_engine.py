@@ -4,6 +4,8 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+import torch
+
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
 from bench.execution.dask_engine import DaskEngine, InFlightTable, Unit
@@ -148,9 +150,9 @@ def run_with_limit(tmp_path, slots, *keys, meanwhile):
     return {key[0]: o for key, o in reporter.outcomes.items()}, cluster
 
 
-def save(store, key):
+def save(store, key, **files):
     made = {"seconds": 4.5, "device": "cpu", "machine": "abacus", "inputs": {}, "sources": {"method:sac": "d"}}
-    return store.save(key * 64, "train", {"accuracy": 0.5}, {}, made)
+    return store.save(key * 64, "train", {"accuracy": 0.5}, files, made)
 
 
 def test_a_task_that_was_stored_before_its_worker_stopped_keeps_its_seconds_and_machine(tmp_path):
@@ -158,6 +160,18 @@ def test_a_task_that_was_stored_before_its_worker_stopped_keeps_its_seconds_and_
     found = outcomes["a"]
     assert (found.status, found.seconds, found.device, found.machine) == (Status.DONE, 4.5, "cpu", "abacus")
     assert (found.facts, found.stored, dict(found.sources)) == ({"accuracy": 0.5}, False, {"method:sac": "d"})
+
+
+def test_a_network_that_is_trained_once_more_for_its_weights_and_takes_too_long_has_failed(tmp_path):
+    """After `--keep scores`, the store has the record of the first training."""
+    store = Store(tmp_path / "store")
+    save(store, "a", weights={"weight": torch.zeros(2)})
+    store.drop("a" * 64, "weights")
+    outcomes, _ = run_with_limit(tmp_path, 1, "a", meanwhile=lambda *world: None)
+    assert (outcomes["a"].status, outcomes["a"].error) == (
+        Status.FAILED,
+        "it ran longer than --task-timeout 0.2 s and was stopped",
+    )
 
 
 def test_a_task_that_ends_while_another_worker_restarts_is_not_stopped(tmp_path):

@@ -97,15 +97,26 @@ def test_the_tasks_of_a_unit_whose_worker_died_run_alone_and_count_as_no_lack_of
     assert policy.after_outcome(failure("a", FailureCause.MEMORY)) == RunAlone("a")
 
 
-def test_a_timeout_fails_the_running_task_keeps_the_finished_and_requeues_the_others():
+def test_a_timeout_keeps_the_finished_and_runs_the_others_alone():
+    """The one that was reported last may have ended since."""
     unit = [task("a"), task("b"), task("c")]
     done = Outcome("a", Status.DONE, facts={"score": 1.0}, seconds=4.5, device="cpu")
     decisions = RetryPolicy().after_timeout(unit, "b", {"a": done}, "too long", "log.txt")
-    assert decisions == [
+    assert decisions == [Settle(done), RunAlone("b"), RunAlone("c")]
+
+
+def test_a_timeout_fails_the_running_task_if_all_others_are_finished():
+    unit, done = [task("a"), task("b")], Outcome("a", Status.DONE, seconds=4.5)
+    assert RetryPolicy().after_timeout(unit, "b", {"a": done}, "too long", "log.txt") == [
         Settle(done),
         Settle(Outcome("b", Status.FAILED, error="too long", root="train source set_b", log="log.txt")),
-        Requeue("c"),
     ]
+
+
+def test_a_task_after_one_that_finished_just_before_the_timeout_runs_alone():
+    done = Outcome("a", Status.DONE, seconds=4.5)
+    decisions = RetryPolicy().after_timeout([task("a"), task("b")], "a", {"a": done}, "too long", "")
+    assert decisions == [Settle(done), RunAlone("b")]
 
 
 def test_a_task_that_finished_just_before_the_timeout_is_done():

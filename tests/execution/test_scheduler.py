@@ -419,3 +419,55 @@ def test_all_workers_free_their_memory_before_a_task_runs_alone(plugins, tmp_pat
     (outcome,) = of(found, run_plan(found, config), "steal")
     assert outcome.facts["notes"] == {"emptied": 2}
     assert len(list(tmp_path.glob("began *"))) == 2
+
+
+METHODS = '''
+"""Two methods that score quickly, and one whose score never ends and keeps Python's lock."""
+import ctypes
+import time
+from dataclasses import dataclass
+
+from bench import hookimpl
+from bench.testing.toy_plugins import ToyMatch
+
+
+@dataclass(frozen=True)
+class First(ToyMatch):
+    """Take the time that the report of its start needs."""
+
+    def score(self, fingerprint, suspect):
+        time.sleep(0.1)
+        return super().score(fingerprint, suspect)
+
+
+@dataclass(frozen=True)
+class Hanging(ToyMatch):
+    """Sleep in C."""
+
+    def score(self, fingerprint, suspect):
+        time.sleep(0.02)  # the report of its start needs so long where it is alone, and longer after others
+        ctypes.PyDLL(None).sleep(3600)
+
+
+@hookimpl
+def bench_methods():
+    return [First("before"), Hanging("hanging"), ToyMatch("after")]
+'''
+
+
+@pytest.mark.slow
+def test_a_score_that_keeps_pythons_lock_fails_by_the_time_limit_and_no_other_does(tmp_path):
+    """The worker cannot report its start: what it reported last is the start of a score before it."""
+    (tmp_path / "methods.py").write_text(METHODS)
+    plugins = (toy_plugins.__file__, str(tmp_path / "methods.py"))
+    registry, store = load_registry(plugins), Store(tmp_path / "store")
+    found = planned(registry, **{**SMALL, "methods": ("before", "hanging", "after")}, attacks=())
+    tasks = {key: task for key, task in found.tasks.items() if task.kind == "score"}
+    others = replace(found, tasks={key: task for key, task in found.tasks.items() if key not in tasks})
+    run_plan(others, RunConfig(store, registry, tmp_path))
+    config = RunConfig(store, registry, tmp_path, slots=[Slot("cpu")], plugins=plugins, timeout=5.0)
+    scored = replace(found, tasks=tasks)
+    outcomes = run_plan(scored, config)
+    assert {o.status for name in ("before", "after") for o in of(scored, outcomes, "score", method=name)} == {"done"}
+    (hanging,) = of(scored, outcomes, "score", method="hanging")
+    assert (hanging.status, hanging.error) == ("failed", "it ran longer than --task-timeout 5 s and was stopped")

@@ -177,6 +177,8 @@ class NoComponent:
         ({"store": 3}, "store= takes a path"),
         ({"out": __file__}, "is a file: name a folder"),
         ({"scheduler": 5}, "scheduler= takes text"),
+        ({"scheduler": "tcp://a:1", "workers": 2}, "The workers are those of the scheduler: leave workers= out"),
+        ({"scheduler": "tcp://a:1", "workers": None, "per_gpu": 2}, "of the scheduler: leave per_gpu= out"),
         ({"progress": 5}, "progress= takes True, False or a function"),
         ({"no_baselines": "yes"}, "no_baselines= must be true or false"),
         ({"debug": 1}, "debug= must be true or false"),

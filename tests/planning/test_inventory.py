@@ -248,12 +248,14 @@ def test_tasks_on_the_same_data_count_and_others_are_named_as_such(tmp_path):
     one = planned(**world)
     other = planned(datasets=("toy_corrupted",), **world)
     bigger = planned(settings={"toy": {"images": 128}}, **world)
+    fewer = planned(images=32, **world)
     measured(store, one, 2.0, 100)
     cost = estimate(store, other.tasks, other.tasks)
     scores = sum(t.kind == "score" for t in other.tasks.values())
     assert (cost.elsewhere, cost.unknown) == (scores, len(other.tasks) - scores)
-    cost = estimate(store, bigger.tasks, bigger.tasks)
-    assert (cost.elsewhere, cost.unknown) == (len(bigger.tasks) - 1, 1)
+    for found in (bigger, fewer):
+        cost = estimate(store, found.tasks, found.tasks)
+        assert (cost.elsewhere, cost.unknown) == (len(found.tasks) - 1, 1)
     measured(store, other, 30.0, 900)
     for found, seconds, size in ((one, 2.0, 100), (other, 30.0, 900)):
         cost, count = estimate(store, found.tasks, found.tasks), len(found.tasks)

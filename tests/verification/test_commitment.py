@@ -1,6 +1,7 @@
 """`bench commit`: the tasks of a run, their scores as nulls and copies, and what is refused in one line."""
 
 import hashlib
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from bench.core.errors import BenchError
 from bench.datasets.partition import PARTS
 from bench.execution.benchmark import BenchmarkReporter
 from bench.execution.model_export import networks, write_networks
+from bench.execution.run_config import StopRequest
 from bench.frontend.commit import commit_request
 from bench.models.answers import image_digests
 from bench.models.description import Description
+from bench.results.garbage import find_garbage
 from bench.results.reader import load
 from bench.store.store import Store
 from bench.verification.commitment import make
@@ -111,6 +114,33 @@ def test_the_same_commitment_computes_nothing_again(place, files, store, made, t
     assert reporter.count == 0
     own, other = made.commitment, again.commitment
     assert own.files == other.files and own.methods == other.methods and own.spec == other.spec
+
+
+def test_artifacts_of_a_stopped_commitment_stay_in_the_store(place, files, tmp_path):
+    """The folder is not there yet: the store knows what the same call goes on from."""
+
+    class Stopping(BenchmarkReporter):
+        count = 0
+
+        def task_finished(self, outcome):
+            self.count += 1
+
+        def stop_requested(self):
+            return StopRequest.AFTER_RUNNING if self.count >= 3 else StopRequest.NONE
+
+    options = {"datasets": "noisy_digits", "methods": "ipguard", "preset": "smoke", "workers": 0}
+    known = Store(tmp_path / "store")
+    request = commit_request(
+        {**options, **files, "plugins": [place / "tiny.py"], "store": known.root, "out": tmp_path / "C"}
+    )
+    with pytest.raises(KeyboardInterrupt):
+        make(request, Stopping())
+    made = {*known.all_keys()}
+    for path in known.root.rglob("*"):
+        os.utime(path, (0, 0))
+    garbage = find_garbage(known, (), (), ())
+    assert made and garbage.kept == made and not garbage.removable
+    assert garbage.lost == {str(tmp_path / "C"): len(made)}
 
 
 def test_check_images_are_balanced_and_labelled(made):
