@@ -12,10 +12,8 @@ from bench.sandbox.process_state import gc_paused
 
 SCORES_PER_UNIT = 32
 """Score tasks of one suspect in a unit: each takes a few milliseconds."""
-
 UNIT_SECONDS = 0.25
 """Seconds that the tasks of several suspects in a unit may take together, as far as is known."""
-
 FINGERPRINT_HEIGHT = 1000
 """Height of a fingerprint: it and its inputs precede suspects, since no suspect can be judged without one."""
 
@@ -156,6 +154,8 @@ class TaskQueue(_Graph):
     """Heap of the tasks other than scores that can run: by height, then in the order of the plan."""
     delayed: list[tuple[float, str]] = field(default_factory=list)
     """Heap of the requeued tasks: by the time from which they may run."""
+    single: list[str] = field(default_factory=list)
+    """The requeued tasks that are units of their own."""
     recomputed: Counter[str] = field(default_factory=Counter)
     """How often the inputs of each task were to be recomputed."""
     riding: set[str] = field(default_factory=set)
@@ -197,6 +197,8 @@ class TaskQueue(_Graph):
         now = time.monotonic()
         while self.delayed and self.delayed[0][0] <= now:
             self._make_ready(heapq.heappop(self.delayed)[1])
+        if self.single:
+            return [self._with_needs(self.single.pop(0))]
         unit = self._take_one()
         while unit and unit[-1].kind == TaskKind.SCORE and self.pace.expected(unit) < UNIT_SECONDS:
             if self._next_kind() != unit[0].kind:
@@ -219,10 +221,8 @@ class TaskQueue(_Graph):
         if kind == TaskKind.SCORE:
             return [self.tasks[k] for k in self.scores.take()]
         key = heapq.heappop(self.ready)[2]
-        riding = []
-        if kind == TaskKind.MODEL:
-            needing = dict.fromkeys(self.dependants.get(key, ()))
-            riding = [k for k in needing if self._waits_only_for(key, k)][:SCORES_PER_UNIT]
+        needing = dict.fromkeys(self.dependants.get(key, ()) if kind == TaskKind.MODEL else ())
+        riding = [k for k in needing if self._waits_only_for(key, k)][:SCORES_PER_UNIT]
         for k in riding:
             self.scores.forget(key, k)
         self.riding.update(riding)
@@ -234,10 +234,13 @@ class TaskQueue(_Graph):
         scores = task.kind == TaskKind.SCORE and task.inputs["suspect"] == suspect
         return scores and self.waiting[key] == (suspect,) and key not in self.settled and key not in self.riding
 
-    def requeue(self, key: str, delay: float = 0.0) -> None:
-        """Return a task to the queue: it may run again after `delay` seconds, or once its inputs are there."""
+    def requeue(self, key: str, delay: float = 0.0, single: bool = False) -> None:
+        """Return a task to the queue: after `delay` seconds or once its inputs are there, or at once and `single`."""
         if not self.waits(key):
-            heapq.heappush(self.delayed, (time.monotonic() + delay, key))
+            if single:
+                self.single.append(key)
+            else:
+                heapq.heappush(self.delayed, (time.monotonic() + delay, key))
 
     def waits(self, key: str) -> bool:
         """Return True for a task that came back from a unit, and is settled or waits for an input again."""
@@ -290,11 +293,7 @@ class TaskQueue(_Graph):
                 self.riding.discard(key)
                 self.settled[key] = Status.BLOCKED
                 result.append(replace(outcome, key=key, status=Status.BLOCKED, seconds=0.0))
-                self._forget(key)
+                if self.tasks[key].kind == TaskKind.SCORE:  # it may have been the last for which its suspect waits
+                    self.scores.forget(self.tasks[key].inputs["suspect"], key)
                 stack += self.dependants.get(key, ())
         return result
-
-    def _forget(self, key: str) -> None:
-        """Remove a blocked score from those that its suspect waits for: it may have been the last."""
-        if self.tasks[key].kind == TaskKind.SCORE:
-            self.scores.forget(self.tasks[key].inputs["suspect"], key)

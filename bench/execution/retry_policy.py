@@ -8,8 +8,8 @@
 - the store cannot be used: stop the run;
 - its worker died: each task of the unit runs again, alone; a task that was alone fails. Dask itself has run the unit
   again before that (`cluster.RETRIES_AFTER_DEATH`);
-- its worker was stopped by the time limit: what is stored of its unit is kept. Each other task runs again, alone; it
-  fails if it is the only one, and was reported to run.
+- its worker was stopped by the time limit: what is stored of its unit is kept. Each other task runs again in a unit of
+  its own; it fails if it is the only one, and was reported to run.
 """
 
 from __future__ import annotations
@@ -48,11 +48,15 @@ class Settle:
 
 @dataclass(frozen=True)
 class Requeue:
-    """Run a task again after `delay` seconds; `waits`: another process has been computing it for long."""
+    """Run a task again after `delay` seconds; `waits`: another process has been computing it for long.
+
+    `single`: in a unit of its own.
+    """
 
     key: str
     delay: float = 0.0
     waits: bool = False
+    single: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ class RetryPolicy:
         left = [task for task in unit if task.key not in finished]
         if [task.key for task in left] == [running]:
             return [*decisions, Settle(_failure(left[0], error, log))]
-        return [*decisions, *(RunAlone(task.key) for task in left)]
+        return [*decisions, *(Requeue(task.key, single=True) for task in left)]
 
 
 def _failure(task: Task, error: str, log: str) -> Outcome:
@@ -144,7 +148,7 @@ def _failure(task: Task, error: str, log: str) -> Outcome:
 def _is_locked_here(key: str, queue: TaskQueue) -> bool:
     """Return True if a worker has another task of this run that may hold the lock of a task: some share one."""
     alike = {k for k in queue.tasks if k != key and lock_name(k) == lock_name(key)} - queue.settled.keys()
-    idle = {k for *_, k in (*queue.ready, *queue.delayed)}.union(*queue.scores.scores.values())
+    idle = {k for *_, k in (*queue.ready, *queue.delayed)}.union(queue.single, *queue.scores.scores.values())
     return any(k in queue.riding or not (queue.waiting[k] or k in idle) for k in alike)
 
 
@@ -159,13 +163,13 @@ def apply(
     match decision:
         case StopRun(error):
             raise StoreError(error)
-        case Requeue(key, delay, waits):
+        case Requeue(key, delay, waits, single):
             if waits and not _is_locked_here(key, queue):
                 reporter.note(
                     f"Note: waiting for another run in this store, which computes {queue.tasks[key].name}. If it was "
                     "suspended (Ctrl-Z), continue it or end it"
                 )
-            queue.requeue(key, delay)
+            queue.requeue(key, delay, single)
         case RunAlone(key):
             if not queue.waits(key):
                 run_alone(key)

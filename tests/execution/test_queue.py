@@ -292,3 +292,17 @@ def test_scores_that_wait_for_a_fingerprint_come_later():
     assert [t.key for t in queue.take()] == ["print"]
     took(queue, "print")
     assert sorted(t.key for t in queue.take()) == ["m0s0", "m0s1"]
+
+
+def test_a_task_that_comes_back_single_is_a_unit_of_its_own_and_others_run_beside_it():
+    scores = (task(name, "score", suspect="s1") for name in ("s3", "s4"))
+    queue = TaskQueue(graph(task("s1"), *scores))
+    queue.take()
+    queue.settle(done("s1"))
+    assert [t.key for t in queue.take()] == ["s3", "s4"]
+    for key in ("s3", "s4"):
+        queue.requeue(key, single=True)
+    assert [[t.key for t in queue.take()] for _ in range(3)] == [["s3"], ["s4"], []]
+    queue.settle(done("s3"))
+    queue.requeue("s3", single=True)
+    assert queue.take() == [] and queue.unfinished == 1

@@ -97,12 +97,12 @@ def test_the_tasks_of_a_unit_whose_worker_died_run_alone_and_count_as_no_lack_of
     assert policy.after_outcome(failure("a", FailureCause.MEMORY)) == RunAlone("a")
 
 
-def test_a_timeout_keeps_the_finished_and_runs_the_others_alone():
+def test_a_timeout_keeps_the_finished_and_runs_each_of_the_others_in_a_unit_of_its_own():
     """The one that was reported last may have ended since."""
     unit = [task("a"), task("b"), task("c")]
     done = Outcome("a", Status.DONE, facts={"score": 1.0}, seconds=4.5, device="cpu")
     decisions = RetryPolicy().after_timeout(unit, "b", {"a": done}, "too long", "log.txt")
-    assert decisions == [Settle(done), RunAlone("b"), RunAlone("c")]
+    assert decisions == [Settle(done), Requeue("b", single=True), Requeue("c", single=True)]
 
 
 def test_a_timeout_fails_the_running_task_if_all_others_are_finished():
@@ -113,10 +113,10 @@ def test_a_timeout_fails_the_running_task_if_all_others_are_finished():
     ]
 
 
-def test_a_task_after_one_that_finished_just_before_the_timeout_runs_alone():
+def test_a_task_after_one_that_finished_just_before_the_timeout_runs_again():
     done = Outcome("a", Status.DONE, seconds=4.5)
     decisions = RetryPolicy().after_timeout([task("a"), task("b")], "a", {"a": done}, "too long", "")
-    assert decisions == [Settle(done), RunAlone("b")]
+    assert decisions == [Settle(done), Requeue("b", single=True)]
 
 
 def test_a_task_that_finished_just_before_the_timeout_is_done():
