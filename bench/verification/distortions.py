@@ -134,7 +134,7 @@ ANSWERS = (
             answers=partial(decimals, digits=digits),
             kind=Access.PROBABILITIES,
         )
-        for digits in (4, 3, 2, 1)
+        for digits in (4, 3, 2)
     ),
     Distortion(
         "log_probabilities_2",

@@ -114,7 +114,7 @@ def detected(ask: Ask, checks: Checks) -> list[Finding]:
 def of_answers(answers: Tensor) -> list[Finding]:
     """Return what answers, [N, K] or labels [N], show of themselves: how they are rounded.
 
-    No commitment has the source's score through logits of one decimal at most: no method is used there.
+    No commitment has the source's score through answers of one decimal at most: no method is used there.
     """
     if answers.dim() == 1:
         return [_finding("labels", f"only labels are answered{UNSEEN}")]

@@ -50,7 +50,7 @@ def test_scores_are_exact(tmp_path):
     score = 0.1 + 0.2
     nulls = [
         NullScore(model="a", family="f", digest="0" * 64, accuracy=None, method="ipguard", score=score),
-        NullScore(model="b", family="f", digest="0" * 64, accuracy=1 / 3, method="ipguard", score=-1e-300),
+        NullScore(model="b", family="f", digest="1" * 64, accuracy=1 / 3, method="ipguard", score=-1e-300),
     ]
     assert small_commitment(tmp_path / "c", methods=("ipguard",), nulls=nulls).nulls == nulls
 

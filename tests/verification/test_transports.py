@@ -48,6 +48,18 @@ def test_each_method_has_a_row_for_each_transport_with_its_p_value_among_innocen
         assert (found[name, "b"].score, found[name, "b"].p_value) == (None, None)
 
 
+@pytest.mark.parametrize(("digits", "testable"), [(0, False), (1, False), (2, True), (3, True)])
+@pytest.mark.parametrize("shares", [True, False])
+def test_answers_of_one_decimal_are_not_testable(digits, testable, shares):
+    answers = 6 * torch.randn(400, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    answers = (answers / 6).softmax(1) if shares else answers
+    (found,) = of_answers(answers.round(decimals=digits))
+    if testable:
+        assert found.figures.get("transport", "direct") in DISTORTIONS
+    else:
+        assert found.figures["transport"] not in DISTORTIONS or found.figures["transport"] == "labels"
+
+
 def test_the_score_is_the_mean_over_draws_and_limited_to_the_output():
     model, draws = made()
     draws[1]["labels"] = (draws[1]["labels"] + 1) % 10
