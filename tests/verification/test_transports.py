@@ -8,7 +8,7 @@ from torch import nn
 
 from bench import Fingerprint
 from bench.verification.distortions import DISTORTIONS
-from bench.verification.transports import source_scores
+from bench.verification.transports import of_answers, source_scores
 
 
 @dataclass(frozen=True)
