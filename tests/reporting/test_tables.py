@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,12 +97,26 @@ def test_a_high_table_is_cut_between_rows_and_keeps_their_order_and_its_rules(co
     assert text.count("\\midrule") == len(parts) + within
 
 
+@pytest.mark.parametrize(("notes", "within"), [(1, True), (60, False)])
+def test_notes_that_do_not_fit_on_the_page_of_the_table_follow_it(notes, within):
+    text = latex(replace(high(9), notes=["A note of some forty characters, and more."] * notes), "folder")
+    assert text.count("A note") == notes and text.count(r"\begin{minipage}") == within
+    after = text.partition(r"\end{table}")[2]
+    assert (
+        after.strip().startswith(r"\par\noindent{\footnotesize\sloppy Table~\ref{tab:folder-data-net-auc}: A note")
+        != within
+    )
+
+
+LONG = replace(high(9), notes=["A note of some forty characters, and more."] * 200)
+
+
 def test_a_table_of_no_rows_is_one():
     assert latex(high(0), "folder").count(r"\begin{table}") == 1
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
-@pytest.mark.parametrize("made", [table(3), table(20), high(9), high(40), "noisy_digits", "field", "variations"])
+@pytest.mark.parametrize("made", [table(3), table(20), LONG, high(9), high(40), "noisy_digits", "field", "variations"])
 def test_latex_sets_it_without_an_error_or_a_line_too_wide(tmp_path, made):
     text = Report(PUBLISHED / made).text("tex") if isinstance(made, str) else latex(made, "folder")
     (tmp_path / "table.tex").write_text(text, encoding="utf-8")

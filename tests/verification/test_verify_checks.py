@@ -11,6 +11,7 @@ from bench.models.onnx_session import OnnxNetwork
 from bench.registry.discovery import load_registry
 from bench.verification import child
 from bench.verification.kinds import FindingKind
+from bench.verification.stability import QUERIES
 
 SUSPECT = {"name": "theirs", "role": "suspect", "format": "onnx", "file": "theirs.onnx"}
 
@@ -67,7 +68,7 @@ def test_answers_that_mean_nothing_alone_are_asked_in_whole_batches(judged, tmp_
     monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (batches.append(len(x)), genuine(self, x))[1])
     found, findings = judged()
     assert findings[FindingKind.BATCH].figures["batch"] == 16 and "the same label" in str(found)
-    assert sum(batches[:35]) == 50 and set(batches[35:]) == {16}
+    assert sum(batches[:33]) == QUERIES and set(batches[33:]) == {16}
     assert len(found.evidence.answers.keys) == found.evidence.evidence.queries
 
 

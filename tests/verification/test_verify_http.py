@@ -77,7 +77,7 @@ def test_the_way_to_a_suspect_with_other_labels_is_looked_at_too(tmp_path, commi
 
 def test_a_budget_counts_the_checks_of_the_way(tmp_path, commitment, inline):
     with InferenceServer(network) as server:
-        with pytest.raises(BenchError, match="--max-queries 600 is too small: this commitment needs up to 706"):
+        with pytest.raises(BenchError, match="--max-queries 600 is too small: this commitment needs up to 704"):
             bench.verify(described(tmp_path, server), commitment=commitment, out=tmp_path / "E", max_queries=600)
         assert not server.asked and not (tmp_path / "E").exists()
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.reporting.tables.table import Line, Table, column_groups, column_width, flat_rows, row_groups
+from bench.reporting.tables.table import Line, Table, column_groups, column_width, flat_rows, row_groups, row_heights
 
 if TYPE_CHECKING:
     from tabulate import TableFormat
@@ -16,8 +16,12 @@ LONGEST_PART = 60
 """Characters of a part of a label."""
 PAGE = 110
 """Characters of a printed line in the smallest letters: a wider table is divided."""
-LINES = {"small": 38, "footnotesize": 44, "scriptsize": 52}
-"""Lines in each size of letters that leave room on a page for a caption and notes: a higher table is divided."""
+POINTS = {"small": 11.0, "footnotesize": 9.5, "scriptsize": 8.0}
+"""The height of a line in each size of letters, in an ordinary article of 10 points."""
+ROWS, ROWS_AND_NOTES = 418, 450
+"""Points of a page, 550 high, for rows, and for rows and notes: a higher table is divided, and its notes follow it."""
+NOTE = 80
+"""Characters of a line of notes."""
 
 TEXT = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}
 MATHS = {"×": r"\times", "±": r"\pm", "−": "-", "≥": r"\geq", "≤": r"\leq", "†": r"\dagger", "‡": r"\ddagger"}
@@ -75,11 +79,13 @@ def latex(table: Table, folder: str) -> str:
     Its label, `tab:FOLDER-DATASET-SOURCE-SUBJECT`, begins with the name of the results folder, as those of other
     folders do with theirs.
     """
-    size = _size(table)
-    groups = [(r, c) for r in row_groups(table, LINES[size]) for c in column_groups(table, PAGE)]
+    size, label = _size(table), f"{identifier(folder)}-{file_name(table)}"
+    groups = [(r, c) for r in row_groups(table, int(ROWS / POINTS[size])) for c in column_groups(table, PAGE)]
     below = latex_escaped(" ".join((table.caption, *table.notes)).strip())
     notes = [r"\par\smallskip\begin{minipage}{\linewidth}\footnotesize", below, r"\end{minipage}"]
-    label = f"{identifier(folder)}-{file_name(table)}"
+    heights = row_heights(table)
+    height = POINTS[size] * sum(heights[n] for n in groups[-1][0]) + POINTS["footnotesize"] * len(below) / NOTE
+    apart = height > ROWS_AND_NOTES  # on a page of its own no float is divided, and text is
     floats = [rf"% needs \usepackage{{booktabs,graphicx}}; see \ref{{tab:{label}}}"]
     for number, (rows, columns) in enumerate(groups, start=1):
         part = f" ({number} of {len(groups)})" if len(groups) > 1 else ""
@@ -88,7 +94,9 @@ def latex(table: Table, folder: str) -> str:
         floats += [rf"\caption{{{latex_escaped(table.title)}{part}}}\label{{tab:{label}{suffix}}}"]
         floats += [r"\sbox0{%", *_latex_grid(table, rows, columns), r"}%"]
         floats += [r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"]
-        floats += [*(notes if number == len(groups) else []), r"\end{table}", ""]
+        floats += [*(notes if number == len(groups) and not apart else []), r"\end{table}", ""]
+    if apart:
+        floats += [rf"\par\noindent{{\footnotesize\sloppy Table~\ref{{tab:{label}}}: {below}\par}}", ""]
     return "\n".join(floats)
 
 

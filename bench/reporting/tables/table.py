@@ -82,11 +82,16 @@ def column_groups(table: Table, width: int) -> list[list[int]]:
     return _divided([column_width(table, column) for column in range(len(table.header))], width, table.leading)
 
 
-def row_groups(table: Table, height: int) -> list[list[int]]:
-    """Divide the rows into as few parts as have at most `height` lines; a gap between rows counts as half a line."""
+def row_heights(table: Table) -> list[float]:
+    """Return the lines of each row; a gap between rows counts as half a line."""
     heights = [max(1, *map(len, row)) for row in table.rows]
     gap = 0.5 if max(heights, default=1) > 1 else 0
-    return _divided([lines + gap for lines in heights], height)
+    return [lines + gap for lines in heights]
+
+
+def row_groups(table: Table, height: int) -> list[list[int]]:
+    """Divide the rows into as few parts as have at most `height` lines."""
+    return _divided(row_heights(table), height)
 
 
 def _divided(sizes: Sequence[float], room: int, leading: int = 0) -> list[list[int]]:
