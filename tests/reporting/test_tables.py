@@ -101,7 +101,7 @@ def test_a_high_table_is_cut_between_rows_and_keeps_their_order_and_its_rules(co
 def test_notes_that_do_not_fit_on_the_page_of_the_table_follow_it(notes, within):
     text = latex(replace(high(9), notes=["A note of some forty characters, and more."] * notes), "folder")
     assert text.count("A note") == notes and text.count(r"\begin{minipage}") == within
-    after = text.partition(r"\end{table}")[2]
+    after = text.rpartition(r"\end{table}")[2]
     assert (
         after.strip().startswith(r"\par\noindent{\footnotesize\sloppy Table~\ref{tab:folder-data-net-auc}: A note")
         != within
