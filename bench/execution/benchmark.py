@@ -210,16 +210,16 @@ def _finished_by_others(prepared: PreparedRun, outcomes: Mapping[str, Outcome]) 
 
     A suspect without weights counts only if all that needs it is stored: its record may be older than a failure here.
     """
-    store, missing, needing = prepared.inventory.store, prepared.missing, defaultdict[str, list[str]](list)
-    for key, task in missing.items():
+    missing, needing, found = prepared.missing, defaultdict[str, list[str]](list), {}
+    left = [key for key in missing if key not in outcomes or outcomes[key].status != Status.DONE]
+    for key, task in missing.items() if left else ():
         for needed in task.inputs.values():
             needing[needed].append(key)
-    found = {}
-    for key, task in missing.items():
-        if key not in outcomes or outcomes[key].status != Status.DONE:
-            with suppress(StoreError):
-                if outcome := stored_outcome(store, replace(task, needed_by=tuple(needing[key]))):
-                    found[key] = outcome
+    for key in left:
+        with suppress(StoreError):
+            task = replace(missing[key], needed_by=tuple(needing[key]))
+            if outcome := stored_outcome(prepared.inventory.store, task):
+                found[key] = outcome
     return found
 
 

@@ -97,7 +97,7 @@ logging.getLogger("distributed").setLevel(logging.INFO)
 """
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_everything_global_is_put_back(tmp_path, workers):
     """The first run imports and makes what stays on purpose, such as loggers of libraries; the second one nothing."""
     printed = script(
