@@ -215,14 +215,14 @@ class Workers:
         """Workers that were replaced since a unit came to its end."""
 
     def replace_abandoned(self) -> None:
-        """Start workers in place of those whose nanny has given up, as it does if its worker dies while it starts.
+        """Start workers in place of those whose nanny has given up: the worker, or what forks it, died as it started.
 
         Dask leaves such a place empty, and once all are, waits forever. BenchError if too many ended in this way.
         """
         from distributed import Status
 
-        started = self.started
-        abandoned = [n for n, nanny in started.workers.items() if nanny.status == Status.closed] if started else []
+        started, ended = self.started, (Status.closed, Status.failed)
+        abandoned = [n for n, nanny in started.workers.items() if nanny.status in ended] if started else []
         if not started or not abandoned:
             return
         self.replaced += len(abandoned)

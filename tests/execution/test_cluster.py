@@ -80,6 +80,29 @@ def test_workers_whose_nannies_gave_up_are_replaced_and_too_many_of_them_are_an_
     assert workers.replaced == 0
 
 
+def test_a_nanny_whose_own_start_failed_is_replaced(workers, monkeypatch):
+    """As where the process that forks workers is killed in that moment: the run waited for such a worker forever."""
+    kind, failed = type(next(iter(workers.started.workers.values()))), []
+    genuine = kind.instantiate
+
+    async def instantiate(nanny):
+        if failed:
+            return await genuine(nanny)
+        failed.append(nanny)
+        raise EOFError("unexpected EOF")
+
+    from distributed import Status
+
+    monkeypatch.setattr(kind, "instantiate", instantiate)
+    give_up(workers)
+    workers.replace_abandoned()
+    wait_until(lambda: failed and failed[0].status == Status.failed)
+    wait_for(workers, 1)
+    workers.replace_abandoned()
+    wait_for(workers, 2)
+    assert workers.replaced == 3 and failed[0] not in workers.started.workers.values()
+
+
 def test_a_result_whose_workers_are_gone_is_waited_for_no_longer_than_a_while(workers, monkeypatch):
     """Until their places are filled nobody computes it, so whoever fills them must not wait for it."""
     monkeypatch.setattr(cluster, "RESULT_TIMEOUT", 1)

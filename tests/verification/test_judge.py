@@ -407,14 +407,19 @@ def test_another_source_is_one_line(commitment, verify, judged, place, tmp_path)
         judged(folder, source=models)
 
 
-def test_a_helper_that_the_file_does_not_describe_is_one_line(verify, judged, place, tmp_path):
-    save_safetensors(trained(50), place / "helper.safetensors")
+def helped(place, out, name, role, **options):
+    """Commit to a source that is described with a helper; return the file of descriptions and the commitment."""
+    save_safetensors(trained(50), place / f"{name}.safetensors")
     weights = {"format": "safetensors", "architecture": "tiny_linear"}
-    rows = [{"name": n, "role": r, "file": f"{n}.safetensors", **weights}
-            for n, r in (("mine", "source"), ("helper", "reference"))]  # fmt: skip
-    models = zoo(place, *rows, name="helped.toml")
-    files = {"models": models, "innocents": place / "innocents.toml"}
-    made = committed(place, tmp_path / "C", files, methods="ipguard")
+    rows = [
+        {"name": n, "role": r, "file": f"{n}.safetensors", **weights} for n, r in (("mine", "source"), (name, role))
+    ]
+    models = zoo(place, *rows, name=f"{name}.toml")
+    return models, committed(place, out, {"models": models, "innocents": place / "innocents.toml"}, **options)
+
+
+def test_a_helper_that_the_file_does_not_describe_is_one_line(verify, judged, place, tmp_path):
+    models, made = helped(place, tmp_path / "C", "helper", "reference", methods="ipguard")
     folder, _ = verify(made)
     with pytest.raises(BenchError, match=r"mine.toml does not describe helper \(reference\), which was committed"):
         judged(folder)
@@ -423,13 +428,8 @@ def test_a_helper_that_the_file_does_not_describe_is_one_line(verify, judged, pl
 
 def test_what_was_made_with_a_described_helper_cannot_be_judged(verify, judged, place, tmp_path):
     """Such a helper may be the suspect under another name, or its student: then the queries are tuned on it."""
-    save_safetensors(trained(50), place / "friend.safetensors")
-    weights = {"format": "safetensors", "architecture": "tiny_linear"}
-    rows = [{"name": n, "role": r, "file": f"{n}.safetensors", **weights}
-            for n, r in (("mine", "source"), ("friend", "surrogate"))]  # fmt: skip
-    models = zoo(place, *rows, name="befriended.toml")
-    files = {"models": models, "innocents": place / "innocents.toml"}
-    made = committed(place, tmp_path / "C", files, methods="sac_w,ipguard", set={"sac_w.surrogates": 1})
+    options = {"methods": "sac_w,ipguard", "set": {"sac_w.surrogates": 1}}
+    models, made = helped(place, tmp_path / "C", "friend", "surrogate", **options)
     folder, _ = verify(made)
     found = {m.method: m for m in judged(folder, source=models).methods}
     assert found["ipguard"].origin == Origin.EXACT
