@@ -97,7 +97,7 @@ def test_a_nanny_whose_own_start_failed_is_replaced(workers, monkeypatch):
     give_up(workers)
     workers.replace_abandoned()
     wait_until(lambda: failed and failed[0].status == Status.failed)
-    wait_for(workers, 1)
+    wait_until(lambda: failed[0] in workers.started.workers.values())  # once the other one has started, too
     workers.replace_abandoned()
     wait_for(workers, 2)
     assert workers.replaced == 3 and failed[0] not in workers.started.workers.values()
