@@ -127,13 +127,15 @@ def _quietly(job: Job, seed: int) -> None:
     ours(job, seed)
 
 
-def _tested(job: Job, seed: int) -> float:
+def tested(job: Job, seed: int) -> float:
+    """Return the test accuracy of a network that our loop trained."""
     _, test = part(job.dataset, job.root, False)
     logits: Tensor = predict(ours(job, seed), test.images[: job.tested], job.device)
     return share(logits, test.labels[: job.tested])
 
 
-def _plainly_tested(job: Job, seed: int, pace: Pace) -> float:
+def plainly_tested(job: Job, seed: int, pace: Pace) -> float:
+    """Return the test accuracy of a network that the plain loop trained."""
     dataset = load_registry(()).get("dataset", job.dataset, None)
     test = reference_loop.dataset(job.dataset, Path(job.root), False, dataset.flip, dataset.crop)
     return reference_loop.accuracy(plain(job, seed, pace), reference_loop.first(test, job.tested), job.device)
@@ -204,8 +206,8 @@ def compared(
         yield Row(f"training {what}", *times, target, note)
         # No time is taken here, so both loops share the cores.
         paces = [Pace(1, 0)] * SEEDS
-        other = () if plain_accuracies else pool.map(_plainly_tested, [longer] * SEEDS, range(SEEDS), paces)
-        found = pool.map(_tested, [in_precision(longer, precision)] * SEEDS, range(SEEDS))
+        other = () if plain_accuracies else pool.map(plainly_tested, [longer] * SEEDS, range(SEEDS), paces)
+        found = pool.map(tested, [in_precision(longer, precision)] * SEEDS, range(SEEDS))
         plain_accuracies += other
         yield accuracy_row(what, longer, list(found), plain_accuracies)
 

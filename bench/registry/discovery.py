@@ -59,8 +59,8 @@ class _Plugin:
         return f"plugin {self.name!r} of {self.where}"
 
 
-def _distribution(entry: importlib.metadata.EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unknown distribution"
+def _distribution(dist: importlib.metadata.Distribution | None) -> str:
+    return f"{dist.name} {dist.version}" if dist else "an unknown distribution"
 
 
 def _use(registry: Registry, manager: pluggy.PluginManager, plugin: _Plugin, partial: bool) -> str:
@@ -189,7 +189,8 @@ def _load_registry(
     imports.install()
     if entry_points is None:
         entry_points = importlib.metadata.entry_points(group="bench")
-    found = [(entry, _distribution(entry)) for entry in entry_points]  # once each: `dist` parses metadata
+    named = functools.cache(_distribution)  # it parses all metadata, of which a long description is a part
+    found = [(entry, named(entry.dist)) for entry in entry_points]
     used: list[_Plugin] = []
     folders: set[str] = set()
     for entry, where in sorted(found, key=lambda pair: (pair[0].name, pair[1])):

@@ -114,7 +114,9 @@ def _requirements(distribution: str) -> set[str]:
     return {name[0] for name in names if name}
 
 
+@cache
 def _commit() -> str:
+    """Return the commit of the code that this process has imported; empty outside a checkout."""
     git = ["git", "-C", str(Path(__file__).resolve().parent)]
     try:
         known = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, check=False)

@@ -290,6 +290,22 @@ def test_one_name_for_two_kinds_is_a_clash_too():
     assert "architecture of the toy world and attack of a stranger" in broken.reason
 
 
+def test_the_metadata_of_a_distribution_are_read_once_however_many_plugins_it_has(plugin):
+    class Counted(_Distribution):
+        reads = 0
+
+        @property
+        def version(self):
+            Counted.reads += 1
+            return "1.2"
+
+    entries, dist = [plugin("", name) for name in ("a", "b", "c")], Counted("many")
+    for entry in entries:
+        vars(entry)["dist"] = dist
+    assert load_registry(entry_points=entries).names("method") == ("a", "b", "c")
+    assert Counted.reads == 1
+
+
 def test_order_of_entry_points_does_not_matter(plugin):
     entries = [plugin("", name) for name in ("b", "a", "c")]
     both = [load_registry(entry_points=e).names("method") for e in (entries, entries[::-1])]
