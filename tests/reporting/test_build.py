@@ -758,6 +758,7 @@ def test_rates_are_reported_with_exact_intervals_where_there_are_enough_models(t
     shown = (tmp_path / "table.md").read_text()
     assert "TPR at a fixed FPR" in shown and "5 %: 1.00 [0.83, 1.00]" in shown
     assert "false accusations" in shown and " of 20 |" in shown
+    assert "interval (which takes sources and thresholds as given) and the number of models judged" in shown
     assert "n/r<br>needs ≥ 100" in shown and "needs ≥ 38" not in shown
 
 

@@ -48,9 +48,10 @@ def _accused_table(cells: Sequence[Cell], rates: Sequence[CellStatistic]) -> Tab
         "false accusations",
         {d: column(d) for d in dict.fromkeys(c.suspect_dataset for c in cells if c.accused)},
         "The share of irrelevant models that a threshold accuses which was set, for each source, on the other half of "
-        f"them so as to accuse at most so many (split conformal), with its exact {CONFIDENCE} interval and the number "
-        "of models judged. The halves are drawn from the split seed, once per dataset, the same for all methods. n/r: "
-        "not reported, for it needs so many irrelevant models of each source.",
+        f"them so as to accuse at most so many (split conformal), with its exact {CONFIDENCE} interval (which takes "
+        "sources and thresholds as given) and the number of models judged. The halves are drawn from the split seed, "
+        "once per dataset, the same for all methods. n/r: not reported, for it needs so many irrelevant models of each "
+        "source.",
         label="accusations",
     )
 
