@@ -76,6 +76,11 @@ class Change:
         return all(f and not f.conditional for f in self.figures)
 
     @property
+    def constant(self) -> bool:
+        """Return True if all sources of both results have one AUC, so that chance could not make them differ."""
+        return len({auc for f in self.figures if f for auc in f.by_source}) == 1
+
+    @property
     def differs(self) -> bool:
         """Return True if 0 is outside the interval, and both AUCs are of several sources."""
         return self.several and self.difference is not None and not self.difference[1] <= 0 <= self.difference[2]
