@@ -62,7 +62,7 @@ class Change:
     def difference(self) -> tuple[float, float, float] | None:
         """Return the AUC after minus that before, and the ends of its interval, too wide where models are shared.
 
-        The interval is for other sources from two sources on; of a single source, it is for this one.
+        The interval is for means over sources from two sources on; of a single source, it is for this one.
         """
         before, after = self.figures
         if not before or not after:

@@ -103,11 +103,11 @@ def _table(section: tuple[str, str], results: Sequence[Results], found: Changes,
         title=f"{section[0]}, source {section[1]}: AUC of A to {LETTERS[len(results) - 1]}{' (forced)' * forced}",
         header=["method", *attacks],
         rows=rows,
-        caption=f"The AUC of A; of {letters} with the difference to A and its {CONFIDENCE} interval (for other "
-        "sources; too wide, never too narrow, where some of the models are the same). =: all scores are equal. ~: the "
-        "same seeds, made on other hardware, so other networks. ≠: 0 lies outside the interval, and both have several "
-        "sources. –: not applicable. *: incomplete. not trained: no stolen suspect is better than chance. none: not in "
-        "that folder.",
+        caption=f"The AUC of A; of {letters} with the difference to A and its {CONFIDENCE} interval (for the "
+        "mean over sources of this kind; too wide, never too narrow, where some of the models are the same). =: all "
+        "scores are equal. ~: the same seeds, made on other hardware, so other networks. ≠: 0 lies outside the "
+        "interval, and both have several sources. –: not applicable. *: incomplete. not trained: no stolen suspect is "
+        "better than chance. none: not in that folder.",
         baselines=next((n for n, m in enumerate(methods) if baseline[m]), None),
     )
 

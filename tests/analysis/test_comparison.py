@@ -66,6 +66,8 @@ def test_a_difference_is_after_minus_before_with_the_interval_of_both(before):
     made = lines_of(before, before.parent / "after")["sac", "extract_l", "after"]
     assert [float(made[n]) for n in ("difference", "low", "high")] == pytest.approx(found.difference)
     assert list(made) == [c.name for c in COLUMNS]
+    text = " ".join(compare([before, before.parent / "after"]).split())
+    assert "its 95 % interval (for the mean over sources of this kind;" in text
 
 
 def lowered(rows):
