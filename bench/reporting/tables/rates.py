@@ -34,14 +34,17 @@ def rates_tables(cells: Sequence[Cell]) -> Iterator[Table]:
 
 
 def _lines(rates: Sequence[CellStatistic], c: Cell) -> list[Line]:
-    return [Line(f"{s.label}: {s.text(v)}") for s in rates if (v := s.value(c))]
+    return [Line(f"{s.label}: {s.text(v)}{'*' * c.incomplete}") for s in rates if (v := s.value(c))]
 
 
 def _accused_table(cells: Sequence[Cell], rates: Sequence[CellStatistic]) -> Table:
     def column(dataset: str) -> Column:
-        return lambda row: next(
-            filter(None, (_lines(rates, c) for c in row if c.suspect_dataset == dataset)), cell("–")
-        )
+        def lines(row: Sequence[Cell]) -> list[Line]:
+            # All have the same figures. A complete one shows that no irrelevant model is missing.
+            own = sorted(row, key=lambda c: (c.untrained, c.incomplete))
+            return next(filter(None, (_lines(rates, c) for c in own if c.suspect_dataset == dataset)), cell("–"))
+
+        return lines
 
     return method_table(
         cells,
