@@ -698,7 +698,17 @@ def test_how_far_single_sources_lie_from_the_mean_is_counted_from_their_scores(f
         reverse = int(((own - akh) * (own.mean() - akh.mean()) < 0).sum())
         line = next(line for line in found.splitlines() if line.startswith(f"| `{method}`"))
         assert f"| {own.min():.2f} to {own.max():.2f} | {near} of 20 | {reverse} of 20 |" in line
-        assert f"| {own.std(ddof=1):.2f} |" in line
+        t = own.mean()
+        alone = np.sqrt(t * (1 - t) * (1 + 3 * (1 - t) / (2 - t) + 3 * t / (1 + t)) / 16)
+        assert f"| {own.std(ddof=1):.2f} | {alone:.2f} |" in line
+    assert "| s.d. that 4 against 4 models give by themselves |" in found
+
+
+def test_other_students_of_one_source_make_another_auc():
+    one = aucs_by_source("results/field", "extract_l", ["sac_m"])["sac_m"][4]
+    other = aucs_by_source("results/variations", "extract_l_100", ["sac_m"])["sac_m"][4]
+    assert f"SAC-m has {one:.2f} against the four students of" in read("docs/findings.md").replace("\n  ", " ")
+    assert f"and {other:.2f} against those of" in read("docs/findings.md").replace("\n  ", " ")
 
 
 def test_aucs_at_equal_accuracy_are_those_of_a_regression_on_the_other_sources(figures):
