@@ -9,7 +9,7 @@ from measured import SOURCES, Measured, cells_of, interval, part, rows_of, table
 from bench.analysis.cells import Cell
 from bench.analysis.networks import watermarks
 from bench.core.kinds import Status, SuspectKind
-from bench.stats.intervals import AucEstimate, estimate_auc, source_auc
+from bench.stats.intervals import AucEstimate, estimate_auc, newcombe_variance, source_auc
 
 NEAR = 0.05
 """How far from the mean an AUC of one source may lie to be near it."""
@@ -70,16 +70,24 @@ def copies(found: Measured, *attacks: str) -> str:
 def one_source(found: Measured, attack: str, rival: str) -> str:
     """Return how far the AUC of one source lies from the mean of all, and how often it reverses an order.
 
-    The order is that of a method and `rival`, by their means.
+    The order is that of a method and `rival`, by their means. Beside the standard deviation over sources is the one
+    that a source's models would give if they were drawn at random, and sources were alike.
     """
     known = {c.method: c for c in cells_of(found.folder) if c.attack == attack and c.figure}
-    rows = []
-    for method in methods_of(found):
-        if method in known and method != rival:
-            rows.append((named(found, method), *_of_one_source(known[method], known[rival])))
-    head = ("Method", "mean AUC", "standard deviation of a source", "lowest to highest", f"within {NEAR} of the mean")
+    shown = [m for m in methods_of(found) if m in known and m != rival]
+    rows = [(named(found, m), *_of_one_source(known[m], known[rival])) for m in shown]
+    sizes = " or ".join(dict.fromkeys("{:g} against {:g}".format(*_models(known[m])) for m in shown))
+    alone = f"s.d. that {sizes} models give by themselves"
+    head = ("Method", "mean AUC", "s.d. over sources", alone, "lowest to highest", f"within {NEAR} of the mean")
     head = (*head, f"sources that reverse its order with `{rival}`")
     return f"{table(head, rows)}\n\nAgainst `{attack}`. {found.about()}"
+
+
+def _models(cell: Cell) -> tuple[float, float]:
+    """Return the numbers of stolen and irrelevant models of a source."""
+    assert cell.figure is not None
+    sources = len(cell.figure.by_source)
+    return cell.figure.stolen / sources, cell.figure.irrelevant / sources
 
 
 def _of_one_source(cell: Cell, rival: Cell) -> tuple[str, ...]:
@@ -88,8 +96,9 @@ def _of_one_source(cell: Cell, rival: Cell) -> tuple[str, ...]:
     mean, order = fmean(own), fmean(own) - fmean(theirs)
     near = sum(abs(a - mean) <= NEAR + 1e-9 for a in own)
     reverse = sum((a - b) * order < 0 for a, b in zip(own, theirs, strict=True))
-    span = f"{min(own):.2f} to {max(own):.2f}"
-    return _with_ends(cell.figure), f"{stdev(own):.2f}", span, f"{near} of {len(own)}", f"{reverse} of {len(own)}"
+    alone = math.sqrt(newcombe_variance(mean, *_models(cell)))
+    spread = (f"{stdev(own):.2f}", f"{alone:.2f}", f"{min(own):.2f} to {max(own):.2f}")
+    return _with_ends(cell.figure), *spread, f"{near} of {len(own)}", f"{reverse} of {len(own)}"
 
 
 @part

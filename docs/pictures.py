@@ -75,7 +75,7 @@ def sources(found: Measured) -> Any:
     axes[0, 0].set_yticks(range(len(methods)), methods, fontsize=8)
     axes[0, 0].set_ylim(len(methods) - 0.5, -0.5)
     axes[0, 0].set_xlim(-0.03, 1.03)
-    figure.supxlabel("AUC: a dot for each source, the mean with its 95 % interval for other sources", fontsize=10)
+    figure.supxlabel("AUC: a dot for each source, the mean over sources with its 95 % interval", fontsize=10)
     return figure
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from bench.planning.presets import PRESETS
 from bench.registry.discovery import load_registry
 from bench.registry.registry import HOOKS
 from bench.registry.validation import REQUIRED
+from bench.stats.differences import difference_over_sources
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "results/README.md"])
@@ -659,13 +660,11 @@ def test_the_pictures_show_every_method_and_attack_with_an_auc_over_sources(tmp_
     assert drawn["sources"].count(">0.4</text>") == 4, "six panels in two rows: each column has the numbers of its axis"
 
 
-def test_how_far_single_sources_lie_from_the_mean_is_counted_from_their_scores(figures):
-    rows = pd.read_csv(ROOT / "results/noisy_digits/trials.csv").dropna(subset=["score"])
-    rows = rows[
-        (rows["suspect_dataset"] == rows["dataset"]) & ((rows["attack"] == "extract_l") | rows["attack"].isna())
-    ]
-
-    def aucs(method):
+def aucs_by_source(folder: str, attack: str, methods: Iterable[str]) -> dict[str, np.ndarray]:
+    rows = pd.read_csv(ROOT / folder / "trials.csv").dropna(subset=["score"])
+    rows = rows[(rows["suspect_dataset"] == rows["dataset"]) & ((rows["attack"] == attack) | rows["attack"].isna())]
+    found = {}
+    for method in methods:
         by_source = []
         for _, source in rows[rows["method"] == method].groupby("source_seed"):
             draws = [
@@ -673,16 +672,43 @@ def test_how_far_single_sources_lie_from_the_mean_is_counted_from_their_scores(f
                 for _, d in source.groupby("draw" if source["draw"].notna().all() else "source_seed")
             ]
             by_source.append(np.mean(draws))
-        return np.array(by_source)
+        found[method] = np.array(by_source)
+    return found
 
-    found, akh = figures["one_source"]("", "results/noisy_digits", "extract_l", "akh"), aucs("akh")
-    for method in ("sac_m", "ipguard", "noise"):
-        own = aucs(method)
+
+def test_the_methods_that_find_longer_trained_students_better_are_counted_by_source():
+    methods = json.loads(read("results/variations/run.json"))["spec"]["methods"]
+    usual, longer = (aucs_by_source("results/variations", f"extract_l_{p}", methods) for p in (100, 400))
+    differences = [difference_over_sources(longer[m], usual[m]) for m in methods]
+    higher = [d for d in differences if d.difference > 0]
+    within = sum(d.low <= 0 for d in higher)
+    said = f"{len(higher)} of {len(methods)} methods have a higher mean, {within} of them within their intervals"
+    assert said in " ".join(read("docs/findings.md").split())
+    assert all(d.low <= 0 <= d.high for d in differences if d.difference <= 0)
+
+
+def test_how_far_single_sources_lie_from_the_mean_is_counted_from_their_scores(figures):
+    methods = ("sac_m", "ipguard", "noise")
+    found = figures["one_source"]("", "results/noisy_digits", "extract_l", "akh")
+    aucs = aucs_by_source("results/noisy_digits", "extract_l", (*methods, "akh"))
+    akh = aucs["akh"]
+    for method in methods:
+        own = aucs[method]
         near = int((abs(own - own.mean()) <= 0.05 + 1e-9).sum())
         reverse = int(((own - akh) * (own.mean() - akh.mean()) < 0).sum())
         line = next(line for line in found.splitlines() if line.startswith(f"| `{method}`"))
         assert f"| {own.min():.2f} to {own.max():.2f} | {near} of 20 | {reverse} of 20 |" in line
-        assert f"| {own.std(ddof=1):.2f} |" in line
+        t = own.mean()
+        alone = np.sqrt(t * (1 - t) * (1 + 3 * (1 - t) / (2 - t) + 3 * t / (1 + t)) / 16)
+        assert f"| {own.std(ddof=1):.2f} | {alone:.2f} |" in line
+    assert "| s.d. that 4 against 4 models give by themselves |" in found
+
+
+def test_other_students_of_one_source_make_another_auc():
+    one = aucs_by_source("results/field", "extract_l", ["sac_m"])["sac_m"][4]
+    other = aucs_by_source("results/variations", "extract_l_100", ["sac_m"])["sac_m"][4]
+    assert f"SAC-m has {one:.2f} against the four students of" in read("docs/findings.md").replace("\n  ", " ")
+    assert f"and {other:.2f} against those of" in read("docs/findings.md").replace("\n  ", " ")
 
 
 def test_aucs_at_equal_accuracy_are_those_of_a_regression_on_the_other_sources(figures):

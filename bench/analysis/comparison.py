@@ -62,7 +62,7 @@ class Change:
     def difference(self) -> tuple[float, float, float] | None:
         """Return the AUC after minus that before, and the ends of its interval, too wide where models are shared.
 
-        The interval is for other sources from two sources on; of a single source, it is for this one.
+        The interval is for means over sources from two sources on; of a single source, it is for this one.
         """
         before, after = self.figures
         if not before or not after:
@@ -74,6 +74,11 @@ class Change:
     def several(self) -> bool:
         """Return True if both AUCs are of several sources: only then can they be found to differ."""
         return all(f and not f.conditional for f in self.figures)
+
+    @property
+    def constant(self) -> bool:
+        """Return True if all sources of both results have one AUC, so that chance could not make them differ."""
+        return len({auc for f in self.figures if f for auc in f.by_source}) == 1
 
     @property
     def differs(self) -> bool:

@@ -64,11 +64,13 @@ def _summary(found: Changes) -> Iterator[str]:
         both = [c for c in changed.values() if c.what == "both"]
         differ = sum(c.differs for c in both)
         same = sum(c.same for c in both)
-        judged = sum(c.several and not c.same for c in both)
-        chance = f"by chance alone about {judged / round(1 / (1 - LEVEL)):.1f} would, at {CONFIDENCE}"
-        single = len(both) - same - judged
+        judged = [c for c in both if c.several and not c.same]
+        varied = sum(not c.constant for c in judged)
+        most = f"by chance alone at most about {varied / round(1 / (1 - LEVEL)):.1f} would, at {CONFIDENCE}"
+        chance = f" ({most})" if varied else ""
+        single = len(both) - same - len(judged)
         which = " with several sources in both" if single else ""
-        differing = f"; of the other {judged}{which}, {differ} differ ({chance})" if judged else ""
+        differing = f"; of the other {len(judged)}{which}, {differ} differ{chance}" if judged else ""
         differing += f"; {single} not judged, since that needs several sources in both" if single else ""
         seeds = sum(c.same_seeds for c in both)
         redrawn = f", {seeds} with the same seeds, made on other hardware" if seeds else ""
@@ -101,11 +103,11 @@ def _table(section: tuple[str, str], results: Sequence[Results], found: Changes,
         title=f"{section[0]}, source {section[1]}: AUC of A to {LETTERS[len(results) - 1]}{' (forced)' * forced}",
         header=["method", *attacks],
         rows=rows,
-        caption=f"The AUC of A; of {letters} with the difference to A and its {CONFIDENCE} interval (for other "
-        "sources; too wide, never too narrow, where some of the models are the same). =: all scores are equal. ~: the "
-        "same seeds, made on other hardware, so other networks. ≠: 0 lies outside the interval, and both have several "
-        "sources. –: not applicable. *: incomplete. not trained: no stolen suspect is better than chance. none: not in "
-        "that folder.",
+        caption=f"The AUC of A; of {letters} with the difference to A and its {CONFIDENCE} interval (for the "
+        "mean over sources of this kind; too wide, never too narrow, where some of the models are the same). =: all "
+        "scores are equal. ~: the same seeds, made on other hardware, so other networks. ≠: 0 lies outside the "
+        "interval, and both have several sources. –: not applicable. *: incomplete. not trained: no stolen suspect is "
+        "better than chance. none: not in that folder.",
         baselines=next((n for n, m in enumerate(methods) if baseline[m]), None),
     )
 

@@ -123,7 +123,8 @@ def _spread(placed: Floats) -> float:
 class AucEstimate:
     """A mean AUC over sources with its interval, from so many different stolen and irrelevant models.
 
-    `conditional`: there is one source, and the interval holds for it alone; otherwise it holds for another source.
+    `conditional`: there is one source, and the interval holds for it alone; otherwise it is for the mean over sources
+    of this kind, and single ones may lie outside.
     """
 
     auc: float
@@ -141,7 +142,7 @@ class AucEstimate:
 
 
 def estimate_auc(sources: Sequence[SourceAuc], irrelevant: int | None = None, level: float = LEVEL) -> AucEstimate:
-    """Average the AUCs of sources, with an interval that holds for sources in general: see `interval_over_sources`.
+    """Average the AUCs of sources, with an interval for the mean of sources in general: see `interval_over_sources`.
 
     irrelevant: the number of different irrelevant models where sources share some; default: each has its own. One
     source: Newcombe's interval for this source, its variance raised to the one that its models show if that is larger.

@@ -66,6 +66,8 @@ def test_a_difference_is_after_minus_before_with_the_interval_of_both(before):
     made = lines_of(before, before.parent / "after")["sac", "extract_l", "after"]
     assert [float(made[n]) for n in ("difference", "low", "high")] == pytest.approx(found.difference)
     assert list(made) == [c.name for c in COLUMNS]
+    text = " ".join(compare([before, before.parent / "after"]).split())
+    assert "its 95 % interval (for the mean over sources of this kind;" in text
 
 
 def lowered(rows):
@@ -80,7 +82,7 @@ def test_cells_whose_interval_leaves_out_zero_are_marked_if_both_have_several_so
     text = compare([tmp_path / "before", after(tmp_path / "before", lowered(anew(trials(seeds))), seeds=seeds)])
     marked = int(sources > 1)
     assert text.split("The AUC of A")[0].count("≠") == marked
-    counts = f"of the other 7, {marked} differ (by chance alone about 0.3 would, at 95 %)"
+    counts = f"of the other 7, {marked} differ (by chance alone at most about 0.1 would, at 95 %)"
     single = "0 of them with all scores equal; 7 not judged, since that needs several sources in both"
     assert (single if sources == 1 else counts) in " ".join(text.split())
     assert ("by chance" in text) is (sources > 1)
@@ -91,8 +93,18 @@ def test_cells_of_one_source_do_not_count_among_those_that_differ_by_chance(tmp_
     write(tmp_path / "before", rows, benchmark(seeds=(0, 1)))
     other = after(tmp_path / "before", lowered(anew(rows)), seeds=(0, 1))
     text = " ".join(compare([tmp_path / "before", other]).split())
-    assert "of the other 3 with several sources in both, 1 differ (by chance alone about 0.1 would, at 95 %)" in text
+    counts = "of the other 3 with several sources in both, 1 differ (by chance alone at most about 0.1 would, at 95 %)"
+    assert counts in text
     assert "; 4 not judged, since that needs several sources in both" in text
+
+
+def test_cells_that_are_perfect_at_every_source_of_both_results_cannot_differ_by_chance(tmp_path):
+    rows = [r | {"score": r["score"] + 9} if r["attack"] and r["status"] == "done" else r for r in trials((0, 1))]
+    write(tmp_path / "before", rows, benchmark(seeds=(0, 1)))
+    scaled = [r if r["score"] is None else r | {"score": 2 * r["score"]} for r in anew(rows)]
+    text = " ".join(compare([tmp_path / "before", after(tmp_path / "before", scaled, seeds=(0, 1))]).split())
+    assert "0 of them with all scores equal; of the other 7, 0 differ" in text
+    assert "by chance" not in text
 
 
 def test_equal_keys_with_other_scores_were_made_on_other_hardware(before):

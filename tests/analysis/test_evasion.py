@@ -215,6 +215,15 @@ def test_the_files_of_a_report_have_it(tmp_path):
     assert (sac["evasion_high"], sac["evasion_sources"], sac["evasion_never"]) == ("", "6", "1")
 
 
+def test_the_price_of_evading_a_method_that_failed_at_one_source_is_marked(tmp_path):
+    gone = {"status": "failed", "score": None, "error": "score sac: no"}
+    write(tmp_path, [r | gone if (r["method"], r["source_seed"]) == ("sac", 5) else r for r in rows()], run())
+    lines = (tmp_path / "table.md").read_text().split("accuracy lost to evade")[1].splitlines()
+    (sac,), (mark,) = ([n for n in lines if n.startswith(f"| {method} ")][:1] for method in ("sac", "mark"))
+    assert r"\*<br>[" in sac and r"\*" not in mark
+    assert r"- \*: incomplete: scores are missing." in lines
+
+
 def test_a_weakest_strength_that_suffices_is_said_to(tmp_path, judged):
     lines = rows(last=((0, 0), (2, 2), (2, 2)))
     assert judged(lines)["sac"].evasion.at_weakest == 1

@@ -604,6 +604,7 @@ def test_how_far_scores_follow_accuracy_is_the_correlation_within_sources_and_dr
     notes = auc_table([found], run).notes
     told = [n for n in notes if n.startswith("Scores of irrelevant models follow their test accuracy")]
     assert [f"(correlation: sac {found.follows:.2f})" in note for note in told] == [True] * (slope != 0)
+    assert all("or what goes with it here (architecture, size), may move these AUCs" in note for note in told)
 
 
 def test_no_correlation_is_told_of_few_models_or_unknown_or_equal_accuracies(read):

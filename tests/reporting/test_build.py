@@ -727,6 +727,54 @@ def test_a_cell_is_not_tested_against_a_baseline_that_has_no_score(tmp_path):
     assert set(baselines_of(tmp_path).values()) == {""}
 
 
+def without_source(rows, method, seed=5):
+    """Let a method fail at one source."""
+    gone = {"status": "failed", "score": None, "error": f"score {method}: no"}
+    return [r | gone if (r["method"], r["source_seed"]) == (method, seed) else r for r in rows]
+
+
+def shown_of(folder, method):
+    """Return the row of a method in each table, by subject, and the text of the table."""
+    parts = re.split(r"^#+ digits, source vgg: ", (folder / "table.md").read_text(), flags=re.MULTILINE)[1:]
+    tables = [part.split("\n", 1) for part in parts]
+    rows = [(s, row, text) for s, text in tables for row in text.splitlines() if row.startswith(f"| {method} ")]
+    return {subject: (row, text) for subject, row, text in rows}
+
+
+def test_every_table_marks_the_cells_of_a_method_that_failed_at_one_source(tmp_path):
+    rows = without_source(better(irrelevant=40), "sac")
+    for made in rows:
+        made["variant"] = f"length={made['replicate'] % 2}" if made["attack"] else ""
+    write(tmp_path, rows, one_attack())
+    whole, tables = shown_of(tmp_path, "mark"), shown_of(tmp_path, "sac")
+    rates = ("TPR at a fixed FPR", "false accusations")
+    for subject in ("AUC", "against the baselines", *rates, "AUC against other negatives", "AUC by variant"):
+        found, text = tables[subject]
+        assert r"\*" in found and r"\*: incomplete" in text, subject
+        assert r"\*" not in whole[subject][0], subject
+    assert "1.00*" in check(tmp_path)
+
+
+def test_false_accusations_are_complete_where_only_stolen_suspects_are_missing(tmp_path):
+    rows = better(irrelevant=40)
+    rows += [r | {"attack": "finetune_a", "attack_version": 2, "key": digest([r["key"]])} for r in rows if r["attack"]]
+    lost = next(r for r in rows if r["method"] == "sac" and r["attack"] == "extract_l")
+    lost |= {"status": "failed", "score": None, "error": "score sac: no"}
+    write(tmp_path, rows, one_attack(attacks=("extract_l", "finetune_a")))
+    tables = shown_of(tmp_path, "sac")
+    assert r"\*" in tables["TPR at a fixed FPR"][0]
+    assert r"\*" not in tables["false accusations"][0]
+
+
+def test_a_comparison_with_a_baseline_that_failed_at_one_source_counts_the_others(tmp_path):
+    write(tmp_path, without_source(better(), "noise"), one_attack())
+    for method in ("sac", "mark"):
+        found, _ = shown_of(tmp_path, method)["against the baselines"]
+        assert "noise<br>(5 of 6 sources)<br>p " in found and r"\*" not in found
+    write(tmp_path, better(), one_attack())
+    assert "sources)" not in shown_of(tmp_path, "sac")["against the baselines"][0]
+
+
 def test_methods_are_compared_on_the_suspects_that_both_judged(tmp_path):
     rows = better()
     gone = {"status": "failed", "score": None, "error": "score: no"}
@@ -758,6 +806,7 @@ def test_rates_are_reported_with_exact_intervals_where_there_are_enough_models(t
     shown = (tmp_path / "table.md").read_text()
     assert "TPR at a fixed FPR" in shown and "5 %: 1.00 [0.83, 1.00]" in shown
     assert "false accusations" in shown and " of 20 |" in shown
+    assert "interval (which takes sources and thresholds as given) and the number of models judged" in shown
     assert "n/r<br>needs ≥ 100" in shown and "needs ≥ 38" not in shown
 
 

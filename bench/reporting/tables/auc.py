@@ -92,7 +92,7 @@ def variants_table(cells: Sequence[Cell]) -> Table | None:
             if c is None or variant not in c.by_variant:
                 return no_figure(c) if c and c.figure is None else []
             f = c.by_variant[variant]
-            return [Line(f"{f.auc:.2f}"), *interval(f), Line(f"{f.stolen} / {f.irrelevant}")]
+            return [Line(f"{f.auc:.2f}{'*' * c.incomplete}"), *interval(f), Line(f"{f.stolen} / {f.irrelevant}")]
 
         return lines
 

@@ -9,7 +9,7 @@ from bench.core.canonical import JSON
 from bench.reporting.tables.auc import paper_line
 from bench.reporting.tables.method_table import attack_columns, method_table, no_figure
 from bench.reporting.tables.notes import drawn, meaningless, verdicts
-from bench.reporting.tables.table import Line, Table, cell, interval, signed
+from bench.reporting.tables.table import Line, Table, cell, counted, interval, signed
 from bench.stats.differences import TESTED_FROM
 
 
@@ -34,7 +34,10 @@ def _baseline_lines(c: Cell) -> list[Line]:
         return cell("not compared") if c.figure and not c.reason else no_figure(c)
     f = c.baselines
     tested = "" if f.p is None or f.adjusted is None else f"p {_p(f.p)} / {_p(f.adjusted)}"
-    return cell(f"{signed(f.difference)}{'†' * f.beaten} {f.baseline}", *([tested] if tested else []))
+    all_sources = len(c.figure.by_source) if c.figure else 0
+    fewer = f"({f.sources} of {counted(all_sources, 'source')})" if f.sources < all_sources else ""
+    difference = f"{signed(f.difference)}{'†' * f.beaten}{'*' * c.incomplete} {f.baseline}"
+    return cell(*filter(None, (difference, fewer, tested)))
 
 
 def _p(p: float) -> str:
@@ -46,8 +49,8 @@ def negatives_table(cells: Sequence[Cell]) -> Table:
     shown = [s for s in of_table("negatives") if not s.optional or any(map(s.value, cells))]
 
     def lines(c: Cell) -> list[Line]:
-        values = [s.value(c) for s in shown]
-        return cell(" / ".join(f"{v.value:.2f}" if v else "none" for v in values)) if c.figure else no_figure(c)
+        values = " / ".join(f"{v.value:.2f}" if v else "none" for v in (s.value(c) for s in shown))
+        return cell(f"{values}{'*' * c.incomplete}") if c.figure else no_figure(c)
 
     return method_table(
         cells,
@@ -77,6 +80,6 @@ def _check_lines(c: Cell) -> list[Line]:
     if c.reason:
         return cell("–", c.verdict)
     ours = c.like_paper if c.paper else c.figure
-    figures = [Line(f"{ours.auc:.2f}"), *interval(ours)] if ours else no_figure(c)
+    figures = [Line(f"{ours.auc:.2f}{'*' * c.incomplete}"), *interval(ours)] if ours else no_figure(c)
     paper = [paper_line(c.paper)] if c.paper else []
     return [*figures, *paper, *cell(*re.split(r"(?<=:) | (?=to tell|\()", c.verdict))]

@@ -43,10 +43,10 @@ def lines(c: Cell) -> list[Line]:
     if found is None:
         return no_figure(c)
     if isinstance(found, NotReported):
-        return cell("n/r", f"(needs ≥ {found.needs})")
+        return cell(f"n/r{'*' * c.incomplete}", f"(needs ≥ {found.needs})")
     middle, sources = found.median, len(found.losses)
     ends = f"[{points(middle.low)}, {points(middle.high)}]" if sources > 1 else "[this source only]"
-    written = [points(middle.value), ends]
+    written = [f"{points(middle.value)}{'*' * c.incomplete}", ends]
     if found.at_weakest:
         written.append(f"{WEAKEST}: {found.at_weakest} of {sources}")
     if found.never:

@@ -212,8 +212,8 @@ def _following(cells: Sequence[Cell]) -> Iterator[str]:
     found = {c.method: f"{c.method} {c.follows:.2f}" for c in cells if c.home and abs(c.follows or 0) >= FOLLOWS}
     if found:
         yield (
-            f"Scores of irrelevant models follow their test accuracy (correlation: {', '.join(found.values())}). A "
-            "difference in accuracy (accuracy.md) moves these AUCs by itself, up or down."
+            f"Scores of irrelevant models follow their test accuracy (correlation: {', '.join(found.values())}). "
+            "Accuracy (accuracy.md), or what goes with it here (architecture, size), may move these AUCs up or down."
         )
 
 

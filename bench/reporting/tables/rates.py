@@ -34,23 +34,27 @@ def rates_tables(cells: Sequence[Cell]) -> Iterator[Table]:
 
 
 def _lines(rates: Sequence[CellStatistic], c: Cell) -> list[Line]:
-    return [Line(f"{s.label}: {s.text(v)}") for s in rates if (v := s.value(c))]
+    return [Line(f"{s.label}: {s.text(v)}{'*' * c.incomplete}") for s in rates if (v := s.value(c))]
 
 
 def _accused_table(cells: Sequence[Cell], rates: Sequence[CellStatistic]) -> Table:
     def column(dataset: str) -> Column:
-        return lambda row: next(
-            filter(None, (_lines(rates, c) for c in row if c.suspect_dataset == dataset)), cell("–")
-        )
+        def lines(row: Sequence[Cell]) -> list[Line]:
+            # All have the same figures. A complete one shows that no irrelevant model is missing.
+            own = sorted(row, key=lambda c: (c.untrained, c.incomplete))
+            return next(filter(None, (_lines(rates, c) for c in own if c.suspect_dataset == dataset)), cell("–"))
+
+        return lines
 
     return method_table(
         cells,
         "false accusations",
         {d: column(d) for d in dict.fromkeys(c.suspect_dataset for c in cells if c.accused)},
         "The share of irrelevant models that a threshold accuses which was set, for each source, on the other half of "
-        f"them so as to accuse at most so many (split conformal), with its exact {CONFIDENCE} interval and the number "
-        "of models judged. The halves are drawn from the split seed, once per dataset, the same for all methods. n/r: "
-        "not reported, for it needs so many irrelevant models of each source.",
+        f"them so as to accuse at most so many (split conformal), with its exact {CONFIDENCE} interval (which takes "
+        "sources and thresholds as given) and the number of models judged. The halves are drawn from the split seed, "
+        "once per dataset, the same for all methods. n/r: not reported, for it needs so many irrelevant models of each "
+        "source.",
         label="accusations",
     )
 
