@@ -1,7 +1,9 @@
 """Read the code of a class that may have no file, as one of a notebook's cell: its digest, and what it imports."""
 
 import dis
+import functools
 import hashlib
+import inspect
 import sys
 import types
 from collections.abc import Mapping
@@ -11,7 +13,9 @@ from bench.registry.imports import is_local
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
 CALLED = ("__init__", "__call__")
-"""Special methods that authors write; the others of a class are made by Python and by `dataclass`."""
+"""Special methods that always count; `dataclass` makes the first of them."""
+GENERATED = "<string>"
+"""The file of the other special methods that `dataclass` makes, and of code that was typed after `python -c`."""
 
 
 def code_digest(cls: type) -> str:
@@ -54,21 +58,32 @@ class _Reading:
         if isinstance(value, tuple | list | set | frozenset | Mapping):
             items = [*value.items()] if isinstance(value, Mapping) else [*value]
             self.parts.append(type(value).__name__)
+            if own:  # one that the user derived from a container
+                self.describe(type(value))
             for item in sorted(items, key=repr) if isinstance(value, set | frozenset) else items:
                 self.describe(item)
+        elif isinstance(value, functools.partial):
+            self.describe(_functions(value))
         elif own and isinstance(value, types.FunctionType):
             self.parts.append(value.__qualname__)
             self.describe((value.__defaults__, value.__kwdefaults__))
             self._describe_code(value.__code__, value)
         elif own and isinstance(value, type):
             self.parts.append(value.__qualname__)
-            members = [(n, v) for n, v in sorted(vars(value).items()) if not n.startswith("__") or n in CALLED]
+            members = [(n, v) for n, v in sorted(vars(value).items()) if self._is_written(n, v)]
             for inner in (*value.__bases__, *(x for name, v in members for x in (name, *_functions(v)))):
                 self.describe(inner)
         elif own:  # an object of one of the module's classes
-            self.describe((type(value), getattr(value, "__dict__", ())))
+            self.describe((type(value), _state(value)))
         else:
             self._describe_outside(value)
+
+    def _is_written(self, name: str, member: object) -> bool:
+        """Return True for a member of a class that its author wrote, and for an `__init__`, which has the defaults."""
+        if not name.startswith("__") or name in CALLED:
+            return True
+        functions = (f for f in _functions(member) if isinstance(f, types.FunctionType) and f.__module__ == self.module)
+        return any(getattr(inspect.unwrap(f), "__code__", f.__code__).co_filename != GENERATED for f in functions)
 
     def _describe_outside(self, value: object) -> None:
         """Add the name of an object that is not looked into, or the numbers of an array."""
@@ -122,7 +137,18 @@ def _functions(attribute: object) -> tuple[object, ...]:
     """Return what is behind a descriptor of a class."""
     if isinstance(attribute, property):
         return attribute.fget, attribute.fset
+    if isinstance(attribute, functools.cached_property):
+        return (attribute.func,)
+    if isinstance(attribute, functools.partial | functools.partialmethod):
+        return attribute.func, attribute.args, attribute.keywords
     return (attribute.__func__,) if isinstance(attribute, staticmethod | classmethod) else (attribute,)
+
+
+def _state(value: object) -> dict[str, object]:
+    """Return the attributes of an object, without what cached properties computed."""
+    found: dict[str, object] = getattr(value, "__dict__", {})
+    cls = type(value)
+    return {n: v for n, v in found.items() if not isinstance(getattr(cls, n, None), functools.cached_property)}
 
 
 def _numbers(value: object) -> str:
