@@ -11,7 +11,7 @@ from bench.registry.code import code_digest, imported_packages
 CELL = '''
 import numpy as np
 from dataclasses import dataclass
-from functools import cached_property, partial, partialmethod
+from functools import cache, cached_property, partial, partialmethod
 from bench import Fingerprint
 
 WEIGHTS = np.arange(3)
@@ -47,6 +47,7 @@ class Shift:
     def __post_init__(self):
         object.__setattr__(self, "by", self.by * 2)
 
+@cache
 def moved(x, k):
     return x - k
 
@@ -124,6 +125,21 @@ def test_it_is_the_same_in_another_process(tmp_path):
 def test_any_change_of_what_it_computes_changes_the_digest(old, new):
     assert old in CELL
     assert code_digest(cell()) != code_digest(cell(CELL.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("A method.", "A method of mine."),
+        ("def helper(x):", "def helper(x):\n    'Scale.'"),
+        ("def moved(x, k):", "def moved(x, k):\n    'Move.'"),
+        ("def __post_init__(self):", "def __post_init__(self):\n        'Double.'"),
+        ('budget = "samples"', 'budget = "samples"; paper = "A, B: C"; reported = (0.9,); exact = True'),
+    ],
+)
+def test_descriptions_are_no_change(old, new):
+    assert old in CELL
+    assert code_digest(cell()) == code_digest(cell(CELL.replace(old, new)))
 
 
 def test_the_value_that_a_cached_property_computed_is_no_change():
