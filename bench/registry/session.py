@@ -34,7 +34,7 @@ def add(registry: Registry, component: Component) -> dict[str, JSON]:
         if broken := next((b for b in registry.broken if b.name == name), None):
             raise BenchError(f"{name!r} is the name of a broken plugin of {broken.distribution}: choose another one")
         registry.add(component, SESSION, source=code_digest(type(component)))
-        return _changed(component, {f.name: _default(f) for f in fields_of(component)})
+        return _changed(component, {f.name: _default(f) for f in fields_of(component) if f.init})
     other = registry.entries[kind][name]
     if other.distribution == SESSION and other.component == component:
         return {}
@@ -42,7 +42,7 @@ def add(registry: Registry, component: Component) -> dict[str, JSON]:
         raise BenchError(
             f"Two components are named {name!r}: an object and a {kind} of {other.distribution}. Choose another name"
         )
-    return _changed(component, {f.name: getattr(other.component, f.name) for f in fields_of(component)})
+    return _changed(component, {f.name: getattr(other.component, f.name) for f in fields_of(component) if f.init})
 
 
 def _changed(component: Component, usual: Mapping[str, object]) -> dict[str, JSON]:
