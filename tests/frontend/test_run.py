@@ -1,5 +1,6 @@
 """`bench.run`: what the command does, from Python, with components by name or as objects."""
 
+import asyncio
 import dataclasses
 import json
 import subprocess
@@ -87,6 +88,26 @@ def test_what_cannot_be_pickled_runs_in_this_process(root):
     assert any("locked cannot be sent to worker processes" in n and "in this process" in n for n in notes)
     with pytest.raises(bench.BenchError, match=r"cannot be sent.*workers=0"):
         rescored(root, "locked2", methods=Locked(), workers=1)
+
+
+def test_plugins_may_run_an_event_loop_where_the_caller_runs_one(root):
+    """As a notebook does, whose cells are run in a loop."""
+
+    @dataclass(frozen=True)
+    class Waiting(Labels):
+        name: str = "waiting"
+
+        def score(self, fingerprint, suspect):
+            return asyncio.run(asyncio.sleep(0, super().score(fingerprint, suspect)))
+
+    async def cell():
+        results = rescored(root, "waiting", methods=Waiting())
+        await asyncio.sleep(0)
+        return results, asyncio.current_task().get_coro().__name__
+
+    results, running = asyncio.run(cell())
+    assert results.complete
+    assert running == "cell"
 
 
 def test_fields_that_differ_from_the_defaults_are_settings(root):
