@@ -3,12 +3,14 @@
 import asyncio
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from typing import Literal
 
+import distributed
 import numpy as np
 import pytest
 from toy_call import Labels, options
@@ -69,6 +71,27 @@ def test_annotations_as_text_are_understood_in_worker_processes(root, tmp_path):
     assert there.complete
     assert {*there.trials.queries.dropna()} == {5}
     assert there.run["components"]["method"]["choosing"]["params"] == {"samples": 5, "mode": "b"}
+
+
+def test_a_large_object_is_not_sent_with_each_unit_of_tasks(root, monkeypatch):
+    table, submit, sizes = np.random.default_rng(1).random(640_000), distributed.Client.submit, []  # 5 MB
+
+    @dataclass(frozen=True)
+    class Large(Labels):
+        name: str = "large"
+
+        def score(self, fingerprint, suspect):
+            return super().score(fingerprint, suspect) + float(table[-1])
+
+    def measured(client, work, *arguments, **more):
+        sizes.append(len(pickle.dumps(arguments)))
+        return submit(client, work, *arguments, **more)
+
+    monkeypatch.setattr(distributed.Client, "submit", measured)
+    results = rescored(root, "large", methods=Large(), workers=1)
+    assert results.complete
+    assert (results.trials.score.dropna() >= table[-1]).all()
+    assert sizes and max(sizes) < 100_000
 
 
 def test_what_cannot_be_pickled_runs_in_this_process(root):
