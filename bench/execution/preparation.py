@@ -19,7 +19,7 @@ from bench.execution.environment import check_environment
 from bench.execution.model_checks import check_models
 from bench.execution.run_config import Reporter, RunConfig
 from bench.execution.slots import own_device, slots
-from bench.planning.declarations import Declarations
+from bench.planning.declarations import Declarations, unmet_need
 from bench.planning.graph import Plan
 from bench.planning.inventory import Inventory, needs_no_workers
 from bench.planning.planner import plan
@@ -158,6 +158,7 @@ def prepare(request: BenchmarkRequest, reporter: Reporter, planned: Plan | None 
     spec, registry, store, data = request.spec, request.registry, request.store, request.data
     broken = [f"plugin {b.name} of {b.distribution} is broken and left out: {b.reason}" for b in registry.broken]
     _note(reporter, broken)
+    _note(reporter, _lacking(registry))
     check_readable(describe(spec, request.declarations, request.command))
     inventory = Inventory(planned or plan(spec, request.declarations), store)
     refreshed = inventory.affected(request.refresh)
@@ -193,6 +194,16 @@ def prepare(request: BenchmarkRequest, reporter: Reporter, planned: Plan | None 
     damaged = [f"artifact {key[:8]} was damaged and is quarantined: it is recomputed" for key in store.quarantined]
     _note(reporter, damaged)
     return PreparedRun(request, inventory, missing, _configure(request, missing))
+
+
+def _lacking(registry: Registry) -> list[str]:
+    """Return a line for each attack and method that presets leave out, as what it needs is missing or broken."""
+    return [
+        f"{kind} {name} of {entry.distribution} is left out: {why}"
+        for kind in (ComponentKind.ATTACK, ComponentKind.METHOD)
+        for name, entry in registry.entries[kind].items()
+        if (why := unmet_need(registry, kind, name))
+    ]
 
 
 def _note(reporter: Reporter, lines: Sequence[str]) -> None:

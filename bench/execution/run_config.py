@@ -16,6 +16,7 @@ from bench.store.store import Store
 
 if TYPE_CHECKING:
     from bench.registry.registry import Registry
+    from bench.registry.session import Shipped
 
 MissingInputs: TypeAlias = Callable[[str], Mapping[str, Task]]
 """Returns the tasks that have to run before one that found an input damaged or missing, inputs first."""
@@ -40,7 +41,7 @@ class RunConfig:
     slots: Sequence[Slot] = ()
     address: str = ""
     """Of a Dask scheduler that was started elsewhere."""
-    plugins: tuple[str | bytes, ...] = ()
+    plugins: tuple[str | bytes | Shipped, ...] = ()
     threads: int = 1
     timeout: float = 0.0
     """Seconds after which a task is stopped; 0: never."""

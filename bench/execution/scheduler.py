@@ -3,15 +3,22 @@
 A task is started when its inputs are stored. If it fails, the tasks that need it become `blocked`; all others run.
 """
 
+import tempfile
 import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
 
+from bench.core.errors import BenchError
 from bench.core.kinds import FailureCause
 from bench.core.tasks import Task
 from bench.execution.dask_engine import run_on_dask
 from bench.execution.queue import TaskQueue, complete
 from bench.execution.retry_policy import RETRY_DELAY, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
+from bench.registry.session import write
 from bench.sandbox.process_state import deferred_interrupts
 
 
@@ -31,13 +38,38 @@ def run_tasks(
     config.store.check_writable()
     queue, policy = TaskQueue(tasks), RetryPolicy()
     if config.slots or config.address:
-        run_on_dask(queue, config, reporter, policy, missing_inputs)
+        with _written_session(config) as written:
+            run_on_dask(queue, written, reporter, policy, missing_inputs)
         return
     try:
         _run_inline(queue, config, reporter, policy, missing_inputs)
     except KeyboardInterrupt:
         if reporter.stop_requested() < StopRequest.NOW:  # it is not the reporter's way to stop, but the caller's own
             raise
+
+
+@contextmanager
+def _written_session(config: RunConfig) -> Iterator[RunConfig]:
+    """Write the objects of a session once, where every worker can read them, and yield a configuration with the file.
+
+    With each unit of tasks, they would be sent and compared again.
+    """
+    if not any(isinstance(plugin, bytes) for plugin in config.plugins):
+        yield config
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-session-", ignore_cleanup_errors=True) as own:
+        path = Path(own)
+        try:
+            try:
+                path = config.store.subfolder("tmp") if config.address else path  # machines share the store
+                path /= f"session.{uuid.uuid4().hex}"
+                plugins = tuple(write(path, p) if isinstance(p, bytes) else p for p in config.plugins)
+            except OSError as error:
+                raise BenchError(f"{path} cannot be written: {error.strerror or error}") from error
+            yield replace(config, plugins=plugins)
+        finally:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _run_inline(

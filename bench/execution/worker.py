@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from distributed import Worker
 
     from bench.execution.task_context import WorkerState
+    from bench.registry.session import Shipped
 
 
 def dask_setup(worker: Worker) -> None:
@@ -44,7 +45,7 @@ _device_lost = threading.Event()
 
 
 def worker_state(
-    run: str, store: str, data: str, plugins: tuple[str | bytes, ...], threads: int, zoo: Zoo
+    run: str, store: str, data: str, plugins: tuple[str | Shipped, ...], threads: int, zoo: Zoo
 ) -> WorkerState:
     """Return the state of this process for a run; the first call loads the plugins and chooses the device.
 
@@ -122,7 +123,7 @@ def execute_unit(
     unit: Sequence[Task],
     store: str,
     data: str,
-    plugins: tuple[str | bytes, ...],
+    plugins: tuple[str | Shipped, ...],
     threads: int,
     topic: str,
     name: str,

@@ -14,6 +14,9 @@ from bench.planning.described import Models
 from bench.planning.presets import scaled
 from bench.registry.registry import Registry
 
+NEEDS = ("starts_from", "fingerprint_of", "helper_architectures")
+"""Declarations that name other components."""
+
 
 class MethodVersion(NamedTuple):
     """A method with a query budget (None: its default), and the method whose fingerprints it scores: often itself."""
@@ -38,6 +41,29 @@ class Declarations:
     """The described networks."""
     zoo: Zoo = field(default_factory=Zoo)
     """The file with their descriptions, where it is known."""
+
+
+def default(registry: Registry, kind: ComponentKind, named: tuple[str, ...]) -> set[str]:
+    """Return which components of a kind a preset runs: all, or those it names and those of other distributions.
+
+    Those that lack what they need are left out.
+    """
+    installed = registry.entries[kind].items()
+    found = {name for name, entry in installed if not named or name in named or not entry.is_shipped}
+    return {name for name in found if not unmet_need(registry, kind, name)}
+
+
+def unmet_need(registry: Registry, kind: ComponentKind, name: str) -> str:
+    """Return why an attack or a method cannot be planned, as what it needs is missing or broken; empty: nothing is."""
+    component = registry.entries[kind][name].component
+    if not any(getattr(component, need, None) for need in NEEDS):
+        return ""
+    attacks, methods = ((name,), ()) if kind == ComponentKind.ATTACK else ((), (name,))
+    try:
+        declare(Spec((), (), (), attacks, methods, replicates=0, copies=0), registry)
+    except BenchError as error:
+        return str(error)
+    return ""
 
 
 def declare(spec: Spec, registry: Registry) -> Declarations:

@@ -108,7 +108,7 @@ class Models:
                 raise model.fault("format", UNCACHED)
             _check_dataset(model, spec.datasets[0], registry)
         identities = {m.name: _identity(m, registry) for m in models if m.format == ModelFormat.SAFETENSORS}
-        found = Models(models, spec.datasets[0], identities)
+        found = Models(models, next(iter(spec.datasets), ""), identities)
         installed = {*registry.names(ComponentKind.ARCHITECTURE), *spec.suspects}
         names = {m.kind for m in models if m.kind not in installed}
         found.unknown = {n: _declared(ComponentKind.ARCHITECTURE, n, Architecture) for n in names}

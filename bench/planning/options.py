@@ -20,9 +20,9 @@ from bench.core.renamed import new_name
 from bench.core.spec import Recipe, Spec
 from bench.models.content import all_verified
 from bench.models.description import Zoo, of_spec, read
-from bench.planning.declarations import Declarations
+from bench.planning.declarations import Declarations, default
 from bench.planning.described import Layout, described_names
-from bench.planning.presets import ATTACKS, METHODS, default, ordered, preset
+from bench.planning.presets import ATTACKS, METHODS, ordered, preset
 from bench.planning.spec_checks import MOST_SEED, check_number, checked
 from bench.registry.fields import convert, hyperparameters
 from bench.registry.registry import SESSION, Registry
@@ -243,11 +243,11 @@ def _installed(spec: Spec, run: Mapping[str, JSON], file: str | Path, registry: 
 def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
     """Return a Spec of the options given, and of the preset's values for the others."""
     scale = preset(given.get("preset", "quick"))
-    both, methods = given.get("architectures"), registry.entries[ComponentKind.METHOD]
-    trivial = {name for name in methods if registry.get(ComponentKind.METHOD, name).baseline}
-    added = () if given.get("no_baselines") else default(methods, scale.baselines)
-    chosen = given.get("methods") or ordered(default(methods, scale.methods), METHODS)
-    attacks = ordered(default(registry.entries[ComponentKind.ATTACK], scale.attacks), ATTACKS)
+    both, of_method = given.get("architectures"), ComponentKind.METHOD
+    trivial = {name for name in registry.names(of_method) if registry.get(of_method, name).baseline}
+    added = () if given.get("no_baselines") else default(registry, of_method, scale.baselines)
+    chosen = given.get("methods") or ordered(default(registry, of_method, scale.methods), METHODS)
+    attacks = ordered(default(registry, ComponentKind.ATTACK, scale.attacks), ATTACKS)
     replicates = given.get("replicates", scale.replicates)
     recipe, settings = _configured(given.get("set", ()), scale.recipe, registry)
     spec = Spec(

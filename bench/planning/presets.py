@@ -12,7 +12,6 @@ from bench.core.errors import BenchError, did_you_mean
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe, Spec
 from bench.core.tasks import Declaration
-from bench.registry.registry import Entry
 
 TINY = ("tiny_vgg", "tiny_resnet", "tiny_densenet", "tiny_mobilenet")
 STOCK = ("vgg13", "resnet18", "densenet121", "mobilenet_v2")
@@ -183,8 +182,3 @@ def scaled(declaration: Declaration, recipe: Recipe) -> dict[str, JSON]:
 def ordered(names: Iterable[str], first: tuple[str, ...]) -> tuple[str, ...]:
     """Return names in the order of `first`, then the others by name."""
     return tuple(sorted(names, key=lambda n: (first.index(n) if n in first else len(first), n)))
-
-
-def default(installed: Mapping[str, Entry], named: tuple[str, ...]) -> set[str]:
-    """Return which components of a kind a preset runs: all, or those it names and those of other distributions."""
-    return {name for name, entry in installed.items() if not named or name in named or not entry.is_shipped}

@@ -1,23 +1,29 @@
 """Read the code of a class that may have no file, as one of a notebook's cell: its digest, and what it imports."""
 
 import dis
+import functools
 import hashlib
+import inspect
 import sys
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bench.registry.imports import is_local
+from bench.registry.sources import DESCRIPTIVE
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes)
 CALLED = ("__init__", "__call__")
-"""Special methods that authors write; the others of a class are made by Python and by `dataclass`."""
+"""Special methods that always count; `dataclass` makes the first of them."""
+GENERATED = "<string>"
+"""The file of the other special methods that `dataclass` makes, and of code that was typed after `python -c`."""
 
 
 def code_digest(cls: type) -> str:
     """Return a digest of a class's code, and of what it uses of the module or the function that defines it.
 
     What it uses of the user's other modules counts, too, unless it is imported inside a function.
+    Docstrings and descriptive declarations do not, as in `sources.digest`.
     """
     return hashlib.sha256("\n".join(_read(cls).parts).encode(errors="backslashreplace")).hexdigest()
 
@@ -54,21 +60,32 @@ class _Reading:
         if isinstance(value, tuple | list | set | frozenset | Mapping):
             items = [*value.items()] if isinstance(value, Mapping) else [*value]
             self.parts.append(type(value).__name__)
+            if own:  # one that the user derived from a container
+                self.describe(type(value))
             for item in sorted(items, key=repr) if isinstance(value, set | frozenset) else items:
                 self.describe(item)
+        elif isinstance(value, functools.partial):
+            self.describe(_functions(value))
         elif own and isinstance(value, types.FunctionType):
             self.parts.append(value.__qualname__)
             self.describe((value.__defaults__, value.__kwdefaults__))
             self._describe_code(value.__code__, value)
         elif own and isinstance(value, type):
             self.parts.append(value.__qualname__)
-            members = [(n, v) for n, v in sorted(vars(value).items()) if not n.startswith("__") or n in CALLED]
+            members = [(n, v) for n, v in sorted(vars(value).items()) if self._counts(n, v)]
             for inner in (*value.__bases__, *(x for name, v in members for x in (name, *_functions(v)))):
                 self.describe(inner)
         elif own:  # an object of one of the module's classes
-            self.describe((type(value), getattr(value, "__dict__", ())))
+            self.describe((type(value), _state(value)))
         else:
             self._describe_outside(value)
+
+    def _counts(self, name: str, member: object) -> bool:
+        """Return True for what a class's author wrote, without descriptions, and for `__init__`, which has defaults."""
+        if not name.startswith("__") or name in CALLED:
+            return name not in DESCRIPTIVE
+        functions = (f for f in _functions(member) if isinstance(f, types.FunctionType) and f.__module__ == self.module)
+        return any(getattr(inspect.unwrap(f), "__code__", f.__code__).co_filename != GENERATED for f in functions)
 
     def _describe_outside(self, value: object) -> None:
         """Add the name of an object that is not looked into, or the numbers of an array."""
@@ -86,9 +103,14 @@ class _Reading:
         )
 
     def _describe_code(self, code: types.CodeType, function: types.FunctionType) -> None:
-        self.parts.append(f"{code.co_code.hex()} {code.co_varnames} {code.co_names} {code.co_freevars} {code.co_flags}")
-        self.modules |= {str(i.argval) for i in dis.get_instructions(code) if i.opname == "IMPORT_NAME"}
-        for constant in code.co_consts:
+        instructions = [*dis.get_instructions(code)]
+        self.modules |= {str(i.argval) for i in instructions if i.opname == "IMPORT_NAME"}
+        # by their first use: a docstring is a constant that nothing uses, and moves the others
+        constants = [*dict.fromkeys(i.arg or 0 for i in instructions if i.opcode in dis.hasconst)]
+        steps = [(i.opcode, constants.index(i.arg or 0) if i.opcode in dis.hasconst else i.arg) for i in instructions]
+        flags = code.co_flags & ~getattr(inspect, "CO_HAS_DOCSTRING", 0)
+        self.parts.append(f"{steps} {code.co_varnames} {code.co_names} {code.co_freevars} {flags}")
+        for constant in (code.co_consts[number] for number in constants):
             if isinstance(constant, types.CodeType):
                 self._describe_code(constant, function)
             else:
@@ -122,7 +144,18 @@ def _functions(attribute: object) -> tuple[object, ...]:
     """Return what is behind a descriptor of a class."""
     if isinstance(attribute, property):
         return attribute.fget, attribute.fset
+    if isinstance(attribute, functools.cached_property):
+        return (attribute.func,)
+    if isinstance(attribute, functools.partial | functools.partialmethod):
+        return attribute.func, attribute.args, attribute.keywords
     return (attribute.__func__,) if isinstance(attribute, staticmethod | classmethod) else (attribute,)
+
+
+def _state(value: object) -> dict[str, object]:
+    """Return the attributes of an object, without its docstring and what cached properties computed."""
+    found: dict[str, object] = getattr(value, "__dict__", {})
+    computed = {n for n in found if isinstance(getattr(type(value), n, None), functools.cached_property)}
+    return {n: v for n, v in found.items() if n != "__doc__" and n not in computed}
 
 
 def _numbers(value: object) -> str:

@@ -23,7 +23,7 @@ from bench.api.components import Component, Method
 from bench.core.errors import BrokenPlugin, describe_error
 from bench.registry import imports, plugin_files
 from bench.registry.registry import HOOKS, Broken, Registry
-from bench.registry.session import receive
+from bench.registry.session import Shipped, receive
 from bench.registry.slow_imports import reported_import
 from bench.registry.validation import contract_violation
 from bench.sandbox.process_state import gc_paused, genuine_interrupts, preserved_process_state
@@ -157,15 +157,15 @@ def _unusable(hook: str, component: Any) -> str:
 
 
 def load_registry(
-    files: Sequence[str | Path | bytes] = (),
+    files: Sequence[str | Path | Shipped] = (),
     entry_points: Iterable[importlib.metadata.EntryPoint] | None = None,
     data: str | Path | None = None,
     partial: bool = False,
 ) -> Registry:
     """Return a new registry of all plugins: entry points of the group `bench`, and single files.
 
-    In place of a file, bytes are what `session.ship` returned in another process. `data` is the data folder, whose
-    image folders are datasets, too; None: the usual one.
+    A `Shipped` has the components of another process's session. `data` is the data folder, whose image folders are
+    datasets, too; None: the usual one.
 
     BrokenPlugin if a file is broken, BenchError if it does not exist; a broken entry point is listed in the registry.
     A file that is installed as well is one plugin. With `partial`, a broken file is listed in the registry, too, and
@@ -179,7 +179,7 @@ def load_registry(
 
 
 def _load_registry(
-    files: Sequence[str | Path | bytes],
+    files: Sequence[str | Path | Shipped],
     entry_points: Iterable[importlib.metadata.EntryPoint] | None,
     partial: bool,
 ) -> Registry:
@@ -205,7 +205,7 @@ def _load_registry(
         else:
             used.append(plugin)
     for file in files:
-        if isinstance(file, bytes):
+        if isinstance(file, Shipped):
             receive(registry, file)
             continue
         path = plugin_files.existing(file)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.api.components import Architecture, Attack, Component, Dataset, Method, Watermark
+from bench.api.components import Architecture, Attack, Component, Dataset, Method, Watermark, fields_of
 from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError, BrokenPlugin, describe_error, did_you_mean, printable
 from bench.core.kinds import ComponentKind
@@ -199,6 +199,7 @@ def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
     """Return a component with some fields set, each converted to its annotation; BenchError if one does not fit.
 
     A field that has the value already keeps it as it is: the text "5" stays text where the annotation is `int | str`.
+    A field that the component computes itself (`init=False`) must get the value.
     """
     present = hyperparameters(component)
     values = {
@@ -208,8 +209,9 @@ def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
     }
     if not values:
         return component
+    computed = {f.name for f in fields_of(component) if not f.init}
     try:
-        changed = replace(component, **values)  # type: ignore[type-var]
+        changed = replace(component, **{n: v for n, v in values.items() if n not in computed})  # type: ignore[type-var]
     except BenchError:
         raise
     except Exception as error:  # a plugin's `__post_init__` may raise anything
@@ -218,4 +220,7 @@ def configured(component: Component, settings: Mapping[str, JSON]) -> Component:
     reason = contract_violation(changed)
     if reason:
         raise BenchError(f"{component.name} with {values} is not usable: {reason}")
+    for name in sorted(computed & values.keys()):
+        if not _equal(found := hyperparameters(changed)[name], values[name]):
+            raise BenchError(f"{component.name}.{name} is computed from its other fields, which make it {found}")
     return changed

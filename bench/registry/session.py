@@ -1,7 +1,7 @@
 """Components that are objects of a Python session, such as those of a notebook's cells.
 
 They are added to the registry of one run. Worker processes cannot import where they are from, so they receive the
-objects, pickled by value.
+objects, pickled by value, in a file: one object may hold a hundred megabytes.
 """
 
 import dataclasses
@@ -11,7 +11,9 @@ import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from typing import Any
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from bench.api.components import Component, fields_of
 from bench.core.canonical import JSON
@@ -19,6 +21,13 @@ from bench.core.errors import BenchError, describe_error
 from bench.registry.code import code_digest
 from bench.registry.registry import SESSION, Registry
 from bench.registry.validation import contract_violation
+
+
+class Shipped(NamedTuple):
+    """A file with what `ship` returned, and its SHA-256: others may write to a shared folder, and a pickle is code."""
+
+    path: str
+    digest: str
 
 
 def add(registry: Registry, component: Component) -> dict[str, JSON]:
@@ -34,7 +43,7 @@ def add(registry: Registry, component: Component) -> dict[str, JSON]:
         if broken := next((b for b in registry.broken if b.name == name), None):
             raise BenchError(f"{name!r} is the name of a broken plugin of {broken.distribution}: choose another one")
         registry.add(component, SESSION, source=code_digest(type(component)))
-        return _changed(component, {f.name: _default(f) for f in fields_of(component)})
+        return _changed(component, {f.name: _default(f) for f in fields_of(component) if f.init})
     other = registry.entries[kind][name]
     if other.distribution == SESSION and other.component == component:
         return {}
@@ -42,7 +51,7 @@ def add(registry: Registry, component: Component) -> dict[str, JSON]:
         raise BenchError(
             f"Two components are named {name!r}: an object and a {kind} of {other.distribution}. Choose another name"
         )
-    return _changed(component, {f.name: getattr(other.component, f.name) for f in fields_of(component)})
+    return _changed(component, {f.name: getattr(other.component, f.name) for f in fields_of(component) if f.init})
 
 
 def _changed(component: Component, usual: Mapping[str, object]) -> dict[str, JSON]:
@@ -54,7 +63,7 @@ def _default(field: "dataclasses.Field[Any]") -> object:
 
 
 def ship(registry: Registry) -> bytes:
-    """Return a registry's components of this session, for `receive` in another process.
+    """Return a registry's components of this session; from a file, `receive` adds them in another process.
 
     BenchError names the first one that cannot be pickled: it holds what no other process can have.
     """
@@ -104,12 +113,21 @@ def _by_value(modules: Set[str]) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def receive(registry: Registry, shipped: bytes) -> None:
+def write(path: Path, content: bytes) -> Shipped:
+    """Write what `ship` returned into a file."""
+    path.write_bytes(content)
+    return Shipped(str(path), sha256(content).hexdigest())
+
+
+def receive(registry: Registry, shipped: Shipped) -> None:
     """Add the components of another process's session; BenchError if they cannot be read here."""
     import cloudpickle
 
     try:
-        path, pickled = cloudpickle.loads(shipped)
+        content = Path(shipped.path).read_bytes()
+        if sha256(content).hexdigest() != shipped.digest:
+            raise ValueError(f"{shipped.path} is not what the run wrote")
+        path, pickled = cloudpickle.loads(content)
         sys.path += [entry for entry in path if entry not in sys.path]  # last: nothing is shadowed by it
         found: Sequence[tuple[Component, str, list[dict[str, Any]]]] = cloudpickle.loads(pickled)
         for component, _, hints in found:

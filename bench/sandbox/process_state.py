@@ -197,6 +197,30 @@ def preserved_process_state() -> Iterator[None]:
 
 
 @contextmanager
+def hidden_event_loop() -> Iterator[None]:
+    """Run third-party code as if no event loop ran in this thread: notebooks run their cells in one.
+
+    `asyncio.run` would refuse.
+    """
+    asyncio = sys.modules.get("asyncio")
+    loop = asyncio._get_running_loop() if asyncio else None
+    if asyncio is None or loop is None:
+        yield
+        return
+    # Python has no public way: it documents these functions for authors of event loops
+    task = asyncio.current_task(loop)
+    if task is not None:
+        asyncio._leave_task(loop, task)
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
+        if task is not None:
+            asyncio._enter_task(loop, task)
+
+
+@contextmanager
 def genuine_interrupts() -> Iterator[threading.Event]:
     """Yield an event that Ctrl-C sets: third-party code may raise KeyboardInterrupt itself, or catch ours.
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from bench.sandbox.logs import Log
-from bench.sandbox.process_state import preserved_process_state
+from bench.sandbox.process_state import hidden_event_loop, preserved_process_state
 from bench.sandbox.torch_settings import apply
 
 
@@ -45,7 +45,7 @@ def isolated(seed: int, log: Log, threads: int = 1, device: str = "cpu", own_pro
     cuda = torch.cuda.get_rng_state_all() if states and torch.cuda.is_initialized() else None
     bits = np.random.get_bit_generator()  # type: ignore[attr-defined]  # numpy's stubs lack it
     errors = np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
-    with preserved_process_state(), torch.inference_mode(False), errors:
+    with preserved_process_state(), hidden_event_loop(), torch.inference_mode(False), errors:
         try:
             apply(None)
             if torch.device(device).type == "cuda":

@@ -4,6 +4,7 @@ import atexit
 import pickle
 import random
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -139,7 +140,7 @@ def _execute_in_two(packed: Packed, harness: Harness, tasks: Sequence[Task]) -> 
 
 
 def _work(send: Callable[[Any], None], packed: Packed, root: Path, store: Path, tasks: Sequence[Task]) -> None:
-    """Execute tasks as a worker does; send the key and error of each, or None and why it cannot begin.
+    """Execute tasks as a worker does, in a thread; send the key and error of each, or None and why it cannot begin.
 
     The first message has no key: from then on, the time of a call counts.
     """
@@ -152,8 +153,9 @@ def _work(send: Callable[[Any], None], packed: Packed, root: Path, store: Path, 
     harness = Harness(component, required, root, Store(store))
     state = WorkerState(harness.store, harness.registry)
     send(("", ""))
-    for task in tasks:
-        send((task.key, harness.execute(task, state).error))
+    with ThreadPoolExecutor(1) as thread:
+        for task in tasks:
+            send((task.key, thread.submit(harness.execute, task, state).result().error))
 
 
 def _difference(one: tuple[Any, Any], other: tuple[Any, Any]) -> str:

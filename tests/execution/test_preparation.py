@@ -138,16 +138,28 @@ def test_a_store_is_tried_under_its_longest_path(tmp_path):
     assert not list((tmp_path / "short" / "tmp").iterdir())
 
 
+class Notes(BenchmarkReporter):
+    """Collects what is noted."""
+
+    def __init__(self):
+        self.lines: list[str] = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+
 def test_many_broken_plugins_are_not_all_noted(tmp_path):
-    class Notes(BenchmarkReporter):
-        """Collects what is noted."""
-
-        lines: list[str] = []
-
-        def note(self, text):
-            self.lines.append(text)
-
+    noted = Notes()
     asked = request(tmp_path)
     asked.registry.broken += [Broken(f"plugin{n}", "somebody 1.0", "import failed") for n in range(300)]
-    prepare(asked, Notes())
-    assert len(Notes.lines) == 21 and Notes.lines[-1] == "Note: and 280 more"
+    prepare(asked, noted)
+    assert len(noted.lines) == 21 and noted.lines[-1] == "Note: and 280 more"
+
+
+def test_a_component_that_lacks_what_it_needs_is_noted(tmp_path):
+    noted, asked = Notes(), request(tmp_path)
+    later = type("Later", (toy_plugins.ToyCopy,), {"starts_from": "nowhere"})(name="later")
+    asked.registry.add(later, "a stranger")
+    prepare(asked, noted)
+    why = "Attack 'later' starts from 'nowhere', which is not installed"
+    assert noted.lines == [f"Note: attack later of a stranger is left out: {why}"]

@@ -3,17 +3,21 @@
 import threading
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from bench.core.errors import StoreError
+from bench.core.errors import BenchError, StoreError
+from bench.execution import scheduler
 from bench.execution.run_config import Reporter, RunConfig, StopRequest
 from bench.execution.scheduler import run_tasks
 from bench.execution.slots import Slot
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
+from bench.registry import session
 from bench.registry.discovery import load_registry
+from bench.registry.registry import Registry
 from bench.store.locks import claim
 from bench.store.store import Store
 from bench.testing import toy_plugins, toy_registry, toy_spec
@@ -471,3 +475,19 @@ def test_a_score_that_keeps_pythons_lock_fails_by_the_time_limit_and_no_other_do
     assert {o.status for name in ("before", "after") for o in of(scored, outcomes, "score", method=name)} == {"done"}
     (hanging,) = of(scored, outcomes, "score", method="hanging")
     assert (hanging.status, hanging.error) == ("failed", "it ran longer than --task-timeout 5 s and was stopped")
+
+
+def test_machines_read_the_objects_of_a_session_from_the_store_as_they_were_written(tmp_path):
+    registry = Registry()
+    registry.add(toy_plugins.ToyMatch(), session.SESSION)
+    shared = RunConfig(Store(tmp_path), registry, tmp_path, address="tcp://here", plugins=(session.ship(registry),))
+    for config, is_shared in ((shared, True), (replace(shared, address=""), False)):
+        with scheduler._written_session(config) as written:
+            (file,) = written.plugins
+            path = Path(file.path)
+            assert (path.parent == tmp_path / "tmp") == is_shared
+            assert "toy_match" in load_registry(written.plugins, []).entries["method"]
+            path.write_bytes(path.read_bytes() + b"more")
+            with pytest.raises(BenchError, match=r"cannot be used in this process: .*is not what the run wrote"):
+                load_registry(written.plugins, [])
+        assert not path.exists()

@@ -1,13 +1,16 @@
 """`bench.run`: what the command does, from Python, with components by name or as objects."""
 
+import asyncio
 import dataclasses
 import json
+import pickle
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from typing import Literal
 
+import distributed
 import numpy as np
 import pytest
 from toy_call import Labels, options
@@ -70,6 +73,27 @@ def test_annotations_as_text_are_understood_in_worker_processes(root, tmp_path):
     assert there.run["components"]["method"]["choosing"]["params"] == {"samples": 5, "mode": "b"}
 
 
+def test_a_large_object_is_not_sent_with_each_unit_of_tasks(root, monkeypatch):
+    table, submit, sizes = np.random.default_rng(1).random(640_000), distributed.Client.submit, []  # 5 MB
+
+    @dataclass(frozen=True)
+    class Large(Labels):
+        name: str = "large"
+
+        def score(self, fingerprint, suspect):
+            return super().score(fingerprint, suspect) + float(table[-1])
+
+    def measured(client, work, *arguments, **more):
+        sizes.append(len(pickle.dumps(arguments)))
+        return submit(client, work, *arguments, **more)
+
+    monkeypatch.setattr(distributed.Client, "submit", measured)
+    results = rescored(root, "large", methods=Large(), workers=1)
+    assert results.complete
+    assert (results.trials.score.dropna() >= table[-1]).all()
+    assert sizes and max(sizes) < 100_000
+
+
 def test_what_cannot_be_pickled_runs_in_this_process(root):
     lock = threading.Lock()
 
@@ -87,6 +111,26 @@ def test_what_cannot_be_pickled_runs_in_this_process(root):
     assert any("locked cannot be sent to worker processes" in n and "in this process" in n for n in notes)
     with pytest.raises(bench.BenchError, match=r"cannot be sent.*workers=0"):
         rescored(root, "locked2", methods=Locked(), workers=1)
+
+
+def test_plugins_may_run_an_event_loop_where_the_caller_runs_one(root):
+    """As a notebook does, whose cells are run in a loop."""
+
+    @dataclass(frozen=True)
+    class Waiting(Labels):
+        name: str = "waiting"
+
+        def score(self, fingerprint, suspect):
+            return asyncio.run(asyncio.sleep(0, super().score(fingerprint, suspect)))
+
+    async def cell():
+        results = rescored(root, "waiting", methods=Waiting())
+        await asyncio.sleep(0)
+        return results, asyncio.current_task().get_coro().__name__
+
+    results, running = asyncio.run(cell())
+    assert results.complete
+    assert running == "cell"
 
 
 def test_fields_that_differ_from_the_defaults_are_settings(root):

@@ -7,9 +7,11 @@ import pytest
 
 from bench import Attack, BenchError, Fingerprint
 from bench.analysis.evasion import FPR as EVASION_FPR
+from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
 from bench.planning import spec_checks
+from bench.planning.declarations import unmet_need
 from bench.planning.options import build
 from bench.planning.planner import plan
 from bench.planning.presets import (
@@ -138,6 +140,30 @@ def test_what_users_add_is_run_with_every_preset(distribution):
     attacks, methods, baselines = chosen({"preset": "smoke"}, registry(distribution))
     assert set(attacks) == {*ATTACKS, "nothing"} and set(methods) == {*METHODS, *READINGS, "guess"}
     assert baselines == ("agreement", "akh", "noise", "trivial")
+
+
+@pytest.mark.parametrize(
+    "option, base, needs",
+    [
+        ("attacks", Nothing, {"starts_from": "nowhere"}),
+        ("methods", Guess, {"fingerprint_of": "nowhere"}),
+        ("methods", Guess, {"helper_architectures": ("nowhere",)}),
+        ("methods", Guess, {"baseline": True, "fingerprint_of": "nowhere"}),
+    ],
+)
+def test_what_needs_a_component_that_is_missing_stops_only_those_who_name_it(option, base, needs):
+    known = load_registry()
+    before = chosen({"preset": "smoke"}, known)
+    kind = option.removesuffix("s")
+    for name, more in (("later", needs), ("sound", {"baseline": needs.get("baseline", False)})):
+        known.add(type("Later", (base,), more)(name=name), "a stranger")
+    (left_out,) = [n for n in known.names(kind) if unmet_need(known, ComponentKind(kind), n)]
+    assert left_out == "later"
+    found = chosen({"preset": "smoke"}, known)
+    assert [{*a} ^ {*b} for a, b in zip(found, before, strict=True)].count({"sound"}) == 1
+    assert not any("later" in names for names in found)
+    with pytest.raises(BenchError, match=r"'later' .*'nowhere'"):
+        chosen({"preset": "smoke", option: "later"}, known)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from bench.registry.code import code_digest, imported_packages
 CELL = '''
 import numpy as np
 from dataclasses import dataclass
+from functools import cache, cached_property, partial, partialmethod
 from bench import Fingerprint
 
 WEIGHTS = np.arange(3)
@@ -23,7 +24,36 @@ class Part:
     def __init__(self, size):
         self.size = size
 
+    def __getitem__(self, key):
+        return key + 1
+
+    @cached_property
+    def area(self):
+        return self.size ** 2
+
+    def power(self, k):
+        return self.size ** k
+
+    cube = partialmethod(power, 3)
+
+class Table(dict):
+    def __missing__(self, key):
+        return 7
+
+@dataclass(frozen=True)
+class Shift:
+    by: int = 1
+
+    def __post_init__(self):
+        object.__setattr__(self, "by", self.by * 2)
+
+@cache
+def moved(x, k):
+    return x - k
+
 PART = Part(3)
+TABLE = Table()
+MOVED = partial(moved, k=5)
 
 @dataclass(frozen=True)
 class Mine(Fingerprint):
@@ -35,7 +65,8 @@ class Mine(Fingerprint):
 
     def extract(self, source, data, helpers, context):
         import scipy.stats
-        return {"x": helper(data.probe.x[: self.samples]) + WEIGHTS[0] + PART.size}
+        more = PART[1] + PART.area + PART.cube() + TABLE[1] + Shift().by + MOVED(1)
+        return {"x": helper(data.probe.x[: self.samples]) + WEIGHTS[0] + PART.size + more}
 
     def score(self, fingerprint, suspect):
         return sum(1.0 for v in (1, 2) if v in {1, 2, 3})
@@ -79,6 +110,14 @@ def test_it_is_the_same_in_another_process(tmp_path):
         ("WEIGHTS[0]", "WEIGHTS[1]"),
         ("self.size = size", "self.size = size + 1"),
         ("PART = Part(3)", "PART = Part(4)"),
+        ("return key + 1", "return key + 2"),
+        ("self.size ** 2", "self.size ** 4"),
+        ("return self.size ** k", "return self.size + k"),
+        ("power, 3", "power, 4"),
+        ("return 7", "return 8"),
+        ("self.by * 2", "self.by * 3"),
+        ("x - k", "x + k"),
+        ("k=5", "k=6"),
         ("{1, 2, 3}", "{1, 2, 4}"),
         ("Fingerprint)", "Fingerprint, Part)"),
     ],
@@ -86,6 +125,28 @@ def test_it_is_the_same_in_another_process(tmp_path):
 def test_any_change_of_what_it_computes_changes_the_digest(old, new):
     assert old in CELL
     assert code_digest(cell()) != code_digest(cell(CELL.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ("A method.", "A method of mine."),
+        ("def helper(x):", "def helper(x):\n    'Scale.'"),
+        ("def moved(x, k):", "def moved(x, k):\n    'Move.'"),
+        ("def __post_init__(self):", "def __post_init__(self):\n        'Double.'"),
+        ('budget = "samples"', 'budget = "samples"; paper = "A, B: C"; reported = (0.9,); exact = True'),
+    ],
+)
+def test_descriptions_are_no_change(old, new):
+    assert old in CELL
+    assert code_digest(cell()) == code_digest(cell(CELL.replace(old, new)))
+
+
+def test_the_value_that_a_cached_property_computed_is_no_change():
+    mine = cell()
+    before = code_digest(mine)
+    assert mine.extract.__globals__["PART"].area == 9
+    assert code_digest(mine) == before
 
 
 def test_what_a_class_uses_of_a_function_around_it_counts():

@@ -1,5 +1,6 @@
 """Discovery of plugins: what is found, what is broken, and which message the user gets."""
 
+import dataclasses
 import importlib.metadata
 import itertools
 import os
@@ -12,6 +13,7 @@ import pytest
 
 from bench import BenchError
 from bench.core.kinds import ComponentKind
+from bench.registry import session
 from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry, configured
 from bench.testing import toy_plugins, toy_registry
@@ -547,3 +549,26 @@ def test_installed_plugins_are_listed_by_kind_without_importing_torch():
     modules = "bench.registry.discovery, bench.registry.validation, bench.planning.presets, bench.planning.planner"
     code = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Halving(toy_plugins.ToyMatch):
+    """Match half of the samples."""
+
+    name: str = "m"
+    samples: int = 20
+    half: int = dataclasses.field(init=False, default=0)
+
+    def __post_init__(self):
+        object.__setattr__(self, "half", self.samples // 2)
+
+
+def test_a_field_that_a_component_computes_follows_from_the_others():
+    registry = toy_registry(Halving())
+    for settings in ({"samples": 50}, registry.declaration("method", "m", {"samples": 50}).params):
+        found = registry.get("method", "m", settings)
+        assert (found.samples, found.half) == (50, 25)
+    for settings in ({"half": 3}, {"samples": 50, "half": 3}):
+        with pytest.raises(BenchError, match=r"m\.half is computed from its other fields, which make it (10|25)$"):
+            registry.get("method", "m", settings)
+    assert session.add(toy_registry(), Halving(samples=50)) == {"samples": 50}

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -154,6 +155,8 @@ class Judge(toy_plugins.ToyMatch):
                 return float("nan")
             case "memory":
                 return super().score(fingerprint, suspect) + len(MEMORY)
+            case "signal":
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
             case "constant":
                 return 1.0
             case "tensor":
@@ -440,6 +443,7 @@ BREACHES = [
     ),
     (Judge, "seed", runs.leaves_the_process_alone, "extract seeded the generator of `random`"),
     (Judge, "memory", runs.gives_the_same_on_two_workers, "done by another process: score was"),
+    (Judge, "signal", runs.gives_the_same_on_two_workers, "it failed: ValueError: signal only works in main thread"),
     (Judge, "constant", methods.asks_every_suspect, "returned 1.0 without asking the suspect anything"),
     (Judge, "nan", methods.gives_finite_scores, "returned nan"),
     (Judge, "tensor", methods.gives_finite_scores, "returned tensor"),
