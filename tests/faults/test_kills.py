@@ -135,6 +135,7 @@ def test_a_few_kills(tmp_path, undisturbed, workers, count):
     assert (kills.total(), redone, damaged) == (count, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 def test_without_the_process_that_workers_are_forked_from_a_run_goes_on(world, undisturbed):
     running = world.run("--workers", "2", pause=0.2)
