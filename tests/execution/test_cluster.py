@@ -166,7 +166,10 @@ def die_the_second_time(path):
     return 3
 
 
-def test_a_result_whose_workers_die_while_they_compute_it_again_is_an_error_of_its_future(workers, tmp_path):
+def test_a_result_whose_workers_die_while_they_compute_it_again_is_an_error_of_its_future(
+    workers, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(cluster, "RESULT_TIMEOUT", 1)
     future = workers.client.submit(die_the_second_time, tmp_path / "once", pure=False)
     wait_until(lambda: future.status == "finished")
     give_up(workers)
