@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from command_line import here
 
 from bench.store.store import Store
 
@@ -197,8 +198,16 @@ class World:
 
     def run(self, *more, out="out", **how):
         """Start `bench run`."""
-        place = ("--store", self.folder / "store", "--out", self.folder / out)
-        return self.command("bench", "run", *OPTIONS, *place, *more, **how)
+        return self.command("bench", *self._run(out), *more, **how)
+
+    def here(self):
+        """Run in this process what is missing; return what is printed."""
+        ended = here((*self._run("out"), "--workers", "0"), **self.environment())
+        assert (ended.code, "Traceback" in ended.err) == (0, False), ended.err
+        return ended.out
+
+    def _run(self, out):
+        return ("run", *OPTIONS, "--store", self.folder / "store", "--out", self.folder / out)
 
     def starts(self):
         """List the seed and the process of each task that began, in order; a task may stand there several times."""

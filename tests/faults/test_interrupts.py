@@ -13,7 +13,7 @@ WAITING = "Stopping: waiting for the running tasks"
 def complete(world, undisturbed):
     """Run the same command again: it executes the missing tasks only."""
     finished, before = world.whole(), len(world.started())
-    text = world.run("--workers", "0").end()
+    text = world.here()
     assert f"{len(finished)} found in the store" in text
     assert not {seed_of(key) for key in finished} & set(world.started()[before:])
     assert world.rows() == undisturbed.rows

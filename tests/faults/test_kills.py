@@ -175,7 +175,7 @@ def test_results_are_lost_together_with_those_who_would_compute_them_again(world
                 nest.kill()
         time.sleep(pause)
     assert running.process.wait(PATIENCE) in (0, 1), running.text  # 1: one task lost its worker three times
-    world.run("--workers", "0").end()
+    world.here()
     assert world.rows() == undisturbed.rows
 
 

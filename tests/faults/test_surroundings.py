@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import here
 
 from bench.testing import toy_plugins
 
@@ -53,7 +54,10 @@ def scores(there):
 def undisturbed(tmp_path_factory):
     there = tmp_path_factory.mktemp("undisturbed")
     (there / "here").mkdir()
-    assert run(there, "0")[0] == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(there / "here")
+        ended = here(("run", *TOY, *SMALL, *ONE, "--workers", "0"))
+    assert ended.code == 0, ended.err
     return scores(there)
 
 
