@@ -46,6 +46,8 @@ OPTIONS = (
 )
 """A run of TASKS tasks of the slow plugin."""
 TASKS = 21
+CACHES = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+"""Where the fonts are listed that matplotlib has found: without it, each process looks for seconds."""
 TIMINGS = ("fingerprint_seconds", "seconds")
 PATIENCE = 300
 """Seconds after which a process that should have ended is called hanging. Generous: the machine may be busy."""
@@ -174,12 +176,13 @@ class World:
         return Store(self.folder / "store")
 
     def environment(self, home="home", pause=0.0, hang=""):
-        """Return the environment of a process: its own home, nothing of the user's."""
+        """Return the environment of a process: its own home, nothing of the user's but caches."""
         home = self.folder / home
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         changes = {
             "HOME": str(home),
             "TMPDIR": str(home / "tmp"),
+            "XDG_CACHE_HOME": CACHES,
             "OMP_NUM_THREADS": "1",
             "BENCH_STORE": "/nonexistent",
             "SLOW_JOURNAL": str(self.journal),
