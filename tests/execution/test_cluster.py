@@ -145,6 +145,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(dask.config, "defaults", [*dask.config.defaults, impatience])
 
 
+@pytest.mark.slow
 def test_workers_that_are_stopped_and_continued_go_on(impatient, workers):
     """As by Ctrl-Z and `fg`: their tasks must not begin again."""
     wait_for(workers, 2)
@@ -165,7 +166,10 @@ def die_the_second_time(path):
     return 3
 
 
-def test_a_result_whose_workers_die_while_they_compute_it_again_is_an_error_of_its_future(workers, tmp_path):
+def test_a_result_whose_workers_die_while_they_compute_it_again_is_an_error_of_its_future(
+    workers, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(cluster, "RESULT_TIMEOUT", 1)
     future = workers.client.submit(die_the_second_time, tmp_path / "once", pure=False)
     wait_until(lambda: future.status == "finished")
     give_up(workers)
@@ -197,7 +201,7 @@ def test_a_worker_that_was_never_started_keeps_no_cluster_from_closing(workers, 
     assert workers.started.status == nanny.status == Status.closed
 
 
-def test_no_worker_is_missing_while_the_client_refreshes_what_it_knows(workers):
+def test_no_worker_is_missing_while_the_client_refreshes_what_it_knows(impatient, workers):
     """distributed 2026.8.0: scheduler_info(n_workers=-1) returns no workers if the periodic refresh ends meanwhile."""
     refresh = workers.client._periodic_callbacks["scheduler-info"]
 
@@ -208,6 +212,7 @@ def test_no_worker_is_missing_while_the_client_refreshes_what_it_knows(workers):
 
     workers.started.sync(refresh_often)
     assert {len(workers.known()) for _ in range(2000)} == {2}
+    assert workers.started.scheduler.worker_ttl is None  # nor is a silent one ever: Ctrl-Z may have stopped it
 
 
 def test_a_scheduler_whose_client_has_left_logs_nothing(workers, monkeypatch):

@@ -16,7 +16,7 @@ def world(tmp_path):
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("undisturbed"))
-    text = world.run("--workers", "0").end()
+    text = world.here()
     assert f"executed {TASKS} tasks, 0 failed" in text
     keys = frozenset(world.store.all_keys())
     names = {world.store.record(key)["made"]["name"]: seed_of(key) for key in keys}

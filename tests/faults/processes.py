@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from command_line import here
 
 from bench.store.store import Store
 
@@ -45,6 +46,8 @@ OPTIONS = (
 )
 """A run of TASKS tasks of the slow plugin."""
 TASKS = 21
+CACHES = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+"""Where the fonts are listed that matplotlib has found: without it, each process looks for seconds."""
 TIMINGS = ("fingerprint_seconds", "seconds")
 PATIENCE = 300
 """Seconds after which a process that should have ended is called hanging. Generous: the machine may be busy."""
@@ -173,12 +176,13 @@ class World:
         return Store(self.folder / "store")
 
     def environment(self, home="home", pause=0.0, hang=""):
-        """Return the environment of a process: its own home, nothing of the user's."""
+        """Return the environment of a process: its own home, nothing of the user's but caches."""
         home = self.folder / home
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         changes = {
             "HOME": str(home),
             "TMPDIR": str(home / "tmp"),
+            "XDG_CACHE_HOME": CACHES,
             "OMP_NUM_THREADS": "1",
             "BENCH_STORE": "/nonexistent",
             "SLOW_JOURNAL": str(self.journal),
@@ -197,8 +201,16 @@ class World:
 
     def run(self, *more, out="out", **how):
         """Start `bench run`."""
-        place = ("--store", self.folder / "store", "--out", self.folder / out)
-        return self.command("bench", "run", *OPTIONS, *place, *more, **how)
+        return self.command("bench", *self._run(out), *more, **how)
+
+    def here(self):
+        """Run in this process what is missing; return what is printed."""
+        ended = here((*self._run("out"), "--workers", "0"), **self.environment())
+        assert (ended.code, "Traceback" in ended.err) == (0, False), ended.err
+        return ended.out
+
+    def _run(self, out):
+        return ("run", *OPTIONS, "--store", self.folder / "store", "--out", self.folder / out)
 
     def starts(self):
         """List the seed and the process of each task that began, in order; a task may stand there several times."""

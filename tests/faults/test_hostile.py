@@ -18,7 +18,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from toy_runs import Place, here
+from command_line import here
+from toy_runs import Place
 
 from bench.core.canonical import canonical, digest
 from bench.store.store import RECORD, Store

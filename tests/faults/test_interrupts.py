@@ -13,7 +13,7 @@ WAITING = "Stopping: waiting for the running tasks"
 def complete(world, undisturbed):
     """Run the same command again: it executes the missing tasks only."""
     finished, before = world.whole(), len(world.started())
-    text = world.run("--workers", "0").end()
+    text = world.here()
     assert f"{len(finished)} found in the store" in text
     assert not {seed_of(key) for key in finished} & set(world.started()[before:])
     assert world.rows() == undisturbed.rows
@@ -36,12 +36,15 @@ def check_table(world, undisturbed):
         ("2", signal.SIGINT, True),
         pytest.param("0", signal.SIGTERM, False, marks=pytest.mark.slow),
         pytest.param("2", signal.SIGTERM, False, marks=pytest.mark.slow),
-        ("2", signal.SIGTERM, True),
+        pytest.param("2", signal.SIGTERM, True, marks=pytest.mark.slow),
     ],
 )
 def test_once_waits_for_what_runs_and_writes_what_there_is(world, undisturbed, workers, number, everybody):
     running = world.run("--workers", workers, pause=0.5)
     world.begun(4, running)
+    if everybody:
+        for process in running.workers() + running.nest():  # they ignore this signal, too
+            process.send_signal(signal.SIGTERM)
     running.signal(number, everybody)
     text = running.end(130)
     assert text.count(WAITING) == 1
@@ -53,12 +56,19 @@ def test_once_waits_for_what_runs_and_writes_what_there_is(world, undisturbed, w
     complete(world, undisturbed)
 
 
-@pytest.mark.parametrize("workers", ["0", pytest.param("2", marks=pytest.mark.slow)])
-def test_twice_does_not_wait_for_a_task_that_never_ends(world, undisturbed, workers):
+@pytest.mark.parametrize(
+    ("workers", "first"),
+    [
+        ("0", signal.SIGTERM),
+        pytest.param("0", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("2", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
+def test_twice_does_not_wait_for_a_task_that_never_ends(world, undisturbed, workers, first):
     hanging = undisturbed.seeds["steal slow_images slow_copy slow_net 1"]
     running = world.run("--workers", workers, hang=hanging)
     wait(lambda: hanging in world.started(), "the hanging task begins")
-    running.signal(signal.SIGINT, True)
+    running.signal(first, True)
     wait(lambda: WAITING in running.text, "it says that it waits")
     assert running.alive
     running.signal(signal.SIGINT, True)

@@ -135,6 +135,7 @@ def test_a_few_kills(tmp_path, undisturbed, workers, count):
     assert (kills.total(), redone, damaged) == (count, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
 def test_without_the_process_that_workers_are_forked_from_a_run_goes_on(world, undisturbed):
     running = world.run("--workers", "2", pause=0.2)
@@ -163,7 +164,7 @@ def test_workers_that_die_while_they_start_again_are_replaced(world, undisturbed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux only")
-@pytest.mark.parametrize("pause", [0.5, pytest.param(1.0, marks=pytest.mark.slow), 2.0])
+@pytest.mark.parametrize("pause", [0.5, *(pytest.param(seconds, marks=pytest.mark.slow) for seconds in (1.0, 2.0))])
 def test_results_are_lost_together_with_those_who_would_compute_them_again(world, undisturbed, pause):
     """The run waited for such a result forever, and so did not see that nobody was left."""
     running = world.run("--workers", "2", pause=0.02)
@@ -174,7 +175,7 @@ def test_results_are_lost_together_with_those_who_would_compute_them_again(world
                 nest.kill()
         time.sleep(pause)
     assert running.process.wait(PATIENCE) in (0, 1), running.text  # 1: one task lost its worker three times
-    world.run("--workers", "2").end()
+    world.here()
     assert world.rows() == undisturbed.rows
 
 

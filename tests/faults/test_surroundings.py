@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import here
 
 from bench.testing import toy_plugins
 
@@ -53,7 +54,10 @@ def scores(there):
 def undisturbed(tmp_path_factory):
     there = tmp_path_factory.mktemp("undisturbed")
     (there / "here").mkdir()
-    assert run(there, "0")[0] == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(there / "here")
+        ended = here(("run", *TOY, *SMALL, *ONE, "--workers", "0"))
+    assert ended.code == 0, ended.err
     return scores(there)
 
 
@@ -161,9 +165,19 @@ def test_a_malformed_configuration_of_dask_is_one_line(there):
     ("prelude", "changes", "text"),
     [
         ("mkdir gone && cd gone && rmdir ../gone", {}, "The working folder does not exist any more: change to another"),
-        ("", {"SKLEARN_WORKING_MEMORY": "much"}, "The variable SKLEARN_WORKING_MEMORY is 'much', not an integer"),
+        pytest.param(
+            "",
+            {"SKLEARN_WORKING_MEMORY": "much"},
+            "The variable SKLEARN_WORKING_MEMORY is 'much', not an integer",
+            marks=pytest.mark.slow,
+        ),
         ("", {"TORCH_LOGS": "nonsense"}, "torch cannot be imported: Invalid log settings: nonsense"),
-        ("printf '\\377: 1' > matplotlibrc", {}, "matplotlib cannot read its configuration matplotlibrc"),
+        pytest.param(
+            "printf '\\377: 1' > matplotlibrc",
+            {},
+            "matplotlib cannot read its configuration matplotlibrc",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_would_end_a_run_late_is_refused_in_one_line(there, prelude, changes, text):

@@ -1,19 +1,16 @@
 """`bench run` of the toy world by the command line, and what it leaves behind."""
 
 import csv
-import io
 import os
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import faulty_plugin
-import pytest
+from command_line import Ended, here
 from processes import TIMINGS
 
-from bench.cli import main
 from bench.store.store import Store
 from bench.testing import toy_plugins
 
@@ -37,21 +34,6 @@ OPTIONS = (
     "recipe.epochs=2",
 )
 """A small run of healthy components; the faulty ones are there, too."""
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def complaint(self):
-        """Return the one line that it failed with."""
-        (line,) = [line for line in self.err.splitlines() if line.startswith("Error: ")]
-        return line.removeprefix("Error: ")
 
 
 @dataclass
@@ -96,17 +78,3 @@ class Place:
         assert store.quarantined == []
         assert list((store.root / "tmp").glob("*")) == []
         return sound
-
-
-def here(arguments, **environment):
-    """Run the command line in this process, where torch is there already."""
-    out, err, code = io.StringIO(), io.StringIO(), None
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-        patch.setattr(sys, "argv", ["bench", *map(str, arguments)])
-        for name, value in environment.items():
-            patch.setenv(name, str(value))
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-    return Ended(code, out.getvalue(), err.getvalue())

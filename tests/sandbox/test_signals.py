@@ -2,10 +2,12 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
 
+from bench.sandbox import forced_end
 from bench.sandbox.forced_end import ended_by_third_signal
 from bench.sandbox.process_state import genuine_interrupts
 from bench.sandbox.signals import handling, ignore_from_now_on, interrupt_until_left
@@ -84,7 +86,8 @@ def press(times):
 
 
 @pytest.mark.parametrize(("times", "code"), [(2, 0), (3, 130)])
-def test_the_third_signal_ends_the_process(times, code):
+def test_the_third_signal_ends_the_process(monkeypatch, times, code):
+    monkeypatch.setattr(forced_end, "PATIENCE", 0.1)
     assert in_a_child(lambda: press(times)) == code
 
 
@@ -95,7 +98,10 @@ def test_a_process_that_leaves_in_time_is_not_ended():
             for _ in range(3):
                 os.kill(os.getpid(), signal.SIGTERM)
                 time.sleep(0.01)
-        time.sleep(2.5)
+        counting = [t for t in threading.enumerate() if t.name == "bench: stop signals"]
+        for thread in counting:
+            thread.join(2.5)  # it alone would end this process
+            assert not thread.is_alive()
         assert signal.set_wakeup_fd(-1) == -1
     finally:
         signal.set_wakeup_fd(before)

@@ -29,8 +29,8 @@ def text(send):
 
 
 def slow(send):
-    for _ in range(3):
-        time.sleep(1.5)
+    for _ in range(11):
+        time.sleep(0.3)
         send("still there")
 
 
@@ -102,7 +102,7 @@ def test_what_ends_descendants_has_no_pipe_of_ours_open(supervised):
 
 
 def test_the_limit_is_for_silence_not_for_the_whole(supervised):
-    assert list(supervised(limit=4.0).submit(slow)) == ["still there"] * 3
+    assert list(supervised(limit=3.0).submit(slow)) == ["still there"] * 11
 
 
 def test_an_error_of_the_users_arrives_as_such_and_one_of_ours_with_its_traceback(supervised):
@@ -122,11 +122,11 @@ def test_an_error_of_the_users_arrives_as_such_and_one_of_ours_with_its_tracebac
         (leave, r"ended its process \(exit code 3\)", None),
         (kill, r"killed its process \(SIGKILL\)", None),
         (crash, r"killed its process \(SIGSEGV\)", "crash"),
-        (hang, r"ran longer than 3 s and was stopped", "hang"),
+        (hang, r"ran longer than 1 s and was stopped", "hang"),
     ],
 )
 def test_a_dead_process_is_reported_with_its_stack(supervised, work, how, function):
-    process = supervised(limit=3.0 if work is hang else 60.0)
+    process = supervised(limit=1.0 if work is hang else 60.0)
     with pytest.raises(Died, match=f"^{how}$") as died:
         list(process.submit(work))
     here = [name for file, _, name in died.value.frames if file == __file__]

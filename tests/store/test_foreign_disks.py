@@ -7,14 +7,17 @@ import shutil
 import subprocess
 import sys
 import warnings
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from click.testing import CliRunner
 from rights import like_anybody
 from safetensors import SafetensorError
 
+from bench.cli import group
 from bench.core.canonical import digest
 from bench.core.errors import BenchError, DamagedArtifact, StoreError
 from bench.execution.benchmark import BenchmarkReporter, run_benchmark
@@ -297,8 +300,9 @@ def protect(*tops, mode=0o555):
 def finished(tmp_path_factory):
     """The store and the results of somebody else."""
     folder = tmp_path_factory.mktemp("finished")
-    code, _, err = bench(folder, "run", *TOY, "--store", "theirs/store", "--out", "theirs/results", "--workers", "0")
-    assert code == 0, err
+    with chdir(folder):
+        done = CliRunner().invoke(group, ["run", *TOY, *HERE, "--out", "theirs/results"], standalone_mode=False)
+    assert done.return_value == 0, done.output
     return folder
 
 
