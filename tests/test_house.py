@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import functools
 import importlib.metadata
 import re
 import subprocess
@@ -18,6 +19,12 @@ from bench.registry.registry import HOOKS
 
 ROOT = Path(__file__).parent.parent
 HOST, PLUGINS = ROOT / "bench", ROOT / "plugins"
+
+
+@functools.cache
+def parsed(path):
+    """Return the syntax tree of a file, which several tests walk."""
+    return ast.parse(path.read_text())
 
 
 def imported(path):
@@ -39,14 +46,14 @@ def imported(path):
             assert node.level == 0, f"{path}:{node.lineno} imports relatively"
             found.extend(f"{node.module}.{alias.name}" for alias in node.names)
 
-    Visitor().visit(ast.parse(path.read_text()))
+    Visitor().visit(parsed(path))
     return found
 
 
 def at_the_top(path):
     """List what a file imports outside functions and classes."""
     found = []
-    for node in ast.parse(path.read_text()).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -83,7 +90,7 @@ def test_only_public_names_are_at_the_top_of_the_host():
 @pytest.mark.parametrize("path", sorted(HOST.rglob("__init__.py")), ids=lambda p: str(p.relative_to(HOST)))
 def test_packages_export_nothing_but_the_public_ones(path):
     public = path.parent in (HOST, HOST / "testing", HOST / "cli", HOST / "testing" / "checks")
-    assert public or len(ast.parse(path.read_text()).body) <= 1
+    assert public or len(parsed(path).body) <= 1
 
 
 def test_bench_itself_imports_no_torch_and_no_library_but_pluggy():
@@ -143,7 +150,7 @@ def test_the_host_names_shipped_components_in_presets_only():
     names = {c for kind in ("attack", "method") for c in load_registry().names(kind)} - {"noise", "agreement"}
     for path in HOST_FILES:
         if path.name != "presets.py":
-            words = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)
+            words = {n.value for n in ast.walk(parsed(path)) if isinstance(n, ast.Constant)
                      and isinstance(n.value, str)}  # fmt: skip
             assert not names & words, path
 
@@ -177,7 +184,7 @@ def test_toy_components_import_public_names_only():
 
 @pytest.mark.parametrize("path", PLUGIN_FILES, ids=lambda p: str(p.relative_to(PLUGINS)))
 def test_a_plugin_has_a_docstring(path):
-    text = ast.get_docstring(ast.parse(path.read_text()))
+    text = ast.get_docstring(parsed(path))
     assert text
     assert len(text.split("\n")[0]) <= 120
 
@@ -271,7 +278,7 @@ def test_files_and_classes_are_short_or_design_gives_a_reason(path):
     text = path.read_text()
     lines = len(text.splitlines())
     assert lines <= LONGEST_FILE or explained(path.relative_to(ROOT).as_posix())
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ClassDef):
             lines = node.end_lineno - node.lineno + 1
             assert lines <= LONGEST_CLASS or explained(node.name), node.name
@@ -287,7 +294,7 @@ def test_docstrings_of_functions_begin_with_what_the_function_does():
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in (*HOST_FILES, *PLUGIN_FILES)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and begun.match(ast.get_docstring(node) or "")
     ]
     assert found == []
@@ -348,7 +355,7 @@ def _is_bare(node, parents):
 @pytest.mark.parametrize("path", HOST_FILES, ids=lambda p: str(p.relative_to(HOST)))
 def test_statuses_and_kinds_are_members_of_enums(path):
     if path != HOST / "core" / "kinds.py":
-        assert [(n.lineno, n.value) for n in bare_words(ast.parse(path.read_text()))] == []
+        assert [(n.lineno, n.value) for n in bare_words(parsed(path))] == []
 
 
 @pytest.mark.parametrize(

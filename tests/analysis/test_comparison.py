@@ -13,8 +13,8 @@ from bench.cli.commands.compare import command
 from bench.core.canonical import digest
 from bench.core.errors import BenchError
 from bench.core.spec import Recipe
-from bench.reporting.build import write
 from bench.reporting.comparison import COLUMNS, compare
+from bench.results.writer import save
 from bench.stats.differences import difference_interval
 
 PLACE = ("digits", "vgg")
@@ -27,13 +27,13 @@ def anew(rows):
 
 @pytest.fixture
 def before(tmp_path):
-    write(tmp_path / "before", trials(), benchmark())
+    save(tmp_path / "before", trials(), benchmark())
     return tmp_path / "before"
 
 
 def after(folder, rows=None, **changed):
     """Write other results beside `before`."""
-    write(folder.parent / "after", anew(trials()) if rows is None else rows, benchmark(**changed))
+    save(folder.parent / "after", anew(trials()) if rows is None else rows, benchmark(**changed))
     return folder.parent / "after"
 
 
@@ -41,7 +41,7 @@ def spoilt(folder, change):
     """Write other results whose run.json says something else."""
     run = benchmark()
     change(run)
-    write(folder.parent / "after", anew(trials()), run)
+    save(folder.parent / "after", anew(trials()), run)
     return folder.parent / "after"
 
 
@@ -78,7 +78,7 @@ def lowered(rows):
 @pytest.mark.parametrize("sources", [1, 2, 5])
 def test_cells_whose_interval_leaves_out_zero_are_marked_if_both_have_several_sources(tmp_path, sources):
     seeds = tuple(range(sources))
-    write(tmp_path / "before", trials(seeds), benchmark(seeds=seeds))
+    save(tmp_path / "before", trials(seeds), benchmark(seeds=seeds))
     text = compare([tmp_path / "before", after(tmp_path / "before", lowered(anew(trials(seeds))), seeds=seeds)])
     marked = int(sources > 1)
     assert text.split("The AUC of A")[0].count("≠") == marked
@@ -90,7 +90,7 @@ def test_cells_whose_interval_leaves_out_zero_are_marked_if_both_have_several_so
 
 def test_cells_of_one_source_do_not_count_among_those_that_differ_by_chance(tmp_path):
     rows = [r for r in trials((0, 1)) if r["method"] == "sac" or r["source_seed"] == 0]
-    write(tmp_path / "before", rows, benchmark(seeds=(0, 1)))
+    save(tmp_path / "before", rows, benchmark(seeds=(0, 1)))
     other = after(tmp_path / "before", lowered(anew(rows)), seeds=(0, 1))
     text = " ".join(compare([tmp_path / "before", other]).split())
     counts = "of the other 3 with several sources in both, 1 differ (by chance alone at most about 0.1 would, at 95 %)"
@@ -119,7 +119,7 @@ def test_equal_keys_with_other_scores_were_made_on_other_hardware(before):
 
 def test_the_machines_of_both_are_named(before):
     run = benchmark() | {"machines": {"Linux x86_64, a processor, AVX2": 12}}
-    write(before.parent / "after", trials(), run)
+    save(before.parent / "after", trials(), run)
     assert "machine unknown / Linux x86_64, a processor, AVX2" in " ".join(
         compare([before, before.parent / "after"]).split()
     )
@@ -137,7 +137,7 @@ def test_suspects_that_are_to_be_judged_belong_to_no_cell(tmp_path):
     folders = [tmp_path / "before", tmp_path / "after"]
     for folder, score in zip(folders, (0.1, 0.2), strict=True):
         suspect = line(replicate=9, score=score, suspect_kind="undecided", source_model="mine", suspect_model="theirs")
-        write(folder, [*trials(), suspect], benchmark(models=({"name": "mine"},)))
+        save(folder, [*trials(), suspect], benchmark(models=({"name": "mine"},)))
     assert all(change.same for change in changes(*read(folders)).values())
 
 
@@ -180,7 +180,7 @@ def test_a_cell_whose_suspects_did_not_learn_is_not_incomplete(before):
 
 
 def test_three_results_are_held_against_the_first(before):
-    write(before.parent / "third", anew(trials()), benchmark())
+    save(before.parent / "third", anew(trials()), benchmark())
     other = after(before)
     text = compare([before, other, before.parent / "third"])
     assert "AUC of A to C" in text
@@ -204,7 +204,7 @@ def test_baselines_stand_below_the_line_and_new_methods_above_it(before):
     run["components"]["method"]["late"] = run["components"]["method"]["mark"]
     rows = anew(trials()) + [r | {"method": "late", "key": r["key"] and digest([r["key"], 3])} for r in trials()
                              if r["method"] == "mark"]  # fmt: skip
-    write(before.parent / "after", rows, run)
+    save(before.parent / "after", rows, run)
     shown = compare([before, before.parent / "after"], "md").splitlines()
     assert [n.split("|")[1].strip() for n in shown if n.startswith("|")][2:] == [
         "sac", "mark", "late", "*baselines*", "noise",
@@ -291,7 +291,7 @@ def test_one_folder_alone_is_no_comparison(before):
 
 def test_folders_of_one_name_are_told_apart_by_their_paths(tmp_path):
     for name in ("a", "b"):
-        write(tmp_path / name / "run", trials(), benchmark())
+        save(tmp_path / name / "run", trials(), benchmark())
     text = compare([tmp_path / "a" / "run", tmp_path / "b" / "run"])
     assert f"A: {tmp_path / 'a' / 'run'}," in text
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_build import benchmark, component, line
+from test_build import benchmark, charts, component, line  # noqa: F401  a fixture
 
 from bench.analysis.cells import cells
 from bench.analysis.evasion import Evasion, price

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_build import benchmark, line, trials
+from test_build import benchmark, charts, line, trials  # noqa: F401  a fixture
 
 from bench.analysis.accuracies import accuracies
 from bench.analysis.cells import cells

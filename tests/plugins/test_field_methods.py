@@ -1,6 +1,7 @@
 """The methods that came after the paper: their formulas, their bounds, and what they distinguish."""
 
 import copy
+import functools
 import io
 import math
 import statistics
@@ -44,6 +45,12 @@ def score(method, fingerprint, model):
     return method.score(fingerprint, suspect)
 
 
+@functools.cache
+def copies_of_the_source():
+    """Fine-tune the source three times; tests do not change what they get."""
+    return [steal(FinetuneA(), trained(), seed=s)[0] for s in range(3)]
+
+
 # --- what all of them promise -------------------------------------------------------------------------------------
 
 
@@ -63,11 +70,11 @@ def test_the_source_scores_highest_and_another_draw_asks_about_something_else(me
 
 @pytest.mark.parametrize("method", (*BLACK, DeepJudgeRob(), DeepJudgeNeurons()), ids=lambda m: m.name)
 def test_fine_tuned_copies_score_above_irrelevant_models(method):
-    source = trained()
-    fingerprint, _ = extract(DeepJudge() if method.fingerprint_of else method, source)
-    tuned = [steal(FinetuneA(), source, seed=s)[0] for s in range(3)]
+    fingerprint, _ = extract(DeepJudge() if method.fingerprint_of else method)
     irrelevant = [trained("plain", s, "attacker") for s in range(4)]
-    stolen, innocent = ([score(method, fingerprint, m) for m in models] for models in (tuned, irrelevant))
+    stolen, innocent = (
+        [score(method, fingerprint, m) for m in models] for models in (copies_of_the_source(), irrelevant)
+    )
     assert auc(stolen, innocent) >= 0.9, (stolen, innocent)
 
 
@@ -451,10 +458,16 @@ def helpers():
     return helpers_of(trained())
 
 
+@pytest.fixture(scope="module")
+def verified(helpers):
+    """Return a function that makes a learned verifier's fingerprint once; tests do not change it."""
+    return functools.cache(lambda method: extract(method, helpers=helpers))
+
+
 @pytest.mark.parametrize("method", HELPED, ids=lambda m: m.name)
-def test_a_learned_verifier_repeats(method, helpers):
+def test_a_learned_verifier_repeats(method, helpers, verified):
     source = trained()
-    fingerprint, notes = extract(method, source, helpers=helpers)
+    fingerprint, notes = verified(method)
     assert notes
     # of its own source: metav's logit is that of its note, uap's cosine that of one code with itself
     assert math.isclose(score(method, fingerprint, source), notes.get("source", 1.0), rel_tol=1e-3, abs_tol=2e-3)
@@ -498,8 +511,8 @@ def test_the_verdict_is_that_of_its_formula():
     assert math.isclose(float(metav.verdict(answers, weights)), by_hand, rel_tol=1e-4, abs_tol=1e-5)
 
 
-def test_metavs_questions_part_the_two_groups(helpers):
-    fingerprint, notes = extract(MetaV(steps=200), helpers=helpers)
+def test_metavs_questions_part_the_two_groups(helpers, verified):
+    fingerprint, notes = verified(MetaV(steps=200))
     copies, others = (
         [score(MetaV(), fingerprint, m) for m in group] for group in (helpers.surrogates, helpers.references)
     )

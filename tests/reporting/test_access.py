@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from test_build import benchmark, cell, line, trials
+from test_build import benchmark, cell, charts, line, trials  # noqa: F401  a fixture
 
 from bench.core.tasks import NOT_APPLICABLE
 from bench.reporting.build import write

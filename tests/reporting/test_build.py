@@ -19,10 +19,32 @@ from bench.core.errors import BenchError
 from bench.core.spec import Recipe, Spec
 from bench.core.tasks import Outcome, Trial
 from bench.reporting.build import check, render, update, write
+from bench.reporting.html import svg
 from bench.results.columns import COLUMNS
 from bench.results.reader import load
 from bench.results.rows import row
 from bench.results.writer import save
+
+CHARTS = {}
+"""Charts by the function that drew them and what it drew."""
+
+
+def drawn_once(draw):
+    def drawn(*what):
+        key = draw.__name__, repr(what)
+        if key not in CHARTS:
+            CHARTS[key] = draw(*what)
+        return CHARTS[key]
+
+    return drawn
+
+
+@pytest.fixture(autouse=True)
+def charts(monkeypatch):
+    """Draw equal charts of a module's reports once: drawing takes longest, and most tests do not look at a page."""
+    for draw in (svg.against_cost, svg.against_budget, svg.accuracies):
+        monkeypatch.setattr(svg, draw.__name__, drawn_once(draw))
+    return CHARTS
 
 
 def component(version=1, watermark=False, params=None, **attributes):
@@ -204,9 +226,10 @@ def latex_of(folder):
     return "\n".join(p.read_text() for p in sorted((folder / "tex").iterdir()))
 
 
-def test_the_same_rows_give_the_same_bytes(tmp_path):
+def test_the_same_rows_give_the_same_bytes(tmp_path, charts):
     folders = [tmp_path / name / "results" for name in ("cold", "warm")]
     for folder in folders:
+        charts.clear()
         write(folder, trials((0, 1)), benchmark(seeds=(0, 1)))
     first, second = map(contents, folders)
     assert first == second
@@ -215,6 +238,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
         *("references.bib", "index.html", ".report"),
     }
     before = (folders[0] / "table.txt").read_text()
+    charts.clear()
     assert render(folders[0]) == before
     assert contents(folders[0]) == first
 

@@ -6,7 +6,7 @@ import subprocess
 from collections import Counter
 
 import pytest
-from test_build import benchmark, component, trials
+from test_build import benchmark, charts, component, trials  # noqa: F401  a fixture
 
 from bench.core.canonical import digest
 from bench.reporting.bibliography import bibtex, escaped

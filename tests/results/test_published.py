@@ -1,6 +1,7 @@
 """The published results folders are what today's code makes of their Spec and rows, byte for byte."""
 
 import csv
+import functools
 import hashlib
 import json
 import re
@@ -35,6 +36,7 @@ FOLDERS = published_in(RESULTS)
 
 def test_there_are_published_results():
     assert {"noisy_digits", "field", "cifar10-cpu", "cifar10-cpu-1", "adversarial-1", "variations"} <= {*FOLDERS}
+    assert {*ALIKE, *ALIKE.values()} <= {*FOLDERS}
 
 
 def test_runs_that_were_only_made_here_are_not_published(tmp_path):
@@ -45,9 +47,23 @@ def test_runs_that_were_only_made_here_are_not_published(tmp_path):
     assert published_in(tmp_path) == ["one"]
 
 
-@pytest.fixture(params=FOLDERS)
+@pytest.fixture(params=FOLDERS, scope="module")
 def published(request):
     return RESULTS / request.param
+
+
+@functools.lru_cache(maxsize=1)
+def loaded(folder):
+    """Read a folder once for all tests of it; they do not change what it holds."""
+    return load(folder)
+
+
+ALIKE = {
+    "adversarial-0": "adversarial-1",
+    "cifar10-weak_vgg": "cifar10-probes",
+    "fashion_mnist-half_trained": "fashion_mnist-small",
+}
+"""Folders that hold what another does, of which the fast tests rebuild the tables."""
 
 
 def of_one_source(name):
@@ -85,13 +101,13 @@ def header(folder):
 def test_the_planner_makes_the_published_keys(published):
     if "draw" not in header(published):
         pytest.skip("it was made when sources shared their irrelevant models, under other keys")
-    frame, run = load(published)
+    frame, run = loaded(published)
     made = plan(Spec.from_json(run["spec"]), known(run))
     assert [trial.score or "" for trial in made.trials] == frame.key.tolist()
 
 
 def test_rows_and_run_are_written_as_they_were_read(published, tmp_path):
-    frame, run = load(published)
+    frame, run = loaded(published)
     rows = [{c: None if v != v else v for c, v in row.items()} for row in frame[list(COLUMNS)].to_dict("records")]
     save(tmp_path, rows, run)
     read, written = (json.loads((folder / "run.json").read_text()) for folder in (published, tmp_path))
@@ -114,7 +130,7 @@ def aucs(folder):
 
 @pytest.mark.parametrize(
     "published",
-    [pytest.param(name, marks=[pytest.mark.slow] if of_one_source(name) else []) for name in FOLDERS],
+    [pytest.param(name, marks=[pytest.mark.slow] if of_one_source(name) or name in ALIKE else []) for name in FOLDERS],
     indirect=True,
 )
 def test_the_tables_are_rebuilt_byte_for_byte(published, tmp_path):
