@@ -576,15 +576,26 @@ def test_a_server_that_limits_requests_is_asked_for_its_metadata_again(opened, s
     assert found.run.record["counts"] == {"requests": 1, "images": 20}
 
 
-def test_a_server_that_starts_late_is_waited_for(opened):
+def starting_late(server):
+    """Put a server behind a port that is open a second later; return the thread that opens it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = InferenceServer()
     proxy = threading.Timer(1.0, _forward, (port, server.port))
     proxy.start()
     server.url = server.url.replace(str(server.port), str(port))
-    with server:
-        torch.testing.assert_close(ask(opened(server), "logits", X), right(), atol=0, rtol=0)
+    return proxy
+
+
+def test_a_server_that_starts_late_is_waited_for(opened, server):
+    proxy = starting_late(server)
+    torch.testing.assert_close(ask(opened(server), "logits", X), right(), atol=0, rtol=0)
+    assert b'"name":"x"' in server.requests[0][2], "its metadata are asked for again, too"
+    proxy.join()
+
+
+def test_the_name_of_a_model_is_checked_though_its_server_starts_late(opened, server):
+    proxy, server.called = starting_late(server), "source"
+    assert "its answer is by the model 'source', not by 'net'" in fault(opened, server)
     proxy.join()
 
 
