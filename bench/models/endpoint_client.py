@@ -128,10 +128,10 @@ class Client:
             self.counts["retries: binary body refused"] += 1
             reply = await self._asked(values)
         if reply.status in MOVED:
-            where = printable(reply.headers.get("location", ""))[:200]
+            where = self._clean(reply.headers.get("location", ""))[:200]
             raise Failure("url", f"it redirects to {where!r}: write that address, if you trust it")
         if reply.status != 200:
-            text = error_text(reply.content)
+            text = error_text(reply.content, self._clean)
             if hint := _hint(self.model, self.binary, reply.status, text):
                 text = f"{text.removesuffix('.')}. {hint}"
             raise Failure("url", self._clean(f"HTTP {reply.status}: {text}"), reply.status in NOT_UNDERSTOOD)
@@ -153,7 +153,7 @@ class Client:
                 reply = await self._same_host(body, headers)
                 if reply.status not in RETRIED:
                     return reply
-                problem = f"HTTP {reply.status}: {error_text(reply.content)}"
+                problem = f"HTTP {reply.status}: {error_text(reply.content, self._clean)}"
                 wish, reason = _wish(reply.headers.get("retry-after", "")), str(reply.status)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem, reason = _unreachable(error), "no connection"

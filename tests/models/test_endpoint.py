@@ -231,6 +231,17 @@ def test_tokens_come_from_the_environment_and_appear_nowhere(opened, server, mon
     assert "headers: the environment variable BENCH_TOKEN is not set" in fault(opened, server, headers=headers)
 
 
+@pytest.mark.parametrize("status", [302, 403, 503])
+def test_no_piece_of_a_long_token_is_shown(opened, server, monkeypatch, status):
+    token = "".join(f"{i:04x}" for i in range(200))
+    monkeypatch.setenv("BENCH_TOKEN", token)
+    body = json.dumps({"error": f"Bearer {token} is not allowed"}).encode()
+    server.faults = [answering(status, body, Location=f"/login?token={token}&again=1")]
+    found = fault(opened, server, headers={"Authorization": "Bearer env:BENCH_TOKEN"}, retries=0)
+    assert not any(token[i : i + 20] in found for i in range(len(token) - 19))
+    assert "Bearer *** is not allowed" in found or "'/login?token=***&again=1'" in found
+
+
 # --- faults of servers: one line each -----------------------------------------------------------------------------
 
 TRACEBACK = b"""Traceback (most recent call last):
