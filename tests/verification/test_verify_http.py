@@ -15,8 +15,11 @@ from zoo_files import copied, trained, zoo
 import bench
 from bench.core.errors import BenchError
 from bench.models import journal
+from bench.registry.discovery import load_registry
 from bench.verification import child
 from bench.verification.kinds import FindingKind
+from bench.verification.recorded import RecordedSuspect, other_findings
+from bench.verification.replay import replay
 
 pytest.importorskip("httpx")
 
@@ -73,6 +76,23 @@ def test_the_way_to_a_suspect_with_other_labels_is_looked_at_too(tmp_path, commi
     assert labels.kind == FindingKind.LABEL_SPACE and way.figures["transport"] == "uint8"
     assert "no score of the source through it" in found.methods[0].reason and found.verdict == "cannot tell"
     assert bench.frontend.verify.replay(tmp_path / "E").code == 3
+
+
+def stretched(values):
+    """Answer after each image was stretched to all brightnesses: a plain one is divided by 0."""
+    low, high = (edge(values, axis=(1, 2, 3), keepdims=True) for edge in (np.min, np.max))
+    with np.errstate(invalid="ignore"):
+        return network((values - low) / (high - low))
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_server_that_gives_no_answer_to_plain_images_is_judged(tmp_path, commitment, inline, binary):
+    with InferenceServer(stretched) as server:
+        found = bench.verify(described(tmp_path, server, binary=binary), commitment=commitment, out=tmp_path / "E")
+    assert found.methods[0].score is not None
+    assert any(f.text.startswith("plain images get no answer") and not f.blocks for f in noticed(found))
+    again = replay(tmp_path / "E")
+    assert other_findings(again.evidence.findings, RecordedSuspect(again, load_registry()).findings()) == ""
 
 
 def test_a_budget_counts_the_checks_of_the_way(tmp_path, commitment, inline):
