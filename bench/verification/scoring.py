@@ -1,5 +1,6 @@
 """Score a suspect from recorded answers: each image is asked once, and its answer is in the journal for good."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -46,8 +47,8 @@ class Recorder:
         self, opened: DescribedAnswers, path: Path, limit: int | None, report: Callable[[int], object] = lambda _: None
     ) -> None:
         self.opened, self.path, self.limit, self.report = opened, path, limit, report
-        computed = opened.model.format not in (ModelFormat.ANSWERS, ModelFormat.HTTP)  # requests have their own sizes
-        self.output, self.batch = opened.output, AT_ONCE if computed else BATCH
+        self.computed = opened.model.format not in (ModelFormat.ANSWERS, ModelFormat.HTTP)  # requests have own sizes
+        self.output, self.batch = opened.output, AT_ONCE if self.computed else BATCH
         self.whole = False
         self.images: dict[str, Tensor] = {}
         self.known: dict[str, Tensor] = {}
@@ -82,8 +83,9 @@ class Recorder:
             raise Interrupted(f"{text}: allow more, the same command goes on")
         for i, key in enumerate(keys):
             self.images.setdefault(key[:DIGITS], images[i])
-        for start in range(0, len(missing), self.batch):
-            part = missing[start : start + self.batch]
+        batch = self._at_once(opened)
+        for start in range(0, len(missing), batch):
+            part = missing[start : start + batch]
             self._ask([keys[i] for i in part], images[part], opened)
             self.report(self.queries)
         if not keys:
@@ -91,6 +93,14 @@ class Recorder:
         raw = torch.stack([self.known[key] for key in keys])
         _check(raw, opened)
         return converted(raw, opened.model, opened.order)
+
+    def _at_once(self, opened: DescribedAnswers) -> int:
+        """Return how many images are asked at once: fewer where they are larger than the declared ones."""
+        sizes: list[tuple[int, int] | None] = [getattr(one.steps, "size", None) for one in (self.opened, opened)]
+        if self.whole or not self.computed or not all(sizes):
+            return self.batch
+        declared, other = (math.prod(size) for size in sizes if size)
+        return max(1, min(self.batch, self.batch * declared // other))
 
     def _ask(self, keys: list[str], images: Tensor, opened: DescribedAnswers) -> None:
         with torch.no_grad():

@@ -109,3 +109,13 @@ def test_a_network_of_this_machine_is_asked_few_images_at_once(judged, tmp_path,
     monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (batches.append(len(x)), genuine(self, x))[1])
     judged()
     assert max(batches) == 32
+
+
+def test_images_of_a_larger_size_than_the_declared_one_are_asked_fewer_at_once(judged, tmp_path, monkeypatch):
+    """Among the declarations that are tried, 32 images of 224 pixels would take many times as long as 32 of 8 do."""
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
+    asked, genuine = [], OnnxNetwork.__call__
+    monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (asked.append(x.shape), genuine(self, x))[1])
+    judged(mean=[4.0], std=[1.0])
+    assert {(16, 16), (224, 224)} <= {tuple(shape[2:]) for shape in asked}
+    assert all(shape[0] == 1 or shape.numel() <= 32 * 64 for shape in asked)
