@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bench.api.components import Method
 from bench.core.canonical import digest, seed_of
-from bench.core.errors import BenchError, Interrupted, NotApplicable, describe_error, first_line, printable
+from bench.core.errors import BenchError, Interrupted, NotApplicable, capped, describe_error, first_line, printable
 from bench.core.kinds import ComponentKind
 from bench.execution.scores import UnusableScore, budget, checked_score
 from bench.models import journal
@@ -91,7 +91,8 @@ class Recorder:
         if not keys:
             return opened.answer(images)
         raw = torch.stack([self.known[key] for key in keys])
-        _check(raw, opened)
+        if wrong := fault(raw, opened.model.output, opened.classes):
+            raise opened.model.fault("output", f"{wrong}{self._way_out(keys, raw, opened)}")
         return converted(raw, opened.model, opened.order)
 
     def _at_once(self, opened: DescribedAnswers) -> int:
@@ -112,6 +113,18 @@ class Recorder:
         _check(raw, opened)
         journal.append(self.path, keys, raw.numpy(), opened.model.output, synced=False)  # a file answers again for free
         return self.known.update(zip(keys, raw.reshape(len(keys), -1).double(), strict=True))
+
+    def _way_out(self, keys: Sequence[str], raw: Tensor, opened: DescribedAnswers) -> str:
+        """Return which lines of the journal hold what a server answered wrongly; empty if none is known to be right."""
+        if getattr(opened.run, "answer_into", None) is None:
+            return ""
+        output, classes = opened.model.output, opened.classes
+        wrong = {key for key, row in zip(keys, raw, strict=True) if fault(row[None], output, classes)}
+        lines = [str(number) for number, key in enumerate(self.known, 2) if key in wrong]
+        if not lines or len(lines) == len(self.known):  # the description may be wrong
+            return ""
+        text = f"remove the lines {', '.join(capped(lines))} of {self.path}, and they are asked again"
+        return f". Once the server is mended, {text}"
 
     def _filled(self, images: Tensor) -> Tensor:
         """Return images and, up to a whole batch if that is needed, others that were asked before."""

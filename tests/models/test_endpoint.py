@@ -688,16 +688,24 @@ def test_what_was_answered_before_a_failure_is_kept(opened, server, tmp_path):
     assert journal.read(path).keys == keys
 
 
-def test_answers_that_are_no_numbers_are_not_journalled_but_those_beside_them_are(opened, server, tmp_path):
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_answers_that_are_no_numbers_are_not_journalled_but_those_beside_them_are(opened, server, tmp_path, wrong):
     def answer(values):
         found = linear()(values)
-        found[1, 3] = np.nan
+        found[1, 3] = wrong
         return found
 
     server.answer, path, keys = answer, tmp_path / "answers.csv", image_digests(X)
     with pytest.raises(BenchError, match="output: it answers with NaN"):
         opened(server).run.answer_into(path, keys, X)
     assert journal.read(path).keys == [k for k in keys if k != keys[1]]
+
+
+def test_the_logarithm_of_0_is_an_answer(opened, server, tmp_path):
+    path, certain = tmp_path / "answers.csv", np.where(np.eye(10), 0.0, -np.inf)
+    server.answer = lambda values: certain
+    opened(server, output="log_probabilities").run.answer_into(path, image_digests(X[:10]), X[:10])
+    assert np.isneginf(journal.read(path).answers).sum() == 90
 
 
 def test_a_journal_that_cannot_be_written_is_one_line(opened, server, tmp_path):
