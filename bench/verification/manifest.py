@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.core.errors import BenchError, printable
-from bench.store.atomic import write_atomically
+from bench.store.atomic import syncs, write_atomically
 
 MANIFEST = "MANIFEST.sha256"
 """The name of a folder's manifest: `sha256sum -c MANIFEST.sha256` checks it, too."""
@@ -50,8 +50,13 @@ def digest(path: Path) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write the manifest of a folder, after all its other files."""
-    write_atomically(folder / MANIFEST, "".join(f"{digest(folder / name)}  {name}\n" for name in files(folder)))
+    """Write the manifest of a folder, after all its other files are on the disk."""
+    names = files(folder)
+    paths = [folder / name for name in names]
+    with syncs() as sync_all:
+        sync_all(paths)
+        sync_all({path.parent for path in paths})
+    write_atomically(folder / MANIFEST, "".join(f"{digest(folder / name)}  {name}\n" for name in names))
 
 
 def read(folder: Path) -> dict[str, str]:
