@@ -26,6 +26,7 @@ from bench.models.endpoint_client import ENDED, Client, Failure
 from bench.models.endpoint_frames import read_frame, write_frame
 from bench.models.endpoint_protocol import filled, fixed_batch
 from bench.models.journal import append, read
+from bench.models.kinds import ModelOutput
 from bench.store.locks import has_locks
 
 BEAT = 1.0
@@ -34,6 +35,7 @@ PATIENCE = 30.0
 """Seconds beyond the timeout of a request that another process may still ask, whose parent is gone."""
 
 NO_NUMBER = "it answers with NaN, or with null, which servers write for NaN and infinity"
+INFINITE = "it answers with NaN or infinity"
 
 
 class Asker:
@@ -151,15 +153,15 @@ class Asker:
                 failures.append(error)
 
     def _keep(self, rows: NDArray[Any], keys: Sequence[str], path: Path | None) -> None:
-        """Write answers to the journal; Failure if some are NaN (or null, in JSON), which it cannot hold."""
+        """Write answers to the journal; Failure if some are infinite, or NaN (null, in JSON), which it cannot hold."""
         assert self.model is not None
-        whole = ~np.isnan(rows).reshape(len(rows), -1).any(axis=1)
+        whole = _are_numbers(rows, self.model.output)
         if path is not None and whole.any():
             chosen = [key for key, good in zip(keys, whole, strict=True) if good]
             append(path, chosen, rows[whole], str(self.model.output))
             self.answered[path].update(chosen)
         if not whole.all():
-            raise Failure("output", NO_NUMBER, refused=True)
+            raise Failure("output", NO_NUMBER if np.isnan(rows).any() else INFINITE, refused=True)
 
     async def _lock(self, path: Path) -> None:
         """Wait until no other process asks for the same journal, and keep others from doing so until this one ends."""
@@ -183,6 +185,15 @@ class Asker:
         for lock in self.locks:
             with suppress(OSError):
                 Path(lock.lock_file).unlink()
+
+
+def _are_numbers(rows: NDArray[Any], output: ModelOutput) -> NDArray[np.bool_]:
+    """Return for each row if it holds numbers only, [N]; among logarithms of probabilities, that of 0 is one."""
+    right = np.isfinite(rows)
+    if output == ModelOutput.LOG_PROBABILITIES:
+        right |= np.isneginf(rows)
+    found: NDArray[np.bool_] = right.reshape(len(rows), -1).all(axis=1)
+    return found
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import httpx
 import numpy as np
@@ -19,8 +18,9 @@ from numpy.typing import NDArray
 
 from bench.core.errors import describe_error, printable
 from bench.models.description import Description
-from bench.models.endpoint_address import Address, address, resolved
-from bench.models.endpoint_protocol import DEFAULT_INPUT, LONGEST, Malformed, answers, error_text, request
+from bench.models.endpoint_address import address, resolved
+from bench.models.endpoint_metadata import about_server, input_shapes, model_names
+from bench.models.endpoint_protocol import DEFAULT_INPUT, Malformed, answers, error_text, request
 
 RETRIED = (429, 502, 503, 504)
 """Status codes after which a request is sent again: the model has not answered it."""
@@ -38,9 +38,6 @@ CONNECTING = 10.0
 """Seconds, at most, until a connection is there."""
 TOO_MANY = re.compile(r"batch.?size|unexpected shape.*expected \[\d", re.IGNORECASE)
 """In what servers write about a request with more images than they take at once."""
-ABOUT = ("name", "version")
-"""What a server reports about itself, and evidence has, apart from its extensions."""
-MOST_EXTENSIONS = 32
 ENDED = "the process that asks it was ended: the same command again goes on"
 BINARY = "binary_tensor_data"
 """The extension of a server that understands binary tensors."""
@@ -102,13 +99,13 @@ class Client:
     async def prepare(self) -> None:
         """Ask for the metadata of server and model, which are hints: what is missing or wrong there does no harm."""
         about = await self._metadata(self.address.server)
-        self.server = _about(about, self._clean)
+        self.server = about_server(about, self._clean)
         extensions = about.get("extensions")
         if self.model.binary == "auto":
             self.binary = isinstance(extensions, list) and BINARY in extensions
             self.certain = not self.binary
         about = await self._metadata(self.address.metadata)
-        self.models, shapes = _models(about, self.address), _inputs(about)
+        self.models, shapes = model_names(about, self.address), input_shapes(about)
         if not self.input and len(shapes) > 1:
             listed = self._clean(", ".join([*shapes][:8]))
             raise Failure("input", f"the model has {len(shapes)} inputs ({listed}): name that of the images")
@@ -131,10 +128,10 @@ class Client:
             self.counts["retries: binary body refused"] += 1
             reply = await self._asked(values)
         if reply.status in MOVED:
-            where = printable(reply.headers.get("location", ""))[:200]
+            where = self._clean(reply.headers.get("location", ""))[:200]
             raise Failure("url", f"it redirects to {where!r}: write that address, if you trust it")
         if reply.status != 200:
-            text = error_text(reply.content)
+            text = error_text(reply.content, self._clean)
             if hint := _hint(self.model, self.binary, reply.status, text):
                 text = f"{text.removesuffix('.')}. {hint}"
             raise Failure("url", self._clean(f"HTTP {reply.status}: {text}"), reply.status in NOT_UNDERSTOOD)
@@ -156,7 +153,7 @@ class Client:
                 reply = await self._same_host(body, headers)
                 if reply.status not in RETRIED:
                     return reply
-                problem = f"HTTP {reply.status}: {error_text(reply.content)}"
+                problem = f"HTTP {reply.status}: {error_text(reply.content, self._clean)}"
                 wish, reason = _wish(reply.headers.get("retry-after", "")), str(reply.status)
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 problem, reason = _unreachable(error), "no connection"
@@ -204,11 +201,10 @@ class Client:
             raise Failure("url", self._clean(f"the connection failed: {describe_error(error)}")) from None
 
     async def _metadata(self, url: str) -> dict[str, Any]:
-        with suppress(Failure, httpx.HTTPError, ValueError, RecursionError):
-            reply = await _when_ready(lambda: self._sent("GET", url), self.model.retries, self.stopped)
-            found = json.loads(reply.content) if reply.status == 200 else None
-            return found if isinstance(found, dict) else {}
-        return {}
+        try:
+            return await _fetched(lambda: self._sent("GET", url), self.model.retries, self.stopped)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:  # no other request gets further
+            raise Failure("url", self._clean(_unreachable(error))) from None
 
     def _clean(self, text: str) -> str:
         """Return a text in one line, without the secrets of our headers."""
@@ -217,10 +213,24 @@ class Client:
         return printable(text)
 
 
+async def _fetched(send: Callable[[], Awaitable[Reply]], retries: int, stopped: asyncio.Event) -> dict[str, Any]:
+    """Return the object that a server answers with, empty if it is none; an httpx error if there is no connection."""
+    with suppress(Failure, ValueError, RecursionError):
+        reply = await _when_ready(send, retries, stopped)
+        found = json.loads(reply.content) if reply.status == 200 else None
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
 async def _when_ready(send: Callable[[], Awaitable[Reply]], retries: int, stopped: asyncio.Event) -> Reply:
-    """Send a request, and again while the server answers that it is busy."""
+    """Send a request, and again while there is no connection, or the server answers that it is busy."""
     for pause in _pauses(retries):
-        reply = await send()
+        try:
+            reply = await send()
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if _has_cause(error, ssl.SSLError) or await _is_set_within(stopped, pause):
+                raise
+            continue
         wish = _wish(reply.headers.get("retry-after", "")) or 0.0
         busy = reply.status in RETRIED and wish <= LONGEST_WISH
         if not busy or await _is_set_within(stopped, max(pause, wish)):
@@ -233,27 +243,6 @@ async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
     with suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), seconds)
     return event.is_set()
-
-
-def _about(found: Mapping[str, Any], clean: Callable[[str], str]) -> dict[str, Any]:
-    """Return what evidence has of a server's metadata, as short texts: any server writes there what it likes."""
-    kept: dict[str, Any] = {name: clean(str(found[name]))[:LONGEST] for name in ABOUT if name in found}
-    listed = found.get("extensions")
-    if isinstance(listed, list):
-        kept["extensions"] = [clean(str(one))[:LONGEST] for one in listed[:MOST_EXTENSIONS]]
-    return kept
-
-
-def _models(about: Mapping[str, Any], where: Address) -> tuple[str, ...]:
-    """Return the names that a model may have in its answers: that in its URL and, if there is one, in its metadata."""
-    return (unquote(where.model), str(about["name"])) if about.get("name") else ()
-
-
-def _inputs(about: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the shapes of a model's inputs in its metadata, by their names."""
-    inputs = about.get("inputs")
-    listed = inputs if isinstance(inputs, list) else []
-    return {str(i["name"]): i.get("shape") for i in listed if isinstance(i, dict) and "name" in i}
 
 
 def _pauses(number: int) -> Iterator[float]:

@@ -6,7 +6,7 @@ its `binary_data_size`; the header `Inference-Header-Content-Length` has the len
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -232,19 +232,19 @@ def _labels(texts: Sequence[Any], names: Sequence[str]) -> Any:
     return np.array(found, dtype=np.int64)
 
 
-def error_text(content: bytes) -> str:
+def error_text(content: bytes, clean: Callable[[str], str]) -> str:
     """Return the error in the body of an answer in one line: that of a JSON, else the last line with a meaning.
 
-    Such is the last line of a Python traceback that some servers answer with.
+    Such is the last line of a Python traceback that some servers answer with. `clean` gets the text before it is cut.
     """
     text = content[: 1 << 20].decode(errors="replace")
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         if page := re.search(r"<(title|h1)[^>]*>(.*?)</", text, re.DOTALL | re.IGNORECASE):
-            return _short(page[2])
+            return _short(page[2], clean)
         lines = [line.strip() for line in text.splitlines()]
-        return _short(next((line for line in reversed(lines) if re.search(r"\w{2}", line)), ""))
+        return _short(next((line for line in reversed(lines) if re.search(r"\w{2}", line)), ""), clean)
     if isinstance(found, dict):
         found = next((found[key] for key in ("error", "detail", "message") if found.get(key)), found)
     if isinstance(found, list) and found and isinstance(found[0], dict):
@@ -252,9 +252,9 @@ def error_text(content: bytes) -> str:
         found = f"{where}: {found[0].get('msg', found[0])}" if where else found[0].get("msg", found[0])
     if isinstance(found, str):
         lines = [line.strip() for line in found.splitlines() if line.strip()]
-        return _short(lines[-1] if "Traceback" in found and lines else " ".join(lines))
-    return _short(json.dumps(found))
+        return _short(lines[-1] if "Traceback" in found and lines else " ".join(lines), clean)
+    return _short(json.dumps(found), clean)
 
 
-def _short(text: str) -> str:
-    return printable(" ".join(text.split()))[:LONGEST]
+def _short(text: str, clean: Callable[[str], str]) -> str:
+    return " ".join(clean(text).split())[:LONGEST]

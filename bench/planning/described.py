@@ -10,7 +10,7 @@ from bench.core.errors import BenchError
 from bench.core.kinds import Access, ComponentKind, Role, SuspectKind
 from bench.core.spec import Spec
 from bench.core.tasks import Declaration
-from bench.models.description import Description, of_spec
+from bench.models.description import Description, label_order, of_spec
 from bench.models.kinds import ModelFormat, ModelRole
 from bench.registry.registry import Registry
 
@@ -147,12 +147,17 @@ class Models:
         """Return the described surrogates of a source, or references."""
         return [m for m in self.all if source and m.role == ModelRole(role) and m.source in ("", source.name)]
 
-    def unusable_source(self, attack: Declaration, source: Description | None) -> str:
-        """Return why the host cannot run an attack on a described source; empty: it can."""
-        needed = str(attack.attributes["access"])
-        if source is None or Access.rank(needed) <= Access.rank(source.access):
+    def unusable_source(self, attacks: Sequence[Declaration], source: Description | None, dataset: Declaration) -> str:
+        """Return why the host cannot run attacks, one after another, on a described source; empty: it can."""
+        if source is None:
             return ""
-        return f"{attack.name} needs {needed} of the source, and {source.name} has {source.access} at most"
+        for attack in attacks:
+            needed = str(attack.attributes["access"])
+            if Access.rank(needed) > Access.rank(source.access):
+                return f"{attack.name} needs {needed} of the source, and {source.name} has {source.access} at most"
+            if needed == Access.WEIGHTS and (steps := _steps_around(source, dataset)):
+                return f"{attack.name} copies weights, and {source.name} {steps}: a copy of its weights would not"
+        return ""
 
     def impossible(self, method: Declaration, architecture: str, seed: int, spec: Spec) -> str:
         """Return why a method cannot make a fingerprint of a described source; empty: it may."""
@@ -181,6 +186,15 @@ class Models:
             raise list(trained.values())[-1].fault("trained_on", text)
         target = next(iter(trained))
         return _declared(ComponentKind.ATTACK, name, Attack, target="" if target == self.dataset else target)
+
+
+def _steps_around(source: Description, dataset: Declaration) -> str:
+    """Return what a described network does that its architecture does not do by itself; empty: nothing."""
+    about = dataset.attributes
+    order = label_order(source, int(about["num_classes"]), tuple(about["label_names"]))
+    if order != tuple(sorted(order)):
+        return "reorders labels"
+    return "resizes images" if source.size not in (None, tuple(about["shape"][1:])) else ""
 
 
 def _check_dataset(model: Description, dataset: str, registry: Registry) -> None:

@@ -155,13 +155,13 @@ class _TrialPlanner:
         """Plan the stolen models of a source, which is trained or `given`."""
         _, method, owner = version
         for attack in self._own_attacks():
-            declaration = self.declarations.attacks[attack]
+            declaration, attacks = self.declarations.attacks[attack], chain(self.declarations.attacks, attack)
             target, relations = self.relations.target(dataset, attack)[0], self.relations
             reason = impossible or relations.reason(dataset, attack)
             reason = reason or relations.incompatible_labels(method, dataset, target)
             reason = reason or relations.without_weights(method, attack)
-            reason = reason or self.models.unusable_source(declaration, given)
-            same = bool(chain(self.declarations.attacks, attack)[0].attributes["same_architecture"])
+            reason = reason or self.models.unusable_source(attacks, given, self.declarations.datasets[dataset])
+            same = bool(attacks[0].attributes["same_architecture"])
             count = self.spec.copies if same else self.spec.replicates
             strengths = int(declaration.attributes.get("strengths", 1))
             count = 1 if is_deterministic(self.declarations.attacks, attack) else max(count, strengths)

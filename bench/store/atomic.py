@@ -177,6 +177,7 @@ def new_folder(folder: Path, last: str) -> Iterator[Path]:
             _fill(folder, temporary, last)
         else:
             move_folder(temporary, folder, last)
+            sync(folder.parent)
     except OSError as error:
         raise BenchError(f"{folder} cannot be written: {error.strerror or error}. Choose another folder") from error
     finally:

@@ -2,7 +2,7 @@
 
 import datetime
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,8 @@ def make(request: CommitRequest, reporter: BenchmarkReporter | None = None) -> C
         found = measured(prepared, source.name, reporter.note)
         if not found.methods:
             raise BenchError(f"No method can be committed: {', '.join(spec.methods + spec.baselines)}")
-        _note_weakness(found, spec.attacks, reporter.note)
+        planned_copies = {trial.attack for trial in prepared.inventory.plan.trials}
+        _note_weakness(found, {*spec.attacks} - planned_copies, reporter.note)
         asked = asked_source(prepared, found)
         draft = _draft(request, prepared, found, asked.data)
         return write(request.out, draft, found.fingerprints, asked.checks, found.nulls, found.copies, asked.transports)
@@ -165,8 +166,8 @@ def finish(prepared: PreparedRun, reporter: BenchmarkReporter) -> None:
         raise BenchError(f"{first}{f' (and {len(others)} more)' if others else ''}")
 
 
-def _note_weakness(found: Measured, attacks: Sequence[str], note: Callable[[str], None]) -> None:
-    for name in sorted({*attacks} - {row.attack for row in found.copies}):
+def _note_weakness(found: Measured, unplanned: Set[str], note: Callable[[str], None]) -> None:
+    for name in sorted(unplanned):
         note(f"Note: there is no copy by {name}: --architectures names those in which copies are trained")
     asked = [method.access for method in found.methods if method.access != Access.WEIGHTS]
     if asked and min(asked, key=Access.rank) == Access.LOGITS:

@@ -153,12 +153,16 @@ def _lock_file(folder: Path) -> Path:
     """Return the file that is locked while a folder is written: beside it, or in it if only that may be written."""
     place = folder.resolve()  # `.` has no name
     beside = place.with_name(f".{place.name}.lock")
-    return beside if os.access(place.parent, os.W_OK) else place / f".{ANSWERS}.writing"
+    return beside if os.access(place.parent, os.W_OK) else place / manifest.LOCK
 
 
 def _remove_hidden(folder: Path, *patterns: str) -> None:
-    """Remove what a process that died may have left: locks, or files that were being written."""
-    for path in [path for pattern in patterns for path in folder.glob(pattern)]:
+    """Remove what a process that died may have left: locks, or files that were being written.
+
+    The lock that is held stays: on NFS it would get another name, under which a manifest would list it.
+    """
+    held = _lock_file(folder).name
+    for path in [path for pattern in patterns for path in folder.glob(pattern) if path.name != held]:
         if path.is_dir():  # half a commitment
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -7,25 +7,27 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.core.errors import BenchError, printable
-from bench.store.atomic import write_atomically
+from bench.store.atomic import syncs, write_atomically
 
 MANIFEST = "MANIFEST.sha256"
 """The name of a folder's manifest: `sha256sum -c MANIFEST.sha256` checks it, too."""
 SIGNATURE = f"{MANIFEST}.minisig"
 """The name of the manifest's signature, as minisign names it."""
+LOCK = ".answers.csv.writing"
+"""The name of the lock of evidence that is being written, where it cannot be beside the folder: no file of it."""
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 LARGEST = 1 << 32
 """Bytes of a file of such a folder."""
 
 
 def files(folder: Path) -> list[str]:
-    """Return the names of all files below a folder but its manifest and its signature, sorted, with slashes.
+    """Return the names of all files below a folder but its manifest, signature and lock, sorted, with slashes.
 
     BenchError for links, devices and pipes: reading them may never end, or reach other folders.
     """
     if not folder.is_dir():
         raise BenchError(f"{folder} is no folder")
-    return sorted(name for name in _names(folder) if name not in (MANIFEST, SIGNATURE))
+    return sorted(name for name in _names(folder) if name not in (MANIFEST, SIGNATURE, LOCK))
 
 
 def _names(folder: Path) -> Iterator[str]:
@@ -50,8 +52,13 @@ def digest(path: Path) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write the manifest of a folder, after all its other files."""
-    write_atomically(folder / MANIFEST, "".join(f"{digest(folder / name)}  {name}\n" for name in files(folder)))
+    """Write the manifest of a folder, after all its other files are on the disk."""
+    names = files(folder)
+    paths = [folder / name for name in names]
+    with syncs() as sync_all:
+        sync_all(paths)
+        sync_all({path.parent for path in paths})
+    write_atomically(folder / MANIFEST, "".join(f"{digest(folder / name)}  {name}\n" for name in names))
 
 
 def read(folder: Path) -> dict[str, str]:

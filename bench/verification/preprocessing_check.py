@@ -132,7 +132,12 @@ def _black(
     """Return the finding about a suspect whose answers do not depend on the image; it may get black ones only."""
     if model.format == ModelFormat.ANSWERS:  # it has none to a black image
         return None
-    raw = open_as(model)(torch.cat([images[:8], torch.zeros_like(images[:1])]))
+    try:
+        raw = open_as(model)(torch.cat([images[:8], torch.zeros_like(images[:1])]))
+    except Interrupted:
+        raise
+    except BenchError:  # such as NaN, of a network that divides each image by its deviation
+        return None
     rows = raw.double()[:, None] if raw.dim() == 1 else raw.double()
     if bool(((rows - rows[-1:]).abs() > 1e-6 * (1 + rows.abs())).any()):
         return None

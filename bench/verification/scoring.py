@@ -1,5 +1,6 @@
 """Score a suspect from recorded answers: each image is asked once, and its answer is in the journal for good."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from bench.api.components import Method
 from bench.core.canonical import digest, seed_of
-from bench.core.errors import BenchError, Interrupted, NotApplicable, describe_error, first_line, printable
+from bench.core.errors import BenchError, Interrupted, NotApplicable, capped, describe_error, first_line, printable
 from bench.core.kinds import ComponentKind
 from bench.execution.scores import UnusableScore, budget, checked_score
 from bench.models import journal
@@ -46,8 +47,8 @@ class Recorder:
         self, opened: DescribedAnswers, path: Path, limit: int | None, report: Callable[[int], object] = lambda _: None
     ) -> None:
         self.opened, self.path, self.limit, self.report = opened, path, limit, report
-        computed = opened.model.format not in (ModelFormat.ANSWERS, ModelFormat.HTTP)  # requests have their own sizes
-        self.output, self.batch = opened.output, AT_ONCE if computed else BATCH
+        self.computed = opened.model.format not in (ModelFormat.ANSWERS, ModelFormat.HTTP)  # requests have own sizes
+        self.output, self.batch = opened.output, AT_ONCE if self.computed else BATCH
         self.whole = False
         self.images: dict[str, Tensor] = {}
         self.known: dict[str, Tensor] = {}
@@ -82,15 +83,25 @@ class Recorder:
             raise Interrupted(f"{text}: allow more, the same command goes on")
         for i, key in enumerate(keys):
             self.images.setdefault(key[:DIGITS], images[i])
-        for start in range(0, len(missing), self.batch):
-            part = missing[start : start + self.batch]
+        batch = self._at_once(opened)
+        for start in range(0, len(missing), batch):
+            part = missing[start : start + batch]
             self._ask([keys[i] for i in part], images[part], opened)
             self.report(self.queries)
         if not keys:
             return opened.answer(images)
         raw = torch.stack([self.known[key] for key in keys])
-        _check(raw, opened)
+        if wrong := fault(raw, opened.model.output, opened.classes):
+            raise opened.model.fault("output", f"{wrong}{self._way_out(keys, raw, opened)}")
         return converted(raw, opened.model, opened.order)
+
+    def _at_once(self, opened: DescribedAnswers) -> int:
+        """Return how many images are asked at once: fewer where they are larger than the declared ones."""
+        sizes: list[tuple[int, int] | None] = [getattr(one.steps, "size", None) for one in (self.opened, opened)]
+        if self.whole or not self.computed or not all(sizes):
+            return self.batch
+        declared, other = (math.prod(size) for size in sizes if size)
+        return max(1, min(self.batch, self.batch * declared // other))
 
     def _ask(self, keys: list[str], images: Tensor, opened: DescribedAnswers) -> None:
         with torch.no_grad():
@@ -102,6 +113,18 @@ class Recorder:
         _check(raw, opened)
         journal.append(self.path, keys, raw.numpy(), opened.model.output, synced=False)  # a file answers again for free
         return self.known.update(zip(keys, raw.reshape(len(keys), -1).double(), strict=True))
+
+    def _way_out(self, keys: Sequence[str], raw: Tensor, opened: DescribedAnswers) -> str:
+        """Return which lines of the journal hold what a server answered wrongly; empty if none is known to be right."""
+        if getattr(opened.run, "answer_into", None) is None:
+            return ""
+        output, classes = opened.model.output, opened.classes
+        wrong = {key for key, row in zip(keys, raw, strict=True) if fault(row[None], output, classes)}
+        lines = [str(number) for number, key in enumerate(self.known, 2) if key in wrong]
+        if not lines or len(lines) == len(self.known):  # the description may be wrong
+            return ""
+        text = f"remove the lines {', '.join(capped(lines))} of {self.path}, and they are asked again"
+        return f". Once the server is mended, {text}"
 
     def _filled(self, images: Tensor) -> Tensor:
         """Return images and, up to a whole batch if that is needed, others that were asked before."""

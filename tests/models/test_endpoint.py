@@ -231,6 +231,17 @@ def test_tokens_come_from_the_environment_and_appear_nowhere(opened, server, mon
     assert "headers: the environment variable BENCH_TOKEN is not set" in fault(opened, server, headers=headers)
 
 
+@pytest.mark.parametrize("status", [302, 403, 503])
+def test_no_piece_of_a_long_token_is_shown(opened, server, monkeypatch, status):
+    token = "".join(f"{i:04x}" for i in range(200))
+    monkeypatch.setenv("BENCH_TOKEN", token)
+    body = json.dumps({"error": f"Bearer {token} is not allowed"}).encode()
+    server.faults = [answering(status, body, Location=f"/login?token={token}&again=1")]
+    found = fault(opened, server, headers={"Authorization": "Bearer env:BENCH_TOKEN"}, retries=0)
+    assert not any(token[i : i + 20] in found for i in range(len(token) - 19))
+    assert "Bearer *** is not allowed" in found or "'/login?token=***&again=1'" in found
+
+
 # --- faults of servers: one line each -----------------------------------------------------------------------------
 
 TRACEBACK = b"""Traceback (most recent call last):
@@ -576,15 +587,26 @@ def test_a_server_that_limits_requests_is_asked_for_its_metadata_again(opened, s
     assert found.run.record["counts"] == {"requests": 1, "images": 20}
 
 
-def test_a_server_that_starts_late_is_waited_for(opened):
+def starting_late(server):
+    """Put a server behind a port that is open a second later; return the thread that opens it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    server = InferenceServer()
     proxy = threading.Timer(1.0, _forward, (port, server.port))
     proxy.start()
     server.url = server.url.replace(str(server.port), str(port))
-    with server:
-        torch.testing.assert_close(ask(opened(server), "logits", X), right(), atol=0, rtol=0)
+    return proxy
+
+
+def test_a_server_that_starts_late_is_waited_for(opened, server):
+    proxy = starting_late(server)
+    torch.testing.assert_close(ask(opened(server), "logits", X), right(), atol=0, rtol=0)
+    assert b'"name":"x"' in server.requests[0][2], "its metadata are asked for again, too"
+    proxy.join()
+
+
+def test_the_name_of_a_model_is_checked_though_its_server_starts_late(opened, server):
+    proxy, server.called = starting_late(server), "source"
+    assert "its answer is by the model 'source', not by 'net'" in fault(opened, server)
     proxy.join()
 
 
@@ -666,16 +688,24 @@ def test_what_was_answered_before_a_failure_is_kept(opened, server, tmp_path):
     assert journal.read(path).keys == keys
 
 
-def test_answers_that_are_no_numbers_are_not_journalled_but_those_beside_them_are(opened, server, tmp_path):
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_answers_that_are_no_numbers_are_not_journalled_but_those_beside_them_are(opened, server, tmp_path, wrong):
     def answer(values):
         found = linear()(values)
-        found[1, 3] = np.nan
+        found[1, 3] = wrong
         return found
 
     server.answer, path, keys = answer, tmp_path / "answers.csv", image_digests(X)
     with pytest.raises(BenchError, match="output: it answers with NaN"):
         opened(server).run.answer_into(path, keys, X)
     assert journal.read(path).keys == [k for k in keys if k != keys[1]]
+
+
+def test_the_logarithm_of_0_is_an_answer(opened, server, tmp_path):
+    path, certain = tmp_path / "answers.csv", np.where(np.eye(10), 0.0, -np.inf)
+    server.answer = lambda values: certain
+    opened(server, output="log_probabilities").run.answer_into(path, image_digests(X[:10]), X[:10])
+    assert np.isneginf(journal.read(path).answers).sum() == 90
 
 
 def test_a_journal_that_cannot_be_written_is_one_line(opened, server, tmp_path):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from click.testing import CliRunner
-from zoo_files import PLUGIN, copied, neighbourly, save_onnx, save_safetensors, trained, zoo
+from zoo_files import PLUGIN, copied, neighbourly, network, save_onnx, save_safetensors, trained, zoo
 
 from bench.cli import group
 from bench.core.errors import BenchError
@@ -200,6 +200,41 @@ def test_the_host_adds_what_is_asked_for(place):
     }
     assert {r["source_model"] for r in found} == {"ours"}
     assert {r["suspect_model"] for r in found} == {""}
+
+
+REORDERED = "copies weights, and ours reorders labels: a copy of its weights would not"
+RESIZED = "copies weights, and ours resizes images: a copy of its weights would not"
+
+
+def reordered_source(place):
+    """Write a network whose labels are in the reverse order; return its fields."""
+    model = copied(trained(0), 0)
+    for name in ("weight", "bias"):
+        values = getattr(model[3], name)
+        values.data = values.data.flip(0)
+    save_safetensors(model, place / "reordered")
+    return SOURCE | {"file": "reordered", "labels": [*range(9, -1, -1)]}
+
+
+@pytest.mark.parametrize("step", [REORDERED, RESIZED])
+def test_weights_of_a_source_that_takes_steps_of_its_own_are_not_copied(place, step):
+    source = reordered_source(place)
+    if step == RESIZED:
+        save_safetensors(network(shape=(1, 10, 10)), place / "resized")
+        source = SOURCE | {"file": "resized", "size": [10, 10]}
+    zoo(place, source)
+    more = ("--methods", "sac_m", "--no-baselines", "--attacks", "finetune_l,extract_l", "--preset", "smoke")
+    run(place, *more, "--architectures", "tiny_linear", "--replicates", "1", "--copies", "1")
+    found = {r["attack"] or "irrelevant": (r["status"], r["note"]) for r in rows(place)}
+    assert found.pop("finetune_l") == ("not_applicable", f"finetune_l {step}")
+    assert {name: status for name, (status, _) in found.items()} == {"irrelevant": "done", "extract_l": "done"}
+
+
+def test_weights_of_a_source_whose_steps_change_nothing_are_copied(place):
+    zoo(place, SOURCE | {"labels": [*range(10)], "size": [8, 8]})
+    more = ("--methods", "sac_m", "--no-baselines", "--attacks", "finetune_l", "--preset", "smoke", "--copies", "1")
+    run(place, *more)
+    assert {r["attack"]: r["status"] for r in rows(place)} == {"finetune_l": "done"}
 
 
 def test_the_host_adds_irrelevant_models_of_an_architecture_that_described_ones_have(place):

@@ -94,6 +94,11 @@ def test_a_new_folder_is_whole_and_an_empty_one_stays_the_same(tmp_path, exists,
     assert [p.name for p in folder.parent.iterdir()] == ["new"]
 
 
+def test_the_name_of_a_new_folder_is_synced(tmp_path, synced):
+    fill(tmp_path / "new")
+    assert synced == ["folder"]
+
+
 def test_a_new_folder_whose_parent_cannot_be_written(tmp_path, monkeypatch):
     folder = tmp_path / "new"
     folder.mkdir()

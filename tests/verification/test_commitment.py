@@ -12,7 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from real_commitment import INNOCENTS, WEIGHTS, committed, described
-from zoo_files import save_onnx, save_safetensors, trained, zoo
+from zoo_files import copied, save_onnx, save_safetensors, trained, zoo
 
 import bench
 from bench.cli.commands.commit import command
@@ -302,6 +302,20 @@ def test_an_innocent_that_is_trained_here_and_described_counts_once(place, tmp_p
 def test_an_attack_that_makes_no_copy_is_noted(place, files, store, tmp_path, capsys):
     committed(place, tmp_path / "C", files, store=store, methods="sac_m", attacks="extract_l", set={"recipe.epochs": 1})
     assert "there is no copy by extract_l: --architectures names those" in capsys.readouterr().err
+
+
+def test_copies_of_weights_that_would_lack_the_order_of_labels_are_left_out(place, tmp_path, store, capsys):
+    model = copied(trained(0), 0)
+    for values in model[3].parameters():
+        values.data = values.data.flip(0)
+    save_safetensors(model, tmp_path / "mine.safetensors")
+    files = {"models": zoo(tmp_path, row("mine", "source", labels=[*range(9, -1, -1)]))}
+    made = committed(
+        place, tmp_path / "C", files, store=store, methods="sac_m", attacks="finetune_l", replicates=2, progress=True
+    )
+    printed = capsys.readouterr().err
+    assert made.copies == [] and "there is no copy by" not in printed
+    assert "sac_m has no score of 2 networks: finetune_l copies weights, and mine reorders labels" in printed
 
 
 def test_innocents_of_another_dataset_are_counted():

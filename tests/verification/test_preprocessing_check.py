@@ -199,6 +199,21 @@ def test_a_table_with_one_label_has_a_finding():
     assert found.kind == FindingKind.ACCURACY
 
 
+def test_a_suspect_that_gives_no_answer_to_black_images_has_its_other_findings():
+    """Such is a network that standardises each image: it divides by 0."""
+
+    def open_as(_):
+        def answer(images):
+            if not bool(images.flatten(1).any(1).all()):
+                raise BenchError("it answers with NaN")
+            return torch.zeros(len(images), dtype=torch.int64)
+
+        return answer
+
+    (found,) = findings(read_one(), open_as, checks())
+    assert found.kind == FindingKind.ACCURACY
+
+
 def test_renumbered_classes_are_named(tmp_path):
     model = small()
     open_as = lambda _: lambda x: (ask(model, "labels", x) + 3) % 10  # noqa: E731

@@ -385,6 +385,20 @@ def test_only_the_folder_itself_may_be_written(tmp_path):
     assert not [*(tmp_path / "parent" / "E").iterdir()]
 
 
+def test_a_lock_in_the_folder_is_held_to_the_end_and_not_listed(judged, tmp_path, monkeypatch):
+    """A file that is open and removed stays on NFS, under the name .nfs..., until it is closed."""
+    monkeypatch.setattr(evidence_files, "_lock_file", lambda folder: folder / manifest.LOCK)
+    held, written = [], manifest.write_atomically
+    monkeypatch.setattr(
+        manifest,
+        "write_atomically",
+        lambda *given: (held.append((tmp_path / "E" / manifest.LOCK).exists()), written(*given)),
+    )
+    assert judged().code == 1 and held == [True]
+    assert manifest.LOCK not in manifest.read(tmp_path / "E") and not (tmp_path / "E" / manifest.LOCK).exists()
+    assert bench.frontend.verify.replay(tmp_path / "E").code == 1
+
+
 def test_queries_that_take_long_to_be_written_are_no_hanging_suspect(judged, monkeypatch):
     written, reported = evidence_files.write_queries, []
     monkeypatch.setattr(session, "BEAT", 0.01)

@@ -1,5 +1,8 @@
 """What the checks of `bench verify` notice reaches verdict, evidence and replay."""
 
+import os
+from pathlib import Path
+
 import pytest
 from inline_session import InlineProcess
 from onnx import helper
@@ -11,6 +14,7 @@ from bench.models.onnx_session import OnnxNetwork
 from bench.registry.discovery import load_registry
 from bench.verification import child
 from bench.verification.kinds import FindingKind
+from bench.verification.manifest import MANIFEST
 from bench.verification.stability import QUERIES
 
 SUSPECT = {"name": "theirs", "role": "suspect", "format": "onnx", "file": "theirs.onnx"}
@@ -109,3 +113,38 @@ def test_a_network_of_this_machine_is_asked_few_images_at_once(judged, tmp_path,
     monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (batches.append(len(x)), genuine(self, x))[1])
     judged()
     assert max(batches) == 32
+
+
+def test_images_of_a_larger_size_than_the_declared_one_are_asked_fewer_at_once(judged, tmp_path, monkeypatch):
+    """Among the declarations that are tried, 32 images of 224 pixels would take many times as long as 32 of 8 do."""
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
+    asked, genuine = [], OnnxNetwork.__call__
+    monkeypatch.setattr(OnnxNetwork, "__call__", lambda self, x: (asked.append(x.shape), genuine(self, x))[1])
+    judged(mean=[4.0], std=[1.0])
+    assert {(16, 16), (224, 224)} <= {tuple(shape[2:]) for shape in asked}
+    assert all(shape[0] == 1 or shape.numel() <= 32 * 64 for shape in asked)
+
+
+def test_all_that_a_manifest_lists_is_on_the_disk_before_it(tmp_path, monkeypatch):
+    """A machine that stops would leave a folder that is declared whole, with empty files in it."""
+    monkeypatch.setattr(child, "SupervisedProcess", InlineProcess)
+    synced, listed, fsync, replace = set(), [], os.fsync, os.replace
+
+    def recorded(handle):
+        synced.add(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    def replaced(source, target):
+        folder = Path(target).parent
+        if Path(target).name == MANIFEST:
+            listed.append({str(p.relative_to(folder)): p.stat().st_ino in synced for p in folder.rglob("*")})
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    monkeypatch.setattr(os, "replace", replaced)
+    commitment = small_commitment(tmp_path / "C", innocents=199, families=25).folder
+    save_onnx(copied(trained(0), 1), tmp_path / "theirs.onnx")
+    bench.verify(zoo(tmp_path, SUSPECT), commitment=commitment, out=tmp_path / "E")
+    committed, evidence = listed
+    assert all(committed.values()) and all(evidence.values())
+    assert "fingerprints/sac_m-0.safetensors" in committed and "commitment/fingerprints" in evidence

@@ -1,5 +1,6 @@
 """`bench verify` of a suspect behind a URL: what is on the way, and nothing is asked twice by a run that goes on."""
 
+import re
 import subprocess
 import sys
 import time
@@ -15,8 +16,11 @@ from zoo_files import copied, trained, zoo
 import bench
 from bench.core.errors import BenchError
 from bench.models import journal
+from bench.registry.discovery import load_registry
 from bench.verification import child
 from bench.verification.kinds import FindingKind
+from bench.verification.recorded import RecordedSuspect, other_findings
+from bench.verification.replay import replay
 
 pytest.importorskip("httpx")
 
@@ -75,6 +79,23 @@ def test_the_way_to_a_suspect_with_other_labels_is_looked_at_too(tmp_path, commi
     assert bench.frontend.verify.replay(tmp_path / "E").code == 3
 
 
+def stretched(values):
+    """Answer after each image was stretched to all brightnesses: a plain one is divided by 0."""
+    low, high = (edge(values, axis=(1, 2, 3), keepdims=True) for edge in (np.min, np.max))
+    with np.errstate(invalid="ignore"):
+        return network((values - low) / (high - low))
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_server_that_gives_no_answer_to_plain_images_is_judged(tmp_path, commitment, inline, binary):
+    with InferenceServer(stretched) as server:
+        found = bench.verify(described(tmp_path, server, binary=binary), commitment=commitment, out=tmp_path / "E")
+    assert found.methods[0].score is not None
+    assert any(f.text.startswith("plain images get no answer") and not f.blocks for f in noticed(found))
+    again = replay(tmp_path / "E")
+    assert other_findings(again.evidence.findings, RecordedSuspect(again, load_registry()).findings()) == ""
+
+
 def test_a_budget_counts_the_checks_of_the_way(tmp_path, commitment, inline):
     with InferenceServer(network) as server:
         with pytest.raises(BenchError, match="--max-queries 600 is too small: this commitment needs up to 704"):
@@ -104,6 +125,32 @@ def test_answers_that_were_paid_for_stay(tmp_path, commitment, inline):
         found = bench.verify(path, commitment=commitment, out=tmp_path / "E")
         assert found.code == 1
         assert sum(server.asked.values()) - before == found.evidence.evidence.queries - paid
+
+
+def test_wrong_answers_that_were_paid_for_are_named_line_by_line(tmp_path, commitment, inline):
+    """The server answers with zeros after a while; after it is mended, and these lines are gone, the run goes on."""
+
+    def shares(values):
+        return torch.from_numpy(network(values)).softmax(1).numpy()
+
+    def until_broken(values):
+        answers = shares(values)
+        if sum(server.asked.values()) > 200:
+            answers[0] = 0
+        return answers
+
+    with InferenceServer(until_broken) as server:
+        path, answers = described(tmp_path, server, output="probabilities"), tmp_path / "E" / "answers.csv"
+        for _ in range(2):
+            with pytest.raises(BenchError, match="output: its answers are no probabilities") as error:
+                bench.verify(path, commitment=commitment, out=tmp_path / "E")
+        named = re.search(rf"remove the lines ([0-9, ]+) of {re.escape(str(answers))}, and they", str(error.value))
+        wrong = [int(number) - 1 for number in named[1].split(", ")]
+        lines = answers.read_text().splitlines(keepends=True)
+        assert all(lines[i].endswith(",0.0" * 10 + "\n") for i in wrong)
+        answers.write_text("".join(line for i, line in enumerate(lines) if i not in wrong))
+        server.answer = shares
+        assert bench.verify(path, commitment=commitment, out=tmp_path / "E").evidence.answers.output == "probabilities"
 
 
 def test_a_server_that_fails_in_the_search_for_another_preprocessing_ends_the_run(tmp_path, commitment, inline):
