@@ -100,7 +100,7 @@ def test_cells_of_one_source_do_not_count_among_those_that_differ_by_chance(tmp_
 
 def test_cells_that_are_perfect_at_every_source_of_both_results_cannot_differ_by_chance(tmp_path):
     rows = [r | {"score": r["score"] + 9} if r["attack"] and r["status"] == "done" else r for r in trials((0, 1))]
-    write(tmp_path / "before", rows, benchmark(seeds=(0, 1)))
+    save(tmp_path / "before", rows, benchmark(seeds=(0, 1)))
     scaled = [r if r["score"] is None else r | {"score": 2 * r["score"]} for r in anew(rows)]
     text = " ".join(compare([tmp_path / "before", after(tmp_path / "before", scaled, seeds=(0, 1))]).split())
     assert "0 of them with all scores equal; of the other 7, 0 differ" in text
