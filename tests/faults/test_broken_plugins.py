@@ -128,7 +128,7 @@ def loadable(tmp_path_factory):
     for name in HARMLESS:
         (file,) = written(place, [name])
         try:
-            load_registry([place / file])
+            load_registry([place / file], ())
             good.append(name)
         except BenchError as error:
             refused[name] = str(error)
