@@ -19,6 +19,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from measured import table
 from reference import api
 
 from bench.core.spec import Recipe
+from bench.core.tasks import Declaration
 from bench.planning.presets import PRESETS
 from bench.registry.discovery import load_registry
 from bench.reporting import comparison, csv_files
@@ -128,11 +130,16 @@ def shown(value: object) -> str:
     return f"`{value}`" if isinstance(value, str) else str(value)
 
 
+@cache
+def declared() -> dict[str, Declaration]:
+    """Return the declarations of all methods and attacks, by name."""
+    registry = load_registry()
+    return {d.name: d for kind in ("method", "attack") for d in registry.declarations(kind)}
+
+
 def parameters(old: str, *names: str) -> str:
     """Return the parameters of components with their defaults."""
-    registry = load_registry()
-    declared = {d.name: d for kind in ("method", "attack") for d in registry.declarations(kind)}
-    rows = [[f"`{name}.{field}`", shown(v)] for name in names for field, v in declared[name].params.items()]
+    rows = [[f"`{name}.{field}`", shown(v)] for name in names for field, v in declared()[name].params.items()]
     return with_meanings(["Parameter", "Default"], rows, old)
 
 

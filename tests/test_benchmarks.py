@@ -185,43 +185,39 @@ def test_the_published_index_is_that_of_the_files_beside_it():
 # --- the command line ---------------------------------------------------------------------------------------------
 
 
-def program(*words, folder):
-    environment = {k: v for k, v in os.environ.items() if k != "BENCH_DATA"} | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *words],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def refused(folder, monkeypatch, *words):
+    """Return the output of a command line that is refused, in a folder, without $BENCH_DATA."""
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    return done.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_its_rows_are_refused_in_one_line(tmp_path):
-    done = program("--gpu", folder=tmp_path)
-    assert done.returncode != 0
-    assert done.stdout == ""
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "no GPU" in done.stderr
+def test_without_a_gpu_its_rows_are_refused_in_one_line(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--gpu"])
+    assert capsys.readouterr() == ("", "")
+    assert len(ended.value.code.strip().splitlines()) == 1
+    assert "no GPU" in ended.value.code
 
 
-def test_a_file_that_is_no_index_is_not_replaced(tmp_path):
+def test_a_file_that_is_no_index_is_not_replaced(tmp_path, monkeypatch):
     (tmp_path / "notes.md").write_text("mine")
-    done = program("--part", "scores", "--out", "notes.md", folder=tmp_path)
-    assert done.returncode == 2
-    assert "notes.md is no index" in done.stderr
+    assert "notes.md is no index" in refused(tmp_path, monkeypatch, "--part", "scores", "--out", "notes.md")
     assert (tmp_path / "notes.md").read_text() == "mine"
 
 
-def test_networks_that_training_does_not_know_are_refused(tmp_path):
-    done = program("--part", "training", "--only", "tiny_vggg", "--data", ".", folder=tmp_path)
-    assert done.returncode == 2
-    assert "densenet121" in done.stderr
+def test_networks_that_training_does_not_know_are_refused(tmp_path, monkeypatch):
+    words = ("--part", "training", "--only", "tiny_vggg", "--data", ".")
+    assert "densenet121" in refused(tmp_path, monkeypatch, *words)
 
 
 def test_training_rows_without_data_are_refused(tmp_path):
-    done = program("--part", "training", folder=tmp_path)
+    environment = {k: v for k, v in os.environ.items() if k != "BENCH_DATA"} | {"PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "benchmarks", "--part", "training"]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "BENCH_DATA" in done.stderr
 
@@ -638,11 +634,12 @@ def test_whom_a_p_value_accuses_is_counted_by_source():
     assert len(rows) == 4
 
 
-def test_own_p_values_names_what_it_cannot_count():
+def test_own_p_values_names_what_it_cannot_count(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
     def printed(*words):
-        line = [sys.executable, "-m", "benchmarks.own_p_values", *words]
-        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 2 and "Traceback" not in done.stderr
+        done = CliRunner().invoke(own_p_values.main, words)
+        assert done.exit_code == 2
         return done.stderr
 
     assert "no method in results/noisy_digits has a p-value of its own" in printed("results/noisy_digits")

@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from toy_runs import here
 
 from bench import cli
 from bench.cli.commands.new import rendered
@@ -103,7 +104,7 @@ def installed(tmp_path_factory):
     """One of each kind, made by the command and installed by pip, with nobody's help."""
     place = tmp_path_factory.mktemp("new")
     for kind, name in NAMES.items():
-        run(place, "bench", "new", kind, name)
+        assert here(["new", kind, name, "--into", place]).code == 0
     folders = [f"./bench-{name.replace('_', '-')}" for name in NAMES.values()]
     options = [
         "--quiet",
@@ -131,11 +132,18 @@ def run(place, module, *arguments, code=0):
     return done.stdout
 
 
-def test_they_are_listed(installed):
-    told = run(installed, "bench", "list")
+def test_they_are_listed(installed, monkeypatch):
+    monkeypatch.syspath_prepend(installed / "there")
+
+    def listed(*words):
+        done = here(["list", *words])
+        assert done.code == 0, done.err
+        return done.out
+
+    told = listed()
     for kind, name in NAMES.items():
         assert re.search(rf"^  {name} +v1  ", told.split(f"{kind}s:\n")[1].split("\n\n")[0], re.MULTILINE)
-        assert f"from bench-{name.replace('_', '-')} 0.1" in run(installed, "bench", "list", name)
+        assert f"from bench-{name.replace('_', '-')} 0.1" in listed(name)
 
 
 @pytest.mark.slow

@@ -4,12 +4,11 @@ import dataclasses
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from toy_runs import here
 
 from bench.cli.commands.replicate import NOT_JUDGED, _default_name, command
 from bench.core.errors import BenchError
@@ -27,9 +26,9 @@ TOY = [
 def published(tmp_path_factory):
     """The results of a small run of two sources, made by the command line."""
     place = tmp_path_factory.mktemp("published")
-    words = [sys.executable, "-m", "bench", "run", *TOY, "--seeds", "2", "--workers", "0", "--quiet"]
-    done = subprocess.run([*words, "--store", place / "store", "--out", place / "toy"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    more = ("--seeds", "2", "--workers", "0", "--quiet", "--store", place / "store", "--out", place / "toy")
+    done = here(["run", *TOY, *more])
+    assert done.code == 0, done.err
     return place / "toy"
 
 

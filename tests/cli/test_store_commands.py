@@ -1,8 +1,10 @@
 """`bench store` as a user sees it: sizes, lists, checks, cleaning up, and moving artifacts to another machine."""
 
 import csv
+import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -10,12 +12,17 @@ from pathlib import Path
 
 import click
 import pytest
+from toy_runs import here
 
 from bench.cli import main
+from bench.execution.benchmark import BenchmarkReporter, run_benchmark
+from bench.execution.preparation import BenchmarkRequest
+from bench.planning.declarations import declare
 from bench.store.locks import claim
 from bench.store.store import Store
 from bench.store.uses import remember
-from bench.testing import toy_plugins, toy_spec
+from bench.testing import toy_plugins
+from bench.testing.toy_run import toy_registry, toy_spec
 
 TOY = [
     "--plugin",
@@ -57,19 +64,8 @@ def bench(monkeypatch, capfd):
 def finished(tmp_path_factory):
     """A store and the results of a small run, made by the command line."""
     place = tmp_path_factory.mktemp("finished")
-    command = [
-        sys.executable,
-        "-m",
-        "bench",
-        "run",
-        *TOY,
-        "--store",
-        place / "store",
-        "--out",
-        place / "results" / "toy",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = here(["run", *TOY, "--store", place / "store", "--out", place / "results/toy"])
+    assert done.code == 0, done.err
     return place
 
 
@@ -188,21 +184,21 @@ def test_gc_keeps_what_results_refer_to_with_all_that_is_behind_it(bench, place)
 
 
 @pytest.mark.parametrize(("answer", "gone"), [("n", False), ("", False), ("y", True)])
-def test_gc_asks_before_it_removes(place, answer, gone):
+def test_gc_asks_before_it_removes(bench, place, monkeypatch, answer, gone):
     (place / "store/damaged" / "x").mkdir(parents=True)
     shutil.copytree("results/toy", "half")
     rows = (place / "half/trials.csv").read_text().splitlines(keepends=True)
     (place / "half/trials.csv").write_text("".join(rows[:2]))
     before = keys("store")
-    command = [sys.executable, "-m", "bench", "store", "gc", "--store", "store", "--results", "half", "--all"]
-    command += ["--forget", "results/toy"]
-    done = subprocess.run(command, input=f"{answer}\n", capture_output=True, text=True)
-    assert done.returncode == 0
-    assert "and 1 quarantined ones" in done.stdout
-    assert "Remove them? [y/N]" in done.stdout
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{answer}\n"))
+    command = ("store", "gc", "--store", "store", "--results", "half", "--all", "--forget", "results/toy")
+    code, out, _ = bench(*command)
+    assert code == 0
+    assert "and 1 quarantined ones" in out
+    assert "Remove them? [y/N]" in out
     assert (keys("store") < before) is gone
     assert (not (place / "store/damaged/x").exists()) is gone
-    assert ("removed" in done.stdout) is gone
+    assert ("removed" in out) is gone
 
 
 def test_gc_that_has_nothing_to_remove_asks_nothing(bench, place):
@@ -292,43 +288,52 @@ def test_gc_removes_nothing_where_results_cannot_be_read(bench, place, text):
     assert keys("store") == before
 
 
-KILLED = """
-import os, signal, sys
-from bench.execution.benchmark import BenchmarkReporter, run_benchmark
-from bench.execution.preparation import BenchmarkRequest
-from bench.planning.declarations import declare
-from bench.store.store import Store
-from bench.testing.toy_run import toy_registry, toy_spec
-from pathlib import Path
+class Killed(BaseException):
+    """Ends a run as `kill -9` does: nothing is written afterwards."""
 
-class Killed(BenchmarkReporter):
-    left = int(sys.argv[3])
+
+class Killing(BenchmarkReporter):
+    """Ends a run after nine tasks: by an exception, or with its process."""
+
+    def __init__(self, process):
+        self.process, self.left = process, 9
 
     def task_finished(self, outcome):
         self.left -= 1
         if not self.left:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-spec, registry = toy_spec(), toy_registry()
-where = Store(sys.argv[1]), Path(), Path(sys.argv[2])
-run_benchmark(BenchmarkRequest(spec, declare(spec, registry), registry, *where, inline=True), Killed())
-"""
+            if self.process:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise Killed
 
 
-def killed(folder, tasks=9):
-    """Run another benchmark from Python, and kill it after so many tasks; return the keys that it left."""
+def run_and_kill(folder, process=False):
+    """Run another benchmark from Python, and kill it."""
+    spec, registry = toy_spec(), toy_registry()
+    where = Store("store"), Path(), Path(folder)
+    request = BenchmarkRequest(spec, declare(spec, registry), registry, *where, inline=True)
+    run_benchmark(request, Killing(process))
+
+
+def killed(folder, process=False):
+    """Run and kill another benchmark, here or in a process of its own; return the keys that it left."""
     before = keys("store")
-    done = subprocess.run([sys.executable, "-c", KILLED, "store", folder, str(tasks)], capture_output=True, text=True)
-    assert done.returncode == -9, done.stderr
+    if process:
+        code = f"from test_store_commands import run_and_kill; run_and_kill({folder!r}, process=True)"
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # pytest's configuration adds to it
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    else:
+        with pytest.raises(Killed):
+            run_and_kill(folder)
     left = keys("store") - before
-    assert len(left) == tasks
+    assert len(left) == 9
     return left
 
 
 @pytest.mark.parametrize("folder", ["results/killed", "elsewhere", "deep/er/one"])
 def test_gc_keeps_what_a_killed_run_continues_from_wherever_its_results_go(bench, place, folder):
     """Before, such a run left an empty folder, and nothing counted as needed."""
-    left = killed(folder)
+    left = killed(folder, process=folder == "results/killed")
     assert [p.name for p in Path(folder).iterdir()] == ["run.json"]
     code, out, err = bench("store", "gc", "--store", "store", "--yes", "--all")
     assert (code, err) == (0, "")

@@ -15,6 +15,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+from small_spec import small_spec
 
 from bench import BenchError
 from bench.core.errors import StoreError
@@ -34,7 +35,7 @@ from bench.testing.toy_run import toy_registry, toy_spec
 
 
 def request(root, spec=None, **options):
-    spec, registry = spec or toy_spec(), toy_registry()
+    spec, registry = spec or small_spec(), toy_registry()
     folder = root / "results"
     return BenchmarkRequest(
         spec, declare(spec, registry), registry, Store(root / "store"), root, folder, inline=True, **options
@@ -67,7 +68,7 @@ class Recorder(BenchmarkReporter):
 def test_a_benchmark_runs_from_python_and_leaves_the_process_alone(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["notebook"])
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    result = run_benchmark(request(tmp_path, command="bench from python"))
+    result = run_benchmark(request(tmp_path, toy_spec(), command="bench from python"))
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     assert capsys.readouterr() == ("", "")
     assert result.complete
@@ -90,7 +91,7 @@ def test_the_same_benchmark_again_executes_nothing_and_keeps_the_date(tmp_path):
 
 def test_callbacks_report_every_task(tmp_path):
     recorder = Recorder()
-    result = run_benchmark(request(tmp_path), recorder)
+    result = run_benchmark(request(tmp_path, toy_spec()), recorder)
     assert sorted(recorder.started) == sorted(o.key for o in recorder.finished)
     assert len(recorder.finished) == result.executed
     assert {key for key, *_ in recorder.epochs} <= set(recorder.started)
@@ -214,8 +215,8 @@ def test_weights_stay_that_a_run_still_needs_which_began_after_this_one(tmp_path
 
 def test_suspects_are_trained_once_by_two_runs_of_the_same_results_that_remove_weights(tmp_path):
     """As of one command on two machines that share store and folder: the second run removes all weights meanwhile."""
-    first = Joined(lambda: run_benchmark(request(tmp_path, keep="scores")))
-    result = run_benchmark(request(tmp_path, keep="scores"), first)
+    first = Joined(lambda: run_benchmark(request(tmp_path, toy_spec(), keep="scores")))
+    result = run_benchmark(request(tmp_path, toy_spec(), keep="scores"), first)
     assert result.complete
     assert result.executed == 1
     assert {outcome.status for outcome in first.finished} == {Status.DONE}
@@ -274,7 +275,7 @@ class Watching(BenchmarkReporter):
 
 
 def test_what_a_run_needs_is_recorded_before_its_first_task(tmp_path):
-    spec, asked, seen = toy_spec(), request(tmp_path), []
+    spec, asked, seen = small_spec(), request(tmp_path), []
 
     def look():
         run = load_run(tmp_path / "results/run.json")
@@ -291,7 +292,7 @@ def test_what_a_run_needs_is_recorded_before_its_first_task(tmp_path):
     assert seen[0] == seen[1]
     assert results_folder(spec, str(tmp_path / "results")) == tmp_path / "results"
     with pytest.raises(BenchError, match="was begun with a different Spec: choose another folder with --out"):
-        results_folder(toy_spec(seeds=(5,)), str(tmp_path / "results"))
+        results_folder(small_spec(seeds=(5,)), str(tmp_path / "results"))
     result = run_benchmark(request(tmp_path))
     assert result.complete
     assert load(result.folder)[1]["trials_sha256"]
@@ -303,9 +304,9 @@ def test_a_folder_in_which_another_run_has_begun_meanwhile_is_refused(tmp_path):
     with pytest.raises(Killed):
         run_benchmark(request(tmp_path), Watching(lambda: None))
     with pytest.raises(BenchError, match="results was begun with a different Spec: choose another folder with --out"):
-        run_benchmark(request(tmp_path, toy_spec(seeds=(5,))), recorder)
+        run_benchmark(request(tmp_path, small_spec(seeds=(5,))), recorder)
     assert recorder.started == []
-    assert Spec.from_run(load_run(tmp_path / "results/run.json")) == toy_spec()
+    assert Spec.from_run(load_run(tmp_path / "results/run.json")) == small_spec()
 
 
 def test_results_that_are_complete_are_not_changed_when_a_run_begins(tmp_path):
@@ -391,7 +392,7 @@ def failing_in(folder, replace=os.replace):
 def test_a_folder_of_another_spec_is_refused_before_anything_is_trained(tmp_path):
     run_benchmark(request(tmp_path))
     with pytest.raises(BenchError, match="holds results of a different Spec"):
-        results_folder(toy_spec(seeds=(5,)), str(tmp_path / "results"))
+        results_folder(small_spec(seeds=(5,)), str(tmp_path / "results"))
 
 
 def test_a_time_limit_needs_worker_processes(tmp_path):
@@ -434,7 +435,7 @@ def test_the_process_is_afterwards_what_it_was_before(tmp_path, monkeypatch, wor
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     logging.getLogger("distributed.worker").setLevel(logging.INFO)
     before, children = observed(), {*multiprocessing.active_children()}
-    given = request(tmp_path)
+    given = request(tmp_path, toy_spec())
     options = {"inline": not workers, "workers": workers, "plugins": (toy_plugins.__file__,)}
     assert run_benchmark(replace(given, **options)).complete
     assert observed() == before

@@ -10,6 +10,7 @@ import sys
 import pytest
 from broken_plugins import ARCHITECTURE, ATTACK, BROKEN, DATASET, METHOD, USABLE
 from processes import TIMINGS
+from toy_runs import here
 
 from bench.core.errors import BenchError
 from bench.registry.discovery import load_registry
@@ -127,7 +128,7 @@ def loadable(tmp_path_factory):
     for name in HARMLESS:
         (file,) = written(place, [name])
         try:
-            load_registry([place / file])
+            load_registry([place / file], ())
             good.append(name)
         except BenchError as error:
             refused[name] = str(error)
@@ -164,15 +165,23 @@ HEALTHY = {
 }
 
 
-def run(place, out, *more, **added):
+def words(out, **added):
     options = {o: ",".join((*added.get(o[2:], ()), *names)) for o, names in HEALTHY.items()}
-    return bench(place, "run", *RUN, *(x for pair in options.items() for x in pair), "--out", out, *more)
+    return ["run", *RUN, *(x for pair in options.items() for x in pair), "--out", out]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The rows without any broken plugin around: named before `loadable`, which loads them in this process."""
+    place = tmp_path_factory.mktemp("alone")
+    done = here([*words(place / "alone"), "--store", place / "store"])
+    assert done.code == 0, done.err
+    return rows(place, "alone")
 
 
 @pytest.mark.slow
-def test_none_of_them_spoils_a_run_of_the_others(loadable, tmp_path):
+def test_none_of_them_spoils_a_run_of_the_others(alone, loadable, tmp_path):
     """Healthy rows are, to the bit, what they are without any broken plugin around."""
-    assert run(tmp_path, "alone").returncode == 0
     names, refused = loadable
     written(tmp_path, names)
     assert all("is broken: " in text and "\n" not in text for text in refused.values())
@@ -183,7 +192,7 @@ def test_none_of_them_spoils_a_run_of_the_others(loadable, tmp_path):
     }
     assert all(len(them) >= 4 for them in added.values())
     plugins = [x for n in names for x in ("--plugin", f"{n}.py")]
-    done = run(tmp_path, "among", *plugins, "--store", tmp_path / "other", **added)
+    done = bench(tmp_path, *words("among", **added), *plugins)
     assert done.returncode == 1, done.stderr
     among = [
         r
@@ -193,10 +202,10 @@ def test_none_of_them_spoils_a_run_of_the_others(loadable, tmp_path):
         and r["suspect_architecture"] == "toy_net"
         and r["attack"] in ("", "toy_tune", "toy_copy")
     ]
-    assert among == rows(tmp_path, "alone")
+    assert among == alone
 
 
-def test_installed_ones_that_cannot_be_used_are_left_out_with_a_note(loadable, tmp_path):
+def test_installed_ones_that_cannot_be_used_are_left_out_with_a_note(alone, loadable, tmp_path):
     """As distributions beside bench, which are found whether or not anybody asks for them."""
     _, refused = loadable
     written(tmp_path, refused)
@@ -205,19 +214,8 @@ def test_installed_ones_that_cannot_be_used_are_left_out_with_a_note(loadable, t
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[bench]\n{name} = {name}\n")
-    assert run(tmp_path, "alone").returncode == 0
-    done = bench(
-        tmp_path,
-        "run",
-        *RUN,
-        *(x for o, n in HEALTHY.items() for x in (o, ",".join(n))),
-        "--out",
-        "among",
-        "--store",
-        tmp_path / "other",
-        PYTHONPATH=str(tmp_path),
-    )
+    done = bench(tmp_path, *words("among"), PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert rows(tmp_path, "among") == rows(tmp_path, "alone")
+    assert rows(tmp_path, "among") == alone
     for name in refused:
         assert f"Note: plugin {name} of {name.replace('_', '-')} 1.0 is broken and left out: " in done.stderr

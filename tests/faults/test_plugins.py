@@ -14,6 +14,7 @@ from pathlib import Path
 import faulty_plugin as faulty
 import pytest
 from processes import TIMINGS
+from toy_runs import here
 
 from bench.execution.retry_policy import MEMORY_HINT
 from bench.registry.discovery import load_registry
@@ -118,8 +119,8 @@ class Run:
         return re.findall(rf"^Failed: {re.escape(task)}: (.*) \(log: (/\S+\.txt)\)$", self.err, re.MULTILINE)
 
 
-def run(place, *more, datasets=(), architectures=(), attacks=(), methods=()):
-    """Run the healthy toy components, and some faulty ones before them."""
+def words(place, datasets=(), architectures=(), attacks=(), methods=()):
+    """Return a command line of the healthy toy components, and of some faulty ones before them."""
     names = {
         "--datasets": (*datasets, "toy"),
         "--suspects": (*architectures, "toy_net"),
@@ -127,9 +128,6 @@ def run(place, *more, datasets=(), architectures=(), attacks=(), methods=()):
         "--methods": (*methods, "toy_match"),
     }
     command = [
-        sys.executable,
-        "-m",
-        "bench",
         "run",
         "--plugin",
         toy_plugins.__file__,
@@ -147,23 +145,29 @@ def run(place, *more, datasets=(), architectures=(), attacks=(), methods=()):
         "--set",
         "recipe.epochs=1",
         "--store",
-        place / "store",
+        str(place / "store"),
         "--out",
-        place / "out",
+        str(place / "out"),
     ]
-    command += [part for option, them in names.items() for part in (option, ",".join(them))]
+    return command + [part for option, them in names.items() for part in (option, ",".join(them))]
+
+
+def run(place, *more, **faults):
+    """Run the healthy toy components, and some faulty ones before them, in a process of its own."""
     (place / "count").mkdir(parents=True)
     environment = {**os.environ, "FAULTY_COUNT": str(place / "count"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*map(str, command), *more], env=environment, capture_output=True, text=True, timeout=600)
+    command = [sys.executable, "-m", "bench", *words(place, **faults), *more]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     return Run(place, done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory):
     """The healthy components alone."""
-    found = run(tmp_path_factory.mktemp("healthy"), "--workers", "0")
-    assert found.code == 0, found.err
-    return found.rows()
+    place = tmp_path_factory.mktemp("healthy")
+    done = here([*words(place), "--workers", "0"])
+    assert done.code == 0, done.err
+    return Run(place, done.code, done.out, done.err).rows()
 
 
 FATAL = [n for n in (*faulty.ATTACKS, *faulty.SCORES) if n.startswith("die_") or n == "hang"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from toy_runs import here
 
 import bench
 from bench.reporting.formats import FORMATS
@@ -59,10 +60,10 @@ def test_frames_can_be_used_as_such(results):
 )
 def test_the_text_in_every_format_is_what_the_command_prints(results, format, tmp_path):
     shutil.copytree(PUBLISHED, tmp_path / PUBLISHED.name)
-    command = [sys.executable, "-m", "bench", "report", str(tmp_path / PUBLISHED.name), "--format", format]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert results.table(format) == printed
-    assert bench.load_results(tmp_path / PUBLISHED.name).table(format) == printed  # from the files
+    done = here(["report", tmp_path / PUBLISHED.name, "--format", format])
+    assert done.code == 0, done.err
+    assert results.table(format) == done.out
+    assert bench.load_results(tmp_path / PUBLISHED.name).table(format) == done.out  # from the files
 
 
 def test_an_unknown_format_names_those_there_are(results):
@@ -104,11 +105,11 @@ def test_loading_writes_nothing_and_works_where_nothing_can_be_written(tmp_path)
         tmp_path.chmod(0o700)
 
 
-def test_a_folder_by_its_name(tmp_path, monkeypatch):
+def test_a_folder_by_its_name(results, tmp_path, monkeypatch):
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "mine").symlink_to(PUBLISHED)
     monkeypatch.chdir(tmp_path)
-    assert bench.load_results("mine").spec.preset == bench.load_results(PUBLISHED).spec.preset
+    assert bench.load_results("mine").spec == results.spec
     with pytest.raises(bench.BenchError, match=r"no results folder 'mime'.*Did you mean 'mine'"):
         bench.load_results("mime")
 

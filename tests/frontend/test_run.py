@@ -4,8 +4,6 @@ import asyncio
 import dataclasses
 import json
 import pickle
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from typing import Literal
@@ -14,6 +12,7 @@ import distributed
 import numpy as np
 import pytest
 from toy_call import Labels, options
+from toy_runs import here
 
 import bench
 from bench.core.kinds import Status
@@ -340,14 +339,13 @@ def test_the_command_and_python_write_the_same(tmp_path, monkeypatch):
         **names, **how, no_baselines=True, set={"recipe.epochs": 2}, plugins=plugin, out=tmp_path / "a", progress=False
     )
     words = [w for name, value in {**names, **how}.items() for w in (f"--{name}", str(value))]
-    command = [sys.executable, "-m", "bench", "run", *words, "--no-baselines", "--set", "recipe.epochs=2", "--plugin",
-               str(plugin), "--out", str(tmp_path / "b"), "--quiet"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    more = ("--no-baselines", "--set", "recipe.epochs=2", "--plugin", plugin, "--out", tmp_path / "b", "--quiet")
+    done = here(["run", *words, *more])
+    assert done.code == 0, done.err
     assert (tmp_path / "a/trials.csv").read_bytes() == (tmp_path / "b/trials.csv").read_bytes()
     runs = [json.loads((tmp_path / name / "run.json").read_text()) for name in "ab"]
     commands = [run.pop("command") for run in runs]
     assert runs[0] == runs[1]
     assert commands[0].startswith("bench.run(")
     assert commands[1].startswith("bench run ")
-    assert results.table() in done.stdout
+    assert results.table() in done.out

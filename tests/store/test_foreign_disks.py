@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner
 from rights import like_anybody
 from safetensors import SafetensorError
+from small_spec import small_spec
 
 from bench.cli import group
 from bench.core.canonical import digest
@@ -135,10 +136,10 @@ def test_a_store_works_without_what_a_file_system_lacks(foreign, tmp_path):
     assert not [p for p in (store.root / "locks").iterdir() if p.suffix != ".lock"]
 
 
-def benchmark(root, store=None, reporter=None, **options):
-    spec, registry = toy_spec(), toy_registry()
-    where = Store(store or root / "store"), root, root / "results"
-    request = BenchmarkRequest(spec, declare(spec, registry), registry, *where, inline=True, **options)
+def benchmark(root, spec=None, reporter=None):
+    spec, registry = spec or small_spec(), toy_registry()
+    where = Store(root / "store"), root, root / "results"
+    request = BenchmarkRequest(spec, declare(spec, registry), registry, *where, inline=True)
     return run_benchmark(request, reporter)
 
 
@@ -170,10 +171,10 @@ def test_a_run_completes_where_folders_can_neither_be_synced_nor_moved(tmp_path,
     no_sync(monkeypatch, errno.EINVAL)
     no_folder_moves(monkeypatch, errno.EXDEV)
     no_replacement(monkeypatch, errno.EPERM)
-    result = benchmark(tmp_path)
+    result = benchmark(tmp_path, toy_spec())
     assert result.complete
     assert set(Store(tmp_path / "store").all_keys()) == set(toy_run.plan.tasks)
-    assert benchmark(tmp_path).executed == 0
+    assert benchmark(tmp_path, toy_spec()).executed == 0
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
