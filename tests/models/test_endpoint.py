@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import socket
+import subprocess
 import threading
 import time
 import zlib
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from asker_thread import AskerThread
 from click.testing import CliRunner
 from inference_server import InferenceServer, answering, dropped, linear, reply
 from zoo_files import images, zoo
@@ -48,8 +50,8 @@ def server():
 
 
 @pytest.fixture
-def opened(tmp_path):
-    """Open a model that is described by the URL of a server and further fields."""
+def opened_apart(tmp_path):
+    """Open a model that is described by the URL of a server and further fields; a process of its own asks it."""
     found = []
 
     def open_(server, target=TARGET, **fields):
@@ -61,6 +63,13 @@ def opened(tmp_path):
     yield open_
     for one in found:
         close(one)
+
+
+@pytest.fixture
+def opened(opened_apart, monkeypatch):
+    """Open a model as `opened_apart` does; a thread of this process asks it."""
+    monkeypatch.setattr(subprocess, "Popen", AskerThread)
+    return opened_apart
 
 
 def fault(opened, server, x=X, **fields):
@@ -87,6 +96,10 @@ def test_answers_are_those_of_the_network(opened, server, binary, concurrency, b
     bodies = {headers["Content-Type"] for _, headers, _ in server.requests}
     assert bodies == {"application/json" if binary is False else "application/octet-stream"}
     assert found.run.record["counts"] == {"requests": 7, "images": 20}
+
+
+def test_answers_of_a_process_of_its_own_are_those_of_the_network(opened_apart, server):
+    test_answers_are_those_of_the_network(opened_apart, server, binary=True, concurrency=4, binary_answers=True)
 
 
 @pytest.mark.parametrize("datatype", ["FP64", "FP16", "UINT8"])
@@ -467,12 +480,12 @@ def test_deflate_and_numbers_beyond_their_type(opened, server):
     assert "that is no JSON" in fault(opened, server)
 
 
-def test_a_module_of_the_working_folder_hides_nothing(opened, server, tmp_path, monkeypatch):
+def test_a_module_of_the_working_folder_hides_nothing(opened_apart, server, tmp_path, monkeypatch):
     for name in ("httpx", "json", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", str(tmp_path)]))
-    ask(opened(server), "logits", X)
+    ask(opened_apart(server), "logits", X)
 
 
 def test_a_redirect_on_the_same_host_is_followed(opened, server):
@@ -628,24 +641,24 @@ def test_nobody_there(opened, server):
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://x", "http://[::1", "no url"])
-def test_a_proxy_that_cannot_be_used_is_one_line(opened, server, monkeypatch, proxy):
+def test_a_proxy_that_cannot_be_used_is_one_line(opened_apart, server, monkeypatch, proxy):
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert fault(opened, server, retries=0).startswith("url: ")
+    assert fault(opened_apart, server, retries=0).startswith("url: ")
 
 
 # --- the journal --------------------------------------------------------------------------------------------------
 
 
-def test_answers_go_into_the_journal_and_are_never_asked_again(opened, server, tmp_path):
+def test_answers_go_into_the_journal_and_are_never_asked_again(opened_apart, server, tmp_path):
     path, keys = tmp_path / "answers.csv", image_digests(X)
-    found = opened(server, batch=3, concurrency=2)
+    found = opened_apart(server, batch=3, concurrency=2)
     found.run.answer_into(path, keys[:7], X[:7])
     found.run.answer_into(path, keys, X)
     close(found)
     assert sorted(journal.read(path).keys) == sorted(keys)
-    again = opened(server, batch=3)
+    again = opened_apart(server, batch=3)
     again.run.answer_into(path, keys, X)
     close(again)
     kept = journal.read(path)
@@ -655,10 +668,10 @@ def test_answers_go_into_the_journal_and_are_never_asked_again(opened, server, t
     assert not list(tmp_path.glob("*.asking"))
 
 
-def test_what_was_answered_before_a_failure_is_kept(opened, server, tmp_path):
+def test_what_was_answered_before_a_failure_is_kept(opened_apart, server, tmp_path):
     path, keys = tmp_path / "answers.csv", image_digests(X)
     server.faults = [None, None, answering(500, TRACEBACK, "text/plain")]
-    found = opened(server, batch=3, binary=False)
+    found = opened_apart(server, batch=3, binary=False)
     with pytest.raises(BenchError, match="HTTP 500: ValueError"):
         found.run.answer_into(path, keys, X)
     assert journal.read(path).keys == keys[:6]
@@ -666,7 +679,7 @@ def test_what_was_answered_before_a_failure_is_kept(opened, server, tmp_path):
     assert journal.read(path).keys == keys
 
 
-def test_answers_that_are_no_numbers_are_not_journalled_but_those_beside_them_are(opened, server, tmp_path):
+def test_answers_that_are_no_numbers_are_not_journalled_but_those_beside_them_are(opened_apart, server, tmp_path):
     def answer(values):
         found = linear()(values)
         found[1, 3] = np.nan
@@ -674,16 +687,16 @@ def test_answers_that_are_no_numbers_are_not_journalled_but_those_beside_them_ar
 
     server.answer, path, keys = answer, tmp_path / "answers.csv", image_digests(X)
     with pytest.raises(BenchError, match="output: it answers with NaN"):
-        opened(server).run.answer_into(path, keys, X)
+        opened_apart(server).run.answer_into(path, keys, X)
     assert journal.read(path).keys == [k for k in keys if k != keys[1]]
 
 
-def test_a_journal_that_cannot_be_written_is_one_line(opened, server, tmp_path):
+def test_a_journal_that_cannot_be_written_is_one_line(opened_apart, server, tmp_path):
     with pytest.raises(BenchError, match="no such folder"):
-        opened(server).run.answer_into(tmp_path / "none" / "answers.csv", image_digests(X), X)
+        opened_apart(server).run.answer_into(tmp_path / "none" / "answers.csv", image_digests(X), X)
     (tmp_path / "answers.csv").write_text("not a journal\n")
     with pytest.raises(BenchError, match="is damaged"):
-        opened(server).run.answer_into(tmp_path / "answers.csv", image_digests(X), X)
+        opened_apart(server).run.answer_into(tmp_path / "answers.csv", image_digests(X), X)
     assert not server.requests
 
 
@@ -695,16 +708,16 @@ def test_changing_answers_are_found_before_a_run(server, tmp_path):
     assert finding.error == "model 'a': output: it answers differently when it is asked the same images again"
 
 
-def test_an_asker_that_was_killed_is_one_line(opened, server):
-    found = opened(server)
+def test_an_asker_that_was_killed_is_one_line(opened_apart, server):
+    found = opened_apart(server)
     ask(found, "logits", X)
     found.run.process.kill()
     with pytest.raises(BenchError, match="the process that asks it ended"):
         ask(found, "logits", X)
 
 
-def test_the_asker_imports_no_torch(opened, server):
-    found = opened(server)
+def test_the_asker_imports_no_torch(opened_apart, server):
+    found = opened_apart(server)
     ask(found, "logits", X)
     maps = Path(f"/proc/{found.run.process.pid}/maps").read_text()
     assert "numpy" in maps
