@@ -6,15 +6,30 @@ import re
 
 import pytest
 from click.testing import CliRunner
+from inline_session import InlineProcess
 from zoo_files import PLUGIN, copied, neighbourly, save_onnx, save_safetensors, trained, zoo
 
 from bench.cli import group
 from bench.core.errors import BenchError
+from bench.models import preflight
+from bench.sandbox.supervised_process import SupervisedProcess
 from bench.store.store import Store
 
 NORMAL = {"mean": [0.4], "std": [0.3]}
 SOURCE = {"name": "ours", "role": "source", "format": "safetensors", "file": "ours", "architecture": "tiny_linear"}
 ONNX = {"role": "irrelevant", "format": "onnx"}
+
+
+@pytest.fixture(autouse=True)
+def inline(monkeypatch):
+    """Try networks in this process, so that no other one imports torch."""
+    monkeypatch.setattr(preflight, "SupervisedProcess", InlineProcess)
+
+
+@pytest.fixture
+def apart(inline, monkeypatch):
+    """Try them in a process of their own, as users do."""
+    monkeypatch.setattr(preflight, "SupervisedProcess", SupervisedProcess)
 
 
 @pytest.fixture
@@ -63,7 +78,7 @@ def kinds(place):
     return sorted(str(store.record(k)["kind"]) for k in store.all_keys())
 
 
-def test_exactly_the_described_networks_are_scored(place):
+def test_exactly_the_described_networks_are_scored(place, apart):
     zoo(place, *tables())
     printed = run(place, "--methods", "sac_m", "--no-baselines")
     found = rows(place)
@@ -239,7 +254,6 @@ def test_described_helpers_are_used_and_missing_ones_trained(place):
         (lambda t: t[1].update(size=[9, 9]), "model 'copy0': size: it wants images [1, 8, 8]"),
         (lambda t: t[1].update(name="copy1"), "model 'copy1': name: two models have this name"),
         (lambda t: t[1].update(labels=[0, 1]), "model 'copy0': labels: "),
-        (lambda t: t[1].update(output="labels"), "model 'copy0': output: "),
         (lambda t: t[0].update(architecture="tiny_linaer"), "model 'ours': architecture: Unknown architecture"),
         (lambda t: t[0].update(architecture="tiny_vgg"), "model 'ours': architecture: the file "),
         (lambda t: t[0].update(file="copy0.onnx"), "model 'ours': file: it is no safetensors file"),
@@ -251,6 +265,15 @@ def test_described_helpers_are_used_and_missing_ones_trained(place):
     ],
 )
 def test_bad_input_is_named_before_anything_is_computed(place, change, message):
+    refused(place, change, message)
+
+
+def test_other_answers_than_described_are_named_before_anything_is_computed(place, apart):
+    refused(place, lambda t: t[1].update(output="labels"), "model 'copy0': output: ")
+
+
+def refused(place, change, message):
+    """Run bench with changed descriptions: a message in one line, and nothing is there."""
     found = tables()
     change(found)
     zoo(place, *found)
