@@ -47,19 +47,35 @@ def commitment(place, tmp_path_factory):
     return committed(place, tmp_path_factory.mktemp("made") / "C", files)
 
 
-@pytest.fixture
-def verify(place, monkeypatch, tmp_path):
+def asked(place, folder, commitment, suspect, out, **fields):
     """Ask a suspect, and return the folder of evidence and the verdict."""
+    weights = {"format": "safetensors", "architecture": "tiny_linear"}
+    row = {"name": "theirs", "role": "suspect", "file": place / f"{suspect}-suspect.safetensors"}
+    models = zoo(folder, {**row, **weights, **fields}, name=f"{suspect}.toml")
+    options = {"alpha": 0.1, "plugins": [place / "tiny.py"]}
+    return folder / out, bench.verify(models, commitment=commitment.folder, out=folder / out, **options)
+
+
+@pytest.fixture(scope="module")
+def honest(place, commitment, tmp_path_factory):
+    """Return what comes of asking each suspect about the commitment, by its name."""
+    folder = tmp_path_factory.mktemp("honest")
+    with pytest.MonkeyPatch.context() as inline:
+        inline.setattr(verification, "SupervisedProcess", InlineProcess)
+        return {name: asked(place, folder, commitment, name, name) for name in ("stolen", "innocent")}
+
+
+@pytest.fixture
+def verify(place, commitment, honest, monkeypatch, tmp_path):
+    """Ask a suspect, or copy the honest evidence about it; return the folder of evidence and the verdict."""
     monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+    known = commitment
 
     def verify_(commitment, suspect="stolen", out="E", **fields):
-        weights = {"format": "safetensors", "architecture": "tiny_linear"}
-        row = {"name": "theirs", "role": "suspect", "file": place / f"{suspect}-suspect.safetensors"}
-        models = zoo(tmp_path, {**row, **weights, **fields}, name=f"{suspect}.toml")
-        found = bench.verify(
-            models, commitment=commitment.folder, out=tmp_path / out, alpha=0.1, plugins=[place / "tiny.py"]
-        )
-        return tmp_path / out, found
+        if commitment is known and suspect in honest and not fields:
+            folder, verdict = honest[suspect]
+            return shutil.copytree(folder, tmp_path / out), verdict
+        return asked(place, tmp_path, commitment, suspect, out, **fields)
 
     return verify_
 
