@@ -14,6 +14,7 @@ from zoo_files import copied, save_safetensors, trained, zoo
 
 import bench
 from bench.cli.commands.judge import command
+from bench.core.canonical import canonical
 from bench.core.errors import BenchError
 from bench.models.answers import image_digests
 from bench.registry.discovery import load_registry
@@ -95,9 +96,27 @@ def reproducible(monkeypatch, commitment, place):
     """Older instructions of this processor make the same fingerprints: they are not tried in each of these tests."""
 
     def same(found, source, where):
-        return regeneration.regenerated(found, source, where, bench.frontend.reporter.reporter_of(False, False))
+        return judge.regenerated(found, source, where, bench.frontend.reporter.reporter_of(False, False))
 
     monkeypatch.setattr(judge, "elsewhere", same)
+
+
+@pytest.fixture(scope="module")
+def made_again():
+    return {}
+
+
+@pytest.fixture
+def remembered(made_again, monkeypatch):
+    """Make the fingerprints of a source and a Spec once: these tests are about what they are compared with."""
+
+    def once(found, source, where, reporter):
+        key = canonical(found.commitment.spec), source
+        if key not in made_again:
+            made_again[key] = regeneration.regenerated(found, source, where, reporter)
+        return made_again[key]
+
+    monkeypatch.setattr(judge, "regenerated", once)
 
 
 # --- honest evidence ----------------------------------------------------------------------------------------------
@@ -120,7 +139,7 @@ def test_the_source_is_known_by_its_content(commitment, verify, judged, tmp_path
     assert judged(folder, source=models).ruling == Ruling.HOLDS
 
 
-def test_no_evidence_holds_too(commitment, verify, judged):
+def test_no_evidence_holds_too(commitment, verify, judged, remembered):
     folder, verdict = verify(commitment, "innocent")
     assert verdict.verdict == "no evidence" and judged(folder).ruling == Ruling.HOLDS
 
@@ -142,7 +161,9 @@ def tuned(commitment, method, eps=1.0):
 
 
 @pytest.mark.parametrize("method", ["ipguard", pytest.param("sac_m", marks=pytest.mark.slow)])
-def test_a_fingerprint_tuned_on_an_innocent_is_refuted(method, commitment, verify, judged, tmp_path, reproducible):
+def test_a_fingerprint_tuned_on_an_innocent_is_refuted(
+    method, commitment, verify, judged, tmp_path, reproducible, remembered
+):
     false = forged(commitment, tuned(commitment, method), tmp_path / "F")
     folder, verdict = verify(false, "innocent")
     scores = {m.method: (m.score, m.p_value) for m in verdict.methods}
@@ -165,13 +186,13 @@ def test_a_tuned_fingerprint_is_refuted_on_this_processor(commitment, verify, ju
 
 
 @pytest.mark.parametrize("method", ["ipguard", pytest.param("sac_m", marks=pytest.mark.slow)])
-def test_small_changes_are_refuted(method, commitment, verify, judged, tmp_path, reproducible):
+def test_small_changes_are_refuted(method, commitment, verify, judged, tmp_path, reproducible, remembered):
     false = forged(commitment, tuned(commitment, method, 2 / 255), tmp_path / "F")
     folder, _ = verify(false, "innocent")
     assert judged(folder).ruling == Ruling.REFUTED
 
 
-def test_a_scale_that_hides_what_was_tuned_is_refuted(commitment, verify, judged, tmp_path, reproducible):
+def test_a_scale_that_hides_what_was_tuned_is_refuted(commitment, verify, judged, tmp_path, reproducible, remembered):
     """Cosines of answers do not see that a row is multiplied; the tolerance may not follow from it."""
     tuned = {}
     for file, own in zip(commitment.method("sac_m").fingerprints, commitment.fingerprints("sac_m"), strict=True):
@@ -186,7 +207,7 @@ def test_a_scale_that_hides_what_was_tuned_is_refuted(commitment, verify, judged
     assert found.ruling == Ruling.REFUTED and "sac_m" in {m.method for m in found.methods if m.origin == Origin.REFUTED}
 
 
-def test_other_labels_are_refuted(commitment, verify, judged, tmp_path, reproducible):
+def test_other_labels_are_refuted(commitment, verify, judged, tmp_path, reproducible, remembered):
     (file,), (own,) = commitment.method("ipguard").fingerprints, commitment.fingerprints("ipguard")
     with torch.no_grad():
         labels = trained(INNOCENT)(own["points"]).argmax(1)
@@ -291,7 +312,7 @@ def test_draws_that_were_left_out_are_refuted_on_any_processor(commitment, verif
 # --- scores and answers -------------------------------------------------------------------------------------------
 
 
-def test_a_score_that_does_not_follow_from_the_answers_is_refuted(commitment, verify, judged):
+def test_a_score_that_does_not_follow_from_the_answers_is_refuted(commitment, verify, judged, remembered):
     from bench.verification.judgement import judge as judgement
 
     folder, _ = verify(commitment, "innocent")
@@ -331,7 +352,7 @@ def unscored(method):
     )
 
 
-def test_a_score_that_is_left_out_is_refuted(commitment, verify, judged):
+def test_a_score_that_is_left_out_is_refuted(commitment, verify, judged, remembered):
     folder, _ = verify(commitment, "innocent")
     made = forge(commitment, folder, unscored)
     assert made.methods[0].adjusted == made.methods[0].p_value
@@ -340,7 +361,9 @@ def test_a_score_that_is_left_out_is_refuted(commitment, verify, judged):
     assert found.methods[1].text.startswith("the evidence has no score (its code failed: ValueError), and by the")
 
 
-def test_a_method_whose_answers_are_missing_counts_among_the_others(commitment, verify, judged, tmp_path, place):
+def test_a_method_whose_answers_are_missing_counts_among_the_others(
+    commitment, verify, judged, tmp_path, place, remembered
+):
     folder, _ = verify(commitment)
     evidence = folder / "answers.csv"
     wanted = {*image_digests(commitment.fingerprints("ipguard")[0]["points"])}
@@ -357,7 +380,7 @@ def test_a_method_whose_answers_are_missing_counts_among_the_others(commitment, 
         assert again.methods[1].origin == Origin.CANNOT_TELL and again.ruling == ruling
 
 
-def test_findings_that_block_are_made_again(commitment, verify, judged):
+def test_findings_that_block_are_made_again(commitment, verify, judged, remembered):
     folder, verdict = verify(commitment, mean=[2.0], std=[0.1])
     assert verdict.verdict == "cannot tell" and "correct the description" in verdict.reasons[0]
     assert judged(folder).ruling == Ruling.HOLDS
@@ -367,7 +390,7 @@ def test_findings_that_block_are_made_again(commitment, verify, judged):
     assert "checks of the suspect: refuted (the evidence lacks a finding that follows" in str(found)
 
 
-def test_a_finding_that_speaks_for_the_suspect_cannot_be_left_out(commitment, verify, judged, place):
+def test_a_finding_that_speaks_for_the_suspect_cannot_be_left_out(commitment, verify, judged, place, remembered):
     damaged = trained(INNOCENT)
     random = torch.Generator().manual_seed(0)
     noise = [torch.randn(p.shape, generator=random) for p in damaged.parameters()]
@@ -386,7 +409,7 @@ def test_a_finding_that_speaks_for_the_suspect_cannot_be_left_out(commitment, ve
     assert found.ruling == Ruling.REFUTED and "lacks a finding that follows from the recorded answers" in str(found)
 
 
-def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment, verify, judged):
+def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment, verify, judged, remembered):
     folder, _ = verify(commitment)
     blocked = Finding(kind="transport", text="images are compressed", blocks=["ipguard"])
     forge(commitment, folder, lambda m: m, more=[blocked])
