@@ -555,16 +555,26 @@ def plugin(path, version=1, scale=""):
     return path
 
 
-@pytest.fixture
-def noise(place, tmp_path, monkeypatch, verify):
-    """Evidence by a method of a plugin file, and what judges it with another file of the plugin."""
-    monkeypatch.setattr(judge, "elsewhere", lambda *_: "it is not tried")
-    first = plugin(tmp_path / "noise.py")
-    files = {"models": place / "mine.toml", "innocents": place / "innocents.toml"}
-    made = committed(place, tmp_path / "C", files, methods="static", plugins=[place / "tiny.py", first])
+@pytest.fixture(scope="module")
+def noisy(place, tmp_path_factory):
+    """Return evidence by a method of a plugin file."""
+    folder = tmp_path_factory.mktemp("noisy")
+    first = plugin(folder / "noise.py")
+    files, plugins = {"models": place / "mine.toml", "innocents": place / "innocents.toml"}, [place / "tiny.py", first]
+    made = committed(place, folder / "C", files, methods="static", plugins=plugins)
     row = {"name": "theirs", "role": "suspect", "file": place / "stolen-suspect.safetensors", "format": "safetensors"}
-    models = zoo(tmp_path, {**row, "architecture": "tiny_linear"}, name="theirs.toml")
-    bench.verify(models, commitment=made.folder, out=tmp_path / "E", alpha=0.1, plugins=[place / "tiny.py", first])
+    models = zoo(folder, {**row, "architecture": "tiny_linear"}, name="theirs.toml")
+    with pytest.MonkeyPatch.context() as inline:
+        inline.setattr(verification, "SupervisedProcess", InlineProcess)
+        bench.verify(models, commitment=made.folder, out=folder / "E", alpha=0.1, plugins=plugins)
+    return folder / "E"
+
+
+@pytest.fixture
+def noise(place, noisy, tmp_path, monkeypatch):
+    """Return what judges evidence by a method of a plugin file with another such file."""
+    monkeypatch.setattr(judge, "elsewhere", lambda *_: "it is not tried")
+    shutil.copytree(noisy, tmp_path / "E")
 
     def judged_(*more, **options):
         return bench.judge(
