@@ -43,9 +43,15 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def commitment(place, tmp_path_factory):
+def store(tmp_path_factory):
+    """A store that is not the user's: no fixture of a module meets the variable that names one to tests."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def commitment(place, store, tmp_path_factory):
     files = {"models": place / "mine.toml", "innocents": place / "innocents.toml"}
-    return committed(place, tmp_path_factory.mktemp("made") / "C", files)
+    return committed(place, tmp_path_factory.mktemp("made") / "C", files, store=store)
 
 
 def asked(place, folder, commitment, suspect, out, **fields):
@@ -556,12 +562,12 @@ def plugin(path, version=1, scale=""):
 
 
 @pytest.fixture(scope="module")
-def noisy(place, tmp_path_factory):
+def noisy(place, store, tmp_path_factory):
     """Return evidence by a method of a plugin file."""
     folder = tmp_path_factory.mktemp("noisy")
     first = plugin(folder / "noise.py")
     files, plugins = {"models": place / "mine.toml", "innocents": place / "innocents.toml"}, [place / "tiny.py", first]
-    made = committed(place, folder / "C", files, methods="static", plugins=plugins)
+    made = committed(place, folder / "C", files, methods="static", plugins=plugins, store=store)
     row = {"name": "theirs", "role": "suspect", "file": place / "stolen-suspect.safetensors", "format": "safetensors"}
     models = zoo(folder, {**row, "architecture": "tiny_linear"}, name="theirs.toml")
     with pytest.MonkeyPatch.context() as inline:
