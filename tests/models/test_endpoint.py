@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import socket
+import subprocess
 import threading
 import time
 import zlib
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from asker_thread import AskerThread
 from click.testing import CliRunner
 from inference_server import InferenceServer, answering, dropped, linear, reply
 from zoo_files import images, zoo
@@ -48,8 +50,8 @@ def server():
 
 
 @pytest.fixture
-def opened(tmp_path):
-    """Open a model that is described by the URL of a server and further fields."""
+def opened_apart(tmp_path):
+    """Open a model that is described by the URL of a server and further fields; a process of its own asks it."""
     found = []
 
     def open_(server, target=TARGET, **fields):
@@ -61,6 +63,13 @@ def opened(tmp_path):
     yield open_
     for one in found:
         close(one)
+
+
+@pytest.fixture
+def opened(opened_apart, monkeypatch):
+    """Open a model as `opened_apart` does; a thread of this process asks it."""
+    monkeypatch.setattr(subprocess, "Popen", AskerThread)
+    return opened_apart
 
 
 def fault(opened, server, x=X, **fields):
@@ -87,6 +96,10 @@ def test_answers_are_those_of_the_network(opened, server, binary, concurrency, b
     bodies = {headers["Content-Type"] for _, headers, _ in server.requests}
     assert bodies == {"application/json" if binary is False else "application/octet-stream"}
     assert found.run.record["counts"] == {"requests": 7, "images": 20}
+
+
+def test_answers_of_a_process_of_its_own_are_those_of_the_network(opened_apart, server):
+    test_answers_are_those_of_the_network(opened_apart, server, binary=True, concurrency=4, binary_answers=True)
 
 
 @pytest.mark.parametrize("datatype", ["FP64", "FP16", "UINT8"])
@@ -478,12 +491,12 @@ def test_deflate_and_numbers_beyond_their_type(opened, server):
     assert "that is no JSON" in fault(opened, server)
 
 
-def test_a_module_of_the_working_folder_hides_nothing(opened, server, tmp_path, monkeypatch):
+def test_a_module_of_the_working_folder_hides_nothing(opened_apart, server, tmp_path, monkeypatch):
     for name in ("httpx", "json", "numpy"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(3)")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", str(tmp_path)]))
-    ask(opened(server), "logits", X)
+    ask(opened_apart(server), "logits", X)
 
 
 def test_a_redirect_on_the_same_host_is_followed(opened, server):
@@ -529,10 +542,10 @@ def test_safe_failures_are_retried_and_counted(opened, server):
 def test_retry_after_is_waited_for(opened, server):
     from bench.models.endpoint_client import FIRST_PAUSE
 
-    server.faults = [answering(429, Retry_After="2")]
+    server.faults = [answering(429, Retry_After="1")]
     start = time.monotonic()
     ask(opened(server), "logits", X)
-    assert 2 <= time.monotonic() - start < 5
+    assert 1 <= time.monotonic() - start < 5
     server.faults = [answering(429, Retry_After="Sun, 06 Nov 1994 08:49:37 GMT")]  # clocks may differ
     start = time.monotonic()
     ask(opened(server), "logits", X)
@@ -588,24 +601,25 @@ def test_a_server_that_limits_requests_is_asked_for_its_metadata_again(opened, s
 
 
 def starting_late(server):
-    """Put a server behind a port that is open a second later; return the thread that opens it."""
+    """Put a server behind a port that is closed; return a timer that opens it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    proxy = threading.Timer(1.0, _forward, (port, server.port))
-    proxy.start()
     server.url = server.url.replace(str(server.port), str(port))
-    return proxy
+    return threading.Timer(0.3, _forward, (port, server.port))
 
 
 def test_a_server_that_starts_late_is_waited_for(opened, server):
-    proxy = starting_late(server)
-    torch.testing.assert_close(ask(opened(server), "logits", X), right(), atol=0, rtol=0)
+    proxy, found = starting_late(server), opened(server)
+    proxy.start()
+    torch.testing.assert_close(ask(found, "logits", X), right(), atol=0, rtol=0)
+    assert found.run.record["counts"]["retries: no connection"] >= 1
     assert b'"name":"x"' in server.requests[0][2], "its metadata are asked for again, too"
     proxy.join()
 
 
 def test_the_name_of_a_model_is_checked_though_its_server_starts_late(opened, server):
     proxy, server.called = starting_late(server), "source"
+    proxy.start()
     assert "its answer is by the model 'source', not by 'net'" in fault(opened, server)
     proxy.join()
 
@@ -650,24 +664,24 @@ def test_nobody_there(opened, server):
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://x", "http://[::1", "no url"])
-def test_a_proxy_that_cannot_be_used_is_one_line(opened, server, monkeypatch, proxy):
+def test_a_proxy_that_cannot_be_used_is_one_line(opened_apart, server, monkeypatch, proxy):
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.delenv("NO_PROXY", raising=False)
-    assert fault(opened, server, retries=0).startswith("url: ")
+    assert fault(opened_apart, server, retries=0).startswith("url: ")
 
 
 # --- the journal --------------------------------------------------------------------------------------------------
 
 
-def test_answers_go_into_the_journal_and_are_never_asked_again(opened, server, tmp_path):
+def test_answers_go_into_the_journal_and_are_never_asked_again(opened_apart, server, tmp_path):
     path, keys = tmp_path / "answers.csv", image_digests(X)
-    found = opened(server, batch=3, concurrency=2)
+    found = opened_apart(server, batch=3, concurrency=2)
     found.run.answer_into(path, keys[:7], X[:7])
     found.run.answer_into(path, keys, X)
     close(found)
     assert sorted(journal.read(path).keys) == sorted(keys)
-    again = opened(server, batch=3)
+    again = opened_apart(server, batch=3)
     again.run.answer_into(path, keys, X)
     close(again)
     kept = journal.read(path)
@@ -677,10 +691,10 @@ def test_answers_go_into_the_journal_and_are_never_asked_again(opened, server, t
     assert not list(tmp_path.glob("*.asking"))
 
 
-def test_what_was_answered_before_a_failure_is_kept(opened, server, tmp_path):
+def test_what_was_answered_before_a_failure_is_kept(opened_apart, server, tmp_path):
     path, keys = tmp_path / "answers.csv", image_digests(X)
     server.faults = [None, None, answering(500, TRACEBACK, "text/plain")]
-    found = opened(server, batch=3, binary=False)
+    found = opened_apart(server, batch=3, binary=False)
     with pytest.raises(BenchError, match="HTTP 500: ValueError"):
         found.run.answer_into(path, keys, X)
     assert journal.read(path).keys == keys[:6]
@@ -689,7 +703,9 @@ def test_what_was_answered_before_a_failure_is_kept(opened, server, tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_answers_that_are_no_numbers_are_not_journalled_but_those_beside_them_are(opened, server, tmp_path, wrong):
+def test_answers_that_are_no_numbers_are_not_journalled_but_those_beside_them_are(
+    opened_apart, server, tmp_path, wrong
+):
     def answer(values):
         found = linear()(values)
         found[1, 3] = wrong
@@ -697,23 +713,23 @@ def test_answers_that_are_no_numbers_are_not_journalled_but_those_beside_them_ar
 
     server.answer, path, keys = answer, tmp_path / "answers.csv", image_digests(X)
     with pytest.raises(BenchError, match="output: it answers with NaN"):
-        opened(server).run.answer_into(path, keys, X)
+        opened_apart(server).run.answer_into(path, keys, X)
     assert journal.read(path).keys == [k for k in keys if k != keys[1]]
 
 
-def test_the_logarithm_of_0_is_an_answer(opened, server, tmp_path):
+def test_the_logarithm_of_0_is_an_answer(opened_apart, server, tmp_path):
     path, certain = tmp_path / "answers.csv", np.where(np.eye(10), 0.0, -np.inf)
     server.answer = lambda values: certain
-    opened(server, output="log_probabilities").run.answer_into(path, image_digests(X[:10]), X[:10])
+    opened_apart(server, output="log_probabilities").run.answer_into(path, image_digests(X[:10]), X[:10])
     assert np.isneginf(journal.read(path).answers).sum() == 90
 
 
-def test_a_journal_that_cannot_be_written_is_one_line(opened, server, tmp_path):
+def test_a_journal_that_cannot_be_written_is_one_line(opened_apart, server, tmp_path):
     with pytest.raises(BenchError, match="no such folder"):
-        opened(server).run.answer_into(tmp_path / "none" / "answers.csv", image_digests(X), X)
+        opened_apart(server).run.answer_into(tmp_path / "none" / "answers.csv", image_digests(X), X)
     (tmp_path / "answers.csv").write_text("not a journal\n")
     with pytest.raises(BenchError, match="is damaged"):
-        opened(server).run.answer_into(tmp_path / "answers.csv", image_digests(X), X)
+        opened_apart(server).run.answer_into(tmp_path / "answers.csv", image_digests(X), X)
     assert not server.requests
 
 
@@ -725,16 +741,16 @@ def test_changing_answers_are_found_before_a_run(server, tmp_path):
     assert finding.error == "model 'a': output: it answers differently when it is asked the same images again"
 
 
-def test_an_asker_that_was_killed_is_one_line(opened, server):
-    found = opened(server)
+def test_an_asker_that_was_killed_is_one_line(opened_apart, server):
+    found = opened_apart(server)
     ask(found, "logits", X)
     found.run.process.kill()
     with pytest.raises(BenchError, match="the process that asks it ended"):
         ask(found, "logits", X)
 
 
-def test_the_asker_imports_no_torch(opened, server):
-    found = opened(server)
+def test_the_asker_imports_no_torch(opened_apart, server):
+    found = opened_apart(server)
     ask(found, "logits", X)
     maps = Path(f"/proc/{found.run.process.pid}/maps").read_text()
     assert "numpy" in maps

@@ -14,9 +14,11 @@ import pytest
 import torch
 from bench_plugins.datasets.small_images import NoisyDigits
 from click.testing import CliRunner
+from inline_session import InlineProcess
 
 from bench.cli import group
 from bench.core.kinds import TaskKind
+from bench.models import preflight
 from bench.models.content import verified
 from bench.models.description import read
 from bench.models.opening import Target, open_model
@@ -60,6 +62,12 @@ def place(script, tmp_path_factory):
         "0",
     )
     return place
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Try networks in this process: `place` has tried all of them in one of their own."""
+    monkeypatch.setattr(preflight, "SupervisedProcess", InlineProcess)
 
 
 def bench(place, *words):
@@ -128,7 +136,7 @@ def test_every_network_has_its_rows_and_its_accuracy(place, script):
         assert accuracy == pytest.approx(float((found == labels).double().mean()), abs=1e-12)
 
 
-def test_the_same_weights_score_alike_in_every_format(place, script):
+def test_the_same_weights_score_alike_in_every_format(place, script, inline):
     zoo, model = place / "zoo", script.restored(place / "zoo", "innocent4")
     from safetensors.torch import save_file
 
@@ -160,7 +168,7 @@ def test_the_same_weights_score_alike_in_every_format(place, script):
     assert float((labels[0] == labels[1]).double().mean()) >= 0.999
 
 
-def test_a_check_reports_on_each_network_in_one_line(place, script):
+def test_a_check_reports_on_each_network_in_one_line(place, script, inline):
     words = ("check", str(place / "zoo" / "zoo.toml"), *OPTIONS)
     done = CliRunner().invoke(group, ["models", *words], standalone_mode=False)
     assert done.exception is None

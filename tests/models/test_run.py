@@ -6,15 +6,30 @@ import re
 
 import pytest
 from click.testing import CliRunner
+from inline_session import InlineProcess
 from zoo_files import PLUGIN, copied, neighbourly, network, save_onnx, save_safetensors, trained, zoo
 
 from bench.cli import group
 from bench.core.errors import BenchError
+from bench.models import preflight
+from bench.sandbox.supervised_process import SupervisedProcess
 from bench.store.store import Store
 
 NORMAL = {"mean": [0.4], "std": [0.3]}
 SOURCE = {"name": "ours", "role": "source", "format": "safetensors", "file": "ours", "architecture": "tiny_linear"}
 ONNX = {"role": "irrelevant", "format": "onnx"}
+
+
+@pytest.fixture(autouse=True)
+def inline(monkeypatch):
+    """Try networks in this process, so that no other one imports torch."""
+    monkeypatch.setattr(preflight, "SupervisedProcess", InlineProcess)
+
+
+@pytest.fixture
+def apart(inline, monkeypatch):
+    """Try them in a process of their own, as users do."""
+    monkeypatch.setattr(preflight, "SupervisedProcess", SupervisedProcess)
 
 
 @pytest.fixture
@@ -29,6 +44,12 @@ def place(tmp_path):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store for tests that count no artifacts: most of them measure the same networks."""
+    return tmp_path_factory.mktemp("store")
+
+
 def tables(*more):
     stolen = [
         ONNX | {"name": f"copy{i}", "role": "stolen", "file": f"copy{i}.onnx", "attack": "noise"} for i in (0, 1, 2)
@@ -36,8 +57,8 @@ def tables(*more):
     return [dict(SOURCE), *stolen, *(ONNX | {"name": f"other{i}", "file": f"other{i}.onnx"} for i in (0, 1, 2)), *more]
 
 
-def bench(place, *arguments, code=0):
-    words = [*arguments, "--store", str(place / "store")]
+def bench(place, *arguments, code=0, store=None):
+    words = [*arguments, "--store", str(store or place / "store")]
     if arguments[0] in ("run", "plan"):
         words += ["--plugin", str(place / "tiny_linear.py")]
     done = CliRunner().invoke(group, words, standalone_mode=False)
@@ -48,9 +69,9 @@ def bench(place, *arguments, code=0):
     return done.output
 
 
-def run(place, *more, file="zoo.toml", out="out", code=0):
+def run(place, *more, file="zoo.toml", out="out", code=0, store=None):
     words = ("--models", str(place / file), "--datasets", "noisy_digits", "--out", str(place / out), "--workers", "0")
-    return bench(place, "run", *words, *more, code=code)
+    return bench(place, "run", *words, *more, code=code, store=store)
 
 
 def rows(place, out="out"):
@@ -63,7 +84,7 @@ def kinds(place):
     return sorted(str(store.record(k)["kind"]) for k in store.all_keys())
 
 
-def test_exactly_the_described_networks_are_scored(place):
+def test_exactly_the_described_networks_are_scored(place, apart):
     zoo(place, *tables())
     printed = run(place, "--methods", "sac_m", "--no-baselines")
     found = rows(place)
@@ -95,10 +116,10 @@ def test_exactly_the_described_networks_are_scored(place):
     assert not any("file" in m for m in spec["models"])
 
 
-def test_a_note_names_networks_whose_answers_depend_on_the_batch(place):
+def test_a_note_names_networks_whose_answers_depend_on_the_batch(place, store):
     (place / "other3.onnx").write_bytes(neighbourly(trained(17)))
     zoo(place, *tables(ONNX | {"name": "other3", "file": "other3.onnx"}))
-    printed = " ".join(run(place, "--methods", "sac_m", "--no-baselines").split())
+    printed = " ".join(run(place, "--methods", "sac_m", "--no-baselines", store=store).split())
     assert printed.count("answers depend on the batch") == 1
     assert "Note: model 'other3': answers depend on the batch (an image alone is answered up to" in printed
     assert {r["status"] for r in rows(place)} == {"done"}
@@ -106,17 +127,17 @@ def test_a_note_names_networks_whose_answers_depend_on_the_batch(place):
 
 def test_nothing_is_computed_again_when_files_move(place):
     zoo(place, *tables())
-    run(place, "--methods", "sac_m")
+    run(place, "--methods", "sac_m", "--no-baselines")
     moved = place / "moved"
     moved.mkdir()
     for path in place.glob("*.onnx"):
         path.rename(moved / path.name)
     changed = [t | ({"file": f"moved/{t['file']}"} if t["format"] == "onnx" else {}) for t in tables()]
     zoo(place, *changed, name="again.toml")
-    assert "executed 0 tasks" in run(place, "--methods", "sac_m", file="again.toml")
+    assert "executed 0 tasks" in run(place, "--methods", "sac_m", "--no-baselines", file="again.toml")
     changed[1] |= {"attack": "perturbed"}
     zoo(place, *changed, name="third.toml")
-    assert "executed 0 tasks" in run(place, "--methods", "sac_m", file="third.toml", out="third")
+    assert "executed 0 tasks" in run(place, "--methods", "sac_m", "--no-baselines", file="third.toml", out="third")
     changed[-1] |= NORMAL
     zoo(place, *changed, name="fourth.toml")
     assert "executed 6 tasks" in run(place, "--methods", "sac_m", "--no-baselines", file="fourth.toml", out="fourth")
@@ -146,27 +167,27 @@ def test_a_run_is_repeated_from_its_run_json(place):
     assert "describes other networks" in str(done.exception)
 
 
-def test_a_suspect_is_scored_beside_the_irrelevant_models(place):
+def test_a_suspect_is_scored_beside_the_irrelevant_models(place, store):
     zoo(place, *tables(ONNX | {"name": "accused", "role": "suspect", "file": "copy0.onnx"}))
-    printed = run(place, "--methods", "sac_m", "--no-baselines")
+    printed = run(place, "--methods", "sac_m", "--no-baselines", store=store)
     found = [r for r in rows(place) if r["suspect_model"] == "accused"]
     assert {(r["suspect_kind"], r["status"], r["attack"]) for r in found} == {("undecided", "done", "")}
     assert "accused" in printed
     assert "0 of 3" in printed
 
 
-def test_a_suspect_alone_with_its_source(place):
+def test_a_suspect_alone_with_its_source(place, store):
     zoo(place, SOURCE, ONNX | {"name": "accused", "role": "suspect", "file": "copy0.onnx"})
-    printed = run(place, "--methods", "sac_m", "--no-baselines")
+    printed = run(place, "--methods", "sac_m", "--no-baselines", store=store)
     assert "0 of 0" in printed
     assert {r["suspect_kind"] for r in rows(place)} == {"undecided"}
 
 
-def test_methods_that_do_not_apply_say_why(place):
+def test_methods_that_do_not_apply_say_why(place, store):
     source = SOURCE | {"format": "onnx", "file": "source.onnx", "architecture": "unknown_net"}
     save_onnx(trained(0), place / "source.onnx")
     zoo(place, source, *tables()[1:])
-    run(place, "--methods", "sac_m,ipguard,cae,ewe", "--no-baselines")
+    run(place, "--methods", "sac_m,ipguard,cae,ewe", "--no-baselines", store=store)
     notes = {r["method"]: (r["status"], r["note"]) for r in rows(place)}
     assert notes["sac_m"][0] == "done"
     assert notes["ipguard"][0] == "not_applicable"
@@ -175,23 +196,23 @@ def test_methods_that_do_not_apply_say_why(place):
     assert "surrogates, and 0 are described: --architectures names those to train" in notes["cae"][1]
     assert notes["ewe"] == ("not_applicable", "ewe trains its own source, and ours has no known architecture")
     zoo(place, *tables(), name="known.toml")
-    run(place, "--methods", "ewe", "--no-baselines", file="known.toml", out="known")
+    run(place, "--methods", "ewe", "--no-baselines", file="known.toml", out="known", store=store)
     notes = {r["note"] for r in rows(place, "known")}
     assert notes == {"ewe marks its own source, which no attack steals: --attacks names some"}
 
 
-def test_answers_that_are_too_weak_make_a_row_not_applicable(place):
+def test_answers_that_are_too_weak_make_a_row_not_applicable(place, store):
     save_onnx(trained(0), place / "labels.onnx", ends=("ArgMax",))
     zoo(place, *tables(ONNX | {"name": "labels", "file": "labels.onnx", "output": "labels"}))
-    run(place, "--methods", "sac_m", "--no-baselines")
+    run(place, "--methods", "sac_m", "--no-baselines", store=store)
     (found,) = {(r["status"], r["note"]) for r in rows(place) if r["suspect_model"] == "labels"}
     assert found == ("not_applicable", "the suspect answers with labels, not with logits")
 
 
-def test_the_host_adds_what_is_asked_for(place):
+def test_the_host_adds_what_is_asked_for(place, store):
     zoo(place, SOURCE)
     more = ("--methods", "sac_m", "--no-baselines", "--attacks", "finetune_l,extract_l", "--preset", "smoke")
-    run(place, *more, "--architectures", "tiny_linear", "--replicates", "1", "--copies", "1")
+    run(place, *more, "--architectures", "tiny_linear", "--replicates", "1", "--copies", "1", store=store)
     found = rows(place)
     assert {(r["suspect_kind"], r["attack"], r["status"]) for r in found} == {
         ("irrelevant", "", "done"),
@@ -237,11 +258,11 @@ def test_weights_of_a_source_whose_steps_change_nothing_are_copied(place):
     assert {r["attack"]: r["status"] for r in rows(place)} == {"finetune_l": "done"}
 
 
-def test_the_host_adds_irrelevant_models_of_an_architecture_that_described_ones_have(place):
+def test_the_host_adds_irrelevant_models_of_an_architecture_that_described_ones_have(place, store):
     save_safetensors(trained(11), place / "other")
     zoo(place, SOURCE, SOURCE | {"name": "other", "role": "irrelevant", "file": "other"})
     more = ("--methods", "sac_m", "--no-baselines", "--attacks", "finetune_l", "--preset", "smoke")
-    run(place, *more, "--architectures", "tiny_linear", "--replicates", "1", "--copies", "1")
+    run(place, *more, "--architectures", "tiny_linear", "--replicates", "1", "--copies", "1", store=store)
     irrelevant = [r for r in rows(place) if r["suspect_kind"] == "irrelevant"]
     assert {r["suspect_architecture"] for r in irrelevant} == {"tiny_linear"}
     assert {(r["replicate"], r["suspect_model"]) for r in irrelevant} == {("0", ""), ("1", "other")}
@@ -274,7 +295,6 @@ def test_described_helpers_are_used_and_missing_ones_trained(place):
         (lambda t: t[1].update(size=[9, 9]), "model 'copy0': size: it wants images [1, 8, 8]"),
         (lambda t: t[1].update(name="copy1"), "model 'copy1': name: two models have this name"),
         (lambda t: t[1].update(labels=[0, 1]), "model 'copy0': labels: "),
-        (lambda t: t[1].update(output="labels"), "model 'copy0': output: "),
         (lambda t: t[0].update(architecture="tiny_linaer"), "model 'ours': architecture: Unknown architecture"),
         (lambda t: t[0].update(architecture="tiny_vgg"), "model 'ours': architecture: the file "),
         (lambda t: t[0].update(file="copy0.onnx"), "model 'ours': file: it is no safetensors file"),
@@ -286,6 +306,15 @@ def test_described_helpers_are_used_and_missing_ones_trained(place):
     ],
 )
 def test_bad_input_is_named_before_anything_is_computed(place, change, message):
+    refused(place, change, message)
+
+
+def test_other_answers_than_described_are_named_before_anything_is_computed(place, apart):
+    refused(place, lambda t: t[1].update(output="labels"), "model 'copy0': output: ")
+
+
+def refused(place, change, message):
+    """Run bench with changed descriptions: a message in one line, and nothing is there."""
     found = tables()
     change(found)
     zoo(place, *found)
@@ -312,7 +341,7 @@ def test_a_plan_shows_the_networks_that_are_measured(place):
     assert re.search(r"^  model +7 ", printed, re.MULTILINE)
 
 
-def test_each_source_is_judged_with_its_own_copies_and_all_innocents(place):
+def test_each_source_is_judged_with_its_own_copies_and_all_innocents(place, store):
     save_safetensors(trained(2), place / "second")
     save_onnx(copied(trained(2), 5), place / "of_second.onnx")
     found = tables()
@@ -326,7 +355,7 @@ def test_each_source_is_judged_with_its_own_copies_and_all_innocents(place):
         second,
         ONNX | {"name": "z", "role": "stolen", "source": "second", "file": "of_second.onnx", "attack": "noise"},
     )
-    run(place, "--methods", "sac_m", "--no-baselines")
+    run(place, "--methods", "sac_m", "--no-baselines", store=store)
     judged = {}
     for row in rows(place):
         judged.setdefault((row["source_model"], row["source_seed"]), set()).add(row["suspect_model"])

@@ -361,7 +361,10 @@ def test_a_suspect_that_ends_its_process(tmp_path, commitment, monkeypatch):
     assert clean(tmp_path) and children() == before and not [*(tmp_path / "temporary").iterdir()]
 
 
-@pytest.mark.parametrize("name", ("truncated ONNX", "NaN now and then", "a pickle for weights", "a program"))
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("truncated ONNX", "a program")]
+
+
+@pytest.mark.parametrize("name", ["NaN now and then", "a pickle for weights", *SLOW])
 def test_the_command(tmp_path, commitment, name):
     fields, make, _ = SUSPECTS[name]
     described(tmp_path, fields, make)

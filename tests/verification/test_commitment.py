@@ -33,6 +33,8 @@ from bench.verification.measured import accuracy
 from bench.verification.queries import export_queries
 from bench.verification.zoo import note_datasets
 
+FEW = 4
+
 
 @dataclass(frozen=True)
 class Labels(bench.Fingerprint):
@@ -58,6 +60,13 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def files(place):
     return {"models": place / "mine.toml", "innocents": place / "innocents.toml"}
+
+
+@pytest.fixture(scope="module")
+def few(place, files):
+    """Return files with FEW innocents, for tests where their number does not matter."""
+    rows = [row(f"innocent-{i}", "irrelevant", family=f"family-{i}") for i in range(FEW)]
+    return {**files, "innocents": zoo(place, *rows, name="few.toml")}
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +125,7 @@ def test_the_same_commitment_computes_nothing_again(place, files, store, made, t
     assert own.files == other.files and own.methods == other.methods and own.spec == other.spec
 
 
-def test_artifacts_of_a_stopped_commitment_stay_in_the_store(place, files, tmp_path):
+def test_artifacts_of_a_stopped_commitment_stay_in_the_store(place, few, tmp_path):
     """The folder is not there yet: the store knows what the same call goes on from."""
 
     class Stopping(BenchmarkReporter):
@@ -131,7 +140,7 @@ def test_artifacts_of_a_stopped_commitment_stay_in_the_store(place, files, tmp_p
     options = {"datasets": "noisy_digits", "methods": "ipguard", "preset": "smoke", "workers": 0}
     known = Store(tmp_path / "store")
     request = commit_request(
-        {**options, **files, "plugins": [place / "tiny.py"], "store": known.root, "out": tmp_path / "C"}
+        {**options, **few, "plugins": [place / "tiny.py"], "store": known.root, "out": tmp_path / "C"}
     )
     with pytest.raises(KeyboardInterrupt):
         make(request, Stopping())
@@ -182,28 +191,28 @@ def test_nothing_names_a_path_or_a_user(made, place, store):
     assert made.commitment.made["time"].endswith("+00:00") and made.commitment.made["machine"]
 
 
-def test_another_seed_draws_other_fingerprints(made, place, files, store, tmp_path):
-    other = committed(place, tmp_path / "C", files, store=store, seed=7, draws=2)
+def test_another_seed_draws_other_fingerprints(made, place, few, store, tmp_path):
+    other = committed(place, tmp_path / "C", few, store=store, seed=7, draws=2)
     assert other.commitment.seed == 7 and [len(m.fingerprints) for m in other.commitment.methods] == [2, 2]
     digests = {f.digest for c in (made, other) for m in c.commitment.methods for f in m.fingerprints}
     seeds = {f.seed for c in (made, other) for m in c.commitment.methods for f in m.fingerprints}
     assert len(digests) == len(seeds) == 10
 
 
-def test_watermarks_and_what_needs_gradients_are_left_out(place, files, store, tmp_path, capsys):
+def test_watermarks_and_what_needs_gradients_are_left_out(place, few, store, tmp_path, capsys):
     save_onnx(trained(0), tmp_path / "mine.onnx")
     models = zoo(tmp_path, {"name": "mine", "role": "source", "format": "onnx", "file": "mine.onnx"})
     made = committed(
-        place, tmp_path / "C", {**files, "models": models}, store=store, methods="sac_m,ipguard,ewe", progress=True
+        place, tmp_path / "C", {**few, "models": models}, store=store, methods="sac_m,ipguard,ewe", progress=True
     )
     notes = capsys.readouterr().err
     assert [m.name for m in made.commitment.methods] == ["sac_m"]
     assert "ewe is not committed: it marks its own source" in notes
     assert "ipguard is not committed: mine only answers (onnx): it has no gradients" in notes
     with pytest.raises(BenchError, match="No method can be committed: ipguard"):
-        committed(place, tmp_path / "D", {**files, "models": models}, store=store, methods="ipguard")
+        committed(place, tmp_path / "D", {**few, "models": models}, store=store, methods="ipguard")
     with pytest.raises(BenchError, match="No method can be committed: ewe"):
-        committed(place, tmp_path / "D", files, store=store, methods="ewe")
+        committed(place, tmp_path / "D", few, store=store, methods="ewe")
     assert not (tmp_path / "D").exists()
 
 
@@ -253,9 +262,9 @@ def test_without_innocents_there_is_a_note(place, files, store, tmp_path, capsys
     assert made.nulls == [] and "there are no innocents, so no verdict will be possible" in capsys.readouterr().err
 
 
-def test_methods_that_all_ask_for_logits_are_noted(place, files, store, tmp_path, capsys):
+def test_methods_that_all_ask_for_logits_are_noted(place, few, store, tmp_path, capsys):
     for methods, noted in (("sac_m", True), ("sac_m,ipguard", False)):
-        committed(place, tmp_path / methods, files, store=store, methods=methods, progress=True)
+        committed(place, tmp_path / methods, few, store=store, methods=methods, progress=True)
         text = "Note: each method asks for logits: no verdict is possible about a suspect that answers with"
         assert (text in capsys.readouterr().err) == noted
 
@@ -268,20 +277,20 @@ def test_a_broken_innocent_stops_the_commitment(place, files, store, tmp_path):
         committed(place, tmp_path / "C", {**files, "innocents": [files["innocents"], more]}, store=store)
 
 
-def test_host_made_copies_and_innocents(place, files, store, tmp_path):
+def test_host_made_copies_and_innocents(place, few, store, tmp_path):
     made = committed(
-        place, tmp_path / "C", files, store=store, methods="ipguard", attacks="finetune_a", architectures="tiny_linear",
+        place, tmp_path / "C", few, store=store, methods="ipguard", attacks="finetune_a", architectures="tiny_linear",
         replicates=3, set={"recipe.epochs": 1},
     )  # fmt: skip
     attacks = [r.attack for r in made.copies]
     assert attacks.count("noise") == 1 and attacks.count("finetune_a") == 3
-    assert len(made.nulls) == INNOCENTS + 3 and made.nulls[-1].model == "irrelevant-noisy_digits-tiny_linear-2"
+    assert len(made.nulls) == FEW + 3 and made.nulls[-1].model == "irrelevant-noisy_digits-tiny_linear-2"
 
 
-def test_an_innocent_that_is_trained_here_and_described_counts_once(place, tmp_path, files, capsys):
+def test_an_innocent_that_is_trained_here_and_described_counts_once(place, tmp_path, few, capsys):
     known = Store(tmp_path / "store")
     options = {"store": known.root, "methods": "ipguard", "architectures": "tiny_linear", "set": {"recipe.epochs": 1}}
-    first = committed(place, tmp_path / "C", files, replicates=2, **options)
+    first = committed(place, tmp_path / "C", few, replicates=2, **options)
     trained_here, _ = networks(known, sorted(known.all_keys()))
     own = [one for one in trained_here if one.role == "irrelevant"]
     write_networks(known, own, tmp_path)
@@ -290,7 +299,7 @@ def test_an_innocent_that_is_trained_here_and_described_counts_once(place, tmp_p
     made = committed(
         place,
         tmp_path / "C2",
-        {**files, "innocents": [files["innocents"], more]},
+        {**few, "innocents": [few["innocents"], more]},
         replicates=2,
         progress=True,
         **options,
@@ -299,8 +308,8 @@ def test_an_innocent_that_is_trained_here_and_described_counts_once(place, tmp_p
     assert "irrelevant-noisy_digits-tiny_linear-0 is export-" in capsys.readouterr().err
 
 
-def test_an_attack_that_makes_no_copy_is_noted(place, files, store, tmp_path, capsys):
-    committed(place, tmp_path / "C", files, store=store, methods="sac_m", attacks="extract_l", set={"recipe.epochs": 1})
+def test_an_attack_that_makes_no_copy_is_noted(place, few, store, tmp_path, capsys):
+    committed(place, tmp_path / "C", few, store=store, methods="sac_m", attacks="extract_l", set={"recipe.epochs": 1})
     assert "there is no copy by extract_l: --architectures names those" in capsys.readouterr().err
 
 
@@ -396,20 +405,20 @@ def bench_methods():
 """
 
 
-def test_a_method_that_looks_at_weights_is_named_and_asks_nothing(place, files, store, tmp_path, capsys):
+def test_a_method_that_looks_at_weights_is_named_and_asks_nothing(place, few, store, tmp_path, capsys):
     (tmp_path / "inside.py").write_text(INSIDE)
     plugins = [place / "tiny.py", tmp_path / "inside.py"]
     options = {"store": store, "plugins": plugins, "progress": True}
-    committed(place, tmp_path / "C", files, methods="sac_m,inside", **options)
+    committed(place, tmp_path / "C", few, methods="sac_m,inside", **options)
     assert "Note: inside looks at weights: bench verify asks a suspect for answers" in capsys.readouterr().err
     with_weights = export_queries(tmp_path / "C", tmp_path / "P", list(map(str, plugins)))
-    committed(place, tmp_path / "D", files, methods="sac_m", **options)
+    committed(place, tmp_path / "D", few, methods="sac_m", **options)
     assert with_weights == export_queries(tmp_path / "D", tmp_path / "Q", list(map(str, plugins)))
     assert "(logits)" in (tmp_path / "P" / "README.txt").read_text()
 
 
-def test_a_method_that_looks_at_weights_asks_for_no_more_innocents(place, files, store, tmp_path):
+def test_a_method_that_looks_at_weights_asks_for_no_more_innocents(place, few, store, tmp_path):
     (tmp_path / "inside.py").write_text(INSIDE)
     plugins = ["--plugin", place / "tiny.py", "--plugin", tmp_path / "inside.py"]
-    result = invoked(files, plugins, "--methods", "sac_m,inside", "--store", store, "--out", tmp_path / "C")
+    result = invoked(few, plugins, "--methods", "sac_m,inside", "--store", store, "--out", tmp_path / "C")
     assert "Too few innocents for bench verify's level of 0.01: 99 are needed for so many methods" in result.output

@@ -14,6 +14,7 @@ from zoo_files import copied, save_safetensors, trained, zoo
 
 import bench
 from bench.cli.commands.judge import command
+from bench.core.canonical import canonical
 from bench.core.errors import BenchError
 from bench.models.answers import image_digests
 from bench.registry.discovery import load_registry
@@ -42,24 +43,46 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def commitment(place, tmp_path_factory):
+def store(tmp_path_factory):
+    """A store that is not the user's: no fixture of a module meets the variable that names one to tests."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def commitment(place, store, tmp_path_factory):
     files = {"models": place / "mine.toml", "innocents": place / "innocents.toml"}
-    return committed(place, tmp_path_factory.mktemp("made") / "C", files)
+    return committed(place, tmp_path_factory.mktemp("made") / "C", files, store=store)
+
+
+def asked(place, folder, commitment, suspect, out, **fields):
+    """Ask a suspect, and return the folder of evidence and the verdict."""
+    weights = {"format": "safetensors", "architecture": "tiny_linear"}
+    row = {"name": "theirs", "role": "suspect", "file": place / f"{suspect}-suspect.safetensors"}
+    models = zoo(folder, {**row, **weights, **fields}, name=f"{suspect}.toml")
+    options = {"alpha": 0.1, "plugins": [place / "tiny.py"]}
+    return folder / out, bench.verify(models, commitment=commitment.folder, out=folder / out, **options)
+
+
+@pytest.fixture(scope="module")
+def honest(place, commitment, tmp_path_factory):
+    """Return what comes of asking each suspect about the commitment, by its name."""
+    folder = tmp_path_factory.mktemp("honest")
+    with pytest.MonkeyPatch.context() as inline:
+        inline.setattr(verification, "SupervisedProcess", InlineProcess)
+        return {name: asked(place, folder, commitment, name, name) for name in ("stolen", "innocent")}
 
 
 @pytest.fixture
-def verify(place, monkeypatch, tmp_path):
-    """Ask a suspect, and return the folder of evidence and the verdict."""
+def verify(place, commitment, honest, monkeypatch, tmp_path):
+    """Ask a suspect, or copy the honest evidence about it; return the folder of evidence and the verdict."""
     monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+    known = commitment
 
     def verify_(commitment, suspect="stolen", out="E", **fields):
-        weights = {"format": "safetensors", "architecture": "tiny_linear"}
-        row = {"name": "theirs", "role": "suspect", "file": place / f"{suspect}-suspect.safetensors"}
-        models = zoo(tmp_path, {**row, **weights, **fields}, name=f"{suspect}.toml")
-        found = bench.verify(
-            models, commitment=commitment.folder, out=tmp_path / out, alpha=0.1, plugins=[place / "tiny.py"]
-        )
-        return tmp_path / out, found
+        if commitment is known and suspect in honest and not fields:
+            folder, verdict = honest[suspect]
+            return shutil.copytree(folder, tmp_path / out), verdict
+        return asked(place, tmp_path, commitment, suspect, out, **fields)
 
     return verify_
 
@@ -79,9 +102,27 @@ def reproducible(monkeypatch, commitment, place):
     """Older instructions of this processor make the same fingerprints: they are not tried in each of these tests."""
 
     def same(found, source, where):
-        return regeneration.regenerated(found, source, where, bench.frontend.reporter.reporter_of(False, False))
+        return judge.regenerated(found, source, where, bench.frontend.reporter.reporter_of(False, False))
 
     monkeypatch.setattr(judge, "elsewhere", same)
+
+
+@pytest.fixture(scope="module")
+def made_again():
+    return {}
+
+
+@pytest.fixture
+def remembered(made_again, monkeypatch):
+    """Make the fingerprints of a source and a Spec once: these tests are about what they are compared with."""
+
+    def once(found, source, where, reporter):
+        key = canonical(found.commitment.spec), source
+        if key not in made_again:
+            made_again[key] = regeneration.regenerated(found, source, where, reporter)
+        return made_again[key]
+
+    monkeypatch.setattr(judge, "regenerated", once)
 
 
 # --- honest evidence ----------------------------------------------------------------------------------------------
@@ -104,7 +145,7 @@ def test_the_source_is_known_by_its_content(commitment, verify, judged, tmp_path
     assert judged(folder, source=models).ruling == Ruling.HOLDS
 
 
-def test_no_evidence_holds_too(commitment, verify, judged):
+def test_no_evidence_holds_too(commitment, verify, judged, remembered):
     folder, verdict = verify(commitment, "innocent")
     assert verdict.verdict == "no evidence" and judged(folder).ruling == Ruling.HOLDS
 
@@ -126,7 +167,9 @@ def tuned(commitment, method, eps=1.0):
 
 
 @pytest.mark.parametrize("method", ["ipguard", pytest.param("sac_m", marks=pytest.mark.slow)])
-def test_a_fingerprint_tuned_on_an_innocent_is_refuted(method, commitment, verify, judged, tmp_path, reproducible):
+def test_a_fingerprint_tuned_on_an_innocent_is_refuted(
+    method, commitment, verify, judged, tmp_path, reproducible, remembered
+):
     false = forged(commitment, tuned(commitment, method), tmp_path / "F")
     folder, verdict = verify(false, "innocent")
     scores = {m.method: (m.score, m.p_value) for m in verdict.methods}
@@ -149,13 +192,13 @@ def test_a_tuned_fingerprint_is_refuted_on_this_processor(commitment, verify, ju
 
 
 @pytest.mark.parametrize("method", ["ipguard", pytest.param("sac_m", marks=pytest.mark.slow)])
-def test_small_changes_are_refuted(method, commitment, verify, judged, tmp_path, reproducible):
+def test_small_changes_are_refuted(method, commitment, verify, judged, tmp_path, reproducible, remembered):
     false = forged(commitment, tuned(commitment, method, 2 / 255), tmp_path / "F")
     folder, _ = verify(false, "innocent")
     assert judged(folder).ruling == Ruling.REFUTED
 
 
-def test_a_scale_that_hides_what_was_tuned_is_refuted(commitment, verify, judged, tmp_path, reproducible):
+def test_a_scale_that_hides_what_was_tuned_is_refuted(commitment, verify, judged, tmp_path, reproducible, remembered):
     """Cosines of answers do not see that a row is multiplied; the tolerance may not follow from it."""
     tuned = {}
     for file, own in zip(commitment.method("sac_m").fingerprints, commitment.fingerprints("sac_m"), strict=True):
@@ -170,7 +213,7 @@ def test_a_scale_that_hides_what_was_tuned_is_refuted(commitment, verify, judged
     assert found.ruling == Ruling.REFUTED and "sac_m" in {m.method for m in found.methods if m.origin == Origin.REFUTED}
 
 
-def test_other_labels_are_refuted(commitment, verify, judged, tmp_path, reproducible):
+def test_other_labels_are_refuted(commitment, verify, judged, tmp_path, reproducible, remembered):
     (file,), (own,) = commitment.method("ipguard").fingerprints, commitment.fingerprints("ipguard")
     with torch.no_grad():
         labels = trained(INNOCENT)(own["points"]).argmax(1)
@@ -275,7 +318,7 @@ def test_draws_that_were_left_out_are_refuted_on_any_processor(commitment, verif
 # --- scores and answers -------------------------------------------------------------------------------------------
 
 
-def test_a_score_that_does_not_follow_from_the_answers_is_refuted(commitment, verify, judged):
+def test_a_score_that_does_not_follow_from_the_answers_is_refuted(commitment, verify, judged, remembered):
     from bench.verification.judgement import judge as judgement
 
     folder, _ = verify(commitment, "innocent")
@@ -315,7 +358,7 @@ def unscored(method):
     )
 
 
-def test_a_score_that_is_left_out_is_refuted(commitment, verify, judged):
+def test_a_score_that_is_left_out_is_refuted(commitment, verify, judged, remembered):
     folder, _ = verify(commitment, "innocent")
     made = forge(commitment, folder, unscored)
     assert made.methods[0].adjusted == made.methods[0].p_value
@@ -324,7 +367,9 @@ def test_a_score_that_is_left_out_is_refuted(commitment, verify, judged):
     assert found.methods[1].text.startswith("the evidence has no score (its code failed: ValueError), and by the")
 
 
-def test_a_method_whose_answers_are_missing_counts_among_the_others(commitment, verify, judged, tmp_path, place):
+def test_a_method_whose_answers_are_missing_counts_among_the_others(
+    commitment, verify, judged, tmp_path, place, remembered
+):
     folder, _ = verify(commitment)
     evidence = folder / "answers.csv"
     wanted = {*image_digests(commitment.fingerprints("ipguard")[0]["points"])}
@@ -341,7 +386,7 @@ def test_a_method_whose_answers_are_missing_counts_among_the_others(commitment, 
         assert again.methods[1].origin == Origin.CANNOT_TELL and again.ruling == ruling
 
 
-def test_findings_that_block_are_made_again(commitment, verify, judged):
+def test_findings_that_block_are_made_again(commitment, verify, judged, remembered):
     folder, verdict = verify(commitment, mean=[2.0], std=[0.1])
     assert verdict.verdict == "cannot tell" and "correct the description" in verdict.reasons[0]
     assert judged(folder).ruling == Ruling.HOLDS
@@ -351,7 +396,7 @@ def test_findings_that_block_are_made_again(commitment, verify, judged):
     assert "checks of the suspect: refuted (the evidence lacks a finding that follows" in str(found)
 
 
-def test_a_finding_that_speaks_for_the_suspect_cannot_be_left_out(commitment, verify, judged, place):
+def test_a_finding_that_speaks_for_the_suspect_cannot_be_left_out(commitment, verify, judged, place, remembered):
     damaged = trained(INNOCENT)
     random = torch.Generator().manual_seed(0)
     noise = [torch.randn(p.shape, generator=random) for p in damaged.parameters()]
@@ -370,7 +415,7 @@ def test_a_finding_that_speaks_for_the_suspect_cannot_be_left_out(commitment, ve
     assert found.ruling == Ruling.REFUTED and "lacks a finding that follows from the recorded answers" in str(found)
 
 
-def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment, verify, judged):
+def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment, verify, judged, remembered):
     folder, _ = verify(commitment)
     blocked = Finding(kind="transport", text="images are compressed", blocks=["ipguard"])
     forge(commitment, folder, lambda m: m, more=[blocked])
@@ -516,16 +561,26 @@ def plugin(path, version=1, scale=""):
     return path
 
 
-@pytest.fixture
-def noise(place, tmp_path, monkeypatch, verify):
-    """Evidence by a method of a plugin file, and what judges it with another file of the plugin."""
-    monkeypatch.setattr(judge, "elsewhere", lambda *_: "it is not tried")
-    first = plugin(tmp_path / "noise.py")
-    files = {"models": place / "mine.toml", "innocents": place / "innocents.toml"}
-    made = committed(place, tmp_path / "C", files, methods="static", plugins=[place / "tiny.py", first])
+@pytest.fixture(scope="module")
+def noisy(place, store, tmp_path_factory):
+    """Return evidence by a method of a plugin file."""
+    folder = tmp_path_factory.mktemp("noisy")
+    first = plugin(folder / "noise.py")
+    files, plugins = {"models": place / "mine.toml", "innocents": place / "innocents.toml"}, [place / "tiny.py", first]
+    made = committed(place, folder / "C", files, methods="static", plugins=plugins, store=store)
     row = {"name": "theirs", "role": "suspect", "file": place / "stolen-suspect.safetensors", "format": "safetensors"}
-    models = zoo(tmp_path, {**row, "architecture": "tiny_linear"}, name="theirs.toml")
-    bench.verify(models, commitment=made.folder, out=tmp_path / "E", alpha=0.1, plugins=[place / "tiny.py", first])
+    models = zoo(folder, {**row, "architecture": "tiny_linear"}, name="theirs.toml")
+    with pytest.MonkeyPatch.context() as inline:
+        inline.setattr(verification, "SupervisedProcess", InlineProcess)
+        bench.verify(models, commitment=made.folder, out=folder / "E", alpha=0.1, plugins=plugins)
+    return folder / "E"
+
+
+@pytest.fixture
+def noise(place, noisy, tmp_path, monkeypatch):
+    """Return what judges evidence by a method of a plugin file with another such file."""
+    monkeypatch.setattr(judge, "elsewhere", lambda *_: "it is not tried")
+    shutil.copytree(noisy, tmp_path / "E")
 
     def judged_(*more, **options):
         return bench.judge(

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import bench
+from bench.cli.commands.judge import command
 from bench.models.description import read as read_models
 from bench.stats.rates import binomial_bound
 from bench.verification import manifest
@@ -34,18 +36,19 @@ def test_the_nulls_are_at_least_two_hundred_innocents_of_twelve_families():
         assert {row.family for row in rows} == {family.name for family in read_recipes()}
 
 
-@pytest.fixture
-def suspect(tmp_path):
-    """Return the file that describes the source as a suspect of another name."""
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory):
+    """Describe the source as a suspect of another name; return the folder of evidence and the verdict."""
     source, weights = read_models(FOLDER / "source.toml")[0], (FOLDER / "source.safetensors").as_posix()
     table = (FOLDER / "source.toml").read_text().replace('"source.safetensors"', f'"{weights}"')
-    path = tmp_path / "suspect.toml"
+    folder = tmp_path_factory.mktemp("suspect")
+    path = folder / "suspect.toml"
     path.write_text(table.replace(f'"{source.name}"', '"x"').replace('"source"', '"suspect"'))
-    return path
+    return folder / "E", bench.verify(path, commitment=FOLDER / "commitment", out=folder / "E")
 
 
-def test_the_source_is_evidence_against_itself(suspect, tmp_path):
-    verdict = bench.verify(suspect, commitment=FOLDER / "commitment", out=tmp_path / "evidence")
+def test_the_source_is_evidence_against_itself(evidence):
+    _, verdict = evidence
     assert verdict.verdict == VerdictKind.EVIDENCE
     assert verdict.p_value == pytest.approx(1 / 201)
 
@@ -53,12 +56,19 @@ def test_the_source_is_evidence_against_itself(suspect, tmp_path):
 OLDER = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 
 
-@pytest.mark.parametrize("variables", [{}, pytest.param(OLDER, marks=pytest.mark.slow)], ids=["own", "as AVX2"])
-def test_its_fingerprints_are_made_again_on_another_machine(suspect, tmp_path, variables):
-    evidence = tmp_path / "evidence"
-    bench.verify(suspect, commitment=FOLDER / "commitment", out=evidence)
-    words = ["judge", str(evidence), "--source", str(FOLDER / "source.toml"), "--quiet"]
-    environment = os.environ | {"BENCH_STORE": str(tmp_path / "store")} | variables
+SOURCE = ("--source", str(FOLDER / "source.toml"), "--quiet")
+
+
+def test_its_fingerprints_are_made_again(evidence):
+    done = CliRunner().invoke(command, [str(evidence[0]), *SOURCE], standalone_mode=False, catch_exceptions=False)
+    assert (done.return_value, done.stderr) == (0, "")
+    assert "sac_m: regenerated" in done.stdout
+
+
+@pytest.mark.slow
+def test_its_fingerprints_are_made_again_on_another_machine(evidence, tmp_path):
+    words = ["judge", str(evidence[0]), *SOURCE]
+    environment = os.environ | {"BENCH_STORE": str(tmp_path / "store")} | OLDER
     run = subprocess.run(
         [sys.executable, "-m", "bench", *words], env=environment, capture_output=True, text=True, timeout=300
     )

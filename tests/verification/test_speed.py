@@ -51,6 +51,7 @@ def least(folder, *commands):
     return [min(found) for found in zip(*rounds, strict=True)]
 
 
+@pytest.mark.slow
 def test_replay_takes_at_most_one_and_a_half_times_numpy_and_pandas(place):
     replayed, imported = least(place, REPLAY, ("-c", "import numpy, pandas"))
     assert replayed <= 1.5 * imported

@@ -9,9 +9,11 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from inline_session import InlineProcess
@@ -513,6 +515,23 @@ def test_an_option_that_is_missing(left_out, tmp_path):
     assert isinstance(found.exception, BenchError) and f"{left_out} is missing" in str(found.exception)
 
 
+def children(pid):
+    """Return the processes that another one has started; none where the system does not list them."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # this thread has ended
+            found += map(int, path.read_text().split())
+    return found
+
+
+def ended(pid):
+    """Return True if a process has ended, also if nobody has waited for it."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_kill_and_the_same_command(tmp_path, commitment):
     """Killed at once when answers are there, the same command goes on and has the result of one that was not."""
     suspect(tmp_path)
@@ -522,9 +541,12 @@ def test_kill_and_the_same_command(tmp_path, commitment):
     deadline = time.monotonic() + 100
     while not path.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.001)
+    started = children(process.pid)
     process.kill()
     process.wait()
-    time.sleep(3)  # what it started ends with it
+    deadline = time.monotonic() + (30 if started else 3)  # what it started ends with it
+    while not (started and all(map(ended, started))) and time.monotonic() < deadline:
+        time.sleep(0.05)
     begun = path.read_text().splitlines() if path.exists() else []
     found = run(tmp_path, *chosen)
     if found.returncode != 2:  # else it had finished before it was killed

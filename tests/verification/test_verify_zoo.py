@@ -9,6 +9,7 @@ import bench
 from bench.cli.commands.verify import MADE, command
 from bench.core.errors import BenchError
 from bench.frontend.commit import CommitOptions
+from bench.models import preflight
 from bench.verification import child, commitment_files
 
 
@@ -31,6 +32,7 @@ def described(tmp_path, monkeypatch):
 
 
 def test_a_commitment_is_made_and_used_again(described, tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight, "SupervisedProcess", InlineProcess)
     made = {"datasets": "noisy_digits", "methods": "sac_m", "innocents": tmp_path / "innocents.toml", "draws": 1}
     with pytest.raises(BenchError, match="NaN"), monkeypatch.context() as broken:
         broken.setattr("bench.verification.scoring.fault", lambda *_: "it answers with NaN or infinity")
