@@ -612,7 +612,6 @@ def test_a_server_that_starts_late_is_waited_for(opened, server):
     proxy, found = starting_late(server), opened(server)
     proxy.start()
     torch.testing.assert_close(ask(found, "logits", X), right(), atol=0, rtol=0)
-    assert found.run.record["counts"]["retries: no connection"] >= 1
     assert b'"name":"x"' in server.requests[0][2], "its metadata are asked for again, too"
     proxy.join()
 

@@ -1,7 +1,10 @@
 """`bench judge`: honest evidence holds, a fingerprint that was tuned on an innocent suspect is refuted."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -155,6 +158,21 @@ def test_the_command(commitment, verify, place):
     arguments = [folder, "--source", place / "mine.toml", "--plugin", place / "tiny.py", "--quiet"]
     result = CliRunner().invoke(command, list(map(str, arguments)), standalone_mode=False, catch_exceptions=False)
     assert result.return_value == 0 and "sac_m: regenerated exactly" in result.output
+
+
+OLDER = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+
+
+@pytest.mark.slow
+def test_fingerprints_are_made_again_on_another_processor(commitment, verify, place, tmp_path):
+    folder, _ = verify(commitment)
+    words = ["judge", str(folder), "--source", str(place / "mine.toml"), "--plugin", str(place / "tiny.py"), "--quiet"]
+    environment = os.environ | {"BENCH_STORE": str(tmp_path / "store")} | OLDER
+    run = subprocess.run(
+        [sys.executable, "-m", "bench", *words], env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "sac_m: regenerated" in run.stdout and "ipguard: regenerated" in run.stdout
 
 
 # --- tuned fingerprints -------------------------------------------------------------------------------------------

@@ -1,9 +1,6 @@
 """The bundled null tables of the default dataset, and the measured tables beside them."""
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -53,9 +50,6 @@ def test_the_source_is_evidence_against_itself(evidence):
     assert verdict.p_value == pytest.approx(1 / 201)
 
 
-OLDER = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-
-
 SOURCE = ("--source", str(FOLDER / "source.toml"), "--quiet")
 
 
@@ -63,17 +57,6 @@ def test_its_fingerprints_are_made_again(evidence):
     done = CliRunner().invoke(command, [str(evidence[0]), *SOURCE], standalone_mode=False, catch_exceptions=False)
     assert (done.return_value, done.stderr) == (0, "")
     assert "sac_m: regenerated" in done.stdout
-
-
-@pytest.mark.slow
-def test_its_fingerprints_are_made_again_on_another_machine(evidence, tmp_path):
-    words = ["judge", str(evidence[0]), *SOURCE]
-    environment = os.environ | {"BENCH_STORE": str(tmp_path / "store")} | OLDER
-    run = subprocess.run(
-        [sys.executable, "-m", "bench", *words], env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert (run.returncode, run.stderr) == (0, "")
-    assert "sac_m: regenerated" in run.stdout
 
 
 @pytest.mark.parametrize("name", TABLES)
