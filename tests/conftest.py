@@ -55,10 +55,12 @@ def session_store(tmp_path_factory):
     return tmp_path_factory.mktemp("store")
 
 
-@pytest.fixture(autouse=True)
-def own_store(session_store, monkeypatch):
-    """No test writes into the user's store: `$BENCH_STORE` is a folder that all tests of a session share."""
-    monkeypatch.setenv("BENCH_STORE", str(session_store))
+@pytest.fixture(scope="session", autouse=True)
+def own_store(session_store):
+    """No test or fixture writes into the user's store: `$BENCH_STORE` is a folder that all tests of a session share."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_STORE", str(session_store))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import types as pytypes
 import typing
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from bench.api.components import Component, fields_of
@@ -66,11 +67,16 @@ def check_types(record: object, *skip: str) -> None:
 
     ValueError names the first field with another type.
     """
-    hints = typing.get_type_hints(type(record))
+    hints = _hints(type(record))
     for f in dataclasses.fields(record):  # type: ignore[arg-type]
         value = getattr(record, f.name)
         if f.name not in skip and not _fits(tuple(value) if isinstance(value, list) else value, hints[f.name]):
             raise ValueError(f"{f.name!r} is {value!r:.80}")
+
+
+@cache
+def _hints(record: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(record)
 
 
 def _fits(value: JSON, hint: Any) -> bool:

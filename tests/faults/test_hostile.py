@@ -5,6 +5,7 @@ Nothing of them runs (a canary that their code would make is never there), nothi
 
 import bz2
 import csv
+import functools
 import gzip
 import hashlib
 import io
@@ -21,7 +22,10 @@ import pytest
 from command_line import here
 from toy_runs import Place
 
+from bench.cli.commands import plan as plan_command
 from bench.core.canonical import canonical, digest
+from bench.frontend import run as frontend
+from bench.registry.discovery import load_registry
 from bench.store.store import RECORD, Store
 
 TRIED, REFUSED = Counter(), Counter()
@@ -658,11 +662,25 @@ SPECS = {
         }.items()
     },
 }
+
+
+@pytest.fixture(scope="module")
+def registries():
+    return functools.cache(load_registry)
+
+
+@pytest.fixture
+def loaded_once(registries, monkeypatch):
+    """Load the plugins once for all cases: what is refused here is refused before any of them is used."""
+    for module in (plan_command, frontend):
+        monkeypatch.setattr(module, "load_registry", registries)
+
+
 SAVED = [(path[1:], value) for path, values in RUN.items() if path[0] == "spec" and path[1:] for value in values]
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_a_hostile_spec_file_is_refused(bench, tmp_path, name):
+def test_a_hostile_spec_file_is_refused(bench, loaded_once, tmp_path, name):
     (tmp_path / name).write_bytes(SPECS[name])
     before = tree(tmp_path)
     done = [bench(c, "--spec", tmp_path / name, "--store", tmp_path / "store") for c in ("plan", "run")]
@@ -672,7 +690,7 @@ def test_a_hostile_spec_file_is_refused(bench, tmp_path, name):
 
 
 @pytest.mark.parametrize(("path", "value"), SAVED, ids=[f"{'.'.join(p)}-{str(v)[:20]!r}" for p, v in SAVED])
-def test_a_saved_spec_of_wrong_types_is_refused(bench, sound, tmp_path, path, value):
+def test_a_saved_spec_of_wrong_types_is_refused(bench, loaded_once, sound, tmp_path, path, value):
     run = json.loads((sound.folder / "out" / "run.json").read_text())
     place = run["spec"]
     for step in path[:-1]:
