@@ -67,7 +67,8 @@ def check_types(record: object, *skip: str) -> None:
 
     ValueError names the first field with another type.
     """
-    hints = _hints(type(record))
+    cls: type = type(record)
+    hints = _hints(cls)
     for f in dataclasses.fields(record):  # type: ignore[arg-type]
         value = getattr(record, f.name)
         if f.name not in skip and not _fits(tuple(value) if isinstance(value, list) else value, hints[f.name]):
@@ -75,8 +76,8 @@ def check_types(record: object, *skip: str) -> None:
 
 
 @cache
-def _hints(record: type) -> Mapping[str, Any]:
-    return typing.get_type_hints(record)
+def _hints(cls: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _fits(value: JSON, hint: Any) -> bool:
