@@ -90,6 +90,12 @@ def test_small_convolutions_are_equal_but_for_rounding(size: tuple[int, int], pa
         assert found[0].is_contiguous(memory_format=layout) >= expected[0].is_contiguous(memory_format=layout)
 
 
+def test_a_single_pixel_has_the_strides_that_torch_gives() -> None:
+    part, x = nn.Conv2d(8, 16, 3, padding=1), torch.randn(6, 8, 1, 1)
+    with pixel_by_pixel(part, CPU):
+        assert part(x).stride() == nn.Conv2d.forward(part, x).stride() == (16, 1, 1, 1)
+
+
 @pytest.mark.parametrize(("size", "part"), AS_EVER)
 def test_other_convolutions_are_torchs_own(size: tuple[int, int], part: nn.Conv2d) -> None:
     x = torch.randn(6, part.in_channels, *size)
