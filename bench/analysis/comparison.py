@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from bench.analysis.cells import Cell, cells, default_budget
 from bench.core.canonical import JSON
@@ -23,6 +23,18 @@ Trial: TypeAlias = tuple[str, float]
 """The key of a score, and the seed of its source."""
 
 
+class Score(NamedTuple):
+    """A score, and the digests of the source and of the suspect that it is of, empty where they are unknown."""
+
+    value: float
+    source: str
+    suspect: str
+
+    def has_networks_of(self, other: "Score") -> bool:
+        """Return True if both scores are known to be of the same two networks."""
+        return bool(self.source and self.suspect) and self[1:] == other[1:]
+
+
 @dataclass(frozen=True)
 class Results:
     """A results folder: its name here, what made it, its cells, and by key the scores that each is made from."""
@@ -30,7 +42,7 @@ class Results:
     name: str
     run: Mapping[str, JSON]
     cells: Mapping[Where, Cell]
-    scores: Mapping[Where, Mapping[Trial, float]]
+    scores: Mapping[Where, Mapping[Trial, Score]]
 
     @property
     def spec(self) -> Spec:
@@ -40,12 +52,17 @@ class Results:
 
 @dataclass(frozen=True)
 class Change:
-    """A cell in two results; `same`: all scores are equal, `same_seeds`: they have the same keys, but are not equal."""
+    """A cell in two results.
+
+    `same`: all scores are equal; `same_seeds`: they have the same keys, but are not equal; `same_networks`: they have
+    the same keys, and all networks are known to be the same, but the scores are not equal.
+    """
 
     before: Cell | None
     after: Cell | None
     same: bool = False
     same_seeds: bool = False
+    same_networks: bool = False
 
     @property
     def figures(self) -> tuple[AucEstimate | None, AucEstimate | None]:
@@ -99,20 +116,23 @@ def read(folders: Sequence[Path]) -> list[Results]:
     return found
 
 
-def _scores(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, dict[Trial, float]]:
+def _scores(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, dict[Trial, Score]]:
     """Return the scores of each cell: of its stolen suspects, and of the irrelevant models of its AUC.
 
     Merged results have the same key once for each machine, at other seeds.
     """
     done = frame[(frame.status == Status.DONE) & (frame.suspect_kind != SuspectKind.UNDECIDED)]
     known = done.groupby(["dataset", "source_architecture", "method", "attack", "suspect_dataset"], sort=False)
-    scores = {
-        where: dict(zip(zip(rows.key, rows.source_seed, strict=True), rows.score, strict=True)) for where, rows in known
-    }
+    scores = {where: _by_trial(rows) for where, rows in known}
     return {
         where: scores.get((*where, c.suspect_dataset), {}) | scores.get((*where[:3], "", c.suspect_dataset), {})
         for where, c in made.items()
     }
+
+
+def _by_trial(rows: "pd.DataFrame") -> dict[Trial, Score]:
+    scores = map(Score, rows.score, rows.source_digest, rows.suspect_digest)
+    return dict(zip(zip(rows.key, rows.source_seed, strict=True), scores, strict=True))
 
 
 def obstacles(a: Results, b: Results) -> list[str]:
@@ -148,8 +168,10 @@ def changes(a: Results, b: Results) -> dict[Where, Change]:
     found, edited = {}, a.run.get("edited") or b.run.get("edited")
     for where in (*a.cells, *b.cells):
         mine, others = a.scores.get(where, {}), b.scores.get(where, {})
-        same = mine == others
-        found[where] = Change(
-            a.cells.get(where), b.cells.get(where), same, not (same or edited) and mine.keys() == others.keys()
-        )
+        pairs = [(mine[trial], others[trial]) for trial in mine.keys() & others.keys()]
+        same_keys = mine.keys() == others.keys()
+        same = same_keys and all(one.value == other.value for one, other in pairs)
+        same_seeds = same_keys and not (same or edited)
+        same_networks = same_seeds and all(one.has_networks_of(other) for one, other in pairs)
+        found[where] = Change(a.cells.get(where), b.cells.get(where), same, same_seeds, same_networks)
     return found
