@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from bench.analysis.cells import Cell, cells, default_budget
 from bench.core.canonical import JSON
+from bench.core.errors import capped
 from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
 from bench.results.protocol import OF_METHODS, Fact, component_facts, differences, size_facts, used
@@ -21,6 +22,8 @@ Where: TypeAlias = tuple[str, str, str, str]
 """Dataset, source architecture, method, attack."""
 Trial: TypeAlias = tuple[str, float]
 """The key of a score, and the seed of its source."""
+MOST_NAMED = 5
+"""Described networks that a remark names; the others are counted."""
 
 
 class Score(NamedTuple):
@@ -144,16 +147,28 @@ def obstacles(a: Results, b: Results) -> list[str]:
 
 
 def remarks(a: Results, b: Results) -> list[str]:
-    """Return other differences of two results, which are allowed: methods, seeds, numbers of models, machine."""
+    """Return other differences of two results, which are allowed: methods, seeds, numbers, models, machine."""
     facts = list(_components(a, b, ComponentKind.METHOD))
-    for field in ("seeds", "replicates", "target_replicates", "negatives", "split_seed"):
+    for field in ("seeds", "replicates", "target_replicates", "negatives", "split_seed", "draw_seed"):
         facts.append((field, getattr(a.spec, field), getattr(b.spec, field)))
+    facts.append(("draws", a.spec.draws or "default", b.spec.draws or "default"))
     for entry, name in (("libraries", "torch"), ("hardware", "cpu")):
         mine, others = ((r.run.get(entry) or {}).get(name, "unknown") for r in (a, b))
         facts.append((name, mine, others))
     mine, others = (sorted(r.run.get("machines") or ["unknown"]) for r in (a, b))
     facts.append(("machine", mine, others))
-    return differences(facts)
+    return [*differences(facts), *_described(a, b)]
+
+
+def _described(a: Results, b: Results) -> Iterator[str]:
+    """Name the described networks that only one of two results has, then those with other descriptions."""
+    mine, others = ({m["name"]: m for m in r.spec.models} for r in (a, b))
+    groups = {
+        f"described networks of {a.name} only": mine.keys() - others.keys(),
+        f"described networks of {b.name} only": others.keys() - mine.keys(),
+        "described otherwise": {n for n in mine.keys() & others.keys() if mine[n] != others[n]},
+    }
+    yield from (f"{what}: {', '.join(capped(sorted(names), MOST_NAMED))}" for what, names in groups.items() if names)
 
 
 def _components(a: Results, b: Results, kind: ComponentKind) -> Iterator[Fact]:

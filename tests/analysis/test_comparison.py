@@ -290,6 +290,23 @@ def test_methods_seeds_and_numbers_of_models_may_differ_and_are_told(before):
     )
 
 
+def test_described_networks_and_draws_may_differ_and_are_named(before):
+    def described(*names, **more):
+        return tuple({"name": n, "role": "irrelevant", "format": "onnx", **more} for n in names)
+
+    save(before, trials(), benchmark(models=described("mine", "both", *"abcdefg"), draws=3))
+    first, second = read([before, after(before, models=described("mine", output="labels") + described("both", "late"))])
+    assert obstacles(first, second) == []
+    assert remarks(first, second) == [
+        "draws 3 / default",
+        "described networks of before only: a, b, c, d, e, and 2 more",
+        "described networks of after only: late",
+        "described otherwise: mine",
+    ]
+    first, second = read([before, after(before, models=first.spec.models, draws=3, draw_seed=1)])
+    assert remarks(first, second) == ["draw_seed 0 / 1"]
+
+
 def test_force_compares_all_the_same_and_says_so_everywhere(before):
     other = after(before, preset="small")
     for kind in ("txt", "md"):
