@@ -590,6 +590,21 @@ def test_the_name_of_a_cell_has_the_figure_that_is_shown(visit):
         assert shown == f"sac against extract_l: {name}"
 
 
+@pytest.mark.parametrize(("below", "of", "auc"), [(1, 8, "0.12"), (3, 8, "0.38"), (5, 8, "0.62"), (50, 101, "0.50")])
+def test_an_opened_cell_has_the_digits_of_the_table(visit, below, of, auc):
+    rows = [line(replicate=n, score=n) for n in range(of)] + [line(attack="extract_l", score=below - 0.5)]
+    opened = visit(rows, benchmark(methods=("sac",), baselines=(), attacks=("extract_l",)))
+    cell = button(opened, "sac", "extract_l")
+    assert cell.inner_text().startswith(auc)
+    assert cell.get_attribute("aria-label").startswith(f"sac against extract_l: AUC {auc}, ")
+    cell.click()
+    assert opened.locator("dialog .big b").inner_text() == f"AUC {auc}"
+    opened.keyboard.press("Escape")
+    shown = opened.get_by_role("combobox", name="Show").locator("option").all_inner_texts()
+    opened.get_by_role("combobox", name="Show").select_option(label=shown[1])
+    assert cell.inner_text().startswith(auc)
+
+
 def test_failed_cells_say_what_failed(visit):
     opened = visit(lost(trials()))
     button(opened, "sac", "extract_l").click()

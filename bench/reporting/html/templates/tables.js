@@ -16,7 +16,13 @@ const fill = (node, attributes, children) => {
 const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const shape = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 const text = (number) => data.texts[number];
-const two = (value) => value.toFixed(2);
+// As the files have it, of two numbers that are equally near the even one: toFixed takes the larger one.
+const rounded = (value, digits) => {
+  const nearest = value.toFixed(digits);
+  const tied = Number.isInteger(value * 2 ** (digits + 1)) && value.toFixed(digits + 1).endsWith("5");
+  return tied && nearest.at(-1) % 2 ? (value - 0.25 * 10 ** -digits).toFixed(digits) : nearest;
+};
+const two = (value) => rounded(value, 2);
 const between = (values) => (values.length > 2 ? `[${two(values[1])}, ${two(values[2])}]` : "");
 const label = (x, y, words, anchor, kind) => shape("text", { x, y, "text-anchor": anchor || "middle", class: kind || "tick" }, words);
 
@@ -45,7 +51,7 @@ const describe = (cell) => {
   if (value === undefined) return `${name}: no ${title}`;
   if (!Array.isArray(value)) return `${name}: ${title} not reported, needs ≥ ${value}`;
   const interval = value.length > 2 ? `, ${data.level} interval ${two(value[1])} to ${two(value[2])}` : "";
-  return `${name}: ${title} ${value[0].toFixed(digits)}${interval}`;
+  return `${name}: ${title} ${rounded(value[0], digits)}${interval}`;
 };
 
 for (const button of buttons) {
@@ -77,7 +83,7 @@ const showMeasure = (button) => {
     const ends = value.length > 2 ? `;--l:${100 * value[1]};--h:${100 * value[2]};--v:${100 * value[0]}` : "";
     td.className = kind;
     td.setAttribute("style", `--k:${strength}${ends}`);
-    return button.replaceChildren(el("b", {}, value[0].toFixed(data.measures[measure].digits)), el("small", {}, between(value)));
+    return button.replaceChildren(el("b", {}, rounded(value[0], data.measures[measure].digits)), el("small", {}, between(value)));
   }
   const [kind, shown, needs] = value === undefined ? ["na", "–", ""] : ["nr", "n/r", `needs ≥ ${value}`];
   td.className = kind;
