@@ -480,6 +480,31 @@ def test_columns_are_sorted_and_baselines_stay_below(visit):
     assert methods(opened) == ["sac", "mark", "noise"]
 
 
+def test_a_column_of_false_accusations_is_sorted_from_the_fewest_on(visit):
+    rows = [line(method=m, replicate=n, score=n % k) for m, k in (("sac", 40), ("mark", 2)) for n in range(80)]
+    rows += [line(method=m, attack="extract_l", replicate=n, score=50.0 + n) for m in ("sac", "mark") for n in range(3)]
+    opened = visit(rows, benchmark(methods=("sac", "mark"), baselines=(), attacks=("extract_l",)))
+    accusations = "false accusations, 5 % promised"
+
+    def shown():
+        cells = [button(opened, m, "extract_l").inner_text() for m in methods(opened)]
+        return [float(c.split()[0]) for c in cells]
+
+    opened.get_by_role("combobox", name="Show").select_option(label=accusations)
+    fewest = sorted(shown())
+    assert fewest[0] < fewest[1]
+    head = opened.get_by_role("button", name="extract_l", exact=True)
+    head.click()
+    assert shown() == fewest
+    assert opened.locator("th[aria-sort=ascending]").inner_text().startswith("extract_l")
+    head.click()
+    assert shown() == fewest[::-1]
+    opened.get_by_role("combobox", name="Show").select_option(label="AUC")
+    assert opened.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"  # worst first, as it was
+    head.click()
+    assert opened.locator("th[aria-sort]").count() == 0
+
+
 def test_methods_and_attacks_are_found_by_name(visit):
     opened = visit()
     find = opened.get_by_role("searchbox")

@@ -34,7 +34,7 @@ const tables = all("table.auc").map((table) => ({
   attacks: JSON.parse(table.dataset.attacks),
   bodies: all("tbody", table).map((body) => ({ body, rows: [...body.rows] })),
   heads: all("thead th", table),
-  sorted: { column: -1, down: true },
+  sorted: { column: -1, best: true },
 }));
 const cellOf = (button) => data.cells[Number(button.dataset.cell)];
 const buttons = all("button[data-cell]");
@@ -98,8 +98,11 @@ const valueIn = (row, column) => {
   return Number.parseFloat(button ? cellOf(button).m[measure]?.[0] : td.textContent);
 };
 
+// Names are sought from the first letter on, and of false accusations the fewest are the best.
+const lowestFirst = (t, column) => column === 0 || (column <= t.attacks.length && data.measures[measure]?.scale === "accused");
 const reorder = (t) => {
-  const { column, down } = t.sorted;
+  const { column, best } = t.sorted;
+  const down = best !== lowestFirst(t, column);
   for (const { body, rows } of t.bodies) {
     const order = [...rows];
     if (column === 0) order.sort((a, b) => valueIn(a, 0).localeCompare(valueIn(b, 0)) * (down ? -1 : 1));
@@ -115,12 +118,10 @@ const reorder = (t) => {
   });
 };
 
-// A first click sorts the way one looks for, a second the other way, a third brings the order of the run back.
+// A first click sorts best first, a second the other way, a third brings the order of the run back.
 const sortBy = (t, column) => {
-  const first = column !== 0;
-  if (t.sorted.column !== column) t.sorted = { column, down: first };
-  else if (t.sorted.down === first) t.sorted = { column, down: !first };
-  else t.sorted = { column: -1, down: true };
+  if (t.sorted.column !== column) t.sorted = { column, best: true };
+  else t.sorted = t.sorted.best ? { column, best: false } : { column: -1, best: true };
   reorder(t);
 };
 for (const t of tables) t.heads.forEach((th, n) => th.querySelector("button").addEventListener("click", () => sortBy(t, n)));
