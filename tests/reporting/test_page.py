@@ -15,7 +15,7 @@ from test_build import benchmark, component, line, trials
 
 from bench.core.canonical import digest
 from bench.reporting.build import render, write
-from bench.reporting.html import page
+from bench.reporting.html import charts, page
 from bench.reporting.html.distributions import mean_roc, roc
 from bench.results.columns import COLUMNS
 from bench.stats.auc import auc
@@ -254,6 +254,17 @@ def test_accuracies_of_all_models_are_drawn_and_listed(tmp_path):
     assert "Plain source and suspects" in titles
     assert "Source marked by mark and suspects" in titles
     assert any("Accuracy of each group" in s[2] for s in found.all("summary"))
+
+
+@pytest.mark.parametrize(("name", "most", "drawn"), [("MOST_ROWS", 3, 4), ("MOST_CHARTS", 4, 4), ("MOST_ROWS", 60, 6)])
+def test_charts_that_are_left_out_are_counted(tmp_path, monkeypatch, name, most, drawn):
+    monkeypatch.setattr(charts, name, most)
+    found = Elements(made(tmp_path))
+    assert len(found.all("figure")) == drawn
+    notes = [p[2] for p in found.all("p") if p[2].startswith("Charts that were left out")]
+    why = "since they are too large or the page has many already"
+    left_out = f"Charts that were left out, {why}: {6 - drawn}. The tables have their figures."
+    assert notes == [left_out] * (drawn < 6)
 
 
 def suspected(name="theirs"):
