@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from bench.analysis.cells import Cell, cells, default_budget
 from bench.core.canonical import JSON
+from bench.core.errors import capped
 from bench.core.kinds import ComponentKind, Status, SuspectKind
 from bench.core.spec import Spec
 from bench.results.protocol import OF_METHODS, Fact, component_facts, differences, size_facts, used
@@ -21,6 +22,20 @@ Where: TypeAlias = tuple[str, str, str, str]
 """Dataset, source architecture, method, attack."""
 Trial: TypeAlias = tuple[str, float]
 """The key of a score, and the seed of its source."""
+MOST_NAMED = 5
+"""Described networks that a remark names; the others are counted."""
+
+
+class Score(NamedTuple):
+    """A score, and the digests of the source and of the suspect that it is of, empty where they are unknown."""
+
+    value: float
+    source: str
+    suspect: str
+
+    def has_networks_of(self, other: "Score") -> bool:
+        """Return True if both scores are known to be of the same two networks."""
+        return bool(self.source and self.suspect) and self[1:] == other[1:]
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class Results:
     name: str
     run: Mapping[str, JSON]
     cells: Mapping[Where, Cell]
-    scores: Mapping[Where, Mapping[Trial, float]]
+    scores: Mapping[Where, Mapping[Trial, Score]]
 
     @property
     def spec(self) -> Spec:
@@ -40,12 +55,17 @@ class Results:
 
 @dataclass(frozen=True)
 class Change:
-    """A cell in two results; `same`: all scores are equal, `same_seeds`: they have the same keys, but are not equal."""
+    """A cell in two results.
+
+    `same`: all scores are equal; `same_seeds`: they have the same keys, but are not equal; `same_networks`: they have
+    the same keys, and all networks are known to be the same, but the scores are not equal.
+    """
 
     before: Cell | None
     after: Cell | None
     same: bool = False
     same_seeds: bool = False
+    same_networks: bool = False
 
     @property
     def figures(self) -> tuple[AucEstimate | None, AucEstimate | None]:
@@ -99,20 +119,23 @@ def read(folders: Sequence[Path]) -> list[Results]:
     return found
 
 
-def _scores(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, dict[Trial, float]]:
+def _scores(frame: "pd.DataFrame", made: Mapping[Where, Cell]) -> dict[Where, dict[Trial, Score]]:
     """Return the scores of each cell: of its stolen suspects, and of the irrelevant models of its AUC.
 
     Merged results have the same key once for each machine, at other seeds.
     """
     done = frame[(frame.status == Status.DONE) & (frame.suspect_kind != SuspectKind.UNDECIDED)]
     known = done.groupby(["dataset", "source_architecture", "method", "attack", "suspect_dataset"], sort=False)
-    scores = {
-        where: dict(zip(zip(rows.key, rows.source_seed, strict=True), rows.score, strict=True)) for where, rows in known
-    }
+    scores = {where: _by_trial(rows) for where, rows in known}
     return {
         where: scores.get((*where, c.suspect_dataset), {}) | scores.get((*where[:3], "", c.suspect_dataset), {})
         for where, c in made.items()
     }
+
+
+def _by_trial(rows: "pd.DataFrame") -> dict[Trial, Score]:
+    scores = map(Score, rows.score, rows.source_digest, rows.suspect_digest)
+    return dict(zip(zip(rows.key, rows.source_seed, strict=True), scores, strict=True))
 
 
 def obstacles(a: Results, b: Results) -> list[str]:
@@ -124,16 +147,28 @@ def obstacles(a: Results, b: Results) -> list[str]:
 
 
 def remarks(a: Results, b: Results) -> list[str]:
-    """Return other differences of two results, which are allowed: methods, seeds, numbers of models, machine."""
+    """Return other differences of two results, which are allowed: methods, seeds, numbers, models, machine."""
     facts = list(_components(a, b, ComponentKind.METHOD))
-    for field in ("seeds", "replicates", "target_replicates", "negatives", "split_seed"):
+    for field in ("seeds", "replicates", "target_replicates", "negatives", "split_seed", "draw_seed"):
         facts.append((field, getattr(a.spec, field), getattr(b.spec, field)))
+    facts.append(("draws", a.spec.draws or "default", b.spec.draws or "default"))
     for entry, name in (("libraries", "torch"), ("hardware", "cpu")):
         mine, others = ((r.run.get(entry) or {}).get(name, "unknown") for r in (a, b))
         facts.append((name, mine, others))
     mine, others = (sorted(r.run.get("machines") or ["unknown"]) for r in (a, b))
     facts.append(("machine", mine, others))
-    return differences(facts)
+    return [*differences(facts), *_described(a, b)]
+
+
+def _described(a: Results, b: Results) -> Iterator[str]:
+    """Name the described networks that only one of two results has, then those with other descriptions."""
+    mine, others = ({m["name"]: m for m in r.spec.models} for r in (a, b))
+    groups = {
+        f"described networks of {a.name} only": mine.keys() - others.keys(),
+        f"described networks of {b.name} only": others.keys() - mine.keys(),
+        "described otherwise": {n for n in mine.keys() & others.keys() if mine[n] != others[n]},
+    }
+    yield from (f"{what}: {', '.join(capped(sorted(names), MOST_NAMED))}" for what, names in groups.items() if names)
 
 
 def _components(a: Results, b: Results, kind: ComponentKind) -> Iterator[Fact]:
@@ -148,8 +183,10 @@ def changes(a: Results, b: Results) -> dict[Where, Change]:
     found, edited = {}, a.run.get("edited") or b.run.get("edited")
     for where in (*a.cells, *b.cells):
         mine, others = a.scores.get(where, {}), b.scores.get(where, {})
-        same = mine == others
-        found[where] = Change(
-            a.cells.get(where), b.cells.get(where), same, not (same or edited) and mine.keys() == others.keys()
-        )
+        pairs = [(mine[trial], others[trial]) for trial in mine.keys() & others.keys()]
+        same_keys = mine.keys() == others.keys()
+        same = same_keys and all(one.value == other.value for one, other in pairs)
+        same_seeds = same_keys and not (same or edited)
+        same_networks = same_seeds and all(one.has_networks_of(other) for one, other in pairs)
+        found[where] = Change(a.cells.get(where), b.cells.get(where), same, same_seeds, same_networks)
     return found

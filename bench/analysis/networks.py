@@ -31,6 +31,11 @@ DEVIATIONS = 3.0
 FAR = 5.0
 """Standard deviations below the median of its peers from which on a network is far below them."""
 ENOUGH_PEERS = 5
+LEAST_OF_HIGHEST = 0.5
+"""Share of the highest accuracy on its dataset that a network reaches once its classes are renumbered, if it learned.
+
+A network that answers with few classes gains by a renumbering, too.
+"""
 FEWEST_IMAGES, MOST_IMAGES = 100, 1_000_000
 """Of a test set whose size is read off accuracies; a few round ones have a small denominator by chance."""
 
@@ -38,7 +43,8 @@ FEWEST_IMAGES, MOST_IMAGES = 100, 1_000_000
 class Unlearned(NamedTuple):
     """A network that did not learn: its name, its accuracy, and the accuracy it was compared with.
 
-    `renumbered` is its accuracy once its classes are renumbered, if that is far higher: then it did learn.
+    `renumbered` is its accuracy once its classes are renumbered, if that is far higher, and at least half of the
+    highest one on its dataset: then it did learn.
     """
 
     name: str
@@ -67,7 +73,7 @@ class Networks:
         # A row's reason replaces its notes: those of another row of the same network count.
         marks = both[[RENUMBERED, MAJORITY]].groupby(number, sort=False).transform("max")
         found = both.assign(number=number, **marks).dropna(subset="accuracy")
-        known = found.drop_duplicates("number").set_index("number")
+        known = _without_damage(found.drop_duplicates("number").set_index("number"))
         classes = {
             name: entry["attributes"].get("num_classes") or 0
             for name, entry in run["components"][ComponentKind.DATASET].items()
@@ -185,6 +191,13 @@ def _digests(frame: "pd.DataFrame", owner: "pd.Series[str]") -> "pd.Series[str]"
     columns = ("dataset", "source_architecture", "source_seed", "attack", "suspect_dataset", "suspect_architecture")
     keys = [owner, frame.replicate, *(frame[c] for c in columns)]
     return digest.groupby(keys, sort=False).transform("max")
+
+
+def _without_damage(networks: "pd.DataFrame") -> "pd.DataFrame":
+    """Leave out accuracies of renumbered classes that are below LEAST_OF_HIGHEST of the highest one on a dataset."""
+    reached = networks[["accuracy", "renumbered"]].max(axis=1)
+    highest = reached.groupby(networks.suspect_dataset, sort=False).transform("max")
+    return networks.assign(renumbered=networks.renumbered.where(networks.renumbered >= LEAST_OF_HIGHEST * highest))
 
 
 def _judged(networks: "pd.DataFrame", classes: Mapping[str, int]) -> "pd.DataFrame":

@@ -40,11 +40,12 @@ def standings(frame: "pd.DataFrame") -> list[Standing]:
     others = frame[(frame.suspect_kind == SuspectKind.IRRELEVANT) & (frame.status == Status.DONE)]
     model = ["suspect_dataset", "suspect_architecture", "replicate"]
     means = others.groupby([*place, *model], sort=False).score.agg(["mean", "size"]).reset_index()
+    by_place = dict(iter(means.groupby(place, sort=False)))
     found = []
     for key, rows in suspects.groupby([*place, "suspect_model"], sort=False):
         dataset, architecture, seed, method, name = cast("tuple[str, str, float, str, str]", key)
         done = rows[rows.status == Status.DONE]
-        same = means[(means[place] == [dataset, architecture, seed, method]).all(axis=1)]
+        same = by_place.get((dataset, architecture, seed, method), means[:0])
         same = same[(same.suspect_dataset == rows.suspect_dataset.iloc[0]) & (same["size"] == len(rows))]
         score = float(done.score.mean()) if len(done) == len(rows) else None
         reason = "" if score is not None else _reason(rows[rows.status != Status.DONE])

@@ -72,8 +72,10 @@ def _summary(found: Changes) -> Iterator[str]:
         which = " with several sources in both" if single else ""
         differing = f"; of the other {len(judged)}{which}, {differ} differ{chance}" if judged else ""
         differing += f"; {single} not judged, since that needs several sources in both" if single else ""
-        seeds = sum(c.same_seeds for c in both)
-        redrawn = f", {seeds} with the same seeds, made on other hardware" if seeds else ""
+        networks = sum(c.same_networks for c in both)
+        seeds = sum(c.same_seeds for c in both) - networks
+        redrawn = f", {seeds} with the same seeds, made with other hardware, libraries or code" if seeds else ""
+        redrawn += f", {networks} with other scores of the same networks" if networks else ""
         found_in_both = f"{counted(len(both), 'cell')} in both, {same} of them with all scores equal{redrawn}"
         yield f"{LETTERS[n]} against A: {found_in_both}{differing}"
         for what in ("added", "lost"):
@@ -105,9 +107,10 @@ def _table(section: tuple[str, str], results: Sequence[Results], found: Changes,
         rows=rows,
         caption=f"The AUC of A; of {letters} with the difference to A and its {CONFIDENCE} interval (for the "
         "mean over sources of this kind; too wide, never too narrow, where some of the models are the same). =: all "
-        "scores are equal. ~: the same seeds, made on other hardware, so other networks. ≠: 0 lies outside the "
-        "interval, and both have several sources. –: not applicable. *: incomplete. not trained: no stolen suspect is "
-        "better than chance. none: not in that folder.",
+        "scores are equal. ~: the same seeds, made with other hardware, libraries or code: other networks, or their "
+        "digests are unknown. !: the same networks, other scores: the method changed, or the libraries or the hardware "
+        "that it ran with. ≠: 0 lies outside the interval, and both have several sources. –: not applicable. *: "
+        "incomplete. not trained: no stolen suspect is better than chance. none: not in that folder.",
         baselines=next((n for n, m in enumerate(methods) if baseline[m]), None),
     )
 
@@ -122,12 +125,16 @@ def _cell_lines(changed: Sequence[Change | None]) -> list[Line]:
     lines = []
     for n, side in enumerate(sides):
         change = changed[n - 1] if n else None
-        mark = ("=" if change.same else "~" * change.same_seeds) if change and change.difference else ""
+        mark = _mark(change) if change and change.difference else ""
         lines.append(f"{LETTERS[n]} {_auc(side)} {mark}".rstrip())
         if change and change.difference and not change.same:
             difference, low, high = map(signed, change.difference)
             lines.append(f"{difference} [{low}, {high}]{' ≠' * change.differs}")
     return cell(*lines)
+
+
+def _mark(change: Change) -> str:
+    return "=" if change.same else "!" if change.same_networks else "~" * change.same_seeds
 
 
 def _auc(side: Cell | None) -> str:
@@ -143,7 +150,7 @@ COLUMNS: list[Column[Mapping[str, object]]] = [
     for kind, names in (
         (str, (*WHERE, "before", "after", "what")),
         (float, ("before_auc", "after_auc", "difference", "low", "high")),
-        (bool, ("differs", "same", "same_seeds", "forced")),
+        (bool, ("differs", "same", "same_seeds", "same_networks", "forced")),
     )
     for name in names
 ]
@@ -160,5 +167,5 @@ def _lines(results: Sequence[Results], found: Changes, forced: bool) -> Iterator
             line |= {"before_auc": before, "after_auc": after}
             if change.difference:
                 line |= zip(("difference", "low", "high"), change.difference, strict=True)
-                line |= {"differs": change.differs, "same": change.same, "same_seeds": change.same_seeds}
+                line |= {name: getattr(change, name) for name in ("differs", "same", "same_seeds", "same_networks")}
             yield line

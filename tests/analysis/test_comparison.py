@@ -107,14 +107,34 @@ def test_cells_that_are_perfect_at_every_source_of_both_results_cannot_differ_by
     assert "by chance" not in text
 
 
-def test_equal_keys_with_other_scores_were_made_on_other_hardware(before):
-    other = after(before, lowered(trials()))
-    text = " ".join(compare([before, other]).split())
-    assert "7 cells in both, 6 of them with all scores equal, 1 with the same seeds, made on other hardware" in text
+def with_digests(rows, source="5a", suspect="5b"):
+    return [r | {"source_digest": source, "suspect_digest": suspect} for r in rows]
+
+
+@pytest.mark.parametrize("digests", [{}, {"source": "5c"}, {"suspect": "5c"}, {"suspect": ""}, None])
+def test_equal_keys_with_other_scores_and_not_the_same_digests_are_of_other_networks(tmp_path, digests):
+    known = digests != {}
+    save(tmp_path / "before", with_digests(trials()) if known else trials(), benchmark())
+    rows = lowered(trials())
+    other = after(tmp_path / "before", with_digests(rows, **digests) if digests else rows)
+    text = " ".join(compare([tmp_path / "before", other]).split())
+    made = "1 with the same seeds, made with other hardware, libraries or code"
+    assert f"7 cells in both, 6 of them with all scores equal, {made}" in text
     assert "B 0.00 ~" in text and "B 1.00 =" in text
-    made = lines_of(before, other)
-    found = made["sac", "extract_l", "after"], made["sac", "finetune_a", "after"]
-    assert [(m["same"], m["same_seeds"]) for m in found] == [("0", "1"), ("1", "0")]
+    lines = lines_of(tmp_path / "before", other)
+    found = lines["sac", "extract_l", "after"], lines["sac", "finetune_a", "after"]
+    assert [(m["same"], m["same_seeds"], m["same_networks"]) for m in found] == [("0", "1", "0"), ("1", "0", "0")]
+
+
+def test_equal_keys_and_digests_with_other_scores_are_of_the_same_networks(tmp_path):
+    save(tmp_path / "before", with_digests(trials()), benchmark())
+    other = after(tmp_path / "before", with_digests(lowered(trials())))
+    text = " ".join(compare([tmp_path / "before", other]).split())
+    assert "7 cells in both, 6 of them with all scores equal, 1 with other scores of the same networks" in text
+    assert "B 0.00 !" in text and "B 1.00 =" in text
+    assert "made with other hardware" not in text.split("The AUC of A")[0]
+    found = lines_of(tmp_path / "before", other)["sac", "extract_l", "after"]
+    assert (found["same"], found["same_seeds"], found["same_networks"]) == ("0", "1", "1")
 
 
 def test_the_machines_of_both_are_named(before):
@@ -270,6 +290,23 @@ def test_methods_seeds_and_numbers_of_models_may_differ_and_are_told(before):
     )
 
 
+def test_described_networks_and_draws_may_differ_and_are_named(before):
+    def described(*names, **more):
+        return tuple({"name": n, "role": "irrelevant", "format": "onnx", **more} for n in names)
+
+    save(before, trials(), benchmark(models=described("mine", "both", *"abcdefg"), draws=3))
+    first, second = read([before, after(before, models=described("mine", output="labels") + described("both", "late"))])
+    assert obstacles(first, second) == []
+    assert remarks(first, second) == [
+        "draws 3 / default",
+        "described networks of before only: a, b, c, d, e, and 2 more",
+        "described networks of after only: late",
+        "described otherwise: mine",
+    ]
+    first, second = read([before, after(before, models=first.spec.models, draws=3, draw_seed=1)])
+    assert remarks(first, second) == ["draw_seed 0 / 1"]
+
+
 def test_force_compares_all_the_same_and_says_so_everywhere(before):
     other = after(before, preset="small")
     for kind in ("txt", "md"):
@@ -316,5 +353,5 @@ def test_changed_rows_are_named_and_are_not_taken_for_other_hardware(before):
     path.write_text(path.read_text().replace(",0.5,", ",9.75,", 1))
     text = " ".join(compare([before, other]).split())
     assert "B: after is not what its run wrote: trials.csv was changed afterwards" in text
-    assert "made on other hardware," not in text.split("The AUC of A")[0]
+    assert "made with other hardware" not in text.split("The AUC of A")[0]
     assert all(m["same_seeds"] in ("0", "") for m in lines_of(before, other).values())

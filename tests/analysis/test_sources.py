@@ -483,6 +483,20 @@ def test_suspects_whose_classes_are_renumbered_have_learned_and_have_an_auc(read
     assert table.rows[0][1][0].text.endswith("‡") and not any(n.startswith("not trained") for n in table.notes)
 
 
+@pytest.mark.parametrize(("renumbered", "kept"), [(0.336, None), (0.449, None), (0.451, 0.451)])
+def test_a_network_that_is_poor_however_its_classes_are_numbered_is_damaged(read, renumbered, kept):
+    rows = accurate(scored(), 3, 0.168)
+    for row in rows:
+        if row["suspect_accuracy"] == 0.168:
+            row["note"] = f"suspect.renumbered={renumbered}"
+    frame, run = read(rows, seeds=SEEDS)  # the sources' accuracy is 0.9
+    (found,) = cells(frame, run)
+    assert {n.name: n.renumbered for n in found.unlearned} == {"extract_l net 0 of source 3": kept}
+    notes = " ".join(auc_table([found], run).notes)
+    assert ("(16.8 %, its peers 85.0 %)" in notes) is (kept is None)
+    assert ("in another order" in notes) is (kept is not None)
+
+
 def test_without_such_a_note_nothing_is_said_of_an_order(read):
     frame, run = read(scored(), seeds=SEEDS)
     assert not any(a.renumbered for a in accuracies(frame, run))

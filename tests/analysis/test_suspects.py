@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from test_build import line
 
-from bench.analysis.suspects import standings
+from bench.analysis.suspects import Standing, standings
 from bench.reporting.tables.suspects import suspects_tables
 
 SUSPECT = {"suspect_kind": "undecided", "suspect_model": "theirs", "source_model": "mine"}
@@ -48,6 +48,30 @@ def test_a_model_with_the_suspects_scores_scores_as_high_whatever_the_means_roun
     models += [{"draw": d, "replicate": 2, "score": s} for d, s in enumerate((0.3, 0.2, 0.1))]
     found = judged({"score": 0.2}, {"score": 0.2}, {"score": 0.2}, irrelevant=models)
     assert (found.at_least, found.irrelevant) == (3, 3)
+
+
+def test_a_reason_has_one_note_for_each_method_however_many_suspects_have_it():
+    def notes(**reasons):
+        found = [
+            Standing("digits", "vgg", 0, "mine", f"net{n}", method, None, 0, 3, reason(n))
+            for n in range(1500)
+            for method, reason in reasons.items()
+        ]
+        (table,) = suspects_tables(found)
+        assert len(table.rows) == 1500
+        return table.notes
+
+    first = ", ".join(f"net{n}" for n in range(10))
+    assert notes(sac=lambda n: "it answers with labels", mark=lambda n: "it is dark" if n % 750 else "it is grey") == [
+        f"sac ({first}, and 1,490 more): it answers with labels",
+        "mark (net0, net750): it is grey",
+        f"mark ({first.removeprefix('net0, ')}, net10, and 1,488 more): it is dark",
+    ]
+    assert notes(sac=lambda n: f"error {n}")[18:] == [
+        "sac (net18): error 18",
+        "sac (net19): error 19",
+        "and 1,480 more",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from test_build import benchmark, component, line, trials
 
 from bench.core.canonical import digest
 from bench.reporting.build import render, write
-from bench.reporting.html import page
+from bench.reporting.html import charts, page
 from bench.reporting.html.distributions import mean_roc, roc
 from bench.results.columns import COLUMNS
 from bench.stats.auc import auc
@@ -256,6 +256,17 @@ def test_accuracies_of_all_models_are_drawn_and_listed(tmp_path):
     assert any("Accuracy of each group" in s[2] for s in found.all("summary"))
 
 
+@pytest.mark.parametrize(("name", "most", "drawn"), [("MOST_ROWS", 3, 4), ("MOST_CHARTS", 4, 4), ("MOST_ROWS", 60, 6)])
+def test_charts_that_are_left_out_are_counted(tmp_path, monkeypatch, name, most, drawn):
+    monkeypatch.setattr(charts, name, most)
+    found = Elements(made(tmp_path))
+    assert len(found.all("figure")) == drawn
+    notes = [p[2] for p in found.all("p") if p[2].startswith("Charts that were left out")]
+    why = "since they are too large or the page has many already"
+    left_out = f"Charts that were left out, {why}: {6 - drawn}. The tables have their figures."
+    assert notes == [left_out] * (drawn < 6)
+
+
 def suspected(name="theirs"):
     """Make rows of a described suspect beside three irrelevant models, and the run; nothing was stolen."""
     rows = [line(replicate=n, score=n / 10, source_model="mine", suspect_model=f"other{n}") for n in range(3)]
@@ -480,6 +491,31 @@ def test_columns_are_sorted_and_baselines_stay_below(visit):
     assert methods(opened) == ["sac", "mark", "noise"]
 
 
+def test_a_column_of_false_accusations_is_sorted_from_the_fewest_on(visit):
+    rows = [line(method=m, replicate=n, score=n % k) for m, k in (("sac", 40), ("mark", 2)) for n in range(80)]
+    rows += [line(method=m, attack="extract_l", replicate=n, score=50.0 + n) for m in ("sac", "mark") for n in range(3)]
+    opened = visit(rows, benchmark(methods=("sac", "mark"), baselines=(), attacks=("extract_l",)))
+    accusations = "false accusations, 5 % promised"
+
+    def shown():
+        cells = [button(opened, m, "extract_l").inner_text() for m in methods(opened)]
+        return [float(c.split()[0]) for c in cells]
+
+    opened.get_by_role("combobox", name="Show").select_option(label=accusations)
+    fewest = sorted(shown())
+    assert fewest[0] < fewest[1]
+    head = opened.get_by_role("button", name="extract_l", exact=True)
+    head.click()
+    assert shown() == fewest
+    assert opened.locator("th[aria-sort=ascending]").inner_text().startswith("extract_l")
+    head.click()
+    assert shown() == fewest[::-1]
+    opened.get_by_role("combobox", name="Show").select_option(label="AUC")
+    assert opened.locator("th[aria-sort]").get_attribute("aria-sort") == "ascending"  # worst first, as it was
+    head.click()
+    assert opened.locator("th[aria-sort]").count() == 0
+
+
 def test_methods_and_attacks_are_found_by_name(visit):
     opened = visit()
     find = opened.get_by_role("searchbox")
@@ -588,6 +624,21 @@ def test_the_name_of_a_cell_has_the_figure_that_is_shown(visit):
         opened.get_by_role("combobox", name="Show").select_option(label=title)
         shown = button(opened, "sac", "extract_l").get_attribute("aria-label")
         assert shown == f"sac against extract_l: {name}"
+
+
+@pytest.mark.parametrize(("below", "of", "auc"), [(1, 8, "0.12"), (3, 8, "0.38"), (5, 8, "0.62"), (50, 101, "0.50")])
+def test_an_opened_cell_has_the_digits_of_the_table(visit, below, of, auc):
+    rows = [line(replicate=n, score=n) for n in range(of)] + [line(attack="extract_l", score=below - 0.5)]
+    opened = visit(rows, benchmark(methods=("sac",), baselines=(), attacks=("extract_l",)))
+    cell = button(opened, "sac", "extract_l")
+    assert cell.inner_text().startswith(auc)
+    assert cell.get_attribute("aria-label").startswith(f"sac against extract_l: AUC {auc}, ")
+    cell.click()
+    assert opened.locator("dialog .big b").inner_text() == f"AUC {auc}"
+    opened.keyboard.press("Escape")
+    shown = opened.get_by_role("combobox", name="Show").locator("option").all_inner_texts()
+    opened.get_by_role("combobox", name="Show").select_option(label=shown[1])
+    assert cell.inner_text().startswith(auc)
 
 
 def test_failed_cells_say_what_failed(visit):

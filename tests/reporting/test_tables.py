@@ -117,6 +117,12 @@ def test_notes_that_do_not_fit_on_the_page_of_the_table_follow_it(notes, within)
     )
 
 
+def test_the_pages_of_a_table_of_many_parts_are_set_before_too_many_parts_wait():
+    waiting = [part.count(r"\begin{table}") for part in latex(high(1500, 2), "folder").split(r"\clearpage")]
+    assert waiting[:-1] == [15] * (len(waiting) - 1) and 0 < waiting[-1] <= 15 and sum(waiting) > 52
+    assert r"\clearpage" not in latex(high(100), "folder")
+
+
 LONG = replace(high(9), notes=["A note of some forty characters, and more."] * 200)
 
 
@@ -127,6 +133,7 @@ def test_a_table_of_no_rows_is_one():
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
 def test_latex_sets_each_table_without_an_error_or_a_line_too_wide(tmp_path):
     made = {"columns_3": table(3), "columns_20": table(20), "notes": LONG, "rows_9": high(9), "rows_40": high(40)}
+    made["rows_1500"] = high(1500, 2)
     texts = {name: latex(one, "folder") for name, one in made.items()}
     texts |= {name: published(name) for name in ("noisy_digits", "field", "variations")}
     for name, text in texts.items():

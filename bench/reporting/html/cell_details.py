@@ -144,7 +144,9 @@ def _measure(v: Value) -> JSON:
 
 
 def _round(value: float) -> float:
-    return round(float(value), 4)
+    """Return four digits, or all of them where four would be rounded to two other ones."""
+    short = round(float(value), 4)
+    return short if f"{short:.2f}" == f"{value:.2f}" else float(value)
 
 
 def cost_words(c: Cost) -> str:

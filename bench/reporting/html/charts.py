@@ -19,6 +19,8 @@ Points: TypeAlias = Sequence[tuple[int, float]]
 """Queries and AUCs."""
 MOST_CHARTS = 24
 """On one page: drawing takes a twentieth of a second each."""
+MOST_ROWS = 60
+"""Of a chart of accuracies."""
 
 
 @dataclass
@@ -93,7 +95,9 @@ class Charts:
             rows = [_row(a) if owner else f"{_row(a)}, {a.owner}" for a in own]
             kinds = zip(rows, own, colours, strict=True)
             groups = [NetworkGroup(row, a.suspect_architecture, *a.summary[:2], n, a.paper) for row, a, n in kinds]
-            if groups and len({g.row for g in groups}) <= 60:
+            if len({g.row for g in groups}) > MOST_ROWS:
+                group.left_out += 1
+            elif groups:
                 self._draw(group, svg.accuracies, whose, groups)
         shown = dict.fromkeys(a.suspect_architecture for a in networks if a.suspect_architecture)
         group.legend = [(a, svg.swatch(a, self.architectures.get(a, 0))) for a in shown] if group.charts else []

@@ -22,6 +22,8 @@ ROWS, ROWS_AND_NOTES = 418, 450
 """Points of a page, 550 high, for rows, and for rows and notes: a higher table is divided, and its notes follow it."""
 NOTE = 80
 """Characters of a line of notes."""
+WAITING = 15
+"""Parts of a table after which its pages are set: LaTeX before 2015 has room for 18 that wait, later ones for 52."""
 
 TEXT = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar"}
 MATHS = {"×": r"\times", "±": r"\pm", "−": "-", "≥": r"\geq", "≤": r"\leq", "†": r"\dagger", "‡": r"\ddagger"}
@@ -95,6 +97,7 @@ def latex(table: Table, folder: str) -> str:
         floats += [r"\sbox0{%", *_latex_grid(table, rows, columns), r"}%"]
         floats += [r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"]
         floats += [*(notes if number == len(groups) and not apart else []), r"\end{table}", ""]
+        floats += [r"\clearpage"] if number % WAITING == 0 and number < len(groups) else []
     if apart:
         floats += [rf"\par\noindent{{\footnotesize\sloppy Table~\ref{{tab:{label}}}: {below}\par}}", ""]
     return "\n".join(floats)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from bench.analysis.suspects import Standing
+from bench.core.errors import capped
+from bench.reporting.tables.method_table import grouped
 from bench.reporting.tables.table import Line, Table, cell
 
 CAPTION = (
@@ -13,6 +15,8 @@ CAPTION = (
 
 LEAST, MOST = 0.01, 1e6
 """The sizes of scores between which four digits after the point show them."""
+MOST_NAMED = 10
+"""Suspects without a score that a note names; the others are counted."""
 
 
 def suspects_tables(standings: Sequence[Standing]) -> list[Table]:
@@ -26,15 +30,21 @@ def suspects_tables(standings: Sequence[Standing]) -> list[Table]:
         found = list(group)
         methods = list(dict.fromkeys(s.method for s in found))
         rows = []
-        for suspect in dict.fromkeys(s.suspect for s in found):
-            by_method = {s.method: s for s in found if s.suspect == suspect}
+        for suspect, own in grouped((s.suspect, s) for s in found).items():
+            by_method = {s.method: s for s in own}
             rows.append([cell(suspect), *(_lines(by_method[m]) for m in methods)])
-        notes = [f"{s.suspect}, {s.method}: {s.reason}" for s in found if s.score is None]
         source = found[0].source or f"{architecture}, seed {seed}"
         label = (dataset, architecture, str(seed), "suspects")
         title = f"{dataset}, {source}: suspects"
-        tables.append(Table(title, ["suspect", *methods], rows, CAPTION, notes, label=label, level=3))
+        tables.append(Table(title, ["suspect", *methods], rows, CAPTION, _notes(found), label=label, level=3))
     return tables
+
+
+def _notes(found: Sequence[Standing]) -> list[str]:
+    """Return each reason for a missing score once for a method, with its suspects."""
+    reasons = grouped(((s.method, s.reason), s.suspect) for s in found if s.score is None)
+    named = {key: ", ".join(capped(suspects, MOST_NAMED)) for key, suspects in reasons.items()}
+    return capped([f"{method} ({names}): {reason}" for (method, reason), names in named.items()])
 
 
 def _lines(s: Standing) -> list[Line]:

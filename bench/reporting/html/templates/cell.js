@@ -7,7 +7,7 @@ const otherMeasures = (cell) => Object.entries(data.measures).filter(([key]) => 
   .map(([key, { title, digits }]) => {
     const value = cell.m[key];
     const reported = Array.isArray(value);
-    const shown = reported ? `${value[0].toFixed(digits)} ${between(value)}` : `n/r (needs ≥ ${value} irrelevant models of each source)`;
+    const shown = reported ? `${rounded(value[0], digits)} ${between(value)}` : `n/r (needs ≥ ${value} irrelevant models of each source)`;
     return el("p", {}, `${title}: ${shown}`);
   });
 

@@ -16,7 +16,13 @@ const fill = (node, attributes, children) => {
 const el = (tag, attributes, ...children) => fill(document.createElement(tag), attributes, children);
 const shape = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 const text = (number) => data.texts[number];
-const two = (value) => value.toFixed(2);
+// As the files have it, of two numbers that are equally near the even one: toFixed takes the larger one.
+const rounded = (value, digits) => {
+  const nearest = value.toFixed(digits);
+  const tied = Number.isInteger(value * 2 ** (digits + 1)) && value.toFixed(digits + 1).endsWith("5");
+  return tied && nearest.at(-1) % 2 ? (value - 0.25 * 10 ** -digits).toFixed(digits) : nearest;
+};
+const two = (value) => rounded(value, 2);
 const between = (values) => (values.length > 2 ? `[${two(values[1])}, ${two(values[2])}]` : "");
 const label = (x, y, words, anchor, kind) => shape("text", { x, y, "text-anchor": anchor || "middle", class: kind || "tick" }, words);
 
@@ -28,7 +34,7 @@ const tables = all("table.auc").map((table) => ({
   attacks: JSON.parse(table.dataset.attacks),
   bodies: all("tbody", table).map((body) => ({ body, rows: [...body.rows] })),
   heads: all("thead th", table),
-  sorted: { column: -1, down: true },
+  sorted: { column: -1, best: true },
 }));
 const cellOf = (button) => data.cells[Number(button.dataset.cell)];
 const buttons = all("button[data-cell]");
@@ -45,7 +51,7 @@ const describe = (cell) => {
   if (value === undefined) return `${name}: no ${title}`;
   if (!Array.isArray(value)) return `${name}: ${title} not reported, needs ≥ ${value}`;
   const interval = value.length > 2 ? `, ${data.level} interval ${two(value[1])} to ${two(value[2])}` : "";
-  return `${name}: ${title} ${value[0].toFixed(digits)}${interval}`;
+  return `${name}: ${title} ${rounded(value[0], digits)}${interval}`;
 };
 
 for (const button of buttons) {
@@ -77,7 +83,7 @@ const showMeasure = (button) => {
     const ends = value.length > 2 ? `;--l:${100 * value[1]};--h:${100 * value[2]};--v:${100 * value[0]}` : "";
     td.className = kind;
     td.setAttribute("style", `--k:${strength}${ends}`);
-    return button.replaceChildren(el("b", {}, value[0].toFixed(data.measures[measure].digits)), el("small", {}, between(value)));
+    return button.replaceChildren(el("b", {}, rounded(value[0], data.measures[measure].digits)), el("small", {}, between(value)));
   }
   const [kind, shown, needs] = value === undefined ? ["na", "–", ""] : ["nr", "n/r", `needs ≥ ${value}`];
   td.className = kind;
@@ -92,8 +98,11 @@ const valueIn = (row, column) => {
   return Number.parseFloat(button ? cellOf(button).m[measure]?.[0] : td.textContent);
 };
 
+// Names are sought from the first letter on, and of false accusations the fewest are the best.
+const lowestFirst = (t, column) => column === 0 || (column <= t.attacks.length && data.measures[measure]?.scale === "accused");
 const reorder = (t) => {
-  const { column, down } = t.sorted;
+  const { column, best } = t.sorted;
+  const down = best !== lowestFirst(t, column);
   for (const { body, rows } of t.bodies) {
     const order = [...rows];
     if (column === 0) order.sort((a, b) => valueIn(a, 0).localeCompare(valueIn(b, 0)) * (down ? -1 : 1));
@@ -109,12 +118,10 @@ const reorder = (t) => {
   });
 };
 
-// A first click sorts the way one looks for, a second the other way, a third brings the order of the run back.
+// A first click sorts best first, a second the other way, a third brings the order of the run back.
 const sortBy = (t, column) => {
-  const first = column !== 0;
-  if (t.sorted.column !== column) t.sorted = { column, down: first };
-  else if (t.sorted.down === first) t.sorted = { column, down: !first };
-  else t.sorted = { column: -1, down: true };
+  if (t.sorted.column !== column) t.sorted = { column, best: true };
+  else t.sorted = t.sorted.best ? { column, best: false } : { column: -1, best: true };
   reorder(t);
 };
 for (const t of tables) t.heads.forEach((th, n) => th.querySelector("button").addEventListener("click", () => sortBy(t, n)));
