@@ -162,6 +162,12 @@ PRESETS = {
 }
 
 
+def effective_keep(chosen: str, preset: str) -> str:
+    """Return `scores` or `all`: what was chosen; else what a preset keeps, or `all` for a Spec of no preset."""
+    known = PRESETS.get(preset)
+    return chosen or (known.keep if known else "all")
+
+
 def preset(name: str) -> Preset:
     """Return a preset; BenchError with a suggestion if the name is unknown."""
     if name in PRESETS:

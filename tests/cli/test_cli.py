@@ -253,6 +253,18 @@ def test_a_plan_says_what_is_stored_and_what_the_rest_costs(there, bench):
     )
 
 
+def test_a_dry_run_counts_the_weights_that_it_would_keep(there, bench):
+    path = there / "store" / "timings.json"
+    timings = {k: [n, s, 3 * n * 10**9, n * 10**9] for k, (n, s, *_) in json.loads(path.read_text()).items()}
+    path.write_text(json.dumps(timings))
+    found = {}
+    for keep in ("all", "scores"):
+        _, out, _ = bench(*RUN, "--replicates", "3", "--keep", keep, "--dry-run")
+        found[keep] = float(re.search(r", (\S+) GB of disk", out)[1])
+    scores = int(re.search(r"  score .* (\d+) to run", out)[1])
+    assert found["all"] - found["scores"] == scores / 2 > 0  # two methods score each suspect
+
+
 def test_a_dry_run_counts_what_a_refresh_computes_again_and_removes_nothing(there, bench):
     before = files(there / "store")
     code, out, _ = bench(*RUN, "--refresh", "toy_match", "--dry-run")

@@ -105,7 +105,7 @@ def _described(call: Call) -> list[str]:
     refreshed = inventory.affected(request.refresh)
     missing = inventory.missing(refreshed)
     one_at_once = request.scheduler or is_inline(request, missing)
-    text = lines(request.spec, inventory, missing, 1 if one_at_once else call.slots)
+    text = lines(request.spec, inventory, missing, 1 if one_at_once else call.slots, request.keep)
     if request.scheduler and missing:
         text.append("The cluster was not asked how many workers it has: divide the time by their number")
     if again := sum(key in refreshed and inventory.record(key) is not None for key in missing):
