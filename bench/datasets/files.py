@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
@@ -66,12 +66,16 @@ def problems(dataset: Dataset, root: Path) -> list[str]:
 
 def ready(dataset: Dataset, root: Path) -> None:
     """Raise BenchError unless a dataset can be loaded; it names the first missing or damaged file, and the command."""
-    found = absent(dataset, root) or problems(dataset, root)
-    if found:
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        get = f"Type: bench data fetch {dataset.name}, or point" if dataset.downloads else "Point"
-        remedy = getattr(dataset, "remedy", "") or f"{get} --data or $BENCH_DATA to the folder that holds it"
-        raise BenchError(f"Dataset {dataset.name} cannot be read in {root}: {found[0]}{more}. {remedy}")
+    if found := absent(dataset, root) or problems(dataset, root):
+        raise BenchError(unreadable(dataset, root, found))
+
+
+def unreadable(dataset: Dataset, root: Path, found: Sequence[str]) -> str:
+    """Return a line for a dataset with missing or damaged files: the first of those found, and the way out."""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    get = f"Type: bench data fetch {dataset.name}, or point" if dataset.downloads else "Point"
+    remedy = getattr(dataset, "remedy", "") or f"{get} --data or $BENCH_DATA to the folder that holds it"
+    return f"Dataset {dataset.name} cannot be read in {root}: {found[0]}{more}. {remedy}"
 
 
 def _examine(dataset: Dataset, root: Path, known: dict[str, JSON]) -> list[str]:

@@ -19,9 +19,9 @@ from bench.execution.preparation import BenchmarkRequest, PreparedRun, check_sam
 from bench.execution.run_config import ForwardingReporter, Reporter
 from bench.execution.scheduler import run_tasks
 from bench.planning.estimates import record_timings
-from bench.planning.inventory import stored_outcome
-from bench.planning.presets import PRESETS
-from bench.planning.retention import WeightRetention
+from bench.planning.inventory import Inventory, stored_outcome
+from bench.planning.presets import effective_keep
+from bench.planning.retention import WEIGHTS, WeightRetention, removable
 from bench.results.provenance import ORIGIN, describe
 from bench.results.references import UnfinishedElsewhere, score_count
 from bench.results.rows import row
@@ -127,11 +127,9 @@ class _Recorder(ForwardingReporter):
         super().__init__(reporter)
         self.prepared, self.outcomes = prepared, outcomes
         request, store = prepared.request, prepared.inventory.store
-        known = PRESETS.get(request.spec.preset)
-        keep = request.keep or (known.keep if known else "all")
         self.announce, self.not_removed = limited(self.note), limited(self.note, 1)
         self.retention: WeightRetention | None = None
-        if keep == "scores":
+        if effective_keep(request.keep, request.spec.preset) == "scores":
             elsewhere = UnfinishedElsewhere(store, request.folder)
             self.retention = WeightRetention(prepared.inventory.plan, store, prepared.missing, elsewhere)
             for name in map(printable, elsewhere.lost({key[:DIGITS] for key in self.retention.needed})):
@@ -176,8 +174,7 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], reporter: Rep
     if settled := len(others.keys() & outcomes.keys()):
         reporter.note(f"Note: another run in this store has done {settled:,} tasks that failed or were blocked here")
     outcomes = {**outcomes, **others}
-    sizes = {k: size_of(inventory.store, k) for k, o in outcomes.items() if o.status == Status.DONE}
-    record_timings(inventory.store, inventory.plan.tasks, outcomes, sizes)
+    record_timings(inventory.store, inventory.plan.tasks, outcomes, *_sizes(inventory, outcomes))
     for key in outcomes:
         inventory.records.pop(key, None)
 
@@ -203,6 +200,18 @@ def _write(prepared: PreparedRun, outcomes: Mapping[str, Outcome], reporter: Rep
     return RunResult(
         request.folder, executed, counts[Status.FAILED], counts[Status.BLOCKED], cached, statuses, interrupted
     )
+
+
+def _sizes(inventory: Inventory, outcomes: Mapping[str, Outcome]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the bytes of artifacts, and those of suspects' weights, which count where they were removed, too."""
+    store, weights = inventory.store, dict[str, int]()
+    sizes = {k: size_of(store, k) for k, o in outcomes.items() if o.status == Status.DONE and not o.stored}
+    for key in sizes.keys() & removable(inventory.plan):
+        with suppress(StoreError):
+            record = store.record(key) or {"files": {}, "dropped": ()}
+            weights[key] = sum(entry["bytes"] for name, entry in record["files"].items() if name == WEIGHTS)
+            sizes[key] += weights[key] if WEIGHTS in record["dropped"] else 0
+    return sizes, weights
 
 
 def _finished_by_others(prepared: PreparedRun, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.api.components import Dataset
 from bench.core.arguments import path
 from bench.core.errors import BenchError, capped
 from bench.core.hardware import gpus
@@ -163,16 +164,10 @@ def prepare(request: BenchmarkRequest, reporter: Reporter, planned: Plan | None 
     inventory = Inventory(planned or plan(spec, request.declarations), store)
     refreshed = inventory.affected(request.refresh)
     _check_unchanged(inventory, request, refreshed)
-    missing = inventory.missing(refreshed)
-    unavailable = {} if request.require_targets else _unavailable(missing, request)
-    if unavailable:
-        inventory = Inventory(plan(spec, request.declarations, unavailable), store)
-        missing = inventory.missing(inventory.affected(request.refresh))
-        _note(reporter, [f"{reason}: attacks that need it are not applicable" for reason in unavailable.values()])
-    for task in missing.values():
-        if task.kind == TaskKind.DATA:
-            identity = task.params["dataset"]
-            ready(registry.get(ComponentKind.DATASET, identity["name"], identity["params"]), data)
+    inventory, missing, impossible = without_absent_targets(inventory, inventory.missing(refreshed), request)
+    _note(reporter, impossible)
+    for dataset in datasets_of(missing, registry).values():
+        ready(dataset, data)
     _note(reporter, check_models(request.declarations, registry, missing.values()))
     with _usable(request.folder):
         request.folder.mkdir(parents=True, exist_ok=True)
@@ -240,15 +235,30 @@ def _check_unchanged(inventory: Inventory, request: BenchmarkRequest, refreshed:
         )
 
 
-def _unavailable(missing: Mapping[str, Task], request: BenchmarkRequest) -> dict[str, str]:
-    """Return a reason for each dataset that only an attack's target brings in and whose files are absent."""
+def datasets_of(missing: Mapping[str, Task], registry: Registry) -> dict[str, Dataset]:
+    """Return the datasets whose files missing tasks read, by name."""
     identities = (t.params["dataset"] for t in missing.values() if t.kind == TaskKind.DATA)
-    params = {str(identity["name"]): identity["params"] for identity in identities}
-    return {
+    return {str(i["name"]): registry.get(ComponentKind.DATASET, i["name"], i["params"]) for i in identities}
+
+
+def without_absent_targets(
+    inventory: Inventory, missing: dict[str, Task], request: BenchmarkRequest
+) -> tuple[Inventory, dict[str, Task], list[str]]:
+    """Plan again without the attacks whose target is absent, unless it is required.
+
+    Return the inventory, what is missing, and a line for each dataset that only an attack's target brings in and whose
+    files are absent. No file of a dataset is read.
+    """
+    needed = {} if request.require_targets else datasets_of(missing, request.registry)
+    unavailable = {
         name: f"{name} is not in the data folder (bench data fetch {name})"
-        for name in sorted(set(params) - set(request.spec.datasets))
-        if absent(request.registry.get(ComponentKind.DATASET, name, params[name]), request.data)
+        for name in sorted(needed.keys() - set(request.spec.datasets))
+        if absent(needed[name], request.data)
     }
+    if unavailable:
+        inventory = Inventory(plan(request.spec, request.declarations, unavailable), request.store)
+        missing = inventory.missing(inventory.affected(request.refresh))
+    return inventory, missing, [f"{r}: attacks that need it are not applicable" for r in unavailable.values()]
 
 
 def _configure(request: BenchmarkRequest, missing: Mapping[str, Task]) -> RunConfig:

@@ -80,10 +80,14 @@ def argument(name: str) -> str:
     return f"{name}="
 
 
-def _path(option: str, value: Any) -> str:
+def _path(option: str, value: Any, what: str = "a path") -> str:
     if not isinstance(value, str | PathLike):
-        raise BenchError(f"{option} takes a path, not {value!r:.80}")
+        raise BenchError(f"{option} takes {what}, not {value!r:.80}")
     return str(value)
+
+
+def _file(option: str, value: Any) -> str:
+    return _path(option, value, "the path of a file")
 
 
 def _count(option: str, value: Any) -> int:
@@ -123,6 +127,8 @@ def _flag(option: str, value: Any) -> bool:
 
 
 READERS: dict[str, tuple[Callable[[str, Any], Any], Any]] = {
+    "spec": (_file, None),
+    "models": (_file, None),
     "workers": (lambda option, value: check_number(option, whole(value), 0), None),
     "gpus": (_gpus, None),
     "per_gpu": (_count, 1),
@@ -138,7 +144,7 @@ READERS: dict[str, tuple[Callable[[str, Any], Any], Any]] = {
     "allow_code": (_flag, False),
     "debug": (_flag, False),
 }
-"""Of the options that concern how and where a benchmark runs: what reads a value, and the default."""
+"""Of the options that name a file, or concern how and where a benchmark runs: what reads a value, and the default."""
 
 
 def read(given: Mapping[str, Any], shown: Callable[[str], str]) -> dict[str, Any]:

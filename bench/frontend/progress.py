@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from bench.frontend.live_auc import LiveAucs
 
 LINE_INTERVAL = 5.0
-"""Seconds between plain lines."""
+"""Seconds between plain lines while tasks end."""
+LONGER_INTERVAL = 30.0
+"""Seconds between plain lines while no task ends."""
 MOST_FAILURES = 200
 """Failures that are printed; of those with one error, `MOST_LINES` are."""
 NOTEBOOK_INTERVAL = 0.5
@@ -145,7 +147,7 @@ class Progress:
         with self.lock:
             self.running[key] = (epoch, epochs, loss)
             self.eta.task_progressed(key, epoch / epochs if epochs else 0.0)
-        self._refresh()
+        self._refresh(LONGER_INTERVAL)
 
     def task_finished(self, outcome: Outcome) -> None:
         """Count an outcome; print a failure at once, with the path of its log."""
@@ -160,13 +162,13 @@ class Progress:
                 self.aucs.add_score(outcome.key, score)
         if outcome.status == Status.FAILED:
             self.show_failure(outcome)
-        self._refresh(line=True)
+        self._refresh(LINE_INTERVAL)
 
-    def _refresh(self, line: bool = False) -> None:
-        """Update a notebook's display; print a `line` from time to time where there is no display."""
+    def _refresh(self, interval: float = math.inf) -> None:
+        """Update a notebook's display; without a display, print a line if the last one is `interval` seconds old."""
         if self.notebook is not None:
             self.notebook.show()
-        elif line and self.live is None and not self.quiet and time.monotonic() - self.last_line >= LINE_INTERVAL:
+        elif self.live is None and not self.quiet and time.monotonic() - self.last_line >= interval:
             self.last_line = time.monotonic()
             self.print(self.line())
 

@@ -1,9 +1,10 @@
 """Seconds and bytes of finished tasks, recorded to estimate those of the next plan."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from bench.core.canonical import JSON, digest
 from bench.core.kinds import Status, TaskKind
@@ -45,23 +46,32 @@ class _Signatures:
 
 
 def record_timings(
-    store: Store, tasks: Mapping[str, Task], outcomes: Mapping[str, Outcome], sizes: Mapping[str, int]
+    store: Store,
+    tasks: Mapping[str, Task],
+    outcomes: Mapping[str, Outcome],
+    sizes: Mapping[str, int],
+    weights: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """Record the seconds and bytes of tasks, from which the next plan estimates its own; `tasks` are all of a plan."""
+    """Record the seconds and bytes of tasks, from which the next plan estimates its own; `tasks` are all of a plan.
+
+    `sizes` are in bytes, removed weights included; `weights` is the part of them that `--keep scores` removes.
+    """
     timings, signatures = _timings(store), _Signatures(tasks)
     for key, outcome in outcomes.items():
         if outcome.status == Status.DONE and not outcome.stored and key in tasks:
             for signature in signatures.of(tasks[key]):
-                count, seconds, size = timings.get(signature, (0, 0.0, 0))
-                timings[signature] = (count + 1, seconds + outcome.seconds, size + sizes.get(key, 0))
+                count, seconds, size, removed = timings.get(signature, (0, 0.0, 0, 0))
+                size, removed = size + sizes.get(key, 0), removed + weights.get(key, 0)
+                timings[signature] = (count + 1, seconds + outcome.seconds, size, removed)
     with suppress(OSError):  # a full disk must not prevent the tables of a finished run
         write_atomically(store.root / TIMINGS, json.dumps(timings))
 
 
-def _timings(store: Store) -> dict[str, tuple[int, float, int]]:
+def _timings(store: Store) -> dict[str, tuple[int, float, int, int]]:
+    """Return what was recorded; records of before `weights` were counted have three numbers."""
     try:
         content = json.loads((store.root / TIMINGS).read_text(encoding="utf-8"))
-        return {str(k): (int(n), float(s), int(b)) for k, (n, s, b) in content.items()}
+        return {str(k): (int(n), float(s), int(b), sum(map(int, w))) for k, (n, s, b, *w) in content.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
@@ -80,20 +90,23 @@ class Estimate:
     elsewhere: int
 
 
-def estimate(store: Store, tasks: Mapping[str, Task], planned: Mapping[str, Task]) -> Estimate:
+def estimate(
+    store: Store, tasks: Mapping[str, Task], planned: Mapping[str, Task], removed: Container[str] = ()
+) -> Estimate:
     """Estimate the costs of tasks from the seconds and bytes that earlier runs measured, on the same data if possible.
 
-    `planned` are all tasks of the plan, those among them that are stored included.
+    `planned` are all tasks of the plan, those among them that are stored included; `removed` are those whose weights do
+    not stay on the disk.
     """
     timings, signatures = _timings(store), _Signatures(planned)
     seconds, size, unknown, elsewhere = 0.0, 0, 0, 0
-    for task in tasks.values():
+    for key, task in tasks.items():
         own = signatures.of(task)
         found = next((s for s in own if timings.get(s, (0,))[0]), None)
         if found is None:
             unknown += 1
             continue
-        count, spent, bytes_ = timings[found]
-        seconds, size = seconds + spent / count, size + bytes_ // count
+        count, spent, bytes_, weights = timings[found]
+        seconds, size = seconds + spent / count, size + (bytes_ - weights * (key in removed)) // count
         elsewhere += found != own[0] and found == own[-1]
     return Estimate(seconds, size, unknown, elsewhere)

@@ -249,7 +249,7 @@ def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
     chosen = given.get("methods") or ordered(default(registry, of_method, scale.methods), METHODS)
     attacks = ordered(default(registry, ComponentKind.ATTACK, scale.attacks), ATTACKS)
     replicates = given.get("replicates", scale.replicates)
-    recipe, settings = _configured(given.get("set", ()), scale.recipe, registry)
+    recipe, settings, sized = _configured(given.get("set", ()), scale.recipe, registry)
     spec = Spec(
         datasets=given.get("datasets", scale.datasets),
         sources=given.get("sources", both or scale.sources),
@@ -267,13 +267,13 @@ def _completed(given: Mapping[str, Any], registry: Registry) -> Spec:
         preset=scale.name,
         recipe=recipe,
     )
-    return dataclasses.replace(spec, settings=scale.settings_with(settings, spec))
+    return dataclasses.replace(spec, settings=scale.settings_with(settings, spec, sized))
 
 
 def _configured(
     given: Iterable[tuple[str, str, JSON]], recipe: Recipe, registry: Registry
-) -> tuple[Recipe, dict[str, dict[str, JSON]]]:
-    """Return the recipe with the fields set, and the fields set of each component."""
+) -> tuple[Recipe, dict[str, dict[str, JSON]], bool]:
+    """Return the recipe with the fields set, the fields set of each component, and True if the recipe's width is."""
     fields: dict[str, dict[str, JSON]] = {"recipe": {}}
     for name, field, value in given:
         if name != "recipe" and registry.kind_of(name) is None:
@@ -285,7 +285,7 @@ def _configured(
     for name, values in fields.items():  # together: a component may refuse one without the other
         made = hyperparameters(registry.get(str(registry.kind_of(name)), name, values))
         settings[name] = {field: made[field] for field in values}
-    return dataclasses.replace(recipe, **changes), settings
+    return dataclasses.replace(recipe, **changes), settings, "width" in changes
 
 
 def _recipe_value(field: str, value: Any) -> JSON:

@@ -63,11 +63,21 @@ class Preset:
     meaningless: bool = False
     """True if networks are too small, or trained too briefly, for its figures to mean anything."""
 
-    def settings_with(self, given: Mapping[str, Mapping[str, JSON]], spec: Spec) -> dict[str, dict[str, JSON]]:
-        """Return the settings that are given, and before them the preset's of components that a Spec lists."""
+    def settings_with(
+        self, given: Mapping[str, Mapping[str, JSON]], spec: Spec, sized: bool = False
+    ) -> dict[str, dict[str, JSON]]:
+        """Return the settings that are given, and before them the preset's of components that a Spec lists.
+
+        `sized` leaves out the preset's widths: `recipe.width` is given, which sets that of every architecture.
+        """
         listed = {name for names in spec.components().values() for name in names}
-        own = {name: fields for name, fields in self.settings.items() if name in listed}
-        return {name: {**own.get(name, {}), **given.get(name, {})} for name in sorted({*own, *given})}
+        found: dict[str, dict[str, JSON]] = {}
+        for name in sorted({*listed & self.settings.keys(), *given}):
+            own = self.settings.get(name, {}) if name in listed else {}
+            kept = {field: value for field, value in own.items() if not (sized and field == "width")}
+            if fields := {**kept, **given.get(name, {})}:
+                found[name] = fields
+        return found
 
 
 PRESETS = {
@@ -150,6 +160,12 @@ PRESETS = {
         ),
     )
 }
+
+
+def effective_keep(chosen: str, preset: str) -> str:
+    """Return `scores` or `all`: what was chosen; else what a preset keeps, or `all` for a Spec of no preset."""
+    known = PRESETS.get(preset)
+    return chosen or (known.keep if known else "all")
 
 
 def preset(name: str) -> Preset:

@@ -10,6 +10,14 @@ from bench.planning.graph import Plan
 from bench.store.store import Store
 from bench.store.uses import DIGITS
 
+WEIGHTS = "weights.safetensors"
+"""The file of an artifact that is removed."""
+
+
+def removable(plan: Plan) -> set[str]:
+    """Return the suspects whose weights `--keep scores` removes: those that are no source."""
+    return {t.suspect for t in plan.trials if t.suspect} - {t.source for t in plan.trials}
+
 
 @dataclass
 class WeightRetention:
@@ -25,7 +33,7 @@ class WeightRetention:
     needed: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.suspects = {t.suspect for t in self.plan.trials if t.suspect} - {t.source for t in self.plan.trials}
+        self.suspects = removable(self.plan)
         self.unfinished: dict[str, Task] = {}
         self.add_tasks(self.missing)
 

@@ -253,6 +253,18 @@ def test_a_plan_says_what_is_stored_and_what_the_rest_costs(there, bench):
     )
 
 
+def test_a_dry_run_counts_the_weights_that_it_would_keep(there, bench):
+    path = there / "store" / "timings.json"
+    timings = {k: [n, s, 3 * n * 10**9, n * 10**9] for k, (n, s, *_) in json.loads(path.read_text()).items()}
+    path.write_text(json.dumps(timings))
+    found = {}
+    for keep in ("all", "scores"):
+        _, out, _ = bench(*RUN, "--replicates", "3", "--keep", keep, "--dry-run")
+        found[keep] = float(re.search(r", (\S+) GB of disk", out)[1])
+    scores = int(re.search(r"  score .* (\d+) to run", out)[1])
+    assert found["all"] - found["scores"] == scores / 2 > 0  # two methods score each suspect
+
+
 def test_a_dry_run_counts_what_a_refresh_computes_again_and_removes_nothing(there, bench):
     before = files(there / "store")
     code, out, _ = bench(*RUN, "--refresh", "toy_match", "--dry-run")
@@ -651,10 +663,12 @@ def test_a_missing_dataset_stops_before_training_and_names_the_command_that_gets
     assert not (tmp_path / "results").exists() or list((tmp_path / "results").rglob("*.csv")) == []
 
 
-def test_a_landing_place_that_nobody_named_and_nobody_has_leaves_its_attacks_not_applicable(bench, tmp_path):
+@pytest.fixture
+def abroad(tmp_path):
+    """Return the words of a run with attacks on a dataset that nobody has."""
     away = tmp_path / "away.py"
     away.write_text(AWAY)
-    asked = [
+    return [
         "run",
         *TOY,
         "--plugin",
@@ -671,11 +685,31 @@ def test_a_landing_place_that_nobody_named_and_nobody_has_leaves_its_attacks_not
         "--workers",
         "0",
     ]
-    code, out, err = bench(*asked, "--out", "results/home")
+
+
+def test_a_dry_run_names_the_data_that_are_absent(bench, abroad, tmp_path):
+    """Newcomers look at what a run would do before they have its data."""
+    code, out, _ = bench(*abroad, "--dry-run")
+    assert code == 0
+    assert "Note: abroad is not in the data folder (bench data fetch abroad): attacks that need it are not appl" in out
+    code, out, _ = bench(*abroad, "--attacks", "toy_move", "--dry-run")
+    assert (code, "of which 0 not applicable" in out) == (0, True)
+    assert re.search(r"^The run would stop: Dataset abroad cannot be read in .*: missing\. Point --data or", out, re.M)
+    code, out, _ = bench("run", *REAL, "--dry-run")
+    assert (code, out.count("The run would stop: ")) == (0, 1)
+    assert "fashion_mnist cannot be read" in out and "bench data fetch fashion_mnist" in out
+    assert [p.name for p in tmp_path.iterdir()] == ["away.py"]
+
+
+def test_a_landing_place_that_nobody_named_and_nobody_has_leaves_its_attacks_not_applicable(bench, abroad, tmp_path):
+    _, planned, _ = bench(*abroad, "--dry-run")
+    code, out, err = bench(*abroad, "--out", "results/home")
     assert code == 0, err + out
     assert "Note: abroad is not in the data folder (bench data fetch abroad)" in err
     assert "abroad is not in the data folder" in " ".join(out.split())
-    told = refused(bench, tmp_path, *asked, "--attacks", "toy_move", "--out", "results/other")
+    count = (tmp_path / "results" / "home" / "trials.csv").read_text().count(",not_applicable,")
+    assert f"of which {count} not applicable" in planned and count
+    told = refused(bench, tmp_path, *abroad, "--attacks", "toy_move", "--out", "results/other")
     assert "Dataset abroad cannot be read" in told
 
 

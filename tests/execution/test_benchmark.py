@@ -25,7 +25,9 @@ from bench.execution.benchmark import BenchmarkReporter, run_benchmark
 from bench.execution.preparation import BenchmarkRequest, results_folder
 from bench.execution.run_config import StopRequest
 from bench.planning.declarations import declare
+from bench.planning.estimates import estimate
 from bench.planning.planner import plan
+from bench.planning.retention import WEIGHTS, removable
 from bench.results.reader import load
 from bench.results.run_schema import load_run
 from bench.store.store import Store
@@ -106,6 +108,19 @@ def test_a_stopped_benchmark_says_so_and_goes_on_where_it_stopped(tmp_path):
     rest = run_benchmark(request(tmp_path))
     assert rest.complete
     assert rest.cached == stopped.executed
+
+
+def test_sizes_are_recorded_with_the_weights_that_were_removed(tmp_path):
+    kept, removed = (request(tmp_path / keep, keep=keep) for keep in ("all", "scores"))
+    for asked in (kept, removed):
+        run_benchmark(asked)
+    tasks = plan(kept.spec, kept.declarations).tasks
+    full = estimate(kept.store, tasks, tasks).size
+    assert estimate(removed.store, tasks, tasks).size == pytest.approx(full, rel=0.01)
+    suspects = removable(plan(kept.spec, kept.declarations))
+    weights = [kept.store.record(k)["files"][WEIGHTS]["bytes"] for k in suspects]
+    for asked in (kept, removed):
+        assert full - estimate(asked.store, tasks, tasks, suspects).size == pytest.approx(sum(weights), rel=0.01)
 
 
 class Overtaken(Recorder):

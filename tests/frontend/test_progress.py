@@ -158,6 +158,18 @@ def test_without_a_terminal_no_auc_is_computed(capsys, monkeypatch):
     ]
 
 
+def test_a_line_is_printed_while_a_long_task_runs(capsys, monkeypatch):
+    (key,) = made = tasks(train_net=1)
+    with Progress(made) as progress:
+        progress.task_started(key)
+        progress.task_progressed(key, 1.0, 9.0, 2.0)
+        assert capsys.readouterr().err == ""
+        monkeypatch.setattr("bench.frontend.progress.LONGER_INTERVAL", 0.0)
+        progress.task_progressed(key, 2.0, 9.0, 1.5)
+        progress.task_progressed(key, 3.0, 9.0, 1.0)
+    assert capsys.readouterr().err.splitlines() == ["0 of 1 tasks done, 1 running, ? left"] * 2
+
+
 def test_a_terminal_that_cannot_replace_lines_gets_plain_ones(terminal, monkeypatch):
     shown = terminal()
     monkeypatch.setenv("TERM", "dumb")  # as in a shell of Emacs

@@ -17,6 +17,7 @@ from toy_runs import here
 import bench
 from bench.core.kinds import Status
 from bench.testing import toy_plugins as toy
+from bench.testing import toy_spec
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +219,9 @@ class NoComponent:
         ({"plugins": [NoComponent()]}, "plugins= takes names and components"),
         ({"refresh": "nobody"}, "'nobody' takes no part in this run"),
         ({"store": 3}, "store= takes a path"),
+        ({"spec": {"preset": "quick"}}, "^spec= takes the path of a file, not {'preset': 'quick'}$"),
+        ({"spec": toy_spec()}, r"^spec= takes the path of a file, not Spec\(datasets="),
+        ({"models": 3}, "^models= takes the path of a file, not 3$"),
         ({"out": __file__}, "is a file: name a folder"),
         ({"scheduler": 5}, "scheduler= takes text"),
         ({"scheduler": "tcp://a:1", "workers": 2}, "The workers are those of the scheduler: leave workers= out"),

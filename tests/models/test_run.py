@@ -5,9 +5,10 @@ import json
 import re
 
 import pytest
+import torch
 from click.testing import CliRunner
 from inline_session import InlineProcess
-from zoo_files import PLUGIN, copied, neighbourly, network, save_onnx, save_safetensors, trained, zoo
+from zoo_files import PLUGIN, SHAPE, copied, neighbourly, network, save_onnx, save_safetensors, trained, zoo
 
 from bench.cli import group
 from bench.core.errors import BenchError
@@ -323,6 +324,17 @@ def refused(place, change, message):
     assert "\n" not in text
     assert not (place / "out").exists()
     assert not (place / "store" / "artifacts").exists() or not Store(place / "store").all_keys()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_probes_of_a_source_that_is_a_program_are_exported_if_it_may_run(place, store):
+    torch.jit.trace(trained(0), torch.zeros(1, *SHAPE)).save(place / "ours.pt")
+    file = zoo(place, {"name": "ours", "role": "source", "format": "torchscript", "file": "ours.pt"})
+    options = ("--models", str(file), "--datasets", "noisy_digits", "--methods", "sac_m", "--no-baselines")
+    words = ("models", "probes", str(place / "probes"), *options)
+    assert "it runs only with --allow-code" in bench(place, *words, code=2, store=store)
+    assert "sac_m: 500 images" in bench(place, *words, "--allow-code", store=store)
+    assert (place / "probes" / "probes.npz").is_file()
 
 
 def test_options_that_contradict_a_zoo_are_refused(place):

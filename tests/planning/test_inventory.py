@@ -232,6 +232,20 @@ def test_the_next_plan_is_estimated_from_recorded_timings(inventory):
     assert cost.size == 1000 * len(missing)
 
 
+def test_weights_that_do_not_stay_are_not_counted(inventory):
+    """Records of an earlier version do not say which part of the bytes they are."""
+    store, tasks = inventory.store, inventory.plan.tasks
+    settled = {k: replace(inventory.outcome(k, {}), stored=False) for k in tasks}
+    record_timings(store, tasks, settled, dict.fromkeys(settled, 1000), dict.fromkeys(settled, 900))
+    assert estimate(store, tasks, tasks).size == 1000 * len(tasks)
+    assert estimate(store, tasks, tasks, set(tasks)).size == 100 * len(tasks)
+    old = {k: entry[:3] for k, entry in json.loads((store.root / TIMINGS).read_text()).items()}
+    (store.root / TIMINGS).write_text(json.dumps(old))
+    assert estimate(store, tasks, tasks, set(tasks)).size == 1000 * len(tasks)
+    record_timings(store, tasks, settled, {})
+    assert estimate(store, tasks, tasks).size == 500 * len(tasks)
+
+
 def measured(store, found, seconds, size=0):
     """Record that each task of a plan took `seconds` and `size` bytes."""
     record_timings(

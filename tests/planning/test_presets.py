@@ -276,6 +276,15 @@ def test_the_preset_of_cpus_sets_the_widths_of_the_networks_that_a_run_has():
     assert build({"preset": "quick"}, None, known, "fp32")[0].settings == {}
 
 
+def test_a_width_of_the_recipe_replaces_the_presets_and_not_the_users():
+    known, given = load_registry(), {"preset": "cpu", "set": {"recipe.width": 32}}
+    spec, declared = build(given, None, known, "fp32")
+    assert {d.params["width"] for d in declared.architectures.values()} == {32} and spec.settings == {}
+    given["set"] |= {"recipe.width": 16, "tiny_vgg.width": 64}
+    widths = {name: d.params["width"] for name, d in build(given, None, known, "fp32")[1].architectures.items()}
+    assert widths == {"tiny_vgg": 64, "tiny_resnet": 16, "tiny_densenet": 16, "tiny_mobilenet": 16}
+
+
 @pytest.mark.parametrize(("dataset", "attacks"), [("cifar10", 7), ("fashion_mnist", 6)])
 def test_the_preset_of_cpus_trains_few_networks_for_a_source(dataset, attacks):
     """A source of `cpu` has at most two hours on two cores."""

@@ -72,7 +72,8 @@ def probes(
     from bench.execution.probes import export_probes
 
     registry = load_registry(plugins, data=data)
-    spec, declarations = build(chosen, file, registry, suitable_precision(gpus()))
+    precision, allow_code = suitable_precision(gpus()), chosen["allow_code"]
+    spec, declarations = build(chosen, file, registry, precision, allow_code=allow_code)
     place = Path(folder)
     for name in ("probes.npz", "answers.csv"):  # the table may have been filled in
         if (place / name).exists():

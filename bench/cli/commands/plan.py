@@ -16,14 +16,19 @@ from bench.planning.estimates import estimate
 from bench.planning.inventory import Inventory, needs_no_workers
 from bench.planning.options import build
 from bench.planning.planner import plan
+from bench.planning.presets import effective_keep
+from bench.planning.retention import removable
 from bench.registry.discovery import load_registry
 from bench.sandbox.process_state import gc_paused
 from bench.store.folders import default_root
 from bench.store.store import Store
 
 
-def lines(spec: Spec, inventory: Inventory, missing: Mapping[str, Task], slots: int) -> list[str]:
-    """Return a description of a plan: trials, tasks by kind, how many are stored, what the `missing` ones will cost."""
+def lines(spec: Spec, inventory: Inventory, missing: Mapping[str, Task], slots: int, keep: str = "") -> list[str]:
+    """Return a description of a plan: trials, tasks by kind, how many are stored, what the `missing` ones will cost.
+
+    `keep` is `scores` or `all`, empty: the preset's.
+    """
     trials, tasks = inventory.plan.trials, inventory.plan.tasks
     impossible = sum(bool(t.reason) for t in trials)
     kinds = Counter(_label(t.kind, t.role) for t in tasks.values())
@@ -40,7 +45,8 @@ def lines(spec: Spec, inventory: Inventory, missing: Mapping[str, Task], slots: 
         f"  {kind:<{width}}  {count:>9,}   {stored[kind]:>9,} in the store   {left[kind]:>9,} to run"
         for kind, count in kinds.items()
     ]
-    cost = estimate(inventory.store, missing, tasks)
+    removed = removable(inventory.plan) if effective_keep(keep, spec.preset) == "scores" else ()
+    cost = estimate(inventory.store, missing, tasks, removed)
     if not missing:
         result.append("Everything is in the store: a run only writes the tables")
     elif cost.unknown == len(missing):

@@ -12,7 +12,8 @@ from bench.cli.commands.plan import lines
 from bench.cli.shared_options import DATA, PLUGINS, STORE
 from bench.cli.spec_options import PARAMS
 from bench.core.hardware import keep_freed_memory
-from bench.execution.preparation import PreparedRun, is_inline
+from bench.datasets.files import absent, unreadable
+from bench.execution.preparation import PreparedRun, datasets_of, is_inline, without_absent_targets
 from bench.execution.run_config import StopRequest
 from bench.frontend.reporter import DisplayReporter
 from bench.frontend.run import Call, checked_call, execute
@@ -99,15 +100,19 @@ def command(file: str | None, **chosen: Any) -> int:
 
 
 def _described(call: Call) -> list[str]:
-    """Return what a run would do; BenchError for options that it refuses."""
-    request = call.request
+    """Return what a run would do, also where its data are absent; BenchError for options that it refuses."""
+    request, data = call.request, call.request.data
     inventory = Inventory(plan(request.spec, request.declarations), request.store)
+    missing = inventory.missing(inventory.affected(request.refresh))
+    inventory, missing, impossible = without_absent_targets(inventory, missing, request)
     refreshed = inventory.affected(request.refresh)
-    missing = inventory.missing(refreshed)
     one_at_once = request.scheduler or is_inline(request, missing)
-    text = lines(request.spec, inventory, missing, 1 if one_at_once else call.slots)
+    text = lines(request.spec, inventory, missing, 1 if one_at_once else call.slots, request.keep)
     if request.scheduler and missing:
         text.append("The cluster was not asked how many workers it has: divide the time by their number")
     if again := sum(key in refreshed and inventory.record(key) is not None for key in missing):
         text.append(f"Computed again: {again:,} tasks that are in the store (--refresh {', '.join(request.refresh)})")
+    text += [f"Note: {line}" for line in impossible]
+    needed = datasets_of(missing, request.registry).values()
+    text += [f"The run would stop: {unreadable(d, data, found)}" for d in needed if (found := absent(d, data))]
     return [*text, f"Results would go to {request.folder}"]
