@@ -11,7 +11,7 @@ from bench.core.errors import describe_error, first_line
 from bench.models.description import Description
 from bench.models.preprocessing import Preprocessing
 from bench.store.tensors import ALIGNMENT
-from bench.training.networks import Normalised, with_memory_format
+from bench.training.networks import Normalised, is_finite, with_memory_format
 
 NCHW_ONLY = "an installed architecture gets NCHW"
 
@@ -105,5 +105,5 @@ def _check_weights(model: Description, weights: dict[str, Tensor], expected: dic
             raise model.fault("architecture", f"the file holds {name!r:.80} as {shapes}")
         if theirs.is_complex() != ours.is_complex() or theirs.is_floating_point() != ours.is_floating_point():
             raise model.fault("architecture", f"the file holds {name!r:.80} as {theirs.dtype}, not {ours.dtype}")
-        if theirs.is_floating_point() and not bool(torch.isfinite(theirs.float()).all()):
+        if not is_finite(theirs, ours):
             raise model.fault("file", f"it holds NaN or infinity in {name!r:.80}")
