@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from bench.api.components import Architecture
-from bench.core.errors import describe_error, first_line
+from bench.core.errors import BenchError, describe_error, first_line
 from bench.models.description import Description
 from bench.models.preprocessing import Preprocessing
 from bench.store.tensors import ALIGNMENT
-from bench.training.networks import Normalised, is_finite, with_memory_format
+from bench.training.networks import Normalised, is_finite, with_memory_format, wrapped
 
 NCHW_ONLY = "an installed architecture gets NCHW"
 
@@ -50,10 +50,13 @@ def network(
         weights = load(content)
     except (SafetensorError, TypeError, ValueError, KeyError, OverflowError) as error:
         raise model.fault("file", f"it is no safetensors file, or truncated: {first_line(error)}") from None
+    size = steps.input_shape(shape[0])
     try:
-        inner = architecture.build(classes, steps.input_shape(shape[0]))
+        inner = wrapped(architecture, classes, size, torch.zeros(shape[0]), torch.ones(shape[0])).inner
+    except BenchError as error:
+        raise model.fault("architecture", str(error)) from None
     except Exception as error:  # third-party code
-        text = f"{model.architecture} cannot be built for images {list(steps.input_shape(shape[0]))}"
+        text = f"{model.architecture} cannot be built for images {list(size)}"
         raise model.fault("architecture", f"{text}: {describe_error(error)}") from None
     expected = inner.state_dict()
     weights = with_expected_names(without_masks(weights), expected)
