@@ -12,6 +12,7 @@ from bench.models.description import Description
 from bench.models.preprocessing import Preprocessing
 from bench.store.tensors import ALIGNMENT
 from bench.training.networks import Normalised, is_finite, with_memory_format, wrapped
+from bench.training.randomness import unchanged_generators
 
 NCHW_ONLY = "an installed architecture gets NCHW"
 
@@ -42,7 +43,7 @@ def network(
     shape: tuple[int, int, int],
     order: tuple[int, ...],
 ) -> Described:
-    """Build a described network; BenchError if the file's tensors are not those of the architecture."""
+    """Build a described network; BenchError if the file's tensors are not those of the architecture, or if it fails."""
     steps = Preprocessing.of(model, shape)
     if steps.channels_last:
         raise model.fault("layout", NCHW_ONLY)
@@ -64,8 +65,14 @@ def network(
     inner.load_state_dict({k: t.clone() if t.data_ptr() % ALIGNMENT else t for k, t in weights.items()}, strict=True)
     found = Described(inner, steps, shape[0], order)
     found.architecture = architecture
-    with_memory_format(found, architecture, shape)
-    return found.eval()
+    with_memory_format(found, architecture, size).eval()
+    try:
+        with torch.no_grad(), unchanged_generators():
+            found(torch.zeros(2, *shape))
+    except Exception as error:  # third-party code
+        text = f"{model.architecture} fails on images {list(size)}: {describe_error(error)}"
+        raise model.fault("size" if model.size else "architecture", text) from None
+    return found
 
 
 def without_masks(weights: dict[str, Tensor]) -> dict[str, Tensor]:
