@@ -129,13 +129,19 @@ def external_files(model: Description, proto: "ModelProto") -> list[Path]:
     folder = Path(model.file).resolve().parent
     found: set[Path] = set()
     for tensor in _tensors(proto.graph):
-        where = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
         if not tensor.external_data:
             continue
-        path = (folder / where).resolve()
+        where = ""
+        try:
+            where = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
+            path = (folder / where).resolve()
+            exists = path.is_file()
+        except (OSError, ValueError, TypeError, RuntimeError):  # protobuf returns what is no UTF-8 as bytes
+            text = f"it has external data in {where!r:.80}, and no file can have that name"
+            raise model.fault("file", text) from None
         if not where or folder not in path.parents:
             raise model.fault("file", f"it has external data in {where!r}, which is not inside the model's folder")
-        if not path.is_file():
+        if not exists:
             raise model.fault("file", f"it has external data in {where!r}, and there is no such file")
         found.add(path)
     return sorted(found)

@@ -71,7 +71,7 @@ class ProgramNetwork:
             (size,) = LENGTH.unpack_from(reply)
             kind, shape = json.loads(reply[LENGTH.size : LENGTH.size + size])
             array = np.frombuffer(reply, {"f": "<f4", "i": "<i8"}[kind], offset=LENGTH.size + size).reshape(shape)
-        except (ValueError, KeyError, TypeError, struct.error):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, struct.error):
             raise self.model.fault("output", "its process answers with bytes that are no tensor") from None
         if array.ndim == 0 or len(array) != len(values):
             raise self.model.fault("output", f"it answers {len(values)} images with {list(array.shape)}")
