@@ -31,8 +31,8 @@ MISSING = "it needs onnxruntime and onnx: pip install 'fingerprint-bench[onnx]'"
 def read(model: Description, field: str = "file") -> bytes:
     """Return the bytes of a model's file; BenchError if it cannot be read."""
     path = Path(getattr(model, field))
-    _check_file(model, path, field)
     try:
+        _check_file(model, path, field)
         if field == "file" and model.format == ModelFormat.ONNX:
             check_size(model, path.stat().st_size)
         content = path.read_bytes()
@@ -94,8 +94,8 @@ def _check_file(model: Description, path: Path, field: str) -> None:
 
 
 def _file_digest(model: Description, path: Path, field: str) -> str:
-    _check_file(model, path, field)
     try:
+        _check_file(model, path, field)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:

@@ -1,10 +1,13 @@
 """Formats: the same network as safetensors, ONNX, TorchScript, `.pt2` and a table; and files that are not usable."""
 
+import errno
+import functools
 import os
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -692,6 +695,18 @@ def test_what_is_no_plain_file_is_refused(tmp_path, fault):
     (tmp_path / "folder").mkdir()
     for name in ("pipe", "folder"):
         assert fault(ONNX | {"file": name}) == f"model 'a': file: {tmp_path / name} is no file"
+
+
+@pytest.mark.parametrize("fields", [ONNX, LINEAR], ids=["onnx", "safetensors"])
+def test_a_file_in_a_folder_that_may_not_be_entered_is_refused(tmp_path, fault, monkeypatch, fields):
+    def denied(path, *words, genuine, **options):
+        if path.name == "a":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return genuine(path, *words, **options)
+
+    for name in ("stat", "open"):
+        monkeypatch.setattr(Path, name, functools.partialmethod(denied, genuine=getattr(Path, name)))
+    assert fault(fields) == f"model 'a': file: {tmp_path / 'a'} cannot be read: Permission denied"
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])
