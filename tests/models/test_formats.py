@@ -544,6 +544,42 @@ def test_external_data_inside_the_folder_is_part_of_the_content(tmp_path, opened
     assert verified(described).sha256 != before
 
 
+def constant(tensor, sparse):
+    """Return a node with a tensor, or with a sparse one that has it as its values."""
+    if not sparse:
+        return helper.make_node("Constant", [], ["y"], value=tensor)
+    where = onnx.numpy_helper.from_array(np.zeros((1, 1), np.int64))
+    return helper.make_node("Constant", [], ["y"], sparse_value=helper.make_sparse_tensor(tensor, where, [9]))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("function", [False, True])
+def test_external_data_of_functions_and_sparse_tensors_is_checked_and_part_of_the_content(
+    tmp_path, fault, function, sparse
+):
+    def save(where):
+        proto, tensor = onnx_proto(network()), TensorProto(data_type=TensorProto.FLOAT, dims=[1])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=where)
+        node = constant(tensor, sparse)
+        if function:
+            own = [helper.make_opsetid("", 17)]
+            proto.functions.append(helper.make_function("org.example", "Own", [], ["y"], [node], own))
+        else:
+            proto.graph.node.append(node)
+        (tmp_path / "a").write_bytes(proto.SerializeToString())
+
+    save("../weights.bin")
+    assert "which is not inside the model's folder" in fault(ONNX)
+    save("weights.bin")
+    assert "there is no such file" in fault(ONNX)
+    digests = set()
+    for value in (b"0123", b"4567"):
+        (tmp_path / "weights.bin").write_bytes(value)
+        digests.add(verified(*read(zoo(tmp_path, ONNX))).sha256)
+    assert len(digests) == 2
+
+
 def test_a_file_that_changes_after_it_was_described_is_refused(tmp_path, registry):
     save_onnx(network(), tmp_path / "a")
     model = verified(read(zoo(tmp_path, ONNX))[0])
