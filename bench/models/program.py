@@ -9,6 +9,7 @@ still runs as this user: hence `--allow-code`.
 import json
 import os
 import select
+import site
 import struct
 import subprocess
 import sys
@@ -50,6 +51,8 @@ class ProgramNetwork:
         self.folder = tempfile.TemporaryDirectory(prefix="bench-program-", ignore_cleanup_errors=True)
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         environment |= {"OMP_NUM_THREADS": str(threads), "HOME": self.folder.name, "TMPDIR": self.folder.name}
+        if site.ENABLE_USER_SITE:  # bench or torch may be there, which is found by HOME otherwise
+            environment["PYTHONUSERBASE"] = site.getuserbase()
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVE, str(model.format), str(threads), str(MEMORY)],
             stdin=subprocess.PIPE,

@@ -1,5 +1,10 @@
 """What the process of a program answers, and what it is started with; no process is needed."""
 
+import site
+import subprocess
+import tempfile
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -32,3 +37,21 @@ def test_a_frame_that_is_no_tensor_is_one_line(monkeypatch, name):
     found.model, found.limit = MODEL, 1.0
     with pytest.raises(BenchError, match="model 'a': output: its process answers with bytes that are no tensor"):
         found(torch.zeros(1, 1, 2, 2))
+
+
+@pytest.mark.parametrize("enabled", [True, False, None])
+def test_a_program_finds_packages_of_the_users_site(tmp_path, monkeypatch, enabled):
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", lambda **_: SimpleNamespace(name=str(tmp_path)))
+    monkeypatch.setattr(site, "ENABLE_USER_SITE", enabled)
+    monkeypatch.setattr(site, "getuserbase", lambda: "/home/me/.local")
+    started = []
+
+    def start(command, **options):
+        started.append(options["env"])
+        raise InterruptedError
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(InterruptedError):
+        ProgramNetwork(MODEL, b"", 1)
+    assert started[0].get("PYTHONUSERBASE") == ("/home/me/.local" if enabled else None)
+    assert started[0]["HOME"] == str(tmp_path)
