@@ -72,7 +72,7 @@ def probes(
     from bench.execution.probes import export_probes
 
     registry = load_registry(plugins, data=data)
-    spec, declarations = build(chosen, file, registry, suitable_precision(gpus()))
+    spec, declarations = build(chosen, file, registry, suitable_precision(gpus()), on_gpus=bool(gpus()))
     place = Path(folder)
     for name in ("probes.npz", "answers.csv"):  # the table may have been filled in
         if (place / name).exists():
