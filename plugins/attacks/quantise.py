@@ -126,6 +126,8 @@ class Quantise(Attack):
         """Quantise a copy of the source."""
         if self.ranges not in ("dynamic", "static"):
             raise BenchError(f"{self.name}.ranges is 'dynamic' or 'static', not {self.ranges!r}")
+        if self.ranges == "static" and self.calibration < 1:
+            raise BenchError(f"{self.name}.calibration must be 1 or more")
         model, static, own = source.model(), self.ranges == "static", torch.zeros((), device=context.device)
         largest = largest_inputs(model, data.images[: self.calibration if static else 1].float() / 255)
         steps = {name: value.clamp_min(TINY) / LARGEST if static else own for name, value in largest.items()}
