@@ -10,9 +10,9 @@ Deviations: symmetric instead of affine. The paper has one scale for each array 
 output channel of the weights has its own (R. Krishnamoorthi: Quantizing Deep Convolutional Networks for Efficient
 Inference: A Whitepaper, 2018, https://arxiv.org/abs/1806.08342), and with `quantise` each image. Nothing is trained,
 where the paper trains with simulated quantisation. Batch normalisation is not folded into the weights, and the rest of
-the network stays in floats, layers that it does not call included. The products are computed exactly, in floats that
-hold them, so that the answers are the same on every processor; nothing is faster than the source. The suspect only
-answers.
+the network stays in floats, layers that it does not call included. The sums of products are exact on every processor,
+in floats that hold them; the rest, in floats, may differ in its last digits from one processor to another. Nothing is
+faster than the source. The suspect only answers.
 """
 
 from collections.abc import Callable
