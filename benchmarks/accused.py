@@ -104,7 +104,7 @@ class Work:
         folder = self.folder / "sources" / source.key
         if not (folder / "zoo" / "zoo.toml").exists():
             shutil.rmtree(folder / "zoo", ignore_errors=True)
-            export_networks(self.world.store, [source.key], folder / "zoo")
+            export_networks(self.world.store, [source.key], folder / "zoo", self.world.prepared.request.registry)
         models = folder / "zoo" / "zoo.toml"
         plain = {name: method for name, method in self.methods.items() if not isinstance(method, Watermark)}
         helpers = ",".join(self.world.prepared.request.spec.suspects)

@@ -59,7 +59,7 @@ class Work:
             run(**common, attacks="prune", copies=1, replicates=2, seeds=seeds, methods="ipguard", no_baselines=True,
                 store=store, out=folder / "results", progress=False)  # fmt: skip
             found = Store(store)
-            export_networks(found, found.all_keys(), folder / "zoo")
+            export_networks(found, found.all_keys(), folder / "zoo", self.registry)
         self.models = read(self.zoo)
 
     def sources(self) -> list[Description]:

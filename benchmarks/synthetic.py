@@ -43,7 +43,7 @@ class SyntheticBenchmark:
 def specified(count: int) -> tuple[Spec, Declarations, tuple[str, ...]]:
     """Return the default benchmark with five source seeds and so many copies and replicates, and its options."""
     counts = {"seeds": str(SEEDS), "replicates": count, "copies": count}
-    spec, known = build(counts, None, load_registry(()), suitable_precision(gpus()))
+    spec, known = build(counts, None, load_registry(()), suitable_precision(gpus()), on_gpus=bool(gpus()))
     return spec, known, tuple(word for name, value in counts.items() for word in (f"--{name}", str(value)))
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench.core.canonical import JSON
 from bench.core.errors import BenchError
-from bench.core.kinds import Role, TaskKind
+from bench.core.kinds import ComponentKind, Role, TaskKind
 from bench.models.kinds import ModelFormat
 from bench.models.toml_text import model_table
+from bench.registry.registry import Registry
 from bench.store.atomic import new_folder, sync, write_atomically
 from bench.store.store import Store
 from bench.store.tensors import write_tensors
@@ -29,6 +30,8 @@ WITHOUT_BENCH = """\
 # less `mean`, divided by `std`. Answers: logits.
 """
 ORDER = [*Role]
+LOST = "its file would not bring back {entry!r}, since it holds the tensors of the state dict only"
+"""Why a network cannot be written."""
 
 
 class Exported(NamedTuple):
@@ -81,16 +84,36 @@ def _described(key: str, words: list[str], record: Mapping[str, JSON]) -> Export
     return Exported(key, role, dataset, attack, words[-1], record["facts"], inputs.get("source", ""))
 
 
-def export_networks(store: Store, keys: Iterable[str], folder: Path) -> tuple[int, list[str]]:
+def unwritable(store: Store, one: Exported, registry: Registry) -> str:
+    """Return why a network cannot be written as a file of its state dict; empty if it can."""
+    from bench.training.export_checks import lost_entry
+    from bench.training.network_state import RESERVED
+
+    named, weights = one.facts["architecture"], store.load(one.key, "weights")
+    if not any(name.startswith(RESERVED) for name in weights):
+        return ""
+    try:
+        architecture = registry.get(ComponentKind.ARCHITECTURE, named["name"], named["params"])
+    except BenchError as error:
+        return f"its file may not bring back all of it. {error}"
+    entry = lost_entry(architecture, one.facts["num_classes"], tuple(one.facts["shape"]), weights)
+    return LOST.format(entry=entry) if entry else ""
+
+
+def export_networks(store: Store, keys: Iterable[str], folder: Path, registry: Registry) -> tuple[int, list[str]]:
     """Write networks as safetensors, and `zoo.toml` for each dataset; return their number and what was left out.
 
     BenchError if there are none, or if the folder holds other files.
     """
     found, left_out = networks(store, keys)
-    if not found:
-        raise BenchError(f"{store.root} has no networks to export{f': {left_out[0]}' if left_out else ''}")
     if folder.is_dir() and any(folder.iterdir()):
         raise BenchError(f"{folder} is not empty: name another folder")
+    for one in [*found]:
+        if reason := unwritable(store, one, registry):
+            found.remove(one)
+            left_out.append(f"{one.name}: {reason}")
+    if not found:
+        raise BenchError(f"{store.root} has no networks to export{f': {left_out[0]}' if left_out else ''}")
     found.sort(key=lambda one: (ORDER.index(Role(one.role)), one.name))
     with new_folder(folder, ZOO) as new:
         for dataset, texts in (tables := write_networks(store, found, new)).items():
@@ -119,8 +142,10 @@ def exported_digest(weights: "Mapping[str, Tensor]", folder: Path) -> str:
 
 def _write_weights(name: str, weights: "Mapping[str, Tensor]", folder: Path) -> str:
     """Write the state dict of a network without its normalisation; return the file's digest."""
+    from bench.training.export_checks import state_dict_of
+
     path = folder / f"{name}.safetensors"
-    write_tensors({n.removeprefix("inner."): t for n, t in weights.items() if n.startswith("inner.")}, path, name)
+    write_tensors(state_dict_of(weights), path, name)
     sync(path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 

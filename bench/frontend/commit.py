@@ -112,6 +112,7 @@ def commit_request(options: Mapping[str, Any], shown: Callable[[str], str] = fla
         seed=options.get("seed") or 0,
         draws=options.get("draws") or 0,
         precision=suitable_precision(devices),
+        on_gpus=bool(devices),
         allow_code=values["allow_code"],
         how={**how, "plugins": tuple(map(str, values["plugins"]))},
         shown=shown,

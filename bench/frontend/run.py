@@ -113,7 +113,7 @@ def checked_call(options: Mapping[str, Any], command: str, shown: Callable[[str]
     devices = present if values["gpus"] is None else values["gpus"]
     chosen = {name: options[name] for name in READERS if name in options}
     precision, allow_code = suitable_precision(devices), values["allow_code"]
-    spec, declarations = build(chosen, options.get("spec"), registry, precision, shown, allow_code)
+    spec, declarations = build(chosen, options.get("spec"), registry, precision, shown, allow_code, bool(devices))
     places = slots(values["workers"], values["gpus"], values["per_gpu"], present)
     request = BenchmarkRequest(
         spec,

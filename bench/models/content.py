@@ -16,7 +16,7 @@ from bench.models.file_kinds import wrong_kind
 from bench.models.kinds import ModelFormat
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, TensorProto
+    from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 CHUNK = 1 << 22
 LARGEST_EMBEDDED = (1 << 31) - 1
@@ -31,8 +31,8 @@ MISSING = "it needs onnxruntime and onnx: pip install 'fingerprint-bench[onnx]'"
 def read(model: Description, field: str = "file") -> bytes:
     """Return the bytes of a model's file; BenchError if it cannot be read."""
     path = Path(getattr(model, field))
-    _check_file(model, path, field)
     try:
+        _check_file(model, path, field)
         if field == "file" and model.format == ModelFormat.ONNX:
             check_size(model, path.stat().st_size)
         content = path.read_bytes()
@@ -94,8 +94,8 @@ def _check_file(model: Description, path: Path, field: str) -> None:
 
 
 def _file_digest(model: Description, path: Path, field: str) -> str:
-    _check_file(model, path, field)
     try:
+        _check_file(model, path, field)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -128,30 +128,53 @@ def external_files(model: Description, proto: "ModelProto") -> list[Path]:
     """Return the files with an ONNX model's weights, sorted; BenchError for one outside the model's own folder."""
     folder = Path(model.file).resolve().parent
     found: set[Path] = set()
-    for tensor in _tensors(proto.graph):
-        where = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
+    for tensor in _tensors(proto):
         if not tensor.external_data:
             continue
-        path = (folder / where).resolve()
+        where = ""
+        try:
+            where = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
+            path = (folder / where).resolve()
+            exists = path.is_file()
+        except (OSError, ValueError, TypeError, RuntimeError):  # protobuf returns what is no UTF-8 as bytes
+            text = f"it has external data in {where!r:.80}, and no file can have that name"
+            raise model.fault("file", text) from None
         if not where or folder not in path.parents:
             raise model.fault("file", f"it has external data in {where!r}, which is not inside the model's folder")
-        if not path.is_file():
+        if not exists:
             raise model.fault("file", f"it has external data in {where!r}, and there is no such file")
         found.add(path)
     return sorted(found)
 
 
-def _tensors(graph: "GraphProto") -> "Iterator[TensorProto]":
-    """Yield the tensors of a graph and of the graphs inside it."""
+def _tensors(proto: "ModelProto") -> "Iterator[TensorProto]":
+    """Yield the tensors of a model: of its graph, of the graphs inside it, and of its functions."""
+    yield from _graph_tensors(proto.graph)
+    for function in proto.functions:
+        yield from _attribute_tensors(function.attribute_proto)
+        yield from _node_tensors(function.node)
+
+
+def _graph_tensors(graph: "GraphProto") -> "Iterator[TensorProto]":
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from ([attribute.t] if attribute.HasField("t") else [])
-            yield from attribute.tensors
-            for inner in [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]:
-                yield from _tensors(inner)
+    yield from _node_tensors(graph.node)
+
+
+def _node_tensors(nodes: "Iterable[NodeProto]") -> "Iterator[TensorProto]":
+    for node in nodes:
+        yield from _attribute_tensors(node.attribute)
+
+
+def _attribute_tensors(attributes: "Iterable[AttributeProto]") -> "Iterator[TensorProto]":
+    """Yield the tensors of attributes; of a field that is not set, protobuf returns an empty message."""
+    for attribute in attributes:
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _graph_tensors(inner)
 
 
 def located(models: Sequence[Description], name: str) -> Description:

@@ -7,11 +7,12 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from bench.api.components import Architecture
-from bench.core.errors import describe_error, first_line
+from bench.core.errors import BenchError, describe_error, first_line
 from bench.models.description import Description
 from bench.models.preprocessing import Preprocessing
 from bench.store.tensors import ALIGNMENT
-from bench.training.networks import Normalised, with_memory_format
+from bench.training.networks import Normalised, is_finite, with_memory_format, wrapped
+from bench.training.randomness import unchanged_generators
 
 NCHW_ONLY = "an installed architecture gets NCHW"
 
@@ -42,7 +43,7 @@ def network(
     shape: tuple[int, int, int],
     order: tuple[int, ...],
 ) -> Described:
-    """Build a described network; BenchError if the file's tensors are not those of the architecture."""
+    """Build a described network; BenchError if the file's tensors are not those of the architecture, or if it fails."""
     steps = Preprocessing.of(model, shape)
     if steps.channels_last:
         raise model.fault("layout", NCHW_ONLY)
@@ -50,10 +51,13 @@ def network(
         weights = load(content)
     except (SafetensorError, TypeError, ValueError, KeyError, OverflowError) as error:
         raise model.fault("file", f"it is no safetensors file, or truncated: {first_line(error)}") from None
+    size = steps.input_shape(shape[0])
     try:
-        inner = architecture.build(classes, steps.input_shape(shape[0]))
+        inner = wrapped(architecture, classes, size, torch.zeros(shape[0]), torch.ones(shape[0])).inner
+    except BenchError as error:
+        raise model.fault("architecture", str(error)) from None
     except Exception as error:  # third-party code
-        text = f"{model.architecture} cannot be built for images {list(steps.input_shape(shape[0]))}"
+        text = f"{model.architecture} cannot be built for images {list(size)}"
         raise model.fault("architecture", f"{text}: {describe_error(error)}") from None
     expected = inner.state_dict()
     weights = with_expected_names(without_masks(weights), expected)
@@ -61,8 +65,14 @@ def network(
     inner.load_state_dict({k: t.clone() if t.data_ptr() % ALIGNMENT else t for k, t in weights.items()}, strict=True)
     found = Described(inner, steps, shape[0], order)
     found.architecture = architecture
-    with_memory_format(found, architecture, shape)
-    return found.eval()
+    with_memory_format(found, architecture, size).eval()
+    try:
+        with torch.no_grad(), unchanged_generators():
+            found(torch.zeros(2, *shape))
+    except Exception as error:  # third-party code
+        text = f"{model.architecture} fails on images {list(size)}: {describe_error(error)}"
+        raise model.fault("size" if model.size else "architecture", text) from None
+    return found
 
 
 def without_masks(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -105,5 +115,5 @@ def _check_weights(model: Description, weights: dict[str, Tensor], expected: dic
             raise model.fault("architecture", f"the file holds {name!r:.80} as {shapes}")
         if theirs.is_complex() != ours.is_complex() or theirs.is_floating_point() != ours.is_floating_point():
             raise model.fault("architecture", f"the file holds {name!r:.80} as {theirs.dtype}, not {ours.dtype}")
-        if theirs.is_floating_point() and not bool(torch.isfinite(theirs.float()).all()):
+        if not is_finite(theirs, ours):
             raise model.fault("file", f"it holds NaN or infinity in {name!r:.80}")

@@ -9,6 +9,7 @@ still runs as this user: hence `--allow-code`.
 import json
 import os
 import select
+import site
 import struct
 import subprocess
 import sys
@@ -50,6 +51,8 @@ class ProgramNetwork:
         self.folder = tempfile.TemporaryDirectory(prefix="bench-program-", ignore_cleanup_errors=True)
         environment = {name: os.environ[name] for name in KEPT if name in os.environ}
         environment |= {"OMP_NUM_THREADS": str(threads), "HOME": self.folder.name, "TMPDIR": self.folder.name}
+        if site.ENABLE_USER_SITE:  # bench or torch may be there, which is found by HOME otherwise
+            environment["PYTHONUSERBASE"] = site.getuserbase()
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVE, str(model.format), str(threads), str(MEMORY)],
             stdin=subprocess.PIPE,
@@ -71,7 +74,7 @@ class ProgramNetwork:
             (size,) = LENGTH.unpack_from(reply)
             kind, shape = json.loads(reply[LENGTH.size : LENGTH.size + size])
             array = np.frombuffer(reply, {"f": "<f4", "i": "<i8"}[kind], offset=LENGTH.size + size).reshape(shape)
-        except (ValueError, KeyError, TypeError, struct.error):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError, struct.error):
             raise self.model.fault("output", "its process answers with bytes that are no tensor") from None
         if array.ndim == 0 or len(array) != len(values):
             raise self.model.fault("output", f"it answers {len(values)} images with {list(array.shape)}")

@@ -143,11 +143,12 @@ def build(
     precision: str,
     shown: Callable[[str], str] = flag,
     allow_code: bool = False,
+    on_gpus: bool = False,
 ) -> tuple[Spec, Declarations]:
     """Return the Spec of chosen options or of a file, and its components.
 
-    `precision` is the meaning of `auto` on the devices of this run. `shown` writes the name of an option for messages.
-    `allow_code` lets described networks run that are programs.
+    `precision` is the meaning of `auto` on the devices of this run, which are GPUs or not (`on_gpus`). `shown` writes
+    the name of an option for messages. `allow_code` lets described networks run that are programs.
     """
     given = {k: v for k, v in chosen.items() if k in READERS and v is not None and v is not False and v != ()}
     zoo = Zoo(_absolute(given["models"]) if "models" in given else "", allow_code)
@@ -157,10 +158,10 @@ def build(
             raise BenchError(f"{shown('spec')} {file} defines the whole run: leave out {shown(next(iter(given)))}")
         given = _content(Path(file))
         if "spec" in given:
-            spec, declarations = checked(_installed(_saved(given, file), given, file, registry), registry, precision)
+            spec, known = checked(_installed(_saved(given, file), given, file, registry), registry, precision, on_gpus)
             if described and _models_of(described) != spec.models:
                 raise BenchError(f"{shown('models')} {described} describes other networks, or other files, than {file}")
-            return spec, dataclasses.replace(declarations, zoo=zoo)
+            return spec, dataclasses.replace(known, zoo=zoo)
         if described:
             raise BenchError(f"{shown('spec')} {file} defines the whole run: write models = {str(described)!r} there")
         given, shown = {name.replace("-", "_"): value for name, value in given.items()}, flag
@@ -172,7 +173,7 @@ def build(
     values = {name: READERS[name](shown(name), value) for name, value in given.items()}
     models = _models_of(values.pop("models")) if "models" in values else ()
     spec = _completed(_laid_out(values, models, shown), registry)
-    spec, declarations = checked(dataclasses.replace(spec, models=models), registry, precision)
+    spec, declarations = checked(dataclasses.replace(spec, models=models), registry, precision, on_gpus)
     return spec, dataclasses.replace(declarations, zoo=zoo)
 
 
@@ -277,8 +278,7 @@ def _configured(
     fields: dict[str, dict[str, JSON]] = {"recipe": {}}
     for name, field, value in given:
         if name != "recipe" and registry.kind_of(name) is None:
-            known = ["recipe", *(n for k in ComponentKind for n in registry.names(k))]
-            hint = did_you_mean(name, known)
+            hint = did_you_mean(name, ["recipe", *(n for k in ComponentKind for n in registry.names(k))])
             raise BenchError(f"--set {name}.{field}: unknown component {name!r}. {hint}See: bench list")
         fields.setdefault(name, {})[field] = _recipe_value(field, value) if name == "recipe" else value
     changes, settings = fields.pop("recipe"), dict[str, dict[str, JSON]]()

@@ -24,8 +24,8 @@ def check_number(name: str, value: object, least: int = 1, most: int = MOST) -> 
     return value
 
 
-def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Declarations]:
-    """Return a Spec that can be planned, with `precision` in place of `auto`, and its components."""
+def checked(spec: Spec, registry: Registry, precision: str, on_gpus: bool = False) -> tuple[Spec, Declarations]:
+    """Return a Spec that can be planned, with its precision as `resolved` returns it, and its components."""
     suspects = spec.suspects or spec.models
     if not all((spec.datasets, spec.sources, suspects, spec.methods + spec.baselines)):
         raise BenchError("There is nothing to run: no dataset, architecture or method. See: bench list")
@@ -39,7 +39,7 @@ def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Decla
     for kind, names in spec.components().items():
         for name in set(names) - described_names(spec, kind):
             registry.get(kind, name)
-    spec = dataclasses.replace(spec, recipe=resolved(spec.recipe, precision))
+    spec = dataclasses.replace(spec, recipe=resolved(spec.recipe, precision, on_gpus))
     declarations = declare(spec, registry)
     used = {
         *declarations.datasets,
@@ -56,10 +56,13 @@ def checked(spec: Spec, registry: Registry, precision: str) -> tuple[Spec, Decla
     return spec, declarations
 
 
-def resolved(recipe: Recipe, precision: str) -> Recipe:
-    """Return a recipe with `fp32` or `bf16` in place of `auto` and `native`; `precision` is the meaning of `auto`."""
+def resolved(recipe: Recipe, precision: str, on_gpus: bool = False) -> Recipe:
+    """Return a recipe with `fp32` or `bf16` in place of `auto` and `native`; `precision` is the meaning of `auto`.
+
+    `native` depends on the processor only where the run is not `on_gpus`.
+    """
     if recipe.precision == "native":
-        precision = "bf16" if precision == "bf16" or computes_bf16() else "fp32"
+        precision = "bf16" if precision == "bf16" or (not on_gpus and computes_bf16()) else "fp32"
     elif recipe.precision != "auto":
         return recipe
     return dataclasses.replace(recipe, precision=precision)

@@ -216,7 +216,7 @@ def check(model: object, fresh: nn.Module, who: str) -> nn.Module:
                 f"the network that {who} returned holds {name!r} as {b.dtype} {list(b.shape)}, "
                 f"but a fresh build() has {a.dtype} {list(a.shape)}"
             )
-        if not _is_finite(b, a):
+        if not is_finite(b, a):
             raise NonFiniteLoss(f"the network that {who} returned holds NaN or infinity in {name!r}")
     tensors = named_tensors(model)
     for first, *others in shared_names(fresh):
@@ -236,7 +236,7 @@ def _comparable(model: nn.Module) -> dict[str, Tensor | None]:
     return {**{n.removeprefix(COMPLEX): t for n, t in state.items() if not n.startswith(HOST_ONLY)}, **data}
 
 
-def _is_finite(tensor: Tensor, fresh: Tensor) -> bool:
+def is_finite(tensor: Tensor, fresh: Tensor) -> bool:
     """Return True if a tensor is finite, or infinite only where a fresh one is, as the mask of an attention may be."""
     if not (tensor.is_floating_point() or tensor.is_complex()) or tensor.layout is not torch.strided:
         return True

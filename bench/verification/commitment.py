@@ -66,6 +66,7 @@ class CommitRequest:
     seed: int = 0
     draws: int = 0
     precision: str = "fp32"
+    on_gpus: bool = False
     allow_code: bool = False
     how: Mapping[str, Any] | None = None
     shown: Callable[[str], str] = flag
@@ -112,7 +113,7 @@ def planned(request: CommitRequest, place: Path, note: Callable[[str], None]) ->
     chosen = {**request.chosen, "models": str(file), "no_baselines": True}
     if request.chosen.get("replicates"):  # a commitment has one number for copies of each kind
         chosen["copies"] = request.chosen["replicates"]
-    spec, known = build(chosen, None, request.registry, request.precision, shown, request.allow_code)
+    spec, known = build(chosen, None, request.registry, request.precision, shown, request.allow_code, request.on_gpus)
     models = zoo.without_duplicates(of_spec(spec.models), note)
     zoo.note_datasets(models, spec.datasets[0], note)
     models += [structs.replace(m, role=ModelRole.SUSPECT) for m in models if m.role == ModelRole.SOURCE]

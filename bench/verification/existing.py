@@ -10,11 +10,12 @@ from msgspec import structs
 from bench.core.canonical import JSON, canonical
 from bench.core.errors import BenchError
 from bench.core.kinds import Role
-from bench.execution.model_export import Exported, networks
+from bench.execution.model_export import Exported, networks, unwritable
 from bench.models.content import verified
 from bench.models.description import Description, read
 from bench.models.kinds import ModelRole
 from bench.models.toml_text import model_table
+from bench.registry.registry import Registry
 from bench.store.store import Store
 
 
@@ -62,9 +63,12 @@ def described_innocents(path: str | Path, dataset: str, taken: Sequence[str] = (
     return [*found.values()]
 
 
-def stored_innocents(store: Store, data: str, dataset: str, known: Sequence[str]) -> Iterator[Exported]:
+def stored_innocents(
+    store: Store, data: str, dataset: str, known: Sequence[str], registry: Registry
+) -> Iterator[Exported]:
     """Yield the irrelevant networks of a store that were trained on the division with the key `data`, but the `known`.
 
+    Those that no file would bring back are left out.
     A store knows the families of networks that `bench innocents` trained. Of others it does not know the recipe: their
     family is the architecture with its settings.
     """
@@ -75,4 +79,6 @@ def stored_innocents(store: Store, data: str, dataset: str, known: Sequence[str]
             named = str((store.record(one.key) or {"made": {"name": ""}})["made"]["name"]).rpartition(" of ")[2]
             word = "-".join([architecture["name"], *settings]) if " " in named else named
             family = "".join(c if c.isalnum() or c in "_.+-" else "_" for c in word)[:40]
+            if unwritable(store, one, registry):
+                continue
             yield one._replace(dataset=dataset, family=family, label=f"{family}-{one.key[:16]}")

@@ -16,7 +16,7 @@ from bench.core.kinds import ComponentKind, Role, Status, TaskKind
 from bench.core.spec import Recipe, Spec
 from bench.core.tasks import NOT_APPLICABLE, Declaration, Outcome
 from bench.execution.benchmark import BenchmarkReporter
-from bench.execution.model_export import WITHOUT_BENCH, Exported, write_networks
+from bench.execution.model_export import LOST, WITHOUT_BENCH, Exported, unwritable, write_networks
 from bench.execution.preparation import BenchmarkRequest, prepare
 from bench.execution.run_config import ForwardingReporter, Reporter
 from bench.execution.scheduler import run_tasks
@@ -195,9 +195,12 @@ def make(
     existing = described_innocents(models, dataset, [one.name for one in innocents]) if models else []
     stored = []
     if from_store:
-        stored = [*stored_innocents(request.store, next(iter(planned.tasks)), dataset, planned.networks)]
+        data = next(iter(planned.tasks))
+        stored = [*stored_innocents(request.store, data, dataset, planned.networks, request.registry)]
     if not (innocents or existing or stored):
         raise BenchError(f"There is no innocent: --number trains some, and {request.store.root} has none of {dataset}")
+    if innocents:
+        _check_families(distribution, request.registry)
     outcomes = _train(request, planned, stated, reporter)
     networks = {*planned.networks}
     trained, failed = (
@@ -207,7 +210,7 @@ def make(
     failed += sum(o.status == Status.BLOCKED for o in outcomes.values())
     if failed or not all(map(request.store.is_complete, planned.networks)):
         return Population(request.folder, 0, 0, trained, failed, not failed)
-    found = [*(_exported(request.store, one, dataset) for one in innocents), *stored]
+    found = [*(_exported(request, one, dataset) for one in innocents), *stored]
     written = [*(_plain(request.store, one) for one in found), *(one.plain() for one in existing)]
     made = describe(request.spec, known, request.command, request.registry)
     try:
@@ -246,12 +249,26 @@ def _train(request: BenchmarkRequest, planned: Plan, stated: JSON, reporter: Ben
     return recorder.outcomes
 
 
-def _exported(store: Store, one: Innocent, dataset: str) -> Exported:
-    facts = store.facts(one.key) or {}
+def _check_families(distribution: Distribution, registry: Registry) -> None:
+    """Raise BenchError for a family whose networks no file would bring back."""
+    from bench.training.export_checks import lost_when_built
+
+    dataset = registry.get(ComponentKind.DATASET, distribution.dataset)
+    for family in distribution.families:
+        architecture = registry.get(ComponentKind.ARCHITECTURE, family.architecture, family.settings or None)
+        if entry := lost_when_built(architecture, dataset.num_classes, dataset.shape):
+            raise family.fault("architecture", f"of a network, {LOST.format(entry=entry)}")
+
+
+def _exported(request: BenchmarkRequest, one: Innocent, dataset: str) -> Exported:
+    facts = request.store.facts(one.key) or {}
     if "accuracy" not in facts:
-        reason = facts.get(NOT_APPLICABLE) or f"it is no longer in {store.root}: run the same command again"
+        reason = facts.get(NOT_APPLICABLE) or f"it is no longer in {request.store.root}: run the same command again"
         raise BenchError(f"innocent {one.name}: {reason}")
-    return Exported(one.key, Role.IRRELEVANT, dataset, "", "", facts, "", one.family, one.name)
+    found = Exported(one.key, Role.IRRELEVANT, dataset, "", "", facts, "", one.family, one.name)
+    if reason := unwritable(request.store, found, request.registry):
+        raise BenchError(f"innocent {one.name}: {reason}")
+    return found
 
 
 def _plain(store: Store, one: Exported) -> dict[str, JSON]:

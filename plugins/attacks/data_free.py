@@ -90,6 +90,8 @@ class DataFree(Attack):
         """Train student and generator in turn."""
         if self.images not in ("generator", "noise"):
             raise BenchError(f"data_free.images is 'generator' or 'noise', not {self.images!r}")
+        if self.student_steps < 1:
+            raise BenchError("data_free.student_steps must be 1 or more")
         random, device = context.generator, context.device
         _, channels, height, width = data.images.shape
         shape = (channels, height, width)

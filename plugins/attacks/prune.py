@@ -165,6 +165,8 @@ class Prune(Attack):
         """Silence the weakest channels of a copy of the source and train the others."""
         if self.rank not in ("activation", "convolution"):
             raise BenchError(f"prune.rank is 'activation' or 'convolution', not {self.rank!r}")
+        if self.samples < 1:
+            raise BenchError("prune.samples must be 1 or more")
         ratio = self.ratios[context.replicate % len(self.ratios)]
         model, generator = source.model(), context.generator
         sample = torch.randperm(len(data), generator=generator, device=generator.device)[: self.samples]

@@ -10,9 +10,9 @@ Deviations: symmetric instead of affine. The paper has one scale for each array 
 output channel of the weights has its own (R. Krishnamoorthi: Quantizing Deep Convolutional Networks for Efficient
 Inference: A Whitepaper, 2018, https://arxiv.org/abs/1806.08342), and with `quantise` each image. Nothing is trained,
 where the paper trains with simulated quantisation. Batch normalisation is not folded into the weights, and the rest of
-the network stays in floats, layers that it does not call included. The products are computed exactly, in floats that
-hold them, so that the answers are the same on every processor; nothing is faster than the source. The suspect only
-answers.
+the network stays in floats, layers that it does not call included. The sums of products are exact on every processor,
+in floats that hold them; the rest, in floats, may differ in its last digits from one processor to another. Nothing is
+faster than the source. The suspect only answers.
 """
 
 from collections.abc import Callable
@@ -126,6 +126,8 @@ class Quantise(Attack):
         """Quantise a copy of the source."""
         if self.ranges not in ("dynamic", "static"):
             raise BenchError(f"{self.name}.ranges is 'dynamic' or 'static', not {self.ranges!r}")
+        if self.ranges == "static" and self.calibration < 1:
+            raise BenchError(f"{self.name}.calibration must be 1 or more")
         model, static, own = source.model(), self.ranges == "static", torch.zeros((), device=context.device)
         largest = largest_inputs(model, data.images[: self.calibration if static else 1].float() / 255)
         steps = {name: value.clamp_min(TINY) / LARGEST if static else own for name, value in largest.items()}

@@ -163,6 +163,8 @@ class CAE(Fingerprint):
         """
         if self.conferred not in ("best", "current"):
             raise BenchError(f"cae.conferred is {self.conferred!r}, but must be one of: best, current")
+        if self.tries < 1:
+            raise BenchError("cae.tries must be 1 or more")
         (model,), surrogates, references = answers([source]), answers(helpers.surrogates), answers(helpers.references)
         if not surrogates or not references:
             raise BenchError("cae needs at least one surrogate and one reference: raise cae.surrogates, cae.references")

@@ -1,10 +1,13 @@
 """Formats: the same network as safetensors, ONNX, TorchScript, `.pt2` and a table; and files that are not usable."""
 
+import errno
+import functools
 import os
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -541,6 +544,42 @@ def test_external_data_inside_the_folder_is_part_of_the_content(tmp_path, opened
     assert verified(described).sha256 != before
 
 
+def constant(tensor, sparse):
+    """Return a node with a tensor, or with a sparse one that has it as its values."""
+    if not sparse:
+        return helper.make_node("Constant", [], ["y"], value=tensor)
+    where = onnx.numpy_helper.from_array(np.zeros((1, 1), np.int64))
+    return helper.make_node("Constant", [], ["y"], sparse_value=helper.make_sparse_tensor(tensor, where, [9]))
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("function", [False, True])
+def test_external_data_of_functions_and_sparse_tensors_is_checked_and_part_of_the_content(
+    tmp_path, fault, function, sparse
+):
+    def save(where):
+        proto, tensor = onnx_proto(network()), TensorProto(data_type=TensorProto.FLOAT, dims=[1])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=where)
+        node = constant(tensor, sparse)
+        if function:
+            own = [helper.make_opsetid("", 17)]
+            proto.functions.append(helper.make_function("org.example", "Own", [], ["y"], [node], own))
+        else:
+            proto.graph.node.append(node)
+        (tmp_path / "a").write_bytes(proto.SerializeToString())
+
+    save("../weights.bin")
+    assert "which is not inside the model's folder" in fault(ONNX)
+    save("weights.bin")
+    assert "there is no such file" in fault(ONNX)
+    digests = set()
+    for value in (b"0123", b"4567"):
+        (tmp_path / "weights.bin").write_bytes(value)
+        digests.add(verified(*read(zoo(tmp_path, ONNX))).sha256)
+    assert len(digests) == 2
+
+
 def test_a_file_that_changes_after_it_was_described_is_refused(tmp_path, registry):
     save_onnx(network(), tmp_path / "a")
     model = verified(read(zoo(tmp_path, ONNX))[0])
@@ -692,6 +731,18 @@ def test_what_is_no_plain_file_is_refused(tmp_path, fault):
     (tmp_path / "folder").mkdir()
     for name in ("pipe", "folder"):
         assert fault(ONNX | {"file": name}) == f"model 'a': file: {tmp_path / name} is no file"
+
+
+@pytest.mark.parametrize("fields", [ONNX, LINEAR], ids=["onnx", "safetensors"])
+def test_a_file_in_a_folder_that_may_not_be_entered_is_refused(tmp_path, fault, monkeypatch, fields):
+    def denied(path, *words, genuine, **options):
+        if path.name == "a":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return genuine(path, *words, **options)
+
+    for name in ("stat", "open"):
+        monkeypatch.setattr(Path, name, functools.partialmethod(denied, genuine=getattr(Path, name)))
+    assert fault(fields) == f"model 'a': file: {tmp_path / 'a'} cannot be read: Permission denied"
 
 
 @pytest.mark.parametrize("missing", ["onnx", "onnxruntime"])

@@ -10,6 +10,7 @@ from bench.analysis.evasion import FPR as EVASION_FPR
 from bench.core.kinds import ComponentKind
 from bench.core.spec import Recipe
 from bench.core.tasks import Declaration
+from bench.frontend import run as frontend
 from bench.planning import spec_checks
 from bench.planning.declarations import unmet_need
 from bench.planning.options import build
@@ -304,17 +305,28 @@ def test_known_names_are_in_the_papers_order_and_others_follow_by_name():
 
 
 @pytest.mark.parametrize(
-    ("named", "suitable", "native", "meant"),
+    ("named", "suitable", "native", "gpus", "meant"),
     [
-        ("auto", "fp32", True, "fp32"),
-        ("auto", "bf16", False, "bf16"),
-        ("native", "fp32", True, "bf16"),
-        ("native", "fp32", False, "fp32"),
-        ("native", "bf16", False, "bf16"),
-        ("fp32", "bf16", True, "fp32"),
-        ("bf16", "fp32", False, "bf16"),
+        ("auto", "fp32", True, False, "fp32"),
+        ("auto", "bf16", False, True, "bf16"),
+        ("native", "fp32", True, False, "bf16"),
+        ("native", "fp32", True, True, "fp32"),  # GPUs without bf16 beside a processor that has it
+        ("native", "fp32", False, False, "fp32"),
+        ("native", "bf16", False, True, "bf16"),
+        ("fp32", "bf16", True, True, "fp32"),
+        ("bf16", "fp32", False, False, "bf16"),
     ],
 )
-def test_a_precision_is_settled_from_the_devices_and_the_processor(monkeypatch, named, suitable, native, meant):
+def test_a_precision_is_settled_from_the_devices_and_the_processor(monkeypatch, named, suitable, native, gpus, meant):
     monkeypatch.setattr(spec_checks, "computes_bf16", lambda: native)
-    assert spec_checks.resolved(Recipe(precision=named), suitable) == Recipe(precision=meant)
+    assert spec_checks.resolved(Recipe(precision=named), suitable, gpus) == Recipe(precision=meant)
+
+
+@pytest.mark.parametrize(("gpus", "meant"), [(None, "fp32"), ((), "bf16")])
+def test_a_run_asks_the_processor_only_if_it_uses_no_gpu(tmp_path, monkeypatch, gpus, meant):
+    monkeypatch.setattr(spec_checks, "computes_bf16", lambda: True)
+    monkeypatch.setattr(frontend, "gpus", lambda: (0,))
+    monkeypatch.setattr(frontend, "suitable_precision", lambda devices: "fp32")  # a GPU without bf16
+    options = {"preset": "cpu", "datasets": "noisy_digits", "gpus": gpus, "store": tmp_path, "out": tmp_path / "out"}
+    call = frontend.checked_call(options, "bench.run")
+    assert call.request.spec.recipe.precision == meant

@@ -268,6 +268,8 @@ def test_it_says_which_helpers_it_lacks_and_which_options_there_are():
         SMALL.extract(trained(), HELD, Helpers(helpers().surrogates, []), context())
     with pytest.raises(BenchError, match=r"cae\.conferred is 'worst', but must be one of: best, current"):
         CAE(conferred="worst").extract(trained(), HELD, helpers(), context())
+    with pytest.raises(BenchError, match=r"cae\.tries must be 1 or more"):
+        CAE(tries=0).extract(trained(), HELD, helpers(), context())
 
 
 # --- lazy networks ------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from bench_plugins.attacks.distil import Distil
 from bench_plugins.attacks.ensemble import Ensemble, Soup
 from bench_plugins.attacks.finetune_wash import FinetuneWash
 from bench_plugins.attacks.knockoff import Knockoff
+from bench_plugins.attacks.prune import Prune
 from bench_plugins.attacks.quantise import Quantise
 from bench_plugins.attacks.removal import Removal
 from small_world import (
@@ -491,7 +492,10 @@ def test_images_are_moved_across_the_boundary_within_their_bounds():
         (Active(strategy="margin"), "'entropy' or 'random', not 'margin'"),
         (Active(queries=0), "must be 1 or more"),
         (DataFree(images="letters"), "'generator' or 'noise', not 'letters'"),
+        (DataFree(student_steps=0), "data_free.student_steps must be 1 or more"),
+        (Prune(samples=0), "prune.samples must be 1 or more"),
         (Quantise(ranges="other"), "'dynamic' or 'static', not 'other'"),
+        (Quantise(name="quantise_static", ranges="static", calibration=0), "quantise_static.calibration must be 1 or"),
         (Ensemble(students=0), "must be 1 or more"),
         (Soup(rates=()), "at least one learning rate"),
         (FinetuneWash(blocks=-1), "must be 0 or more"),

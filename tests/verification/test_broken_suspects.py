@@ -147,6 +147,12 @@ def external(where):
     return make
 
 
+def external_bytes(path):
+    """Its name for other data is no UTF-8."""
+    external("weights.bin")(path)
+    path.write_bytes(path.read_bytes().replace(b"weights.bin", b"weights\xff\xfe.b"))
+
+
 def unknown_operator(path):
     proto = onnx_proto(trained())
     proto.graph.node[1].op_type, proto.graph.node[1].domain = "Unheard", "org.example"
@@ -239,6 +245,9 @@ SUSPECTS = {
     "data outside its folder": (ONNX, external("../weights.bin"), "which is not inside the model's folder"),
     "data at an absolute path": (ONNX, external("{parent}/weights.bin"), "which is not inside the model's folder"),
     "data that is missing": (ONNX, external("weights.bin"), "there is no such file"),
+    "data in a name with NUL": (ONNX, external("weights\0.bin"), "'weights.x00.bin', and no file can have that name"),
+    "data in a long name": (ONNX, external("w" * 300), "'w{79}, and no file can have that name"),
+    "data in a name that is no text": (ONNX, external_bytes, "and no file can have that name|is no ONNX file"),
     "an unknown operator": (ONNX, unknown_operator, "onnxruntime cannot open it"),
     "text for images": (ONNX, a_function_of_text, "it wants tensor.string., not images"),
     "a pickle for weights": (WEIGHTS, a_pickle, "it is a file of torch.save"),

@@ -27,6 +27,7 @@ from bench.store.store import Store
 from bench.testing.toy_run import toy_registry, toy_spec
 from bench.verification.innocents import Distribution, declared, make, plan
 from bench.verification.recipes import Family
+from tests.training.network_zoo import Zoo
 
 FAMILIES = (
     Family(name="plain", architecture="toy_net", epochs=2, batch=16, learning_rate=0.05),
@@ -453,3 +454,22 @@ def test_a_killed_command_goes_on_from_what_it_has(tmp_path):
     subprocess.run([*words, "--store", str(tmp_path / "other"), "--out", str(tmp_path / "whole")], check=True)
     texts = [[(m.name, m.sha256) for m in read(tmp_path / out / "innocents.toml")] for out in ("out", "whole")]
     assert texts[0] == texts[1]
+
+
+def family_of(net):
+    return Distribution("toy", (Family(name="zoo", architecture="zoo", epochs=1, settings={"net": net}),))
+
+
+def test_families_whose_networks_no_file_brings_back_are_refused_before_training(tmp_path):
+    registry, reporter = toy_registry(Zoo()), Counting()
+    of = family_of("FixedProjection")
+    with pytest.raises(BenchError, match=r"family 'zoo': architecture: .* would not bring back 'projection'"):
+        make(request(tmp_path, of, registry), of, 1, reporter=reporter)
+    assert reporter.names == [] and not (tmp_path / "out").exists()
+
+
+def test_a_network_that_training_made_unwritable_is_refused(tmp_path):
+    registry, of = toy_registry(Zoo()), family_of("Counting")
+    with pytest.raises(BenchError, match="innocent zoo-s0-000: its file would not bring back 'hidden_steps'"):
+        make(request(tmp_path, of, registry), of, 1)
+    assert not (tmp_path / "out" / "innocents.toml").exists()

@@ -73,7 +73,7 @@ def probes(
 
     registry = load_registry(plugins, data=data)
     precision, allow_code = suitable_precision(gpus()), chosen["allow_code"]
-    spec, declarations = build(chosen, file, registry, precision, allow_code=allow_code)
+    spec, declarations = build(chosen, file, registry, precision, allow_code=allow_code, on_gpus=bool(gpus()))
     place = Path(folder)
     for name in ("probes.npz", "answers.csv"):  # the table may have been filled in
         if (place / name).exists():
@@ -88,8 +88,9 @@ def probes(
 @command.command("export")
 @click.argument("folder", type=_FOLDER)
 @STORE
+@PLUGINS
 @click.option("--results", multiple=True, type=click.Path(exists=True, file_okay=False), help="Only those of these.")
-def export(folder: str, store: str | None, results: tuple[str, ...]) -> None:
+def export(folder: str, store: str | None, plugins: tuple[str, ...], results: tuple[str, ...]) -> None:
     """Write the networks of a store as safetensors, with a description of each."""
     from bench.execution.model_export import export_networks
 
@@ -98,7 +99,7 @@ def export(folder: str, store: str | None, results: tuple[str, ...]) -> None:
         raise BenchError(f"There is no store at {artifacts.root} yet: a run creates it, or name one with --store")
     scores = [key for one in results for key in score_keys(Path(one))]
     keys = with_dependencies(artifacts, scores) if results else artifacts.all_keys()
-    count, left_out = export_networks(artifacts, keys, Path(folder))
+    count, left_out = export_networks(artifacts, keys, Path(folder), load_registry(plugins))
     for line in left_out:
         click.echo(f"left out: {line}", err=True)
     click.echo(f"{count} networks written to {folder}")

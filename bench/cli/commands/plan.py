@@ -75,7 +75,8 @@ def _label(kind: str, role: str) -> str:
 def command(file: str | None, store: str | None, data: str | None, plugins: tuple[str, ...], **chosen: Any) -> None:
     """Show what a run would do, and which results are stored."""
     present = gpus()
-    spec, known = build(chosen, file, load_registry(plugins, data=data), suitable_precision(present))
+    registry = load_registry(plugins, data=data)
+    spec, known = build(chosen, file, registry, suitable_precision(present), on_gpus=bool(present))
     inventory = Inventory(plan(spec, known), Store(store or default_root()))
     with gc_paused():
         missing = inventory.missing()

@@ -73,7 +73,7 @@ def command(name: str, **chosen: Any) -> int:
             f"{folder} is about described networks: {again} repeats it, bench compare {folder} OTHER compares"
         )
     registry = load_registry(chosen["plugins"], data=chosen["data"])
-    spec, declarations = checked(_changed(run, chosen), registry, suitable_precision(gpus()))
+    spec, declarations = checked(_changed(run, chosen), registry, suitable_precision(gpus()), bool(gpus()))
     _check_components(folder, run, spec, declarations)
     usual = Path("results") / _default_name(folder, Spec.from_json(run["spec"]), spec)
     out = results_folder(spec, chosen["out"] or str(usual))
