@@ -122,6 +122,7 @@ def difference_of_two_runs(a: AucEstimate, b: AucEstimate, level: float = LEVEL)
 
     Welch's t over the per-source AUCs (Biometrika 34, 1947), and a normal test with Newcombe's variances from the
     numbers of models, which are not 0 where all AUCs are 1.00; the interval is the wider one, the p-value the larger.
+    What sharing irrelevant models adds, and the spread of sources does not show, is added to Welch's variance.
     A set of one source has no variance between sources: then the interval is that of `difference_interval`.
     """
     from scipy.special import stdtr, stdtrit
@@ -129,14 +130,16 @@ def difference_of_two_runs(a: AucEstimate, b: AucEstimate, level: float = LEVEL)
     difference = a.auc - b.auc
     if a.conditional or b.conditional:
         return RunDifference(difference, *difference_interval(a, b), None)
-    models = math.sqrt(_floor(a) + _floor(b))
-    between = [float(np.var(e.by_source, ddof=1)) / len(e.by_source) for e in (a, b)]
+    runs = a, b
+    models = math.sqrt(sum(map(_floor, runs)))
+    between = [float(np.var(e.by_source, ddof=1)) / len(e.by_source) for e in runs]
     half = normal_quantile(level) * models
     p = math.erfc(abs(difference) / models / math.sqrt(2))
-    if total := sum(between):
-        freedom = total**2 / sum(v**2 / (len(e.by_source) - 1) for v, e in zip(between, (a, b), strict=True))
-        half = max(half, float(stdtrit(freedom, (1 + level) / 2)) * math.sqrt(total))
-        p = max(p, 2 * float(stdtr(freedom, -abs(difference) / math.sqrt(total))))
+    if spread := sum(between):
+        freedom = spread**2 / sum(v**2 / (len(e.by_source) - 1) for v, e in zip(between, runs, strict=True))
+        error = math.sqrt(spread + sum(map(_shared, runs)))
+        half = max(half, float(stdtrit(freedom, (1 + level) / 2)) * error)
+        p = max(p, 2 * float(stdtr(freedom, -abs(difference) / error)))
     return RunDifference(difference, max(-1.0, difference - half), min(1.0, difference + half), p)
 
 
@@ -152,9 +155,16 @@ def difference_interval(a: AucEstimate, b: AucEstimate) -> tuple[float, float]:
 
 def _floor(estimate: AucEstimate) -> float:
     """Return Newcombe's variance of a mean AUC, moved from 0 and 1 by a pseudo-model each (Agresti, Caffo, 2000)."""
-    fewest = min(estimate.stolen, estimate.irrelevant)
+    m, n, _ = estimate.effective
+    fewest = min(m, n)
     moved = (estimate.auc * fewest + 1) / (fewest + 2)
-    return float(newcombe_variance(moved, estimate.stolen, estimate.irrelevant))
+    return float(newcombe_variance(moved, m, n))
+
+
+def _shared(estimate: AucEstimate) -> float:
+    """Return what sharing irrelevant models adds to Newcombe's variance of a mean AUC; 0 where no sources share any."""
+    m, n, own = estimate.effective
+    return float(newcombe_variance(estimate.auc, m, n) - newcombe_variance(estimate.auc, m, own))
 
 
 WIDEST = 0.10
@@ -169,7 +179,8 @@ def agrees(cell: AucEstimate, paper: float, stolen: int = 0, irrelevant: int = 0
     Return `differs` where abs(difference) > sqrt(ours² + theirs²) + 0.005: ours is the half of our interval that points
     towards the paper's figure; theirs is that of one more source, from the variance s² between our sources. Where the
     paper's numbers of models are known, Newcombe's variance for these replaces the models' share of s², two thirds of
-    Newcombe's for ours (all of it would be too much: s² is often below it by chance). Otherwise `agrees`, or `too few
+    Newcombe's for ours (all of it would be too much: s² is often below it by chance), less what sharing irrelevant
+    models adds to the mean: s² does not show it. Otherwise `agrees`, or `too few
     models to tell` where our half-width is above 0.10. One source: `one source: no verdict`.
     """
     sources = len(cell.by_source)
@@ -178,7 +189,8 @@ def agrees(cell: AucEstimate, paper: float, stolen: int = 0, irrelevant: int = 0
     t, theirs = student_quantile(sources, LEVEL), float(np.var(cell.by_source, ddof=1))
     theirs *= t**2
     if stolen > 0 and irrelevant > 0:
-        models = float(newcombe_variance(cell.auc, cell.stolen / sources, cell.irrelevant / sources))
+        models = float(newcombe_variance(cell.auc, cell.effective.stolen / sources, cell.effective.own / sources))
+        models = max(0.0, models - sources * _shared(cell))
         own = float(newcombe_variance((paper + cell.auc) / 2, stolen, irrelevant))
         theirs = max(0.0, theirs - t**2 * models * 2 / 3) + normal_quantile(LEVEL) ** 2 * own
     ours = cell.high - cell.auc if paper > cell.auc else cell.auc - cell.low

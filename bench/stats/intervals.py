@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -119,12 +121,23 @@ def _spread(placed: Floats) -> float:
     return float(placed.var(ddof=1)) / len(placed) if len(placed) > 1 else 0.0
 
 
+class Effective(NamedTuple):
+    """The numbers of models that, of equal weight in the mean over sources, would leave it as uncertain as it is.
+
+    `own`: the irrelevant models, if no two sources shared any.
+    """
+
+    stolen: float
+    irrelevant: float
+    own: float
+
+
 @dataclass(frozen=True)
 class AucEstimate:
     """A mean AUC over sources with its interval, from so many different stolen and irrelevant models.
 
     `conditional`: there is one source, and the interval holds for it alone; otherwise it is for the mean over sources
-    of this kind, and single ones may lie outside.
+    of this kind, and single ones may lie outside. `weighed`: the effective numbers of models, if they are others.
     """
 
     auc: float
@@ -134,6 +147,12 @@ class AucEstimate:
     irrelevant: int
     by_source: tuple[float, ...]
     conditional: bool
+    weighed: Effective | None = None
+
+    @property
+    def effective(self) -> Effective:
+        """Return the effective numbers of models."""
+        return self.weighed or Effective(self.stolen, self.irrelevant, self.irrelevant)
 
     @property
     def range(self) -> tuple[float, float]:
@@ -150,29 +169,46 @@ def estimate_auc(sources: Sequence[SourceAuc], irrelevant: int | None = None, le
     if not sources:
         raise ValueError("an AUC needs a source")
     aucs = np.array([s.auc for s in sources])
-    m, n = sum(s.stolen for s in sources), irrelevant or sum(s.irrelevant for s in sources)
+    stolen, models = [s.stolen for s in sources], [s.irrelevant for s in sources]
+    m, n = sum(stolen), irrelevant or sum(models)
     mean = float(aucs.mean())
     if len(sources) == 1:
         expected = float(newcombe_variance(mean, m, n))
         inflation = max(1.0, sources[0].variance / expected) if expected > 0 else 1.0
         low, high = newcombe_interval(mean, m, n, level, inflation)
-    else:
-        low, high = map(float, interval_over_sources(aucs, m, n, level))
-    return AucEstimate(mean, low, high, m, n, tuple(aucs.tolist()), len(sources) == 1)
+        return AucEstimate(mean, low, high, m, n, (mean,), True)
+    weighed = Effective(effective(stolen, m), effective(models, n), effective(models, sum(models)))
+    low, high = map(float, interval_over_sources(aucs, *weighed[:2], level, weighed.own))
+    return AucEstimate(mean, low, high, m, n, tuple(aucs.tolist()), False, weighed)
 
 
-def interval_over_sources(aucs: Floats, m: float, n: float, level: float = LEVEL) -> Floats:
+def effective(models: Sequence[int], different: int) -> float:
+    """Return how many models of equal weight leave a mean over sources as uncertain as these: 1 / sum of weights².
+
+    models: the number of each source, two sources or more; one of n weighs 1 / n in the AUC of its source. Where fewer
+    are different, all sources share the same ones. Of equal numbers, all shared or none: the number of different ones.
+    """
+    weights = [Fraction(1, len(models) * n) for n in models]
+    shared = Fraction(sum(models) - different, len(models) - 1)
+    total, squares = sum(weights), sum(w**2 for w in weights)
+    return float(1 / min(total, total / len(models) + shared * (total**2 - squares)))
+
+
+def interval_over_sources(aucs: Floats, m: float, n: float, level: float = LEVEL, own: float | None = None) -> Floats:
     """Return the interval of the mean AUC of sources in general: [2, ...] for AUCs [..., sources], two or more.
 
-    m, n: numbers of different stolen and irrelevant models of all sources together. Newcombe's method 5 (see
-    `newcombe_interval`), its variance var(A) inflated to that of the S sources where it is larger, with Student's t
-    (Biometrika 6, 1908): by max(1, (t² s² + z² UNSEEN (1 - 4/S²) A (1 - A) (A - 1/2)²) / (z² S var(A))). With two
+    m, n: effective numbers of stolen and irrelevant models of all sources together (see `effective`); own: n, if no two
+    sources shared an irrelevant model. Newcombe's method 5 (see `newcombe_interval`), its variance var(A) inflated to
+    that of the S sources where it is larger, with Student's t (Biometrika 6, 1908): by max(1, (t² s² + z² UNSEEN
+    (1 - 4/S²) A (1 - A) (A - 1/2)²) / (z² S var(A)) + what sharing adds, 1 - var(A) with `own` / var(A)). With two
     sources the 1 is 1.1. `docs/statistics.md` has the coverage.
     """
     sources = aucs.shape[-1]
     mean, z = aucs.mean(axis=-1), normal_quantile(level)
     expected, between = newcombe_variance(mean, m, n), aucs.var(axis=-1, ddof=1)
+    relative = _relative_variance(mean, m, n)
     seen = np.divide(between, expected, out=np.zeros_like(between), where=expected > 0)
-    unseen = UNSEEN * (1 - 4 / sources**2) * (mean - 0.5) ** 2 / _relative_variance(mean, m, n)
+    unseen = UNSEEN * (1 - 4 / sources**2) * (mean - 0.5) ** 2 / relative
     inflated = (student_quantile(sources, level) ** 2 * seen + z**2 * unseen) / sources
+    inflated += z**2 * (1 - _relative_variance(mean, m, own or n) / relative)
     return _ends(mean, m, n, np.maximum((1.1 if sources == 2 else 1.0) * z**2, inflated))

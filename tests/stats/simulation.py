@@ -3,7 +3,7 @@
 `python tests/stats/simulation.py` runs all, writes `simulated.json`, and puts the tables into `docs/statistics.md`.
 
 A stolen suspect of a source scores N(shift + b, 1), b being N(0, sd²) for the source, an irrelevant model of its own
-N(0, 1); "ties": the same scores in 21 steps.
+N(0, 1); "ties": the same scores in 21 steps. An irrelevant model that sources share has one score with all of them.
 """
 
 import itertools
@@ -23,7 +23,7 @@ from bench.stats.differences import (
     difference_over_sources,
 )
 from bench.stats.holm import holm
-from bench.stats.intervals import AucEstimate, estimate_auc, interval_over_sources, source_auc
+from bench.stats.intervals import AucEstimate, effective, estimate_auc, interval_over_sources, source_auc
 from bench.stats.thresholds import calibration_half, frozen_threshold
 
 STORED = Path(__file__).with_name("simulated.json")
@@ -37,6 +37,17 @@ AUCS = (0.6, 0.7, 0.75, 0.8, 0.9, 0.95, 0.97)
 TABLE_SOURCES, TABLE_SIZES = (5, 10, 20), ((4, 4), (12, 12))
 SHIFTS = {1.2: "0.75–0.80", 2.3: "0.91–0.95"}
 """Of the stolen suspects of equal methods, and the AUCs that come of it (lower with a spread of sources)."""
+UNLIKE = (
+    ((50, 1), 0, 12),
+    ((20, 2, 2), 0, 12),
+    ((40, 2, 2, 2, 2), 0, 12),
+    ((20,) * 5, 10, 0),
+    ((20,) * 10, 10, 0),
+    ((20,) * 20, 10, 0),
+    ((20,) * 5, 10, 10),
+    ((20,) * 20, 10, 10),
+)
+"""Stolen suspects of each source; irrelevant models that all share, and those of each source."""
 COVERAGES, TABLES, VERDICTS, PAIRS, SINGLES, DIVISIONS = 12_000, 800, 2000, 2000, 1000, 1000
 EDGES = np.array([NormalDist().inv_cdf((step + 0.5) / 20) for step in range(20)])
 
@@ -101,6 +112,27 @@ def intervals():
             width = round(float((high - low).mean()), 3)
             covered = percent((low <= auc + 1e-9) & (auc - 1e-9 <= high))
             found.append([*size, sources, sd, auc, ties, covered, width])
+    return found
+
+
+def unlike():
+    """Coverage and mean width where sources have unequal numbers of suspects, or share irrelevant models."""
+    found = []
+    for (stolen, shared, own), sd, auc in itertools.product(UNLIKE, SPREADS, (0.7, 0.8, 0.9, 0.97)):
+        rng, sources = np.random.default_rng([*stolen, shared, own, round(10 * sd), round(100 * auc)]), len(stolen)
+        ability, irrelevant = (
+            rng.standard_normal((COVERAGES, sources, k), dtype=np.float32) for k in (1, shared + own)
+        )
+        irrelevant[..., :shared] = irrelevant[:, :1, :shared]
+        drawn, center = np.empty((COVERAGES, sources)), shift_of(auc, np.hypot(1, sd)) + sd * ability
+        for source, m in enumerate(stolen):
+            scores = center[:, source] + rng.standard_normal((COVERAGES, m), dtype=np.float32)
+            drawn[:, source] = aucs(scores, irrelevant[:, source])
+        models = [shared + own] * sources
+        numbers = effective(stolen, sum(stolen)), effective(models, shared + own * sources)
+        low, high = interval_over_sources(drawn, *numbers, own=effective(models, sum(models)))
+        covered = percent((low <= auc + 1e-9) & (auc - 1e-9 <= high))
+        found.append([list(stolen), shared, own, sd, auc, covered, round(float((high - low).mean()), 3)])
     return found
 
 
@@ -203,7 +235,7 @@ def accusations():
     return found
 
 
-ALL = {f.__name__: f for f in (intervals, one_source, marks, verdicts, runs, differences, accusations)}
+ALL = {f.__name__: f for f in (intervals, unlike, one_source, marks, verdicts, runs, differences, accusations)}
 
 
 def standard_error(share, draws):
@@ -235,6 +267,14 @@ def tables(found):
         f"{COVERAGES:,} benchmarks a number, and more with fewer sources: 95 is known to ± 0.2 or better. Columns: the"
         " true mean AUC.\n",
         grid(coverage, each, AUCS, lambda v: f"{v[0][1]:.1f} / {v[1][1]:.1f} ({v[0][2]:.2f})"),
+        f"\n### Unequal numbers of suspects, or shared irrelevant models: coverage in percent (mean width)"
+        f"\n\n{COVERAGES:,} benchmarks a number: 95 is known to ± 0.2. Columns: the true mean AUC.\n",
+        grid(
+            [((*_unlike(*r[:3]), str(r[3])), r[4], r[5:]) for r in found["unlike"]],
+            ["stolen of each source", "irrelevant of each source", "s.d. between sources"],
+            (0.7, 0.8, 0.9, 0.97),
+            lambda v: f"{v[0]:.1f} ({v[1]:.2f})",
+        ),
         f"\n### One source, for that source alone: coverage in percent (mean width)\n\n"
         f"{SINGLES:,} benchmarks a number: ± 0.7. Columns: the true AUC.\n",
         grid(
@@ -271,6 +311,12 @@ def tables(found):
         ).replace("| 1 | 3 |", "| one source | three sources |"),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _unlike(stolen, shared, own):
+    """Labels of the numbers of models of sources."""
+    each = f"{len(stolen)} × {stolen[0]}" if len(set(stolen)) == 1 else ", ".join(map(str, stolen))
+    return each, " + ".join(f"{n} {kind}" for n, kind in ((shared, "shared"), (own, "of its own")) if n)
 
 
 def in_document(text):

@@ -15,7 +15,7 @@ from bench.stats.differences import (
     difference_over_sources,
 )
 from bench.stats.holm import holm
-from bench.stats.intervals import AucEstimate, SourceAuc, estimate_auc
+from bench.stats.intervals import AucEstimate, SourceAuc, estimate_auc, newcombe_variance
 
 aucs = st.lists(st.integers(0, 16).map(lambda k: k / 16), min_size=1, max_size=8)
 
@@ -176,6 +176,34 @@ def test_two_runs_at_auc_one_do_not_differ_and_know_that_they_are_few():
     assert many.high < same.high / 3
     apart = difference_of_two_runs(run_of(*[1.0] * 8), run_of(*[0.8] * 8))
     assert apart.p < 0.001
+
+
+def test_two_runs_know_that_a_source_has_one_copy():
+    a, b, c = (
+        estimate_auc([SourceAuc(1.0, n, 10, 0.0) for n in numbers], 10) for numbers in ((50, 1), (2, 2), (26, 25))
+    )
+    wide, same, narrow = (difference_of_two_runs(run, run) for run in (a, b, c))
+    assert wide.low <= same.low < narrow.low - 0.1 and wide.high == -wide.low
+
+
+def of_shared(irrelevant, *by_source):
+    return estimate_auc([SourceAuc(a, 20, 10, 0.0) for a in by_source], irrelevant)
+
+
+def test_shared_irrelevant_models_add_to_the_variance_of_two_runs():
+    spread = (0.6, 0.8, 0.7, 0.9, 0.75)
+    own, shared = (difference_of_two_runs(r, r) for r in (of_shared(n, *spread) for n in (None, 10)))
+    excess = np.diff(newcombe_variance(0.75, 100, np.array([50, 10])))[0]
+    t, error = scipy.stats.t.ppf(0.975, 8), 2 * np.var(spread, ddof=1) / 5
+    assert own.high == pytest.approx(t * math.sqrt(error))
+    assert shared.high == pytest.approx(t * math.sqrt(error + 2 * excess))
+
+
+def test_a_papers_figure_is_compared_with_a_spread_that_shared_irrelevant_models_do_not_make():
+    shared, own = (of_shared(n, *(0.6, 0.8, 0.7, 0.9, 0.75) * 2) for n in (10, None))
+    # 10 models that ten sources share are not one for each of them: the spread of the sources is the sources' own.
+    assert [agrees(shared, paper, 20, 20) for paper in (0.41, 0.38)] == ["too few models to tell", "differs"]
+    assert [agrees(own, paper, 20, 20) for paper in (0.51, 0.48)] == ["agrees", "differs"]
 
 
 def test_one_source_is_no_sample_of_sources():

@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from bench.stats.auc import auc
 from bench.stats.intervals import (
     SourceAuc,
+    effective,
     estimate_auc,
     hanley_mcneil_variance,
     interval_over_sources,
@@ -200,6 +201,59 @@ def test_sources_have_models_of_their_own_or_share_some():
     assert width(estimate_auc(alike, shared)) > 1.3 * width(estimate_auc(alike))
     with pytest.raises(ValueError, match="needs a source"):
         estimate_auc([])
+
+
+@pytest.mark.parametrize("numbers", [(1,), (2, 2), (12,) * 5, (49,) * 3, (7,) * 20])
+def test_equal_numbers_of_models_are_as_many_as_there_are(numbers):
+    if len(numbers) > 1:
+        assert effective(numbers, sum(numbers)) == sum(numbers) and effective(numbers, numbers[0]) == numbers[0]
+    found = estimate_auc([SourceAuc(1.0, n, n, 0.0) for n in numbers])
+    assert found.effective == (sum(numbers),) * 3 and (found.stolen, found.irrelevant) == (sum(numbers),) * 2
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5)), min_size=2, max_size=6), st.integers(0, 5))
+@settings(deadline=None)
+def test_the_effective_number_is_one_over_the_squared_weights_of_the_models(own, common):
+    numbers = [common + n for _, n in own]
+    weights = [sum(1 / (len(numbers) * n) for n in numbers)] * common
+    for _, n in own:
+        weights += [1 / (len(numbers) * (common + n))] * n
+    assert effective(numbers, len(weights)) == pytest.approx(1 / sum(w**2 for w in weights))
+
+
+def test_a_source_of_one_copy_is_half_of_the_mean_however_many_copies_the_other_has():
+    def found(*numbers):
+        return estimate_auc([SourceAuc(1.0, n, 10, 0.0) for n in numbers], irrelevant=10)
+
+    unequal = found(50, 1)
+    assert (unequal.stolen, unequal.irrelevant) == (51, 10)
+    assert unequal.effective.stolen == pytest.approx(4 / (1 / 50 + 1)) and unequal.effective.irrelevant == 10
+    # A method that finds 60 % of the second source's copies has 1.00 in 60 % of draws, and 0.80 in truth.
+    assert unequal.low <= found(2, 2).low < 0.8 < found(26, 25).low
+    turned = estimate_auc([SourceAuc(1.0, 10, n, 0.0) for n in (50, 1)])
+    assert turned.effective[1:] == (unequal.effective.stolen,) * 2 and turned.low < 0.7
+
+
+def test_shared_irrelevant_models_add_to_the_spread_of_sources():
+    """Their noise is the same at all sources: Student's half and Newcombe's excess are squared and added.
+
+    At 0.5 and 20 sources of 1,000 copies each, s² = 0.01: Newcombe's variance is 0.25 (1 + N* 2/3) / (m n).
+    """
+
+    def found(spread, different):
+        return estimate_auc([SourceAuc(0.5 + d, 1000, 10, 0.0) for d in (-spread, spread) * 10], different)
+
+    alone, shared = found(0.1, None), found(0.1, 10)
+    t, z, s2 = scipy.stats.t.ppf(0.975, 19), 1.959963984540054, 0.2 / 19
+    with_10, with_200 = (0.25 * (1 + ((20000 + n) / 2 - 1) * 2 / 3) / (20000 * n) for n in (10, 200))
+    squared = t**2 * s2 / 20 + z**2 * (with_10 - with_200)
+
+    def outside(x):
+        relative = (1 + 10004 * ((1 - x) / (2 - x) + x / (1 + x))) / 200000
+        return (x - 0.5) ** 2 - squared * x * (1 - x) * relative / with_10
+
+    assert shared.low == pytest.approx(brentq(outside, 1e-9, 0.5), abs=1e-6)
+    assert width(alone) < 0.1 < width(found(0.0, 10)) < width(shared)
 
 
 def width(estimate):

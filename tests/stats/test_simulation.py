@@ -31,6 +31,14 @@ def test_intervals_over_sources_cover_in_every_setting(stored):
         assert widths == sorted(widths, reverse=True) and widths[-1] < 0.3, key
 
 
+def test_intervals_cover_where_sources_have_unequal_numbers_or_share_irrelevant_models(stored):
+    assert len(stored["unlike"]) == len(simulation.UNLIKE) * 3 * 4
+    for row in stored["unlike"]:
+        stolen, *_, covered, width = row
+        assert covered >= 95 - standard_error(95, simulation.COVERAGES), row
+        assert width < (0.9 if len(stolen) == 2 else 0.7), row
+
+
 def test_equal_methods_are_marked_in_at_most_seven_tables_of_a_hundred(stored):
     for row in stored["marks"]:
         sources, jointly = row[2], row[5]
@@ -65,8 +73,13 @@ def test_frozen_thresholds_hold_their_rate_on_average(stored):
 
 
 REPEATED = {}
-DRAWS = {"intervals": simulation.COVERAGES, "marks": simulation.TABLES, "one_source": simulation.SINGLES}
-WITH_WIDTH = ("intervals", "one_source", "differences")
+DRAWS = {
+    "intervals": simulation.COVERAGES,
+    "unlike": simulation.COVERAGES,
+    "marks": simulation.TABLES,
+    "one_source": simulation.SINGLES,
+}
+WITH_WIDTH = ("intervals", "unlike", "one_source", "differences")
 
 
 @pytest.mark.slow
