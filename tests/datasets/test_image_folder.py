@@ -467,6 +467,50 @@ def test_classes_may_be_named_as_parts_are(tmp_path):
     assert look(tmp_path / "vehicles")[0].classes == ["bus", "test", "train"]
 
 
+def folder_of(root, paths):
+    """Write different images below a folder."""
+    for n, path in enumerate(paths):
+        for i in range(4):
+            save(root / path / f"{i}.png", picture(100 * n + i))
+    return root
+
+
+def test_images_of_a_part_that_are_in_no_class_folder_are_refused(tmp_path):
+    pets = folder_of(tmp_path / "pets", ["train/cat", "train/dog", "test"])
+    said = refusal(pets)
+    assert "pets: test/0.png is in no class folder: sort the images of test into class folders, or add " in said
+    assert said.endswith(f"{pets / 'train'} alone")
+    assert look(pets / "train")[0].classes == ["cat", "dog"]
+    strays = folder_of(tmp_path / "strays", ["train/cat", "train/dog", "test/cat", "test/dog"])
+    save(strays / "train" / "preview.png", picture(5000))
+    assert "train/preview.png is in no class folder: move it into one of them, or elsewhere" in refusal(strays)
+    (strays / "train" / "preview.png").unlink()
+    assert look(strays)[0].classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [("training_set", "test_set"), ("seg_train", "seg_test"), ("train", "dev"), ("Train2017", "TestSet")],
+)
+def test_parts_of_other_names_are_refused(tmp_path, first, second):
+    pets = folder_of(tmp_path / "pets", [f"{part}/{cls}" for part in (first, second) for cls in ("cat", "dog")])
+    both = " and ".join(sorted((first, second)))
+    said = refusal(pets)
+    assert f"has folders {both}, with cat and dog in each of them: name the parts train and test" in said
+    (pets / first).rename(pets / "train")
+    (pets / second).rename(pets / "test")
+    assert look(pets)[0].classes == ["cat", "dog"]
+
+
+def test_folders_inside_class_folders_are_no_classes(tmp_path):
+    plain = folder_of(tmp_path / "plain", ["x/images", "y/images"])
+    assert look(plain)[0].classes == ["x", "y"]
+    named = folder_of(tmp_path / "named", ["test_tube/images", "train/images"])
+    assert look(named)[0].classes == ["test_tube", "train"]
+    dated = folder_of(tmp_path / "dated", ["x/2023", "x/2024", "y/2023", "y/2024"])
+    assert look(dated)[0].classes == ["x", "y"]
+
+
 def test_a_description_is_plain_json(birds, tmp_path, bench):
     bench("data", "add", "birds", birds, data=tmp_path / "data")
     content = json.loads(description_path(tmp_path / "data", "birds").read_text())
