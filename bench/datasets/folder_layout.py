@@ -1,7 +1,8 @@
 """Where the images of a folder are: class folders, and folders of parts around them."""
 
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ HALVES = dict.fromkeys(("train", "training"), "train") | dict.fromkeys(
     ("test", "testing", "val", "valid", "validation"), "test"
 )
 """The part that a folder of such a name holds; upper case counts as lower case."""
+OF_PARTS = {*HALVES, "dev", "eval"}
+"""Words in names of parts, such as `training_set`; only those of `HALVES` alone are read."""
 
 
 class Layout(NamedTuple):
@@ -51,19 +54,38 @@ def find(folder: Path) -> Layout:
 
 
 def _parts(folder: Path, tops: Sequence[str]) -> dict[str, str]:
-    """Return the part that each folder is; none if they are classes. BenchError for parts and other folders."""
-    known = {top: HALVES[top.casefold()] for top in tops if top.casefold() in HALVES}
-    if len(known) < 2 or "train" not in known.values() or any(_images(folder / top)[0] for top in known):
+    """Return the part that each folder is; none if they are classes. BenchError for parts that cannot be read."""
+    words = {top: {w.removesuffix("set") for w in re.findall("[a-z]+", top.casefold())} for top in tops}
+    likely = [top for top in tops if OF_PARTS & words[top]]
+    inside = {top: {n for n in _entries(folder / top) if (folder / top / n).is_dir()} for top in likely}
+    known = {top: HALVES[top.casefold()] for top in likely if top.casefold() in HALVES}
+    if len(known) < 2 or "train" not in known.values():
+        shared = sorted(set.intersection(*inside.values())) if len(likely) > 1 else []
+        if len(shared) > 1:
+            raise BenchError(
+                f"{folder} has folders {_and(likely)}, with {shared[0]} and {shared[1]} in each of them: name the "
+                "parts train and test, or add one of them alone. If they are classes, give them other names"
+            )
         return {}
     others = [top for top in tops if top not in known]
-    inside = [{n for n in _entries(folder / top) if (folder / top / n).is_dir()} for top in known]
-    if others and not set.intersection(*inside):
+    if not any(inside[top] for top in known) or (others and not set.intersection(*(inside[top] for top in known))):
         return {}  # classes that happen to have such names
     if len(known) > 2 or len(set(known.values())) < 2:
         raise BenchError(f"{folder} has folders {_and(known)}: move one of them elsewhere")
     if others:
         raise BenchError(f"{folder} has folders {_and(known)}, and {others[0]} beside them: move that elsewhere")
+    for top in known:
+        if images := _images(folder / top)[0]:
+            raise BenchError(f"{folder}: {top}/{images[0]} is in no class folder: {_way_out(folder, top, inside)}")
     return known
+
+
+def _way_out(folder: Path, top: str, inside: Mapping[str, Set[str]]) -> str:
+    """Return what to do about images of a part that are in none of its class folders."""
+    if inside[top]:
+        return "move it into one of them, or elsewhere"
+    other = next(name for name, classes in inside.items() if classes)
+    return f"sort the images of {top} into class folders, or add {folder / other} alone"
 
 
 def _and(names: Iterable[str]) -> str:

@@ -73,8 +73,10 @@ def survey(name: str, folder: Path, root: Path, options: Options) -> tuple[Descr
                     f"{folder}: class {cls!r} has {counts[label, part]} different images in its {part} part, "
                     f"at least {LEAST} are needed"
                 )
+    copies = dict.fromkeys(p for same in twins.values() for p in same[1:])
+    kept = [(p, label) for p, label in layout.files if p not in copies]  # halves have no image in common
     files: dict[str, list[File]] = {
-        part: [(p, label, facts[p].sha256) for p, label in layout.files if parts[p] == part] for part in PARTS
+        part: [(p, label, facts[p].sha256) for p, label in kept if parts[p] == part] for part in PARTS
     }
     description = Description(
         name,
@@ -88,10 +90,10 @@ def survey(name: str, folder: Path, root: Path, options: Options) -> tuple[Descr
         crop=options.crop,
         related=dict(options.related),
     )
-    return description, _notes(layout, twins, options)
+    return description, _notes(layout, [*copies], options)
 
 
-def _notes(layout: Layout, twins: Mapping[str, Sequence[str]], options: Options) -> list[str]:
+def _notes(layout: Layout, copies: Sequence[str], options: Options) -> list[str]:
     notes: list[str] = []
     usual = Options()
     by = "the file of --split does" if options.split else "the folders do" if layout.parts else ""
@@ -99,11 +101,8 @@ def _notes(layout: Layout, twins: Mapping[str, Sequence[str]], options: Options)
         notes.append(f"--test-share and --seed divide nothing: {by}")
     if layout.left_out:
         notes.append(f"{len(layout.left_out)} files are neither PNG nor JPEG and left out: {_named(layout.left_out)}")
-    if twins:
-        more = sum(len(same) - 1 for same in twins.values())
-        notes.append(
-            f"{more} images are copies of others in the same class and part: {_named(next(iter(twins.values())))}"
-        )
+    if copies:
+        notes.append(f"{len(copies)} images are copies of others in their class and left out: {_named(copies)}")
     return notes
 
 

@@ -1,13 +1,16 @@
 """Read the code of a class that may have no file, as one of a notebook's cell: its digest, and what it imports."""
 
+import copyreg
 import dis
 import functools
 import hashlib
 import inspect
+import re
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.registry.imports import is_local
 from bench.registry.sources import DESCRIPTIVE
@@ -17,6 +20,13 @@ CALLED = ("__init__", "__call__")
 """Special methods that always count; `dataclass` makes the first of them."""
 GENERATED = "<string>"
 """The file of the other special methods that `dataclass` makes, and of code that was typed after `python -c`."""
+MOVING = ("random.", "numpy.random.", "torch._C.Generator")
+"""Where the classes of random generators are: their state moves with each use."""
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+DEEPEST = 32
+"""Other libraries' objects inside each other that are looked into."""
+MOST_OBJECTS = 20_000
+"""Other libraries' objects that are looked into."""
 
 
 def code_digest(cls: type) -> str:
@@ -47,9 +57,11 @@ class _Reading:
     modules: set[str] = field(default_factory=set)
     seen: dict[int, object] = field(default_factory=dict)
     """What was described, kept alive: the number of an object that is gone may be another one's."""
+    depth: int = 0
+    objects: int = 0
 
     def describe(self, value: object) -> None:
-        """Add the description of a value; of other modules' objects little but their names."""
+        """Add the description of a value; of other modules' functions and classes little but their names."""
         if isinstance(value, PLAIN):
             self.parts.append(repr(value))
             return
@@ -62,9 +74,9 @@ class _Reading:
             self.parts.append(type(value).__name__)
             if own:  # one that the user derived from a container
                 self.describe(type(value))
-            for item in sorted(items, key=repr) if isinstance(value, set | frozenset) else items:
+            for item in sorted(items, key=_order) if isinstance(value, set | frozenset) else items:
                 self.describe(item)
-        elif isinstance(value, functools.partial):
+        elif isinstance(value, functools.partial | types.MethodType):
             self.describe(_functions(value))
         elif own and isinstance(value, types.FunctionType):
             self.parts.append(value.__qualname__)
@@ -88,19 +100,25 @@ class _Reading:
         return any(getattr(inspect.unwrap(f), "__code__", f.__code__).co_filename != GENERATED for f in functions)
 
     def _describe_outside(self, value: object) -> None:
-        """Add the name of an object that is not looked into, or the numbers of an array."""
+        """Add the name of a module, class or function that is not looked into; of an object what it is built from."""
         if isinstance(value, types.ModuleType):
             self.modules.add(value.__name__)
             self.parts.append(value.__name__)
             return
         named = value if hasattr(value, "__qualname__") else type(value)
         module = str(getattr(named, "__module__", ""))
-        self.modules.add(module)
+        self.modules |= {module} - {"None"}  # built-in methods have none
+        self.parts.append(f"{module} {getattr(named, '__qualname__', '')} ")
         if module != self.module and is_local(module):
             self.elsewhere.append((module, value))
-        self.parts.append(
-            f"{module} {getattr(named, '__qualname__', '')} {_numbers(value) if named is type(value) else ''}"
-        )
+        elif named is type(value) and self.depth < DEEPEST and self.objects < MOST_OBJECTS:
+            self.objects += 1
+            self.depth += 1
+            for part in _content(value):
+                self.describe(part)
+            self.depth -= 1
+        elif isinstance(owner := getattr(value, "__self__", None), re.Pattern):  # such as re.compile("x").match
+            self.describe(owner)
 
     def _describe_code(self, code: types.CodeType, function: types.FunctionType) -> None:
         instructions = [*dis.get_instructions(code)]
@@ -148,20 +166,69 @@ def _functions(attribute: object) -> tuple[object, ...]:
         return (attribute.func,)
     if isinstance(attribute, functools.partial | functools.partialmethod):
         return attribute.func, attribute.args, attribute.keywords
+    if isinstance(attribute, types.MethodType):
+        return attribute.__func__, attribute.__self__
     return (attribute.__func__,) if isinstance(attribute, staticmethod | classmethod) else (attribute,)
+
+
+def _order(item: object) -> str:
+    """Return the text by which the items of a set are sorted, the same in every process."""
+    if isinstance(item, set | frozenset):
+        return repr(sorted(map(_order, item)))
+    return repr(item) if isinstance(item, PLAIN) else ADDRESS.sub("", repr(item))
 
 
 def _state(value: object) -> dict[str, object]:
     """Return the attributes of an object, without its docstring and what cached properties computed."""
-    found: dict[str, object] = getattr(value, "__dict__", {})
+    # a dictionary, None, or a pair of these: attributes, slots
+    state: Any = object.__getstate__(value)
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    found = {**(attributes or {}), **dict(sorted((slots or {}).items()))}
     computed = {n for n in found if isinstance(getattr(type(value), n, None), functools.cached_property)}
     return {n: v for n, v in found.items() if n != "__doc__" and n not in computed}
 
 
-def _numbers(value: object) -> str:
-    """Return a digest of the bytes of an array or a tensor; empty for anything else."""
+def _content(value: object) -> tuple[object, ...]:
+    """Return what another library's object is built from, as pickle would store it: the same in every process.
+
+    An object that the library itself has under a name is that name, for others use it, too. Nothing is returned for
+    what moves with each use, as random generators and iterators do, and for what cannot be pickled.
+    """
+    cls = type(value)
+    if isinstance(value, Iterator) or f"{cls.__module__}.{cls.__qualname__}".startswith(MOVING):
+        return ()
     try:
-        array = value if hasattr(value, "tobytes") else value.detach().cpu().numpy()  # type: ignore[attr-defined]
-        return hashlib.sha256(array.tobytes()).hexdigest()
-    except (AttributeError, TypeError, ValueError, RuntimeError):  # it is no array, or only looks like one
-        return ""
+        if hasattr(value, "tobytes") or hasattr(value, "data_ptr"):
+            return _numbers(value)
+        if cls.__module__ != "builtins":  # where a Python session has its last result, `_`
+            known = dict(getattr(sys.modules.get(cls.__module__), "__dict__", {}))
+            if names := [name for name, other in known.items() if other is value]:
+                return (min(names),)
+        reduce: Any = copyreg.dispatch_table.get(cls, lambda v: v.__reduce_ex__(2))
+        reduced = reduce(value)
+        parts = reduced if isinstance(reduced, tuple) else (reduced,)
+        return tuple([*part] if isinstance(part, Iterator) else part for part in parts)
+    except Exception:  # it is others' code
+        return ()
+
+
+def _numbers(value: Any) -> tuple[object, ...]:
+    """Return what an array, a tensor or an image holds: a digest of its bytes, or its objects, with type and shape."""
+    dtype = getattr(value, "dtype", getattr(value, "mode", None))
+    kind = f"{dtype} {[*getattr(value, 'shape', getattr(value, 'size', ()))]}"
+    if hasattr(value, "data_ptr"):
+        try:
+            value = _array(value)
+        except (AttributeError, TypeError, RuntimeError):  # its numbers are not dense
+            return (kind,)
+    if getattr(dtype, "hasobject", False):  # its bytes are addresses
+        return kind, value.tolist()
+    return kind, hashlib.sha256(value.tobytes()).hexdigest()
+
+
+def _array(tensor: Any) -> Any:
+    tensor = tensor.detach().cpu()
+    try:
+        return tensor.numpy()
+    except TypeError:  # numpy has no bfloat16
+        return tensor.float().numpy()

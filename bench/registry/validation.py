@@ -10,9 +10,8 @@ from typing import Any
 
 from bench.api.components import Architecture, Attack, Component, Dataset, Fingerprint, Method, Watermark, fields_of
 from bench.api.data import Download, Reported, ReportedAccuracy
-from bench.core.errors import did_you_mean
 from bench.core.kinds import Access, ComponentKind, Role, SuspectKind
-from bench.core.renamed import RENAMED
+from bench.registry.attributes import stray_attribute
 from bench.registry.fields import check_types
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -147,7 +146,7 @@ def contract_violation(component: Component) -> str:
         return f"class {cls.__name__} is not a frozen dataclass: write @dataclass(frozen=True) above it"
     reason = (
         _unreadable_annotation(component)
-        or _stray_attribute(component)
+        or stray_attribute(component)
         or _wrong_identity(component, base)
         or _wrong_field(component)
         or _wrong_declaration(component)
@@ -162,49 +161,6 @@ def _unreadable_annotation(component: Component) -> str:
     except Exception as error:  # an annotation is an expression, which may raise anything
         return f": its annotations cannot be read: {type(error).__name__}: {error}"
     return ""
-
-
-def _stray_attribute(component: Component) -> str:
-    """Return the first attribute of the author's classes that is neither a field nor a declaration."""
-    for name in ("kind", "declarations"):
-        if any(name in vars(cls) for cls in type(component).__mro__ if cls.__module__ != Component.__module__):
-            return f": {name!r} is the host's own: give what you call so another name"
-    known = {f.name for f in dataclasses.fields(component)} | component.declarations.keys()  # type: ignore[arg-type]
-    for cls in type(component).__mro__:
-        if cls.__module__ == Component.__module__ or cls is object:
-            continue
-        annotated = inspect.get_annotations(cls)  # from Python 3.14 on, vars(cls) has them later
-        for name, value in vars(cls).items():
-            if name.startswith("_") or name in known:
-                continue
-            if name in annotated:
-                if reason := _no_hyperparameter(component, cls, name, str(annotated[name])):
-                    return reason
-                continue
-            if callable(value) or hasattr(type(value), "__get__"):  # such as a property
-                continue
-            if name in RENAMED:
-                return f": {name!r} is now {RENAMED[name]!r}: write `{RENAMED[name]} = {value!r}`"
-            if name in ("name", "version"):
-                return f": write `{name}: {type(value).__name__} = {value!r}`, with its annotation"
-            return (
-                f": {name!r} is neither a field nor a declaration ({', '.join(component.declarations)}). "
-                f"{did_you_mean(name, component.declarations)}"
-                f"Write `{name}: {type(value).__name__} = {value!r}` to make it a hyper-parameter"
-            )
-    return ""
-
-
-def _no_hyperparameter(component: Component, cls: type, name: str, annotation: str) -> str:
-    """Return why an annotated attribute that is no field was meant as something else; empty if it is a constant."""
-    if meant := did_you_mean(name, component.declarations):
-        return f": {name!r} is no declaration. {meant}If it is a constant of yours, give it another name"
-    if "ClassVar" in annotation or "__dataclass_params__" in vars(cls):
-        return ""
-    return (
-        f": {name!r} is annotated in {cls.__name__}, which is no dataclass, so it is no hyper-parameter: write "
-        f"@dataclass(frozen=True) above class {cls.__name__}"
-    )
 
 
 def _wrong_identity(component: Component, base: type[Component]) -> str:

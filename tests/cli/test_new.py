@@ -4,6 +4,7 @@ import ast
 import configparser
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -162,6 +163,14 @@ def test_they_give_a_table(installed):
     names = [word for kind, name in NAMES.items() for word in (f"--{kind}s", name)]
     told = run(installed, "bench", "run", "--preset", "smoke", *names, "--no-baselines", "--workers", 0)
     assert re.search(rf"^{NAMES['method']} +[01]\.\d\d", told, re.MULTILINE), told
+
+
+def test_the_command_that_is_printed_for_a_dataset_runs(installed, tmp_path):
+    name = NAMES[ComponentKind.DATASET]
+    *_, last = here(["new", "dataset", name, "--into", tmp_path]).out.splitlines()
+    assert last.strip() in (tmp_path / "bench-new-dataset" / "README.md").read_text()
+    less = ["--attacks", "finetune_a", "--no-baselines", "--replicates", 1, "--set", "recipe.epochs=1", "--workers", 0]
+    run(installed, *shlex.split(last), *less, "--out", tmp_path / "out")
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from bench import cli
 from bench.core.errors import BenchError
 from bench.datasets.image_folder import adapted, decoded, description_path, read_description
 from bench.datasets.image_survey import Options, survey
+from bench.datasets.partition import PARTS, partition
 from bench.models.description import Description, label_order
 from bench.registry.discovery import load_registry
 
@@ -361,19 +362,42 @@ def test_a_folder_that_cannot_be_read(birds, monkeypatch):
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_seeded_split_is_balanced_and_keeps_copies_together(birds):
+def test_a_seeded_split_is_balanced_and_leaves_copies_out(birds):
     again = Image.open(birds / "wren" / "1.png")
     save(birds / "wren" / "copy.png", again, compress_level=1)
     assert (birds / "wren" / "copy.png").read_bytes() != (birds / "wren" / "1.png").read_bytes()
     for seed in range(8):
         d, notes = look(birds, seed=seed)
         test = [path for path, _, _ in d.test]
-        assert ("wren/1.png" in test) == ("wren/copy.png" in test)
-        assert notes == ["1 images are copies of others in the same class and part: wren/1.png, wren/copy.png"]
+        assert "wren/copy.png" not in {path for path, _, _ in [*d.train, *d.test]}
+        assert (len(d.train), len(test)) == (24, 6)
+        assert notes == ["1 images are copies of others in their class and left out: wren/copy.png"]
         assert [label for _, label, _ in d.test].count(0) == 2
         assert not {p for p, _, _ in d.train} & set(test)
     assert look(birds, seed=3)[0] == look(birds, seed=3)[0]
     assert len(look(birds, test_share=0.5)[0].test) in (15, 16)
+
+
+def test_copies_move_no_other_image(birds):
+    """So that folders without copies keep their keys."""
+    before, _ = look(birds)
+    save(birds / "wren" / "copy.png", Image.open(birds / "wren" / "1.png"), compress_level=1)
+    assert look(birds)[0].identity() == before.identity()
+
+
+def test_the_halves_of_a_folder_with_copies_have_no_image_in_common(birds, tmp_path, bench):
+    for file in sorted(birds.rglob("*.png")):
+        for i in range(2):
+            save(file.with_name(f"{file.stem} copy {i}.png"), Image.open(file), compress_level=i)
+    data = tmp_path / "data"
+    code, said = bench("data", "add", "birds", birds, "--test-share", 0.5, data=data)
+    assert (code, "30 images are copies of others in their class and left out" in said) == (0, True), said
+    dataset = load_registry(data=data).get("dataset", "birds")
+    train, test = dataset.load(data, True), dataset.load(data, False)
+    for seed in range(4):
+        made = partition(train, test, seed, 0)
+        parts = {p: {image.numpy().tobytes() for image in made[f"{p}.images"]} for p in PARTS}
+        assert sum(map(len, parts.values())) == len(set.union(*parts.values())) == 30, seed
 
 
 def split_file(birds, rows, header="file,part"):
@@ -465,6 +489,50 @@ def test_classes_may_be_named_as_parts_are(tmp_path):
         for i in range(10):
             save(tmp_path / "vehicles" / cls / f"{i}.png", picture(100 * n + i))
     assert look(tmp_path / "vehicles")[0].classes == ["bus", "test", "train"]
+
+
+def folder_of(root, paths):
+    """Write different images below a folder."""
+    for n, path in enumerate(paths):
+        for i in range(4):
+            save(root / path / f"{i}.png", picture(100 * n + i))
+    return root
+
+
+def test_images_of_a_part_that_are_in_no_class_folder_are_refused(tmp_path):
+    pets = folder_of(tmp_path / "pets", ["train/cat", "train/dog", "test"])
+    said = refusal(pets)
+    assert "pets: test/0.png is in no class folder: sort the images of test into class folders, or add " in said
+    assert said.endswith(f"{pets / 'train'} alone")
+    assert look(pets / "train")[0].classes == ["cat", "dog"]
+    strays = folder_of(tmp_path / "strays", ["train/cat", "train/dog", "test/cat", "test/dog"])
+    save(strays / "train" / "preview.png", picture(5000))
+    assert "train/preview.png is in no class folder: move it into one of them, or elsewhere" in refusal(strays)
+    (strays / "train" / "preview.png").unlink()
+    assert look(strays)[0].classes == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "first, second",
+    [("training_set", "test_set"), ("seg_train", "seg_test"), ("train", "dev"), ("Train2017", "TestSet")],
+)
+def test_parts_of_other_names_are_refused(tmp_path, first, second):
+    pets = folder_of(tmp_path / "pets", [f"{part}/{cls}" for part in (first, second) for cls in ("cat", "dog")])
+    both = " and ".join(sorted((first, second)))
+    said = refusal(pets)
+    assert f"has folders {both}, with cat and dog in each of them: name the parts train and test" in said
+    (pets / first).rename(pets / "train")
+    (pets / second).rename(pets / "test")
+    assert look(pets)[0].classes == ["cat", "dog"]
+
+
+def test_folders_inside_class_folders_are_no_classes(tmp_path):
+    plain = folder_of(tmp_path / "plain", ["x/images", "y/images"])
+    assert look(plain)[0].classes == ["x", "y"]
+    named = folder_of(tmp_path / "named", ["test_tube/images", "train/images"])
+    assert look(named)[0].classes == ["test_tube", "train"]
+    dated = folder_of(tmp_path / "dated", ["x/2023", "x/2024", "y/2023", "y/2024"])
+    assert look(dated)[0].classes == ["x", "y"]
 
 
 def test_a_description_is_plain_json(birds, tmp_path, bench):

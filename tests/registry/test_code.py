@@ -1,6 +1,7 @@
 """The digest of a class that has no file: equal for equal code, other for other code."""
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -9,9 +10,17 @@ import pytest
 from bench.registry.code import code_digest, imported_packages
 
 CELL = '''
-import numpy as np
+import random
+import re
+from collections import deque
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cache, cached_property, partial, partialmethod
+
+import numpy as np
+import torch
+from scipy.stats import norm
+
 from bench import Fingerprint
 
 WEIGHTS = np.arange(3)
@@ -55,6 +64,42 @@ PART = Part(3)
 TABLE = Table()
 MOVED = partial(moved, k=5)
 
+class Slotted:
+    __slots__ = ("left", "__right")
+
+    def __init__(self, left, right):
+        self.left, self.__right = left, right
+
+class Opaque:
+    pass
+
+class Unpicklable:
+    __module__ = "elsewhere"
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("no")
+
+class Deep:
+    __module__ = "elsewhere"
+
+    def __reduce_ex__(self, protocol):
+        return Deep, (Deep(),)
+
+OPAQUE = {helper, Opaque, len, *map(frozenset, ("ab", "cd", "ef"))}
+OBJECTS = (
+    range(5), deque([1, 2]), Fraction(1, 2), re.compile("a+"), torch.nn.Dropout(0.5), torch.nn.Linear(1, 2, bias=False),
+    torch.float32, np.dtype("int8"), {"key": slice(1, 2)}, norm, norm(0, 1), Unpicklable(), Deep(),
+)
+HALF = torch.ones(4, dtype=torch.bfloat16)
+SHAPED = np.zeros((2, 6))
+MIXED = np.array([("an object", len), None, 3], dtype=object)
+SLOTTED = Slotted(1, {"b": 2})
+MATCH = re.compile("b+").match
+BOUND = PART.cube
+GENERATORS = (random.Random(1), np.random.default_rng(1), random.random, random.randint, iter([1]))
+torch.manual_seed(0)
+OBJECTS[5].weight.data.fill_(1.5)
+
 @dataclass(frozen=True)
 class Mine(Fingerprint):
     """A method."""
@@ -65,6 +110,7 @@ class Mine(Fingerprint):
 
     def extract(self, source, data, helpers, context):
         import scipy.stats
+        others = OBJECTS, HALF, SHAPED, MIXED, SLOTTED, MATCH, BOUND, GENERATORS, OPAQUE
         more = PART[1] + PART.area + PART.cube() + TABLE[1] + Shift().by + MOVED(1)
         return {"x": helper(data.probe.x[: self.samples]) + WEIGHTS[0] + PART.size + more}
 
@@ -89,14 +135,15 @@ def test_it_is_the_same_in_another_process(tmp_path):
         CELL
         + "\nif __name__ == '__main__':\n    from bench.registry.code import code_digest\n    print(code_digest(Mine))"
     )
-    found = {
-        subprocess.run(
-            [sys.executable, tmp_path / "cell.py"], capture_output=True, text=True, check=True,
-            env={"PYTHONHASHSEED": seed, "PATH": ""},
-        ).stdout
+    processes = [
+        subprocess.Popen(
+            [sys.executable, tmp_path / "cell.py"], stdout=subprocess.PIPE, text=True,
+            env={"PYTHONHASHSEED": seed, "PATH": "", "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
+        )
         for seed in ("1", "2")
-    }  # fmt: skip
-    assert len(found) == 1
+    ]  # fmt: skip
+    found = [process.communicate()[0].strip() for process in processes]
+    assert found == [code_digest(cell())] * 2
 
 
 @pytest.mark.parametrize(
@@ -120,6 +167,25 @@ def test_it_is_the_same_in_another_process(tmp_path):
         ("k=5", "k=6"),
         ("{1, 2, 3}", "{1, 2, 4}"),
         ("Fingerprint)", "Fingerprint, Part)"),
+        ("range(5)", "range(6)"),
+        ("deque([1, 2])", "deque([1, 3])"),
+        ("Fraction(1, 2)", "Fraction(1, 3)"),
+        ('"a+"', '"a*"'),
+        ("Dropout(0.5)", "Dropout(0.4)"),
+        ("fill_(1.5)", "fill_(1.6)"),
+        ("torch.float32,", "torch.float64,"),
+        ('"int8"', '"int16"'),
+        ("slice(1, 2)", "slice(1, 3)"),
+        ("norm(0, 1)", "norm(0, 2)"),
+        ("torch.ones(4,", "torch.zeros(4,"),
+        ("ones(4, dtype=torch.bfloat16", "ones(4, dtype=torch.float32"),
+        ("zeros((2, 6))", "zeros((3, 4))"),
+        ('"an object"', '"another"'),
+        ("Slotted(1,", "Slotted(2,"),
+        ('"b": 2', '"b": 3'),
+        ('"b+"', '"b*"'),
+        ("BOUND = PART.cube", "BOUND = Part(7).cube"),
+        ('"ef"', '"eg"'),
     ],
 )
 def test_any_change_of_what_it_computes_changes_the_digest(old, new):
@@ -146,6 +212,15 @@ def test_the_value_that_a_cached_property_computed_is_no_change():
     mine = cell()
     before = code_digest(mine)
     assert mine.extract.__globals__["PART"].area == 9
+    assert code_digest(mine) == before
+
+
+def test_a_random_generator_that_was_used_is_no_change():
+    mine = cell()
+    before = code_digest(mine)
+    for generator in mine.extract.__globals__["GENERATORS"][:2]:
+        generator.random()
+    mine.extract.__globals__["norm"].rvs()
     assert code_digest(mine) == before
 
 
@@ -206,4 +281,4 @@ def test_what_it_uses_of_another_module_of_the_user_counts(tmp_path, monkeypatch
 
 
 def test_the_packages_that_it_uses_are_found_inside_functions_too():
-    assert imported_packages(cell()) == {"numpy", "scipy"}
+    assert imported_packages(cell()) == {"elsewhere", "numpy", "scipy", "torch"}

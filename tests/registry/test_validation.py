@@ -88,6 +88,24 @@ def test_a_constant_is_ones_own_where_a_class_has_no_annotations_before_somebody
     assert contract_violation(Late()) == ""
 
 
+def test_a_value_beside_a_field_is_refused_only_where_it_would_have_set_it():
+    @dataclass(frozen=True, slots=True)
+    class Slotted(Sound):
+        """Have slots, which are attributes of the class, for inherited fields as well."""
+
+        name: str = "slotted"
+        samples: int = 25
+
+    assert {"samples", "ratio"} <= vars(Slotted).keys()
+    assert contract_violation(Slotted()) == ""
+    assert contract_violation(derived(Sound, Fewer)) == ""
+    both = {"name": "str", "samples": "int"}
+    assert contract_violation(derived(Fewer, Sound, samples=30, __annotations__=both)) == ""
+    assert derived(Fewer, Sound, __annotations__=both).samples == 25
+    assert contract_violation(derived(Fewer, Sound, __annotations__=both)) == ""
+    assert "write `samples: int = 30`" in contract_violation(derived(Slotted, samples=30))
+
+
 EVALUATED = """
 @dataclass(frozen=True)
 class Evaluated(Sound):
@@ -145,6 +163,24 @@ class Undecorated:
     """Settings that several methods share, by an author who forgot the decorator."""
 
     momentum: float = 0.9
+
+
+class Fewer:
+    """A value that several methods share, by an author who forgot the annotation."""
+
+    samples = 25
+
+
+class Annotated:
+    """A value of an inherited field, by an author who forgot the decorator."""
+
+    samples: int = 25
+
+
+def derived(*bases, **members):
+    """Make an instance of a class that derives from another component's."""
+    members = {"name": "bad", "__annotations__": {"name": "str"}, "__module__": __name__, **members}
+    return dataclass(frozen=True)(type("Bad", bases, members))()
 
 
 VIOLATIONS = [
@@ -228,6 +264,12 @@ VIOLATIONS = [
      "'buget' is no declaration. Did you mean 'budget'?"),
     (dataclass(frozen=True)(type("Bad", (Undecorated, Sound), {"__module__": __name__}))(),
      "'momentum' is annotated in Undecorated, which is no dataclass, so it is no hyper-parameter: write @dataclass"),
+    (derived(Sound, samples=25),
+     "'samples' of Bad does not set the field: write `samples: int = 25`, with its annotation, in class Bad"),
+    (derived(Sound, version=3), "write `version: int = 3`, with its annotation"),
+    (derived(Sound, sizes=(3,)), "write `sizes: tuple[int, ...] = (3,)`, with its annotation"),
+    (derived(Fewer, Sound), "'samples' of Fewer does not set the field: write `samples: int = 25`"),
+    (derived(Annotated, Sound), "of Annotated does not set the field: write `samples: int = 25`, with its annotation"),
     (made(object), "is none of Dataset, Architecture, Attack, Fingerprint, Watermark"),
 ]  # fmt: skip
 

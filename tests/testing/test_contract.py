@@ -326,6 +326,8 @@ class Pictures(toy_plugins.ToyImages):
                 return Split(split.images[keep], split.labels[keep])
             case "same":
                 return super().load(root, True)
+            case "some" if not train:
+                return Split(torch.cat([super().load(root, True).images[:32], split.images[32:]]), split.labels)
             case "order" if not train:
                 return Split(split.images, 3 - split.labels)
             case "test":
@@ -546,6 +548,15 @@ def test_a_related_dataset_of_another_shape_is_a_remark_since_attacks_can_query_
         "suspect can move there"
     )
     assert run_check(harness.Harness(Surrounded(), (toy_plugins.ToyImages("wide"),)), promise).reason == ""
+
+
+def test_test_images_that_are_train_images_are_a_remark_up_to_half_of_them():
+    finding = run_check(harness.Harness(Pictures(fault="some")), datasets.has_two_different_parts)
+    assert finding.ok, finding.reason
+    assert finding.reason == (
+        "load(root, train=False) gave 32 of 64 images that are train images: accuracies may be too high"
+    )
+    assert run_check(harness.Harness(Pictures()), datasets.has_two_different_parts).reason == ""
 
 
 GROUNDS = {}

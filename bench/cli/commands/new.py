@@ -38,14 +38,20 @@ def rendered(kind: str, name: str) -> dict[str, str]:
         "my-idea": name.replace("_", "-"),
         "MyIdea": _class_name(name),
         "A_KIND": f"{article} {kind}",
-        "KINDS": f"{kind}s",
         "KIND": kind,
+        "RUN_LINE": run_line(kind, name),
     }
     pattern = re.compile("|".join(words))
     folder = files("bench.cli") / "template"
     texts = {path: (folder / file.format(kind=kind)).read_text(encoding="utf-8") for file, path in PATHS.items()}
     texts = {path: pattern.sub(lambda m: words[m[0]], text) for path, text in texts.items()}
     return {pattern.sub(lambda m: words[m[0]], path): text for path, text in texts.items()}
+
+
+def run_line(kind: str, name: str) -> str:
+    """Return a short `bench run` of a new component."""
+    methods = " --methods sac_m" if kind == ComponentKind.DATASET else ""  # others need certain classes, such as ewe
+    return f"bench run --{kind}s {name} --preset smoke{methods}"
 
 
 def _class_name(name: str) -> str:
@@ -96,6 +102,5 @@ def command(kind: str, name: str, into: str) -> None:
             f"{folder} cannot be created: {error.strerror}. Choose another parent folder with --into"
         ) from error
     click.echo(f"{folder}: a distribution with the {kind} {name}. Edit {name}.py, then:")
-    run = f"bench run --{kind}s {name} --preset smoke"
-    for line in (shlex.join(["cd", str(folder)]), "pip install -e .", f"bench check {name}", run):
+    for line in (shlex.join(["cd", str(folder)]), "pip install -e .", f"bench check {name}", run_line(kind, name)):
         click.echo(f"    {line}")

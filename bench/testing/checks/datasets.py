@@ -68,8 +68,10 @@ def has_two_different_parts(harness: Harness) -> str:
         raise Skipped("it is divided by the host")
     seen = {image.numpy().tobytes() for image in parts[True].images}
     again = sum(image.numpy().tobytes() in seen for image in parts[False].images)
-    share = again / max(1, len(parts[False]))
-    return f"load(root, train=False) gave {again} of {len(parts[False])} images that are train images" * (share > 0.5)
+    found = f"load(root, train=False) gave {again} of {len(parts[False])} images that are train images"
+    if 0 < again <= len(parts[False]) / 2:
+        raise Passed(f"{found}: accuracies may be too high")
+    return found * (again > 0)
 
 
 @applies_to(ComponentKind.DATASET, costly=True)
