@@ -1,6 +1,7 @@
 """Maintenance of a store: sizes, ages, dependencies of artifacts, quarantined and abandoned folders."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,8 @@ DAY = 86400.0
 HIDDEN = (".*.part", "*/.*.part", "*/.*.old", "*/*/.*.part")
 LEFT = ("tmp/*", f"{USES}/.*.part", *(f"artifacts/{name}" for name in HIDDEN))
 """What killed processes leave."""
+WRITTEN = re.compile(rf"\.?{KEY.pattern}\..+|session\.[0-9a-f]{{32}}|\..+\.[0-9a-f]{{32}}\.(part|old)")
+"""Names that bench gives them: a folder named with --store may have files of others in its `tmp`, too."""
 
 
 def size_of(store: Store, key: str) -> int:
@@ -64,7 +67,7 @@ def with_dependencies(store: Store, keys: Iterable[str]) -> Iterator[str]:
 
 def sweep(store: Store, age: float = DAY) -> None:
     """Remove what killed processes left unfinished, if it is older than `age` seconds."""
-    for path in chain.from_iterable(map(store.root.glob, LEFT)):
+    for path in filter(lambda p: WRITTEN.fullmatch(p.name), chain.from_iterable(map(store.root.glob, LEFT))):
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > age:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()

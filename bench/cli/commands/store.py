@@ -109,6 +109,9 @@ def gc(
 ) -> None:
     """Remove the artifacts that no results need: none of ./results, and none that the store remembers."""
     artifacts = _existing(store)
+    with translated_read_errors(artifacts.root):
+        if not (artifacts.root / "artifacts").is_dir():
+            raise BenchError(f"{artifacts.root} is no store, as it has no folder `artifacts`: nothing was removed")
     folders = [*map(Path, results), *results_folders(Path("results"))]
     if not folders and not uses(artifacts):
         raise BenchError("There are no results in ./results: name the folders whose artifacts to keep with --results")
