@@ -24,9 +24,9 @@ COMPLETE = frozenset({Status.DONE, Status.NOT_APPLICABLE})
 def _statuses(folder: Path) -> dict[str, set[str]]:
     """Return the status of the rows of each key; raise BenchError if the folder holds no results."""
     statuses: dict[str, set[str]] = {}
-    if (folder / "run.json").is_file() and not os.path.lexists(folder / "trials.csv"):
-        return {}  # its run has not ended
     try:
+        if (folder / "run.json").is_file() and not os.path.lexists(folder / "trials.csv"):
+            return {}  # its run has not ended
         with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 statuses.setdefault(row["key"], set()).add(row["status"])
