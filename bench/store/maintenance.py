@@ -15,6 +15,8 @@ from bench.store.store import Store
 from bench.store.uses import USES
 
 DAY = 86400.0
+LONGEST_RUN = 30 * DAY
+"""As long as their run, workers on other machines read the objects of a session (`session.ID`)."""
 HIDDEN = (".*.part", "*/.*.part", "*/.*.old", "*/*/.*.part")
 LEFT = ("tmp/*", f"{USES}/.*.part", *(f"artifacts/{name}" for name in HIDDEN))
 """What killed processes leave."""
@@ -66,10 +68,11 @@ def with_dependencies(store: Store, keys: Iterable[str]) -> Iterator[str]:
 
 
 def sweep(store: Store, age: float = DAY) -> None:
-    """Remove what killed processes left unfinished, if it is older than `age` seconds."""
+    """Remove what killed processes left unfinished, if it is older than `age` seconds; of a session, LONGEST_RUN."""
     for path in filter(lambda p: WRITTEN.fullmatch(p.name), chain.from_iterable(map(store.root.glob, LEFT))):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > age:
+            longest = max(age, LONGEST_RUN) if path.name.startswith("session.") else age
+            if time.time() - path.stat().st_mtime > longest:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     for key in store.all_keys():
         record = store.record(key) or {"dropped": ()}
