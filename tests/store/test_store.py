@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from remote_disk import unlisted_is_absent
 from torch import nn
 
 from bench import BenchError
@@ -345,6 +346,14 @@ def test_saving_over_a_whole_artifact_leaves_it(store):
     save(store, facts={"first": False})
     assert store.facts(KEY) == {"first": True}
     assert leftovers(store) == []
+
+
+def test_what_another_machine_has_just_saved_stays(store, monkeypatch):
+    """On NFS, a machine that had seen no artifact took it for an incomplete one, and replaced it."""
+    save(store, facts={"first": True})
+    unlisted_is_absent(monkeypatch)
+    save(Store(store.root), facts={"first": False})
+    assert store.facts(KEY) == {"first": True}
 
 
 # --- dropping and forgetting --------------------------------------------------------------------------------------
