@@ -54,10 +54,12 @@ def score_count(folder: Path) -> int:
     return 0
 
 
-def needed_keys(folder: Path, plugins: tuple[str, ...], planned: Container[str] = ()) -> list[str]:
+def needed_keys(
+    folder: Path, plugins: tuple[str, ...], planned: Container[str] = (), data: str | None = None
+) -> list[str]:
     """Return the keys of the scores, and of all tasks of incomplete results: no score refers to some of them yet.
 
-    `planned`: the digests of Specs whose tasks are known, so that their plan is not needed.
+    `planned`: the digests of Specs whose tasks are known, so that their plan is not needed. `data`: the data folder.
     """
     statuses = _statuses(folder)
     scores = [key for key in statuses if key]
@@ -68,12 +70,12 @@ def needed_keys(folder: Path, plugins: tuple[str, ...], planned: Container[str] 
         spec = Spec.from_run(run)
         if run.get("origins") or spec.digest() in planned:  # no run continues merged results
             return scores
-        return [*scores, *plan(spec, declare(spec, load_registry(plugins))).tasks]
+        return [*scores, *plan(spec, declare(spec, load_registry(plugins, data=data))).tasks]
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = first_line(error) or type(error).__name__
         raise BenchError(
             f"{folder} is incomplete, and its plan cannot be read ({reason}): nothing was done. "
-            "Complete it, or remove it"
+            "Name its run's --plugin and --data, complete it, or remove it"
         ) from error
 
 

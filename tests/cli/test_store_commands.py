@@ -244,7 +244,7 @@ def test_gc_removes_nothing_where_it_cannot_tell_what_unfinished_results_need(be
         "Error: results/toy is incomplete, and its plan cannot be read (Unknown dataset 'toy'. "
         "See: bench list datasets (a newly added plugin shows after: pip install -e ., one in a file with "
         "--plugin FILE)): nothing was done. "
-        "Complete it, or remove it\n"
+        "Name its run's --plugin and --data, complete it, or remove it\n"
     )
     assert keys("store") == before
     (place / "results/toy/run.json").write_text("[" * 100_000)
