@@ -13,7 +13,7 @@ from bench.core.spec import Spec
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
-from bench.store.folders import KEY
+from bench.store.folders import KEY, default_root
 from bench.store.store import Store
 from bench.store.uses import USES, remember, uses
 
@@ -138,9 +138,12 @@ def _is_complete(folder: Path) -> bool:
     return False
 
 
-def remember_merged(store: Store, folder: Path) -> None:
-    """Record in a store that merged results refer to artifacts, if it has one of them and can be written."""
+def remember_merged(root: str | None, folder: Path) -> None:
+    """Record in a store that merged results refer to artifacts, if it has one of them and can be written.
+
+    `root`: None is the default store, if there is one.
+    """
     with suppress(OSError, BenchError):
-        keys = score_keys(folder)
+        store, keys = Store(root or default_root()), score_keys(folder)
         if any(store.folder(key).is_dir() for key in keys):
             remember(store, folder, "merged", keys)
