@@ -133,6 +133,7 @@ def _compute(task: Task, state: WorkerState, claims: Claims, log: Log, started: 
     """Compute a task and save its artifact, unless another process is computing it or has just done so."""
     if not claims.add(task.key):
         return Outcome(task.key, Status.BUSY)
+    state.store.look_again(task.key)
     if outcome := stored_outcome(state.store, task):
         return outcome
     with log.catching_crashes():

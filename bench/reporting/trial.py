@@ -67,6 +67,7 @@ def describe(found: Found, store: Store, tasks: Mapping[str, Task]) -> str:
     seeds |= {"draw": row["draw"], "replicate": row["replicate"]}
     steps = list(_steps(key, store, tasks))
     logs = [_log(step, store) for step in steps if store.log(step.key).is_file()]
+    none = "None of these tasks printed anything." if all(s.record for s in steps) else "This store has no log of them."
     parts = [
         [f"Trial {key}", f"of {found.folder}{EDITED * found.run['edited']}", "", _head(row)],
         ["run", *_table(_run(found))],
@@ -74,7 +75,7 @@ def describe(found: Found, store: Store, tasks: Mapping[str, Task]) -> str:
         ["seeds", *_table((seeds | {"of each task": "made from its key, see below"}).items())],
         ["parameters", *_table(_parameters(found))],
         [f"artifacts, in the order in which they were made (store {store.root})", *_artifacts(steps, store)],
-        *(logs or [["log", "  None of these tasks printed anything."]]),
+        *(logs or [["log", f"  {none}"]]),
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 

@@ -69,7 +69,12 @@ def _holds_spec(path: Path) -> bool:
 
 
 def find_garbage(
-    store: Store, folders: Iterable[Path], names: Iterable[str], plugins: tuple[str, ...], age: float = DAY
+    store: Store,
+    folders: Iterable[Path],
+    names: Iterable[str],
+    plugins: tuple[str, ...],
+    age: float = DAY,
+    data: str | None = None,
 ) -> Garbage:
     """Find the artifacts that neither `folders` nor what the store remembers need and that are older than `age`.
 
@@ -100,7 +105,7 @@ def find_garbage(
             kept.update(score_keys(Path(use.path)))
     planned = {use.content for use in counted}
     for folder in given.values():
-        kept.update(needed_keys(folder, plugins, planned))
+        kept.update(needed_keys(folder, plugins, planned, data))
     needed = frozenset(with_dependencies(store, kept))
     ages = {key: age_of(store.folder(key)) for key in keys if key not in needed}
     damaged = quarantined_folders(store)

@@ -13,7 +13,7 @@ from bench.core.spec import Spec
 from bench.planning.declarations import declare
 from bench.planning.planner import plan
 from bench.registry.discovery import load_registry
-from bench.store.folders import KEY
+from bench.store.folders import KEY, default_root
 from bench.store.store import Store
 from bench.store.uses import USES, remember, uses
 
@@ -24,9 +24,9 @@ COMPLETE = frozenset({Status.DONE, Status.NOT_APPLICABLE})
 def _statuses(folder: Path) -> dict[str, set[str]]:
     """Return the status of the rows of each key; raise BenchError if the folder holds no results."""
     statuses: dict[str, set[str]] = {}
-    if (folder / "run.json").is_file() and not os.path.lexists(folder / "trials.csv"):
-        return {}  # its run has not ended
     try:
+        if (folder / "run.json").is_file() and not os.path.lexists(folder / "trials.csv"):
+            return {}  # its run has not ended
         with (folder / "trials.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 statuses.setdefault(row["key"], set()).add(row["status"])
@@ -54,10 +54,12 @@ def score_count(folder: Path) -> int:
     return 0
 
 
-def needed_keys(folder: Path, plugins: tuple[str, ...], planned: Container[str] = ()) -> list[str]:
+def needed_keys(
+    folder: Path, plugins: tuple[str, ...], planned: Container[str] = (), data: str | None = None
+) -> list[str]:
     """Return the keys of the scores, and of all tasks of incomplete results: no score refers to some of them yet.
 
-    `planned`: the digests of Specs whose tasks are known, so that their plan is not needed.
+    `planned`: the digests of Specs whose tasks are known, so that their plan is not needed. `data`: the data folder.
     """
     statuses = _statuses(folder)
     scores = [key for key in statuses if key]
@@ -68,12 +70,12 @@ def needed_keys(folder: Path, plugins: tuple[str, ...], planned: Container[str] 
         spec = Spec.from_run(run)
         if run.get("origins") or spec.digest() in planned:  # no run continues merged results
             return scores
-        return [*scores, *plan(spec, declare(spec, load_registry(plugins))).tasks]
+        return [*scores, *plan(spec, declare(spec, load_registry(plugins, data=data))).tasks]
     except (BenchError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = first_line(error) or type(error).__name__
         raise BenchError(
             f"{folder} is incomplete, and its plan cannot be read ({reason}): nothing was done. "
-            "Complete it, or remove it"
+            "Name its run's --plugin and --data, complete it, or remove it"
         ) from error
 
 
@@ -136,9 +138,12 @@ def _is_complete(folder: Path) -> bool:
     return False
 
 
-def remember_merged(store: Store, folder: Path) -> None:
-    """Record in a store that merged results refer to artifacts, if it has one of them and can be written."""
+def remember_merged(root: str | None, folder: Path) -> None:
+    """Record in a store that merged results refer to artifacts, if it has one of them and can be written.
+
+    `root`: None is the default store, if there is one.
+    """
     with suppress(OSError, BenchError):
-        keys = score_keys(folder)
+        store, keys = Store(root or default_root()), score_keys(folder)
         if any(store.folder(key).is_dir() for key in keys):
             remember(store, folder, "merged", keys)

@@ -1,7 +1,5 @@
 """Move finished artifacts between machines: a tar of safetensors and JSON, every member checked before it is used.
 
-KEY/artifact.json, KEY/NAME.safetensors, ...
-
 The strict reader below reads plain files and nothing else of tar: no links, no extended headers, no sparse maps. So a
 hostile archive cannot use these.
 """
@@ -21,6 +19,7 @@ from bench.core.canonical import JSON
 from bench.core.errors import BenchError
 from bench.store.atomic import temporary_file
 from bench.store.folders import RECORD, translated_read_errors
+from bench.store.lineage import refusals
 from bench.store.record_schema import is_valid
 from bench.store.store import GONE, Store, parse_record
 from bench.store.tensors import read_tensors, tensor_digest
@@ -143,21 +142,23 @@ def import_archive(
     `begin` is called with all keys of the archive before the first of its artifacts is in the store.
 
     Members must be plain files named KEY/artifact.json or KEY/NAME.safetensors, of bounded size. An artifact is
-    refused, and reported, if a digest differs, its record is not one that bench writes, or its tensors cannot be
-    read. Any other kind of member, and an archive that ends early, refuse the whole with BenchError, before anything
-    is written.
+    refused, and reported, if a digest differs, its record is not one that bench writes, its tensors cannot be read,
+    or it was made from another network than the store has. Any other kind of member, and an archive that ends early,
+    refuse the whole with BenchError, before anything is written.
     """
     added, known, refused = 0, 0, list[str]()
     try:
         with path.open("rb") as file:
             found = _survey(file, path)
             begun = functools.cache(lambda: begin(found))
+            foreign = refusals(store, (_record(key, members, file)[1] for key, members in found.items()))
             for key, members in found.items():
-                reason, record = ("", {}) if store.is_complete(key) else _record(key, members, file)
+                exists = store.is_complete(key) or (key in foreign and store.has(key))
+                reason, record = ("", {}) if exists else _record(key, members, file)
                 if not reason and (not record or (record["dropped"] and store.has(key))):
                     begun()
                     known += 1
-                elif reason := reason or _import(store, file, key, members, record, begun):
+                elif reason := reason or foreign.get(key) or _import(store, file, key, members, record, begun):
                     refused.append(f"{key[:12]}: {reason}")
                     report(refused[-1])
                 else:
@@ -170,8 +171,7 @@ def import_archive(
 def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:
     """Return the files of an archive by key and name. BenchError if a header is not one that `export` writes."""
     groups: dict[str, dict[str, _Member]] = {}
-    length = file.seek(0, os.SEEK_END)
-    at = 0
+    length, at = file.seek(0, os.SEEK_END), 0
     for _ in range(MOST_MEMBERS):
         file.seek(at)
         header = file.read(BLOCK)

@@ -178,6 +178,12 @@ class StoreFolders:
                 keys = sorted(p.name for p in group.iterdir() if KEY.fullmatch(p.name))
             yield from keys
 
+    def look_again(self, key: str) -> None:
+        """List the folders that an artifact is in: NFS remembers for up to a minute that a name was absent."""
+        for folder in (self.root / "artifacts", self.root / "artifacts" / key[:2]):
+            with suppress(OSError):
+                next(folder.iterdir(), None)
+
     def forget(self, key: str) -> bool:
         """Remove an artifact; return False if there was none."""
         name = f"{key}.{uuid.uuid4().hex}.old"

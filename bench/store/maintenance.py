@@ -1,6 +1,7 @@
 """Maintenance of a store: sizes, ages, dependencies of artifacts, quarantined and abandoned folders."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator
@@ -14,9 +15,13 @@ from bench.store.store import Store
 from bench.store.uses import USES
 
 DAY = 86400.0
+LONGEST_RUN = 30 * DAY
+"""As long as their run, workers on other machines read the objects of a session (`session.ID`)."""
 HIDDEN = (".*.part", "*/.*.part", "*/.*.old", "*/*/.*.part")
 LEFT = ("tmp/*", f"{USES}/.*.part", *(f"artifacts/{name}" for name in HIDDEN))
 """What killed processes leave."""
+WRITTEN = re.compile(rf"\.?{KEY.pattern}\..+|session\.[0-9a-f]{{32}}|\..+\.[0-9a-f]{{32}}\.(part|old)")
+"""Names that bench gives them: a folder named with --store may have files of others in its `tmp`, too."""
 
 
 def size_of(store: Store, key: str) -> int:
@@ -63,10 +68,11 @@ def with_dependencies(store: Store, keys: Iterable[str]) -> Iterator[str]:
 
 
 def sweep(store: Store, age: float = DAY) -> None:
-    """Remove what killed processes left unfinished, if it is older than `age` seconds."""
-    for path in chain.from_iterable(map(store.root.glob, LEFT)):
+    """Remove what killed processes left unfinished, if it is older than `age` seconds; of a session, LONGEST_RUN."""
+    for path in filter(lambda p: WRITTEN.fullmatch(p.name), chain.from_iterable(map(store.root.glob, LEFT))):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > age:
+            longest = max(age, LONGEST_RUN) if path.name.startswith("session.") else age
+            if time.time() - path.stat().st_mtime > longest:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     for key in store.all_keys():
         record = store.record(key) or {"dropped": ()}

@@ -69,6 +69,7 @@ class Publishing(StoreFolders):
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
+            self.look_again(key)
             if self.is_whole(key):
                 return
             old = self.root / "tmp" / f"{key}.{uuid.uuid4().hex}.old"

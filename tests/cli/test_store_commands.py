@@ -244,7 +244,7 @@ def test_gc_removes_nothing_where_it_cannot_tell_what_unfinished_results_need(be
         "Error: results/toy is incomplete, and its plan cannot be read (Unknown dataset 'toy'. "
         "See: bench list datasets (a newly added plugin shows after: pip install -e ., one in a file with "
         "--plugin FILE)): nothing was done. "
-        "Complete it, or remove it\n"
+        "Name its run's --plugin and --data, complete it, or remove it\n"
     )
     assert keys("store") == before
     (place / "results/toy/run.json").write_text("[" * 100_000)
@@ -535,6 +535,25 @@ def test_gc_sweeps_what_killed_runs_left_half_written(bench, place):
     os.utime(old, (0, 0))
     assert bench("store", "gc", "--store", "store", "--yes")[0] == 0
     assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_gc_leaves_what_is_not_benchs(bench, place):
+    """A folder that was named by mistake, or that is used for something else, too, may have old files in its `tmp`."""
+    theirs = [place / "store/tmp" / name for name in ("thesis", ".notes.part", "session.old", "ab" * 32)]
+    for path in theirs:
+        path.mkdir(parents=True)
+        (path / "mine").write_text("mine")
+        os.utime(path, (0, 0))
+    assert bench("store", "gc", "--store", "store", "--yes")[0] == 0
+    assert all((path / "mine").exists() for path in theirs)
+    ours = theirs[0].with_name(f"{'ab' * 32}.x")
+    theirs[0].rename(ours)
+    os.utime(ours, (0, 0))
+    (place / "store/artifacts").rename(place / "elsewhere")
+    code, out, err = bench("store", "gc", "--store", "store", "--yes")
+    assert (code, out) == (2, "")
+    assert err == f"Error: {place / 'store'} is no store, as it has no folder `artifacts`: nothing was removed\n"
+    assert ours.exists()
 
 
 # --- export and import --------------------------------------------------------------------------------------------

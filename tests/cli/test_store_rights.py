@@ -35,8 +35,12 @@ def store(tmp_path):
 
 def bench(store, *words):
     """Run `bench store` as somebody whom permission bits stop; return its exit code, output and errors."""
-    command = [sys.executable, "-m", "bench", "store", *map(str, words)]
+    return python(store, "-m", "bench", "store", *words)
+
+
+def python(store, *words):
     environment = {**os.environ, "BENCH_STORE": str(store.root), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *map(str, words)]
     done = subprocess.run(
         command, cwd=store.root.parent, env=environment, capture_output=True, text=True, preexec_fn=like_anybody
     )
@@ -139,3 +143,37 @@ def test_the_size_of_what_may_not_be_read_is_left_out(store):
     code, out, err = bench(store, "size")
     assert (code, err) == (0, "")
     assert "quarantined         1   0 bytes" in out
+
+
+@pytest.fixture
+def private(store):
+    """Results of somebody else, which the store remembers; their folder may not be searched."""
+    folder = store.root.parent / "private"
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    remember(store, folder, "spec", KEYS[1:2])
+    folder.chmod(0o444)
+    return folder
+
+
+def test_gc_keeps_what_private_results_need(store, private):
+    """`gc` ended in a traceback."""
+    code, out, err = bench(store, *GC)
+    assert (code, err) == (0, "")
+    assert {*store.all_keys()} == {*KEYS[:2]}
+    assert f"2 artifacts are kept ({private.parent}, {private}); 2 to remove" in out
+    code, out, err = bench(store, *GC, "--results", private)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"{private.name} holds no results of bench ([Errno 13] Permission denied" in err
+
+
+def test_private_results_count_as_not_complete(store, private):
+    """A run with `--keep scores` of another user of the store crashed."""
+    code = "import sys; from pathlib import Path; from bench.results.references import UnfinishedElsewhere as U\n"
+    code += "from bench.store.store import Store; print(sys.argv[2] in U(Store(sys.argv[1]), Path('mine')))"
+    assert python(store, "-c", code, store.root, KEYS[1][:16]) == (0, "True\n", "")
+
+
+def test_results_in_a_private_folder_are_one_line(store, private):
+    code, out, err = python(store, "-m", "bench", "report", "private/results")
+    assert (code, out, err) == (2, "", "Error: private/results cannot be read: Permission denied\n")

@@ -77,7 +77,7 @@ def bench(capsys, monkeypatch):
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_becomes_a_dataset_like_any_other(birds, tmp_path, bench):
+def test_a_folder_becomes_a_dataset_like_any_other(birds, tmp_path, bench, monkeypatch):
     data, store = tmp_path / "data", tmp_path / "store"
     code, said = bench("data", "add", "birds", birds, "--flip", "--crop", 1, "--channels", 1, data=data)
     assert (code, "birds: 24 train and 6 test images of 3 classes, 1x8x8; described in" in said) == (0, True), said
@@ -104,6 +104,16 @@ def test_a_folder_becomes_a_dataset_like_any_other(birds, tmp_path, bench):
     ]
     code, said = bench("run", *words, *more, "--set", "recipe.epochs=1", data=data)
     assert code == 0, said
+    rows = (tmp_path / "out/trials.csv").read_text()
+    key = next(re.finditer("[0-9a-f]{64}", rows.splitlines()[1]))[0]
+    code, said = bench("show", tmp_path / "out", "--trial", key, "--store", tmp_path / "none", data=data)
+    assert (code, "unknown" in said) == (0, False) and "train source birds" in said
+    # a stopped run, which the store does not remember: what it needs is planned
+    shutil.rmtree(store / "uses")
+    (tmp_path / "out/trials.csv").write_text(rows.replace(",done,", ",not_run,"))
+    monkeypatch.chdir(tmp_path)
+    code, said = bench("store", "gc", "--store", store, "--results", "out", "--all", "--yes", data=data)
+    assert (code, "; 0 to remove" in said) == (0, True), said
     assert bench("data", "remove", "birds", data=data)[0] == 0
     assert bench("data", "remove", "birds", data=data)[0] == 2
     assert "birds" not in load_registry(data=data).names("dataset")

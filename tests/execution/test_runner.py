@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
 import torch
+from remote_disk import unlisted_is_absent
 from torch import nn
 
 from bench import BenchError, Split
@@ -493,6 +494,15 @@ def test_a_task_that_another_process_computes_is_busy(tmp_path):
         assert ours
         assert execute(task, Store(tmp_path), toy_registry()).status == "busy"
     assert execute(task, Store(tmp_path), toy_registry()).status == "done"
+
+
+def test_a_task_that_another_machine_has_just_done_is_not_done_again(tmp_path, monkeypatch):
+    """On NFS, a machine that saw no artifact goes on to see none until it lists the folder."""
+    found = plan(spec := toy_spec(), declare(spec, toy_registry()))
+    task = next(iter(found.tasks.values()))
+    assert not execute(task, Store(tmp_path), toy_registry()).stored
+    unlisted_is_absent(monkeypatch)
+    assert execute(task, Store(tmp_path), toy_registry()).stored
 
 
 # --- a loss that is not finite ------------------------------------------------------------------------------------

@@ -108,7 +108,9 @@ def test_without_the_plugin_the_rest_is_told_and_what_is_missing(finished, tmp_p
     row = a_row(finished / "toy", attack="toy_copy", budget="50")
     result = show(finished, row["key"], store=tmp_path / "none")
     assert "the inputs of the trial are unknown" in result.stderr
+    assert "Name its run's --plugin and --data, if it had any" in result.stderr
     assert f"{row['key'][:16]}  score" in result.stdout
+    assert part(result.stdout, "log") == ["  This store has no log of them."]
 
 
 def test_the_log_of_every_task_is_shown_and_cannot_command_the_terminal(finished, tmp_path):

@@ -18,6 +18,8 @@ from bench.results.merge import merge
 from bench.results.reader import load
 from bench.results.run_schema import load_run
 from bench.results.writer import save
+from bench.store.store import Store
+from bench.store.uses import uses
 
 
 def made_by(machine, rows):
@@ -423,3 +425,27 @@ def test_the_command_writes_a_results_folder(tmp_path):
     assert done.exit_code == 0, done.exception
     assert "b: source seed 0 of digits, vgg is 1 here" in done.output
     assert {"index.html", "table.txt"} <= {p.name for p in (tmp_path / "new").iterdir()}
+
+
+def test_the_named_store_remembers_the_merged_results(tmp_path):
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), "beads")
+    store = Store(tmp_path / "store")
+    store.save(load(a)[0].key[0], "score", {}, {}, {})
+    words = [str(a), str(b), "--out", str(tmp_path / "new"), "--store", str(store.root)]
+    assert CliRunner().invoke(command, words).exit_code == 0
+    assert [use.path for use in uses(store).values()] == [str(tmp_path / "new")]
+
+
+def test_a_store_that_has_no_place_stops_no_merging(tmp_path, monkeypatch):
+    """A user without a home folder got an error after the results were written."""
+    a = folder(tmp_path, "a", made_by("abacus", trials()))
+    b = folder(tmp_path, "b", made_by("beads", trials()), "beads")
+
+    def homeless(*arguments):
+        raise BenchError("No home folder is known for this user")
+
+    monkeypatch.setattr("bench.store.folders.user_folder", homeless)
+    done = CliRunner().invoke(command, [str(a), str(b), "--out", str(tmp_path / "new")])
+    assert done.exit_code == 0, done.exception
+    assert f"results: {tmp_path / 'new'}" in done.output

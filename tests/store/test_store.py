@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from remote_disk import unlisted_is_absent
 from torch import nn
 
 from bench import BenchError
@@ -19,7 +21,7 @@ from bench.core.canonical import digest
 from bench.core.errors import DamagedArtifact, StoreError
 from bench.store.folders import default_root
 from bench.store.locks import claim
-from bench.store.maintenance import size_of, sweep, with_dependencies
+from bench.store.maintenance import DAY, size_of, sweep, with_dependencies
 from bench.store.store import Store, content_digest, write_record
 from bench.store.tensors import savable, tensor_digest
 
@@ -346,6 +348,14 @@ def test_saving_over_a_whole_artifact_leaves_it(store):
     assert leftovers(store) == []
 
 
+def test_what_another_machine_has_just_saved_stays(store, monkeypatch):
+    """On NFS, a machine that had seen no artifact took it for an incomplete one, and replaced it."""
+    save(store, facts={"first": True})
+    unlisted_is_absent(monkeypatch)
+    save(Store(store.root), facts={"first": False})
+    assert store.facts(KEY) == {"first": True}
+
+
 # --- dropping and forgetting --------------------------------------------------------------------------------------
 
 
@@ -402,6 +412,18 @@ def test_what_killed_writers_left_is_swept_after_a_day(store):
     sweep(store)
     assert not stale.exists()
     assert store.is_complete(KEY)
+
+
+def test_the_objects_of_a_session_are_not_swept_while_a_run_may_need_them(store):
+    """A run on a cluster may take days, and its workers read the file whenever they start."""
+    save(store)
+    file = store.root / "tmp" / f"session.{'ab' * 16}"
+    file.write_bytes(b"objects")
+    for days, is_kept in ((20, True), (31, False)):
+        written = time.time() - days * DAY
+        os.utime(file, (written, written))
+        sweep(store)
+        assert file.exists() is is_kept
 
 
 # --- several writers ----------------------------------------------------------------------------------------------

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
+from bench.cli.shared_options import STORE
 from bench.core.errors import BenchError, capped
 from bench.results.folders import folder_of
-from bench.store.folders import default_root
-from bench.store.store import Store
 
 
 @click.command("merge")
 @click.argument("names", nargs=-1, required=True, metavar="FOLDER|NAME...")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The new results folder.")
-def command(names: tuple[str, ...], out: Path) -> None:
+@STORE
+def command(names: tuple[str, ...], out: Path, store: str | None) -> None:
     """Join results of one protocol, made by several machines or with other seeds, datasets or methods."""
     from bench.reporting.build import write
     from bench.results.merge import merge
@@ -24,8 +24,9 @@ def command(names: tuple[str, ...], out: Path) -> None:
     if out.is_file() or (out.is_dir() and any(out.iterdir())):
         raise BenchError(f"--out {out} exists: choose another folder")
     merged = merge([folder_of(name) for name in names], shlex.join(["bench", *sys.argv[1:]]))
-    click.echo(write(out, merged.rows, merged.run))
-    remember_merged(Store(default_root()), out)
+    text = write(out, merged.rows, merged.run)
+    remember_merged(store, out)  # before the output, which may be a closed pipe
+    click.echo(text)
     for line in capped(merged.renumbered):
         click.echo(line)
     click.echo(f"{len(merged.rows)} trials, {merged.united} of them in several folders. results: {out}")

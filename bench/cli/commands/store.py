@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from bench.cli.shared_options import PLUGINS, STORE
+from bench.cli.shared_options import DATA, PLUGINS, STORE
 from bench.core.errors import BenchError, StoreError, capped, limited, printable
 from bench.results.garbage import Garbage, described, find_garbage, results_folders
 from bench.results.references import score_keys
@@ -97,6 +97,7 @@ def verify(store: str | None) -> int:
 @click.option("--results", **RESULTS, help="More results whose artifacts are kept, besides those known and ./results.")
 @click.option("--forget", multiple=True, metavar="FOLDER", help="Results for which nothing is kept any more.")
 @click.option("--all", "all_", is_flag=True, help="Remove what is younger than a day, too.")
+@DATA
 @PLUGINS
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def gc(
@@ -104,11 +105,15 @@ def gc(
     results: tuple[str, ...],
     forget: tuple[str, ...],
     all_: bool,
+    data: str | None,
     plugins: tuple[str, ...],
     yes: bool,
 ) -> None:
     """Remove the artifacts that no results need: none of ./results, and none that the store remembers."""
     artifacts = _existing(store)
+    with translated_read_errors(artifacts.root):
+        if not (artifacts.root / "artifacts").is_dir():
+            raise BenchError(f"{artifacts.root} is no store, as it has no folder `artifacts`: nothing was removed")
     folders = [*map(Path, results), *results_folders(Path("results"))]
     if not folders and not uses(artifacts):
         raise BenchError("There are no results in ./results: name the folders whose artifacts to keep with --results")
@@ -116,7 +121,7 @@ def gc(
     def find() -> Garbage:
         if is_locked(artifacts):
             raise BenchError(f"A run is using {artifacts.root}: wait until it has ended")
-        return find_garbage(artifacts, folders, forget, plugins, 0 if all_ else DAY)
+        return find_garbage(artifacts, folders, forget, plugins, 0 if all_ else DAY, data)
 
     garbage = find()
     for line in _report(artifacts, garbage):
