@@ -68,8 +68,10 @@ def other_findings(recorded: list[Finding], again: list[Finding]) -> str:
 
 
 def _matters(finding: Finding) -> bool:
-    """Return False for what follows from the digest, or was seen of an endpoint: not the answers."""
-    return finding.kind not in (FindingKind.IDENTITY, FindingKind.ENDPOINT)
+    """Return False for what follows from the digest, or was seen of an endpoint and blocks nothing: not the answers."""
+    if finding.kind == FindingKind.ENDPOINT:
+        return bool(finding.blocks) or "transport" in finding.figures
+    return finding.kind != FindingKind.IDENTITY
 
 
 def _mark(finding: Finding) -> tuple[str, ...]:

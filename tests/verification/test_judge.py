@@ -450,6 +450,18 @@ def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment,
     assert judged(folder).ruling == Ruling.CANNOT_TELL
 
 
+@pytest.mark.parametrize("blocking", [{"blocks": ["ipguard"]}, {"figures": {"transport": "resize_half"}}])
+def test_a_report_of_an_endpoint_that_blocks_a_method_is_refuted(commitment, verify, judged, remembered, blocking):
+    folder, _ = verify(commitment)
+    forge(
+        commitment, folder, lambda m: m, more=[Finding(kind="endpoint", text="a server answers", figures={"counts": 1})]
+    )
+    assert judged(folder).ruling == Ruling.HOLDS
+    forge(commitment, folder, lambda m: m, more=[Finding(kind="endpoint", text="it answers otherwise", **blocking)])
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED and "does not follow from the recorded answers" in found.methods[-1].text
+
+
 def test_a_layout_that_was_not_asked_is_not_counted_as_asked(commitment, verify):
     """An image that looks the same in another declaration is the next question about it in verify and in judge."""
     folder, _ = verify(commitment)
