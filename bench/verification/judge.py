@@ -18,7 +18,7 @@ from bench.verification.evidence_files import ANSWERS, EvidenceFolder
 from bench.verification.kinds import Origin, Ruling, VerdictKind
 from bench.verification.likeness import Likeness, compared
 from bench.verification.p_values import SLACK
-from bench.verification.recorded import RecordedSuspect, other_findings
+from bench.verification.recorded import RecordedSuspect, Unrecorded, other_findings
 from bench.verification.regeneration import Place, Regenerated, regenerated
 from bench.verification.replay import made_by, replay
 from bench.verification.request import BENCH, version_of
@@ -219,15 +219,18 @@ def _with_scores(
         suspect, installed = RecordedSuspect(found, registry), component(registry, method)
     except BenchError as error:
         return MethodRuling(method.name, Origin.CANNOT_TELL, f"its scores cannot be computed here: {error}")
+    same = registry.source_digest(ComponentKind.METHOD, method.name) == method.source_digest
     try:
         again = suspect.result(method, installed)
+    except Unrecorded as error:  # also if the evidence gives this very reason: the answers may have been removed
+        origin = Origin.REFUTED if same and recorded.draws else Origin.CANNOT_TELL
+        return MethodRuling(method.name, origin, f"its scores cannot be computed from {ANSWERS}: {error}")
     except BenchError as error:
         return MethodRuling(method.name, Origin.REFUTED, f"its scores do not follow from {ANSWERS}: {error}")
     text = _difference(recorded, again)
     if not text:
         return ruling
-    same = registry.source_digest(ComponentKind.METHOD, method.name) == method.source_digest
-    missing = not recorded.draws and again.reason  # another reason may be another version's, or answers left out
+    missing = not recorded.draws and again.reason  # another reason may be another version's
     return MethodRuling(method.name, Origin.REFUTED if same and not missing else Origin.CANNOT_TELL, text)
 
 

@@ -7,7 +7,7 @@ from msgspec import ValidationError, convert
 from torch import Tensor
 
 from bench.api.components import Method
-from bench.core.errors import BenchError, NotApplicable, first_line
+from bench.core.errors import BenchError, first_line
 from bench.models.answers import Table
 from bench.models.description import Description
 from bench.models.kinds import ModelFormat
@@ -21,6 +21,10 @@ from bench.verification.schema import CommittedMethod, Finding, MethodResult
 from bench.verification.scoring import Recorder, scored, unbridged
 from bench.verification.session import target_of
 from bench.verification.suspect_checks import checked
+
+
+class Unrecorded(BenchError):
+    """Images are asked to which the recorded answers have none: whether the suspect was asked is not known."""
 
 
 class RecordedSuspect:
@@ -38,7 +42,10 @@ class RecordedSuspect:
         self.target, self.same_labels = target_of(self.model, found.commitment, registry)
 
     def result(self, committed: CommittedMethod, method: Method) -> MethodResult:
-        """Compute the score of each draw of a method, or the reason why there is none."""
+        """Compute the score of each draw of a method, or the reason why there is none.
+
+        Unrecorded if the method asks what was not asked.
+        """
         if reason := unbridged(method, self.model, self.same_labels):
             return MethodResult(method=method.name, queries=0, reason=reason)
         fingerprints, suspect = self.found.commitment.fingerprints(committed.name), self.found.evidence.suspect.digest
@@ -79,4 +86,4 @@ def _mark(finding: Finding) -> tuple[str, ...]:
 
 
 def _refuse(images: Tensor) -> Tensor:
-    raise NotApplicable(f"{len(images)} images have no recorded answer")
+    raise Unrecorded(f"{len(images)} images have no recorded answer")

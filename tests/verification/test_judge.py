@@ -21,6 +21,7 @@ from bench.core.canonical import canonical
 from bench.core.errors import BenchError
 from bench.models.answers import image_digests
 from bench.registry.discovery import load_registry
+from bench.training.augmentation import pixels
 from bench.verification import child as verification
 from bench.verification import commitment_files, evidence_files, judge, manifest, regeneration, spread
 from bench.verification.kinds import Origin, Ruling
@@ -402,6 +403,42 @@ def test_a_method_whose_answers_are_missing_counts_among_the_others(
         assert found.verdict == "evidence of copying" and "images that are asked" in found.methods[1].reason
         again = judged(out)
         assert again.methods[1].origin == Origin.CANNOT_TELL and again.ruling == ruling
+
+
+def without_answers(folder, wanted):
+    """Remove the answers to some images, and these images, from evidence."""
+    found = evidence_files.read(folder)
+    images, digests = found.queries()
+    lines = (folder / "answers.csv").read_text().splitlines(keepends=True)
+    (folder / "answers.csv").write_text("".join(line for line in lines if line.partition(",")[0] not in wanted))
+    asked = dict(zip(digests, pixels(torch.from_numpy(images)), strict=True))
+    evidence_files.write_queries(folder, asked, images.shape[1:])
+    changed = structs.replace(found.evidence, queries=found.evidence.queries - len(wanted))
+    evidence_files.finish(folder, changed, commitment_files.read(folder / "commitment"))
+
+
+def test_a_method_whose_answers_were_removed_is_unknown_whatever_reason_the_evidence_gives(
+    commitment, verify, judged, remembered
+):
+    folder, _ = verify(commitment)
+    without_answers(folder, {*image_digests(commitment.fingerprints("ipguard")[0]["points"])})
+    for reason in ("32 images have no recorded answer", "the server refused"):
+        made = forge(
+            commitment,
+            folder,
+            lambda m, r=reason: structs.replace(m, draws=[], reason=r) if m.method == "ipguard" else m,
+        )
+        assert made.methods[0].adjusted == made.methods[0].p_value
+        method = judged(folder).methods[1]
+        assert method.origin == Origin.CANNOT_TELL
+        assert method.text == "its scores cannot be computed from answers.csv: 32 images have no recorded answer"
+
+
+def test_a_score_whose_answers_are_missing_is_refuted(commitment, verify, judged, remembered):
+    folder, _ = verify(commitment)
+    without_answers(folder, {*image_digests(commitment.fingerprints("ipguard")[0]["points"])})
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED and "32 images have no recorded answer" in found.methods[1].text
 
 
 def test_findings_that_block_are_made_again(commitment, verify, judged, remembered):
