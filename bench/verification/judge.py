@@ -135,11 +135,15 @@ def _origin(found: CommitmentFolder, method: CommittedMethod, made: Regenerated)
     committed, protocol = {f.draw for f in method.fingerprints}, {draw for other, draw in made.draws if other == name}
     if protocol - committed or len(committed) < len(method.fingerprints):  # the best of several, or one several times
         text = f"it has {len(committed)} different fingerprints, and the protocol has {len(protocol)}"
-        return MethodRuling(name, Origin.REFUTED, text)
-    pairs = zip(method.fingerprints, found.fingerprints(name), strict=True)
-    rulings = [MethodRuling(name, *_of_draw(found, name, made, file, tensors)) for file, tensors in pairs]
-    worst = max(rulings, key=lambda r: (ORDER.index(r.origin), not r.rounding))
-    if worst.origin != Origin.EXACT and (difference := _other_input(found, method, made)):
+        worst = MethodRuling(name, Origin.REFUTED, text)
+    else:
+        pairs = zip(method.fingerprints, found.fingerprints(name), strict=True)
+        rulings = [MethodRuling(name, *_of_draw(found, name, made, file, tensors)) for file, tensors in pairs]
+        worst = max(rulings, key=lambda r: (ORDER.index(r.origin), not r.rounding))
+    difference = "" if worst.origin == Origin.EXACT else _other_input(found, method, made)
+    if worst.origin == Origin.REFUTED:
+        difference = difference or _other_version(found.commitment.made)
+    if difference:
         return MethodRuling(name, Origin.CANNOT_TELL, difference)
     helpers = made.helpers.get(name)
     if helpers and worst.origin != Origin.REFUTED:  # trained on the suspect's answers, they tune what is made with them
@@ -184,6 +188,16 @@ def _other_input(found: CommitmentFolder, method: CommittedMethod, made: Regener
     recorded[f"method:{method.name}"] = method.source_digest
     others = [name for name, digest in made.sources.items() if recorded.get(name, digest) != digest]
     return f"the code of {others[0].replace(':', ' ')} is other code here than was committed" if others else ""
+
+
+def _other_version(made: Mapping[str, object]) -> str:
+    """Return which other version of bench or torch a commitment was made with; empty: none, or it does not say."""
+    versions = made.get("libraries")
+    for library in (BENCH, "torch") if isinstance(versions, Mapping) else ():
+        before, here = (str(v or "").partition("+")[0] for v in (versions.get(library), version_of(library)))
+        if before not in ("", here):
+            return printable(f"the commitment was made with {library} {before}, and {here} is installed here")
+    return ""
 
 
 def _reproducible(

@@ -334,6 +334,39 @@ def test_draws_that_were_left_out_are_refuted_on_any_processor(commitment, verif
     assert found.methods[0].text == "it has 2 different fingerprints, and the protocol has 5"
 
 
+@pytest.mark.parametrize("library", ["fingerprint-bench", "torch"])
+@pytest.mark.parametrize(
+    ("forge", "ruling"),
+    [
+        (with_seed, Ruling.CANNOT_TELL),
+        (lambda found, out: with_draws(found, (1, 3), out), Ruling.HOLDS),  # ipguard suffices, whatever sac_m scores
+    ],
+)
+def test_fingerprints_of_another_version_are_neither_refuted_nor_confirmed(
+    library, forge, ruling, commitment, verify, judged, tmp_path, remembered
+):
+    """The protocol of that version may have other seeds and draws, and may be installed to judge by."""
+    made = commitment.commitment.made
+    changed = {**made, "libraries": {**made["libraries"], library: "0.9"}}
+    older = replace(commitment, commitment=structs.replace(commitment.commitment, made=changed))
+    folder, _ = verify(forge(older, tmp_path / "F"))
+    found = judged(folder)
+    assert found.ruling == ruling and found.methods[0].origin == Origin.CANNOT_TELL
+    assert f"the commitment was made with {library} 0.9, and" in found.methods[0].text
+
+
+def test_equal_fingerprints_of_another_version_are_confirmed(commitment, verify, judged, tmp_path, remembered):
+    made = commitment.commitment.made
+    (file,), (own,) = commitment.method("ipguard").fingerprints, commitment.fingerprints("ipguard")
+    rounded = {file.file: {**own, "points": (own["points"] + 1e-6).clamp(0, 1)}}
+    for libraries in ({"fingerprint-bench": "0.9", "torch": "1.0"}, ["fingerprint-bench"]):
+        changed = structs.replace(commitment.commitment, made={**made, "libraries": libraries})
+        name = str(len(libraries))
+        folder, _ = verify(forged(replace(commitment, commitment=changed), rounded, tmp_path / name), out=f"E{name}")
+        found = judged(folder)
+        assert found.ruling == Ruling.HOLDS and found.methods[1].origin == Origin.ELSEWHERE
+
+
 # --- scores and answers -------------------------------------------------------------------------------------------
 
 
