@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from bench.api.components import Fingerprint
-from bench.core.errors import BenchError, Interrupted, NotApplicable
+from bench.core.errors import BenchError, NotApplicable
 from bench.execution.scores import UnusableScore, checked_score
 from bench.models.kinds import Rounding
 from bench.training.answering import Askable
@@ -90,11 +90,8 @@ def detected(ask: Ask, checks: Checks) -> list[Finding]:
     if answers.dim() == 1 or (scale := Scale(answers)).rounding.kind == Rounding.LABELS:
         return found
     compression = compressed(ask, scale, images, answers)
-    try:
-        detail = smoothed(ask, scale, tuple(images.shape[1:]))
-    except Interrupted:
-        raise
-    except BenchError:  # such as NaN, of a network that divides each image by its deviation
+    detail = smoothed(ask, scale, tuple(images.shape[1:]))
+    if detail is None:
         detail = {}
         found.append(_finding("", "plain images get no answer: whether images are resized on the way is not known"))
     ignored = [name for name, most in IGNORED.items() if detail.get(name, 1.0) < most]
