@@ -1,8 +1,8 @@
 """Check evidence against its source: make the fingerprints again, and the scores from the recorded answers."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.evidence_files import ANSWERS, EvidenceFolder
 from bench.verification.kinds import Origin, Ruling, VerdictKind
 from bench.verification.likeness import Likeness, compared
+from bench.verification.own_scores import equal, other_scores
 from bench.verification.p_values import SLACK
 from bench.verification.recorded import RecordedSuspect, Unrecorded, other_findings
 from bench.verification.regeneration import Place, Regenerated, regenerated
@@ -26,8 +27,6 @@ from bench.verification.schema import CommittedMethod, FingerprintFile, MethodRe
 from bench.verification.scoring import component
 from bench.verification.spread import elsewhere
 
-CLOSE, TINY = 1e-4, 1e-6
-"""Largest difference of a score that is computed again on another machine: relative, absolute."""
 ORDER = tuple(Origin)
 CHECKS = "checks of the suspect"
 """What a ruling about findings has in place of a method."""
@@ -78,7 +77,8 @@ def judge(
     registry, methods = place.registry(), found.commitment.commitment.methods
     made = regenerated(found.commitment, source, place, reporter or BenchmarkReporter())
     rulings = origins(found.commitment, made, lambda: elsewhere(found.commitment, source, place))
-    rulings = [_with_scores(found, m, r, registry) for m, r in zip(methods, rulings, strict=True)]
+    own = partial(other_scores, found.commitment, source=source, place=place)
+    rulings = [_with_scores(found, m, r, registry, own) for m, r in zip(methods, rulings, strict=True)]
     checks = _of_checks(found, registry)
     return EvidenceRuling(_overall(found, rulings, checks), [*rulings, *([checks] if checks.text else [])])
 
@@ -219,12 +219,17 @@ def _reproducible(
 
 
 def _with_scores(
-    found: EvidenceFolder, method: CommittedMethod, ruling: MethodRuling, registry: Registry
+    found: EvidenceFolder,
+    method: CommittedMethod,
+    ruling: MethodRuling,
+    registry: Registry,
+    own: Callable[[CommittedMethod], str],
 ) -> MethodRuling:
     """Return the ruling about a method, whose scores are computed again from the recorded answers.
 
     A method that has none must have none again, for the same reason: a low score that is left out lets fewer methods
-    count.
+    count. If its code is other code than was committed, innocents were not scored by it: `own` returns how it scores
+    the source otherwise than was committed.
     """
     recorded = next(m for m in found.evidence.judgement.methods if m.method == method.name)
     if ruling.origin in (Origin.REFUTED, Origin.CANNOT_TELL):
@@ -243,7 +248,10 @@ def _with_scores(
         return MethodRuling(method.name, Origin.REFUTED, f"its scores do not follow from {ANSWERS}: {error}")
     text = _difference(recorded, again)
     if not text:
-        return ruling
+        if same or not (text := own(method)):
+            return ruling
+        text = f"its code is other code here than was committed, and may score innocents otherwise: {text}"
+        return MethodRuling(method.name, Origin.CANNOT_TELL, printable(text))
     missing = not recorded.draws and again.reason  # another reason may be another version's
     return MethodRuling(method.name, Origin.REFUTED if same and not missing else Origin.CANNOT_TELL, text)
 
@@ -259,6 +267,6 @@ def _difference(recorded: MethodResult, again: MethodResult) -> str:
     if again.reason:
         return f"its scores do not follow from {ANSWERS}: {again.reason}"
     for before, now in zip(recorded.draws, again.draws, strict=True):
-        if not math.isclose(before, now, rel_tol=CLOSE, abs_tol=TINY):
+        if not equal(before, now):
             return f"its score is {before:.6g} in the evidence, and {now:.6g} by the recorded answers"
     return ""

@@ -27,6 +27,7 @@ class FindingKind(_Word):
     ENDPOINT = "endpoint"
     LABEL_SPACE = "label_space"
     IDENTITY = "identity"
+    CODE = "code"
 
 
 class Origin(_Word):

@@ -75,8 +75,8 @@ def other_findings(recorded: list[Finding], again: list[Finding]) -> str:
 
 
 def _matters(finding: Finding) -> bool:
-    """Return False for what follows from the digest, or was seen of an endpoint and blocks nothing: not the answers."""
-    if finding.kind == FindingKind.ENDPOINT:
+    """Return False for what follows from the digest, and for what answers do not show, if it blocks nothing."""
+    if finding.kind in (FindingKind.ENDPOINT, FindingKind.CODE):
         return bool(finding.blocks) or "transport" in finding.figures
     return finding.kind != FindingKind.IDENTITY
 

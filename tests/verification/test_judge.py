@@ -712,6 +712,39 @@ def test_a_method_with_other_code(noise, tmp_path):
     assert found.methods[0].text == "the code of method static is other code here than was committed"
 
 
+@pytest.mark.parametrize(
+    ("score", "ruling"),
+    [
+        ("1 - (1 - float(_))", Ruling.HOLDS),
+        ("float(_) ** 2", Ruling.CANNOT_TELL),  # the source has 1 as before, but not through a transport
+    ],
+)
+def test_scores_by_other_code_of_the_same_version_are_compared_with_the_committed_ones(
+    noise, noisy, place, tmp_path, monkeypatch, score, ruling
+):
+    """Innocents were scored by one code, the suspect by another one."""
+    monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+    file, before = plugin(tmp_path / "noise.py"), "float((suspect.labels"
+    start, _, end = file.read_text().partition(before)
+    end, _, rest = end.partition(".mean())")
+    file.write_text(f"{start}{score.replace('float(_)', f'{before}{end}.mean())')}{rest}")
+    shutil.rmtree(tmp_path / "E")
+    found = bench.verify(
+        noisy.parent / "theirs.toml",
+        commitment=noisy.parent / "C",
+        out=tmp_path / "E",
+        alpha=0.1,
+        plugins=[place / "tiny.py", file],
+    )
+    (finding,) = found.evidence.evidence.findings
+    assert finding.kind == "code" and not finding.blocks and "other code of static is installed" in finding.text
+    assert f"Finding (code): {finding.text}" in str(found)
+    judged = noise(file)
+    assert judged.ruling == ruling
+    text = judged.methods[0].text
+    assert "its code is other code here than was committed" in text if ruling == Ruling.CANNOT_TELL else not text
+
+
 def test_a_dataset_with_other_files(commitment, verify, judged, tmp_path, monkeypatch, reproducible):
     monkeypatch.setattr(regeneration, "content_digest", lambda *_: "0" * 64)
     folder, _ = verify(commitment)
