@@ -15,6 +15,7 @@ from bench.models.opening import DescribedAnswers
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
 from bench.verification.evidence_files import ANSWERS, EvidenceFolder
+from bench.verification.judgement import without_source
 from bench.verification.kinds import FindingKind
 from bench.verification.regeneration import threads_of
 from bench.verification.schema import CommittedMethod, Finding, MethodResult
@@ -46,7 +47,10 @@ class RecordedSuspect:
 
         Unrecorded if the method asks what was not asked.
         """
-        if reason := unbridged(method, self.model, self.same_labels):
+        reason, judgement = unbridged(method, self.model, self.same_labels), self.found.evidence.judgement
+        if not any(one.draws for one in judgement.methods if one.method == method.name):  # an earlier version has some
+            reason = reason or without_source(self.found.commitment, judgement.alpha, method.name)
+        if reason:
             return MethodResult(method=method.name, queries=0, reason=reason)
         fingerprints, suspect = self.found.commitment.fingerprints(committed.name), self.found.evidence.suspect.digest
         with tempfile.TemporaryDirectory(prefix="bench-judge-") as place:

@@ -26,6 +26,7 @@ from bench.sandbox.logs import Log
 from bench.verification import commitment_files, evidence_files, known_networks
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.endpoint_finding import endpoint_finding
+from bench.verification.judgement import without_source
 from bench.verification.request import BENCH, Request, Session, version_of
 from bench.verification.schema import MethodResult, Suspect
 from bench.verification.scoring import Recorder, code_finding, component, only_answers, scored, unbridged
@@ -67,7 +68,8 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         results = []
         log = Log(Path(tempfile.gettempdir()) / "plugins.log")
         for method, committed in zip(methods, folder.commitment.methods, strict=True):
-            if text := unbridged(method, model, same_labels):
+            text = unbridged(method, model, same_labels) or without_source(folder, request.alpha, method.name)
+            if text:
                 results.append(MethodResult(method=method.name, queries=0, reason=text))
                 continue
             fingerprints = folder.fingerprints(method.name)

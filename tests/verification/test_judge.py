@@ -474,6 +474,44 @@ def test_a_score_whose_answers_are_missing_is_refuted(commitment, verify, judged
     assert found.ruling == Ruling.REFUTED and "32 images have no recorded answer" in found.methods[1].text
 
 
+@pytest.fixture
+def unfound(commitment, tmp_path):
+    """Return a commitment whose source is not found by ipguard."""
+    changed = replace(commitment)
+    changed.__dict__["transports"] = [
+        structs.replace(row, score=0.2, p_value=0.4) if (row.transport, row.method) == ("direct", "ipguard") else row
+        for row in commitment.transports
+    ]
+    return forged(changed, {}, tmp_path / "U")
+
+
+def test_a_method_that_does_not_find_the_source_is_not_asked(unfound, verify, judged, remembered):
+    folder, verdict = verify(unfound, "innocent")
+    assert verdict.verdict == "no evidence"  # of sac_m
+    found = verdict.methods[1]
+    assert found.reason == "not testable: asked directly, the source itself scores 0.2 (p = 0.4)"
+    assert (found.queries, found.draws, verdict.methods[0].adjusted) == (0, [], verdict.methods[0].p_value)
+    assert judged(folder).ruling == Ruling.HOLDS
+    forge(unfound, folder, lambda m: structs.replace(m, draws=[], reason="it is slow") if not m.draws else m)
+    assert judged(folder).methods[1].origin == Origin.CANNOT_TELL
+
+
+def test_evidence_of_an_earlier_version_keeps_the_scores_of_such_a_method(
+    unfound, verify, judged, remembered, monkeypatch
+):
+    monkeypatch.setattr("bench.verification.session.without_source", lambda *_: "")
+    folder, verdict = verify(unfound, "innocent")
+    assert verdict.methods[1].draws and replay(folder).evidence.judgement.methods[1].p_value
+    assert judged(folder).ruling == Ruling.HOLDS
+
+
+def test_a_method_that_finds_the_source_cannot_be_left_out_as_one_that_does_not(commitment, verify, judged, remembered):
+    reason = "not testable: asked directly, the source itself scores 0.2 (p = 0.4)"
+    folder, _ = verify(commitment, "innocent")
+    forge(commitment, folder, lambda m: structs.replace(m, draws=[], reason=reason) if m.method == "ipguard" else m)
+    assert judged(folder).ruling == Ruling.REFUTED
+
+
 def test_findings_that_block_are_made_again(commitment, verify, judged, remembered):
     folder, verdict = verify(commitment, mean=[2.0], std=[0.1])
     assert verdict.verdict == "cannot tell" and "correct the description" in verdict.reasons[0]
