@@ -193,7 +193,9 @@ def _other_input(found: CommitmentFolder, method: CommittedMethod, made: Regener
 def _other_version(made: Mapping[str, object]) -> str:
     """Return which other version of bench or torch a commitment was made with; empty: none, or it does not say."""
     versions = made.get("libraries")
-    for library in (BENCH, "torch") if isinstance(versions, Mapping) else ():
+    if not isinstance(versions, Mapping):
+        return ""
+    for library in (BENCH, "torch"):
         before, here = (str(v or "").partition("+")[0] for v in (versions.get(library), version_of(library)))
         if before not in ("", here):
             return printable(f"the commitment was made with {library} {before}, and {here} is installed here")

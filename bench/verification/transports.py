@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.api.components import Fingerprint
+from bench.api.components import Method
 from bench.core.errors import BenchError, NotApplicable
 from bench.execution.scores import UnusableScore, checked_score
 from bench.models.kinds import Rounding
@@ -38,7 +38,7 @@ UNSEEN = ": what happens to images on the way cannot be seen in them"
 def source_scores(
     source: Askable,
     fingerprints: Mapping[str, Sequence[dict[str, Tensor]]],
-    methods: Mapping[str, Fingerprint],
+    methods: Mapping[str, Method],
     nulls: Mapping[str, Sequence[float]],
     output: str,
 ) -> list[TransportScore]:
@@ -57,7 +57,7 @@ def source_scores(
 
 
 def through(
-    distortion: Distortion, model: Askable, draws: Sequence[dict[str, Tensor]], method: Fingerprint, output: str = ""
+    distortion: Distortion, model: Askable, draws: Sequence[dict[str, Tensor]], method: Method, output: str = ""
 ) -> float | None:
     """Return the mean score of a network behind a distortion over fingerprints; None if the method cannot be used.
 
