@@ -99,8 +99,12 @@ class Inventory:
         return [
             f"The source of {name} changed but its version did not ({count} cached results affected). "
             f"Increase `version`, or recompute with --refresh {name}."
-            for name, count in _of_other_source(map(self._sources, self.plan.tasks), registry)
+            for name, count in self.of_other_source(registry)
         ]
+
+    def of_other_source(self, registry: Registry) -> list[tuple[str, int]]:
+        """Return the names of these components, each with the number of its artifacts."""
+        return _of_other_source(map(self._sources, self.plan.tasks), registry)
 
     def _sources(self, key: str) -> Mapping[str, str]:
         return (self.record(key) or {}).get("made", {}).get("sources", {})  # type: ignore[no-any-return]  # it is JSON

@@ -86,6 +86,7 @@ def make(request: CommitRequest, reporter: BenchmarkReporter | None = None) -> C
         how = {"threads": 1, **(request.how or {})}
         run = BenchmarkRequest(spec, known, request.registry, request.store, request.data, Path(place), **how)
         prepared = prepare(replace(run, require_targets="attacks" in request.chosen), reporter)
+        _check_sources(prepared, request.shown("store"))
         prepared.remember(request.out, spec.digest())
         finish(prepared, reporter)
         source = next(m for m in known.models.all if m.role == ModelRole.SOURCE)
@@ -165,6 +166,16 @@ def finish(prepared: PreparedRun, reporter: BenchmarkReporter) -> None:
     if failures.errors:
         first, *others = dict.fromkeys(failures.errors.values())
         raise BenchError(f"{first}{f' (and {len(others)} more)' if others else ''}")
+
+
+def _check_sources(prepared: PreparedRun, store: str) -> None:
+    """Raise BenchError if results that are stored are of other code than is installed, whose digest is committed."""
+    if names := [name for name, _ in prepared.inventory.of_other_source(prepared.request.registry)]:
+        one = "them" if len(names) > 1 else "it"
+        raise BenchError(
+            f"{prepared.request.store.root} has results by other code of {', '.join(names)} than is installed, and a "
+            f"commitment states what code made them: raise the version of {one}, or name an empty store with {store}"
+        )
 
 
 def _note_weakness(found: Measured, unplanned: Set[str], note: Callable[[str], None]) -> None:

@@ -18,7 +18,7 @@ from bench.store.tensors import read_tensors, savable, tensor_digest, write_tens
 from bench.verification import manifest, tables
 from bench.verification.check_images import Checks as Checks
 from bench.verification.check_images import read_checks
-from bench.verification.null_datasets import compared
+from bench.verification.null_datasets import comparable, compared
 from bench.verification.schema import (
     FORMAT,
     Commitment,
@@ -93,8 +93,10 @@ class CommitmentFolder:
 
     @cached_property
     def copies(self) -> list[CopyScore]:
-        """The scores of known copies."""
-        return tables.rows(self.folder / COPIES, COPY_COLUMNS, CopyScore)
+        """The scores of known copies of the same dataset as the innocents in `nulls`."""
+        rows = tables.rows(self.folder / COPIES, COPY_COLUMNS, CopyScore)
+        usual = self.commitment.data.name
+        return comparable(rows, self.nulls, self.commitment.spec, usual) if self.dataset else rows
 
     @cached_property
     def transports(self) -> list[TransportScore]:

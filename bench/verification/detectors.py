@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.core.errors import BenchError, Interrupted
 from bench.models.granularity import Granularity, granularity
 from bench.models.kinds import Rounding
 from bench.training.augmentation import pixels
@@ -182,8 +183,11 @@ def removed(name: str, shape: tuple[int, ...]) -> Tensor | None:
     return None
 
 
-def smoothed(ask: Ask, scale: Scale, shape: tuple[int, ...]) -> dict[str, float]:
-    """Return how far answers follow, on plain images, the finest patterns that resizing and halved colours remove."""
+def smoothed(ask: Ask, scale: Scale, shape: tuple[int, ...]) -> dict[str, float] | None:
+    """Return how far answers follow, on plain images, the finest patterns that resizing and halved colours remove.
+
+    None if plain images get no answer, as of a network that divides each image by its deviation.
+    """
     greys = plain_images(shape)
     known: Tensor | None = None
     found = {}
@@ -192,7 +196,13 @@ def smoothed(ask: Ask, scale: Scale, shape: tuple[int, ...]) -> dict[str, float]
             continue
         kept = wave(shape).expand(shape)
         kept = kept * (added.norm() / kept.norm())
-        known = ask(greys) if known is None else known
+        if known is None:
+            try:
+                known = ask(greys)
+            except Interrupted:
+                raise
+            except BenchError:
+                return None
         moved = scale.moved(ask, greys, [greys + added, eight_bits(greys + kept)], known)
         if (value := ratio(scale, *moved)) is not None:
             found[name] = value

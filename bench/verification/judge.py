@@ -1,8 +1,8 @@
 """Check evidence against its source: make the fingerprints again, and the scores from the recorded answers."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +17,9 @@ from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.evidence_files import ANSWERS, EvidenceFolder
 from bench.verification.kinds import Origin, Ruling, VerdictKind
 from bench.verification.likeness import Likeness, compared
+from bench.verification.own_scores import equal, other_scores
 from bench.verification.p_values import SLACK
-from bench.verification.recorded import RecordedSuspect, other_findings
+from bench.verification.recorded import RecordedSuspect, Unrecorded, other_findings
 from bench.verification.regeneration import Place, Regenerated, regenerated
 from bench.verification.replay import made_by, replay
 from bench.verification.request import BENCH, version_of
@@ -26,8 +27,6 @@ from bench.verification.schema import CommittedMethod, FingerprintFile, MethodRe
 from bench.verification.scoring import component
 from bench.verification.spread import elsewhere
 
-CLOSE, TINY = 1e-4, 1e-6
-"""Largest difference of a score that is computed again on another machine: relative, absolute."""
 ORDER = tuple(Origin)
 CHECKS = "checks of the suspect"
 """What a ruling about findings has in place of a method."""
@@ -78,7 +77,8 @@ def judge(
     registry, methods = place.registry(), found.commitment.commitment.methods
     made = regenerated(found.commitment, source, place, reporter or BenchmarkReporter())
     rulings = origins(found.commitment, made, lambda: elsewhere(found.commitment, source, place))
-    rulings = [_with_scores(found, m, r, registry) for m, r in zip(methods, rulings, strict=True)]
+    own = partial(other_scores, found.commitment, source=source, place=place)
+    rulings = [_with_scores(found, m, r, registry, own) for m, r in zip(methods, rulings, strict=True)]
     checks = _of_checks(found, registry)
     return EvidenceRuling(_overall(found, rulings, checks), [*rulings, *([checks] if checks.text else [])])
 
@@ -135,11 +135,15 @@ def _origin(found: CommitmentFolder, method: CommittedMethod, made: Regenerated)
     committed, protocol = {f.draw for f in method.fingerprints}, {draw for other, draw in made.draws if other == name}
     if protocol - committed or len(committed) < len(method.fingerprints):  # the best of several, or one several times
         text = f"it has {len(committed)} different fingerprints, and the protocol has {len(protocol)}"
-        return MethodRuling(name, Origin.REFUTED, text)
-    pairs = zip(method.fingerprints, found.fingerprints(name), strict=True)
-    rulings = [MethodRuling(name, *_of_draw(found, name, made, file, tensors)) for file, tensors in pairs]
-    worst = max(rulings, key=lambda r: (ORDER.index(r.origin), not r.rounding))
-    if worst.origin != Origin.EXACT and (difference := _other_input(found, method, made)):
+        worst = MethodRuling(name, Origin.REFUTED, text)
+    else:
+        pairs = zip(method.fingerprints, found.fingerprints(name), strict=True)
+        rulings = [MethodRuling(name, *_of_draw(found, name, made, file, tensors)) for file, tensors in pairs]
+        worst = max(rulings, key=lambda r: (ORDER.index(r.origin), not r.rounding))
+    difference = "" if worst.origin == Origin.EXACT else _other_input(found, method, made)
+    if worst.origin == Origin.REFUTED:
+        difference = difference or _other_version(found.commitment.made)
+    if difference:
         return MethodRuling(name, Origin.CANNOT_TELL, difference)
     helpers = made.helpers.get(name)
     if helpers and worst.origin != Origin.REFUTED:  # trained on the suspect's answers, they tune what is made with them
@@ -186,6 +190,18 @@ def _other_input(found: CommitmentFolder, method: CommittedMethod, made: Regener
     return f"the code of {others[0].replace(':', ' ')} is other code here than was committed" if others else ""
 
 
+def _other_version(made: Mapping[str, object]) -> str:
+    """Return which other version of bench or torch a commitment was made with; empty: none, or it does not say."""
+    versions = made.get("libraries")
+    if not isinstance(versions, Mapping):
+        return ""
+    for library in (BENCH, "torch"):
+        before, here = (str(v or "").partition("+")[0] for v in (versions.get(library), version_of(library)))
+        if before not in ("", here):
+            return printable(f"the commitment was made with {library} {before}, and {here} is installed here")
+    return ""
+
+
 def _reproducible(
     found: CommitmentFolder, ruling: MethodRuling, made: Regenerated, other: Regenerated | str
 ) -> MethodRuling:
@@ -205,12 +221,17 @@ def _reproducible(
 
 
 def _with_scores(
-    found: EvidenceFolder, method: CommittedMethod, ruling: MethodRuling, registry: Registry
+    found: EvidenceFolder,
+    method: CommittedMethod,
+    ruling: MethodRuling,
+    registry: Registry,
+    own: Callable[[CommittedMethod], str],
 ) -> MethodRuling:
     """Return the ruling about a method, whose scores are computed again from the recorded answers.
 
     A method that has none must have none again, for the same reason: a low score that is left out lets fewer methods
-    count.
+    count. If its code is other code than was committed, innocents were not scored by it: `own` returns how it scores
+    the source otherwise than was committed.
     """
     recorded = next(m for m in found.evidence.judgement.methods if m.method == method.name)
     if ruling.origin in (Origin.REFUTED, Origin.CANNOT_TELL):
@@ -219,15 +240,21 @@ def _with_scores(
         suspect, installed = RecordedSuspect(found, registry), component(registry, method)
     except BenchError as error:
         return MethodRuling(method.name, Origin.CANNOT_TELL, f"its scores cannot be computed here: {error}")
+    same = registry.source_digest(ComponentKind.METHOD, method.name) == method.source_digest
     try:
         again = suspect.result(method, installed)
+    except Unrecorded as error:  # also if the evidence gives this very reason: the answers may have been removed
+        origin = Origin.REFUTED if same and recorded.draws else Origin.CANNOT_TELL
+        return MethodRuling(method.name, origin, f"its scores cannot be computed from {ANSWERS}: {error}")
     except BenchError as error:
         return MethodRuling(method.name, Origin.REFUTED, f"its scores do not follow from {ANSWERS}: {error}")
     text = _difference(recorded, again)
     if not text:
-        return ruling
-    same = registry.source_digest(ComponentKind.METHOD, method.name) == method.source_digest
-    missing = not recorded.draws and again.reason  # another reason may be another version's, or answers left out
+        if same or not (text := own(method)):
+            return ruling
+        text = f"its code is other code here than was committed, and may score innocents otherwise: {text}"
+        return MethodRuling(method.name, Origin.CANNOT_TELL, printable(text))
+    missing = not recorded.draws and again.reason  # another reason may be another version's
     return MethodRuling(method.name, Origin.REFUTED if same and not missing else Origin.CANNOT_TELL, text)
 
 
@@ -242,6 +269,6 @@ def _difference(recorded: MethodResult, again: MethodResult) -> str:
     if again.reason:
         return f"its scores do not follow from {ANSWERS}: {again.reason}"
     for before, now in zip(recorded.draws, again.draws, strict=True):
-        if not math.isclose(before, now, rel_tol=CLOSE, abs_tol=TINY):
+        if not equal(before, now):
             return f"its score is {before:.6g} in the evidence, and {now:.6g} by the recorded answers"
     return ""

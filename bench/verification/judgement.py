@@ -7,9 +7,9 @@ from msgspec import structs
 
 from bench.stats.holm import holm
 from bench.verification.commitment_files import CommitmentFolder
-from bench.verification.kinds import FindingKind, VerdictKind
+from bench.verification.kinds import DIRECT, FindingKind, VerdictKind
 from bench.verification.p_values import SLACK, at_least, enough, exchangeable, needed, unseen_family
-from bench.verification.schema import Finding, Judgement, MethodResult
+from bench.verification.schema import Finding, Judgement, MethodResult, TransportScore
 
 ALL = "all"
 """The entry of `Finding.blocks` that stands for every method."""
@@ -83,12 +83,28 @@ def _broken(folder: CommitmentFolder, alpha: float, method: str, transport: str)
     start = f"not testable here: the suspect is asked through {transport}"
     if not rows:
         return f"{start}, and the commitment has no score of the source through it"
-    score, p = rows[0].score, rows[0].p_value
-    if score is None or p is None:
-        return f"{start}, through which the source itself has no score"
-    if p > max(alpha, 1 / (len(folder.scores_of(method)) + 1)) * (1 + SLACK):
-        return f"{start}, through which the source itself scores {score:.4g} (p = {p:.2g})"
+    missed = _missed(folder, alpha, rows[0])
+    return f"{start}, through which {missed}" if missed else ""
+
+
+def _missed(folder: CommitmentFolder, alpha: float, row: TransportScore) -> str:
+    """Return that a method does not find the source itself in a row of `transports.csv`; empty if it does."""
+    if row.score is None or row.p_value is None:
+        return "the source itself has no score"
+    if row.p_value > max(alpha, 1 / (len(folder.scores_of(row.method)) + 1)) * (1 + SLACK):
+        return f"the source itself scores {row.score:.4g} (p = {row.p_value:.2g})"
     return ""
+
+
+def without_source(folder: CommitmentFolder, alpha: float, method: str) -> str:
+    """Return that a method does not find the source itself, asked directly; empty if it does, or if that is not known.
+
+    It finds no copy then, so a low score is not "no evidence". Evidence of earlier versions has such scores, and is
+    replayed with them: `judge` does not ask this.
+    """
+    rows = (row for row in folder.transports if (row.transport, row.method) == (DIRECT, method))
+    missed = next((_missed(folder, alpha, row) for row in rows if row.score is not None), "")
+    return f"not testable: asked directly, {missed}" if missed else ""
 
 
 def _reasons(results: Sequence[MethodResult], innocents: int, alpha: float) -> list[str]:

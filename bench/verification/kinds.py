@@ -4,6 +4,8 @@ from bench.core.kinds import _Word
 
 ALPHA = 0.01
 """How often, at most, an innocent is accused, unless another level is asked for."""
+DIRECT = "direct"
+"""The row of `transports.csv` in which nothing was changed."""
 
 
 class VerdictKind(_Word):
@@ -27,6 +29,7 @@ class FindingKind(_Word):
     ENDPOINT = "endpoint"
     LABEL_SPACE = "label_space"
     IDENTITY = "identity"
+    CODE = "code"
 
 
 class Origin(_Word):

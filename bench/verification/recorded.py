@@ -7,7 +7,7 @@ from msgspec import ValidationError, convert
 from torch import Tensor
 
 from bench.api.components import Method
-from bench.core.errors import BenchError, NotApplicable, first_line
+from bench.core.errors import BenchError, first_line
 from bench.models.answers import Table
 from bench.models.description import Description
 from bench.models.kinds import ModelFormat
@@ -15,12 +15,17 @@ from bench.models.opening import DescribedAnswers
 from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
 from bench.verification.evidence_files import ANSWERS, EvidenceFolder
+from bench.verification.judgement import without_source
 from bench.verification.kinds import FindingKind
 from bench.verification.regeneration import threads_of
 from bench.verification.schema import CommittedMethod, Finding, MethodResult
 from bench.verification.scoring import Recorder, scored, unbridged
 from bench.verification.session import target_of
 from bench.verification.suspect_checks import checked
+
+
+class Unrecorded(BenchError):
+    """Images are asked to which the recorded answers have none: whether the suspect was asked is not known."""
 
 
 class RecordedSuspect:
@@ -38,8 +43,14 @@ class RecordedSuspect:
         self.target, self.same_labels = target_of(self.model, found.commitment, registry)
 
     def result(self, committed: CommittedMethod, method: Method) -> MethodResult:
-        """Compute the score of each draw of a method, or the reason why there is none."""
-        if reason := unbridged(method, self.model, self.same_labels):
+        """Compute the score of each draw of a method, or the reason why there is none.
+
+        Unrecorded if the method asks what was not asked.
+        """
+        reason, judgement = unbridged(method, self.model, self.same_labels), self.found.evidence.judgement
+        if not any(one.draws for one in judgement.methods if one.method == method.name):  # an earlier version has some
+            reason = reason or without_source(self.found.commitment, judgement.alpha, method.name)
+        if reason:
             return MethodResult(method=method.name, queries=0, reason=reason)
         fingerprints, suspect = self.found.commitment.fingerprints(committed.name), self.found.evidence.suspect.digest
         with tempfile.TemporaryDirectory(prefix="bench-judge-") as place:
@@ -68,8 +79,10 @@ def other_findings(recorded: list[Finding], again: list[Finding]) -> str:
 
 
 def _matters(finding: Finding) -> bool:
-    """Return False for what follows from the digest, or was seen of an endpoint: not the answers."""
-    return finding.kind not in (FindingKind.IDENTITY, FindingKind.ENDPOINT)
+    """Return False for what follows from the digest, and for what answers do not show, if it blocks nothing."""
+    if finding.kind in (FindingKind.ENDPOINT, FindingKind.CODE):
+        return bool(finding.blocks) or "transport" in finding.figures
+    return finding.kind != FindingKind.IDENTITY
 
 
 def _mark(finding: Finding) -> tuple[str, ...]:
@@ -77,4 +90,4 @@ def _mark(finding: Finding) -> tuple[str, ...]:
 
 
 def _refuse(images: Tensor) -> Tensor:
-    raise NotApplicable(f"{len(images)} images have no recorded answer")
+    raise Unrecorded(f"{len(images)} images have no recorded answer")

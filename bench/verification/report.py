@@ -9,7 +9,7 @@ from bench.core.errors import capped
 from bench.core.kinds import ComponentKind
 from bench.reporting.html.rendering import part, templates
 from bench.reporting.html.svg import Chart
-from bench.verification.kinds import FindingKind, VerdictKind
+from bench.verification.kinds import DIRECT, FindingKind, VerdictKind
 from bench.verification.report_figures import Marks, Power, histogram, limit, power
 from bench.verification.report_pictures import pictures
 from bench.verification.report_words import (
@@ -39,8 +39,6 @@ MOST_ROWS = 60
 MOST_CHARTS = 12
 DIGESTS = ("files", "sources", "source_scores", "summaries")
 """Records of what made evidence and commitment that are not listed: digests, and what the report shows elsewhere."""
-DIRECT = "direct"
-"""The row of `transports.csv` in which nothing was changed."""
 
 
 def page(folder: "EvidenceFolder", signed_by: str = "") -> str:

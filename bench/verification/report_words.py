@@ -30,6 +30,7 @@ TITLES = {
     FindingKind.ENDPOINT: "The server that answers",
     FindingKind.LABEL_SPACE: "Its labels",
     FindingKind.IDENTITY: "Which network it is",
+    FindingKind.CODE: "The program that computes the scores",
 }
 PLAIN = {
     FindingKind.ACCURACY: "The suspect recognises far less than a network for this task does.",
@@ -43,6 +44,7 @@ PLAIN = {
     FindingKind.ENDPOINT: "The server that runs the suspect did not answer as this test needs.",
     FindingKind.LABEL_SPACE: "The suspect names what it sees by other labels than the source.",
     FindingKind.IDENTITY: "The suspect is one of the innocents with which it would be compared.",
+    FindingKind.CODE: "The scores of the suspect and of the innocents may have been computed by different programs.",
 }
 """What a finding because of which there is no verdict means, for lay readers."""
 FEW = "There are too few innocents for a limit as strict as this."
@@ -63,6 +65,7 @@ REMEDIES = {
     "a method that can bridge other labels.",
     FindingKind.IDENTITY: "A network that is known to be innocent needs no test. If it is not known to be, make a "
     "commitment without it.",
+    FindingKind.CODE: "Install the version with which the commitment was made and run the test again.",
 }
 """What a user can do about a finding because of which there is no verdict."""
 OTHERWISE = (

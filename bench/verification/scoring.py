@@ -29,7 +29,8 @@ from bench.training.answering import Askable
 from bench.training.augmentation import pixels
 from bench.training.inference import BATCH
 from bench.training.oracle import Suspect
-from bench.verification.schema import CommittedMethod, MethodResult
+from bench.verification.kinds import FindingKind
+from bench.verification.schema import CommittedMethod, Finding, MethodResult
 
 AT_ONCE = 32
 """Images that a network on this machine is asked at once: each time it has as long as `child.LIMIT` allows."""
@@ -164,6 +165,19 @@ def component(registry: Registry, committed: CommittedMethod) -> Method:
             f"is installed: install the same plugin, or commit again"
         )
     return found
+
+
+def code_finding(registry: Registry, methods: Sequence[CommittedMethod]) -> Finding | None:
+    """Return the finding that methods are other code than was committed, of the same version; None if none is."""
+    others = [
+        m.name
+        for m in methods
+        if m.source_digest not in registry.source_digests(ComponentKind.METHOD, m.name)  # the second one is an old form
+    ]
+    if not others:
+        return None
+    text = f"other code of {', '.join(others)} is installed than was committed: it may score innocents otherwise"
+    return Finding(kind=FindingKind.CODE, text=text, figures={"methods": others})
 
 
 def unbridged(method: Method, model: Description, same_labels: bool) -> str:

@@ -26,9 +26,10 @@ from bench.sandbox.logs import Log
 from bench.verification import commitment_files, evidence_files, known_networks
 from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.endpoint_finding import endpoint_finding
+from bench.verification.judgement import without_source
 from bench.verification.request import BENCH, Request, Session, version_of
 from bench.verification.schema import MethodResult, Suspect
-from bench.verification.scoring import Recorder, component, only_answers, scored, unbridged
+from bench.verification.scoring import Recorder, code_finding, component, only_answers, scored, unbridged
 from bench.verification.suspect_checks import checked, queries_needed
 
 RUNTIMES = {
@@ -62,10 +63,13 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         _check_budget(folder, recorder)
         findings, right, asked = checked(folder, recorder, target, registry, same_labels)
         findings += known_networks.findings(model.sha256, whole)
+        if code := code_finding(registry, folder.commitment.methods):
+            findings.append(code)
         results = []
         log = Log(Path(tempfile.gettempdir()) / "plugins.log")
         for method, committed in zip(methods, folder.commitment.methods, strict=True):
-            if text := unbridged(method, model, same_labels):
+            text = unbridged(method, model, same_labels) or without_source(folder, request.alpha, method.name)
+            if text:
                 results.append(MethodResult(method=method.name, queries=0, reason=text))
                 continue
             fingerprints = folder.fingerprints(method.name)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.api.components import Fingerprint
-from bench.core.errors import BenchError, Interrupted, NotApplicable
+from bench.api.components import Method
+from bench.core.errors import BenchError, NotApplicable
 from bench.execution.scores import UnusableScore, checked_score
 from bench.models.kinds import Rounding
 from bench.training.answering import Askable
@@ -38,7 +38,7 @@ UNSEEN = ": what happens to images on the way cannot be seen in them"
 def source_scores(
     source: Askable,
     fingerprints: Mapping[str, Sequence[dict[str, Tensor]]],
-    methods: Mapping[str, Fingerprint],
+    methods: Mapping[str, Method],
     nulls: Mapping[str, Sequence[float]],
     output: str,
 ) -> list[TransportScore]:
@@ -57,7 +57,7 @@ def source_scores(
 
 
 def through(
-    distortion: Distortion, model: Askable, draws: Sequence[dict[str, Tensor]], method: Fingerprint, output: str = ""
+    distortion: Distortion, model: Askable, draws: Sequence[dict[str, Tensor]], method: Method, output: str = ""
 ) -> float | None:
     """Return the mean score of a network behind a distortion over fingerprints; None if the method cannot be used.
 
@@ -90,11 +90,8 @@ def detected(ask: Ask, checks: Checks) -> list[Finding]:
     if answers.dim() == 1 or (scale := Scale(answers)).rounding.kind == Rounding.LABELS:
         return found
     compression = compressed(ask, scale, images, answers)
-    try:
-        detail = smoothed(ask, scale, tuple(images.shape[1:]))
-    except Interrupted:
-        raise
-    except BenchError:  # such as NaN, of a network that divides each image by its deviation
+    detail = smoothed(ask, scale, tuple(images.shape[1:]))
+    if detail is None:
         detail = {}
         found.append(_finding("", "plain images get no answer: whether images are resized on the way is not known"))
     ignored = [name for name, most in IGNORED.items() if detail.get(name, 1.0) < most]

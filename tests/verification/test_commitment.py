@@ -125,6 +125,47 @@ def test_the_same_commitment_computes_nothing_again(place, files, store, made, t
     assert own.files == other.files and own.methods == other.methods and own.spec == other.spec
 
 
+CODE = """
+from dataclasses import dataclass
+from bench import Fingerprint, hookimpl
+
+
+@dataclass(frozen=True)
+class Labels(Fingerprint):
+    \"\"\"Compare the labels of probe images.\"\"\"
+
+    name: str = "plain_labels"
+    version: int = 1
+
+    def extract(self, source, data, helpers, context):
+        return {"x": data.probe.x[:9], "labels": data.probe.labels[:9]}
+
+    def score(self, fingerprint, suspect):
+        return SIGN float((suspect.labels(fingerprint["x"]) == fingerprint["labels"]).double().mean())
+
+
+@hookimpl
+def bench_methods():
+    return [Labels()]
+"""
+
+
+def test_results_of_other_code_of_the_same_version_are_not_committed(place, few, tmp_path):
+    """The commitment states the digest of the code: bench judge makes the fingerprints again with it."""
+    plugin = tmp_path / "labels.py"
+    options = {"methods": "plain_labels", "plugins": [place / "tiny.py", plugin], "store": tmp_path / "store"}
+    plugin.write_text(CODE.replace("SIGN", ""))
+    committed(place, tmp_path / "C", few, **options)
+    plugin.write_text(CODE.replace("SIGN", "-"))
+    with pytest.raises(
+        BenchError, match=r"by other code of plain_labels than is installed.* an empty store with store"
+    ):
+        committed(place, tmp_path / "D", few, **options)
+    assert not (tmp_path / "D").exists()
+    other = committed(place, tmp_path / "D", few, **{**options, "store": tmp_path / "other"})
+    assert max(other.scores_of("plain_labels")) <= 0
+
+
 def test_artifacts_of_a_stopped_commitment_stay_in_the_store(place, few, tmp_path):
     """The folder is not there yet: the store knows what the same call goes on from."""
 

@@ -9,6 +9,7 @@ import torch
 from small_world import PROBE, trained
 from torch import nn
 
+from bench.core.errors import BenchError
 from bench.training.answering import ask
 from bench.verification.detectors import MOST_QUERIES, least_certain
 from bench.verification.distortions import DIRECT, DISTORTIONS, QUERIES, Distortion, Transported, encoded, resized
@@ -49,6 +50,22 @@ def noticed(model, distortion=DIRECT, kind="probabilities", wanted=None):
 @pytest.mark.parametrize("suspect", SUSPECTS, ids=str)
 def test_nothing_is_noticed_about_networks_that_are_asked_directly(suspect, kind):
     assert noticed(trained(*suspect), kind=kind) == []
+
+
+def test_only_plain_images_without_an_answer_are_a_finding():
+    """On another machine a pattern may have other pixels, which were not asked: bench judge cannot tell then."""
+    suspect, before = Transported(trained(*SUSPECTS[0]), DIRECT, "probabilities"), [False]
+
+    def answer(images, plain):
+        before.append(float(images.flatten(1).std(1).max()) < 1e-6)
+        if before[-1 if plain else -2]:
+            raise BenchError("no recorded answer")
+        return suspect.answer(images)
+
+    (found,) = detected(partial(answer, plain=True), checks())
+    assert found.text.startswith("plain images get no answer") and not found.figures
+    with pytest.raises(BenchError, match="no recorded answer"):
+        detected(partial(answer, plain=False), checks())
 
 
 EXPECTED = {

@@ -21,6 +21,7 @@ from bench.core.canonical import canonical
 from bench.core.errors import BenchError
 from bench.models.answers import image_digests
 from bench.registry.discovery import load_registry
+from bench.training.augmentation import pixels
 from bench.verification import child as verification
 from bench.verification import commitment_files, evidence_files, judge, manifest, regeneration, spread
 from bench.verification.kinds import Origin, Ruling
@@ -333,6 +334,39 @@ def test_draws_that_were_left_out_are_refuted_on_any_processor(commitment, verif
     assert found.methods[0].text == "it has 2 different fingerprints, and the protocol has 5"
 
 
+@pytest.mark.parametrize("library", ["fingerprint-bench", "torch"])
+@pytest.mark.parametrize(
+    ("forge", "ruling"),
+    [
+        (with_seed, Ruling.CANNOT_TELL),
+        (lambda found, out: with_draws(found, (1, 3), out), Ruling.HOLDS),  # ipguard suffices, whatever sac_m scores
+    ],
+)
+def test_fingerprints_of_another_version_are_neither_refuted_nor_confirmed(
+    library, forge, ruling, commitment, verify, judged, tmp_path, remembered
+):
+    """The protocol of that version may have other seeds and draws, and may be installed to judge by."""
+    made = commitment.commitment.made
+    changed = {**made, "libraries": {**made["libraries"], library: "0.9"}}
+    older = replace(commitment, commitment=structs.replace(commitment.commitment, made=changed))
+    folder, _ = verify(forge(older, tmp_path / "F"))
+    found = judged(folder)
+    assert found.ruling == ruling and found.methods[0].origin == Origin.CANNOT_TELL
+    assert f"the commitment was made with {library} 0.9, and" in found.methods[0].text
+
+
+def test_equal_fingerprints_of_another_version_are_confirmed(commitment, verify, judged, tmp_path, remembered):
+    made = commitment.commitment.made
+    (file,), (own,) = commitment.method("ipguard").fingerprints, commitment.fingerprints("ipguard")
+    rounded = {file.file: {**own, "points": (own["points"] + 1e-6).clamp(0, 1)}}
+    for libraries in ({"fingerprint-bench": "0.9", "torch": "1.0"}, ["fingerprint-bench"]):
+        changed = structs.replace(commitment.commitment, made={**made, "libraries": libraries})
+        name = str(len(libraries))
+        folder, _ = verify(forged(replace(commitment, commitment=changed), rounded, tmp_path / name), out=f"E{name}")
+        found = judged(folder)
+        assert found.ruling == Ruling.HOLDS and found.methods[1].origin == Origin.ELSEWHERE
+
+
 # --- scores and answers -------------------------------------------------------------------------------------------
 
 
@@ -404,6 +438,80 @@ def test_a_method_whose_answers_are_missing_counts_among_the_others(
         assert again.methods[1].origin == Origin.CANNOT_TELL and again.ruling == ruling
 
 
+def without_answers(folder, wanted):
+    """Remove the answers to some images, and these images, from evidence."""
+    found = evidence_files.read(folder)
+    images, digests = found.queries()
+    lines = (folder / "answers.csv").read_text().splitlines(keepends=True)
+    (folder / "answers.csv").write_text("".join(line for line in lines if line.partition(",")[0] not in wanted))
+    asked = dict(zip(digests, pixels(torch.from_numpy(images)), strict=True))
+    evidence_files.write_queries(folder, asked, images.shape[1:])
+    changed = structs.replace(found.evidence, queries=found.evidence.queries - len(wanted))
+    evidence_files.finish(folder, changed, commitment_files.read(folder / "commitment"))
+
+
+def test_a_method_whose_answers_were_removed_is_unknown_whatever_reason_the_evidence_gives(
+    commitment, verify, judged, remembered
+):
+    folder, _ = verify(commitment)
+    without_answers(folder, {*image_digests(commitment.fingerprints("ipguard")[0]["points"])})
+    for reason in ("32 images have no recorded answer", "the server refused"):
+        made = forge(
+            commitment,
+            folder,
+            lambda m, r=reason: structs.replace(m, draws=[], reason=r) if m.method == "ipguard" else m,
+        )
+        assert made.methods[0].adjusted == made.methods[0].p_value
+        method = judged(folder).methods[1]
+        assert method.origin == Origin.CANNOT_TELL
+        assert method.text == "its scores cannot be computed from answers.csv: 32 images have no recorded answer"
+
+
+def test_a_score_whose_answers_are_missing_is_refuted(commitment, verify, judged, remembered):
+    folder, _ = verify(commitment)
+    without_answers(folder, {*image_digests(commitment.fingerprints("ipguard")[0]["points"])})
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED and "32 images have no recorded answer" in found.methods[1].text
+
+
+@pytest.fixture
+def unfound(commitment, tmp_path):
+    """Return a commitment whose source is not found by ipguard."""
+    changed = replace(commitment)
+    changed.__dict__["transports"] = [
+        structs.replace(row, score=0.2, p_value=0.4) if (row.transport, row.method) == ("direct", "ipguard") else row
+        for row in commitment.transports
+    ]
+    return forged(changed, {}, tmp_path / "U")
+
+
+def test_a_method_that_does_not_find_the_source_is_not_asked(unfound, verify, judged, remembered):
+    folder, verdict = verify(unfound, "innocent")
+    assert verdict.verdict == "no evidence"  # of sac_m
+    found = verdict.methods[1]
+    assert found.reason == "not testable: asked directly, the source itself scores 0.2 (p = 0.4)"
+    assert (found.queries, found.draws, verdict.methods[0].adjusted) == (0, [], verdict.methods[0].p_value)
+    assert judged(folder).ruling == Ruling.HOLDS
+    forge(unfound, folder, lambda m: structs.replace(m, draws=[], reason="it is slow") if not m.draws else m)
+    assert judged(folder).methods[1].origin == Origin.CANNOT_TELL
+
+
+def test_evidence_of_an_earlier_version_keeps_the_scores_of_such_a_method(
+    unfound, verify, judged, remembered, monkeypatch
+):
+    monkeypatch.setattr("bench.verification.session.without_source", lambda *_: "")
+    folder, verdict = verify(unfound, "innocent")
+    assert verdict.methods[1].draws and replay(folder).evidence.judgement.methods[1].p_value
+    assert judged(folder).ruling == Ruling.HOLDS
+
+
+def test_a_method_that_finds_the_source_cannot_be_left_out_as_one_that_does_not(commitment, verify, judged, remembered):
+    reason = "not testable: asked directly, the source itself scores 0.2 (p = 0.4)"
+    folder, _ = verify(commitment, "innocent")
+    forge(commitment, folder, lambda m: structs.replace(m, draws=[], reason=reason) if m.method == "ipguard" else m)
+    assert judged(folder).ruling == Ruling.REFUTED
+
+
 def test_findings_that_block_are_made_again(commitment, verify, judged, remembered):
     folder, verdict = verify(commitment, mean=[2.0], std=[0.1])
     assert verdict.verdict == "cannot tell" and "correct the description" in verdict.reasons[0]
@@ -448,6 +556,18 @@ def test_a_finding_that_blocks_a_method_must_follow_from_the_answers(commitment,
     odd = structs.replace(replay(folder).evidence, made={"versions": ["fingerprint-bench"]})
     evidence_files.finish(folder, odd, commitment_files.read(folder / "commitment"))
     assert judged(folder).ruling == Ruling.CANNOT_TELL
+
+
+@pytest.mark.parametrize("blocking", [{"blocks": ["ipguard"]}, {"figures": {"transport": "resize_half"}}])
+def test_a_report_of_an_endpoint_that_blocks_a_method_is_refuted(commitment, verify, judged, remembered, blocking):
+    folder, _ = verify(commitment)
+    forge(
+        commitment, folder, lambda m: m, more=[Finding(kind="endpoint", text="a server answers", figures={"counts": 1})]
+    )
+    assert judged(folder).ruling == Ruling.HOLDS
+    forge(commitment, folder, lambda m: m, more=[Finding(kind="endpoint", text="it answers otherwise", **blocking)])
+    found = judged(folder)
+    assert found.ruling == Ruling.REFUTED and "does not follow from the recorded answers" in found.methods[-1].text
 
 
 def test_a_layout_that_was_not_asked_is_not_counted_as_asked(commitment, verify):
@@ -628,6 +748,39 @@ def test_a_method_with_other_code(noise, tmp_path):
     found = noise(plugin(tmp_path / "noise.py", scale="* 0.9"))
     assert found.ruling == Ruling.CANNOT_TELL
     assert found.methods[0].text == "the code of method static is other code here than was committed"
+
+
+@pytest.mark.parametrize(
+    ("score", "ruling"),
+    [
+        ("1 - (1 - float(_))", Ruling.HOLDS),
+        ("float(_) ** 2", Ruling.CANNOT_TELL),  # the source has 1 as before, but not through a transport
+    ],
+)
+def test_scores_by_other_code_of_the_same_version_are_compared_with_the_committed_ones(
+    noise, noisy, place, tmp_path, monkeypatch, score, ruling
+):
+    """Innocents were scored by one code, the suspect by another one."""
+    monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+    file, before = plugin(tmp_path / "noise.py"), "float((suspect.labels"
+    start, _, end = file.read_text().partition(before)
+    end, _, rest = end.partition(".mean())")
+    file.write_text(f"{start}{score.replace('float(_)', f'{before}{end}.mean())')}{rest}")
+    shutil.rmtree(tmp_path / "E")
+    found = bench.verify(
+        noisy.parent / "theirs.toml",
+        commitment=noisy.parent / "C",
+        out=tmp_path / "E",
+        alpha=0.1,
+        plugins=[place / "tiny.py", file],
+    )
+    (finding,) = found.evidence.evidence.findings
+    assert finding.kind == "code" and not finding.blocks and "other code of static is installed" in finding.text
+    assert f"Finding (code): {finding.text}" in str(found)
+    judged = noise(file)
+    assert judged.ruling == ruling
+    text = judged.methods[0].text
+    assert "its code is other code here than was committed" in text if ruling == Ruling.CANNOT_TELL else not text
 
 
 def test_a_dataset_with_other_files(commitment, verify, judged, tmp_path, monkeypatch, reproducible):

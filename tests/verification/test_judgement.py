@@ -6,7 +6,7 @@ import pytest
 from small_commitment import small_commitment
 
 from bench.stats.holm import holm
-from bench.verification.judgement import accuracy_finding, damage_finding, judge
+from bench.verification.judgement import accuracy_finding, damage_finding, judge, without_source
 from bench.verification.kinds import FindingKind, VerdictKind
 from bench.verification.schema import Finding, MethodResult, TransportScore
 
@@ -118,6 +118,25 @@ def test_a_transport_does_not_break_a_method_whose_innocents_allow_no_smaller_p_
     assert found.methods[0].reason == "" and found.methods[0].p_value == 1 / 200
     assert found.methods[1].reason.startswith("not testable here: the suspect is asked through jpeg_q75")
     assert found.reasons == ["199 innocents are too few for alpha = 0.001: 999 are needed"]
+
+
+@pytest.mark.parametrize(
+    ("alpha", "p_value", "text"),
+    [
+        (0.01, 1 / 200, ""),
+        (0.01, 2 / 200, ""),
+        (0.01, 3 / 200, "not testable: asked directly, the source itself scores 0.41 (p = 0.015)"),
+        (0.02, 3 / 200, ""),
+        (0.001, 1 / 200, ""),  # so many innocents allow no smaller one
+        (0.001, 2 / 200, "not testable: asked directly, the source itself scores 0.41 (p = 0.01)"),
+    ],
+)
+def test_a_method_that_does_not_find_the_source_itself(tmp_path, alpha, p_value, text):
+    direct = TransportScore(transport="direct", method="ipguard", score=0.41, p_value=p_value)
+    other = TransportScore(transport="labels", method="sac_m", score=0.1, p_value=0.9)
+    folder = small_commitment(tmp_path / "C", innocents=ENOUGH, transports=[direct, other])
+    assert without_source(folder, alpha, "ipguard") == text
+    assert without_source(folder, alpha, "sac_m") == ""  # that is not known
 
 
 LABELS = Counter(dict.fromkeys(range(10), 10))

@@ -11,7 +11,7 @@ from bench.models.description import Description
 from bench.verification import child as verification
 from bench.verification.judgement import judge
 from bench.verification.null_datasets import compared
-from bench.verification.schema import MethodResult, NullScore
+from bench.verification.schema import CopyScore, MethodResult, NullScore
 from bench.verification.suspect_checks import _compared
 
 OWN, ALL = 20, 199
@@ -71,6 +71,24 @@ def test_the_verdict_its_replay_and_its_report_count_the_same_innocents(folder, 
     replayed = bench.frontend.verify.replay(tmp_path / "E")
     assert replayed.judgement == found.judgement and len(replayed.evidence.commitment.nulls) == 2 * OWN
     assert f"of {ALL}" not in (tmp_path / "E" / "report.html").read_text()
+
+
+def test_known_copies_are_counted_by_the_limit_of_their_own_dataset(tmp_path):
+    described = [{"name": "mine", "role": "source", "architecture": "net"}]
+    described += [{"name": "described", "role": "stolen", "trained_on": "cifar10"}, {"name": "own", "role": "stolen"}]
+    names = ("described", "own", "prune-cifar10-tiny-linear-0", "prune-noisy_digits-net-0", "prune-cifar10-net-11")
+    copies = [
+        CopyScore(model=name, attack="prune", digest="d", accuracy=None, method="sac_m", score=0.0) for name in names
+    ]
+    models = {"models": spec()["models"] + described, "suspects": ["tiny-linear"]}
+    folder = small_commitment(tmp_path / "C", innocents=ALL, spec=models, copies=copies)
+
+    def counted(trained_on):
+        return [row.model for row in folder.for_suspect(trained_on).copies]
+
+    assert counted("") == counted("cifar100") == ["own", "prune-noisy_digits-net-0"]
+    assert counted("cifar10") == ["described", "prune-cifar10-tiny-linear-0", "prune-cifar10-net-11"]
+    assert len(folder.copies) == len(names)
 
 
 def test_the_finding_says_with_which_innocents_it_is_compared(folder):
