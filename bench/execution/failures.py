@@ -15,8 +15,10 @@ MEMORY_ERRORS = (
     "CUDA error: out of memory",
     "HIP error: out of memory",
     "_STATUS_ALLOC_FAILED",
+    "cublasCreate(handle)",  # the handle of a library needs memory of the device, too
+    "CUDNN_STATUS_NOT_INITIALIZED",
 )
-"""Texts of torch's errors for full memory that are not OutOfMemoryErrors."""
+"""Texts of torch's errors for full memory that are not OutOfMemoryErrors, unless the device is lost."""
 
 DEVICE_ERRORS = ("CUDA error", "HIP error", "device-side assert")
 """Texts of torch's errors after which a process cannot use the device any more."""
@@ -30,24 +32,30 @@ def classify_failure(failure: BaseException, device: str) -> tuple[str, FailureC
         traceback.clear_frames(failure.__traceback__)  # frees what filled the memory: reporting needs some
         return f"out of memory: {_line(failure)}", FailureCause.MEMORY
     line, kind = _line(failure), type(failure).__name__
-    if any(text in line for text in MEMORY_ERRORS):
+    fails = _fails(device)
+    if _is_full(line) and not fails:
         return f"out of memory: {kind}: {line}", FailureCause.MEMORY
-    if _is_lost(failure, device):
+    if fails or (isinstance(failure, RuntimeError) and any(text in line for text in DEVICE_ERRORS)):
         return f"{kind}: {line}; its process could not use the device any more", FailureCause.DEVICE
     if isinstance(failure, BenchError):
         return line, FailureCause.DAMAGED if isinstance(failure, DamagedArtifact) else FailureCause.NONE
     return f"{kind}: {line}", FailureCause.NONE
 
 
-def _is_lost(failure: BaseException, device: str) -> bool:
-    """Return True if the failure makes every later call on this device fail, as a failed assertion on a GPU does."""
-    if isinstance(failure, RuntimeError) and any(text in _line(failure) for text in DEVICE_ERRORS):
-        return True
+def _is_full(line: str) -> bool:
+    return any(text in line for text in MEMORY_ERRORS)
+
+
+def _fails(device: str) -> bool:
+    """Return True if every later call on this device fails, as after a failed assertion on a GPU.
+
+    The plugin may have raised something else instead.
+    """
     try:
-        if device.startswith("cuda"):  # the plugin may have raised something else instead
+        if device.startswith("cuda"):
             torch.cuda.synchronize(device)
-    except RuntimeError:
-        return True
+    except RuntimeError as error:
+        return not _is_full(_line(error))
     return False
 
 
