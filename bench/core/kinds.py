@@ -30,7 +30,7 @@ class FailureCause(_Word):
     NONE = ""
     MEMORY = "memory"
     DEVICE = "device"
-    """The process lost its device."""
+    """The process lost its device, or can open no more files: another process can go on."""
     STORE = "store"
     """The store cannot be read or written."""
     DAMAGED = "damaged"

@@ -1,5 +1,6 @@
 """Classify the failure of a task, and describe it in one line."""
 
+import errno
 import traceback
 
 import torch
@@ -23,10 +24,17 @@ MEMORY_ERRORS = (
 DEVICE_ERRORS = ("CUDA error", "HIP error", "device-side assert")
 """Texts of torch's errors after which a process cannot use the device any more."""
 
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+OPEN_FILES = (
+    "too many open files in its process (`ulimit -n`): a plugin leaves them open, in this task or an earlier one"
+)
+
 
 def classify_failure(failure: BaseException, device: str) -> tuple[str, FailureCause]:
     """Return one line that says why a task failed, and the cause that the scheduler has to act on."""
     if isinstance(failure, StoreError):
+        if getattr(failure.__cause__, "errno", None) in TOO_MANY_FILES:
+            return OPEN_FILES, FailureCause.DEVICE
         return str(failure), FailureCause.STORE
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):
         traceback.clear_frames(failure.__traceback__)  # frees what filled the memory: reporting needs some
