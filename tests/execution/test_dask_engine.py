@@ -8,7 +8,8 @@ import torch
 
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
-from bench.execution.dask_engine import DaskEngine, InFlightTable, Unit
+from bench.execution.dask_engine import DaskEngine
+from bench.execution.in_flight import InFlightTable, Unit
 from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import RetryPolicy
 from bench.execution.run_config import Reporter, RunConfig, StopRequest
