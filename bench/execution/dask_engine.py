@@ -167,7 +167,8 @@ class DaskEngine:
             raise self.workers.scheduler_gone()
         else:
             log = str(self.config.store.log(unit.tasks[0].key))
-            self._apply(*self.policy.after_death(unit.tasks, _reason(future), log))
+            suspected = unit.alone or unit.running is not None or not _died(future)
+            self._apply(*self.policy.after_death(unit.tasks, _reason(future), log, suspected))
         future.release()  # or Dask would compute it again if its worker goes
 
     def _apply(self, *decisions: Decision) -> None:
@@ -201,11 +202,16 @@ class DaskEngine:
                 self.workers.restart(address)
 
 
-def _reason(future: Future[Any]) -> str:
-    """Return in one line why Dask could not run a unit."""
+def _died(future: Future[Any]) -> bool:
+    """Return True if the workers that had a unit died, one after the other."""
     from distributed import KilledWorker
 
-    error: BaseException = future.exception()
-    if isinstance(error, KilledWorker):
+    return isinstance(future.exception(), KilledWorker)
+
+
+def _reason(future: Future[Any]) -> str:
+    """Return in one line why Dask could not run a unit."""
+    error: Any = future.exception()
+    if _died(future):
         return f"the worker died {error.allowed_failures + 1} times while it ran this task; {MEMORY_HINT}"
     return f"the worker could not run it: {type(error).__name__}: {cluster.one_line(error)}"

@@ -6,8 +6,8 @@
 - it ran out of memory: run it once more, with no other task on the devices;
 - an input is damaged or missing: recompute that input, then run the task again;
 - the store cannot be used: stop the run;
-- its worker died: each task of the unit runs again, alone; a task that was alone fails. Dask itself has run the unit
-  again before that (`cluster.RETRIES_AFTER_DEATH`);
+- its worker died: each task of the unit runs again, alone; the only one of a unit fails if it was alone, or was
+  reported to run. Dask itself has run the unit again before that (`cluster.RETRIES_AFTER_DEATH`);
 - its worker was stopped by the time limit: what is stored of its unit is kept. Each other task runs again in a unit of
   its own; it fails if it is the only one, and was reported to run.
 """
@@ -117,12 +117,13 @@ class RetryPolicy:
         self.busy[key] = math.inf if long else first, now
         return long
 
-    def after_death(self, unit: Sequence[Task], error: str, log: str) -> list[Decision]:
+    def after_death(self, unit: Sequence[Task], error: str, log: str, suspected: bool = True) -> list[Decision]:
         """Return what follows from the death of the worker that had a unit.
 
-        Any task of the unit may have killed it. Each is run alone, so that only that one fails.
+        Any task of the unit may have killed it, or one of another unit if this one is not `suspected`: it was not
+        reported to have started. Each is run alone, so that only that one fails.
         """
-        if len(unit) > 1:
+        if len(unit) > 1 or not suspected:
             return [RunAlone(task.key) for task in unit]
         return [Settle(_failure(task, error, log)) for task in unit]
 

@@ -23,7 +23,12 @@ class Future:
 
     @property
     def status(self):
+        if self.result and isinstance(self.result[0], Exception):
+            return "error"
         return "finished" if self.result else "pending"
+
+    def exception(self):
+        return self.result[0]
 
     def done(self):
         return bool(self.result)
@@ -194,6 +199,38 @@ def test_each_worker_with_an_overdue_task_is_stopped(tmp_path):
     outcomes, cluster = run_with_limit(tmp_path, 2, "a", "b", "c", meanwhile=lambda *world: None)
     assert {key: o.status for key, o in outcomes.items()} == dict.fromkeys("abc", Status.FAILED)
     assert cluster.restarted == ["tcp://0", "tcp://1", "tcp://2"]
+
+
+# --- dead workers ---------------------------------------------------------------------------------------------------
+
+
+def died(engine, cluster, number, started):
+    """End a unit by the death of its worker; return what is submitted then: the tasks, and whether alone."""
+    from distributed import KilledWorker
+
+    future = cluster.futures[number]
+    future.result.append(KilledWorker(future.key, None, 2))
+    if not started:
+        engine.in_flight.by_future[future].running = None
+    engine._finish(future)
+    engine._submit_ready()
+    return [(u.tasks[0].key[0], u.alone) for u in engine.in_flight.by_future.values()]
+
+
+def test_a_task_that_waited_at_a_worker_behind_one_that_killed_it_runs_again_alone(tmp_path):
+    """A cluster has two units at each worker, and Dask counts a death for both."""
+    store, cluster, reporter = Store(tmp_path / "store"), Cluster(None), Finished()
+    tasks = {t.key: t for t in map(training, "ab")}
+    config = RunConfig(store, None, tmp_path, slots=["cpu"])
+    engine = DaskEngine(TaskQueue(tasks), config, reporter, RetryPolicy(), lambda key: {}, cluster)
+    cluster.event = engine._receive
+    engine._submit_ready()
+    assert died(engine, cluster, 1, started=False) == [("a", False)]
+    assert died(engine, cluster, 0, started=True) == [("b", True)]
+    assert {key[0]: o.status for key, o in reporter.outcomes.items()} == {"a": Status.FAILED}
+    assert died(engine, cluster, 2, started=False) == []
+    assert [o.status for o in reporter.outcomes.values()] == [Status.FAILED] * 2
+    assert "the worker died 3 times" in reporter.outcomes["b" * 64].error
 
 
 # --- full memory ----------------------------------------------------------------------------------------------------

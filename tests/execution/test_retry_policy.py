@@ -90,6 +90,10 @@ def test_a_dead_worker_fails_the_only_task_of_its_unit():
     assert decision == Settle(expected)
 
 
+def test_a_task_that_was_not_reported_to_have_started_runs_alone_after_the_death_of_its_worker():
+    assert RetryPolicy().after_death([task("a")], "died", "", suspected=False) == [RunAlone("a")]
+
+
 def test_the_tasks_of_a_unit_whose_worker_died_run_alone_and_count_as_no_lack_of_memory():
     policy = RetryPolicy()
     assert policy.after_death([task("a"), task("b")], "died", "") == [RunAlone("a"), RunAlone("b")]
