@@ -4,7 +4,8 @@
 
 - another process computes the task: ask again after a short delay;
 - it ran out of memory: run it once more, with no other task on the devices;
-- an input is damaged or missing: recompute that input, then run the task again;
+- an input is damaged or missing: recompute that input, then run the task again. If only the machine of the worker does
+  not find it, as shortly after another one has written it to a network disk, ask again after some delay;
 - the store cannot be used: stop the run;
 - its worker died: each task of the unit runs again, alone; the only one of a unit fails if it was alone, or was
   reported to run. Dask itself has run the unit again before that (`cluster.RETRIES_AFTER_DEATH`);
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -33,6 +35,9 @@ RETRY_DELAY = 0.25
 """Seconds until a task that another process computes is asked for again."""
 LONG_WAIT = 60.0
 """Seconds of asking again and again after which the user is to know."""
+FIRST_LOOK, LOOKS = 1.5, 6
+"""Seconds until another machine looks for an input once more, each time twice as many, and how often it does: 94.5 s in
+all, since NFS remembers for up to a minute that a file is missing."""
 PAUSE = 5.0
 """Seconds between two requests for a task after which its wait begins again: something else was computed meanwhile."""
 MEMORY_HINT = "if its log is empty, memory may have run out: use fewer --workers"
@@ -68,9 +73,13 @@ class RunAlone:
 
 @dataclass(frozen=True)
 class RecomputeInputs:
-    """Recompute the missing inputs of a task and run it again; accept its failure if that is impossible."""
+    """Recompute the missing inputs of a task and run it again; accept its failure if that is impossible.
+
+    If none is missing, run it again after `delay` seconds, unless that is 0.
+    """
 
     failure: Outcome
+    delay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,10 @@ Decision: TypeAlias = Settle | Requeue | RunAlone | RecomputeInputs | StopRun
 class RetryPolicy:
     """Decides what follows from an outcome, a dead worker or a timeout."""
 
+    machines: bool = False
+    """Whether other machines compute tasks, which see later what is written here."""
+    looks: Counter[str] = field(default_factory=Counter)
+    """How often each task did not find an input."""
     out_of_memory: set[str] = field(default_factory=set)
     """Keys of the tasks that ran out of memory once."""
     busy: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -100,7 +113,9 @@ class RetryPolicy:
         if cause == FailureCause.STORE:
             return StopRun(outcome.error)
         if cause == FailureCause.DAMAGED:
-            return RecomputeInputs(outcome)
+            self.looks[key] += 1
+            again = self.machines and self.looks[key] <= LOOKS
+            return RecomputeInputs(outcome, FIRST_LOOK * 2 ** (self.looks[key] - 1) if again else 0.0)
         if cause == FailureCause.MEMORY:
             if key not in self.out_of_memory:
                 self.out_of_memory.add(key)
@@ -174,8 +189,11 @@ def apply(
         case RunAlone(key):
             if not queue.waits(key):
                 run_alone(key)
-        case RecomputeInputs(failure):
-            if not queue.recompute_inputs(failure.key, missing_inputs(failure.key)):
+        case RecomputeInputs(failure, delay):
+            missing = missing_inputs(failure.key)
+            if delay and not missing:
+                queue.requeue(failure.key, delay)
+            elif not queue.recompute_inputs(failure.key, missing):
                 apply(Settle(failure), queue, reporter, missing_inputs, run_alone)
         case Settle(outcome):
             for settled in queue.settle(outcome):

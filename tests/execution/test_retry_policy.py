@@ -1,5 +1,6 @@
 """What happens when a task fails or its worker dies: each decision, and what it does to the queue. No Dask."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -71,6 +72,13 @@ def test_a_store_that_cannot_be_used_stops_the_run():
 def test_a_damaged_input_is_recomputed():
     damaged = failure(cause=FailureCause.DAMAGED)
     assert RetryPolicy().after_outcome(damaged) == RecomputeInputs(damaged)
+
+
+def test_an_input_that_another_machine_does_not_find_is_looked_for_again_for_longer_than_nfs_needs():
+    policy, missing = RetryPolicy(machines=True), failure(cause=FailureCause.DAMAGED)
+    delays = [policy.after_outcome(missing).delay for _ in range(8)]
+    assert delays == [1.5, 3, 6, 12, 24, 48, 0, 0]
+    assert policy.after_outcome(failure("b", FailureCause.DAMAGED)).delay == 1.5
 
 
 def test_out_of_memory_is_tried_once_more_alone_and_then_final():
@@ -231,6 +239,19 @@ def test_missing_inputs_run_before_the_task_that_needs_them(run, queue):
     assert queue.take() == []
     run(Settle(Outcome("a", Status.DONE)))
     assert keys(queue.take()) == ["b"]
+
+
+def test_an_input_that_only_another_machine_misses_is_waited_for(run, queue):
+    run(Settle(Outcome("a", Status.DONE)))
+    assert keys(queue.take()) == ["b"]
+    damaged = failure("b", FailureCause.DAMAGED)
+    for _ in range(9):
+        assert run(RecomputeInputs(damaged, 0.01)) == ([], [])
+        assert queue.take() == []
+        time.sleep(0.02)
+        assert keys(queue.take()) == ["b"]
+    assert run(RecomputeInputs(damaged, 60), lambda key: {"a": task("a")}) == ([], [])
+    assert keys(queue.take()) == ["a"], "one that is missing is recomputed at once"
 
 
 def test_inputs_that_are_damaged_again_and_again_are_given_up(run, queue):
