@@ -160,7 +160,7 @@ class DaskEngine:
         if result is not None:
             outcomes, lost_device = result
             unit.report_starts(outcomes, self.reporter)
-            self._apply(*map(self.policy.after_outcome, outcomes))
+            self._apply(*(self.policy.after_outcome(outcome, unit.alone) for outcome in outcomes))
             if lost_device:
                 self.lost_device.add(lost_device)
         elif future.status == "cancelled":

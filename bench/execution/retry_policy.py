@@ -3,7 +3,7 @@
 `RetryPolicy` decides, `apply` changes the queue. A failure settles its task unless one of these applies:
 
 - another process computes the task: ask again after a short delay;
-- it ran out of memory: run it once more, with no other task on the devices;
+- it ran out of memory: run it once more, while no other task of this run does;
 - an input is damaged or missing: recompute that input, then run the task again. If only the machine of the worker does
   not find it, as shortly after another one has written it to a network disk, ask again after some delay;
 - the store cannot be used: stop the run;
@@ -38,6 +38,8 @@ LONG_WAIT = 60.0
 FIRST_LOOK, LOOKS = 1.5, 6
 """Seconds until another machine looks for an input once more, each time twice as many, and how often it does: 94.5 s in
 all, since NFS remembers for up to a minute that a file is missing."""
+MOST_FULL = 4
+"""How often a task may run out of memory beside others."""
 PAUSE = 5.0
 """Seconds between two requests for a task after which its wait begins again: something else was computed meanwhile."""
 MEMORY_HINT = "if its log is empty, memory may have run out: use fewer --workers"
@@ -100,13 +102,13 @@ class RetryPolicy:
     """Whether other machines compute tasks, which see later what is written here."""
     looks: Counter[str] = field(default_factory=Counter)
     """How often each task did not find an input."""
-    out_of_memory: set[str] = field(default_factory=set)
-    """Keys of the tasks that ran out of memory once."""
+    out_of_memory: Counter[str] = field(default_factory=Counter)
+    """How often each task ran out of memory."""
     busy: dict[str, tuple[float, float]] = field(default_factory=dict)
     """When each task that another process computes was asked for first and last; infinity: the user knows."""
 
-    def after_outcome(self, outcome: Outcome) -> Decision:
-        """Return what follows from the outcome of a task."""
+    def after_outcome(self, outcome: Outcome, alone: bool = True) -> Decision:
+        """Return what follows from the outcome of a task; `alone`: no other task of this run ran beside it."""
         key, cause = outcome.key, outcome.cause
         if outcome.status == Status.BUSY:
             return Requeue(key, RETRY_DELAY, self._waits_long(key))
@@ -117,10 +119,12 @@ class RetryPolicy:
             again = self.machines and self.looks[key] <= LOOKS
             return RecomputeInputs(outcome, FIRST_LOOK * 2 ** (self.looks[key] - 1) if again else 0.0)
         if cause == FailureCause.MEMORY:
-            if key not in self.out_of_memory:
-                self.out_of_memory.add(key)
+            self.out_of_memory[key] += 1
+            times = self.out_of_memory[key]
+            if times == 1 or (times < MOST_FULL and not alone):  # it may have come back to the queue in between
                 return RunAlone(key)
-            outcome = replace(outcome, error=f"{outcome.error} (also when it ran alone on the device)")
+            if alone:
+                outcome = replace(outcome, error=f"{outcome.error} (also when it ran alone in this run)")
         return Settle(outcome)
 
     def _waits_long(self, key: str) -> bool:

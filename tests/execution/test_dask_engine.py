@@ -258,3 +258,23 @@ def test_nothing_is_submitted_beside_a_task_that_runs_alone(tmp_path):
     assert end(1, **full) == ["b"], "the last one first, alone"
     assert end(2, status=Status.DONE) == ["a"]
     assert end(3, status=Status.DONE) == ["c", "d"]
+
+
+def test_a_task_that_is_full_beside_others_once_more_is_not_said_to_have_run_alone(tmp_path):
+    """Alone, it was computed by another run, and so it came back to the queue."""
+    store, cluster, reporter = Store(tmp_path / "store"), Cluster(None), Finished()
+    config = RunConfig(store, None, tmp_path, slots=["cuda:0"])
+    task = training("a")
+    engine = DaskEngine(TaskQueue({task.key: task}), config, reporter, RetryPolicy(), lambda key: {}, cluster)
+    cluster.event = engine._receive
+    full = {"status": Status.FAILED, "error": "out of memory", "cause": FailureCause.MEMORY}
+    alone = []
+    for how in (full, {"status": Status.BUSY}, full, full):
+        while not engine.in_flight:
+            engine._submit_ready()
+        ((future, unit),) = engine.in_flight.by_future.items()
+        alone.append(unit.alone)
+        future.result.append([Outcome(task.key, **how)])
+        engine._finish(future)
+    assert alone == [False, True, False, True]
+    assert reporter.outcomes[task.key].error == "out of memory (also when it ran alone in this run)"

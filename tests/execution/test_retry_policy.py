@@ -84,12 +84,20 @@ def test_an_input_that_another_machine_does_not_find_is_looked_for_again_for_lon
 def test_out_of_memory_is_tried_once_more_alone_and_then_final():
     policy, full = RetryPolicy(), failure(cause=FailureCause.MEMORY, error="out of memory: 9 GiB")
     assert policy.after_outcome(full) == RunAlone("a")
-    assert policy.out_of_memory == {"a"}
+    assert policy.out_of_memory == {"a": 1}
     assert policy.after_outcome(failure("b", FailureCause.MEMORY)) == RunAlone("b")
     final = policy.after_outcome(full)
     assert isinstance(final, Settle)
-    assert final.outcome.error == "out of memory: 9 GiB (also when it ran alone on the device)"
+    assert final.outcome.error == "out of memory: 9 GiB (also when it ran alone in this run)"
     assert final.outcome.status == Status.FAILED
+
+
+def test_a_task_that_ran_out_of_memory_beside_others_again_runs_alone_again_a_few_times():
+    """Another run may have computed it meanwhile, or an input was missing: it comes back to the queue then."""
+    policy, full = RetryPolicy(), failure(cause=FailureCause.MEMORY, error="out of memory")
+    decisions = [policy.after_outcome(full, alone=False) for _ in range(4)]
+    assert decisions == [RunAlone("a")] * 3 + [Settle(full)]
+    assert RetryPolicy().after_outcome(full, alone=True) == RunAlone("a"), "others held memory that is freed now"
 
 
 def test_a_dead_worker_fails_the_only_task_of_its_unit():
@@ -105,7 +113,7 @@ def test_a_task_that_was_not_reported_to_have_started_runs_alone_after_the_death
 def test_the_tasks_of_a_unit_whose_worker_died_run_alone_and_count_as_no_lack_of_memory():
     policy = RetryPolicy()
     assert policy.after_death([task("a"), task("b")], "died", "") == [RunAlone("a"), RunAlone("b")]
-    assert policy.out_of_memory == set()
+    assert policy.out_of_memory == {}
     assert policy.after_outcome(failure("a", FailureCause.MEMORY)) == RunAlone("a")
 
 

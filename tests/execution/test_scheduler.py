@@ -126,7 +126,7 @@ def test_out_of_memory_is_tried_once_more(tmp_path, times):
     (outcome,) = of(found, outcomes, "steal")
     assert len(tried) == 2
     assert outcome.status == ("done" if times == 1 else "failed")
-    assert ("also when it ran alone on the device" in outcome.error) is (times == 9)
+    assert ("also when it ran alone in this run" in outcome.error) is (times == 9)
     assert tried[0] == tried[1]
 
 
