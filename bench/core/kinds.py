@@ -31,6 +31,8 @@ class FailureCause(_Word):
     MEMORY = "memory"
     DEVICE = "device"
     """The process lost its device, or can open no more files: another process can go on."""
+    WORKER = "worker"
+    """The process can execute no such task; another one may."""
     STORE = "store"
     """The store cannot be read or written."""
     DAMAGED = "damaged"

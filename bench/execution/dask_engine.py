@@ -9,12 +9,14 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from bench.core.kinds import FailureCause
 from bench.core.tasks import Task
 from bench.execution import cluster
 from bench.execution.in_flight import InFlightTable, Unit
 from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import MEMORY_HINT, RETRY_DELAY, Decision, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
+from bench.execution.usable import UsableWorkers
 from bench.execution.worker import execute_unit
 from bench.sandbox.child_processes import safe_start
 from bench.sandbox.process_state import deferred_interrupts
@@ -76,6 +78,7 @@ class DaskEngine:
         """Keys of the tasks that have to run while no other task runs."""
         self.lost_device: set[str] = set()
         """Addresses of the workers that cannot use their device any more: they execute no task."""
+        self.usable = UsableWorkers(workers, reporter)
         self.submitted = 0
         self.without_workers = False
 
@@ -112,14 +115,15 @@ class DaskEngine:
 
     def _submit_ready(self) -> None:
         slots = self._slot_count()
-        if self.run_alone and not self.in_flight:
+        if slots and self.run_alone and not self.in_flight:
             key = self.run_alone.pop()
             if key in self.policy.out_of_memory:
                 self.workers.free_memory(self.name)
             self._submit([self.queue.tasks[key]], alone=True)
         if self.run_alone or any(unit.alone for unit in self.in_flight.by_future.values()):
             return
-        while len(self.in_flight) < QUEUED_PER_SLOT * slots:
+        queued = 1 if self.usable.reasons else QUEUED_PER_SLOT  # a worker without tasks takes those that wait elsewhere
+        while len(self.in_flight) < queued * slots:
             unit = self.queue.take()
             if not unit:
                 return
@@ -127,10 +131,10 @@ class DaskEngine:
 
     def _slot_count(self) -> int:
         """Return the number of tasks that can run at once; workers may join and leave a cluster at any time."""
-        if not self.config.address:
+        if not self.config.address and not self.usable.reasons:
             return len(self.config.slots)
-        count, address = len(self.workers.known()), self.config.address
-        if count == 0 and not self.without_workers:
+        count, address = len(self.usable.addresses()), self.config.address
+        if count == 0 and not self.usable.reasons and not self.without_workers:
             command = f"dask worker {address} --nthreads 1 --memory-limit 0"
             self.reporter.note(f"No worker is at {address}: waiting for one. Start it: {command}")
         self.without_workers = count == 0
@@ -143,7 +147,8 @@ class DaskEngine:
         unit = self.in_flight.by_name[name] = Unit(tasks, alone=alone)  # before a worker can report its start
         where = str(config.store.root), str(config.data), config.plugins, config.threads
         arguments = (tasks, *where, self.name, name, config.zoo)
-        future = self.client.submit(execute_unit, *arguments, key=name, priority=-self.submitted, pure=False, retries=0)
+        how = {"key": name, "priority": -self.submitted, "pure": False, "retries": 0, **self.usable.placement()}
+        future = self.client.submit(execute_unit, *arguments, **how)
         self.in_flight.by_future[future] = unit
         future.add_done_callback(self.finished.put)
 
@@ -158,11 +163,13 @@ class DaskEngine:
             return
         self.in_flight.remove(future)
         if result is not None:
-            outcomes, lost_device = result
+            outcomes, address = result
             unit.report_starts(outcomes, self.reporter)
             self._apply(*(self.policy.after_outcome(outcome, unit.alone) for outcome in outcomes))
-            if lost_device:
-                self.lost_device.add(lost_device)
+            if outcomes[-1].cause == FailureCause.WORKER:
+                self.usable.leave_out(address, outcomes[-1].error)
+            elif address:
+                self.lost_device.add(address)
         elif future.status == "cancelled":
             raise self.workers.scheduler_gone()
         else:

@@ -1,6 +1,7 @@
 """Classify the failure of a task, and describe it in one line."""
 
 import errno
+import os
 import traceback
 
 import torch
@@ -65,6 +66,19 @@ def _fails(device: str) -> bool:
     except RuntimeError as error:
         return not _is_full(_line(error))
     return False
+
+
+def check_device(device: str) -> None:
+    """Raise BenchError if this process cannot use its device; one whose memory is full may be usable later."""
+    try:
+        torch.zeros(1, device=device)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
+        line, visible = _line(error), os.environ.get("CUDA_VISIBLE_DEVICES")
+        if not isinstance(error, torch.OutOfMemoryError) and not _is_full(line):
+            shown = f"{device} (CUDA_VISIBLE_DEVICES={visible})" if visible else device
+            raise BenchError(f"its device {shown} cannot be used: {line}") from error
 
 
 def _line(error: BaseException) -> str:

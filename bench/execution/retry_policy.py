@@ -3,6 +3,7 @@
 `RetryPolicy` decides, `apply` changes the queue. A failure settles its task unless one of these applies:
 
 - another process computes the task: ask again after a short delay;
+- its worker can execute no such task: run it elsewhere (`usable.py`);
 - it ran out of memory: run it once more, while no other task of this run does;
 - an input is damaged or missing: recompute that input, then run the task again. If only the machine of the worker does
   not find it, as shortly after another one has written it to a network disk, ask again after some delay;
@@ -110,6 +111,8 @@ class RetryPolicy:
     def after_outcome(self, outcome: Outcome, alone: bool = True) -> Decision:
         """Return what follows from the outcome of a task; `alone`: no other task of this run ran beside it."""
         key, cause = outcome.key, outcome.cause
+        if cause == FailureCause.WORKER:
+            return RunAlone(key) if alone else Requeue(key, RETRY_DELAY)
         if outcome.status == Status.BUSY:
             return Requeue(key, RETRY_DELAY, self._waits_long(key))
         if cause == FailureCause.STORE:

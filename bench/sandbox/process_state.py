@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from bench.sandbox.signals import STOP_SIGNALS, handling
+from bench.sandbox.signals import STOP_SIGNALS, Handler, handling
 
 leftover_threads: list[threading.Thread] = []
 """Running threads that plugin code started and did not end: the interpreter would wait for them at its exit."""
@@ -229,7 +229,7 @@ def genuine_interrupts() -> Iterator[threading.Event]:
     pressed = threading.Event()
     main = threading.current_thread() is threading.main_thread()
     # only the main thread receives signals, and a background job ignores Ctrl-C
-    handlers = {n: h for n in STOP_SIGNALS if main and callable(h := signal.getsignal(n))}
+    handlers: dict[int, Handler] = {n: h for n in STOP_SIGNALS if main and callable(h := signal.getsignal(n))}
     if not handlers:
         yield pressed
         return

@@ -4,14 +4,17 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 
+from bench.core.errors import BenchError
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
+from bench.execution import usable
 from bench.execution.dask_engine import DaskEngine
 from bench.execution.in_flight import InFlightTable, Unit
 from bench.execution.queue import TaskQueue
-from bench.execution.retry_policy import RetryPolicy
+from bench.execution.retry_policy import RETRY_DELAY, RetryPolicy
 from bench.execution.run_config import Reporter, RunConfig, StopRequest
 from bench.store.store import Store
 
@@ -115,6 +118,7 @@ class Cluster:
         return {f"tcp://{n}" for n in range(9)}
 
     def submit(self, call, tasks, *arguments, key, **more):
+        self.how = {name: more[name] for name in ("workers", "allow_other_workers") if name in more}
         self.futures.append(Future(key))
         self.event((0.0, {"unit": key, "started": tasks[-1].key, "worker": f"tcp://{len(self.futures) - 1}"}))
         return self.futures[-1]
@@ -132,7 +136,10 @@ class Cluster:
 
 class Finished(Reporter):
     def __init__(self):
-        self.outcomes = {}
+        self.outcomes, self.notes = {}, []
+
+    def note(self, text):
+        self.notes.append(text)
 
     def task_finished(self, outcome):
         self.outcomes[outcome.key] = outcome
@@ -231,6 +238,63 @@ def test_a_task_that_waited_at_a_worker_behind_one_that_killed_it_runs_again_alo
     assert died(engine, cluster, 2, started=False) == []
     assert [o.status for o in reporter.outcomes.values()] == [Status.FAILED] * 2
     assert "the worker died 3 times" in reporter.outcomes["b" * 64].error
+
+
+# --- unusable workers -----------------------------------------------------------------------------------------------
+
+
+def unusable(engine, cluster, number, reason="a worker of node7 cannot execute tasks of this run: no GPU"):
+    """Let a unit end at a worker that can execute none; return the arguments of the next submission."""
+    future = cluster.futures[number]
+    key = engine.in_flight.by_future[future].tasks[0].key
+    future.result.append([Outcome(key, Status.BUSY, error=reason, cause=FailureCause.WORKER)])
+    cluster.result_of = lambda future: (future.result[0], f"tcp://{number}")
+    engine._finish(future)
+    time.sleep(1.1 * RETRY_DELAY)
+    engine._submit_ready()
+    return cluster.how
+
+
+def test_a_worker_that_can_execute_none_gets_no_more_units_and_no_task_fails(tmp_path, monkeypatch):
+    store, cluster, reporter = Store(tmp_path / "store"), Cluster(None), Finished()
+    tasks = {t.key: t for t in map(training, "abc")}
+    config = RunConfig(store, None, tmp_path, slots=["cuda:0"])
+    engine = DaskEngine(TaskQueue(tasks), config, reporter, RetryPolicy(), lambda key: {}, cluster)
+    cluster.event = engine._receive
+    cluster.known = lambda: ["tcp://0", "tcp://1"]
+    engine._submit_ready()
+    assert (len(cluster.futures), cluster.how) == (2, {})
+    unusable(engine, cluster, 0)
+    assert len(cluster.futures) == 2, "what waits at a worker would come to the one that is idle"
+    assert unusable(engine, cluster, 1, "another reason") == {}
+    del engine.usable.reasons["tcp://1"]
+    engine._submit_ready()
+    assert (len(cluster.futures), cluster.how) == (3, {"workers": ["tcp://1"], "allow_other_workers": True})
+    monkeypatch.setattr(usable, "PATIENCE", 0.5)
+    unusable(engine, cluster, 2)
+    engine.usable.reasons["tcp://1"] = engine.usable.reasons["tcp://0"]
+    time.sleep(0.5)
+    with pytest.raises(BenchError, match=r"^No worker is left: a worker of node7 cannot execute tasks of this run: no"):
+        engine._submit_ready()
+    assert reporter.notes == [
+        "Note: a worker of node7 cannot execute tasks of this run: no GPU",
+        "Note: another reason",
+    ]
+    assert reporter.outcomes == {}
+
+
+def test_a_task_that_has_to_run_alone_does_so_at_a_usable_worker(tmp_path):
+    store, cluster = Store(tmp_path / "store"), Cluster(None)
+    config = RunConfig(store, None, tmp_path, slots=["cuda:0"])
+    engine = DaskEngine(TaskQueue({}), config, Finished(), RetryPolicy(), lambda key: {}, cluster)
+    cluster.event = engine._receive
+    cluster.known = lambda: ["tcp://0", "tcp://1"]
+    task = training("a")
+    engine.queue.tasks[task.key], engine.queue.waiting[task.key] = task, ()
+    engine.run_alone.append(task.key)
+    engine._submit_ready()
+    assert unusable(engine, cluster, 0)["workers"] == ["tcp://1"]
+    assert [unit.alone for unit in engine.in_flight.by_future.values()] == [True]
 
 
 # --- full memory ----------------------------------------------------------------------------------------------------
