@@ -4,117 +4,30 @@ from __future__ import annotations
 
 import tempfile
 import threading
-import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from bench.core.kinds import Status
-from bench.core.tasks import Outcome, Task
+from bench.core.kinds import FailureCause
+from bench.core.tasks import Task
 from bench.execution import cluster
+from bench.execution.in_flight import InFlightTable, Unit
 from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import MEMORY_HINT, RETRY_DELAY, Decision, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
+from bench.execution.usable import UsableWorkers
 from bench.execution.worker import execute_unit
-from bench.planning.inventory import stored_outcome
 from bench.sandbox.child_processes import safe_start
 from bench.sandbox.process_state import deferred_interrupts
 
 if TYPE_CHECKING:
     from distributed import Future
 
-    from bench.store.store import Store
-
 QUEUED_PER_SLOT = 2
 """Units submitted per slot: one runs, the next is at the worker already."""
 AWAITED = ("finished", "lost", "pending")
 """States in which the result of a future is still to come after its worker died: Dask runs it again."""
-
-
-@dataclass
-class RunningTask:
-    """The task of a unit that a worker has started last: where, and when."""
-
-    key: str
-    worker: str
-    since: float
-
-
-@dataclass
-class Unit:
-    """Tasks that were submitted together."""
-
-    tasks: Sequence[Task]
-    running: RunningTask | None = None
-    """None: no worker has started it."""
-    started: set[str] = field(default_factory=set)
-    """Its tasks that were reported to have started: short ones are not."""
-    alone: bool = False  # no other unit is submitted before it ends
-
-    def report_starts(self, outcomes: Sequence[Outcome], reporter: Reporter) -> None:
-        """Report the start of each task that ran and was not reported before."""
-        for outcome in outcomes:
-            if outcome.status != Status.BUSY and outcome.key not in self.started:
-                reporter.task_started(outcome.key)
-
-    def stored(self, store: Store) -> dict[str, Outcome]:
-        """Return the outcomes of the tasks whose artifacts are complete in the store."""
-        found = {task.key: stored_outcome(store, task) for task in self.tasks}
-        return {key: replace(outcome, stored=False) for key, outcome in found.items() if outcome}
-
-
-class InFlightTable:
-    """The units that are submitted and not finished, by future and by name."""
-
-    def __init__(self) -> None:
-        self.by_future: dict[Future[Any], Unit] = {}
-        self.by_name: dict[str, Unit] = {}
-
-    def __len__(self) -> int:
-        return len(self.by_future)
-
-    def remove(self, future: Future[Any]) -> Unit | None:
-        """Remove a unit and return it; None if it was removed before."""
-        self.by_name.pop(str(future.key), None)
-        return self.by_future.pop(future, None)
-
-    def start(self, name: str, key: str, worker: str) -> bool:
-        """Record that a worker has started a task; return False if its unit is not in flight any more."""
-        unit = self.by_name.get(name)
-        if unit is not None:
-            unit.running = RunningTask(key, worker, time.monotonic())
-            unit.started.add(key)
-        return unit is not None
-
-    def busy_workers(self) -> set[str]:
-        """Return the addresses of the workers that have started a unit."""
-        return {unit.running.worker for unit in self.by_future.values() if unit.running}
-
-    def not_started(self) -> list[Future[Any]]:
-        """Return the futures of the units that no worker has started."""
-        return [future for future, unit in self.by_future.items() if unit.running is None]
-
-    def cancel_not_started(self, processing: Mapping[str, Sequence[str]]) -> None:
-        """Cancel the units that no worker has started; one that an idle worker has received may be starting.
-
-        `processing` are the keys of the units that each worker has received.
-        """
-        busy = self.busy_workers()
-        received = {key for worker, keys in processing.items() if worker not in busy for key in keys}
-        for future in self.not_started():
-            if future.key not in received:
-                self.remove(future)
-                future.cancel()
-
-    def overdue(self, timeout: float) -> Iterator[tuple[Future[Any], Unit, RunningTask]]:
-        """Yield the units whose running task has exceeded the timeout and goes on."""
-        for future, unit in list(self.by_future.items()):
-            running = unit.running
-            if running and time.monotonic() - running.since >= timeout and not future.done():
-                yield future, unit, running
 
 
 def run_on_dask(
@@ -165,6 +78,7 @@ class DaskEngine:
         """Keys of the tasks that have to run while no other task runs."""
         self.lost_device: set[str] = set()
         """Addresses of the workers that cannot use their device any more: they execute no task."""
+        self.usable = UsableWorkers(workers, reporter)
         self.submitted = 0
         self.without_workers = False
 
@@ -201,14 +115,15 @@ class DaskEngine:
 
     def _submit_ready(self) -> None:
         slots = self._slot_count()
-        if self.run_alone and not self.in_flight:
+        if slots and self.run_alone and not self.in_flight:
             key = self.run_alone.pop()
             if key in self.policy.out_of_memory:
                 self.workers.free_memory(self.name)
             self._submit([self.queue.tasks[key]], alone=True)
         if self.run_alone or any(unit.alone for unit in self.in_flight.by_future.values()):
             return
-        while len(self.in_flight) < QUEUED_PER_SLOT * slots:
+        queued = 1 if self.usable.reasons else QUEUED_PER_SLOT  # a worker without tasks takes those that wait elsewhere
+        while len(self.in_flight) < queued * slots:
             unit = self.queue.take()
             if not unit:
                 return
@@ -216,10 +131,10 @@ class DaskEngine:
 
     def _slot_count(self) -> int:
         """Return the number of tasks that can run at once; workers may join and leave a cluster at any time."""
-        if not self.config.address:
+        if not self.config.address and not self.usable.reasons:
             return len(self.config.slots)
-        count, address = len(self.workers.known()), self.config.address
-        if count == 0 and not self.without_workers:
+        count, address = len(self.usable.addresses()), self.config.address
+        if count == 0 and not self.usable.reasons and not self.without_workers:
             command = f"dask worker {address} --nthreads 1 --memory-limit 0"
             self.reporter.note(f"No worker is at {address}: waiting for one. Start it: {command}")
         self.without_workers = count == 0
@@ -232,7 +147,8 @@ class DaskEngine:
         unit = self.in_flight.by_name[name] = Unit(tasks, alone=alone)  # before a worker can report its start
         where = str(config.store.root), str(config.data), config.plugins, config.threads
         arguments = (tasks, *where, self.name, name, config.zoo)
-        future = self.client.submit(execute_unit, *arguments, key=name, priority=-self.submitted, pure=False, retries=0)
+        how = {"key": name, "priority": -self.submitted, "pure": False, "retries": 0, **self.usable.placement()}
+        future = self.client.submit(execute_unit, *arguments, **how)
         self.in_flight.by_future[future] = unit
         future.add_done_callback(self.finished.put)
 
@@ -247,16 +163,19 @@ class DaskEngine:
             return
         self.in_flight.remove(future)
         if result is not None:
-            outcomes, lost_device = result
+            outcomes, address = result
             unit.report_starts(outcomes, self.reporter)
-            self._apply(*map(self.policy.after_outcome, outcomes))
-            if lost_device:
-                self.lost_device.add(lost_device)
+            self._apply(*(self.policy.after_outcome(outcome, unit.alone) for outcome in outcomes))
+            if outcomes[-1].cause == FailureCause.WORKER:
+                self.usable.leave_out(address, outcomes[-1].error)
+            elif address:
+                self.lost_device.add(address)
         elif future.status == "cancelled":
             raise self.workers.scheduler_gone()
         else:
             log = str(self.config.store.log(unit.tasks[0].key))
-            self._apply(*self.policy.after_death(unit.tasks, _reason(future), log))
+            suspected = unit.alone or unit.running is not None or not _died(future)
+            self._apply(*self.policy.after_death(unit.tasks, _reason(future), log, suspected))
         future.release()  # or Dask would compute it again if its worker goes
 
     def _apply(self, *decisions: Decision) -> None:
@@ -290,11 +209,16 @@ class DaskEngine:
                 self.workers.restart(address)
 
 
-def _reason(future: Future[Any]) -> str:
-    """Return in one line why Dask could not run a unit."""
+def _died(future: Future[Any]) -> bool:
+    """Return True if the workers that had a unit died, one after the other."""
     from distributed import KilledWorker
 
-    error: BaseException = future.exception()
-    if isinstance(error, KilledWorker):
+    return isinstance(future.exception(), KilledWorker)
+
+
+def _reason(future: Future[Any]) -> str:
+    """Return in one line why Dask could not run a unit."""
+    error: Any = future.exception()
+    if _died(future):
         return f"the worker died {error.allowed_failures + 1} times while it ran this task; {MEMORY_HINT}"
     return f"the worker could not run it: {type(error).__name__}: {cluster.one_line(error)}"

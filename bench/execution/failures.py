@@ -1,5 +1,7 @@
 """Classify the failure of a task, and describe it in one line."""
 
+import errno
+import os
 import traceback
 
 import torch
@@ -15,40 +17,68 @@ MEMORY_ERRORS = (
     "CUDA error: out of memory",
     "HIP error: out of memory",
     "_STATUS_ALLOC_FAILED",
+    "cublasCreate(handle)",  # the handle of a library needs memory of the device, too
+    "CUDNN_STATUS_NOT_INITIALIZED",
 )
-"""Texts of torch's errors for full memory that are not OutOfMemoryErrors."""
+"""Texts of torch's errors for full memory that are not OutOfMemoryErrors, unless the device is lost."""
 
 DEVICE_ERRORS = ("CUDA error", "HIP error", "device-side assert")
 """Texts of torch's errors after which a process cannot use the device any more."""
+
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+OPEN_FILES = (
+    "too many open files in its process (`ulimit -n`): a plugin leaves them open, in this task or an earlier one"
+)
 
 
 def classify_failure(failure: BaseException, device: str) -> tuple[str, FailureCause]:
     """Return one line that says why a task failed, and the cause that the scheduler has to act on."""
     if isinstance(failure, StoreError):
+        if getattr(failure.__cause__, "errno", None) in TOO_MANY_FILES:
+            return OPEN_FILES, FailureCause.DEVICE
         return str(failure), FailureCause.STORE
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):
         traceback.clear_frames(failure.__traceback__)  # frees what filled the memory: reporting needs some
         return f"out of memory: {_line(failure)}", FailureCause.MEMORY
     line, kind = _line(failure), type(failure).__name__
-    if any(text in line for text in MEMORY_ERRORS):
+    fails = _fails(device)
+    if _is_full(line) and not fails:
         return f"out of memory: {kind}: {line}", FailureCause.MEMORY
-    if _is_lost(failure, device):
+    if fails or (isinstance(failure, RuntimeError) and any(text in line for text in DEVICE_ERRORS)):
         return f"{kind}: {line}; its process could not use the device any more", FailureCause.DEVICE
     if isinstance(failure, BenchError):
         return line, FailureCause.DAMAGED if isinstance(failure, DamagedArtifact) else FailureCause.NONE
     return f"{kind}: {line}", FailureCause.NONE
 
 
-def _is_lost(failure: BaseException, device: str) -> bool:
-    """Return True if the failure makes every later call on this device fail, as a failed assertion on a GPU does."""
-    if isinstance(failure, RuntimeError) and any(text in _line(failure) for text in DEVICE_ERRORS):
-        return True
+def _is_full(line: str) -> bool:
+    return any(text in line for text in MEMORY_ERRORS)
+
+
+def _fails(device: str) -> bool:
+    """Return True if every later call on this device fails, as after a failed assertion on a GPU.
+
+    The plugin may have raised something else instead.
+    """
     try:
-        if device.startswith("cuda"):  # the plugin may have raised something else instead
+        if device.startswith("cuda"):
             torch.cuda.synchronize(device)
-    except RuntimeError:
-        return True
+    except RuntimeError as error:
+        return not _is_full(_line(error))
     return False
+
+
+def check_device(device: str) -> None:
+    """Raise BenchError if this process cannot use its device; one whose memory is full may be usable later."""
+    try:
+        torch.zeros(1, device=device)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: torch was built without CUDA
+        line, visible = _line(error), os.environ.get("CUDA_VISIBLE_DEVICES")
+        if not isinstance(error, torch.OutOfMemoryError) and not _is_full(line):
+            shown = f"{device} (CUDA_VISIBLE_DEVICES={visible})" if visible else device
+            raise BenchError(f"its device {shown} cannot be used: {line}") from error
 
 
 def _line(error: BaseException) -> str:

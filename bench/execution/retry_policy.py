@@ -3,11 +3,13 @@
 `RetryPolicy` decides, `apply` changes the queue. A failure settles its task unless one of these applies:
 
 - another process computes the task: ask again after a short delay;
-- it ran out of memory: run it once more, with no other task on the devices;
-- an input is damaged or missing: recompute that input, then run the task again;
+- its worker can execute no such task: run it elsewhere (`usable.py`);
+- it ran out of memory: run it once more, while no other task of this run does;
+- an input is damaged or missing: recompute that input, then run the task again. If only the machine of the worker does
+  not find it, as shortly after another one has written it to a network disk, ask again after some delay;
 - the store cannot be used: stop the run;
-- its worker died: each task of the unit runs again, alone; a task that was alone fails. Dask itself has run the unit
-  again before that (`cluster.RETRIES_AFTER_DEATH`);
+- its worker died: each task of the unit runs again, alone; the only one of a unit fails if it was alone, or was
+  reported to run. Dask itself has run the unit again before that (`cluster.RETRIES_AFTER_DEATH`);
 - its worker was stopped by the time limit: what is stored of its unit is kept. Each other task runs again in a unit of
   its own; it fails if it is the only one, and was reported to run.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -33,6 +36,11 @@ RETRY_DELAY = 0.25
 """Seconds until a task that another process computes is asked for again."""
 LONG_WAIT = 60.0
 """Seconds of asking again and again after which the user is to know."""
+FIRST_LOOK, LOOKS = 1.5, 6
+"""Seconds until another machine looks for an input once more, each time twice as many, and how often it does: 94.5 s in
+all, since NFS remembers for up to a minute that a file is missing."""
+MOST_FULL = 4
+"""How often a task may run out of memory beside others."""
 PAUSE = 5.0
 """Seconds between two requests for a task after which its wait begins again: something else was computed meanwhile."""
 MEMORY_HINT = "if its log is empty, memory may have run out: use fewer --workers"
@@ -68,9 +76,13 @@ class RunAlone:
 
 @dataclass(frozen=True)
 class RecomputeInputs:
-    """Recompute the missing inputs of a task and run it again; accept its failure if that is impossible."""
+    """Recompute the missing inputs of a task and run it again; accept its failure if that is impossible.
+
+    If none is missing, run it again after `delay` seconds, unless that is 0.
+    """
 
     failure: Outcome
+    delay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,25 +99,35 @@ Decision: TypeAlias = Settle | Requeue | RunAlone | RecomputeInputs | StopRun
 class RetryPolicy:
     """Decides what follows from an outcome, a dead worker or a timeout."""
 
-    out_of_memory: set[str] = field(default_factory=set)
-    """Keys of the tasks that ran out of memory once."""
+    machines: bool = False
+    """Whether other machines compute tasks, which see later what is written here."""
+    looks: Counter[str] = field(default_factory=Counter)
+    """How often each task did not find an input."""
+    out_of_memory: Counter[str] = field(default_factory=Counter)
+    """How often each task ran out of memory."""
     busy: dict[str, tuple[float, float]] = field(default_factory=dict)
     """When each task that another process computes was asked for first and last; infinity: the user knows."""
 
-    def after_outcome(self, outcome: Outcome) -> Decision:
-        """Return what follows from the outcome of a task."""
+    def after_outcome(self, outcome: Outcome, alone: bool = True) -> Decision:
+        """Return what follows from the outcome of a task; `alone`: no other task of this run ran beside it."""
         key, cause = outcome.key, outcome.cause
+        if cause == FailureCause.WORKER:
+            return RunAlone(key) if alone else Requeue(key, RETRY_DELAY)
         if outcome.status == Status.BUSY:
             return Requeue(key, RETRY_DELAY, self._waits_long(key))
         if cause == FailureCause.STORE:
             return StopRun(outcome.error)
         if cause == FailureCause.DAMAGED:
-            return RecomputeInputs(outcome)
+            self.looks[key] += 1
+            again = self.machines and self.looks[key] <= LOOKS
+            return RecomputeInputs(outcome, FIRST_LOOK * 2 ** (self.looks[key] - 1) if again else 0.0)
         if cause == FailureCause.MEMORY:
-            if key not in self.out_of_memory:
-                self.out_of_memory.add(key)
+            self.out_of_memory[key] += 1
+            times = self.out_of_memory[key]
+            if times == 1 or (times < MOST_FULL and not alone):  # it may have come back to the queue in between
                 return RunAlone(key)
-            outcome = replace(outcome, error=f"{outcome.error} (also when it ran alone on the device)")
+            if alone:
+                outcome = replace(outcome, error=f"{outcome.error} (also when it ran alone in this run)")
         return Settle(outcome)
 
     def _waits_long(self, key: str) -> bool:
@@ -117,12 +139,13 @@ class RetryPolicy:
         self.busy[key] = math.inf if long else first, now
         return long
 
-    def after_death(self, unit: Sequence[Task], error: str, log: str) -> list[Decision]:
+    def after_death(self, unit: Sequence[Task], error: str, log: str, suspected: bool = True) -> list[Decision]:
         """Return what follows from the death of the worker that had a unit.
 
-        Any task of the unit may have killed it. Each is run alone, so that only that one fails.
+        Any task of the unit may have killed it, or one of another unit if this one is not `suspected`: it was not
+        reported to have started. Each is run alone, so that only that one fails.
         """
-        if len(unit) > 1:
+        if len(unit) > 1 or not suspected:
             return [RunAlone(task.key) for task in unit]
         return [Settle(_failure(task, error, log)) for task in unit]
 
@@ -173,8 +196,11 @@ def apply(
         case RunAlone(key):
             if not queue.waits(key):
                 run_alone(key)
-        case RecomputeInputs(failure):
-            if not queue.recompute_inputs(failure.key, missing_inputs(failure.key)):
+        case RecomputeInputs(failure, delay):
+            missing = missing_inputs(failure.key)
+            if delay and not missing:
+                queue.requeue(failure.key, delay)
+            elif not queue.recompute_inputs(failure.key, missing):
                 apply(Settle(failure), queue, reporter, missing_inputs, run_alone)
         case Settle(outcome):
             for settled in queue.settle(outcome):

@@ -36,7 +36,7 @@ def run_tasks(
     if not tasks:
         return
     config.store.check_writable()
-    queue, policy = TaskQueue(tasks), RetryPolicy()
+    queue, policy = TaskQueue(tasks), RetryPolicy(machines=bool(config.address))
     if config.slots or config.address:
         with _written_session(config) as written:
             run_on_dask(queue, written, reporter, policy, missing_inputs)

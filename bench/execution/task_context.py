@@ -63,18 +63,22 @@ class WorkerState:
 
     def component(self, kind: str, identity: Mapping[str, JSON]) -> Any:
         """Return the component that a task names; BenchError if another version of it is installed."""
-        name, version = identity["name"], identity["version"]
 
         def configured() -> Any:
-            component = self.registry.get(kind, name)
-            if component.version != version:  # its fields may be others, too
-                raise BenchError(
-                    f"{kind} {name!r} is version {component.version} here, but the task needs version {version}: "
-                    "install the same version on every machine, and restart the workers that began before"
-                )
-            return self.registry.get(kind, name, identity.get("params") or None)
+            self.check_component(kind, identity)
+            return self.registry.get(kind, identity["name"], identity.get("params") or None)
 
         return self.cached("component", f"{kind} {canonical(identity)}", configured, 64)
+
+    def check_component(self, kind: str, identity: Mapping[str, JSON]) -> None:
+        """Raise BenchError if a component is not there, or another version of it."""
+        name, version = identity["name"], identity["version"]
+        found = self.registry.get(kind, name).version
+        if found != version:  # its fields may be others, too
+            raise BenchError(
+                f"{kind} {name!r} is version {found} here, but the task needs version {version}: "
+                "install the same version on every machine, and restart the workers that began before"
+            )
 
     def record(self, key: str) -> dict[str, JSON] | None:
         """Return the record of an artifact, read once as long as its file is the same; None if it is missing."""

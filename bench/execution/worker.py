@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,12 +50,14 @@ def worker_state(
 ) -> WorkerState:
     """Return the state of this process for a run; the first call loads the plugins and chooses the device.
 
+    BenchError if it cannot use either.
     A worker of a cluster outlives runs: plugin files may have been edited since the last one.
     """
     arguments = (run, store, data, plugins, threads, zoo)
     if arguments not in _states:
         import torch
 
+        from bench.execution.failures import check_device
         from bench.execution.task_context import WorkerState
         from bench.registry.discovery import load_registry
 
@@ -64,6 +67,7 @@ def worker_state(
         ours = bool(device)  # a worker that was started elsewhere may do other work as well
         if not device:
             device = "cuda:0" if torch.cuda.is_available() else "cpu"
+        check_device(device)
         registry = load_registry(plugins, data=data)
         for earlier in [*_states][: 1 - MOST_RUNS]:
             del _states[earlier]
@@ -132,7 +136,8 @@ def execute_unit(
     """Execute the tasks of a unit in a worker; log each start, and progress, as events of the driver's topic.
 
     `name` identifies the unit. If a task lost this process its device, the tasks after it are `busy`, so that another
-    worker executes them, and the outcomes come with the address of this worker; otherwise that is empty.
+    worker executes them, and the outcomes come with the address of this worker; otherwise that is empty. The same if
+    this process can execute none of the tasks: the cause of all is `worker`.
     """
     from distributed import get_worker
 
@@ -144,8 +149,13 @@ def execute_unit(
     with _process_lock:
         try:
             state = worker_state(topic, store, data, plugins, threads, zoo)
+            for task in unit:
+                for kind in task.components():
+                    state.check_component(kind, task.params[kind])
         except BenchError as error:
-            return [Outcome(t.key, Status.FAILED, error=str(error), root=t.name) for t in unit], ""
+            why = f"a worker of {socket.gethostname()} cannot execute tasks of this run: {error}"
+            unusable = [Outcome(t.key, Status.BUSY, error=why, cause=FailureCause.WORKER) for t in unit]
+            return unusable, worker.address
         state.on_progress = lambda *progress: worker.log_event(topic, {"progress": progress})
 
         report = {"worker": worker.address, "unit": name}

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from bench.sandbox.child_processes import kill_children
+from bench.sandbox.signals import STOP_SIGNALS
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST = 3
 """The stop signal that ends the process, whatever it does."""
 PATIENCE = 2.0

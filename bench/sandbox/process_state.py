@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from bench.sandbox.signals import handling
+from bench.sandbox.signals import STOP_SIGNALS, Handler, handling
 
 leftover_threads: list[threading.Thread] = []
 """Running threads that plugin code started and did not end: the interpreter would wait for them at its exit."""
@@ -222,26 +222,27 @@ def hidden_event_loop() -> Iterator[None]:
 
 @contextmanager
 def genuine_interrupts() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C sets: third-party code may raise KeyboardInterrupt itself, or catch ours.
+    """Yield an event that Ctrl-C or SIGTERM sets: third-party code may raise KeyboardInterrupt itself, or catch ours.
 
     If the event is set, leaving the context raises KeyboardInterrupt.
     """
     pressed = threading.Event()
     main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if main else None
-    if not callable(handler):  # only the main thread receives signals, and a background job ignores this one
+    # only the main thread receives signals, and a background job ignores Ctrl-C
+    handlers: dict[int, Handler] = {n: h for n in STOP_SIGNALS if main and callable(h := signal.getsignal(n))}
+    if not handlers:
         yield pressed
         return
 
     def note(number: int, frame: FrameType | None) -> None:
         try:
-            handler(number, frame)
+            handlers[number](number, frame)
         except KeyboardInterrupt:
             pressed.set()
             raise
 
     try:
-        with handling({signal.SIGINT: note}):
+        with handling(dict.fromkeys(handlers, note)):
             yield pressed
     finally:
         if pressed.is_set():

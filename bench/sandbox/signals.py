@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 Handler: TypeAlias = Callable[[int, FrameType | None], object]
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 AGAIN = 1.0
 """Seconds between two interrupts of `interrupt_until_left`."""
 _handled: list[int] = []

@@ -4,13 +4,17 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 
+from bench.core.errors import BenchError
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
-from bench.execution.dask_engine import DaskEngine, InFlightTable, Unit
+from bench.execution import usable
+from bench.execution.dask_engine import DaskEngine
+from bench.execution.in_flight import InFlightTable, Unit
 from bench.execution.queue import TaskQueue
-from bench.execution.retry_policy import RetryPolicy
+from bench.execution.retry_policy import RETRY_DELAY, RetryPolicy
 from bench.execution.run_config import Reporter, RunConfig, StopRequest
 from bench.store.store import Store
 
@@ -22,7 +26,12 @@ class Future:
 
     @property
     def status(self):
+        if self.result and isinstance(self.result[0], Exception):
+            return "error"
         return "finished" if self.result else "pending"
+
+    def exception(self):
+        return self.result[0]
 
     def done(self):
         return bool(self.result)
@@ -109,6 +118,7 @@ class Cluster:
         return {f"tcp://{n}" for n in range(9)}
 
     def submit(self, call, tasks, *arguments, key, **more):
+        self.how = {name: more[name] for name in ("workers", "allow_other_workers") if name in more}
         self.futures.append(Future(key))
         self.event((0.0, {"unit": key, "started": tasks[-1].key, "worker": f"tcp://{len(self.futures) - 1}"}))
         return self.futures[-1]
@@ -126,7 +136,10 @@ class Cluster:
 
 class Finished(Reporter):
     def __init__(self):
-        self.outcomes = {}
+        self.outcomes, self.notes = {}, []
+
+    def note(self, text):
+        self.notes.append(text)
 
     def task_finished(self, outcome):
         self.outcomes[outcome.key] = outcome
@@ -195,6 +208,95 @@ def test_each_worker_with_an_overdue_task_is_stopped(tmp_path):
     assert cluster.restarted == ["tcp://0", "tcp://1", "tcp://2"]
 
 
+# --- dead workers ---------------------------------------------------------------------------------------------------
+
+
+def died(engine, cluster, number, started):
+    """End a unit by the death of its worker; return what is submitted then: the tasks, and whether alone."""
+    from distributed import KilledWorker
+
+    future = cluster.futures[number]
+    future.result.append(KilledWorker(future.key, None, 2))
+    if not started:
+        engine.in_flight.by_future[future].running = None
+    engine._finish(future)
+    engine._submit_ready()
+    return [(u.tasks[0].key[0], u.alone) for u in engine.in_flight.by_future.values()]
+
+
+def test_a_task_that_waited_at_a_worker_behind_one_that_killed_it_runs_again_alone(tmp_path):
+    """A cluster has two units at each worker, and Dask counts a death for both."""
+    store, cluster, reporter = Store(tmp_path / "store"), Cluster(None), Finished()
+    tasks = {t.key: t for t in map(training, "ab")}
+    config = RunConfig(store, None, tmp_path, slots=["cpu"])
+    engine = DaskEngine(TaskQueue(tasks), config, reporter, RetryPolicy(), lambda key: {}, cluster)
+    cluster.event = engine._receive
+    engine._submit_ready()
+    assert died(engine, cluster, 1, started=False) == [("a", False)]
+    assert died(engine, cluster, 0, started=True) == [("b", True)]
+    assert {key[0]: o.status for key, o in reporter.outcomes.items()} == {"a": Status.FAILED}
+    assert died(engine, cluster, 2, started=False) == []
+    assert [o.status for o in reporter.outcomes.values()] == [Status.FAILED] * 2
+    assert "the worker died 3 times" in reporter.outcomes["b" * 64].error
+
+
+# --- unusable workers -----------------------------------------------------------------------------------------------
+
+
+def unusable(engine, cluster, number, reason="a worker of node7 cannot execute tasks of this run: no GPU"):
+    """Let a unit end at a worker that can execute none; return the arguments of the next submission."""
+    future = cluster.futures[number]
+    key = engine.in_flight.by_future[future].tasks[0].key
+    future.result.append([Outcome(key, Status.BUSY, error=reason, cause=FailureCause.WORKER)])
+    cluster.result_of = lambda future: (future.result[0], f"tcp://{number}")
+    engine._finish(future)
+    time.sleep(1.1 * RETRY_DELAY)
+    engine._submit_ready()
+    return cluster.how
+
+
+def test_a_worker_that_can_execute_none_gets_no_more_units_and_no_task_fails(tmp_path, monkeypatch):
+    store, cluster, reporter = Store(tmp_path / "store"), Cluster(None), Finished()
+    tasks = {t.key: t for t in map(training, "abc")}
+    config = RunConfig(store, None, tmp_path, slots=["cuda:0"])
+    engine = DaskEngine(TaskQueue(tasks), config, reporter, RetryPolicy(), lambda key: {}, cluster)
+    cluster.event = engine._receive
+    cluster.known = lambda: ["tcp://0", "tcp://1"]
+    engine._submit_ready()
+    assert (len(cluster.futures), cluster.how) == (2, {})
+    unusable(engine, cluster, 0)
+    assert len(cluster.futures) == 2, "what waits at a worker would come to the one that is idle"
+    assert unusable(engine, cluster, 1, "another reason") == {}
+    del engine.usable.reasons["tcp://1"]
+    engine._submit_ready()
+    assert (len(cluster.futures), cluster.how) == (3, {"workers": ["tcp://1"], "allow_other_workers": True})
+    monkeypatch.setattr(usable, "PATIENCE", 0.5)
+    unusable(engine, cluster, 2)
+    engine.usable.reasons["tcp://1"] = engine.usable.reasons["tcp://0"]
+    time.sleep(0.5)
+    with pytest.raises(BenchError, match=r"^No worker is left: a worker of node7 cannot execute tasks of this run: no"):
+        engine._submit_ready()
+    assert reporter.notes == [
+        "Note: a worker of node7 cannot execute tasks of this run: no GPU",
+        "Note: another reason",
+    ]
+    assert reporter.outcomes == {}
+
+
+def test_a_task_that_has_to_run_alone_does_so_at_a_usable_worker(tmp_path):
+    store, cluster = Store(tmp_path / "store"), Cluster(None)
+    config = RunConfig(store, None, tmp_path, slots=["cuda:0"])
+    engine = DaskEngine(TaskQueue({}), config, Finished(), RetryPolicy(), lambda key: {}, cluster)
+    cluster.event = engine._receive
+    cluster.known = lambda: ["tcp://0", "tcp://1"]
+    task = training("a")
+    engine.queue.tasks[task.key], engine.queue.waiting[task.key] = task, ()
+    engine.run_alone.append(task.key)
+    engine._submit_ready()
+    assert unusable(engine, cluster, 0)["workers"] == ["tcp://1"]
+    assert [unit.alone for unit in engine.in_flight.by_future.values()] == [True]
+
+
 # --- full memory ----------------------------------------------------------------------------------------------------
 
 
@@ -220,3 +322,23 @@ def test_nothing_is_submitted_beside_a_task_that_runs_alone(tmp_path):
     assert end(1, **full) == ["b"], "the last one first, alone"
     assert end(2, status=Status.DONE) == ["a"]
     assert end(3, status=Status.DONE) == ["c", "d"]
+
+
+def test_a_task_that_is_full_beside_others_once_more_is_not_said_to_have_run_alone(tmp_path):
+    """Alone, it was computed by another run, and so it came back to the queue."""
+    store, cluster, reporter = Store(tmp_path / "store"), Cluster(None), Finished()
+    config = RunConfig(store, None, tmp_path, slots=["cuda:0"])
+    task = training("a")
+    engine = DaskEngine(TaskQueue({task.key: task}), config, reporter, RetryPolicy(), lambda key: {}, cluster)
+    cluster.event = engine._receive
+    full = {"status": Status.FAILED, "error": "out of memory", "cause": FailureCause.MEMORY}
+    alone = []
+    for how in (full, {"status": Status.BUSY}, full, full):
+        while not engine.in_flight:
+            engine._submit_ready()
+        ((future, unit),) = engine.in_flight.by_future.items()
+        alone.append(unit.alone)
+        future.result.append([Outcome(task.key, **how)])
+        engine._finish(future)
+    assert alone == [False, True, False, True]
+    assert reporter.outcomes[task.key].error == "out of memory (also when it ran alone in this run)"

@@ -1,5 +1,6 @@
 """What happens when a task fails or its worker dies: each decision, and what it does to the queue. No Dask."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -73,15 +74,30 @@ def test_a_damaged_input_is_recomputed():
     assert RetryPolicy().after_outcome(damaged) == RecomputeInputs(damaged)
 
 
+def test_an_input_that_another_machine_does_not_find_is_looked_for_again_for_longer_than_nfs_needs():
+    policy, missing = RetryPolicy(machines=True), failure(cause=FailureCause.DAMAGED)
+    delays = [policy.after_outcome(missing).delay for _ in range(8)]
+    assert delays == [1.5, 3, 6, 12, 24, 48, 0, 0]
+    assert policy.after_outcome(failure("b", FailureCause.DAMAGED)).delay == 1.5
+
+
 def test_out_of_memory_is_tried_once_more_alone_and_then_final():
     policy, full = RetryPolicy(), failure(cause=FailureCause.MEMORY, error="out of memory: 9 GiB")
     assert policy.after_outcome(full) == RunAlone("a")
-    assert policy.out_of_memory == {"a"}
+    assert policy.out_of_memory == {"a": 1}
     assert policy.after_outcome(failure("b", FailureCause.MEMORY)) == RunAlone("b")
     final = policy.after_outcome(full)
     assert isinstance(final, Settle)
-    assert final.outcome.error == "out of memory: 9 GiB (also when it ran alone on the device)"
+    assert final.outcome.error == "out of memory: 9 GiB (also when it ran alone in this run)"
     assert final.outcome.status == Status.FAILED
+
+
+def test_a_task_that_ran_out_of_memory_beside_others_again_runs_alone_again_a_few_times():
+    """Another run may have computed it meanwhile, or an input was missing: it comes back to the queue then."""
+    policy, full = RetryPolicy(), failure(cause=FailureCause.MEMORY, error="out of memory")
+    decisions = [policy.after_outcome(full, alone=False) for _ in range(4)]
+    assert decisions == [RunAlone("a")] * 3 + [Settle(full)]
+    assert RetryPolicy().after_outcome(full, alone=True) == RunAlone("a"), "others held memory that is freed now"
 
 
 def test_a_dead_worker_fails_the_only_task_of_its_unit():
@@ -90,10 +106,14 @@ def test_a_dead_worker_fails_the_only_task_of_its_unit():
     assert decision == Settle(expected)
 
 
+def test_a_task_that_was_not_reported_to_have_started_runs_alone_after_the_death_of_its_worker():
+    assert RetryPolicy().after_death([task("a")], "died", "", suspected=False) == [RunAlone("a")]
+
+
 def test_the_tasks_of_a_unit_whose_worker_died_run_alone_and_count_as_no_lack_of_memory():
     policy = RetryPolicy()
     assert policy.after_death([task("a"), task("b")], "died", "") == [RunAlone("a"), RunAlone("b")]
-    assert policy.out_of_memory == set()
+    assert policy.out_of_memory == {}
     assert policy.after_outcome(failure("a", FailureCause.MEMORY)) == RunAlone("a")
 
 
@@ -227,6 +247,19 @@ def test_missing_inputs_run_before_the_task_that_needs_them(run, queue):
     assert queue.take() == []
     run(Settle(Outcome("a", Status.DONE)))
     assert keys(queue.take()) == ["b"]
+
+
+def test_an_input_that_only_another_machine_misses_is_waited_for(run, queue):
+    run(Settle(Outcome("a", Status.DONE)))
+    assert keys(queue.take()) == ["b"]
+    damaged = failure("b", FailureCause.DAMAGED)
+    for _ in range(9):
+        assert run(RecomputeInputs(damaged, 0.01)) == ([], [])
+        assert queue.take() == []
+        time.sleep(0.02)
+        assert keys(queue.take()) == ["b"]
+    assert run(RecomputeInputs(damaged, 60), lambda key: {"a": task("a")}) == ([], [])
+    assert keys(queue.take()) == ["a"], "one that is missing is recomputed at once"
 
 
 def test_inputs_that_are_damaged_again_and_again_are_given_up(run, queue):

@@ -1,5 +1,6 @@
 """A graph inline and on Dask workers: the scores are equal, and a fault fails no task but its own."""
 
+import socket
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from bench.core.errors import BenchError, StoreError
-from bench.execution import scheduler
+from bench.execution import scheduler, usable
 from bench.execution.run_config import Reporter, RunConfig, StopRequest
 from bench.execution.scheduler import run_tasks
 from bench.execution.slots import Slot
@@ -126,7 +127,7 @@ def test_out_of_memory_is_tried_once_more(tmp_path, times):
     (outcome,) = of(found, outcomes, "steal")
     assert len(tried) == 2
     assert outcome.status == ("done" if times == 1 else "failed")
-    assert ("also when it ran alone on the device" in outcome.error) is (times == 9)
+    assert ("also when it ran alone in this run" in outcome.error) is (times == 9)
     assert tried[0] == tried[1]
 
 
@@ -413,6 +414,31 @@ def test_a_worker_that_lost_its_device_is_replaced_and_no_later_task_suffers(plu
     assert [o.error for o in of(found, outcomes, "steal", attack="asserting")] == [LOST] * 2
     assert [o.status for o in of(found, outcomes, "steal", attack="sensitive")] == ["done"] * 2
     assert {o.error for o in outcomes.values()} == {"", LOST}
+
+
+def test_a_worker_without_a_gpu_that_works_gets_no_tasks_and_the_others_do_them(plugins, tmp_path):
+    registry, reporter = load_registry(plugins), Recorder()
+    found = planned(registry, **{**SMALL, "copies": 6})
+    slots = [Slot("cuda:0", {"CUDA_VISIBLE_DEVICES": ""}), Slot("cpu")]
+    config = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=slots, plugins=plugins)
+    outcomes = run_plan(found, config, reporter)
+    assert set(outcomes) == set(found.tasks)
+    assert {(o.status, o.device) for o in outcomes.values()} == {("done", "cpu")}
+    (note,) = reporter.notes
+    assert note.startswith(
+        f"Note: a worker of {socket.gethostname()} cannot execute tasks of this run: its device cuda:0 cannot be used: "
+    )
+
+
+@pytest.mark.slow
+def test_a_run_whose_workers_can_execute_nothing_ends_with_their_reason(plugins, tmp_path, monkeypatch):
+    monkeypatch.setattr(usable, "PATIENCE", 1.0)
+    registry, reporter = load_registry(plugins), Recorder()
+    slots = [Slot("cuda:0", {"CUDA_VISIBLE_DEVICES": ""})] * 2
+    config = RunConfig(Store(tmp_path / "store"), registry, tmp_path, slots=slots, plugins=plugins)
+    with pytest.raises(BenchError, match=r"^No worker is left: a worker of .*: its device cuda:0 cannot be used: "):
+        run_plan(planned(registry, **SMALL), config, reporter)
+    assert reporter.outcomes == []
 
 
 def test_all_workers_free_their_memory_before_a_task_runs_alone(plugins, tmp_path):

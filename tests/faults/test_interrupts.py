@@ -57,21 +57,23 @@ def test_once_waits_for_what_runs_and_writes_what_there_is(world, undisturbed, w
 
 
 @pytest.mark.parametrize(
-    ("workers", "first"),
+    ("workers", "first", "second"),
     [
-        ("0", signal.SIGTERM),
-        pytest.param("0", signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param("2", signal.SIGINT, marks=pytest.mark.slow),
+        ("0", signal.SIGTERM, signal.SIGINT),
+        ("0", signal.SIGTERM, signal.SIGTERM),
+        pytest.param("0", signal.SIGINT, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("0", signal.SIGINT, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("2", signal.SIGINT, signal.SIGINT, marks=pytest.mark.slow),
     ],
 )
-def test_twice_does_not_wait_for_a_task_that_never_ends(world, undisturbed, workers, first):
+def test_twice_does_not_wait_for_a_task_that_never_ends(world, undisturbed, workers, first, second):
     hanging = undisturbed.seeds["steal slow_images slow_copy slow_net 1"]
     running = world.run("--workers", workers, hang=hanging)
     wait(lambda: hanging in world.started(), "the hanging task begins")
     running.signal(first, True)
     wait(lambda: WAITING in running.text, "it says that it waits")
     assert running.alive
-    running.signal(signal.SIGINT, True)
+    running.signal(second, True)
     running.end(130)
     check_table(world, undisturbed)
     assert hanging not in {seed_of(key) for key in world.whole()}

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -47,6 +48,22 @@ def test_a_forked_child_has_no_handler_of_its_parent():
             os.kill(os.getpid(), signal.SIGINT)
         assert in_a_child(dispositions) == 0
     assert got == [2, 1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_third_party_code_catches_comes_again_at_the_end(number):
+    def interrupt(number, frame):
+        raise KeyboardInterrupt
+
+    with (
+        handling({signal.SIGINT: interrupt, signal.SIGTERM: interrupt}),
+        pytest.raises(KeyboardInterrupt),
+        genuine_interrupts() as pressed,
+    ):
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        assert pressed.is_set()
 
 
 def test_a_signal_that_a_worker_ignores_ends_what_it_forks():

@@ -20,9 +20,9 @@ from bench.frontend.run import Call, checked_call, execute
 from bench.planning.inventory import Inventory
 from bench.planning.planner import plan
 from bench.sandbox.child_processes import end_descendants_with_this_process
-from bench.sandbox.forced_end import STOP_SIGNALS, ended_by_third_signal
+from bench.sandbox.forced_end import ended_by_third_signal
 from bench.sandbox.process_state import gc_paused
-from bench.sandbox.signals import handling, interrupt_until_left
+from bench.sandbox.signals import STOP_SIGNALS, handling, interrupt_until_left
 
 
 class TerminalReporter(DisplayReporter):
