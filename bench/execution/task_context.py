@@ -89,12 +89,15 @@ class WorkerState:
         return self.cached("record", f"{key} {found.st_ino} {found.st_mtime_ns}", lambda: self.store.record(key), 64)
 
     def cached(self, kind: str, key: str, compute: Callable[[], T], capacity: int) -> T:
-        """Return the cached value of a key, or compute it; of each kind, the `capacity` last used are cached."""
+        """Return the cached value of a key, or compute it; of each kind, the `capacity` last used are cached.
+
+        The oldest one goes before the new one is computed: they may be large networks.
+        """
         if (kind, key) not in self.cache:
-            self.cache[kind, key] = compute()
             entries = [k for k in self.cache if k[0] == kind]
-            for oldest in entries[: max(0, len(entries) - capacity)]:
+            for oldest in entries[: max(0, len(entries) + 1 - capacity)]:
                 del self.cache[oldest]
+            self.cache[kind, key] = compute()
         self.cache.move_to_end((kind, key))
         value: T = self.cache[kind, key]
         return value

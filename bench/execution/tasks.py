@@ -133,13 +133,14 @@ def _steal(context: TaskContext) -> Artifact:
     )
     stolen = attack.steal(source, context.data().parts["attacker"], context.build, plugin_context)
     source.check_pixels()
-    origin = f"attack {attack.name!r}"
+    queries, origin = source.queries, f"attack {attack.name!r}"
+    del model, source, start, plugin_context  # other networks, which what follows has no need of
     stolen = check_readable(stolen, origin)
     if attack.answers:
         facts, files = endpoint_artifact(context, attack, stolen)
     else:
         facts, files = network_artifact(context, check(stolen, context.build(), origin))
-    facts["queries"] = source.queries
+    facts["queries"] = queries
     return facts, files
 
 

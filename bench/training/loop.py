@@ -109,6 +109,8 @@ def fit(
                     check_finite(total, step, steps)
             if progress is not None:
                 progress(step / batches, steps / batches, float(total) / (step - epoch_start))
+        for p in parameters:
+            p.grad = None  # as large as the network, and of no more use
     return model
 
 

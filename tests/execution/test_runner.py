@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+import weakref
 from dataclasses import FrozenInstanceError, dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from bench.core.errors import NonFiniteLoss, StoreError
 from bench.core.tasks import Task
 from bench.datasets.partition import load
 from bench.datasets.sampling import halve
-from bench.execution import runner
+from bench.execution import runner, tasks
 from bench.execution.runner import execute, execute_together
 from bench.execution.task_context import TaskContext, WorkerState
 from bench.planning.declarations import declare
@@ -107,6 +109,28 @@ def test_a_task_leaves_the_process_as_it_found_it(tmp_path):
     assert (dict(os.environ), os.getcwd(), sys.stdout) == before[:3]  # noqa: PTH109
     assert torch.equal(torch.get_rng_state(), before[3])
     assert torch.is_grad_enabled()
+
+
+def test_a_source_and_gradients_are_freed_before_what_was_stolen_is_stored(monkeypatch):
+    held = []
+
+    @dataclass(frozen=True)
+    class Watched(toy_plugins.ToyTune):
+        name: str = "watched"
+
+        def steal(self, source, data, build, context):
+            held.append(weakref.ref(source._model))
+            return super().steal(source, data, build, context)
+
+    def stored(context, model):
+        if context.task.kind == "steal":
+            found.append((held[-1]() is None, all(p.grad is None for p in model.parameters())))
+        return network_artifact(context, model)
+
+    found, network_artifact = [], tasks.network_artifact
+    monkeypatch.setattr(tasks, "network_artifact", stored)
+    run(Watched(), attacks=("watched",))
+    assert found == len(held) * [(True, True)] != []
 
 
 # --- units: several tasks, published together ---------------------------------------------------------------------
@@ -806,9 +830,15 @@ def test_a_fingerprint_is_extracted_in_fp32(base, precision):
 
 
 def test_a_worker_caches_a_limited_number_of_values(toy_run):
-    state = WorkerState(toy_run.store, toy_registry())
+    state, beside = WorkerState(toy_run.store, toy_registry()), []
+
+    def compute(number):
+        beside.append(len(state.cache))
+        return number
+
     for number in range(10):
-        state.cached("model", str(number), lambda n=number: n, 2)
+        state.cached("model", str(number), partial(compute, number), 2)
+    assert max(beside) == 1  # two and a new one do not share the memory
     assert list(state.cache) == [("model", "8"), ("model", "9")]
     assert state.cached("model", "9", lambda: "computed again", 2) == 9
 
