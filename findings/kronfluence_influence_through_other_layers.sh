@@ -3,9 +3,9 @@
 # 2.4.6).
 #
 # With the strategy `identity` an influence is the scalar product of two gradients, which autograd gives as well. For plain
-# convolutions they agree to a ten-millionth. Two kinds of convolution are computed as another layer, without a word:
-#   padding_mode    reflect, replicate and circular: images are padded with zeros
-#   groups          every group's gradient is taken with the mean of all groups' channels as its image
+# convolutions they agree but for rounding. Two kinds of convolution are computed as another layer, without a word:
+#   padding_mode    reflect and circular (by the source replicate, too): images are padded with zeros
+#   groups          by the source, every group's gradient is taken with the mean of all groups' channels as its image
 # Networks of grouped and depthwise convolutions are the usual ones for phones; the package lists `Conv2d` as supported.
 #
 # Guessed before (from the source): both.

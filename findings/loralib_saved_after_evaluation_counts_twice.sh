@@ -3,14 +3,15 @@
 #
 # `eval()` adds an adapter to the weights, `train()` takes it out again, and neither state is in the state dict:
 #   saved after an evaluation    the weights hold the adapter, the file holds it as well, and a network that loads the file
-#                                as it was made (in training mode) counts it twice, in training and in evaluation
-#   loaded into a network that   the weights lack the adapter, the network believes that they have it, and `train()` takes it
-#   is in evaluation mode        out a second time
+#                                as it was made (in training mode) counts it twice after the next `eval()` (from the source:
+#                                in training, too)
+#   loaded into a network that   the weights lack the adapter and the network believes that they have it (from the source:
+#   is in evaluation mode        `train()` takes it out all the same)
 # `load_state_dict` says that all keys match. And `lora_dropout`, an argument of `Conv2d`, is read by nobody.
 #
 # Guessed before (from the source): all of this.
-# Seen (1 December 2026): all; the same file gives another label to 98 or 103 of 256 images, depending on the order of
-#          `eval()` and `load_state_dict`. Saved in training mode and loaded in training mode, it is right.
+# Seen (1 December 2026): a file that is loaded in the other mode than it was saved in gives another label to 98 or 103 of
+#          256 images, one that is loaded in the same mode to none.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

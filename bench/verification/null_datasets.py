@@ -1,4 +1,4 @@
-"""Which innocents a suspect is compared with: those of its own dataset, as known copies. Nothing here imports torch."""
+"""Which innocents and known copies a suspect is compared with: those of its own dataset. Nothing here imports torch."""
 
 import re
 from collections.abc import Mapping, Sequence
