@@ -179,8 +179,8 @@ def agrees(cell: AucEstimate, paper: float, stolen: int = 0, irrelevant: int = 0
     Return `differs` where abs(difference) > sqrt(ours² + theirs²) + 0.005: ours is the half of our interval that points
     towards the paper's figure; theirs is that of one more source, from the variance s² between our sources. Where the
     paper's numbers of models are known, Newcombe's variance for these replaces the models' share of s², two thirds of
-    Newcombe's for ours (all of it would be too much: s² is often below it by chance), less what sharing irrelevant
-    models adds to the mean: s² does not show it. Otherwise `agrees`, or `too few
+    Newcombe's for ours (all of it would be too much: s² is often below it by chance), less the covariance of sources
+    that share irrelevant models: s² does not show it. Otherwise `agrees`, or `too few
     models to tell` where our half-width is above 0.10. One source: `one source: no verdict`.
     """
     sources = len(cell.by_source)
@@ -190,7 +190,7 @@ def agrees(cell: AucEstimate, paper: float, stolen: int = 0, irrelevant: int = 0
     theirs *= t**2
     if stolen > 0 and irrelevant > 0:
         models = float(newcombe_variance(cell.auc, cell.effective.stolen / sources, cell.effective.own / sources))
-        models = max(0.0, models - sources * _shared(cell))
+        models = max(0.0, models - sources / (sources - 1) * _shared(cell))
         own = float(newcombe_variance((paper + cell.auc) / 2, stolen, irrelevant))
         theirs = max(0.0, theirs - t**2 * models * 2 / 3) + normal_quantile(LEVEL) ** 2 * own
     ours = cell.high - cell.auc if paper > cell.auc else cell.auc - cell.low

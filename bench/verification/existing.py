@@ -1,7 +1,7 @@
 """Innocents that exist: irrelevant networks of a store, or of a file of descriptions."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,11 +64,11 @@ def described_innocents(path: str | Path, dataset: str, taken: Sequence[str] = (
 
 
 def stored_innocents(
-    store: Store, data: str, dataset: str, known: Sequence[str], registry: Registry
+    store: Store, data: str, dataset: str, known: Sequence[str], registry: Registry, note: Callable[[str], None]
 ) -> Iterator[Exported]:
     """Yield the irrelevant networks of a store that were trained on the division with the key `data`, but the `known`.
 
-    Those that no file would bring back are left out.
+    Those that no file would bring back are left out, with a note each.
     A store knows the families of networks that `bench innocents` trained. Of others it does not know the recipe: their
     family is the architecture with its settings.
     """
@@ -79,6 +79,7 @@ def stored_innocents(
             named = str((store.record(one.key) or {"made": {"name": ""}})["made"]["name"]).rpartition(" of ")[2]
             word = "-".join([architecture["name"], *settings]) if " " in named else named
             family = "".join(c if c.isalnum() or c in "_.+-" else "_" for c in word)[:40]
-            if unwritable(store, one, registry):
+            if reason := unwritable(store, one, registry):
+                note(f"Note: {one.name} is left out: {reason}")
                 continue
             yield one._replace(dataset=dataset, family=family, label=f"{family}-{one.key[:16]}")

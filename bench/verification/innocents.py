@@ -196,7 +196,7 @@ def make(
     stored = []
     if from_store:
         data = next(iter(planned.tasks))
-        stored = [*stored_innocents(request.store, data, dataset, planned.networks, request.registry)]
+        stored = [*stored_innocents(request.store, data, dataset, planned.networks, request.registry, reporter.note)]
     if not (innocents or existing or stored):
         raise BenchError(f"There is no innocent: --number trains some, and {request.store.root} has none of {dataset}")
     if innocents:

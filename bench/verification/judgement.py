@@ -91,7 +91,8 @@ def _missed(folder: CommitmentFolder, alpha: float, row: TransportScore) -> str:
     """Return that a method does not find the source itself in a row of `transports.csv`; empty if it does."""
     if row.score is None or row.p_value is None:
         return "the source itself has no score"
-    if row.p_value > max(alpha, 1 / (len(folder.scores_of(row.method)) + 1)) * (1 + SLACK):
+    innocents = len(folder.for_suspect("").scores_of(row.method))  # those of its own dataset, as for its p-value
+    if row.p_value > max(alpha, 1 / (innocents + 1)) * (1 + SLACK):
         return f"the source itself scores {row.score:.4g} (p = {row.p_value:.2g})"
     return ""
 

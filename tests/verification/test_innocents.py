@@ -41,7 +41,10 @@ class Counting(BenchmarkReporter):
     """Counts the networks that are trained; asks to stop after some."""
 
     def __init__(self, most=1000):
-        self.names, self.most = [], most
+        self.names, self.notes, self.most = [], [], most
+
+    def note(self, text):
+        self.notes.append(text)
 
     def task_finished(self, outcome):
         if not outcome.stored:
@@ -473,3 +476,7 @@ def test_a_network_that_training_made_unwritable_is_refused(tmp_path):
     with pytest.raises(BenchError, match="innocent zoo-s0-000: its file would not bring back 'hidden_steps'"):
         make(request(tmp_path, of, registry), of, 1)
     assert not (tmp_path / "out" / "innocents.toml").exists()
+    reporter = Counting()
+    with pytest.raises(BenchError, match="There is no innocent"):
+        make(request(tmp_path, of, registry, out="again"), of, 0, from_store=True, reporter=reporter)
+    assert "is left out: its file would not bring back 'hidden_steps'" in reporter.notes[0]

@@ -1,6 +1,7 @@
 """From scores to a verdict: Holm, too few innocents, what blocks a method, accuracies."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from small_commitment import small_commitment
@@ -137,6 +138,13 @@ def test_a_method_that_does_not_find_the_source_itself(tmp_path, alpha, p_value,
     folder = small_commitment(tmp_path / "C", innocents=ENOUGH, transports=[direct, other])
     assert without_source(folder, alpha, "ipguard") == text
     assert without_source(folder, alpha, "sac_m") == ""  # that is not known
+
+
+def test_the_source_itself_is_compared_with_innocents_of_its_own_dataset():
+    direct = TransportScore(transport="direct", method="ipguard", score=0.9, p_value=1 / 50)
+    own = SimpleNamespace(scores_of=lambda method: [0.0] * 49)
+    of_suspect = SimpleNamespace(transports=[direct], scores_of=lambda m: [0.0] * 120, for_suspect=lambda name: own)
+    assert without_source(of_suspect, 0.01, "ipguard") == ""
 
 
 LABELS = Counter(dict.fromkeys(range(10), 10))
