@@ -15,7 +15,7 @@ import torch
 from benchmarks import commands, gpu, million, precision, profile, results_file, scaling, scores, training, zoo
 from benchmarks.measure import Row
 
-PARTS = ("training", "commands", "scores", "zoo", "scaling", "large", "scheduler")
+PARTS = ("training", "memory", "commands", "scores", "zoo", "scaling", "large", "scheduler")
 """What is measured by default."""
 MORE = ("million", "precision", "profile")
 """What `--full` adds."""
@@ -45,9 +45,11 @@ def sections(part: str, choice: Choice) -> Iterator[tuple[str, Iterator[Row]]]:
 
 def rows(part: str, choice: Choice) -> Iterator[Row]:
     """Measure one part other than training."""
-    rounds, full = choice.rounds, choice.full
+    rounds, full, data = choice.rounds, choice.full, choice.data or Path()
     few = rounds if full else min(rounds, 3)  # of long commands that have a time limit only
-    if part == "commands":
+    if part == "memory":
+        yield training.memory(data)
+    elif part == "commands":
         yield from commands.rows(rounds)
     elif part == "scores":
         yield from scores.rows(few)
@@ -64,7 +66,7 @@ def rows(part: str, choice: Choice) -> Iterator[Row]:
     elif part == "precision":
         yield from precision.rows()
     elif part == "profile":
-        yield from profile.rows(choice.data or Path(), rounds, choice.only)
+        yield from profile.rows(data, rounds, choice.only)
     else:
         yield from gpu.rows(rounds, choice.only, choice.scale)
 
@@ -118,7 +120,7 @@ def main(
     if on_gpu and not tiny and not torch.cuda.is_available():
         raise SystemExit("--gpu: torch sees no GPU here (torch.cuda.is_available() is false), so nothing was measured")
     chosen = ("gpu",) if on_gpu else parts or (*PARTS, *(MORE if full else ()))
-    if {"training", "profile"} & {*chosen} and data is None:
+    if {"training", "memory", "profile"} & {*chosen} and data is None:
         raise click.UsageError("the rows about training need FashionMNIST and CIFAR10: set --data or $BENCH_DATA")
     if "training" in chosen and not training.networks(only):
         raise click.UsageError(f"--only {only[0]}: training has {', '.join(training.networks(()))}")

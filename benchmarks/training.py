@@ -175,8 +175,6 @@ def rows(root: Path, rounds: int, architecture: str, full: bool) -> Iterator[Row
         for job, precisions, target in jobs(root, full):
             if job.architecture == architecture:
                 yield from compared(job, precisions, target, rounds, pool, count)
-    if architecture == HEAVY:
-        yield memory(root)
 
 
 def in_precision(job: Job, precision: str) -> Job:

@@ -56,6 +56,7 @@ from benchmarks import (  # noqa: E402
     two_runs,
 )
 from benchmarks.__main__ import Choice, main, sections  # noqa: E402
+from benchmarks.commands import Costs  # noqa: E402
 from benchmarks.measure import GROWTH, LIMIT, SHARE, Row, interleaved  # noqa: E402
 
 # --- rows and tables ----------------------------------------------------------------------------------------------
@@ -144,6 +145,17 @@ def test_training_has_a_table_for_each_network():
     assert titles == ["training: tiny_vgg", "training: vgg16_bn"]
 
 
+def test_the_memory_of_a_worker_is_a_part_of_its_own(tmp_path, monkeypatch):
+    def used(largest):
+        return lambda *command: Costs(1.0, 1.0, 0, largest << 20, "executed 19 tasks, 0 from the store")
+
+    monkeypatch.setattr(training, "costs", used(3))
+    monkeypatch.setattr(training, "measured", used(4))
+    ((title, found),) = sections("memory", Choice(1, (), False, tmp_path))
+    (row,) = found
+    assert (title, row.cells()[3:6]) == ("memory", ["0.75×", "≤ 1×", "yes"])
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("CUDA out of memory")])
 def test_rows_before_an_interruption_or_a_failure_are_kept(tmp_path, monkeypatch, error):
     path, early = tmp_path / "RESULTS.md", True
@@ -214,9 +226,10 @@ def test_networks_that_training_does_not_know_are_refused(tmp_path, monkeypatch)
     assert "densenet121" in refused(tmp_path, monkeypatch, *words)
 
 
-def test_training_rows_without_data_are_refused(tmp_path):
+@pytest.mark.parametrize("part", ["training", "memory", "profile"])
+def test_rows_of_training_without_data_are_refused(tmp_path, part):
     environment = {k: v for k, v in os.environ.items() if k != "BENCH_DATA"} | {"PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-m", "benchmarks", "--part", "training"]
+    line = [sys.executable, "-m", "benchmarks", "--part", part]
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "BENCH_DATA" in done.stderr
