@@ -97,21 +97,24 @@ def fit(
                 batch_targets = answers.of(x, indices, plain)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                     value = (loss or cross_entropy)(model, x, batch_targets)
-                for p in parameters:
-                    p.grad = None
+                _clear_gradients(parameters)  # those that the loss left behind
                 torch.autograd.backward(value)
                 if recipe.clip:
                     clip_gradients(parameters, recipe.clip)
                 sgd_step(parameters, momenta, recipe, learning_rate(step, steps, recipe))
+                _clear_gradients(parameters)  # as large as the network, and the next answers need memory
                 total += value.detach().squeeze()  # one of shape [1] is a scalar to autograd, too
                 step += 1
                 if step % check_every == 0 or step == steps:
                     check_finite(total, step, steps)
             if progress is not None:
                 progress(step / batches, steps / batches, float(total) / (step - epoch_start))
-        for p in parameters:
-            p.grad = None  # as large as the network, and of no more use
     return model
+
+
+def _clear_gradients(parameters: list[nn.Parameter]) -> None:
+    for p in parameters:
+        p.grad = None
 
 
 def _overridden(recipe: Recipe, overrides: Mapping[str, JSON]) -> Recipe:

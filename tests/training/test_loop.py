@@ -514,6 +514,26 @@ def test_a_parameter_that_is_a_slice_of_a_larger_tensor_is_trained_as_any_other(
         assert torch.allclose(one, other, atol=1e-5)
 
 
+def test_gradients_are_there_from_backward_to_the_step_only():
+    """They are as large as the network. What a loss leaves behind, such as one that makes images, is not added."""
+    seen = []
+
+    def leaves_some(model, x, targets):
+        seen.append([p.grad is None for p in model.parameters()])
+        value = functional.cross_entropy(model(x), targets)
+        value.backward(retain_graph=True)
+        return value
+
+    recipe = Recipe(epochs=3, batch=8, lr=0.1, precision="fp32")
+    first, second = (
+        fit(network(), some_images(16), some_labels(16), recipe=recipe, generator=seeded(), loss=loss)
+        for loss in (None, leaves_some)
+    )
+    assert len(seen) == 6 and all(map(all, seen))
+    assert all(p.grad is None for p in (*first.parameters(), *second.parameters()))
+    assert all(map(torch.equal, first.parameters(), second.parameters()))
+
+
 def test_the_gradient_norm_is_clipped():
     model = network()
     before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
