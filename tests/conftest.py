@@ -39,6 +39,14 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """No test survives the power of its machine: what this process writes is not written through to the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def default_torch():
     """Restore torch's default dtype, device and gradient mode, even if a test or a plugin that it imports fails."""

@@ -28,6 +28,7 @@ LONG = (
     ["run"],
     ["run", "--methods", "sac_m,cae"],
     ["run", "--seeds", "20", "--out", "results/noisy_digits"],
+    ["run", "--seeds", "5", "--out", "results/digits"],
     ["check", "my_idea.py"],
 )
 """More than some ten seconds."""
@@ -138,7 +139,7 @@ def place_of(tmp_path_factory):
 
 
 def marks(words: list[str]) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.slow] if words[1:] in LONG or "field" in words else []
+    return [pytest.mark.slow] if words[1:] in LONG or {"field", "docs/strangers.py"} & {*words} else []
 
 
 @pytest.mark.parametrize("case", [pytest.param(c, id=named(c), marks=marks(c[2])) for c in ALL if c[2][0] == "bench"])

@@ -24,7 +24,7 @@ from bench.core.errors import BrokenPlugin, describe_error
 from bench.registry import imports, plugin_files
 from bench.registry.registry import HOOKS, Broken, Registry
 from bench.registry.session import Shipped, receive
-from bench.registry.slow_imports import reported_import
+from bench.registry.slow_imports import SlowImports
 from bench.registry.validation import contract_violation
 from bench.sandbox.process_state import gc_paused, genuine_interrupts, preserved_process_state
 
@@ -63,10 +63,10 @@ def _distribution(dist: importlib.metadata.Distribution | None) -> str:
     return f"{dist.name} {dist.version}" if dist else "an unknown distribution"
 
 
-def _use(registry: Registry, manager: pluggy.PluginManager, plugin: _Plugin, partial: bool) -> str:
+def _use(registry: Registry, manager: pluggy.PluginManager, plugin: _Plugin, partial: bool, slow: SlowImports) -> str:
     """Import a plugin and add its components to the registry; return what is wrong with it, or an empty string."""
     with (
-        reported_import(plugin.title, lambda: plugin.file, SLOW),
+        slow.importing(plugin.title, lambda: plugin.file),
         preserved_process_state(),
         genuine_interrupts(),
         gc_paused(),
@@ -173,7 +173,8 @@ def load_registry(
     """
     token = DATA.set(Path(data).expanduser() if data else None)
     try:
-        return _load_registry(files, entry_points, partial)
+        with SlowImports(SLOW) as slow:
+            return _load_registry(files, entry_points, partial, slow)
     finally:
         DATA.reset(token)
 
@@ -182,6 +183,7 @@ def _load_registry(
     files: Sequence[str | Path | Shipped],
     entry_points: Iterable[importlib.metadata.EntryPoint] | None,
     partial: bool,
+    slow: SlowImports,
 ) -> Registry:
     registry = Registry()
     manager = pluggy.PluginManager("bench")
@@ -200,7 +202,7 @@ def _load_registry(
             continue
         imports.add_package(module, entry.dist)
         plugin = _Plugin(entry.name, where, entry.load, module)
-        if reason := _use(registry, manager, plugin, partial):
+        if reason := _use(registry, manager, plugin, partial, slow):
             registry.broken.append(Broken(entry.name, where, reason))
         else:
             used.append(plugin)
@@ -214,7 +216,7 @@ def _load_registry(
             continue
         load = functools.partial(plugin_files.import_file, path, folders)
         plugin = _Plugin(Path(path).stem, str(file), load, path=path)
-        reason = _use(registry, manager, plugin, partial)
+        reason = _use(registry, manager, plugin, partial, slow)
         if reason and not partial:
             raise BrokenPlugin(f"Plugin file {file} is broken: {reason}")
         if reason:

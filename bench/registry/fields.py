@@ -33,7 +33,7 @@ def coerce(component: Component, name: str, value: JSON) -> JSON:
         hint, has = new_name(name) or did_you_mean(name, known), ", ".join(known) or "none"
         see = f"See: bench list {component.name}"
         raise BenchError(f"{component.name} has no field {name!r}. {hint}It has {has}. {see}")
-    hints = typing.get_type_hints(type(component))
+    hints = type_hints(type(component))
     try:
         return convert(plain_data(value), hints[name])
     except ValueError:
@@ -43,8 +43,16 @@ def coerce(component: Component, name: str, value: JSON) -> JSON:
 
 def annotations(component: Component) -> dict[str, str]:
     """Return the annotations of a component's hyper-parameters as text: choices as their values."""
-    hints = typing.get_type_hints(type(component))
+    hints = type_hints(type(component))
     return {f.name: " | ".join(_choices(hints[f.name])) for f in fields_of(component)}
+
+
+def type_hints(cls: type) -> Mapping[str, Any]:
+    """Return the annotations of a class and its bases by name; raises whatever an annotation that is text raises."""
+    return _type_hints(cls)
+
+
+_type_hints = cache(typing.get_type_hints)
 
 
 def _choices(hint: Any) -> list[str]:
@@ -68,16 +76,11 @@ def check_types(record: object, *skip: str) -> None:
     ValueError names the first field with another type.
     """
     cls: type = type(record)
-    hints = _hints(cls)
+    hints = type_hints(cls)
     for f in dataclasses.fields(record):  # type: ignore[arg-type]
         value = getattr(record, f.name)
         if f.name not in skip and not _fits(tuple(value) if isinstance(value, list) else value, hints[f.name]):
             raise ValueError(f"{f.name!r} is {value!r:.80}")
-
-
-@cache
-def _hints(cls: type) -> Mapping[str, Any]:
-    return typing.get_type_hints(cls)
 
 
 def _fits(value: JSON, hint: Any) -> bool:

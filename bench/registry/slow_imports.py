@@ -3,40 +3,72 @@
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 MACHINERY = "<frozen importlib"
 """How the file names of Python's own import code begin."""
 
+LOOKS = 20
+"""How often the watching thread looks at the imports until one of them is slow."""
 
-@contextmanager
-def reported_import(plugin: str, file: Callable[[], str], limit: float) -> Iterator[None]:
-    """Report on standard error that importing a plugin takes longer than `limit` seconds, and what takes so long.
 
-    `file` returns the path of the plugin's file, as soon as that is known. The KeyboardInterrupt of a Ctrl-C names the
-    plugin.
+@dataclass(frozen=True)
+class _Import:
+    """What is imported: the plugin, the path of its file as soon as that is known, and when that began."""
+
+    plugin: str
+    file: Callable[[], str]
+    begun: float
+
+
+class SlowImports:
+    """Reports on standard error which plugin takes longer than `limit` seconds to import, and what takes so long.
+
+    One thread watches all imports of a context: most take less time than the start of a thread.
     """
-    if threading.current_thread() is not threading.main_thread():  # a worker's task, which has its own time limit
-        yield
-        return
-    stderr, thread = sys.stderr, threading.get_ident()
 
-    def warn() -> None:
-        with suppress(OSError, ValueError):  # the stream may be closed
-            print(f"Still importing {_state(plugin, file(), thread, limit)}", file=stderr, flush=True)
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self._stderr, self._importer = sys.stderr, threading.get_ident()
+        self._current: _Import | None = None
+        self._ended = threading.Event()
 
-    timer = threading.Timer(limit, warn)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"while {plugin} was imported") from None
-    finally:
-        timer.cancel()
+    def __enter__(self) -> "SlowImports":
+        if threading.current_thread() is threading.main_thread():  # a worker's task has its own time limit
+            threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+
+    @contextmanager
+    def importing(self, plugin: str, file: Callable[[], str]) -> Iterator[None]:
+        """Watch the import of a plugin. `file` returns the path of its file, as soon as that is known.
+
+        The KeyboardInterrupt of a Ctrl-C names the plugin.
+        """
+        self._current = _Import(plugin, file, time.monotonic())
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"while {plugin} was imported") from None
+        finally:
+            self._current = None
+
+    def _watch(self) -> None:
+        reported = None
+        while not self._ended.wait(self.limit / LOOKS):
+            current = self._current
+            if current and current is not reported and time.monotonic() - current.begun >= self.limit:
+                reported = current
+                with suppress(OSError, ValueError):  # the stream may be closed
+                    state = _state(current.plugin, current.file(), self._importer, self.limit)
+                    print(f"Still importing {state}", file=self._stderr, flush=True)
 
 
 def _state(plugin: str, file: str, thread: int, limit: float) -> str:

@@ -4,7 +4,6 @@ import dataclasses
 import enum
 import inspect
 import re
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from bench.api.components import Architecture, Attack, Component, Dataset, Finge
 from bench.api.data import Download, Reported, ReportedAccuracy
 from bench.core.kinds import Access, ComponentKind, Role, SuspectKind
 from bench.registry.attributes import stray_attribute
-from bench.registry.fields import check_types
+from bench.registry.fields import check_types, type_hints
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -157,7 +156,7 @@ def contract_violation(component: Component) -> str:
 
 def _unreadable_annotation(component: Component) -> str:
     try:
-        typing.get_type_hints(type(component))
+        type_hints(type(component))
     except Exception as error:  # an annotation is an expression, which may raise anything
         return f": its annotations cannot be read: {type(error).__name__}: {error}"
     return ""

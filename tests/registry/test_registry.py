@@ -236,11 +236,11 @@ def test_ctrl_c_stops_an_import_and_names_the_plugin_whatever_that_makes_of_it(p
 
 
 WAITING = """
-import threading
+import sys, time
 
-for thread in threading.enumerate():
-    if isinstance(thread, threading.Timer):
-        thread.join(60)
+end = time.monotonic() + 60
+while "Still importing" not in sys.stderr.getvalue() and time.monotonic() < end:
+    time.sleep(0.01)
 """
 
 
@@ -249,6 +249,23 @@ def test_a_plugin_whose_import_takes_long_is_named(plugin, monkeypatch, capsys):
     load_registry(entry_points=[plugin(WAITING + (METHOD + HOOK).format(name="slow"), "slow")])
     message = "Still importing plugin 'slow' of strangers-plugin 1.2 after 1 s: Ctrl-C stops."
     assert capsys.readouterr().err.startswith(message)
+
+
+def test_one_thread_watches_all_imports_and_ends_with_them(plugin):
+    watching = """
+import threading
+
+WATCHING = {t for t in threading.enumerate() if "_watch" in t.name}
+assert len(WATCHING) == 1
+"""
+    loaded = [plugin(watching + (METHOD + HOOK).format(name=name), name) for name in ("one", "two")]
+    registry = load_registry(entry_points=loaded)
+    assert (registry.names("method"), registry.broken) == (("one", "two"), [])
+    first, second = (sys.modules[entry.module].WATCHING for entry in loaded)
+    assert first == second
+    (thread,) = first
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_a_library_whose_import_takes_long_is_named_and_not_the_plugin_that_comes_first(
