@@ -89,7 +89,8 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
 
     safetensors maps the file, so a tensor's address follows from the length of the header, and matrix products add in
     another order at another address: the same weights answered differently in their last digits
-    (`findings/safetensors_header_moves_answers.sh`).
+    (`findings/safetensors_header_moves_answers.sh`). Any tensor that is not copied keeps the map of the whole file in
+    memory, so all are copied or none.
     """
     from safetensors import SafetensorError
 
@@ -97,7 +98,9 @@ def read_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         tensors = _loaded(path, device)
     except TypeError as error:  # safetensors compares shapes with sizes, but torch's integers end at 2**63
         raise SafetensorError("a shape is too large") from error
-    return {name: tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor for name, tensor in tensors.items()}
+    if all(tensor.data_ptr() % ALIGNMENT == 0 for tensor in tensors.values()):
+        return tensors
+    return {name: tensor.clone() for name, tensor in tensors.items()}
 
 
 def _loaded(path: Path, device: str) -> dict[str, Tensor]:

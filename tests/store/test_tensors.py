@@ -34,6 +34,16 @@ def test_artifacts_are_read_so(tmp_path):
     assert all(tensor.data_ptr() % ALIGNMENT == 0 for tensor in found.values())
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux lists what a process has mapped")
+@pytest.mark.parametrize("length", range(0, 64, 8))
+def test_no_tensor_keeps_the_whole_file_in_memory_beside_the_copies_of_others(tmp_path, length):
+    tensors = {f"w{n}": torch.full((n,), float(n)) for n in (1, 15, 17, 300)}
+    save_file(tensors, tmp_path / "a.safetensors", metadata={"note": "x" * length})
+    found = read_tensors(tmp_path / "a.safetensors")
+    assert "a.safetensors" not in Path("/proc/self/maps").read_text()
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+
+
 # --- headers that promise what is not there -----------------------------------------------------------------------
 
 
