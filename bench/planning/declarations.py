@@ -72,9 +72,15 @@ def declare(spec: Spec, registry: Registry) -> Declarations:
     most = max(spec.copies, spec.replicates)
 
     def one(kind: str, name: str, copies: int = most, /, **more: JSON) -> Declaration:
-        sized = scaled(registry.declaration(kind, name), spec.recipe)
-        settings = {**sized, **spec.settings.get(name, {}), **more}
-        return registry.declaration(kind, name, settings, copies=copies)
+        given = {**spec.settings.get(name, {}), **more}
+        sized = {k: v for k, v in scaled(registry.declaration(kind, name), spec.recipe).items() if k not in given}
+        try:
+            return registry.declaration(kind, name, {**sized, **given}, copies=copies)
+        except BenchError as error:
+            registry.declaration(kind, name, given, copies=copies)  # or the settings are wrong by themselves
+            chosen, first = ", ".join(f"{k} to {v}" for k, v in sized.items()), next(iter(sized))
+            way = f"--set {name}.{first}=VALUE sets another value"
+            raise BenchError(f"{error}. The sizes of the recipe set {chosen}: {way}") from None
 
     datasets: dict[str, Declaration] = {}
     models = Models.of(spec, registry)
@@ -128,7 +134,9 @@ def _fingerprint_method(method: Declaration, registry: Registry, one: Callable[.
     scores = f"Method {method.name!r} scores the fingerprints of {name!r}"
     _needed(registry, ComponentKind.METHOD, name, scores)
     owner = one(ComponentKind.METHOD, name)
-    if owner.watermark or owner.attributes["fingerprint_of"]:
+    if owner.watermark:
+        raise BenchError(f"{scores}, a watermark, which is a part of its own source: derive a class from its class")
+    if owner.attributes["fingerprint_of"]:
         raise BenchError(f"{scores}, which makes none of its own")
     budgets = str(owner.attributes["budget"]), str(method.attributes["budget"])
     return one(ComponentKind.METHOD, name, **{budgets[0]: method.params[budgets[1]]}) if all(budgets) else owner

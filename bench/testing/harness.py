@@ -16,6 +16,7 @@ from torch import Tensor
 
 from bench.api.data import as_tensor
 from bench.core.canonical import JSON
+from bench.core.errors import BenchError
 from bench.core.kinds import ComponentKind, Status, TaskKind
 from bench.core.tasks import NOT_APPLICABLE, Outcome, Task
 from bench.datasets.files import data_root
@@ -179,7 +180,11 @@ class Harness(Subject):
         else:
             names |= {"attacks": ("toy_tune", "toy_copy", "toy_move"), "methods": (name,)}
         spec = toy_spec(**names, **sizes)
-        return plan(spec, declare(spec, self.registry))
+        try:
+            return plan(spec, declare(spec, self.registry))
+        except BenchError:  # it may take some budgets only, of which its default is one
+            spec = toy_spec(**names, **sizes | {"budget": 0})
+            return plan(spec, declare(spec, self.registry))
 
     def own_tasks(self, *kinds: str) -> list[Task]:
         """Return the tasks that call the component, of some kinds or of all."""

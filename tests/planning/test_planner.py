@@ -636,6 +636,19 @@ def test_fingerprints_that_cannot_be_scored_are_one_line():
         planned(toy_registry(Drawn(), Reader(), Second()), methods=("second",))
 
 
+def test_a_watermark_is_no_fingerprint_that_another_method_can_score():
+    @dataclass(frozen=True)
+    class Marked(Reader):
+        """Score a watermark's fingerprints."""
+
+        name: str = "marked"
+
+        fingerprint_of = "toy_mark"
+
+    with pytest.raises(BenchError, match="fingerprints of 'toy_mark', a watermark, which is a part of its own source"):
+        planned(toy_registry(Marked()), methods=("marked",))
+
+
 def test_a_deterministic_attack_has_one_copy_per_architecture():
     @dataclass(frozen=True)
     class Fixed(toy_plugins.ToyTune):

@@ -1,6 +1,7 @@
 """The named scales."""
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -195,6 +196,25 @@ def test_fields_that_a_component_takes_together_only_are_set_together(order):
     assert declared.methods["guess"][0].method.params == {"low": 5, "high": 9}
     with pytest.raises(BenchError, match=r"guess does not take {'low': 5}: low must be below high"):
         build({"preset": "smoke", "methods": "guess", "set": ("guess.low=5",)}, None, known, "fp32")
+
+
+def test_a_value_that_nobody_typed_is_named_as_the_recipes():
+    @dataclasses.dataclass(frozen=True)
+    class Few(Between):
+        """Take some budgets only."""
+
+        samples: Literal[25, 50] = 25
+
+        budget = "samples"
+
+    known, given = load_registry(), {"preset": "smoke", "methods": "guess", "set": ("recipe.budget=30",)}
+    known.add(Few(), "a stranger")
+    with pytest.raises(
+        BenchError, match=r"must be 25 or 50, not 30\. The sizes of the recipe set samples to 30: --set"
+    ):
+        build(given, None, known, "fp32")
+    given["set"] += ("guess.samples=50",)
+    assert build(given, None, known, "fp32")[1].methods["guess"][0].method.params["samples"] == 50
 
 
 def test_settings_may_be_numpys_numbers():

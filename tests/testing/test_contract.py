@@ -13,6 +13,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -32,8 +33,9 @@ from bench.testing import (
     repetition,
     run_check,
     toy_plugins,
+    toy_registry,
 )
-from bench.testing.checks import architectures, attacks, components, datasets, methods, networks, runs
+from bench.testing.checks import architectures, attacks, components, datasets, methods, networks, required_by, runs
 
 CATALOGUE = load_registry()
 
@@ -362,6 +364,8 @@ class Builder(toy_plugins.ToyConv):
                 return nn.Sequential(nn.ZeroPad2d(-1), super().build(num_classes, shape), nn.Sequential())
             case "drawn":
                 return nn.Sequential(super().build(num_classes, shape), Scaled(1 + random.random()))
+            case "squeezed":
+                return Squeezed(shape[0], num_classes)
             case "copied":
                 return nn.Sequential(super().build(num_classes, shape), Unique(num_classes, num_classes))
         return super().build(num_classes, shape)
@@ -371,6 +375,18 @@ class Builder(toy_plugins.ToyConv):
 
     def stages(self, model):
         return [] if self.fault == "stages" else super().stages(model)
+
+
+class Squeezed(nn.Module):
+    """Weights of channels by a linear layer, and a classifier that is a convolution."""
+
+    def __init__(self, channels, classes):
+        super().__init__()
+        self.weights, self.classifier = nn.Linear(channels, channels), nn.Conv2d(channels, classes, 1)
+
+    def forward(self, x):
+        weights = self.weights(x.mean((2, 3))).sigmoid()[:, :, None, None]
+        return self.classifier(x * weights).mean((2, 3))
 
 
 class Scaled(nn.Module):
@@ -498,6 +514,12 @@ BREACHES = [
     (Builder, "fixed", architectures.starts_from_the_seed, "the weights do not depend on the seed"),
     (Builder, "batch", architectures.answers_each_image_alone, "its answers differ by"),
     (Builder, "head", architectures.has_head_and_stages_inside, "head(model) gave Linear"),
+    (
+        Builder,
+        "squeezed",
+        architectures.has_head_and_stages_inside,
+        "do not depend on the number of classes: write",
+    ),
     (Builder, "stages", architectures.has_head_and_stages_inside, "stages(model) gave []"),
     (
         Builder,
@@ -964,3 +986,27 @@ def test_the_mark_of_slow_checks_is_no_error_in_a_project_that_has_not_registere
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     assert "test_large.py::test_contract[large-" in done.stdout
+
+
+@dataclass(frozen=True)
+class Choosy(toy_plugins.ToyMatch):
+    """Take two budgets only."""
+
+    name: str = "choosy"
+    samples: Literal[25, 50] = 25
+
+
+def test_a_method_that_takes_some_budgets_only_is_checked_with_its_default():
+    assert {t.params["method"]["params"]["samples"] for t in harness.Harness(Choosy()).own_tasks("fingerprint")} == {25}
+
+
+def test_a_component_that_is_required_twice_is_registered_once():
+    twice = type("Twice", (Choosy,), {"helper_architectures": ("toy_net", "toy_net", "toy_conv")})
+    found = required_by(twice(), toy_registry())
+    assert sorted(c.name for c in found) == ["toy_conv", "toy_net"]
+
+
+def test_each_load_of_a_dataset_has_the_limit_of_a_call():
+    calls = []
+    assert all(f.ok is not False for f in check_component(Pictures(), on_call=lambda check, call: calls.append(call)))
+    assert {"load(root, train=True)", "load(root, train=False)"} <= {*calls}

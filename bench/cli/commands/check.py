@@ -142,7 +142,7 @@ class Report:
         file = Path(what).resolve() if what.endswith(".py") else None
         own = [(f, line) for f, line, _ in death.frames if Path(f) == file or _is_plugin(f)]
         location = f" ({Path(own[0][0]).name}, line {own[0][1]})" if own else ""
-        longer = "; --timeout SECONDS extends the limit" if "ran longer" in str(death) and not own else ""
+        longer = "; --timeout SECONDS extends the limit" if "ran longer" in str(death) else ""
         self.add_end(f"{self.call or 'it'} {death}{location}{longer}", "its process ended before")
 
     def add_end(self, reason: str, cause: str) -> None:

@@ -44,4 +44,9 @@ def required_by(component: Component, registry: Registry) -> list[Component]:
         ComponentKind.ARCHITECTURE: getattr(maker, "helper_architectures", ()),
         ComponentKind.DATASET: getattr(component, "related", {}).values(),
     }
-    return found + [registry.get(kind, n) for kind, names in wanted.items() for n in names if n in registry.names(kind)]
+    return found + [
+        registry.get(kind, n)
+        for kind, names in wanted.items()
+        for n in dict.fromkeys(names)
+        if n in registry.names(kind)
+    ]

@@ -42,13 +42,23 @@ def builds_for_every_shape(harness: Harness) -> str:
 
 @applies_to(ComponentKind.ARCHITECTURE)
 def has_head_and_stages_inside(harness: Harness) -> str:
-    """Have a head with parameters, and stages, that are parts of the network."""
+    """Have a head with parameters for each class, and stages, that are parts of the network."""
+    architecture, shapes = harness.component, []
     with isolated(1, harness.log), torch.device(harness.device):
-        model = harness.component.build(7, harness.shape)
-        head, stages = harness.component.head(model), list(harness.component.stages(model))
+        for classes in (11, 7):
+            with torch.no_grad():
+                model = architecture.build(classes, harness.shape).eval()
+                model(torch.zeros(2, *harness.shape))  # lazy layers get their weights with the first images
+            head, stages = architecture.head(model), list(architecture.stages(model))
+            shapes.append([p.shape for p in head.parameters()])
     inside = {id(m) for m in model.modules()}
-    if id(head) not in inside or not list(head.parameters()):
+    if id(head) not in inside or not shapes[-1]:
         return f"head(model) gave {head!r:.60}, which is no part of the network with parameters"
+    if shapes[0] == shapes[1]:
+        return (
+            f"head(model) gave {head!r:.60}, whose parameters do not depend on the number of classes: write "
+            "def head(self, model), which returns the layer that gives the logits"
+        )
     if not stages or any(id(s) not in inside for s in stages):
         return f"stages(model) gave {stages!r:.60}, not all of it parts of the network"
     return ""

@@ -18,8 +18,13 @@ def _load(harness: Harness) -> dict[bool, Split]:
     missing = absent(dataset, harness.root)
     if missing:
         raise Skipped(f"not there: {missing[0]} in {harness.root}")
-    first = read(dataset, harness.root, True)
-    return {True: first} if first.origin is not None else {True: first, False: read(dataset, harness.root, False)}
+
+    def part(train: bool) -> Split:
+        harness.on_call(f"load(root, train={train})")
+        return read(dataset, harness.root, train)
+
+    first = part(True)
+    return {True: first} if first.origin is not None else {True: first, False: part(False)}
 
 
 def _parts(harness: Harness) -> dict[bool, Split]:
