@@ -179,12 +179,7 @@ class Harness(Subject):
             names |= {"attacks": (name,), "methods": ("toy_relation",)}
         else:
             names |= {"attacks": ("toy_tune", "toy_copy", "toy_move"), "methods": (name,)}
-        spec = toy_spec(**names, **sizes)
-        try:
-            return plan(spec, declare(spec, self.registry))
-        except BenchError:  # it may take some budgets only, of which its default is one
-            spec = toy_spec(**names, **sizes | {"budget": 0})
-            return plan(spec, declare(spec, self.registry))
+        return _planned(self.registry, {**names, **sizes})
 
     def own_tasks(self, *kinds: str) -> list[Task]:
         """Return the tasks that call the component, of some kinds or of all."""
@@ -257,6 +252,15 @@ class Harness(Subject):
         facts = {k: v for k, v in record["facts"].items() if not k.endswith("seconds")}
         names = (n.removesuffix(".safetensors") for n in record["files"])
         return facts, {n: self.store.load(task.key, n) for n in names}
+
+
+def _planned(registry: Registry, options: Mapping[str, Any]) -> Plan:
+    spec = toy_spec(**options)
+    try:
+        return plan(spec, declare(spec, registry))
+    except BenchError:  # a component may take some budgets only, of which its default is one
+        spec = toy_spec(**{**options, "budget": 0})
+        return plan(spec, declare(spec, registry))
 
 
 def _altered(made: Any, stored: Mapping[str, Tensor]) -> str:
