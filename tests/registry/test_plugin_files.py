@@ -52,9 +52,10 @@ def write(tmp_path):
             path.write_text(filled)
         return tmp_path
 
+    before = dict(sys.modules)
     yield make
-    for name in list(sys.modules):
-        if tmp_path in Path(imports.module_path(name)).parents:
+    for name, module in list(sys.modules.items()):
+        if before.get(name) is not module and tmp_path in Path(imports.module_path(name)).parents:
             del sys.modules[name]
 
 

@@ -56,9 +56,10 @@ def digest(file):
 @pytest.fixture(autouse=True)
 def forget(tmp_path):
     """Forget the modules that a test imported from its own folder."""
+    before = dict(sys.modules)
     yield
-    for name in list(sys.modules):
-        if tmp_path in Path(imports.module_path(name)).parents:
+    for name, module in list(sys.modules.items()):
+        if before.get(name) is not module and tmp_path in Path(imports.module_path(name)).parents:
             del sys.modules[name]
 
 
