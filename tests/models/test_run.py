@@ -4,6 +4,7 @@ import csv
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -333,8 +334,12 @@ def test_probes_of_a_source_that_is_a_program_are_exported_if_it_may_run(place, 
     options = ("--models", str(file), "--datasets", "noisy_digits", "--methods", "sac_m", "--no-baselines")
     words = ("models", "probes", str(place / "probes"), *options)
     assert "it runs only with --allow-code" in bench(place, *words, code=2, store=store)
-    assert "sac_m: 500 images" in bench(place, *words, "--allow-code", store=store)
-    assert (place / "probes" / "probes.npz").is_file()
+    printed = bench(place, *words, "--allow-code", store=store)
+    with np.load(place / "probes" / "probes.npz") as exported:
+        images = exported["images"]
+    assert f"sac_m: {len(images)} images" in printed
+    # 500 mixes, of which a few may be equal: torch writes the folder of this test into the program, so seeds differ
+    assert 490 <= len({image.tobytes() for image in images}) == len(images) <= 500
 
 
 def test_options_that_contradict_a_zoo_are_refused(place):
