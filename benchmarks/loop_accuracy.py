@@ -32,20 +32,24 @@ def compared(job: training.Job, seeds: Sequence[int]) -> tuple[list[float], list
 @click.command()
 @click.argument("networks", nargs=-1)
 @click.option("--seeds", default=20, show_default=True, type=click.IntRange(2))
+@click.option(
+    "--precision", default="fp32", show_default=True, type=click.Choice(["fp32", "bf16"]), help="Of our loop."
+)
 @click.option("--data", required=True, envvar="BENCH_DATA", type=click.Path(exists=True, file_okay=False))
-def main(networks: tuple[str, ...], seeds: int, data: str) -> None:
+def main(networks: tuple[str, ...], seeds: int, precision: str, data: str) -> None:
     """Print the mean accuracies of NETWORKS, such as tiny_vgg/cifar10, and the 95 % interval of their difference."""
     click.echo(machine())
     known = {f"{job.architecture}/{job.dataset}": job for job, *_ in training.jobs(Path(data), full=False)}
     if unknown := [network for network in networks if network not in known]:
         raise click.UsageError(f"{unknown[0]} is none of {', '.join(known)}")
     for network in networks or known:
-        job = known[network]
+        job = training.in_precision(known[network], precision)
         job = dataclasses.replace(job, recipe=dataclasses.replace(job.recipe, epochs=training.EPOCHS))
         ours, plain = compared(job, range(training.SEEDS, training.SEEDS + seeds))
         found = difference_over_sources(ours, plain)
         click.echo(
-            f"{network}: ours {mean(ours):.4f} ± {stdev(ours):.4f}, plain {mean(plain):.4f} ± {stdev(plain):.4f}, "
+            f"{network}, {precision}: ours {mean(ours):.4f} ± {stdev(ours):.4f}, "
+            f"plain {mean(plain):.4f} ± {stdev(plain):.4f}, "
             f"difference {found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]; {seeds} seeds, "
             f"{job.images:,} images, {training.EPOCHS} epochs, {job.tested:,} test images"
         )

@@ -729,15 +729,15 @@ def test_accuracies_of_both_loops_are_compared_over_seeds_that_no_row_has(monkey
     asked = []
 
     def compared(job, seeds):
-        asked.append((job.architecture, job.dataset, job.recipe.epochs, *seeds))
+        asked.append((job.architecture, job.dataset, job.recipe.precision, job.recipe.epochs, *seeds))
         return [0.8, 0.7, 0.9], [0.7, 0.7, 0.7]
 
     monkeypatch.setattr(loop_accuracy, "compared", compared)
-    words = ["tiny_vgg/cifar10", "--seeds", "3", "--data", str(tmp_path)]
+    words = ["tiny_vgg/cifar10", "--seeds", "3", "--precision", "bf16", "--data", str(tmp_path)]
     _, line = CliRunner().invoke(loop_accuracy.main, words, catch_exceptions=False).output.splitlines()
-    assert asked == [("tiny_vgg", "cifar10", training.EPOCHS, 5, 6, 7)]
+    assert asked == [("tiny_vgg", "cifar10", "bf16", training.EPOCHS, 5, 6, 7)]
     assert line.startswith(
-        "tiny_vgg/cifar10: ours 0.8000 ± 0.1000, plain 0.7000 ± 0.0000, difference +0.1000 [-0.1484,"
+        "tiny_vgg/cifar10, bf16: ours 0.8000 ± 0.1000, plain 0.7000 ± 0.0000, difference +0.1000 [-0.1484,"
     )
     done = CliRunner().invoke(loop_accuracy.main, ["tiny_vgg", "--data", str(tmp_path)])
     assert done.exit_code == 2 and "tiny_vgg/fashion_mnist" in done.output

@@ -7,8 +7,8 @@ import types as pytypes
 import typing
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from bench.api.components import Component, fields_of
 from bench.core.canonical import JSON, canonical, plain_data
@@ -49,10 +49,13 @@ def annotations(component: Component) -> dict[str, str]:
 
 def type_hints(cls: type) -> Mapping[str, Any]:
     """Return the annotations of a class and its bases by name; raises whatever an annotation that is text raises."""
-    return _type_hints(cls)
+    if cls not in _hints:
+        _hints[cls] = typing.get_type_hints(cls)
+    return _hints[cls]
 
 
-_type_hints = cache(typing.get_type_hints)
+_hints: WeakKeyDictionary[type, dict[str, Any]] = WeakKeyDictionary()
+"""Cache of `type_hints`; a class that nobody else holds is forgotten with all that its methods hold."""
 
 
 def _choices(hint: Any) -> list[str]:

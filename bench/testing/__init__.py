@@ -25,7 +25,9 @@ from bench.registry.discovery import load_registry
 from bench.registry.registry import Registry
 from bench.sandbox.torch_state import isolated
 from bench.testing.checks import CHECKS, is_slow, required_by
-from bench.testing.harness import LIMIT, Check, Harness, Passed, Skipped
+from bench.testing.harness import LIMIT, Check, Harness
+from bench.testing.larger_images import with_larger_images
+from bench.testing.subject import Passed, Skipped
 from bench.testing.toy_run import ToyRun, run_toy, toy_registry, toy_spec
 
 __all__ = ["Finding", "ToyRun", "check_component", "contract", "find", "run_toy", "toy_registry", "toy_spec"]
@@ -43,7 +45,21 @@ class Finding(NamedTuple):
 
 
 def run_check(harness: Harness, check: Check) -> Finding:
-    """Run one check of a harness's component."""
+    """Run one check of a harness's component; with larger images, if it takes no small ones."""
+    seen = "outcomes" in vars(harness)
+    larger = _larger(harness)
+    finding = _run_check(larger or harness, check)
+    if not seen and (larger := _larger(harness)):
+        return _run_check(larger, check)
+    return finding
+
+
+def _larger(harness: Harness) -> Harness | None:
+    with isolated(1, harness.log):
+        return with_larger_images(harness)
+
+
+def _run_check(harness: Harness, check: Check) -> Finding:
     try:
         with isolated(1, harness.log):  # independent of what was checked or imported before
             reason = check(harness)

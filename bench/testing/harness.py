@@ -1,16 +1,14 @@
 """A component in the toy world: a small benchmark around it, run once, with every call recorded; what a check is."""
 
 import functools
-import inspect
 import re
-import sys
 import tempfile
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakMethod
 
 from torch import Tensor
 
@@ -30,6 +28,7 @@ from bench.sandbox.logs import Log
 from bench.store.store import Store
 from bench.testing import toy_plugins
 from bench.testing.recorder import Call, content, recorded
+from bench.testing.subject import Skipped, Subject
 from bench.testing.toy_run import execute_all, temporary_folder, toy_registry, toy_spec
 from bench.testing.trial_networks import BIG, SHAPES, parameters, works_on
 
@@ -57,58 +56,14 @@ _shared = functools.cache(temporary_folder)
 """Returns the store of all harnesses, which share the artifacts that do not involve the component under test."""
 
 
-class Skipped(Exception):
-    """A check cannot run, for this reason."""
-
-
-class Passed(Exception):
-    """A check is passed, with this remark."""
-
-
-class Subject:
-    """A component with the components that it requires, and the file that defines it, whose lines messages name."""
-
-    component: Any
-    required: Sequence[Any]
-
-    @property
-    def file(self) -> Path:
-        """Return the file that defines the component."""
-        return Path(str(getattr(sys.modules.get(type(self.component).__module__), "__file__", "") or ""))
-
-    def missing_requirement(self) -> str:
-        """Return which required component is not installed; empty: none."""
-        names = {c.name for c in self.required}
-        before = getattr(self.component, "starts_from", "")
-        if before and before not in names:
-            return f"it starts from the attack {before!r}, which is not installed"
-        scored = getattr(self.component, "fingerprint_of", "")
-        if scored and scored not in names:
-            return f"it scores the fingerprints of {scored!r}, which is not installed"
-        lost = [n for n in getattr(self.component, "helper_architectures", ()) if n not in names]
-        return f"its helpers are of the architecture {lost[0]!r}, which is not installed" if lost else ""
-
-    def location(self, error: BaseException) -> str:
-        """Return the line of the component's file that raised an error; empty: none of its lines did."""
-        return self._location([(f.filename, f.lineno) for f in traceback.extract_tb(error.__traceback__)])
-
-    def definition(self, reason: str) -> str:
-        """Return the line that defines the method with which a reason begins; empty: none of the component's file."""
-        name = reason.replace("(", " ").split(" ")[0].strip(",:")
-        code = getattr(inspect.unwrap(getattr(type(self.component), name, len)), "__code__", None)
-        return self._location([(code.co_filename, code.co_firstlineno)]) if code else ""
-
-    def _location(self, frames: Iterable[tuple[str, Any]]) -> str:
-        here = [line for file, line in frames if Path(file) == self.file]
-        return f" ({self.file.name}, line {here[-1]})" if here else ""
-
-
 @dataclass
 class Harness(Subject):
     """A component in a small benchmark of the toy world.
 
     `required` are the components that it depends on; `root` is the folder of the datasets; `on_call` is called before
-    each call of the component, which may take `limit` seconds in another process.
+    each call of the component, which may take `limit` seconds in another process. `images` is the shape of the images
+    (default: the first that an architecture under test takes, the smallest for others); `refused` says how the
+    component refused smaller ones, `larger` is its harness with larger ones.
     """
 
     component: Any
@@ -117,6 +72,9 @@ class Harness(Subject):
     store: Store = field(default_factory=lambda: Store(_shared()))
     on_call: Callable[[str], None] = lambda call: None
     limit: float = LIMIT
+    images: tuple[int, int, int] | None = None
+    refused: str = ""
+    larger: "Harness | None" = None
 
     def __post_init__(self) -> None:
         self.root, self.task = self.root.absolute(), ""
@@ -136,9 +94,9 @@ class Harness(Subject):
 
     @functools.cached_property
     def shape(self) -> tuple[int, int, int]:
-        """Return the shape of the toy world's images: the first that an architecture under test takes."""
-        if self.component.kind != ComponentKind.ARCHITECTURE:
-            return SHAPES[0]
+        """Return the shape of the toy world's images."""
+        if self.images or self.component.kind != ComponentKind.ARCHITECTURE:
+            return self.images or SHAPES[0]
         tries = ((shape, device) for shape in SHAPES for device in ("meta", "cpu"))
         return next((s for s, device in tries if works_on(self.component, s, device, self.log)), SHAPES[0])
 
@@ -156,14 +114,8 @@ class Harness(Subject):
             raise Skipped(f"it has not the form of a component: {reason}")
         if self.missing_requirement():
             raise Skipped(self.missing_requirement())
-        several = (self.component, *self.required)
-        leads = [str(getattr(c, name, "")) for c in several for name in ("target", "surrogate_data")]
-        channels, side, _ = self.shape
-        sizes: dict[str, JSON] = {"images": 480, "classes": 10, "noise": 0.3}
-        sizes["leads"] = ",".join(dict.fromkeys(filter(None, leads)))
-        sizes |= {"channels": channels, "side": side}
-        others = [*self.required, *(configured(d, sizes) for d in toy_plugins.bench_datasets())]
-        recorded_one = recorded(self.component, self.record)
+        others = [*self.required, *_datasets(self)]
+        recorded_one = recorded(self.component, _weak(self.record))
         return toy_registry(recorded_one, *(c for c in others if c.name != recorded_one.name))
 
     @functools.cached_property
@@ -202,7 +154,7 @@ class Harness(Subject):
         """Execute a task in an empty working directory, and record the component's calls."""
         self.calls.clear()
         self.task = task.name
-        with self.empty_directory():
+        with empty_directory(self.store.root):
             outcome = execute(task, self.store, self.registry, state=state)
         self.calls_of[task.key] = list(self.calls)
         made = [c.returned for c in self.calls if c.method == METHODS[task.kind]]
@@ -210,12 +162,6 @@ class Harness(Subject):
         if task.kind in FINGERPRINTING and applicable and made:
             self.altered[task.key] = _altered(made[-1], self.artifact(task)[1]["fingerprint"])
         return outcome
-
-    @contextmanager
-    def empty_directory(self) -> Iterator[None]:
-        """Use an empty working directory inside."""
-        with tempfile.TemporaryDirectory(dir=self.store.root) as folder, chdir(folder):
-            yield
 
     def describe_failure(self, task: Task, outcome: Outcome) -> str:
         """Return how a task failed: the method called, the error, and the line of the component's file."""
@@ -252,6 +198,35 @@ class Harness(Subject):
         facts = {k: v for k, v in record["facts"].items() if not k.endswith("seconds")}
         names = (n.removesuffix(".safetensors") for n in record["files"])
         return facts, {n: self.store.load(task.key, n) for n in names}
+
+
+@contextmanager
+def empty_directory(beside: Path) -> Iterator[None]:
+    """Use an empty working directory inside."""
+    with tempfile.TemporaryDirectory(dir=beside) as folder, chdir(folder):
+        yield
+
+
+def _weak(record: Callable[[Call], None]) -> Callable[[Call], None]:
+    """Return a bound method as a function that does not keep its object: caches keep components for a whole process."""
+    reference = WeakMethod(record)
+
+    def call_it(call: Call) -> None:
+        if (method := reference()) is not None:
+            method(call)
+
+    return call_it
+
+
+def _datasets(harness: Harness) -> list[Any]:
+    """Return the toy datasets in the size that checks need."""
+    component, (channels, side, _) = harness.component, harness.shape
+    leads = [str(getattr(c, name, "")) for c in (component, *harness.required) for name in ("target", "surrogate_data")]
+    sizes: dict[str, JSON] = {"images": 480, "noise": 0.3, "channels": channels, "side": side}
+    sizes["leads"] = ",".join(dict.fromkeys(filter(None, leads)))
+    # a method may meet label spaces of any size
+    classes = {"toy_other": 7 if component.kind == ComponentKind.METHOD else 10}
+    return [configured(d, {**sizes, "classes": classes.get(d.name, 10)}) for d in toy_plugins.bench_datasets()]
 
 
 def _planned(registry: Registry, options: Mapping[str, Any]) -> Plan:

@@ -51,6 +51,7 @@ class Call:
     changed_inputs: list[str] = field(default_factory=list)
     """Inputs that the call changed."""
     returned: Any = None
+    """What it returned; of `build` nothing is kept, since networks may be large."""
     generators: list[tuple[int, int]] = field(default_factory=list)
     """Hash of the state of each of `GENERATORS`, before and after."""
 
@@ -187,8 +188,9 @@ def recorded(component: Component, record: Callable[[Call], None]) -> Component:
             record(call)
             with call.recording([*given, *named.values()]):
                 heard = (RecordedOracle(g, call) if isinstance(g, Oracle) else g for g in given)
-                call.returned = method(self, *heard, **named)
-            return call.returned
+                returned = method(self, *heard, **named)
+            call.returned = None if name == "build" else returned
+            return returned
 
         return recorded_method
 

@@ -120,7 +120,8 @@ def _execute_in_two(packed: Packed, harness: Harness, tasks: Sequence[Task]) -> 
         _workers.append(SupervisedProcess(limit))
         atexit.register(_workers[-1].close)
     shares = [(w, tasks[i::2]) for i, w in enumerate(_workers)]
-    submitted = [(w.submit(_work, packed, harness.root, harness.store.root, own), own) for w, own in shares if own]
+    world = packed, harness.root, harness.store.root, harness.images
+    submitted = [(w.submit(_work, *world, own), own) for w, own in shares if own]
     failures: dict[str, str] = {}
     for results, own in submitted:
         pending = [t.key for t in own]
@@ -139,7 +140,9 @@ def _execute_in_two(packed: Packed, harness: Harness, tasks: Sequence[Task]) -> 
     return failures
 
 
-def _work(send: Callable[[Any], None], packed: Packed, root: Path, store: Path, tasks: Sequence[Task]) -> None:
+def _work(
+    send: Callable[[Any], None], packed: Packed, root: Path, store: Path, images: Any, tasks: Sequence[Task]
+) -> None:
     """Execute tasks as a worker does, in a thread; send the key and error of each, or None and why it cannot begin.
 
     The first message has no key: from then on, the time of a call counts.
@@ -150,7 +153,7 @@ def _work(send: Callable[[Any], None], packed: Packed, root: Path, store: Path, 
     except (ImportError, AttributeError, BenchError) as error:
         send((None, str(error)))
         return
-    harness = Harness(component, required, root, Store(store))
+    harness = Harness(component, required, root, Store(store), images=images)
     state = WorkerState(harness.store, harness.registry)
     send(("", ""))
     with ThreadPoolExecutor(1) as thread:

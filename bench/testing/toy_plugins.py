@@ -164,7 +164,10 @@ class ToyMove(Attack):
 
     def steal(self, source: Source, data: Split, build: Callable[[], nn.Module], context: Context) -> nn.Module:
         model = build()
-        model.inner = source.model().inner
+        own, stolen = model.state_dict(), source.model().state_dict()
+        shapes, theirs = ({n: getattr(t, "shape", None) for n, t in state.items()} for state in (own, stolen))
+        fits = [n for n in own if n not in ("mean", "std") and shapes[n] == theirs[n]]
+        model.load_state_dict({**own, **{n: stolen[n] for n in fits}})  # the head, too, of as many classes
         return context.fit(model, data.images, data.labels, length=self.length)
 
 

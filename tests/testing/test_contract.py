@@ -48,6 +48,10 @@ OTHERS = [(n, check) for k in ComponentKind for n in CATALOGUE.names(k) if n not
 """Without `contract`, which builds networks to learn which checks are slow: here all are, and each start would pay."""
 
 
+FAILS = {("dataset_inference", "knows_its_source"): "the toy world's networks know hardly any image by heart"}
+"""Checks that a shipped component does not pass, which docs/methods.md states."""
+
+
 @functools.lru_cache(maxsize=1)
 def installed(name):
     ((component, others),) = find(name, CATALOGUE)
@@ -60,6 +64,8 @@ def test_all_other_installed_components(name, check):
     finding = run_check(installed(name), check)
     if finding.ok is None:
         pytest.skip(finding.reason)
+    if not finding.ok and (name, check.__name__) in FAILS:
+        pytest.xfail(FAILS[name, check.__name__])
     assert finding.ok, finding
 
 

@@ -10,8 +10,9 @@ from bench.core.tasks import Task
 from bench.execution.suspects import rebuilt_endpoint
 from bench.execution.task_context import WorkerState
 from bench.testing.checks.runs import recorded_queries
-from bench.testing.harness import Harness, Skipped, applies_to
+from bench.testing.harness import Harness, applies_to
 from bench.testing.recorder import content
+from bench.testing.subject import Skipped
 from bench.training.networks import rebuild
 
 COPIES = 20

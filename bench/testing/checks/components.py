@@ -12,8 +12,9 @@ from bench.registry.registry import HOOKS
 from bench.registry.validation import contract_violation
 from bench.results.run_schema import SchemaError, check_values
 from bench.sandbox.torch_state import isolated
-from bench.testing.harness import Harness, Skipped, applies_to
+from bench.testing.harness import Harness, applies_to, empty_directory
 from bench.testing.recorder import GENERATORS, changes, generator_states, process_snapshot
+from bench.testing.subject import Skipped
 
 
 @applies_to(*ComponentKind)
@@ -63,7 +64,7 @@ def is_imported_without_a_trace(harness: Harness) -> str:
     if spec is None:
         raise Skipped(f"{harness.file} cannot be imported again")
     code = compile(text_of(str(harness.file)), harness.file, "exec", dont_inherit=True)
-    with isolated(1, harness.log), harness.empty_directory():
+    with isolated(1, harness.log), empty_directory(harness.store.root):
         around, before = process_snapshot(), generator_states()
         exec(code, vars(importlib.util.module_from_spec(spec)))  # its own imports are cached
         changed = changes(around)

@@ -9,8 +9,9 @@ from bench.datasets.class_order import renumbered_classes
 from bench.datasets.files import absent
 from bench.datasets.partition import PARTS, partition, read
 from bench.sandbox.torch_state import isolated
-from bench.testing.harness import Harness, Passed, Skipped, applies_to
+from bench.testing.harness import Harness, applies_to, empty_directory
 from bench.testing.recorder import changes, content, process_snapshot
+from bench.testing.subject import Passed, Skipped
 
 
 def _load(harness: Harness) -> dict[bool, Split]:
@@ -51,7 +52,7 @@ def loads_the_same_again(harness: Harness) -> str:
     """Load the same images again, drawing on no global generator and leaving the process alone."""
     seen = []
     for seed in (1, 2):
-        with isolated(seed, harness.log), harness.empty_directory():
+        with isolated(seed, harness.log), empty_directory(harness.store.root):
             around, generator = process_snapshot(), torch.get_rng_state()
             seen.append(_parts(harness))
             changed = changes(around)  # of the second time: the first may import a library, which may change some

@@ -6,8 +6,9 @@ from typing import Any
 from bench.core.kinds import Access, ComponentKind, Role, Status, SuspectKind, TaskKind
 from bench.core.tasks import NOT_APPLICABLE, Task
 from bench.testing.checks.runs import recorded_queries
-from bench.testing.harness import METHODS, Harness, Skipped, applies_to
+from bench.testing.harness import METHODS, Harness, applies_to
 from bench.testing.recorder import content
+from bench.testing.subject import Skipped
 
 ACCUSED = 0.001
 """Probability with which the check of an exact test fails although its p-values are valid."""

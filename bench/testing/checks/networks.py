@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from bench.core.kinds import ComponentKind, TaskKind
 from bench.core.spec import Recipe
 from bench.sandbox.torch_state import isolated, seed_everything
-from bench.testing.harness import Harness, Passed, Skipped, applies_to
+from bench.testing.harness import Harness, applies_to
+from bench.testing.subject import Passed, Skipped
 from bench.testing.trial_networks import SHAPES
 from bench.training.loop import fit
 from bench.training.network_state import network_state

@@ -6,11 +6,13 @@ from typing import Any
 import torch
 
 from bench.core.kinds import ComponentKind, Status
-from bench.core.tasks import NOT_APPLICABLE, Task
+from bench.core.tasks import Task
 from bench.execution.task_context import WorkerState
-from bench.testing.harness import METHODS, Harness, Skipped, applies_to
+from bench.testing.harness import METHODS, Harness, applies_to
+from bench.testing.larger_images import nowhere_applicable
 from bench.testing.recorder import LATER
 from bench.testing.repetition import NotImportable, divide, repeat, reseeded, sample_tasks
+from bench.testing.subject import Passed, Skipped
 
 NEAR = 0.1
 """Largest difference of a score between devices, relative to 1 plus the score: one label of ten may be rounded."""
@@ -22,20 +24,17 @@ def works_in_the_toy_world(harness: Harness) -> str:
     for task in harness.own_tasks():
         outcome = harness.outcomes[task.key]
         if outcome.status != Status.DONE:
-            return harness.describe_failure(task, outcome)
+            small = f". With grey images of 8 x 8 pixels: {harness.refused}" if harness.refused else ""
+            return harness.describe_failure(task, outcome) + small
+    if harness.refused:
+        raise Passed(f"with colour images of 32 x 32 pixels. With grey ones of 8 x 8: {harness.refused}")
     return ""
 
 
 @applies_to(ComponentKind.ATTACK, ComponentKind.METHOD, costly=True)
 def applies_somewhere(harness: Harness) -> str:
     """Be applicable to something in the toy world."""
-    tasks = harness.own_tasks()
-    reasons = {t.name: harness.outcomes[t.key].facts.get(NOT_APPLICABLE) for t in tasks if t.key in harness.outcomes}
-    for kind in dict.fromkeys(t.kind for t in tasks):
-        found = [reasons[t.name] for t in tasks if t.kind == kind and t.name in reasons]
-        if found and all(found):
-            return f"no {kind} task is applicable: {found[0]}"
-    return ""
+    return nowhere_applicable(harness)
 
 
 @applies_to(ComponentKind.ARCHITECTURE, ComponentKind.ATTACK, ComponentKind.METHOD, costly=True)
