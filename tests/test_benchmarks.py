@@ -181,6 +181,8 @@ def test_rows_before_an_interruption_or_a_failure_are_kept(tmp_path, monkeypatch
 
 
 def test_variables_that_cap_the_instructions_make_another_machine(monkeypatch):
+    for variable in results_file.VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
     plain = results_file.name()
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     assert results_file.name() == f"{plain}, ONEDNN_MAX_CPU_ISA=AVX2"
