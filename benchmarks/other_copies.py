@@ -76,13 +76,14 @@ def three_aucs(by_source: Mapping[int, tuple[Scores, Scores]]) -> list[tuple[Auc
 
 def _estimate(pairs: Sequence[tuple[Scores, Scores]]) -> tuple[AucEstimate, float]:
     """Return the mean AUC of first sides against second ones, which may share suspects, and of one architecture."""
-    found, alike = [], []
+    found, alike, different = [], [], set[Suspect]()
     for first, second in pairs:
         if whole := _auc(first, second):
             found.append(whole)
+            different.update(second)
             each = [_auc(_of(first, name), _of(second, name)) for name in sorted({s.architecture for s in first})]
             alike += [fmean(auc.auc for auc in each if auc)] if any(each) else []
-    return estimate_auc(found, len({s for _, second in pairs for s in second})), round(fmean(alike), 9)
+    return estimate_auc(found, len(different)), round(fmean(alike), 9)
 
 
 def _reversed(e: AucEstimate) -> AucEstimate:

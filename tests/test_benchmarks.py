@@ -812,6 +812,14 @@ def test_copies_are_compared_with_those_of_other_sources_draw_by_draw():
         other_copies.three_aucs({0: ({}, named[1])})
 
 
+def test_irrelevant_models_of_a_source_without_copies_do_not_count():
+    copies, irrelevant = (
+        {other_copies.Suspect(seed, "x", f"{name}{seed}"): [float(seed)] for seed in range(3)} for name in "ci"
+    )
+    groups = {seed: (copies, irrelevant) for seed in range(2)} | {2: ({}, irrelevant)}
+    assert other_copies.three_aucs(groups)[0][0].irrelevant == 2
+
+
 def test_copies_that_sources_share_count_once():
     copies = {other_copies.Suspect(seed, "x", str(i)): [float(i)] for i, seed in enumerate((0, 1, 2, 0, 1, 2))}
     irrelevant = {other_copies.Suspect(seed, "x", f"i{seed}"): [0.5] for seed in range(3)}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Integral
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -165,12 +166,19 @@ def estimate_auc(sources: Sequence[SourceAuc], irrelevant: int | None = None, le
 
     irrelevant: the number of different irrelevant models where sources share some; default: each has its own. One
     source: Newcombe's interval for this source, its variance raised to the one that its models show if that is larger.
+    ValueError without sources, for numbers of models below 1, and for an impossible number of different ones.
     """
     if not sources:
         raise ValueError("an AUC needs a source")
     aucs = np.array([s.auc for s in sources])
     stolen, models = [s.stolen for s in sources], [s.irrelevant for s in sources]
-    m, n = sum(stolen), irrelevant or sum(models)
+    if not all(isinstance(n, Integral) and n >= 1 for n in (*stolen, *models)):
+        raise ValueError(
+            f"numbers of models are whole numbers from 1, not {stolen} stolen and {models} irrelevant ones"
+        )
+    m, n = sum(stolen), sum(models) if irrelevant is None else irrelevant
+    if not max(models) <= n <= sum(models):
+        raise ValueError(f"sources with {models} irrelevant models cannot have {n} different ones")
     mean = float(aucs.mean())
     if len(sources) == 1:
         expected = float(newcombe_variance(mean, m, n))

@@ -156,6 +156,8 @@ class Prune(Attack):
     def __post_init__(self) -> None:
         if not self.ratios:
             raise ValueError("ratios takes at least one share of the channels: --set prune.ratios=0.3")
+        if wrong := [ratio for ratio in self.ratios if not 0 <= ratio < 1]:
+            raise ValueError(f"ratios are shares of the channels, from 0 to below 1, not {wrong[0]:g}")
 
     def variant(self, replicate: int) -> str:
         """Name the share of channels that a copy loses."""

@@ -90,3 +90,9 @@ def test_scores_of_any_size_are_compared_and_shown(score, others, shown):
     assert (found.at_least, found.irrelevant) == (0, 2)
     ((_, lines),) = suspects_tables([found])[0].rows
     assert lines[0].text == shown
+
+
+def test_a_suspect_without_a_row_of_a_method_has_no_score_of_it():
+    rows = [("a", "one"), ("a", "other"), ("b", "one")]
+    (table,) = suspects_tables([Standing("digits", "vgg", 0, "mine", *row, 0.5, 0, 3, "") for row in rows])
+    assert [row[2][0].text for row in table.rows] == ["0.5000", "none"]

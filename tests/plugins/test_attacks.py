@@ -526,6 +526,9 @@ def test_no_ratio_is_refused_before_anything_is_trained():
     with pytest.raises(BenchError, match=r"^prune does not take .*at least one share .*: --set prune\.ratios=0\.3$"):
         configured(Prune(), {"ratios": []})
     assert configured(Prune(), {"ratios": "0.3"}).ratios == (0.3,)
+    for wrong in (-0.1, 1.0):
+        with pytest.raises(BenchError, match=rf"from 0 to below 1, not {wrong:g}$"):
+            configured(Prune(), {"ratios": [0.0, wrong]})
 
 
 # --- the science --------------------------------------------------------------------------------------------------

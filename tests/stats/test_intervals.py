@@ -203,6 +203,21 @@ def test_sources_have_models_of_their_own_or_share_some():
         estimate_auc([])
 
 
+@pytest.mark.parametrize("different", [0, 9, 31, 40])
+def test_an_impossible_number_of_different_models_is_refused(different):
+    alike = [SourceAuc(0.9, 10, 10, 0.01)] * 3
+    assert estimate_auc(alike, 10).irrelevant == 10 and estimate_auc(alike, 30).irrelevant == 30
+    with pytest.raises(ValueError, match=rf"\[10, 10, 10\] irrelevant models cannot have {different} different ones"):
+        estimate_auc(alike, different)
+
+
+@pytest.mark.parametrize("numbers", [(10.0, 10), (10, 0)])
+def test_numbers_of_models_are_whole_ones(numbers):
+    with pytest.raises(ValueError, match="whole numbers from 1"):
+        estimate_auc([SourceAuc(0.9, *numbers, 0.01)] * 2)
+    assert estimate_auc([SourceAuc(0.9, np.int64(10), np.int64(10), 0.01)] * 2).stolen == 20
+
+
 @pytest.mark.parametrize("numbers", [(1,), (2, 2), (12,) * 5, (49,) * 3, (7,) * 20])
 def test_equal_numbers_of_models_are_as_many_as_there_are(numbers):
     if len(numbers) > 1:

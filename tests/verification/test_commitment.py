@@ -12,6 +12,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from real_commitment import INNOCENTS, WEIGHTS, committed, described
+from small_commitment import small_commitment
 from zoo_files import copied, save_onnx, save_safetensors, trained, zoo
 
 import bench
@@ -407,6 +408,15 @@ def invoked(files, plugins, *more):
     arguments = ["--datasets", "noisy_digits", "--preset", "smoke", "--quiet", "--workers", "0", *plugins, *more]
     arguments += ["--models", files["models"], "--innocents", files["innocents"]]
     return CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
+
+
+def test_the_command_counts_copies_of_other_datasets_apart(place, files, tmp_path, monkeypatch):
+    tables = [{"name": "copy-0", "role": "stolen", "format": "onnx", "trained_on": "cifar10"}]
+    made = small_commitment(tmp_path / "C", spec={"models": tables})
+    monkeypatch.setattr("bench.cli.commands.commit.execute", lambda *given: made)
+    result = invoked(files, ["--plugin", place / "tiny.py"], "--methods", "sac_m,ipguard", "--out", tmp_path / "D")
+    lines = [line for line in result.output.splitlines() if "innocents in" in line]
+    assert len(lines) == 2 and all(line.endswith("4 families, 2 copies, 1 of other datasets") for line in lines)
 
 
 def test_the_command_prints_the_digest(place, files, store, tmp_path, made):

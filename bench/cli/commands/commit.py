@@ -51,15 +51,17 @@ def command(quiet: bool, **chosen: Any) -> int:
     from bench.verification.p_values import enough, needed
 
     made = execute(commit_request(chosen), TerminalReporter(quiet, False), chosen["sign"])
-    made = made.for_suspect("")  # innocents of other datasets are none for its own suspects
+    written, made = made, made.for_suspect("")  # models of other datasets are none for its own suspects
     methods = made.commitment.methods
     asked = [method.name for method in methods if method.access != Access.WEIGHTS]  # verdicts use these
     for method in methods:
         nulls, copies = len(made.scores_of(method.name)), sum(row.method == method.name for row in made.copies)
         draws, copied = len(method.fingerprints), "copy" if copies == 1 else "copies"
+        others = sum(row.method == method.name for row in written.copies) - copies
         click.echo(
             f"{method.name} version {method.version}: {draws} fingerprint{'s' * (draws > 1)}, {method.queries} queries "
             f"of {method.access}, {nulls} innocents in {len(made.families(method.name))} families, {copies} {copied}"
+            + (f", {others} of other datasets" if others else "")
         )
     if asked and not enough(min(len(made.scores_of(name)) for name in asked), ALPHA, len(asked)):
         click.echo(

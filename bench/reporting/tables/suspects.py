@@ -32,7 +32,7 @@ def suspects_tables(standings: Sequence[Standing]) -> list[Table]:
         rows = []
         for suspect, own in grouped((s.suspect, s) for s in found).items():
             by_method = {s.method: s for s in own}
-            rows.append([cell(suspect), *(_lines(by_method[m]) for m in methods)])
+            rows.append([cell(suspect), *(_lines(by_method.get(m)) for m in methods)])
         source = found[0].source or f"{architecture}, seed {seed}"
         label = (dataset, architecture, str(seed), "suspects")
         title = f"{dataset}, {source}: suspects"
@@ -47,8 +47,8 @@ def _notes(found: Sequence[Standing]) -> list[str]:
     return capped([f"{method} ({names}): {reason}" for (method, reason), names in named.items()])
 
 
-def _lines(s: Standing) -> list[Line]:
-    if s.score is None:
+def _lines(s: Standing | None) -> list[Line]:
+    if s is None or s.score is None:
         return cell("none")
     digits = ".4f" if s.score == 0 or LEAST <= abs(s.score) < MOST else ".4g"
     return cell(f"{s.score:{digits}}", f"{s.at_least} of {s.irrelevant}")
