@@ -816,7 +816,7 @@ def test_irrelevant_models_of_a_source_without_copies_do_not_count():
     copies, irrelevant = (
         {other_copies.Suspect(seed, "x", f"{name}{seed}"): [float(seed)] for seed in range(3)} for name in "ci"
     )
-    groups = {seed: (copies, irrelevant) for seed in range(2)} | {2: ({}, irrelevant)}
+    groups = dict.fromkeys(range(2), (copies, irrelevant)) | {2: ({}, irrelevant)}
     assert other_copies.three_aucs(groups)[0][0].irrelevant == 2
 
 
