@@ -32,7 +32,7 @@ class FailureCause(_Word):
     DEVICE = "device"
     """The process lost its device, or can open no more files: another process can go on."""
     WORKER = "worker"
-    """The process can execute no such task; another one may."""
+    """The process cannot execute this task; another one may."""
     STORE = "store"
     """The store cannot be read or written."""
     DAMAGED = "damaged"

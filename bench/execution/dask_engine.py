@@ -16,7 +16,7 @@ from bench.execution.in_flight import InFlightTable, Unit
 from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import MEMORY_HINT, RETRY_DELAY, Decision, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
-from bench.execution.usable import UsableWorkers
+from bench.execution.usable import NO_WORKER, UsableWorkers
 from bench.execution.worker import execute_unit
 from bench.sandbox.child_processes import safe_start
 from bench.sandbox.process_state import deferred_interrupts
@@ -134,10 +134,10 @@ class DaskEngine:
         if not self.config.address and not self.usable.reasons:
             return len(self.config.slots)
         count, address = len(self.usable.addresses()), self.config.address
-        if count == 0 and not self.usable.reasons and not self.without_workers:
-            command = f"dask worker {address} --nthreads 1 --memory-limit 0"
-            self.reporter.note(f"No worker is at {address}: waiting for one. Start it: {command}")
-        self.without_workers = count == 0
+        waiting = bool(address) and count == 0 and not self.usable.reasons
+        if waiting and not self.without_workers:
+            self.reporter.note(NO_WORKER.format(address=address))
+        self.without_workers = waiting
         return count
 
     def _submit(self, tasks: list[Task], alone: bool = False) -> None:

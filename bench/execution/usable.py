@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 PATIENCE = 30.0
 """Seconds after which a run ends that has none but unusable workers: others may be restarting."""
+NO_WORKER = "No worker is at {address}: waiting for one. Start it: dask worker {address} --nthreads 1 --memory-limit 0"
 
 
 class UsableWorkers:
-    """The workers of a run without those that reported that they can execute none of its tasks."""
+    """The workers of a run without those that reported that they cannot execute one of its tasks."""
 
     def __init__(self, workers: Workers, reporter: Reporter) -> None:
         self.workers, self.reporter = workers, reporter
         self.reasons: dict[str, str] = {}
-        """Why a worker is unusable, by its address: a process that is started in its place has another one."""
+        """Why a worker is unusable, by its address; forgotten once it is gone: a mended one may have the same address."""
         self.last = 0.0
         """When a usable worker was there last."""
 
@@ -36,6 +37,7 @@ class UsableWorkers:
     def addresses(self) -> list[str]:
         """Return the addresses of the usable workers. BenchError if all have been unusable for PATIENCE seconds."""
         known = self.workers.known()
+        self.reasons = {address: reason for address, reason in self.reasons.items() if address in known}
         found = [address for address in known if address not in self.reasons]
         if found or not known:
             self.last = time.monotonic()

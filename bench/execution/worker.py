@@ -137,7 +137,7 @@ def execute_unit(
 
     `name` identifies the unit. If a task lost this process its device, the tasks after it are `busy`, so that another
     worker executes them, and the outcomes come with the address of this worker; otherwise that is empty. The same if
-    this process can execute none of the tasks: the cause of all is `worker`.
+    this process cannot execute one of the tasks: the cause of all is `worker`.
     """
     from distributed import get_worker
 

@@ -98,7 +98,7 @@ class Progress:
         self.counts: Counter[str] = Counter()
         self.running: dict[str, tuple[float, float, float]] = {}
         self.eta = Eta(tasks)
-        self.last_line = time.monotonic()
+        self.last_line, self.stream = time.monotonic(), sys.stderr  # a task that runs in this process has another one
         self.lock = threading.Lock()
         self.live: Any = None
         self.notebook: NotebookDisplay | None = None
@@ -111,11 +111,11 @@ class Progress:
 
     def __enter__(self) -> Progress:
         notebook = in_notebook()
-        if self.quiet or not self.tasks or not (notebook or sys.stderr.isatty()):
+        if self.quiet or not self.tasks or not (notebook or self.stream.isatty()):
             return self
         from rich.console import Console
 
-        console = Console(stderr=True)
+        console = Console(file=self.stream)
         if not (notebook or console.is_interactive):  # lines cannot be replaced there
             return self
         self.aucs = self.live_aucs() if self.live_aucs else None
@@ -181,7 +181,7 @@ class Progress:
             if self.live is not None:
                 self.live.console.print(text, markup=False, highlight=False)
             else:
-                print(text, file=sys.stderr, flush=True)
+                print(text, file=self.stream, flush=True)
 
     def stopping(self, text: str) -> None:
         """Show that the run is about to stop. Called by a signal handler: takes no lock, writes to no buffer."""

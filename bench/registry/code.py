@@ -55,8 +55,9 @@ class _Reading:
     elsewhere: list[tuple[str, object]] = field(default_factory=list)
     parts: list[str] = field(default_factory=list)
     modules: set[str] = field(default_factory=set)
-    seen: dict[int, object] = field(default_factory=dict)
-    """What was described, kept alive: the number of an object that is gone may be another one's."""
+    seen: dict[int, tuple[object, int]] = field(default_factory=dict)
+    """What was described, kept alive (the number of an object that is gone may be another one's), and its first part.
+    """
     depth: int = 0
     objects: int = 0
 
@@ -65,13 +66,16 @@ class _Reading:
         if isinstance(value, PLAIN):
             self.parts.append(repr(value))
             return
-        if id(value) in self.seen:
+        # equal constants are one object or several, as Python pleases
+        constant = isinstance(value, tuple | frozenset) and all(isinstance(item, PLAIN) for item in value)
+        if id(value) in self.seen and not constant:
+            self.parts.append(f"again {self.seen[id(value)][1]}")
             return
-        self.seen[id(value)] = value
+        self.seen[id(value)] = value, len(self.parts)
         own = getattr(value, "__module__", None) == self.module
         if isinstance(value, tuple | list | set | frozenset | Mapping):
             items = [*value.items()] if isinstance(value, Mapping) else [*value]
-            self.parts.append(type(value).__name__)
+            self.parts.append(f"{type(value).__name__} of {len(items)}")
             if own:  # one that the user derived from a container
                 self.describe(type(value))
             for item in sorted(items, key=_order) if isinstance(value, set | frozenset) else items:
@@ -175,17 +179,27 @@ def _order(item: object) -> str:
     """Return the text by which the items of a set are sorted, the same in every process."""
     if isinstance(item, set | frozenset):
         return repr(sorted(map(_order, item)))
-    return repr(item) if isinstance(item, PLAIN) else ADDRESS.sub("", repr(item))
+    try:
+        return repr(item) if isinstance(item, PLAIN) else ADDRESS.sub("", repr(item))
+    except Exception:  # it is the user's code
+        return type(item).__qualname__
 
 
 def _state(value: object) -> dict[str, object]:
-    """Return the attributes of an object, without its docstring and what cached properties computed."""
+    """Return the attributes of an object, without its docstring and what changes with use: see `_lasting`."""
     # a dictionary, None, or a pair of these: attributes, slots
     state: Any = object.__getstate__(value)
     attributes, slots = state if isinstance(state, tuple) else (state, None)
     found = {**(attributes or {}), **dict(sorted((slots or {}).items()))}
-    computed = {n for n in found if isinstance(getattr(type(value), n, None), functools.cached_property)}
-    return {n: v for n, v in found.items() if n != "__doc__" and n not in computed}
+    return _lasting(value, {n: v for n, v in found.items() if n != "__doc__"})
+
+
+def _lasting(value: object, attributes: dict[str, object]) -> dict[str, object]:
+    """Return the attributes that do not change with use: no values of cached properties, no mode of a network."""
+    changing = {n for n in attributes if isinstance(getattr(type(value), n, None), functools.cached_property)}
+    if "torch" in sys.modules and isinstance(value, sys.modules["torch"].nn.Module):
+        changing.add("training")
+    return {n: v for n, v in attributes.items() if n not in changing}
 
 
 def _content(value: object) -> tuple[object, ...]:
@@ -207,6 +221,8 @@ def _content(value: object) -> tuple[object, ...]:
         reduce: Any = copyreg.dispatch_table.get(cls, lambda v: v.__reduce_ex__(2))
         reduced = reduce(value)
         parts = reduced if isinstance(reduced, tuple) else (reduced,)
+        if len(parts) > 2 and isinstance(parts[2], dict):  # its attributes
+            parts = (*parts[:2], _lasting(value, parts[2]), *parts[3:])
         return tuple([*part] if isinstance(part, Iterator) else part for part in parts)
     except Exception:  # it is others' code
         return ()

@@ -89,7 +89,8 @@ class CommitmentFolder:
 
     def for_suspect(self, trained_on: object) -> "CommitmentFolder":
         """Return the commitment for a suspect of a dataset; without a name it is that of the source."""
-        return replace(self, dataset=str(trained_on or self.commitment.data.name))
+        dataset = str(trained_on or self.commitment.data.name)
+        return self if dataset == self.dataset else replace(self, dataset=dataset)
 
     @cached_property
     def copies(self) -> list[CopyScore]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from bench.verification.commitment_files import CommitmentFolder
 from bench.verification.evidence_files import ANSWERS, EvidenceFolder
 from bench.verification.kinds import Origin, Ruling, VerdictKind
 from bench.verification.likeness import Likeness, compared
-from bench.verification.own_scores import equal, other_scores
+from bench.verification.own_scores import equal, other_scores, source_of
 from bench.verification.p_values import SLACK
 from bench.verification.recorded import RecordedSuspect, Unrecorded, other_findings
 from bench.verification.regeneration import Place, Regenerated, regenerated
@@ -77,7 +77,8 @@ def judge(
     registry, methods = place.registry(), found.commitment.commitment.methods
     made = regenerated(found.commitment, source, place, reporter or BenchmarkReporter())
     rulings = origins(found.commitment, made, lambda: elsewhere(found.commitment, source, place))
-    own = partial(other_scores, found.commitment, source=source, place=place)
+    described = cache(lambda: source_of(found.commitment, source))
+    own = partial(other_scores, found.commitment, described=described, registry=registry, allow_code=place.allow_code)
     rulings = [_with_scores(found, m, r, registry, own) for m, r in zip(methods, rulings, strict=True)]
     checks = _of_checks(found, registry)
     return EvidenceRuling(_overall(found, rulings, checks), [*rulings, *([checks] if checks.text else [])])
@@ -144,7 +145,7 @@ def _origin(found: CommitmentFolder, method: CommittedMethod, made: Regenerated)
     if worst.origin == Origin.REFUTED:
         difference = difference or _other_version(found.commitment.made)
     if difference:
-        return MethodRuling(name, Origin.CANNOT_TELL, difference)
+        return MethodRuling(name, Origin.CANNOT_TELL, f"{worst.text}; {difference}" if worst.text else difference)
     helpers = made.helpers.get(name)
     if helpers and worst.origin != Origin.REFUTED:  # trained on the suspect's answers, they tune what is made with them
         text = f"it is made with {', '.join(helpers)}, and nobody sees here what these were trained on"
@@ -247,10 +248,11 @@ def _with_scores(
         origin = Origin.REFUTED if same and recorded.draws else Origin.CANNOT_TELL
         return MethodRuling(method.name, origin, f"its scores cannot be computed from {ANSWERS}: {error}")
     except BenchError as error:
-        return MethodRuling(method.name, Origin.REFUTED, f"its scores do not follow from {ANSWERS}: {error}")
+        origin = Origin.REFUTED if same else Origin.CANNOT_TELL
+        return MethodRuling(method.name, origin, f"its scores do not follow from {ANSWERS}: {error}")
     text = _difference(recorded, again)
     if not text:
-        if same or not (text := own(method)):
+        if same or not recorded.draws or not (text := own(method)):  # without a score, no innocent's is used
             return ruling
         text = f"its code is other code here than was committed, and may score innocents otherwise: {text}"
         return MethodRuling(method.name, Origin.CANNOT_TELL, printable(text))

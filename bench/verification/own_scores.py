@@ -2,17 +2,20 @@
 
 import math
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from bench.core.canonical import seed_of
 from bench.core.errors import BenchError
+from bench.models.description import Description
 from bench.models.kinds import ModelRole
 from bench.models.opening import Target, close, open_model
+from bench.registry.registry import Registry
 from bench.sandbox.logs import Log
 from bench.sandbox.torch_state import isolated
 from bench.training.answering import output_of
 from bench.verification.commitment_files import TRANSPORTS, CommitmentFolder
-from bench.verification.regeneration import Place, located, threads_of
+from bench.verification.regeneration import located, threads_of
 from bench.verification.schema import CommittedMethod
 from bench.verification.scoring import component
 from bench.verification.transports import source_scores
@@ -21,18 +24,28 @@ CLOSE, TINY = 1e-4, 1e-6
 """Largest difference of a score that is computed again on another machine: relative, absolute."""
 
 
-def other_scores(found: CommitmentFolder, method: CommittedMethod, source: str | Path, place: Place) -> str:
+def source_of(found: CommitmentFolder, path: str | Path) -> Description:
+    """Return the description of the committed source in a file; BenchError if it is another network."""
+    return next(m for m in located(found.commitment, path) if m.role == ModelRole.SOURCE)
+
+
+def other_scores(
+    found: CommitmentFolder,
+    method: CommittedMethod,
+    described: Callable[[], Description],
+    registry: Registry,
+    allow_code: bool = False,
+) -> str:
     """Return how a method scores the source otherwise than in `transports.csv`; empty if it does not.
 
-    The source is asked directly, and through each transport: asked directly, it has the best score by most code.
+    `described` returns the source. It is asked directly, and through each transport: asked directly, it has the best
+    score by most code.
     """
     name, data = method.name, found.commitment.data
     committed = {row.transport: row.score for row in found.transports if row.method == name}
     try:
-        registry, threads = place.registry(), threads_of(found.commitment.made)
-        model = next(m for m in located(found.commitment, source) if m.role == ModelRole.SOURCE)
-        target = Target(data.classes, data.shape, tuple(data.label_names))
-        opened = open_model(model, target, registry, threads=threads, allow_code=place.allow_code)
+        threads, target = threads_of(found.commitment.made), Target(data.classes, data.shape, tuple(data.label_names))
+        opened = open_model(described(), target, registry, threads=threads, allow_code=allow_code)
         try:
             with (
                 tempfile.TemporaryDirectory(prefix="bench-judge-") as folder,

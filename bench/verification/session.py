@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -60,7 +60,12 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         place = request.out
         evidence_files.begin(place, model, folder.digest, request.alpha)
         recorder = Recorder(answers, place / evidence_files.ANSWERS, request.max_queries, send)
-        _check_budget(folder, recorder)
+        unasked = {
+            m.name: text
+            for m in methods
+            if (text := unbridged(m, model, same_labels) or without_source(folder, request.alpha, m.name))
+        }
+        _check_budget(folder, recorder, unasked)
         findings, right, asked = checked(folder, recorder, target, registry, same_labels)
         findings += known_networks.findings(model.sha256, whole)
         if code := code_finding(registry, folder.commitment.methods):
@@ -68,9 +73,8 @@ def ask_and_score(send: Callable[[Any], None], described: Description, request: 
         results = []
         log = Log(Path(tempfile.gettempdir()) / "plugins.log")
         for method, committed in zip(methods, folder.commitment.methods, strict=True):
-            text = unbridged(method, model, same_labels) or without_source(folder, request.alpha, method.name)
-            if text:
-                results.append(MethodResult(method=method.name, queries=0, reason=text))
+            if method.name in unasked:
+                results.append(MethodResult(method=method.name, queries=0, reason=unasked[method.name]))
                 continue
             fingerprints = folder.fingerprints(method.name)
             results.append(scored(method, committed, fingerprints, recorder, model.sha256, log))
@@ -137,10 +141,10 @@ def target_of(model: Description, folder: CommitmentFolder, registry: Registry) 
     return target, (dataset.label_space or dataset.name) == data.label_space
 
 
-def _check_budget(folder: CommitmentFolder, recorder: Recorder) -> None:
+def _check_budget(folder: CommitmentFolder, recorder: Recorder, unasked: Container[str]) -> None:
     """Raise BenchError if a suspect may be asked fewer images than checks and methods need."""
     checks = queries_needed(folder, recorder)
-    needed = checks + sum(m.queries for m in folder.commitment.methods)
+    needed = checks + sum(m.queries for m in folder.commitment.methods if m.name not in unasked)
     if recorder.limit is not None and recorder.limit < needed:
         text = f"--max-queries {recorder.limit} is too small: this commitment needs up to {needed} queries"
         raise BenchError(f"{text}, of which {checks} are for checks")

@@ -283,6 +283,24 @@ def test_a_worker_that_can_execute_none_gets_no_more_units_and_no_task_fails(tmp
     assert reporter.outcomes == {}
 
 
+def test_a_worker_that_is_mended_may_have_the_same_address(tmp_path):
+    store, cluster, reporter = Store(tmp_path / "store"), Cluster(None), Finished()
+    tasks = {t.key: t for t in map(training, "abc")}
+    config = RunConfig(store, None, tmp_path, slots=["cuda:0"], address="tcp://scheduler:8786")
+    engine = DaskEngine(TaskQueue(tasks), config, reporter, RetryPolicy(), lambda key: {}, cluster)
+    cluster.event, cluster.known = engine._receive, lambda: ["tcp://0"]
+    engine._submit_ready()
+    unusable(engine, cluster, 0, "version 1 here")
+    assert engine.usable.addresses() == []
+    cluster.known = list
+    engine._submit_ready()
+    assert reporter.notes[0] == "Note: version 1 here" and "waiting for one" in reporter.notes[1]
+    cluster.known = lambda: ["tcp://0"]
+    before = len(cluster.futures)
+    engine._submit_ready()
+    assert len(cluster.futures) > before and cluster.how == {}
+
+
 def test_a_task_that_has_to_run_alone_does_so_at_a_usable_worker(tmp_path):
     store, cluster = Store(tmp_path / "store"), Cluster(None)
     config = RunConfig(store, None, tmp_path, slots=["cuda:0"])

@@ -12,6 +12,8 @@ from bench import cli
 from bench.core.tasks import Outcome, Task
 from bench.frontend.live_auc import LiveAucs
 from bench.frontend.progress import Progress
+from bench.sandbox.logs import Log
+from bench.sandbox.torch_state import isolated
 from bench.testing import toy_plugins
 
 
@@ -168,6 +170,16 @@ def test_a_line_is_printed_while_a_long_task_runs(capsys, monkeypatch):
         progress.task_progressed(key, 2.0, 9.0, 1.5)
         progress.task_progressed(key, 3.0, 9.0, 1.0)
     assert capsys.readouterr().err.splitlines() == ["0 of 1 tasks done, 1 running, ? left"] * 2
+
+
+def test_a_line_is_printed_while_a_task_runs_in_this_process(capsys, monkeypatch, tmp_path):
+    """What a task prints goes into its log; this line does not."""
+    monkeypatch.setattr("bench.frontend.progress.LONGER_INTERVAL", 0.0)
+    (key,) = made = tasks(train_net=1)
+    with Progress(made) as progress, isolated(1, Log(tmp_path / "log.txt")):
+        progress.task_progressed(key, 1.0, 9.0, 2.0)
+    assert capsys.readouterr().err == "0 of 1 tasks done, 1 running, ? left\n"
+    assert not (tmp_path / "log.txt").exists()
 
 
 def test_a_terminal_that_cannot_replace_lines_gets_plain_ones(terminal, monkeypatch):

@@ -1,11 +1,13 @@
 """The digest of a class that has no file: equal for equal code, other for other code."""
 
+import functools
 import importlib
 import os
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from bench.registry.code import code_digest, imported_packages
 
@@ -119,6 +121,17 @@ class Mine(Fingerprint):
 '''
 
 
+class Memory:
+    """A library's object that keeps what it computed."""
+
+    def __init__(self, size):
+        self.size = size
+
+    @functools.cached_property
+    def squares(self):
+        return [n**2 for n in range(self.size)]
+
+
 def cell(text=CELL, name="__main__"):
     """Return the class that a cell defines, as in a notebook."""
     space = {"__name__": name}
@@ -213,6 +226,47 @@ def test_the_value_that_a_cached_property_computed_is_no_change():
     before = code_digest(mine)
     assert mine.extract.__globals__["PART"].area == 9
     assert code_digest(mine) == before
+
+
+def test_the_mode_of_a_network_and_what_a_library_cached_are_no_change():
+    mine = cell()
+    space = mine.extract.__globals__
+    space["HALF"] = torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch.nn.Dropout(0.5))
+    space["SHAPED"] = Memory(3)
+    before = code_digest(mine)
+    space["HALF"].eval()
+    assert space["SHAPED"].squares == [0, 1, 4]
+    assert code_digest(mine) == before
+    space["HALF"][0].weight.data.fill_(2.0)
+    assert code_digest(mine) != before
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        ("((32, 64), 128)", "((32,), 64, 128)"),
+        ("[[1], 2]", "[[1, 2]]"),
+        ("{'a': (1, 2)}", "{'a': (1,), 2: 2}"),
+        ("(lambda both: [both, both, 3])([1])", "(lambda both: [both, 3])([1])"),
+    ],
+)
+def test_where_a_container_ends_counts(one, other):
+    found = [code_digest(cell(CELL.replace("SCALE = 2.0", f"SCALE = {value}"))) for value in (one, other, one)]
+    assert found[0] == found[2] != found[1]
+
+
+def test_equal_constants_count_alike_whether_they_are_one_object_or_two():
+    one, two = cell(), cell()
+    pairs = [tuple(range(2)) for _ in range(2)]
+    one.extract.__globals__["SCALE"], two.extract.__globals__["SCALE"] = [pairs[0]] * 2, pairs
+    assert pairs[0] is not pairs[1]
+    assert code_digest(one) == code_digest(two)
+
+
+def test_objects_without_a_text_can_be_in_a_set():
+    text = "class Mute:\n    def __repr__(self):\n        raise ValueError('no')\n"
+    mine = cell(CELL.replace("SCALE = 2.0", f"{text}\nSCALE = {{Mute()}}"))
+    assert code_digest(mine) == code_digest(mine)
 
 
 def test_a_random_generator_that_was_used_is_no_change():

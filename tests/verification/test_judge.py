@@ -747,7 +747,32 @@ def test_a_method_of_another_version(noise, tmp_path):
 def test_a_method_with_other_code(noise, tmp_path):
     found = noise(plugin(tmp_path / "noise.py", scale="* 0.9"))
     assert found.ruling == Ruling.CANNOT_TELL
-    assert found.methods[0].text == "the code of method static is other code here than was committed"
+    seen, _, why = found.methods[0].text.rpartition("; ")
+    assert seen.startswith("fingerprint 0: ") and "points" in seen
+    assert why == "the code of method static is other code here than was committed"
+
+
+def test_other_code_that_fails_refutes_nothing(noise, tmp_path):
+    file = plugin(tmp_path / "noise.py")
+    line = '        raise BenchError("closed today")\n'
+    text = file.read_text().replace("import Fingerprint,", "import BenchError, Fingerprint,")
+    file.write_text(text.replace("(self, fingerprint, suspect):\n", f"(self, fingerprint, suspect):\n{line}"))
+    (method,) = noise(file).methods
+    assert (method.origin, method.text.split(": ")[-1]) == (Origin.CANNOT_TELL, "closed today")
+
+
+def test_other_code_of_a_method_without_a_score_is_not_tried(noise, noisy, place, tmp_path, monkeypatch):
+    """No innocent's score was used, so how the code scores innocents does not matter."""
+    monkeypatch.setattr(verification, "SupervisedProcess", InlineProcess)
+    models = tmp_path / "elsewhere.toml"
+    models.write_text((noisy.parent / "theirs.toml").read_text() + 'trained_on = "noisy_letters"\n')
+    shutil.rmtree(tmp_path / "E")
+    plugins = [place / "tiny.py", noisy.parent / "noise.py"]
+    found = bench.verify(models, commitment=noisy.parent / "C", out=tmp_path / "E", alpha=0.1, plugins=plugins)
+    assert "cannot bridge" in found.methods[0].reason
+    file = plugin(tmp_path / "noise.py")
+    file.write_text(file.read_text().replace(".mean())", ".mean()) * 0.5"))
+    assert noise(file).ruling == Ruling.HOLDS
 
 
 @pytest.mark.parametrize(
@@ -790,7 +815,8 @@ def test_a_dataset_with_other_files(commitment, verify, judged, tmp_path, monkey
     folder, _ = verify(forged(commitment, tuned(commitment, "ipguard"), tmp_path / "F"), "innocent", "E2")
     found = judged(folder)
     assert found.ruling == Ruling.CANNOT_TELL
-    assert found.methods[1].text == "the files of noisy_digits are others here than were committed"
+    assert found.methods[1].text.startswith("fingerprint 0: ")
+    assert found.methods[1].text.endswith("; the files of noisy_digits are others here than were committed")
 
 
 def test_a_dataset_that_is_not_there(commitment, verify, judged, monkeypatch, place):

@@ -221,6 +221,15 @@ def test_the_budget_is_checked_before_anything_is_asked(judged, tmp_path, monkey
     assert not (tmp_path / "E").exists()
 
 
+def test_the_budget_is_of_the_methods_that_are_asked(judged, commitment, monkeypatch):
+    (queries,) = (m.queries for m in commitment.commitment.methods if m.name == "ipguard")
+    monkeypatch.setattr(session, "without_source", lambda folder, alpha, name: "broken" if name == "ipguard" else "")
+    found = judged(max_queries=448 - queries)
+    assert [m.reason for m in found.methods] == ["", "broken"]
+    with pytest.raises(BenchError, match=f"needs up to {448 - queries} queries"):
+        judged(out="E2", max_queries=447 - queries)
+
+
 def test_a_budget_that_is_enough(judged):
     assert judged(max_queries=448).evidence.evidence.queries <= 448
 
