@@ -22,7 +22,7 @@ class UsableWorkers:
     def __init__(self, workers: Workers, reporter: Reporter) -> None:
         self.workers, self.reporter = workers, reporter
         self.reasons: dict[str, str] = {}
-        """Why a worker is unusable, by its address; forgotten once it is gone: a mended one may have the same address."""
+        """Why a worker is unusable, by its address; forgotten once it is gone: a mended one may have it."""
         self.last = 0.0
         """When a usable worker was there last."""
 
