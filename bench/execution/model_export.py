@@ -96,6 +96,9 @@ def unwritable(store: Store, one: Exported, registry: Registry) -> str:
         architecture = registry.get(ComponentKind.ARCHITECTURE, named["name"], named["params"])
     except BenchError as error:
         return f"its file may not bring back all of it. {error}"
+    if architecture.version != named["version"]:
+        versions = f"version {architecture.version} here, and it was made with version {named['version']}"
+        return f"its file may not bring back all of it. {architecture.name} is {versions}"
     entry = lost_entry(architecture, one.facts["num_classes"], tuple(one.facts["shape"]), weights)
     return LOST.format(entry=entry) if entry else ""
 

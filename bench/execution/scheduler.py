@@ -15,6 +15,7 @@ from bench.core.errors import BenchError
 from bench.core.kinds import FailureCause
 from bench.core.tasks import Task
 from bench.execution.dask_engine import run_on_dask
+from bench.execution.failures import OPEN_FILES
 from bench.execution.queue import TaskQueue, complete
 from bench.execution.retry_policy import RETRY_DELAY, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
@@ -96,8 +97,9 @@ def _run_inline(
         for outcome in complete(unit, execute_together(unit, state, start)):
             apply(policy.after_outcome(outcome), queue, reporter, missing_inputs, queue.requeue)
             if outcome.cause == FailureCause.DEVICE:
+                full = outcome.error == OPEN_FILES
+                left = "this process no file that it can open" if full else f"{device} unusable in this process"
                 reporter.note(
-                    f"Stopping: a task left {device} unusable in this process. Run again with --workers 1: only the "
-                    "worker is restarted then"
+                    f"Stopping: a task left {left}. Run again with --workers 1: only the worker is restarted then"
                 )
                 return

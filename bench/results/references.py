@@ -138,12 +138,14 @@ def _is_complete(folder: Path) -> bool:
     return False
 
 
-def remember_merged(root: str | None, folder: Path) -> None:
+def remember_merged(root: str | None, folder: Path) -> bool:
     """Record in a store that merged results refer to artifacts, if it has one of them and can be written.
 
-    `root`: None is the default store, if there is one.
+    `root`: None is the default store, if there is one. Returns True if it is recorded.
     """
     with suppress(OSError, BenchError):
         store, keys = Store(root or default_root()), score_keys(folder)
         if any(store.folder(key).is_dir() for key in keys):
             remember(store, folder, "merged", keys)
+            return True
+    return False

@@ -37,11 +37,12 @@ TRIES = 3
 
 @dataclass(frozen=True)
 class Imported:
-    """The result of an import: artifacts added, artifacts that existed, and refusals, one line each."""
+    """The result of an import: artifacts added, those that existed (`others`: with other tensors), and refusals."""
 
     added: int
     known: int
     refused: tuple[str, ...]
+    others: int = 0
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def import_archive(
     or it was made from another network than the store has. Any other kind of member, and an archive that ends early,
     refuse the whole with BenchError, before anything is written.
     """
-    added, known, refused = 0, 0, list[str]()
+    added, known, others, refused = 0, 0, 0, list[str]()
     try:
         with path.open("rb") as file:
             found = _survey(file, path)
@@ -158,6 +159,7 @@ def import_archive(
                 if not reason and (not record or (record["dropped"] and store.has(key))):
                     begun()
                     known += 1
+                    others += key in foreign
                 elif reason := reason or foreign.get(key) or _import(store, file, key, members, record, begun):
                     refused.append(f"{key[:12]}: {reason}")
                     report(refused[-1])
@@ -165,7 +167,7 @@ def import_archive(
                     added += 1
     except OSError as error:
         raise BenchError(f"{path} cannot be read: {error.strerror or error}") from error
-    return Imported(added, known, tuple(refused))
+    return Imported(added, known, tuple(refused), others)
 
 
 def _survey(file: BinaryIO, path: Path) -> dict[str, dict[str, _Member]]:

@@ -15,9 +15,10 @@ CONTENT = ("data.safetensors", "weights.safetensors", "fingerprint.safetensors")
 
 
 def refusals(store: Store, records: Iterable[Mapping[str, JSON]]) -> dict[str, str]:
-    """Return why artifacts are refused: one that they were made from differs from that of the store. By key.
+    """Return why artifacts do not belong to a store: one that they were made from differs from that of the store.
 
-    So are the differing ones themselves. Records without digests of tensors are compared with nothing.
+    By key, also of the differing ones themselves, which the store has already. Records without digests of tensors are
+    compared with nothing.
     """
     reasons: dict[str, str] = {}
     users: dict[str, list[str]] = defaultdict(list)

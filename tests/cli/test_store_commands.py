@@ -486,7 +486,10 @@ def test_merged_results_keep_the_artifacts_of_their_parts(bench, place, monkeypa
     assert code == 0, err
     before = keys("store")
     code, _, err = bench("merge", "results/toy", "parts/five", "--out", "far/away")
-    assert code == 0, err
+    assert (code, err) == (0, "")
+    code, _, err = bench("merge", "results/toy", "parts/five", "--out", "far/off", "--store", "typo")
+    text = "has none of their artifacts or cannot be written: it does not know of far/off"
+    assert (code, err) == (0, f"Note: the store typo {text}\n")
     shutil.rmtree("results")
     shutil.rmtree("parts")
     code, out, _ = bench("store", "gc", "--yes", "--all", "--forget", "parts/five")

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from bench.cli.commands.store import import_
 from bench.core.canonical import digest
 from bench.store.archive import export, import_archive
 from bench.store.store import Store, write_record
@@ -60,7 +62,16 @@ def test_an_archive_of_the_same_networks_is_taken_whole(tmp_path, archive):
     laptop = Store(tmp_path / "laptop")
     save(laptop, SOURCE, 2.0)
     done = import_archive(laptop, archive)
-    assert (done.added, done.known, done.refused) == (3, 1, ())
+    assert (done.added, done.known, done.refused, done.others) == (3, 1, (), 0)
+
+
+def test_networks_that_the_store_has_otherwise_are_counted(tmp_path, archive):
+    laptop = Store(tmp_path / "laptop")
+    for key, value in ((SOURCE, 1.0), (OTHER, 1.0)):
+        save(laptop, key, value)
+    assert import_archive(laptop, archive).others == 1
+    done = CliRunner().invoke(import_, [str(archive), "--store", str(laptop.root)])
+    assert f"Note: 1 of those that exist are others in {archive}: the store keeps its own\n" in done.stderr
 
 
 def test_a_record_without_digests_of_tensors_is_compared_with_nothing(tmp_path, archive):

@@ -97,6 +97,15 @@ def test_a_network_with_a_random_buffer_is_left_out_of_an_export(tmp_path):
         )
 
 
+def test_a_network_of_another_version_of_its_architecture_is_left_out_for_that_reason(tmp_path):
+    store, _ = toy_store(True)
+    registry = toy_registry(ToyProjection(version=2))
+    _, left_out = export_networks(store, store.all_keys(), tmp_path / "zoo", registry)
+    assert left_out
+    for line in left_out:
+        assert line.endswith("toy_projection is version 2 here, and it was made with version 1")
+
+
 def test_a_network_whose_buffers_every_build_makes_is_exported(tmp_path):
     store, registry = toy_store(False)
     count, left_out = export_networks(store, store.all_keys(), tmp_path / "zoo", registry)

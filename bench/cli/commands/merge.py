@@ -25,7 +25,9 @@ def command(names: tuple[str, ...], out: Path, store: str | None) -> None:
         raise BenchError(f"--out {out} exists: choose another folder")
     merged = merge([folder_of(name) for name in names], shlex.join(["bench", *sys.argv[1:]]))
     text = write(out, merged.rows, merged.run)
-    remember_merged(store, out)  # before the output, which may be a closed pipe
+    if not remember_merged(store, out) and store:  # before the output, which may be a closed pipe
+        text = f"Note: the store {store} has none of their artifacts or cannot be written: it does not know of {out}"
+        click.echo(text, err=True)
     click.echo(text)
     for line in capped(merged.renumbered):
         click.echo(line)

@@ -246,5 +246,7 @@ def import_(file: str, store: str | None) -> int:
             click.echo(f"{text}`bench store gc` may remove its artifacts", err=True)
 
     done = import_archive(artifacts, Path(file), limited(lambda line: click.echo(f"refused: {line}", err=True)), begin)
+    if done.others:
+        click.echo(f"Note: {done.others} of those that exist are others in {file}: the store keeps its own", err=True)
     click.echo(f"{done.added} artifacts imported, {done.known} existed already, {len(done.refused)} refused")
     return 1 if done.refused else 0
