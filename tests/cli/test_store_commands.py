@@ -487,7 +487,8 @@ def test_merged_results_keep_the_artifacts_of_their_parts(bench, place, monkeypa
     before = keys("store")
     code, _, err = bench("merge", "results/toy", "parts/five", "--out", "far/away")
     assert (code, err) == (0, "")
-    code, _, err = bench("merge", "results/toy", "parts/five", "--out", "far/off", "--store", "typo")
+    code, out, err = bench("merge", "results/toy", "parts/five", "--out", "far/off", "--store", "typo")
+    assert out.startswith((place / "far/off/table.txt").read_text())
     text = "has none of their artifacts or cannot be written: it does not know of far/off"
     assert (code, err) == (0, f"Note: the store typo {text}\n")
     shutil.rmtree("results")

@@ -26,8 +26,8 @@ def command(names: tuple[str, ...], out: Path, store: str | None) -> None:
     merged = merge([folder_of(name) for name in names], shlex.join(["bench", *sys.argv[1:]]))
     text = write(out, merged.rows, merged.run)
     if not remember_merged(store, out) and store:  # before the output, which may be a closed pipe
-        text = f"Note: the store {store} has none of their artifacts or cannot be written: it does not know of {out}"
-        click.echo(text, err=True)
+        note = "has none of their artifacts or cannot be written: it does not know of"
+        click.echo(f"Note: the store {store} {note} {out}", err=True)
     click.echo(text)
     for line in capped(merged.renumbered):
         click.echo(line)
