@@ -26,6 +26,8 @@ DEVICE_ERRORS = ("CUDA error", "HIP error", "device-side assert")
 """Texts of torch's errors after which a process cannot use the device any more."""
 
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
+FULL = os.strerror(errno.EMFILE)
+"""What is in torch's RuntimeErrors in their place."""
 OPEN_FILES = (
     "too many open files in its process (`ulimit -n`): a plugin leaves them open, in this task or an earlier one"
 )
@@ -33,9 +35,9 @@ OPEN_FILES = (
 
 def classify_failure(failure: BaseException, device: str) -> tuple[str, FailureCause]:
     """Return one line that says why a task failed, and the cause that the scheduler has to act on."""
+    if any(getattr(e, "errno", None) in TOO_MANY_FILES or FULL in str(e) for e in (failure, failure.__cause__)):
+        return OPEN_FILES, FailureCause.DEVICE
     if isinstance(failure, StoreError):
-        if getattr(failure.__cause__, "errno", None) in TOO_MANY_FILES:
-            return OPEN_FILES, FailureCause.DEVICE
         return str(failure), FailureCause.STORE
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):
         traceback.clear_frames(failure.__traceback__)  # frees what filled the memory: reporting needs some

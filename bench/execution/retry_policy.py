@@ -5,6 +5,7 @@
 - another process computes the task: ask again after a short delay;
 - its worker can execute no such task: run it elsewhere (`usable.py`);
 - it ran out of memory: run it once more, while no other task of this run does;
+- its process can open no more files, which earlier tasks may have left open: run it twice more in other ones;
 - an input is damaged or missing: recompute that input, then run the task again. If only the machine of the worker does
   not find it, as shortly after another one has written it to a network disk, ask again after some delay;
 - the store cannot be used: stop the run;
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from bench.core.errors import StoreError
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
+from bench.execution.failures import OPEN_FILES
 from bench.execution.run_config import MissingInputs, Reporter
 from bench.store.locks import lock_name
 
@@ -41,6 +43,8 @@ FIRST_LOOK, LOOKS = 1.5, 6
 all, since NFS remembers for up to a minute that a file is missing."""
 MOST_FULL = 4
 """How often a task may run out of memory beside others."""
+MOST_WITHOUT_FILES = 2
+"""How often a task runs again whose process could open no more files."""
 PAUSE = 5.0
 """Seconds between two requests for a task after which its wait begins again: something else was computed meanwhile."""
 MEMORY_HINT = "if its log is empty, memory may have run out: use fewer --workers"
@@ -105,6 +109,8 @@ class RetryPolicy:
     """How often each task did not find an input."""
     out_of_memory: Counter[str] = field(default_factory=Counter)
     """How often each task ran out of memory."""
+    out_of_files: Counter[str] = field(default_factory=Counter)
+    """How often each task met a process that could open no more files."""
     busy: dict[str, tuple[float, float]] = field(default_factory=dict)
     """When each task that another process computes was asked for first and last; infinity: the user knows."""
 
@@ -121,6 +127,9 @@ class RetryPolicy:
             self.looks[key] += 1
             again = self.machines and self.looks[key] <= LOOKS
             return RecomputeInputs(outcome, FIRST_LOOK * 2 ** (self.looks[key] - 1) if again else 0.0)
+        if outcome.error == OPEN_FILES and self.out_of_files[key] < MOST_WITHOUT_FILES:
+            self.out_of_files[key] += 1
+            return Requeue(key, RETRY_DELAY, single=True)
         if cause == FailureCause.MEMORY:
             self.out_of_memory[key] += 1
             times = self.out_of_memory[key]

@@ -83,6 +83,17 @@ def test_a_process_without_a_free_file_is_no_fault_of_the_store(tmp_path, transl
     assert (line == OPEN_FILES) == (cause == FailureCause.DEVICE)
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/a/file"),
+        RuntimeError("unable to open file </a/file> in read-only mode: Too many open files (24)"),  # torch's
+    ],
+)
+def test_torch_and_plugins_may_meet_it_as_well(failure):
+    assert classify_failure(failure, "cpu") == (OPEN_FILES, FailureCause.DEVICE)
+
+
 def test_a_task_that_cannot_open_its_lock_costs_the_process_and_not_the_run(tmp_path):
     store, opened = Store(tmp_path / "store"), []
     store.subfolder("locks")

@@ -9,6 +9,7 @@ from bench.core.errors import StoreError
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
 from bench.execution import retry_policy
+from bench.execution.failures import OPEN_FILES
 from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import (
     RETRY_DELAY,
@@ -41,6 +42,13 @@ def failure(key="a", cause=FailureCause.NONE, error="it broke"):
 )
 def test_a_success_and_an_ordinary_failure_are_final(outcome):
     assert RetryPolicy().after_outcome(outcome) == Settle(outcome)
+
+
+def test_a_task_whose_process_could_open_no_more_files_runs_twice_more_in_others():
+    policy, full = RetryPolicy(), failure(cause=FailureCause.DEVICE, error=OPEN_FILES)
+    for _ in range(2):
+        assert policy.after_outcome(full) == Requeue("a", RETRY_DELAY, single=True)
+    assert policy.after_outcome(full) == Settle(full)
 
 
 def test_a_task_that_another_process_computes_is_asked_for_again():
