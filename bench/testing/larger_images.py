@@ -1,4 +1,4 @@
-"""Attacks and methods that take no small grey images are checked with larger ones, in colour."""
+"""Attacks and methods that take no small grey images are checked with larger ones, grey or in colour."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,8 @@ from bench.core.kinds import ComponentKind, Status
 from bench.core.tasks import NOT_APPLICABLE
 from bench.testing.harness import METHODS, Harness
 
-LARGER = (3, 32, 32)
+LARGER = ((1, 28, 28), (3, 32, 32))
+"""The shapes that are tried then, those of the usual datasets."""
 
 
 class Refusal(NamedTuple):
@@ -19,16 +20,29 @@ class Refusal(NamedTuple):
 def with_larger_images(harness: Harness) -> Harness | None:
     """Return a harness with larger images, if the component refused the small ones and not these alike; else None.
 
-    Its field `refused` says how the component refused the small ones. The first call runs the larger toy world.
+    It has the first shape that is taken, else the last one. Its field `refused` says how the component refused the
+    small ones. The first call runs the larger toy worlds.
     """
     if harness.refused or "outcomes" not in vars(harness) or not (small := refusal(harness)).error:
         return None
-    if harness.larger is None:
-        given = (harness.component, harness.required, harness.root, harness.store)
-        harness.larger = Harness(*given, limit=harness.limit, images=LARGER, refused=small.call)
-    larger = harness.larger
+    larger = harness.larger = harness.larger or _larger(harness, small)
     larger.on_call = harness.on_call
-    return None if refusal(larger).error == small.error else larger
+    return None if larger is harness else larger
+
+
+def _larger(harness: Harness, small: Refusal) -> Harness:
+    """Return a harness with larger images; the same one if these are refused alike."""
+    given = (harness.component, harness.required, harness.root, harness.store, harness.on_call, harness.limit)
+    words = f"With {described(harness.shape)}: {small.call}"
+    tried = [Harness(*given, images=shape, refused=words) for shape in LARGER]
+    taken = next((one for one in tried if not refusal(one).error), tried[-1])
+    return harness if refusal(taken).error == small.error else taken
+
+
+def described(shape: tuple[int, int, int]) -> str:
+    """Return images of a shape in words."""
+    channels, height, width = shape
+    return f"{'grey' if channels == 1 else 'colour'} images of {height} x {width} pixels"
 
 
 def refusal(harness: Harness) -> Refusal:

@@ -1,4 +1,4 @@
-"""Attacks and methods that take no small grey images are checked with larger ones, in colour."""
+"""Attacks and methods that take no small grey images are checked with larger ones, grey or in colour."""
 
 from dataclasses import dataclass
 
@@ -41,6 +41,19 @@ class Patch(toy_plugins.ToyCopy):
         return context.fit(build(), torch.nn.functional.pad(x, (8, 8, 8, 8)), source.labels)
 
 
+@dataclass(frozen=True)
+class Flat(toy_plugins.ToyMatch):
+    """Match labels on images of one size."""
+
+    name: str = "flat"
+    side: int = 28
+
+    def extract(self, source, data, helpers, context):
+        x = data.probe.x[: context.budget].reshape(-1, 1, self.side, self.side)
+        with torch.no_grad():
+            return {"x": x, "labels": source(x).argmax(1)}
+
+
 def failures(component):
     return {f.check: f.reason for f in check_component(component, thorough=False) if f.ok is False}
 
@@ -55,6 +68,14 @@ def test_what_needs_large_images_in_colour_is_checked_with_them(component):
     assert ("grey images have no red" in finding.reason) == getattr(component, "declines", False)
 
 
+def test_what_needs_28_grey_pixels_is_checked_with_them():
+    assert failures(Flat()) == {}
+    harness = Harness(Flat())
+    finding = run_check(harness, runs.works_in_the_toy_world)
+    assert finding.ok and finding.reason.startswith("with grey images of 28 x 28 pixels. With grey images of 8 x 8")
+    assert harness.larger.shape == (1, 28, 28)
+
+
 def test_faults_are_found_on_the_larger_images():
     @dataclass(frozen=True)
     class Greedy(Redness):
@@ -66,7 +87,7 @@ def test_faults_are_found_on_the_larger_images():
 
     found = failures(Greedy())
     first = found["Do all of its tasks in the toy world."]
-    assert first.startswith("score") and "budget" in first and "With grey images" in first
+    assert first.startswith("score") and "budget" in first.partition("With grey images of 8 x 8 pixels: extract")[0]
     assert not any("squares" in reason for check, reason in found.items() if reason != first)
 
 

@@ -9,7 +9,7 @@ from bench.core.kinds import ComponentKind, Status
 from bench.core.tasks import Task
 from bench.execution.task_context import WorkerState
 from bench.testing.harness import METHODS, Harness, applies_to
-from bench.testing.larger_images import nowhere_applicable
+from bench.testing.larger_images import described, nowhere_applicable
 from bench.testing.recorder import LATER
 from bench.testing.repetition import NotImportable, divide, repeat, reseeded, sample_tasks
 from bench.testing.subject import Passed, Skipped
@@ -24,10 +24,12 @@ def works_in_the_toy_world(harness: Harness) -> str:
     for task in harness.own_tasks():
         outcome = harness.outcomes[task.key]
         if outcome.status != Status.DONE:
-            small = f". With grey images of 8 x 8 pixels: {harness.refused}" if harness.refused else ""
-            return harness.describe_failure(task, outcome) + small
+            failure = harness.describe_failure(task, outcome)
+            if ", line " not in failure:
+                failure += harness.definition(failure)
+            return f"{failure}. {harness.refused}" if harness.refused else failure
     if harness.refused:
-        raise Passed(f"with colour images of 32 x 32 pixels. With grey ones of 8 x 8: {harness.refused}")
+        raise Passed(f"with {described(harness.shape)}. {harness.refused}")
     return ""
 
 
