@@ -169,11 +169,7 @@ def component(registry: Registry, committed: CommittedMethod) -> Method:
 
 def code_finding(registry: Registry, methods: Sequence[CommittedMethod]) -> Finding | None:
     """Return the finding that methods are other code than was committed, of the same version; None if none is."""
-    others = [
-        m.name
-        for m in methods
-        if m.source_digest not in registry.source_digests(ComponentKind.METHOD, m.name)  # the second one is an old form
-    ]
+    others = [m.name for m in methods if m.source_digest != registry.source_digest(ComponentKind.METHOD, m.name)]
     if not others:
         return None
     text = f"other code of {', '.join(others)} is installed than was committed: it may score innocents otherwise"

@@ -30,6 +30,7 @@ from bench.verification.recorded import RecordedSuspect
 from bench.verification.regeneration import Regenerated
 from bench.verification.replay import replay
 from bench.verification.schema import Finding, MethodResult
+from bench.verification.scoring import code_finding
 from bench.verification.suspect_checks import Opener
 from benchmarks.tuning import TUNED, forged
 
@@ -806,6 +807,15 @@ def test_scores_by_other_code_of_the_same_version_are_compared_with_the_committe
     assert judged.ruling == ruling
     text = judged.methods[0].text
     assert "its code is other code here than was committed" in text if ruling == Ruling.CANNOT_TELL else not text
+
+
+def test_verify_and_judge_mean_the_same_by_other_code(commitment):
+    """No commitment has the older form of digests, and `judge` does not accept it."""
+    registry, (method, *_) = load_registry(), commitment.commitment.methods
+    current, older = registry.source_digests("method", method.name)
+    assert code_finding(registry, [structs.replace(method, source_digest=current)]) is None
+    found = code_finding(registry, [structs.replace(method, source_digest=older)])
+    assert found is not None and found.figures == {"methods": [method.name]}
 
 
 def test_a_dataset_with_other_files(commitment, verify, judged, tmp_path, monkeypatch, reproducible):
