@@ -8,6 +8,7 @@ import torch
 
 from bench.core.errors import BenchError, DamagedArtifact, StoreError, first_line, printable
 from bench.core.kinds import FailureCause
+from bench.execution.retry_policy import OPEN_FILES
 
 LONGEST_ERROR = 500
 """Characters of an error in an outcome; the log has all of it."""
@@ -28,21 +29,19 @@ DEVICE_ERRORS = ("CUDA error", "HIP error", "device-side assert")
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 FULL = os.strerror(errno.EMFILE)
 """What is in torch's RuntimeErrors in their place."""
-OPEN_FILES = (
-    "too many open files in its process (`ulimit -n`): a plugin leaves them open, in this task or an earlier one"
-)
 
 
 def classify_failure(failure: BaseException, device: str) -> tuple[str, FailureCause]:
     """Return one line that says why a task failed, and the cause that the scheduler has to act on."""
-    if any(getattr(e, "errno", None) in TOO_MANY_FILES or FULL in str(e) for e in (failure, failure.__cause__)):
-        return OPEN_FILES, FailureCause.DEVICE
-    if isinstance(failure, StoreError):
+    full = any(getattr(error, "errno", None) in TOO_MANY_FILES for error in (failure, failure.__cause__))
+    if isinstance(failure, StoreError) and not full:
         return str(failure), FailureCause.STORE
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):
         traceback.clear_frames(failure.__traceback__)  # frees what filled the memory: reporting needs some
         return f"out of memory: {_line(failure)}", FailureCause.MEMORY
     line, kind = _line(failure), type(failure).__name__
+    if full or FULL in line:
+        return OPEN_FILES, FailureCause.DEVICE
     fails = _fails(device)
     if _is_full(line) and not fails:
         return f"out of memory: {kind}: {line}", FailureCause.MEMORY

@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from bench.core.errors import StoreError
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
-from bench.execution.failures import OPEN_FILES
 from bench.execution.run_config import MissingInputs, Reporter
 from bench.store.locks import lock_name
 
@@ -47,6 +46,10 @@ MOST_WITHOUT_FILES = 2
 """How often a task runs again whose process could open no more files."""
 PAUSE = 5.0
 """Seconds between two requests for a task after which its wait begins again: something else was computed meanwhile."""
+OPEN_FILES = (
+    "too many open files in its process (`ulimit -n`): a plugin leaves them open, in this task or an earlier one"
+)
+"""Why a task failed whose process could open no more files."""
 MEMORY_HINT = "if its log is empty, memory may have run out: use fewer --workers"
 """What may help a task whose worker died: the system kills a process for want of memory without a trace."""
 

@@ -15,9 +15,8 @@ from bench.core.errors import BenchError
 from bench.core.kinds import FailureCause
 from bench.core.tasks import Task
 from bench.execution.dask_engine import run_on_dask
-from bench.execution.failures import OPEN_FILES
 from bench.execution.queue import TaskQueue, complete
-from bench.execution.retry_policy import RETRY_DELAY, RetryPolicy, apply
+from bench.execution.retry_policy import OPEN_FILES, RETRY_DELAY, RetryPolicy, apply
 from bench.execution.run_config import MissingInputs, Reporter, RunConfig, StopRequest
 from bench.registry.session import write
 from bench.sandbox.process_state import deferred_interrupts

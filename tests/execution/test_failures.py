@@ -9,7 +9,8 @@ import torch
 
 from bench.core.errors import StoreError
 from bench.core.kinds import FailureCause
-from bench.execution.failures import OPEN_FILES, classify_failure
+from bench.execution.failures import classify_failure
+from bench.execution.retry_policy import OPEN_FILES
 from bench.store.folders import translated_errors, translated_read_errors
 from bench.store.locks import Claims
 from bench.store.store import Store

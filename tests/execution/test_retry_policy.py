@@ -9,9 +9,9 @@ from bench.core.errors import StoreError
 from bench.core.kinds import FailureCause, Status
 from bench.core.tasks import Outcome, Task
 from bench.execution import retry_policy
-from bench.execution.failures import OPEN_FILES
 from bench.execution.queue import TaskQueue
 from bench.execution.retry_policy import (
+    OPEN_FILES,
     RETRY_DELAY,
     RecomputeInputs,
     Requeue,
