@@ -197,6 +197,8 @@ def scheduler(rounds: int) -> Row:
                 "--methods",
                 "akh",
                 "--no-baselines",
+                "--seeds",
+                "1",
                 "--copies",
                 str(COPIES),
                 "--replicates",
