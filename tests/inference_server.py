@@ -57,11 +57,22 @@ class InferenceServer:
                 with server.lock:
                     server.running += 1
                     server.most = max(server.most, server.running)
+                self.counted = True
                 try:
                     server.post(self, body)
                 finally:
-                    with server.lock:
-                        server.running -= 1
+                    self.count_off()
+
+            def send_response(self, *words):
+                self.count_off()  # before its client can read the answer and ask again
+                super().send_response(*words)
+
+            counted = False
+
+            def count_off(self):
+                with server.lock:
+                    server.running -= self.counted
+                self.counted = False
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
